@@ -1,0 +1,172 @@
+"""Every error that segdata raises on purpose, and the exit code that the command line gives it.
+
+    SegdataError
+    ├── UsageError           2    an option or argument that cannot be meant
+    ├── InvalidInput         4    the data is not what its format says
+    │   ├── InvalidAnnotation     an annotation document or record
+    │   ├── InvalidImage          an image or label file
+    │   ├── InvalidManifest       a dataset's TOML file
+    │   ├── UnknownLayout         a folder in which no known dataset layout was found
+    │   ├── CannotRepresent       the target format has no way to say this
+    │   └── LabelMismatch         two label spaces that were taken for one
+    ├── DiskError            7    no space, no permission, read-only, input/output error
+    ├── DamagedData          8    a size, checksum or hash differs from what was recorded
+    ├── LockHeld             9    another segdata process is at work on the same thing
+    ├── NotThere            10    a dataset, split, key or file that does not exist
+    ├── Unsafe              11    a path that escapes, a bomb, a link: refused
+    └── WouldLose           13    the conversion would drop something, and that was not allowed
+
+Exit code 3 ("done, but some items were skipped") is no error: it comes from a report. Exit code 1 is a bug.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class SegdataError(Exception):
+    """What went wrong, where, why, and what to do about it.
+
+    Args:
+        message: one sentence: what happened.
+        file: the file or folder concerned.
+        place: where in it (JSON path, XML line, byte range, shard and record).
+        why: what was expected and what was found.
+        state: what was left on disk.
+        fix: the next thing to type or do.
+        key: the sample concerned.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: Path | str | None = None,
+        place: str | None = None,
+        why: str | None = None,
+        state: str | None = None,
+        fix: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = None if file is None else str(file)
+        self.place = place
+        self.why = why
+        self.state = state
+        self.fix = fix
+        self.key = key
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        for name in ("file", "key", "place", "why", "state", "fix"):
+            value = getattr(self, name)
+            if value is not None:
+                lines.append(f"  {name + ':':<7} {printable(value)}")
+        return "\n".join(lines)
+
+    def located(
+        self, *, file: Path | str | None = None, place: str | None = None, key: str | None = None
+    ) -> SegdataError:
+        """The same error with the file, place and sample filled in where they were unknown."""
+        if self.file is None and file is not None:
+            self.file = str(file)
+        self.place = self.place or place
+        self.key = self.key or key
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as the `error` member of a `--json` document."""
+        document: dict[str, Any] = {
+            "id": type(self).__name__,
+            "exit": self.exit_code,
+            "message": self.message,
+        }
+        for name in ("file", "key", "place", "why", "state", "fix"):
+            value = getattr(self, name)
+            if value is not None:
+                document[name] = value
+        return document
+
+
+class UsageError(SegdataError, ValueError):
+    """An option or argument that cannot be meant."""
+
+    exit_code = 2
+
+
+class InvalidInput(SegdataError, ValueError):
+    """Data that is not what its format says."""
+
+    exit_code = 4
+
+
+class InvalidAnnotation(InvalidInput):
+    """An annotation document or record that is not valid."""
+
+
+class InvalidImage(InvalidInput):
+    """An image or label file that is cut short, of another type or of another size."""
+
+
+class InvalidManifest(InvalidInput):
+    """A dataset's TOML file that does not follow the schema."""
+
+
+class UnknownLayout(InvalidInput):
+    """A folder in which no known dataset layout was found."""
+
+
+class CannotRepresent(InvalidInput):
+    """Something that the target format has no way to say."""
+
+
+class LabelMismatch(InvalidInput):
+    """Two label spaces that were taken for one, and differ."""
+
+
+class DiskError(SegdataError, OSError):
+    """No space, no permission, a read-only place or an input/output error."""
+
+    exit_code = 7
+
+
+class DamagedData(SegdataError):
+    """A size, checksum or hash that differs from what was recorded."""
+
+    exit_code = 8
+
+
+class LockHeld(SegdataError):
+    """Another segdata process is at work on the same thing."""
+
+    exit_code = 9
+
+
+class NotThere(SegdataError, LookupError):
+    """A dataset, split, key or file that does not exist."""
+
+    exit_code = 10
+
+
+class Unsafe(SegdataError):
+    """A path that escapes, a link out, a bomb: refused before anything was read or written."""
+
+    exit_code = 11
+
+
+class WouldLose(SegdataError):
+    """A conversion that would drop something which was not allowed to be dropped."""
+
+    exit_code = 13
+
+
+def printable(value: object) -> str:
+    """Text with control, bidirectional and undecodable characters escaped, safe for a terminal."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+        for character in str(value)
+    )

@@ -1,0 +1,199 @@
+"""How anything becomes visible on disk: temporary name → fsync → rename, locks, and paths that stay inside.
+
+A name under a final path is whole, or absent. Work in progress is named `.NAME.part-…` and lies in the same folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from segdata.errors import DiskError, LockHeld, NotThere, Unsafe, UsageError
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space and run the same command again"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
+    errno.EFBIG: ("the file is larger than allowed", "raise the file-size limit (ulimit -f)"),
+    errno.EROFS: ("the file system is read-only", "choose another place"),
+    errno.EACCES: ("permission denied", "check the owner and permissions"),
+    errno.EPERM: ("operation not permitted", "check the owner and permissions"),
+    errno.EMFILE: ("too many open files", "raise the limit (ulimit -n)"),
+    errno.EIO: ("input/output error: the disk may be failing", "check the disk before you go on"),
+    errno.ENOTDIR: ("a file stands where a folder is expected", "move it away or choose another place"),
+    errno.EISDIR: ("a folder stands where a file is expected", "move it away or choose another place"),
+    errno.EXDEV: ("the two places are on different file systems", "choose a place on one file system"),
+    errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter name"),
+}
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into `DiskError` with the reason and the remedy."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotThere(f"{error.filename or path} does not exist", file=error.filename or path) from error
+    except OSError as error:
+        if isinstance(error, DiskError) or error.errno is None:
+            raise
+        reason, fix = _REASONS.get(error.errno, (error.strerror or str(error), "check the disk"))
+        raise DiskError(reason, file=error.filename or path, fix=fix) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that `path` is either as before or has all of `data`, even if the machine stops.
+
+    Raises:
+        DiskError: the file could not be written; nothing is left behind.
+    """
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    with disk_errors(path):
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def canonical_json(document: Any) -> bytes:
+    """JSON bytes that depend on the content alone: sorted keys, no blanks, UTF-8, no NaN."""
+    return json.dumps(
+        document, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode("utf-8", "surrogatepass")
+
+
+def checked_name(name: str, what: str) -> PurePosixPath:
+    """A relative path from somebody else's data, or an error if it could lead anywhere but downwards.
+
+    Raises:
+        Unsafe: absolute, with `..`, backslash, drive letter, NUL or empty parts, or a URL.
+    """
+    parts = name.split("/")
+    if (
+        not name
+        or "\\" in name
+        or "\0" in name
+        or "://" in name
+        or name.startswith("/")
+        or (len(name) > 1 and name[1] == ":")
+        or any(part in ("", ".", "..") for part in parts)
+    ):
+        raise Unsafe(
+            f"{what} names a path that is not allowed",
+            why=f"{name!r} is not a plain relative path (no '..', no leading '/', no backslash, no address)",
+            fix="correct the name; nothing outside the dataset's folder is ever opened",
+        )
+    return PurePosixPath(name)
+
+
+def inside(root: Path, name: str, what: str) -> Path:
+    """`root / name`, refused when the name or a link on the way leads out of `root`.
+
+    Raises:
+        Unsafe: see `checked_name`; or a symbolic link out of `root`.
+    """
+    path = root / checked_name(name, what)
+    if os.path.islink(path) or any(
+        os.path.islink(parent) for parent in path.parents if parent != root and root in parent.parents
+    ):
+        real = Path(os.path.realpath(path))
+        if not real.is_relative_to(os.path.realpath(root)):
+            raise Unsafe(f"{what} leads out of the dataset's folder through a link", file=path, why=f"to {real}")
+    return path
+
+
+def free_for(target: Path, *, force: bool, what: str) -> None:
+    """Raise unless `target` does not exist, is an empty folder, or may be replaced."""
+    if not target.exists() and not target.is_symlink():
+        return
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    if not target.is_dir():
+        raise DiskError(
+            f"{what} cannot be made: a file of that name exists", file=target, fix="choose another name"
+        )
+    if not force:
+        raise UsageError(
+            f"{target} exists and holds something else",
+            file=target,
+            fix="choose another name, or add --force to replace it",
+        )
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of our own work in progress; a link is removed, never followed."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def locked(target: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock of `target` (a file beside it; the kernel frees it when its holder dies).
+
+    Args:
+        wait: seconds to wait for another holder before giving up.
+
+    Raises:
+        LockHeld: another process holds it; pid, host, command and start are named.
+    """
+    path = target.parent / f".{target.name}.lock"
+    deadline = time.monotonic() + wait
+    with disk_errors(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(descriptor, 4096).decode("utf-8", "replace")
+                os.close(descriptor)
+                if time.monotonic() >= deadline:
+                    raise LockHeld(
+                        f"another segdata process is working on {target}",
+                        file=target,
+                        why=f"the lock is held by {holder.strip() or 'an unknown process'}",
+                        fix="wait for it to end, or add --wait SECONDS",
+                    ) from None
+                time.sleep(0.2)
+                continue
+            # A previous holder removes the file when it is done: make sure that this one is still the file's name.
+            try:
+                if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                    break
+            except FileNotFoundError:
+                pass
+            os.close(descriptor)
+    try:
+        holder = f"pid {os.getpid()} on {socket.gethostname()}: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)

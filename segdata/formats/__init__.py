@@ -1,0 +1,124 @@
+"""The formats: one file each, both directions. This module is the table of them, and finds out what a folder is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast, overload
+
+from segdata.errors import NotThere, UnknownLayout, UsageError
+from segdata.formats.contract import Format, Header, Source
+from segdata.labels import LabelSpace
+from segdata.problems import Problems
+from segdata.sample import Sample
+
+NAMES = ("voc", "cityscapes", "camvid", "coco")
+"""Every format, in the order in which layouts are looked for."""
+
+
+def named(name: str) -> Format:
+    """The format with this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in NAMES:
+        raise UsageError(f"there is no format {name!r}", why=f"formats are pack, {', '.join(sorted(NAMES))}")
+    return cast(Format, import_module(f"segdata.formats.{name}"))
+
+
+def detect(root: Path) -> str:
+    """The name of the format of a dataset folder.
+
+    Raises:
+        NotThere: no such folder.
+        UnknownLayout: no known layout; the message says what was looked for.
+    """
+    if not root.exists():
+        raise NotThere(f"{root} does not exist", file=root, fix="check the path; `segdata list` shows known datasets")
+    for name in NAMES:
+        if named(name).detect(root):
+            return name
+    inner = [
+        child.name
+        for child in sorted(root.iterdir())
+        if child.is_dir() and any(named(name).detect(child) for name in NAMES)
+    ] if root.is_dir() else []
+    raise UnknownLayout(
+        "no known dataset layout was found",
+        file=root,
+        why="looked for " + "; ".join(named(name).LAYOUT for name in NAMES),
+        fix=f"use {root / inner[0]}" if inner else "check the path, or name the format with --from",
+    )
+
+
+def scan(
+    root: Path, name: str | None, problems: Problems, *, labels: LabelSpace | None = None
+) -> tuple[str, Source]:
+    """Find out the format (unless named) and look through a dataset folder."""
+    name = name or detect(root)
+    if not root.exists():
+        raise NotThere(f"{root} does not exist", file=root)
+    return name, named(name).scan(root, problems, labels=labels)
+
+
+class Folder(Sequence[Sample]):
+    """A dataset folder read directly, without a pack: a sequence of samples."""
+
+    def __init__(self, name: str, source: Source, members: Sequence[int], problems: Problems) -> None:
+        self._format = named(name)
+        self._source = source
+        self._members = members
+        self.problems = problems
+
+    @property
+    def labels(self) -> LabelSpace:
+        """What category indices mean."""
+        return self._source.labels
+
+    @property
+    def splits(self) -> dict[str, Sequence[int]]:
+        """Name → indices."""
+        return dict(self._source.splits)
+
+    @property
+    def keys(self) -> list[str]:
+        """Every sample's key, in order."""
+        return [self._source.entries[index].key for index in self._members]
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        return self._format.load(self._source, self._source.entries[self._members[index]], self.problems)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index in range(len(self)):
+            yield self[index]
+
+
+def read(path: str | Path, split: str | None = None, *, format: str | None = None) -> Folder:  # noqa: A002
+    """Read a dataset folder in any known layout directly; `segdata.open` is for packs, and much faster.
+
+    Raises:
+        NotThere: no such folder or split.
+        UnknownLayout: no known layout was found.
+    """
+    problems = Problems()
+    name, source = scan(Path(path), format, problems)
+    if split is not None and split not in source.splits:
+        raise NotThere(
+            f"there is no split {split!r}", file=path, why=f"splits are {', '.join(map(repr, source.splits))}"
+        )
+    members = range(len(source.entries)) if split is None else source.splits[split]
+    return Folder(name, source, members, problems)
+
+
+__all__ = ["NAMES", "Folder", "Format", "Header", "Source", "detect", "named", "read", "scan"]

@@ -1,0 +1,101 @@
+"""JSON of unknown origin → Python, with errors that name the byte, line and column.
+
+msgspec does the parsing: it refuses NaN, Infinity and numbers out of range, and limits nesting.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from segdata.errors import InvalidAnnotation
+from segdata.files import disk_errors
+
+T = TypeVar("T")
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def map_file(path: Path) -> memoryview:
+    """The bytes of a file as a read-only mapping, without a byte-order mark.
+
+    Raises:
+        InvalidAnnotation: empty, or in UTF-16 or UTF-32.
+    """
+    with disk_errors(path), path.open("rb") as file:
+        if file.seek(0, 2) == 0:
+            raise InvalidAnnotation("annotation file is empty", file=path, why="it has 0 bytes")
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    head = bytes(view[:4])
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head:
+        raise InvalidAnnotation(
+            "annotation file is not UTF-8",
+            file=path,
+            place="byte 0",
+            why="it begins like UTF-16 or UTF-32 text",
+            fix="save it as UTF-8",
+        )
+    return view[len(_BOM) :] if head.startswith(_BOM) else view
+
+
+def decode(data: memoryview | bytes, kind: type[T] | Any, path: Path) -> T:
+    """Parse a whole document as `kind`.
+
+    Raises:
+        InvalidAnnotation: not UTF-8, not JSON, nested too deep, numbers out of range, or of another shape.
+    """
+    try:
+        value: T = msgspec.json.decode(data, type=kind)
+    except RecursionError as error:
+        raise InvalidAnnotation(
+            "JSON is nested too deep", file=path, why="more levels than any annotation format has"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _not_utf8(bytes(data), path) from error
+    except msgspec.ValidationError as error:
+        raise InvalidAnnotation("JSON does not have the expected form", file=path, why=str(error)) from error
+    except msgspec.DecodeError as error:
+        raise _malformed(bytes(data), path, str(error)) from error
+    return value
+
+
+def encode(value: Any) -> bytes:
+    """The JSON text of a value, compact."""
+    return msgspec.json.encode(value)
+
+
+def _not_utf8(data: bytes, path: Path) -> InvalidAnnotation:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return InvalidAnnotation(
+            "annotation file is not UTF-8",
+            file=path,
+            place=_position(data, error.start),
+            why=f"byte 0x{data[error.start]:02x} cannot occur there; the file may be Latin-1",
+            fix="save it as UTF-8",
+        )
+    return InvalidAnnotation("JSON holds an escape that is no character", file=path)
+
+
+def _malformed(data: bytes, path: Path, message: str) -> InvalidAnnotation:
+    found = re.search(r"\(byte (\d+)\)", message)
+    if found:
+        place = _position(data, int(found.group(1)))
+        why = message.replace(found.group(0), "").replace("JSON is malformed: ", "").strip()
+    else:
+        place = _position(data, len(data))
+        why = "the text ends in the middle of a value: the file is cut short"
+    return InvalidAnnotation(
+        "JSON is malformed", file=path, place=place, why=why, fix="restore the original file"
+    )
+
+
+def _position(data: bytes, byte: int) -> str:
+    line = data.count(b"\n", 0, byte) + 1
+    column = byte - (data.rfind(b"\n", 0, byte) + 1) + 1
+    return f"byte {byte}, line {line}, column {column}"

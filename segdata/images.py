@@ -1,0 +1,291 @@
+"""Encoded images ↔ pixels, with limits that hold before anything is decoded.
+
+Photos become (H, W, 3) uint8 RGB by these rules: grey is repeated, a palette is applied, alpha is dropped (never
+blended), 16-bit samples keep their high byte, CMYK goes through Pillow's conversion (Adobe's inverted values are
+turned round first), colour profiles and EXIF orientation are never applied, because annotations are made on the
+pixels as stored.
+
+Label files are read raw: palette indices, 8- and 16-bit grey and RGB exactly as stored.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.errors import InvalidImage, Unsafe
+
+MAX_PIXELS = 1 << 26
+"""Pixels of the largest image that is decoded unless a caller says otherwise: 8192 × 8192."""
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "ZIP archive"),
+    (b"\x1f\x8b", "gzip archive"),
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says about itself: `codec` "jpeg" or "png", size in pixels, channels, bits a sample."""
+
+    codec: str
+    height: int
+    width: int
+    channels: int
+    bits: int
+
+
+def probe(data: bytes | memoryview) -> Header:
+    """Read the header and check the structure (type, length, end marker) without decoding.
+
+    Raises:
+        InvalidImage: empty, of another type, or cut short.
+    """
+    head = bytes(data[:32])
+    if not head:
+        raise InvalidImage("image file is empty", why="it has 0 bytes", fix="fetch or copy the file again")
+    if head.startswith(b"\xff\xd8\xff"):
+        return _probe_jpeg(data)
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _probe_png(data)
+    raise InvalidImage(
+        "file is not a JPEG or PNG image",
+        why=f"its content looks like {content_type(head)}",
+        fix="convert it to PNG, or fetch the file again",
+    )
+
+
+def content_type(head: bytes) -> str:
+    """A name for what the first bytes of a file look like."""
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head.lstrip()[:1] == b"<":
+        return "HTML or XML text"
+    return f"no known image (first bytes {head[:8].hex(' ')})"
+
+
+def _probe_jpeg(data: bytes | memoryview) -> Header:
+    view = memoryview(data)
+    position = 2
+    header = None
+    while position + 4 <= len(view):
+        if view[position] != 0xFF:
+            raise InvalidImage(
+                "JPEG structure is broken", place=f"byte {position}", why="expected a marker (0xFF)"
+            )
+        marker = view[position + 1]
+        if marker == 0xFF:
+            position += 1
+            continue
+        if marker in (0x01, *range(0xD0, 0xD8)):
+            position += 2
+            continue
+        (length,) = struct.unpack(">H", view[position + 2 : position + 4])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            if position + 10 > len(view):
+                break
+            bits, height, width, channels = struct.unpack(">BHHB", view[position + 4 : position + 10])
+            header = Header("jpeg", height, width, channels, bits)
+        if marker == 0xDA:
+            break
+        position += 2 + length
+    if header is None:
+        raise InvalidImage("JPEG is cut short", why=f"{len(view)} bytes hold no frame header")
+    if header.height == 0 or header.width == 0:
+        raise InvalidImage("JPEG has no size", why=f"header says {header.width} × {header.height}")
+    # Trailing bytes after the end marker are legal (cameras append data), so it is looked for from the end.
+    if bytes(view[-2:]) != b"\xff\xd9" and bytes(view[position:]).rfind(b"\xff\xd9") < 0:
+        raise InvalidImage(
+            "JPEG is cut short",
+            why=f"{len(view)} bytes without an end marker (FF D9)",
+            fix="fetch or copy the file again",
+        )
+    return header
+
+
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+def _probe_png(data: bytes | memoryview) -> Header:
+    view = memoryview(data)
+    if len(view) < 33 or bytes(view[12:16]) != b"IHDR":
+        raise InvalidImage("PNG is cut short", why=f"{len(view)} bytes hold no header")
+    width, height, bits, color = struct.unpack(">IIBB", view[16:26])
+    if color not in _PNG_CHANNELS or not width or not height:
+        raise InvalidImage(
+            "PNG header is not valid", why=f"{width} × {height}, {bits} bits, colour type {color}"
+        )
+    position = 8
+    while position + 12 <= len(view):
+        length, kind = struct.unpack(">I4s", view[position : position + 8])
+        position += 12 + length
+        if kind == b"IEND" and position <= len(view):
+            return Header("png", height, width, _PNG_CHANNELS[color], bits)
+    raise InvalidImage(
+        "PNG is cut short",
+        why=f"{len(view)} bytes without an end chunk (IEND)",
+        fix="fetch or copy the file again",
+    )
+
+
+def decode(
+    data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS, out: npt.NDArray[np.uint8] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Decode a photo to (H, W, 3) uint8 RGB by the rules of this module.
+
+    Args:
+        max_pixels: larger images are refused before decoding.
+        out: an optional C-ordered (H, W, 3) uint8 buffer to decode into (used where the decoder can).
+
+    Raises:
+        InvalidImage: the data is damaged or of a kind that cannot be decoded.
+        Unsafe: more than `max_pixels` pixels.
+    """
+    header = _within(probe(data), max_pixels)
+    if header.codec == "jpeg" and header.channels in (1, 3) and header.bits == 8:
+        return _decode_jpeg(data, out)
+    image = _open(data)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == "CMYK":
+        return np.asarray(image.convert("RGB"))
+    if image.mode == "P":
+        return np.asarray(image.convert("RGBA"))[:, :, :3].copy()
+    if image.mode in ("LA", "La"):
+        image = image.getchannel(0)
+    elif image.mode in ("RGBA", "RGBa", "RGBX"):
+        return np.asarray(image)[:, :, :3].copy()
+    return np.asarray(image.convert("RGB"))
+
+
+def _decode_jpeg(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+    import simplejpeg
+
+    try:
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, colorspace="RGB", fastdct=False, fastupsample=False, buffer=out
+        )
+    except (ValueError, RuntimeError) as error:
+        raise InvalidImage(
+            "JPEG cannot be decoded", why=str(error), fix="fetch or copy the file again"
+        ) from error
+    return pixels
+
+
+def _within(header: Header, max_pixels: int) -> Header:
+    if header.height * header.width > max_pixels:
+        raise Unsafe(
+            "image is larger than the limit; it was not decoded",
+            why=f"header says {header.width} × {header.height} pixels; the limit is {max_pixels:,} pixels",
+            fix="check the file; a larger max_pixels in the dataset's manifest allows it",
+        )
+    return header
+
+
+def _open(data: bytes | memoryview) -> Any:
+    """Open and fully load with Pillow; every complaint of Pillow's becomes `InvalidImage`."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+            image.load()
+    except Image.DecompressionBombError as error:
+        raise Unsafe("image is larger than Pillow decodes", why=str(error)) from error
+    except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
+        raise InvalidImage(
+            "image cannot be decoded", why=str(error), fix="fetch or copy the file again"
+        ) from error
+    return image
+
+
+@dataclass(frozen=True, eq=False)
+class LabelImage:
+    """The raw content of a label file.
+
+    Attributes:
+        values: (H, W) uint8 or uint16, or (H, W, 3 or 4) uint8 for colour files.
+        mode: Pillow's name of the kind: "P", "L", "I;16", "RGB", "RGBA", "1".
+        palette: RGB entries as bytes for mode "P", else None.
+    """
+
+    values: npt.NDArray[Any]
+    mode: str
+    palette: bytes | None
+
+
+def read_labels(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> LabelImage:
+    """Read a label PNG without interpreting its values.
+
+    Raises:
+        InvalidImage: damaged, not a PNG, or of a kind that no label file has.
+        Unsafe: more than `max_pixels` pixels.
+    """
+    header = _within(probe(data), max_pixels)
+    if header.codec != "png":
+        raise InvalidImage(
+            "label file is not a PNG",
+            why="it is a JPEG, which changes label values",
+            fix="use the original PNG label file",
+        )
+    image = _open(data)
+    mode = "I;16" if image.mode in ("I", "I;16", "I;16B") else image.mode
+    if mode not in ("P", "L", "I;16", "RGB", "RGBA", "1"):
+        raise InvalidImage("label file is of a kind that holds no labels", why=f"PNG mode {image.mode}")
+    values = np.asarray(image)
+    if mode == "I;16":
+        values = values.astype(np.uint16)
+    elif mode == "1":
+        values = values.astype(np.uint8)
+    palette = bytes(image.getpalette("RGB")) if mode == "P" else None
+    return LabelImage(values, mode, palette)
+
+
+def encode_png(
+    values: npt.NDArray[Any], *, palette: bytes | None = None, mode: str | None = None, level: int = 6
+) -> bytes:
+    """Encode raw label values or RGB pixels as PNG; the inverse of `read_labels`.
+
+    Args:
+        values: (H, W) uint8 or uint16, or (H, W, 3 or 4) uint8.
+        palette: RGB entries; makes a palette PNG.
+        mode: "1" for a one-bit file; otherwise it follows from `values` and `palette`.
+    """
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(values))
+    if palette is not None:
+        image = Image.frombytes("P", (values.shape[1], values.shape[0]), np.ascontiguousarray(values).tobytes())
+        image.putpalette(palette)
+    elif mode == "1":
+        image = Image.fromarray(values != 0)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=level)
+    return buffer.getvalue()
+
+
+def orientation(data: bytes | memoryview) -> int:
+    """The EXIF orientation (1…8) that an image states; 1 when it states none. segdata never applies it."""
+    try:
+        value = _open(data).getexif().get(0x0112, 1)
+    except InvalidImage:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -1,0 +1,206 @@
+"""Categories and label spaces: what the numbers in masks and annotations mean.
+
+Inside segdata a category is its index `0 … K−1` in a `LabelSpace`; the source's own id is data of the `Category`.
+Void ("nobody said what this is") is a value outside the categories, never one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from segdata.errors import InvalidInput, LabelMismatch, NotThere
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category of a label space.
+
+    Attributes:
+        name: the source's own name, unchanged.
+        id: the source's own number (COCO leaves gaps, Cityscapes has −1).
+        color: RGB, 0..255, or None where the source gives none.
+        isthing: True for countable objects, False for stuff, None where the source does not say.
+        supercategory: the group that the source puts it in, or None.
+        ignore: left out of training and evaluation views (Cityscapes' "static", CamVid's "Void").
+    """
+
+    name: str
+    id: int
+    color: Color | None = None
+    isthing: bool | None = None
+    supercategory: str | None = None
+    ignore: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """The category as JSON holds it; what is unknown is left out."""
+        document: dict[str, Any] = {"name": self.name, "id": self.id}
+        if self.color is not None:
+            document["color"] = list(self.color)
+        if self.isthing is not None:
+            document["isthing"] = self.isthing
+        if self.supercategory is not None:
+            document["supercategory"] = self.supercategory
+        if self.ignore:
+            document["ignore"] = True
+        return document
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Category:
+        """The inverse of `as_dict`."""
+        color = document.get("color")
+        return cls(
+            name=document["name"],
+            id=document["id"],
+            color=None if color is None else (color[0], color[1], color[2]),
+            isthing=document.get("isthing"),
+            supercategory=document.get("supercategory"),
+            ignore=document.get("ignore", False),
+        )
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Ordered categories; a category's place in the order is its index everywhere in segdata.
+
+    Names and ids must each be unique. `name` says which published table this is ("coco", "camvid-32").
+    """
+
+    name: str
+    categories: tuple[Category, ...]
+
+    def __post_init__(self) -> None:
+        for kind in ("name", "id"):
+            seen: dict[object, int] = {}
+            for index, category in enumerate(self.categories):
+                value = getattr(category, kind)
+                if value in seen:
+                    raise InvalidInput(
+                        f"label space {self.name!r} has the {kind} {value!r} twice",
+                        place=f"categories {seen[value]} and {index}",
+                        fix=f"give every category a {kind} of its own",
+                    )
+                seen[value] = index
+        if len(self.categories) > 65535:
+            raise InvalidInput(
+                f"label space {self.name!r} has {len(self.categories)} categories; at most 65,535 fit"
+            )
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def __getitem__(self, index: int) -> Category:
+        return self.categories[index]
+
+    @property
+    def void(self) -> int:
+        """The value of unlabelled pixels in semantic maps: 255, or 65535 when there are more than 255 categories."""
+        return 255 if len(self.categories) <= 255 else 65535
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """dtype of this space's semantic maps."""
+        return np.dtype(np.uint8 if len(self.categories) <= 255 else np.uint16)
+
+    @cached_property
+    def index_of_id(self) -> dict[int, int]:
+        """Source id → index."""
+        return {category.id: index for index, category in enumerate(self.categories)}
+
+    @cached_property
+    def index_of_name(self) -> dict[str, int]:
+        """Name → index."""
+        return {category.name: index for index, category in enumerate(self.categories)}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of names, ids, flags and colours in order: equal exactly for equal spaces."""
+        text = json.dumps([category.as_dict() for category in self.categories], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The space as JSON holds it."""
+        return {"name": self.name, "categories": [category.as_dict() for category in self.categories]}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> LabelSpace:
+        """The inverse of `as_dict`."""
+        return cls(document["name"], tuple(Category.from_dict(item) for item in document["categories"]))
+
+    def table_from_ids(self, size: int) -> np.ndarray:
+        """Lookup table (size,) int32: source id → index, −1 where no category has that id."""
+        table = np.full(size, -1, np.int32)
+        for category_id, index in self.index_of_id.items():
+            if 0 <= category_id < size:
+                table[category_id] = index
+        return table
+
+    def require_equal(self, other: LabelSpace, what: str) -> None:
+        """Raise `LabelMismatch` that shows the first differences unless both spaces are equal."""
+        if self.digest == other.digest:
+            return
+        differences = [
+            f"{index}: {_short(mine)} ≠ {_short(theirs)}"
+            for index, (mine, theirs) in enumerate(_pairs(self.categories, other.categories))
+            if mine != theirs
+        ]
+        raise LabelMismatch(
+            f"{what}: label spaces {self.name!r} and {other.name!r} differ",
+            why="; ".join(differences[:5]) + (" …" if len(differences) > 5 else ""),
+        )
+
+
+@dataclass(frozen=True)
+class LabelMapping:
+    """From one label space to another: a lookup table by index.
+
+    `table[i]` is the target index of source index i, or None where the category becomes void (in semantic maps) or
+    is left out (instances).
+    """
+
+    target: LabelSpace
+    table: tuple[int | None, ...]
+
+    def lookup(self, source: LabelSpace) -> np.ndarray:
+        """Lookup table over all values of `source`'s semantic maps, void included; dtype of the target."""
+        table = np.full(source.void + 1, self.target.void, self.target.dtype)
+        for index, to in enumerate(self.table):
+            if to is not None:
+                table[index] = to
+        return table
+
+    @classmethod
+    def from_names(
+        cls, source: LabelSpace, target: LabelSpace, sources: Sequence[Sequence[str]]
+    ) -> LabelMapping:
+        """`sources[i]` lists the names of the source categories that become target category i."""
+        table: list[int | None] = [None] * len(source)
+        for index, names in enumerate(sources):
+            for name in names:
+                if name not in source.index_of_name:
+                    raise NotThere(
+                        f"label space {source.name!r} has no category {name!r}, which {target.name!r} maps from"
+                    )
+                table[source.index_of_name[name]] = index
+        return cls(target, tuple(table))
+
+
+def _pairs(
+    mine: tuple[Category, ...], theirs: tuple[Category, ...]
+) -> list[tuple[Category | None, Category | None]]:
+    length = max(len(mine), len(theirs))
+    return [
+        (mine[i] if i < len(mine) else None, theirs[i] if i < len(theirs) else None) for i in range(length)
+    ]
+
+
+def _short(category: Category | None) -> str:
+    return "nothing" if category is None else f"{category.name!r} (id {category.id})"

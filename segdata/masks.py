@@ -1,0 +1,640 @@
+"""Masks of one image as run lengths of box crops, and their conversions.
+
+A mask is kept as the tight box around it (its *frame*) and the run lengths inside that box, column by column, the
+first run counting zeros: COCO's run lengths, of the crop instead of the whole image. Runs are uint16; a longer run is
+split by a run of length zero of the other value, so that `np.repeat` expands them as they are.
+
+    run lengths of the crop  ↔  dense arrays, COCO RLE of the full frame, id maps
+    polygons                 →  run lengths (pycocotools' rasteriser)
+    run lengths              →  outlines (rings along pixel edges)
+
+Coordinates are pixels, x right, y down, boxes half-open; sizes are (height, width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.errors import InvalidAnnotation
+
+LONGEST_RUN = 65535
+
+IntArray = npt.NDArray[np.int64]
+# Consecutive set pixels of the frame in column-major order: (start, length, owner), sorted by owner and start.
+Spans = tuple[IntArray, IntArray, IntArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """N binary masks of one image; they may overlap, have holes or be empty.
+
+    Attributes:
+        height, width: the image's size in pixels.
+        frames: (N, 4) int32, x y width height of each mask's tight box; all zero for an empty mask.
+        runs: (R,) uint16, run lengths of all crops one after another.
+        pointer: (N + 1,) int64, `runs[pointer[i]:pointer[i + 1]]` belong to mask i and sum to width · height of its frame.
+    """
+
+    height: int
+    width: int
+    frames: npt.NDArray[np.int32]
+    runs: npt.NDArray[np.uint16]
+    pointer: IntArray
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @overload
+    def __getitem__(self, item: int | np.integer[Any]) -> npt.NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, item: slice | Sequence[int] | npt.NDArray[Any]) -> Masks: ...
+    def __getitem__(self, item: Any) -> npt.NDArray[np.uint8] | Masks:
+        """Mask i as (H, W) uint8 0/1 for an integer; a smaller `Masks` for a slice, index list or boolean array."""
+        if isinstance(item, (int, np.integer)):
+            index = range(len(self))[int(item)]
+            return self[index : index + 1].dense()[0]
+        chosen = np.arange(len(self))[item]
+        lengths = np.diff(self.pointer)[chosen]
+        source = _ranges(self.pointer[:-1][chosen], lengths)
+        return Masks(self.height, self.width, self.frames[chosen], self.runs[source], _pointer(lengths))
+
+    def __eq__(self, other: object) -> bool:
+        """Same size and same pixels, mask for mask."""
+        if not isinstance(other, Masks):
+            return NotImplemented
+        return (
+            (self.height, self.width) == (other.height, other.width)
+            and np.array_equal(self.frames, other.frames)
+            and np.array_equal(self.pointer, other.pointer)
+            and np.array_equal(self.runs, other.runs)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # ------------------------------------------------------------------ from other forms
+
+    @classmethod
+    def empty(cls, height: int, width: int, count: int = 0) -> Masks:
+        """`count` masks without a pixel."""
+        return cls(
+            height,
+            width,
+            np.zeros((count, 4), np.int32),
+            np.zeros(0, np.uint16),
+            np.zeros(count + 1, np.int64),
+        )
+
+    @classmethod
+    def from_dense(cls, array: npt.NDArray[Any]) -> Masks:
+        """From (N, H, W); every value other than 0 is inside."""
+        count, height, width = array.shape
+        flat = np.ascontiguousarray(array.transpose(0, 2, 1)).reshape(count, width * height) != 0
+        edges = np.diff(np.pad(flat, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        owner, start = np.nonzero(edges == 1)
+        stop = np.nonzero(edges == -1)[1]
+        return cls._from_spans((start, stop - start, owner), count, height, width)
+
+    @classmethod
+    def from_counts(
+        cls, counts: IntArray, pointer: IntArray, height: int, width: int
+    ) -> Masks:
+        """From COCO run lengths of the full frame, flat; mask i owns `counts[pointer[i]:pointer[i + 1]]`.
+
+        Raises:
+            InvalidAnnotation: runs that are negative or do not sum to height · width.
+        """
+        lengths = np.diff(pointer)
+        ends = np.concatenate(([0], np.cumsum(counts)))
+        sums = ends[pointer[1:]] - ends[pointer[:-1]]
+        if len(counts) and counts.min() < 0:
+            raise InvalidAnnotation(
+                "run lengths hold a negative run", why=f"found {int(counts.min())}"
+            )
+        if np.any(sums != height * width):
+            wrong = int(np.nonzero(sums != height * width)[0][0])
+            raise InvalidAnnotation(
+                "run lengths do not add up to the size of the image",
+                why=f"they sum to {int(sums[wrong])}; height {height} · width {width} = {height * width}",
+                place=f"mask {wrong}",
+            )
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        inside = (np.arange(len(counts)) - pointer[owner]) % 2 == 1
+        start = (ends[:-1] - ends[pointer[owner]])[inside]
+        return cls._from_spans(
+            _merge((start, counts[inside], owner[inside])), len(lengths), height, width
+        )
+
+    @classmethod
+    def from_rle(cls, rles: Sequence[dict[str, Any]], height: int, width: int) -> Masks:
+        """From COCO RLE dictionaries `{size: [h, w], counts: list | str | bytes}` of the full frame.
+
+        Raises:
+            InvalidAnnotation: another size, bad characters, negative runs, runs that do not sum to h · w.
+        """
+        strings: list[bytes] = []
+        plain: list[Sequence[int]] = []
+        is_string = np.zeros(len(rles), bool)
+        for index, rle in enumerate(rles):
+            if list(rle["size"]) != [height, width]:
+                raise InvalidAnnotation(
+                    "run lengths are of another size than the image",
+                    why=f"size is {list(rle['size'])!r}; the image is [{height}, {width}] (height, width)",
+                    place=f"mask {index}",
+                )
+            counts = rle["counts"]
+            if isinstance(counts, (str, bytes)):
+                is_string[index] = True
+                strings.append(counts.encode("ascii", "replace") if isinstance(counts, str) else counts)
+            else:
+                plain.append(counts)
+        string_counts, string_pointer = decode_counts(strings)
+        plain_lengths = np.array([len(counts) for counts in plain], np.int64)
+        lengths = np.empty(len(rles), np.int64)
+        lengths[is_string] = np.diff(string_pointer)
+        lengths[~is_string] = plain_lengths
+        pointer = _pointer(lengths)
+        flat = np.empty(int(pointer[-1]), np.int64)
+        from_string = np.repeat(is_string, lengths)
+        flat[from_string] = string_counts
+        if plain:
+            flat[~from_string] = np.concatenate([np.asarray(counts, np.int64) for counts in plain])
+        return cls.from_counts(flat, pointer, height, width)
+
+    @classmethod
+    def from_polygons(
+        cls, polygons: Sequence[Sequence[Sequence[float]]], height: int, width: int
+    ) -> Masks:
+        """Rasterise polygons exactly as pycocotools' `annToMask` does.
+
+        Args:
+            polygons: per mask its rings, each flat x0 y0 x1 y1 … of at least three points; rings are united (one
+                inside another cuts no hole). A mask without rings is empty.
+        """
+        from pycocotools import mask as coco_mask
+
+        flat: list[Sequence[float]] = [
+            ring if _is_near(ring, height, width) else _clip(ring, height, width)
+            for rings in polygons
+            for ring in rings
+        ]
+        encoded = coco_mask.frPyObjects([ring or [0.0] * 6 for ring in flat], height, width) if flat else []
+        strings: list[bytes] = []
+        position = 0
+        for rings in polygons:
+            parts = encoded[position : position + len(rings)]
+            position += len(rings)
+            if len(parts) == 1:
+                strings.append(parts[0]["counts"])
+            elif parts:
+                strings.append(coco_mask.merge(parts)["counts"])
+            else:
+                strings.append(_string_of_zeros(height * width))
+        return cls.from_counts(*decode_counts(strings), height, width)
+
+    @classmethod
+    def from_id_map(cls, ids: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[Any]) -> Masks:
+        """One mask per value of an (H, W) map of numbers; `values` must be distinct, in any order."""
+        height, width = ids.shape
+        flat = np.ascontiguousarray(ids.T).reshape(-1)
+        wanted = np.asarray(values, np.int64)
+        if not flat.size or not wanted.size:
+            return cls.empty(height, width, len(wanted))
+        start = np.concatenate(([0], np.nonzero(flat[1:] != flat[:-1])[0] + 1))
+        length = np.diff(np.append(start, flat.size))
+        order = np.argsort(wanted)
+        value = flat[start].astype(np.int64)
+        found = np.minimum(np.searchsorted(wanted[order], value), len(wanted) - 1)
+        keep = wanted[order][found] == value
+        owner = order[found[keep]]
+        by_owner = np.argsort(owner, kind="stable")
+        spans = (start[keep][by_owner], length[keep][by_owner], owner[by_owner])
+        return cls._from_spans(spans, len(wanted), height, width)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Masks], height: int, width: int) -> Masks:
+        """Masks of the same image one after another."""
+        if not parts:
+            return cls.empty(height, width)
+        return cls(
+            height,
+            width,
+            np.concatenate([part.frames for part in parts]),
+            np.concatenate([part.runs for part in parts]),
+            _pointer(np.concatenate([np.diff(part.pointer) for part in parts])),
+        )
+
+    @classmethod
+    def _from_spans(cls, spans: Spans, count: int, height: int, width: int) -> Masks:
+        start, length, owner = spans
+        if not len(start):
+            return cls.empty(height, width, count)
+        # Split at the image's columns, so that every piece lies in one column.
+        first = start // height
+        last = (start + length - 1) // height
+        pieces = last - first + 1
+        of = np.repeat(np.arange(len(start)), pieces)
+        nth = _ranges(np.zeros(len(start), np.int64), pieces)
+        column = first[of] + nth
+        top = np.where(nth == 0, (start % height)[of], 0)
+        bottom = np.where(nth == pieces[of] - 1, ((start + length - 1) % height)[of], height - 1)
+        owner = owner[of]
+        # The tight box of every mask that has a pixel.
+        begin = np.concatenate(([0], np.nonzero(np.diff(owner))[0] + 1))
+        present = owner[begin]
+        x0 = column[begin]
+        y0 = np.minimum.reduceat(top, begin)
+        frame_width = column[np.append(begin[1:], len(owner)) - 1] - x0 + 1
+        frame_height = np.maximum.reduceat(bottom, begin) - y0 + 1
+        frames = np.zeros((count, 4), np.int32)
+        frames[present] = np.stack((x0, y0, frame_width, frame_height), axis=1)
+        # Into the crop; runs that come to touch there become one.
+        frame = frames[owner].astype(np.int64)
+        position = (column - frame[:, 0]) * frame[:, 3] + top - frame[:, 1]
+        position, length, owner = _merge((position, bottom - top + 1, owner))
+        runs, run_owner = _alternate(position, length, owner, frames)
+        runs, run_owner = _split_long(runs, run_owner)
+        return cls(
+            height,
+            width,
+            frames,
+            runs.astype(np.uint16),
+            _pointer(np.bincount(run_owner, minlength=count)),
+        )
+
+    # ------------------------------------------------------------------ what they are
+
+    @cached_property
+    def boxes(self) -> npt.NDArray[np.int32]:
+        """(N, 4) int32, tight x0 y0 x1 y1, x1 and y1 exclusive; all zero for an empty mask."""
+        return np.concatenate((self.frames[:, :2], self.frames[:, :2] + self.frames[:, 2:]), axis=1)
+
+    @cached_property
+    def areas(self) -> IntArray:
+        """(N,) int64, pixels of each mask."""
+        ends = np.concatenate(([0], np.cumsum(np.where(self._is_inside, self.runs, 0), dtype=np.int64)))
+        areas: IntArray = ends[self.pointer[1:]] - ends[self.pointer[:-1]]
+        return areas
+
+    @cached_property
+    def _is_inside(self) -> npt.NDArray[np.bool_]:
+        begin = np.repeat(self.pointer[:-1], np.diff(self.pointer))
+        return ((np.arange(len(self.runs)) - begin) & 1).astype(bool)
+
+    # ------------------------------------------------------------------ into other forms
+
+    def crops(self) -> list[npt.NDArray[np.uint8]]:
+        """Each mask inside its frame, (h, w) uint8 0/1."""
+        flat = np.repeat(self._is_inside.view(np.uint8), self.runs)
+        crops = []
+        begin = 0
+        for _, _, width, height in self.frames.tolist():
+            end = begin + width * height
+            crops.append(flat[begin:end].reshape(width, height).T)
+            begin = end
+        return crops
+
+    def dense(self, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+        """All masks, (N, H, W) uint8 0/1.
+
+        Args:
+            out: where to write, (≥ N, H, W) uint8, C order; its first N planes are overwritten and returned.
+        """
+        shape = (len(self), self.height, self.width)
+        if out is None:
+            out = np.zeros(shape, np.uint8)
+        else:
+            out = out[: len(self)]
+            if out.shape != shape or out.dtype != np.uint8:
+                raise ValueError(f"out must hold {shape} uint8, not {out.shape} {out.dtype}")
+            out.fill(0)
+        for plane, crop, (x, y, width, height) in zip(out, self.crops(), self.frames.tolist(), strict=True):
+            plane[y : y + height, x : x + width] = crop
+        return out
+
+    def counts(self) -> tuple[IntArray, IntArray]:
+        """COCO run lengths of the full frame, flat, and the (N + 1,) pointer into them; the inverse of `from_counts`."""
+        start, length, owner = self._spans()
+        frame = np.zeros((len(self), 4), np.int64)
+        frame[:, 2], frame[:, 3] = self.width, self.height
+        runs, run_owner = _alternate(start, length, owner, frame)
+        blank = np.setdiff1d(np.arange(len(self)), owner)
+        if len(blank):
+            at = np.searchsorted(run_owner, blank)
+            runs = np.insert(runs, at, self.height * self.width)
+            run_owner = np.insert(run_owner, at, blank)
+        return runs, _pointer(np.bincount(run_owner, minlength=len(self)))
+
+    def rle(self) -> list[dict[str, Any]]:
+        """Full-frame COCO RLE dictionaries as pycocotools takes them: `{size: [h, w], counts: bytes}`."""
+        from pycocotools import mask as coco_mask
+
+        size = [self.height, self.width]
+        flat, pointer = self.counts()
+        values = flat.tolist()
+        return [
+            coco_mask.frPyObjects({"size": size, "counts": values[begin:end]}, *size)
+            for begin, end in zip(pointer[:-1].tolist(), pointer[1:].tolist(), strict=True)
+        ]
+
+    def paint(
+        self,
+        values: Sequence[int] | npt.NDArray[Any],
+        canvas: npt.NDArray[Any],
+        order: Sequence[int] | npt.NDArray[Any] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Write `values[i]` into an (H, W) map wherever mask i is set; later ones cover earlier ones.
+
+        Args:
+            order: indices in painting order; default large to small, so that small masks stay visible.
+
+        Returns:
+            `canvas`, which is changed in place.
+        """
+        if order is None:
+            order = np.argsort(-self.areas, kind="stable")
+        crops = self.crops()
+        for index in np.asarray(order, np.int64).tolist():
+            x, y, width, height = self.frames[index].tolist()
+            region = canvas[y : y + height, x : x + width]
+            region[crops[index] != 0] = values[index]
+        return canvas
+
+    def semantic(
+        self,
+        categories: Sequence[int] | npt.NDArray[Any],
+        *,
+        background: int = 255,
+        iscrowd: npt.NDArray[np.bool_] | None = None,
+    ) -> npt.NDArray[Any]:
+        """A label map (H, W) uint8 (uint16 when a value is above 255): crowds painted first, then large to small."""
+        largest = max([background, *np.asarray(categories).tolist()])
+        canvas = np.full((self.height, self.width), background, np.uint8 if largest <= 255 else np.uint16)
+        crowd = np.zeros(len(self), bool) if iscrowd is None else iscrowd
+        return self.paint(categories, canvas, np.lexsort((-self.areas, ~crowd)))
+
+    def at(self, boxes: npt.NDArray[Any], size: int) -> npt.NDArray[np.float32]:
+        """Mask i sampled inside box i, without dense masks: training targets.
+
+        The values are those of `torchvision.ops.roi_align(masks[:, None], boxes, (size, size), aligned=False)`:
+        each cell is the mean of ⌈side / size⌉² bilinear samples (Mask R-CNN, He et al. 2017, section 3).
+
+        Args:
+            boxes: (N, 4) x0 y0 x1 y1 in pixels.
+
+        Returns:
+            (N, size, size) float32 in 0..1.
+        """
+        targets = np.zeros((len(self), size, size), np.float32)
+        for target, crop, (x, y, width, height), (x0, y0, x1, y1) in zip(
+            targets, self.crops(), self.frames.tolist(), np.asarray(boxes, np.float64).tolist(), strict=True
+        ):
+            if width and height:
+                rows = _sampling(y0, y1, size, self.height)[:, y : y + height]
+                columns = _sampling(x0, x1, size, self.width)[:, x : x + width]
+                target[:] = rows @ crop.astype(np.float64) @ columns.T
+        return targets
+
+    def outlines(self, index: int) -> list[npt.NDArray[np.int32]]:
+        """The border of mask `index` along pixel edges: closed rings (K, 2) int32 of x y corners.
+
+        Outer rings run clockwise (as seen, y down), holes counter-clockwise; filling all rings by the even-odd rule
+        gives the mask back. Pixels that touch only at a corner belong to different rings.
+        """
+        x, y, _, _ = self.frames[index].tolist()
+        inside = np.pad(self[index : index + 1].crops()[0], 1).astype(np.int8)
+        across = np.diff(inside, axis=0)[:, 1:-1]  # (h + 1, w): +1 enters the mask going down
+        down = np.diff(inside, axis=1)[1:-1, :]  # (h, w + 1): +1 enters the mask going right
+        leaving: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for row, column in np.argwhere(across == 1).tolist():  # top edge: rightwards
+            leaving.setdefault((column, row), []).append((column + 1, row))
+        for row, column in np.argwhere(across == -1).tolist():  # bottom edge: leftwards
+            leaving.setdefault((column + 1, row), []).append((column, row))
+        for row, column in np.argwhere(down == 1).tolist():  # left edge: upwards
+            leaving.setdefault((column, row + 1), []).append((column, row))
+        for row, column in np.argwhere(down == -1).tolist():  # right edge: downwards
+            leaving.setdefault((column, row), []).append((column, row + 1))
+        return [_corners(ring, x, y) for ring in _rings(leaving)]
+
+    def _spans(self) -> Spans:
+        """Set pixels of the full frame as column-major spans."""
+        lengths = self.runs.astype(np.int64)
+        ends = np.concatenate(([0], np.cumsum(lengths)))
+        owner = np.repeat(np.arange(len(self)), np.diff(self.pointer))
+        keep = self._is_inside & (lengths > 0)
+        position = (ends[:-1] - ends[self.pointer[owner]])[keep]
+        owner, length = owner[keep], lengths[keep]
+        position, length, owner = _merge((position, length, owner))
+        frame = self.frames[owner].astype(np.int64)
+        height = frame[:, 3]
+        first = position // np.maximum(height, 1)
+        last = (position + length - 1) // np.maximum(height, 1)
+        pieces = last - first + 1
+        of = np.repeat(np.arange(len(position)), pieces)
+        nth = _ranges(np.zeros(len(position), np.int64), pieces)
+        top = np.where(nth == 0, (position - first * height)[of], 0)
+        bottom = np.where(nth == pieces[of] - 1, (position + length - 1 - last * height)[of], height[of] - 1)
+        start = (frame[of, 0] + first[of] + nth) * self.height + frame[of, 1] + top
+        return _merge((start, bottom - top + 1, owner[of]))
+
+
+def decode_counts(strings: Sequence[bytes]) -> tuple[IntArray, IntArray]:
+    """COCO's compressed run-length strings → flat counts and the (N + 1,) pointer into them.
+
+    Each count is written in groups of five bits, low first, with 0x20 for "more follows" and an offset of 48; from the
+    fourth on it is the difference to the count two places before (`rleToString` in cocoapi's maskApi.c).
+
+    Raises:
+        InvalidAnnotation: a character outside the alphabet, or a string that ends inside a number.
+    """
+    string_lengths = np.array([len(string) for string in strings], np.int64)
+    string_ends = np.cumsum(string_lengths)
+    codes = np.frombuffer(b"".join(strings), np.uint8).astype(np.int64) - 48
+    if codes.size and (codes.min() < 0 or codes.max() > 63):
+        wrong = int(np.nonzero((codes < 0) | (codes > 63))[0][0])
+        raise InvalidAnnotation(
+            "run-length string holds a character outside its alphabet",
+            why=f"found {chr(int(codes[wrong]) + 48)!r}; only '0' (48) to 'o' (111) can occur",
+            place=f"mask {int(np.searchsorted(string_ends, wrong, side='right'))}",
+        )
+    is_last = (codes & 0x20) == 0
+    filled = string_lengths > 0
+    unfinished = np.nonzero(~is_last[string_ends[filled] - 1])[0]
+    if len(unfinished):
+        raise InvalidAnnotation(
+            "run-length string ends inside a number", place=f"mask {int(np.nonzero(filled)[0][unfinished[0]])}"
+        )
+    if not codes.size:
+        return np.zeros(0, np.int64), np.zeros(len(strings) + 1, np.int64)
+    begin = np.concatenate(([0], np.nonzero(is_last)[0][:-1] + 1))
+    width = np.diff(np.append(begin, codes.size))
+    if width.max() > 12:
+        raise InvalidAnnotation("run-length string holds a number of more than 60 bits")
+    shift = 5 * _ranges(np.zeros(len(begin), np.int64), width)
+    values = np.add.reduceat((codes & 0x1F) << shift, begin)
+    is_negative = (codes[begin + width - 1] & 0x10) != 0
+    values = np.where(is_negative, values - (np.int64(1) << (5 * width)), values)
+    pointer = np.concatenate(([0], np.cumsum(np.bincount(_owner_of(begin, string_ends), minlength=len(strings)))))
+    # Undo the differences: cumulative sums over every other count, from index 1 and from index 2.
+    owner = np.repeat(np.arange(len(strings)), np.diff(pointer))
+    nth = np.arange(len(values)) - pointer[owner]
+    chain = np.nonzero(nth > 0)[0]
+    group = owner[chain] * 2 + (nth[chain] & 1)
+    order = chain[np.argsort(group, kind="stable")]
+    sums = np.cumsum(values[order])
+    group = owner[order] * 2 + (nth[order] & 1)
+    starts = np.concatenate(([0], np.nonzero(np.diff(group))[0] + 1))
+    before = np.repeat(
+        np.concatenate(([0], sums[starts[1:] - 1])), np.diff(np.append(starts, len(order)))
+    ) if len(order) else np.zeros(0, np.int64)
+    values[order] = sums - before
+    return values, pointer.astype(np.int64)
+
+
+def _owner_of(begin: IntArray, string_ends: IntArray) -> IntArray:
+    return np.searchsorted(string_ends, begin, side="right")
+
+
+def _pointer(lengths: npt.NDArray[Any]) -> IntArray:
+    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+
+
+def _ranges(start: IntArray, length: IntArray) -> IntArray:
+    """`start[i], start[i] + 1, …` for `length[i]` places, one i after another."""
+    ends = np.cumsum(length)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(start - (ends - length), length)
+
+
+def _merge(spans: Spans) -> Spans:
+    """Join spans of one owner that touch, and drop empty ones."""
+    start, length, owner = spans
+    keep = length > 0
+    start, length, owner = start[keep], length[keep], owner[keep]
+    if not len(start):
+        return start, length, owner
+    is_new = np.concatenate(([True], (start[1:] != start[:-1] + length[:-1]) | (owner[1:] != owner[:-1])))
+    begin = np.nonzero(is_new)[0]
+    return start[begin], np.add.reduceat(length, begin), owner[begin]
+
+
+def _alternate(
+    start: IntArray, length: IntArray, owner: IntArray, frames: npt.NDArray[Any]
+) -> tuple[IntArray, IntArray]:
+    """Spans → runs of zeros and ones in turn (a last run of zeros only where needed), and each run's owner."""
+    if not len(start):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    is_first = np.concatenate(([True], owner[1:] != owner[:-1]))
+    is_last = np.concatenate((is_first[1:], [True]))
+    previous = np.concatenate(([0], (start + length)[:-1]))
+    gap = np.where(is_first, start, start - previous)
+    size = frames[owner, 2].astype(np.int64) * frames[owner, 3]
+    rest = np.where(is_last, size - start - length, 0)
+    runs = np.stack((gap, length, rest), axis=1).reshape(-1)
+    keep = np.ones_like(runs, bool)
+    keep[2::3] = rest > 0
+    return runs[keep], np.repeat(owner, 3)[keep]
+
+
+def _split_long(runs: IntArray, owner: IntArray) -> tuple[IntArray, IntArray]:
+    extra = np.maximum(runs - 1, 0) // LONGEST_RUN
+    if not extra.any():
+        return runs, owner
+    pieces = 2 * extra + 1
+    of = np.repeat(np.arange(len(runs)), pieces)
+    nth = _ranges(np.zeros(len(runs), np.int64), pieces)
+    rest = runs - extra * LONGEST_RUN
+    value = np.where(nth % 2 == 1, 0, np.where(nth == pieces[of] - 1, rest[of], LONGEST_RUN))
+    return value, owner[of]
+
+
+def _string_of_zeros(pixels: int) -> bytes:
+    """The compressed string of one run of `pixels` zeros."""
+    characters = bytearray()
+    while True:
+        bits = pixels & 0x1F
+        pixels >>= 5
+        more = not (pixels == 0 and not bits & 0x10)
+        characters.append(48 + (bits | (0x20 if more else 0)))
+        if not more:
+            return bytes(characters)
+
+
+def _is_near(ring: Sequence[float], height: int, width: int) -> bool:
+    """Whether pycocotools can rasterise the ring as it is (its buffers grow with the length of every edge)."""
+    reach = 16 * max(height, width, 64)
+    return -reach <= min(ring) and max(ring) <= reach
+
+
+def _clip(ring: Sequence[float], height: int, width: int) -> list[float]:
+    """The part of a ring within one pixel of the image (Sutherland and Hodgman, 1974)."""
+    points = list(zip(ring[0::2], ring[1::2], strict=True))
+    for axis, bound, sign in ((0, -1.0, 1), (0, width + 1.0, -1), (1, -1.0, 1), (1, height + 1.0, -1)):
+        clipped: list[tuple[float, float]] = []
+        for here, there in zip(points, points[1:] + points[:1], strict=True):
+            is_in, will_be = (here[axis] - bound) * sign >= 0, (there[axis] - bound) * sign >= 0
+            if is_in:
+                clipped.append(here)
+            if is_in != will_be:
+                share = (bound - here[axis]) / (there[axis] - here[axis])
+                other = here[1 - axis] + share * (there[1 - axis] - here[1 - axis])
+                clipped.append((bound, other) if axis == 0 else (other, bound))
+        points = clipped
+    return [value for point in points for value in point] if len(points) >= 3 else []
+
+
+def _sampling(low: float, high: float, size: int, limit: int) -> npt.NDArray[np.float64]:
+    """(size, limit) weights of the pixels in each cell's mean along one axis, by RoIAlign's rules."""
+    extent = max(high - low, 1.0)
+    samples = int(np.ceil(extent / size))
+    step = extent / size
+    position = low + step * (np.arange(size)[:, None] + (np.arange(samples)[None, :] + 0.5) / samples)
+    is_valid = (position >= -1) & (position <= limit)
+    position = np.clip(position, 0, limit - 1)
+    floor = np.floor(position).astype(np.int64)
+    fraction = position - floor
+    weights = np.zeros((size, limit))
+    cell = np.broadcast_to(np.arange(size)[:, None], position.shape)
+    np.add.at(weights, (cell, floor), np.where(is_valid, 1 - fraction, 0) / samples)
+    np.add.at(weights, (cell, np.minimum(floor + 1, limit - 1)), np.where(is_valid, fraction, 0) / samples)
+    return weights
+
+
+def _rings(leaving: dict[tuple[int, int], list[tuple[int, int]]]) -> list[list[tuple[int, int]]]:
+    """Chain directed unit edges into closed rings; at a corner where two meet, keep to the same pixel."""
+    rings = []
+    while leaving:
+        first = min(leaving)
+        ring = [first]
+        at = first
+        came: tuple[int, int] | None = None
+        while True:
+            choices = leaving[at]
+            nth = 0
+            if came is not None and len(choices) == 2:
+                # The right turn (y down) stays with the pixel whose border is being followed.
+                turned = (at[0] - came[1], at[1] + came[0])
+                nth = choices.index(turned)
+            to = choices.pop(nth)
+            if not choices:
+                del leaving[at]
+            came = (to[0] - at[0], to[1] - at[1])
+            at = to
+            if at == first:
+                break
+            ring.append(at)
+        rings.append(ring)
+    return rings
+
+
+def _corners(ring: list[tuple[int, int]], x: int, y: int) -> npt.NDArray[np.int32]:
+    points = np.array(ring, np.int32)
+    before = points - np.roll(points, 1, axis=0)
+    after = np.roll(points, -1, axis=0) - points
+    corners: npt.NDArray[np.int32] = points[np.any(before != after, axis=1)] + np.array([x, y], np.int32)
+    return corners

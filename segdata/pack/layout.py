@@ -1,0 +1,159 @@
+"""What the bytes of a pack are: file names, arrays, flags and the index. docs/pack.md says the same for other readers.
+
+    pack/
+        pack.json                      the index: written last, the commit point
+        dataset-3f21….h5               splits and documents
+        annotations-00000-9f3a….h5     one per shard: tables and masks of a run of consecutive samples
+        images-00000-51c2….h5          one per shard with embedded images: the files' bytes, one after another
+
+Every array is contiguous, little-endian and unfiltered; its byte offset stands in the index, so that a reader maps the
+files and never needs HDF5.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
+from segdata.files import checked_name
+
+INDEX = "pack.json"
+FORMAT = "segdata pack"
+VERSION = 1
+
+Images = Literal["embed", "reference", "none"]
+
+INSTANCES_ANNOTATED = 1
+SEMANTIC_ANNOTATED = 2
+
+IS_CROWD = 1
+IS_DIFFICULT = 2
+IS_TRUNCATED = 4
+IS_OCCLUDED = 8
+HAS_MASK = 16
+
+CODECS = {"none": 0, "jpeg": 1, "png": 2}
+
+ARRAYS: dict[str, str] = {
+    "image/key": "u1",
+    "image/key_offset": "<i8",
+    "image/file": "u1",
+    "image/file_offset": "<i8",
+    "image/id": "<i8",
+    "image/size": "<i4",
+    "image/flags": "u1",
+    "image/codec": "u1",
+    "image/offset": "<i8",
+    "image/length": "<i8",
+    "image/crc32": "<u4",
+    "image/extra": "u1",
+    "image/extra_offset": "<i8",
+    "instance/pointer": "<i8",
+    "instance/id": "<i8",
+    "instance/order": "<i8",
+    "instance/category": "<u2",
+    "instance/flags": "u1",
+    "instance/bbox": "<f8",
+    "instance/area": "<f8",
+    "instance/score": "<f8",
+    "instance/frame": "<i4",
+    "instance/run": "<u2",
+    "instance/run_offset": "<i8",
+    "instance/polygon": "<f8",
+    "instance/ring_offset": "<i8",
+    "instance/polygon_offset": "<i8",
+    "instance/extra": "u1",
+    "instance/extra_offset": "<i8",
+    "semantic/data": "u1",
+    "semantic/offset": "<i8",
+    "semantic/crc32": "<u4",
+    "images/data": "u1",
+    "documents": "u1",
+}
+"""dtype of every array; `split/0`, `split/1` … in the dataset file are "<i8"."""
+
+_ZEROS = b"00000000"
+_HEAD = b'{"crc32": "'
+
+
+def encode_index(index: Mapping[str, Any]) -> bytes:
+    """The bytes of `pack.json`: `crc32` comes first and covers the file with its own eight digits set to zero."""
+    body = json.dumps({"crc32": "00000000", **index}, ensure_ascii=False, allow_nan=False).encode(
+        "utf-8", "surrogatepass"
+    )
+    return body.replace(_HEAD + _ZEROS, _HEAD + f"{zlib.crc32(body):08x}".encode(), 1)
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Read and check a pack's index.
+
+    Raises:
+        NotThere: there is no pack in this folder.
+        DamagedData: the index is cut short or changed.
+        InvalidInput: another kind of file, or a version that this segdata does not know.
+        Unsafe: a file name that leads out of the folder.
+    """
+    path = folder / INDEX
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotThere(
+            f"there is no pack in {folder}",
+            file=path,
+            fix=f"segdata convert SOURCE {folder}",
+        ) from error
+    start = len(_HEAD)
+    stated = data[start : start + 8]
+    if not data.startswith(_HEAD):
+        raise InvalidInput("this is not the index of a pack", file=path, why='it does not begin with {"crc32": "')
+    if f"{zlib.crc32(data[:start] + _ZEROS + data[start + 8 :]):08x}".encode() != stated:
+        raise DamagedData(
+            "the pack's index is damaged",
+            file=path,
+            why=f"its checksum is not the stated {stated.decode('ascii', 'replace')}",
+            fix="convert the dataset again, or restore this file",
+        )
+    index: dict[str, Any] = json.loads(data)
+    if index.get("format") != FORMAT or not isinstance(index.get("version"), int):
+        raise InvalidInput("this is not the index of a pack", file=path, why=f"format is {index.get('format')!r}")
+    if index["version"] != VERSION:
+        raise InvalidInput(
+            f"the pack is of version {index['version']}; this segdata reads version {VERSION}",
+            file=path,
+            fix="pip install --upgrade segdata" if index["version"] > VERSION else "convert the dataset again",
+        )
+    for entry in shard_files(index):
+        name = entry["file"]
+        if "/" in name:
+            raise Unsafe("the pack's index names a file outside its folder", file=path, why=f"{name!r}")
+        checked_name(name, "the pack's index")
+    return index
+
+
+def shard_files(index: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every file that an index names, in order."""
+    files = [index["dataset"]]
+    for shard in index["shards"]:
+        files.append(shard["annotations"])
+        if shard["images"] is not None:
+            files.append(shard["images"])
+    return files
+
+
+def expected_dtype(name: str) -> np.dtype[Any]:
+    """dtype of the array called `name`.
+
+    Raises:
+        InvalidInput: no array of that name exists in this version.
+    """
+    if name.startswith("split/"):
+        return np.dtype("<i8")
+    if name not in ARRAYS:
+        raise InvalidInput(f"the pack's index names an array {name!r} that version {VERSION} does not have")
+    return np.dtype(ARRAYS[name])

@@ -1,0 +1,405 @@
+"""Samples → the files of a pack.
+
+A shard is a run of consecutive samples; each is written on its own, so that shards can be made in parallel and a
+stopped run keeps the finished ones. `commit` makes them a pack by writing the index, last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata import images as image_files
+from segdata.errors import DamagedData, DiskError, InvalidInput, SegdataError
+from segdata.files import disk_errors, sync_folder, write_whole
+from segdata.labels import LabelSpace
+from segdata.pack import layout
+from segdata.problems import Problems
+from segdata.sample import Instances, Records, Sample
+
+ALIGNMENT = 64
+_CHUNK = 1 << 22
+_LEVEL = 3  # zstd: label maps shrink to 1–2 % already here
+
+
+def write_shard(
+    folder: Path,
+    number: int,
+    samples: Iterable[Sample],
+    labels: LabelSpace,
+    *,
+    images: layout.Images,
+    image_bytes: int,
+    problems: Problems,
+    left_out: list[int],
+) -> dict[str, Any]:
+    """Write one shard's files into `folder` under temporary names.
+
+    Args:
+        samples: in the order in which they will be in the pack.
+        images: whether the files' bytes are embedded, referenced or left out.
+        image_bytes: how many bytes the embedded images have in all, as planned.
+        problems: receives samples that cannot be stored.
+        left_out: receives the places of these samples.
+
+    Returns:
+        The receipt: the shard's entry in the index, with `files`: temporary → final names.
+    """
+    table = _Table(labels)
+    blob = _ImageBlob(folder / f".images-{number:05d}.part", image_bytes) if images == "embed" else None
+    try:
+        for place, sample in enumerate(samples):
+            try:
+                table.add(sample, _stored(sample, images, blob))
+            except SegdataError as error:
+                problems.skip(error.located(key=sample.key, file=sample.file or None))
+                left_out.append(place)
+        files: dict[str, str] = {}
+        entry: dict[str, Any] = {"samples": len(table.keys), "instances": table.instances, "images": None}
+        if blob is not None:
+            entry["images"] = blob.finish()
+            entry["images"]["file"] = f"images-{number:05d}-{entry['images']['sha256'][:12]}.h5"
+            files[blob.path.name] = entry["images"]["file"]
+    except BaseException:
+        if blob is not None:
+            blob.discard()
+        raise
+    part = folder / f".annotations-{number:05d}.part"
+    entry["annotations"] = write_arrays(part, table.arrays())
+    entry["annotations"]["file"] = f"annotations-{number:05d}-{entry['annotations']['sha256'][:12]}.h5"
+    files[part.name] = entry["annotations"]["file"]
+    return {"entry": entry, "files": files}
+
+
+def write_dataset(
+    folder: Path, splits: Mapping[str, Sequence[int]], documents: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Write the file that holds the splits and the documents' headers; returns its receipt."""
+    import zstandard
+
+    text = json.dumps(documents, ensure_ascii=False, allow_nan=False, sort_keys=True).encode(
+        "utf-8", "surrogatepass"
+    )
+    arrays: dict[str, npt.NDArray[Any]] = {
+        f"split/{index}": np.asarray(members, "<i8") for index, members in enumerate(splits.values())
+    }
+    arrays["documents"] = np.frombuffer(zstandard.ZstdCompressor(level=_LEVEL).compress(text), np.uint8)
+    part = folder / ".dataset.part"
+    entry = write_arrays(part, arrays)
+    entry["file"] = f"dataset-{entry['sha256'][:12]}.h5"
+    return {"entry": entry, "files": {part.name: entry["file"]}}
+
+
+def commit(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]], index: Mapping[str, Any]) -> None:
+    """Move finished files from `work` to `target`, then write the index: before that, `target` holds the old pack."""
+    with disk_errors(target):
+        for receipt in receipts:
+            for part, name in receipt["files"].items():
+                source, final = work / part, target / name
+                if source.exists():
+                    source.replace(final)
+                elif not final.exists():
+                    raise DamagedData("a finished shard is missing", file=final, fix="run the same command again")
+        sync_folder(target)
+    write_whole(target / layout.INDEX, layout.encode_index(index))
+
+
+def _stored(sample: Sample, images: layout.Images, blob: _ImageBlob | None) -> tuple[int, int, int, int]:
+    """Codec, offset, length and crc32 of a sample's image, after the structural check."""
+    encoded = None if images == "none" else sample.encoded
+    if encoded is None:
+        return layout.CODECS["none"], 0, 0, 0
+    header = image_files.probe(encoded)
+    if (header.height, header.width) != (sample.height, sample.width):
+        raise InvalidInput(
+            "the image is not of the size that its annotation says",
+            why=f"the image has {header.width} × {header.height} pixels, the annotation says "
+            f"{sample.width} × {sample.height}{_swapped(sample, encoded, header)}",
+            fix="correct the annotation, or restore the original image",
+        )
+    offset = blob.add(encoded) if blob is not None else 0
+    return layout.CODECS[header.codec], offset, len(encoded), zlib.crc32(encoded)
+
+
+def _swapped(sample: Sample, encoded: bytes, header: image_files.Header) -> str:
+    if (header.width, header.height) != (sample.height, sample.width):
+        return ""
+    orientation = image_files.orientation(encoded)
+    if orientation >= 5:
+        return (
+            f"; the EXIF orientation {orientation} of the image explains it: the annotation was made on the turned "
+            "picture, segdata uses the pixels as stored"
+        )
+    return "; height and width are swapped, and no EXIF orientation explains it"
+
+
+class _Table:
+    """Collects samples into columns."""
+
+    def __init__(self, labels: LabelSpace) -> None:
+        self.labels = labels
+        self.keys: list[bytes] = []
+        self.files: list[bytes] = []
+        self.rows: list[tuple[int, int, int, int, int, int, int, int]] = []
+        self.extras: list[Mapping[str, Any]] = []
+        self.columns: list[Instances] = []
+        self.semantic: list[bytes] = []
+        self.semantic_crc: list[int] = []
+        self.instances = 0
+        self._compressor: Any = None
+
+    def add(self, sample: Sample, stored: tuple[int, int, int, int]) -> None:
+        instances = sample.instances
+        if len(instances) > 65535:
+            raise InvalidInput(f"the image has {len(instances)} instances; a pack holds at most 65,535 an image")
+        semantic = sample.semantic
+        flags = (layout.INSTANCES_ANNOTATED if sample.has_instances else 0) | (
+            layout.SEMANTIC_ANNOTATED if semantic is not None else 0
+        )
+        if semantic is not None and semantic.shape != (sample.height, sample.width):
+            raise InvalidInput(
+                "the semantic map is of another size than the image",
+                why=f"map {semantic.shape}, image {(sample.height, sample.width)} (height, width)",
+            )
+        frame = self._compress(semantic) if semantic is not None else b""
+        self.semantic.append(frame)
+        self.semantic_crc.append(zlib.crc32(frame))
+        self.keys.append(sample.key.encode("utf-8", "surrogatepass"))
+        self.files.append(sample.file.encode("utf-8", "surrogatepass"))
+        self.rows.append((sample.id, sample.height, sample.width, flags, *stored))
+        self.extras.append(sample.extra)
+        self.columns.append(instances)
+        self.instances += len(instances)
+
+    def _compress(self, semantic: npt.NDArray[Any]) -> bytes:
+        import zstandard
+
+        if self._compressor is None:
+            self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        data = np.ascontiguousarray(semantic.astype(self.labels.dtype, copy=False).astype(
+            self.labels.dtype.newbyteorder("<"), copy=False
+        ))
+        frame: bytes = self._compressor.compress(data.tobytes())
+        return frame
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All columns by their name in the pack; polygons and scores only where there are any."""
+        rows = np.array(self.rows, np.int64).reshape(-1, 8)
+        extras = Records.of(self.extras)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "image/key": np.frombuffer(b"".join(self.keys), np.uint8),
+            "image/key_offset": _offsets(self.keys),
+            "image/file": np.frombuffer(b"".join(self.files), np.uint8),
+            "image/file_offset": _offsets(self.files),
+            "image/id": rows[:, 0],
+            "image/size": rows[:, 1:3],
+            "image/flags": rows[:, 3],
+            "image/codec": rows[:, 4],
+            "image/offset": rows[:, 5],
+            "image/length": rows[:, 6],
+            "image/crc32": rows[:, 7],
+            "image/extra": extras.blob,
+            "image/extra_offset": extras.offset,
+            "semantic/data": np.frombuffer(b"".join(self.semantic), np.uint8),
+            "semantic/offset": _offsets(self.semantic),
+            "semantic/crc32": np.array(self.semantic_crc, np.uint32),
+        }
+        arrays.update(self._instance_arrays())
+        return {name: array.astype(layout.ARRAYS[name], copy=False) for name, array in arrays.items()}
+
+    def _instance_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        columns = self.columns
+
+        def joined(values: list[npt.NDArray[Any]], shape: tuple[int, ...] = (0,)) -> npt.NDArray[Any]:
+            return np.concatenate(values) if values else np.zeros(shape)
+
+        flags = [
+            item.iscrowd * layout.IS_CROWD
+            + item.difficult * layout.IS_DIFFICULT
+            + item.truncated * layout.IS_TRUNCATED
+            + item.occluded * layout.IS_OCCLUDED
+            + item.has_mask * layout.HAS_MASK
+            for item in columns
+        ]
+        category = joined([item.category for item in columns])
+        if len(category) and not 0 <= category.min() <= category.max() < max(len(self.labels), 1):
+            raise InvalidInput(f"an instance has a category outside 0 … {len(self.labels) - 1}")
+        extras = Records.of([item.extra[i] for item in columns for i in range(len(item))])
+        arrays = {
+            "instance/pointer": np.concatenate(([0], np.cumsum([len(item) for item in columns]))),
+            "instance/id": joined([item.id for item in columns]),
+            "instance/order": joined([item.order for item in columns]),
+            "instance/category": category,
+            "instance/flags": joined(flags),
+            "instance/bbox": joined([item.bbox for item in columns], (0, 4)),
+            "instance/area": joined([item.area for item in columns]),
+            "instance/frame": joined([item.masks.frames for item in columns], (0, 4)),
+            "instance/run": joined([item.masks.runs for item in columns]),
+            "instance/run_offset": _stacked([item.masks.pointer for item in columns]),
+            "instance/extra": extras.blob,
+            "instance/extra_offset": extras.offset,
+        }
+        score = joined([item.score for item in columns])
+        if not np.all(np.isnan(score)):
+            arrays["instance/score"] = score
+        if any(len(item.polygons.rings) > 1 for item in columns):
+            arrays["instance/polygon"] = joined([item.polygons.values for item in columns])
+            arrays["instance/ring_offset"] = _stacked([item.polygons.rings for item in columns])
+            arrays["instance/polygon_offset"] = _stacked([item.polygons.pointer for item in columns])
+        return arrays
+
+
+def _offsets(parts: Sequence[bytes]) -> npt.NDArray[np.int64]:
+    return np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64))).astype(np.int64)
+
+
+def _stacked(pointers: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
+    """Pointers that each begin at 0, as one pointer into the concatenated values."""
+    lengths = np.concatenate([np.diff(pointer) for pointer in pointers]) if pointers else np.zeros(0, np.int64)
+    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+
+
+# ---------------------------------------------------------------------- files
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """Write arrays as one HDF5 file with known byte offsets; returns its size, SHA-256 and the arrays' places."""
+    import h5py
+
+    entry: dict[str, Any] = {"arrays": {}}
+    with disk_errors(path):
+        with h5py.File(path, "w", libver="earliest", **_alignment()) as file:
+            for name, array in arrays.items():
+                dataset = _create(file, name, array.shape, array.dtype)
+                if array.size:
+                    dataset[...] = array
+                entry["arrays"][name] = {
+                    "offset": dataset.id.get_offset(),
+                    "shape": list(array.shape),
+                    "dtype": array.dtype.newbyteorder("<").str,
+                    "crc32": f"{zlib.crc32(np.ascontiguousarray(array).tobytes()):08x}",
+                }
+        digest = hashlib.sha256()
+        with path.open("r+b") as stored:
+            while chunk := stored.read(_CHUNK):
+                digest.update(chunk)
+            entry["bytes"] = stored.tell()
+            os.fsync(stored.fileno())
+    entry["sha256"] = digest.hexdigest()
+    return entry
+
+
+def _alignment() -> dict[str, Any]:
+    return {"alignment_threshold": 1, "alignment_interval": ALIGNMENT}
+
+
+def _create(file: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A contiguous dataset whose space exists at once, without fill values or timestamps."""
+    import h5py
+
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)
+    link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    link.set_create_intermediate_group(True)
+    space = h5py.h5s.create_simple(shape)
+    kind = h5py.h5t.py_create(np.dtype(dtype).newbyteorder("<"), logical=True)
+    return h5py.Dataset(
+        h5py.h5d.create(file.id, name.encode(), kind, space, dcpl=properties, lcpl=link)
+    )
+
+
+class _ImageBlob:
+    """One HDF5 file with a single array of bytes, filled from the front without going through HDF5."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.used = 0
+        self._crc = 0
+        with disk_errors(path):
+            self._start = self._allocate(path, size)
+            self._file: BinaryIO = path.open("r+b")
+            self._digest = hashlib.sha256(self._file.read(self._start or 0))
+
+    @staticmethod
+    def _allocate(path: Path, size: int) -> int | None:
+        import h5py
+
+        with h5py.File(path, "w", libver="earliest", **_alignment()) as file:
+            offset: int | None = _create(file, "images/data", (size,), np.uint8).id.get_offset()
+        return offset
+
+    def add(self, encoded: bytes) -> int:
+        """Append an image; returns its place in the array."""
+        if self.used + len(encoded) > self.size:
+            raise DiskError(
+                "an image grew while it was read", why="there are more bytes than were planned", fix="run again"
+            )
+        place = self.used
+        with disk_errors(self.path):
+            self._file.write(encoded)
+        self._digest.update(encoded)
+        self._crc = zlib.crc32(encoded, self._crc)
+        self.used += len(encoded)
+        return place
+
+    def finish(self) -> dict[str, Any]:
+        """Close the file; returns its size, SHA-256 and the array's place."""
+        if self.used < self.size:
+            self._shrink()
+        with disk_errors(self.path):
+            self._digest.update(self._file.read())
+            size = self._file.tell()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        return {
+            "bytes": size,
+            "sha256": self._digest.hexdigest(),
+            "arrays": {
+                "images/data": {
+                    "offset": self._start,
+                    "shape": [self.size],
+                    "dtype": "|u1",
+                    "crc32": f"{self._crc:08x}",
+                }
+            },
+        }
+
+    def _shrink(self) -> None:
+        """Images were left out: move what there is into a file of the right size."""
+        with disk_errors(self.path):
+            self._file.flush()
+            full = self.path.with_suffix(".full")
+            self.path.replace(full)
+            start = self._start or 0
+            self.size = self.used
+            self._start = self._allocate(self.path, self.size)
+            self._file.close()
+            self._file = self.path.open("r+b")
+            self._digest = hashlib.sha256(self._file.read(self._start or 0))
+            with full.open("rb") as source:
+                source.seek(start)
+                left = self.size
+                while left:
+                    chunk = source.read(min(left, _CHUNK))
+                    self._digest.update(chunk)
+                    self._file.write(chunk)
+                    left -= len(chunk)
+            full.unlink()
+
+    def discard(self) -> None:
+        """Remove the unfinished file."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)

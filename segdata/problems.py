@@ -1,0 +1,121 @@
+"""What was odd or wrong in a dataset, counted by kind with the first examples, so that nothing is passed over in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
+
+EXAMPLES = 10
+"""Examples kept of each kind of remark."""
+
+FIRST_PROBLEMS = 20
+"""Problems shown in full when a dataset is refused."""
+
+
+@dataclass
+class Remarks:
+    """How often one kind of thing was met, and the first places."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For reports."""
+        return {"count": self.count, "examples": self.examples}
+
+
+class Problems:
+    """Collects remarks (kept and counted) and skipped items (left out because they are not valid)."""
+
+    def __init__(self) -> None:
+        self.remarks: dict[str, Remarks] = {}
+        self.skipped: dict[str, int] = {}
+        self.first: list[SegdataError] = []
+        self._worst: SegdataError | None = None
+
+    def remark(self, kind: str, where: str, count: int = 1) -> None:
+        """Something odd that is legal and kept."""
+        remarks = self.remarks.setdefault(kind, Remarks())
+        remarks.count += count
+        if len(remarks.examples) < EXAMPLES:
+            remarks.examples.append(where)
+
+    def skip(self, error: SegdataError) -> None:
+        """Something that is not valid and is left out."""
+        kind = error.message.split(":")[0]
+        self.skipped[kind] = self.skipped.get(kind, 0) + 1
+        if len(self.first) < FIRST_PROBLEMS:
+            self.first.append(error)
+        if self._worst is None or (isinstance(error, Unsafe) and not isinstance(self._worst, Unsafe)):
+            self._worst = error
+
+    @property
+    def skips(self) -> int:
+        """Number of items left out."""
+        return sum(self.skipped.values())
+
+    def merge(self, document: dict[str, Any]) -> None:
+        """Add what another `as_dict` counted (remarks only; skipped items travel as counts and texts)."""
+        for kind, item in document["remarks"].items():
+            remarks = self.remarks.setdefault(kind, Remarks())
+            remarks.count += item["count"]
+            remarks.examples += item["examples"][: EXAMPLES - len(remarks.examples)]
+        for item in document["skipped"]:
+            self.skipped[item["kind"]] = self.skipped.get(item["kind"], 0) + item["count"]
+        for item in document["first"]:
+            if len(self.first) < FIRST_PROBLEMS:
+                self.first.append(_revive(item))
+            if self._worst is None or (item["exit"] == Unsafe.exit_code and not isinstance(self._worst, Unsafe)):
+                self._worst = _revive(item)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything counted, for reports and between processes."""
+        return {
+            "remarks": {kind: remarks.as_dict() for kind, remarks in sorted(self.remarks.items())},
+            "skipped": [{"kind": kind, "count": count} for kind, count in sorted(self.skipped.items())],
+            "first": [error.as_dict() for error in self.first],
+        }
+
+    def raise_if_any(self, what: str) -> None:
+        """Raise one error for all that was skipped, with the first problems and the count of each kind."""
+        if not self.skips:
+            return
+        if self.skips == 1:
+            raise self.first[0]
+        kind = type(self._worst) if isinstance(self._worst, Unsafe) else InvalidAnnotation
+        if all(type(error) is type(self.first[0]) for error in self.first):
+            kind = type(self.first[0])
+        raise kind(
+            f"{what} has {self.skips} problems: {summary(self.skipped.items())}",
+            file=self.first[0].file,
+            why="\n          ".join(
+                ["the first are:", *(one_line(error) for error in self.first)]
+            ),
+            state="nothing was converted",
+            fix="correct them, or add --on-error skip to leave these items out",
+        )
+
+
+def summary(counts: Iterable[tuple[str, int]]) -> str:
+    """`3 × this, 1 × that`."""
+    return ", ".join(f"{count} × {kind}" for kind, count in counts)
+
+
+def one_line(error: SegdataError) -> str:
+    """An error's facts in one line."""
+    parts = [error.file, error.key, error.place]
+    where = ", ".join(str(part) for part in parts if part)
+    return ": ".join(part for part in (where, error.message, error.why) if part)
+
+
+def _revive(item: dict[str, Any]) -> SegdataError:
+    from segdata import errors
+
+    kind = getattr(errors, item["id"], SegdataError)
+    error: SegdataError = kind(
+        item["message"], **{name: item.get(name) for name in ("file", "place", "why", "state", "fix", "key")}
+    )
+    return error
