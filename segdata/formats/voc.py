@@ -1,0 +1,761 @@
+"""PASCAL VOC: XML with boxes, palette PNGs with classes and objects, lists of names.
+
+    root/                                        (VOCdevkit/VOC2012)
+        Annotations/2007_000027.xml              objects: 1-based inclusive boxes
+        ImageSets/{Segmentation,Main,Layout,Action}/*.txt
+        JPEGImages/2007_000027.jpg
+        SegmentationClass/2007_000032.png        palette indices: class, 0 background, 255 void
+        SegmentationObject/2007_000032.png       palette indices: object number, 255 void
+        labelmap.txt                             only where the classes are not VOC's own: NAME:R,G,B:parts:actions
+
+`Segmentation/train` is the split "train"; other lists keep their folder ("Main/train"). Lists per class
+(`Main/dog_train.txt`) are no splits; their text is kept. Images in no list are samples without a split.
+
+Traps: boxes are inclusive and may be fractional; parts have boxes of their own inside an object; fields change their
+order between years; object k of the mask is the k-th `<object>` only where the classes agree; only some images have
+masks; masks of copies may be RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata import images, manifest
+from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
+from segdata.files import inside
+from segdata.formats import verbatim, voc_xml
+from segdata.formats.contract import (
+    Entry,
+    Header,
+    Source,
+    file_size,
+    folders_in,
+    names_in,
+    read_bytes,
+    stem,
+    write_file,
+)
+from segdata.formats.voc_xml import Node, Tree
+from segdata.labels import Category, Color, LabelSpace
+from segdata.masks import Masks
+from segdata.problems import Problems
+from segdata.sample import Instances, Sample
+
+LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png (PASCAL VOC)"
+
+VOID = 255
+_SETS = ("Segmentation", "Main", "Layout", "Action")
+_SPLITS = ("train", "val", "trainval", "test")
+_OBJECT = ["name", "pose", "truncated", "difficult", "bndbox"]
+_IMAGE: list[Any] = [
+    ["folder", "VOC2012"],
+    "filename",
+    ["source", [["database", "segdata"]]],
+    "size",
+    "segmented",
+    "object",
+]
+
+
+def _palette() -> bytes:
+    """VOC's 256 colours: bit i of the index goes to the high bits of red, green and blue in turn (VOCcode's VOClabelcolormap)."""
+    entries = bytearray()
+    for index in range(256):
+        color = [0, 0, 0]
+        for bit in range(8):
+            color[bit % 3] |= ((index >> bit) & 1) << (7 - bit // 3)
+        entries += bytes(color)
+    return bytes(entries)
+
+
+PALETTE = _palette()
+
+
+# ---------------------------------------------------------------------- entries
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Which files an image has."""
+
+    xml: str | None
+    classes: str | None
+    objects: str | None
+
+
+def detect(root: Path) -> bool:
+    """Whether the folder has VOC's sub-folders."""
+    return root.is_dir() and (
+        (root / "JPEGImages").is_dir()
+        and any((root / name).is_dir() for name in ("Annotations", "SegmentationClass", "ImageSets"))
+    ) or (root / "Annotations").is_dir() and bool(names_in(root / "Annotations", ".xml"))
+
+
+def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) -> Source:
+    """Every name that has an image, an annotation or a mask, sorted, and the lists."""
+    photos = {stem(name): name for name in reversed(names_in(root / "JPEGImages", ".jpg", ".jpeg", ".png"))}
+    found = {
+        folder: set(map(stem, names_in(root / folder, ending)))
+        for folder, ending in (("Annotations", ".xml"), ("SegmentationClass", ".png"), ("SegmentationObject", ".png"))
+    }
+    keys = sorted(photos.keys() | found["Annotations"] | found["SegmentationClass"] | found["SegmentationObject"])
+    entries = []
+    files: list[str] = []
+    for key in keys:
+        data = _Files(
+            *(
+                f"{folder}/{key}{ending}" if key in found[folder] else None
+                for folder, ending in (
+                    ("Annotations", ".xml"),
+                    ("SegmentationClass", ".png"),
+                    ("SegmentationObject", ".png"),
+                )
+            )
+        )
+        own = [file for file in (data.xml, data.classes, data.objects) if file is not None]
+        files += own
+        photo = f"JPEGImages/{photos[key]}" if key in photos else ""
+        entries.append(Entry(key, photo, sum(file_size(root, file) for file in own), data))
+    for folder in folders_in(root):
+        if folder not in (*found, "JPEGImages", "ImageSets"):
+            problems.remark("folder not read", folder)
+    table = root / "labelmap.txt"
+    documents: list[dict[str, Any]] = []
+    if table.is_file():
+        files.append("labelmap.txt")
+        content = read_bytes(root, "labelmap.txt", "the dataset")
+        documents.append({"format": "voc", "file": "labelmap.txt", **verbatim.from_text(content)})
+        labels = labels or _read_labelmap(content, table)
+    lists, splits = _lists(root, {key: index for index, key in enumerate(keys)}, problems)
+    files += [document["file"] for document in lists]
+    return Source(
+        root=root,
+        layout="PASCAL VOC folders",
+        labels=labels or manifest.label_space("voc"),
+        entries=entries,
+        splits=splits or {"all": range(len(entries))},
+        documents=[*documents, *lists],
+        annotation_files=files,
+    )
+
+
+def _lists(
+    root: Path, index_of: Mapping[str, int], problems: Problems
+) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
+    """The text of every list, and the splits that they make."""
+    documents = []
+    splits: dict[str, list[int]] = {}
+    for folder in [*_SETS, *(name for name in folders_in(root / "ImageSets") if name not in _SETS)]:
+        for name in names_in(root / "ImageSets" / folder, ".txt"):
+            file = f"ImageSets/{folder}/{name}"
+            content = read_bytes(root, file, "the dataset")
+            documents.append({"format": "voc", "file": file, **verbatim.from_text(content)})
+            rows = [line.split() for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
+            if stem(name) not in _SPLITS and any(len(row) > 1 for row in rows):
+                continue
+            split = stem(name) if folder == "Segmentation" else f"{folder}/{stem(name)}"
+            splits[split] = _members(root / file, rows, index_of, problems)
+        prefix = "" if folder == "Segmentation" else f"{folder}/"
+        both = set(splits.get(prefix + "train", ())) & set(splits.get(prefix + "val", ()))
+        if both:
+            names = [key for key, index in index_of.items() if index in both]
+            problems.skip(
+                InvalidAnnotation(
+                    "images are in both train and val",
+                    file=root / "ImageSets" / folder,
+                    why=f"{len(both)} names, the first are {', '.join(names[:5])}",
+                    fix="remove them from one of the two lists",
+                )
+            )
+    return documents, splits
+
+
+def _members(
+    path: Path, rows: Sequence[Sequence[str]], index_of: Mapping[str, int], problems: Problems
+) -> list[int]:
+    members: dict[int, None] = {}
+    for number, row in enumerate(rows, 1):
+        index = index_of.get(row[0])
+        if index is None:
+            problems.skip(
+                InvalidAnnotation(
+                    "a list names an image that does not exist",
+                    file=path,
+                    place=f"entry {number}",
+                    why=f"{row[0]!r} has no image, annotation or mask",
+                    fix="restore the files, or remove the name from the list",
+                )
+            )
+        elif index in members and len(row) == 1:
+            problems.remark("name listed twice", f"{path.name}: {row[0]}")
+        else:
+            members[index] = None
+    return list(members)
+
+
+def _read_labelmap(content: bytes, path: Path) -> LabelSpace:
+    categories = []
+    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, rest = line.partition(":")
+        values = rest.split(":")[0].split(",")
+        color: Color | None = None
+        if values != [""]:
+            if len(values) != 3 or not all(value.strip().isdigit() and int(value) < 256 for value in values):
+                raise InvalidAnnotation(
+                    "a colour is not three numbers 0…255",
+                    file=path,
+                    place=f"line {number}",
+                    why=f"found {rest.split(':')[0]!r}",
+                    fix="write NAME:R,G,B:parts:actions",
+                )
+            color = (int(values[0]), int(values[1]), int(values[2]))
+        categories.append(Category(name, len(categories), color, isthing=len(categories) > 0))
+    try:
+        return LabelSpace("custom", tuple(categories))
+    except SegdataError as error:
+        raise error.located(file=path) from error
+
+
+# ---------------------------------------------------------------------- load
+
+
+def load(source: Source, entry: Entry, problems: Problems) -> Sample:
+    """One image with its objects and label maps."""
+    root, labels, files = source.root, source.labels, entry.data
+    tree = _parse(root, files.xml)
+    classes, semantic = _classes(root, files.classes, labels)
+    objects, numbers = _objects(root, files.objects)
+    height, width = _size(root, entry, tree, semantic, numbers)
+    if semantic is not None and numbers is not None and semantic.shape != numbers.shape:
+        raise InvalidImage(
+            "class and object mask are of different sizes",
+            file=root / files.objects,
+            key=entry.key,
+            why=f"{semantic.shape} and {numbers.shape} (height, width)",
+        )
+    for file, shape in ((files.classes, semantic), (files.objects, numbers)):
+        if shape is not None and shape.shape != (height, width):
+            raise InvalidImage(
+                "mask is of another size than the image",
+                file=root / file,
+                key=entry.key,
+                why=f"mask {shape.shape}, image {(height, width)} (height, width)",
+            )
+    instances = None
+    residue: dict[str, Any] = {}
+    if tree is not None or numbers is not None:
+        instances = _instances(tree, entry, source, semantic, numbers, (height, width), problems)
+    extra: dict[str, Any] = {}
+    sample = Sample(
+        entry.key,
+        height,
+        width,
+        file=entry.file,
+        encoded=(lambda: read_bytes(root, entry.file, "the dataset")) if entry.file else None,
+        instances=instances,
+        semantic=semantic,
+    )
+    if tree is not None:
+        residue["children"] = _template(voc_xml.children(tree.root), _image_nodes(sample), "object")
+    for name, raw in (("class", classes), ("object", objects)):
+        if raw is not None:
+            residue.update(_picture(name, raw))
+    if files.xml is None and instances is not None:
+        residue["xml"] = False
+    if numbers is not None:
+        again = _object_map(sample)
+        if not np.array_equal(again, numbers):
+            residue["object_map"] = verbatim.from_array(numbers)
+            if semantic is not None and not np.array_equal(semantic == labels.void, numbers == VOID):
+                problems.remark("void differs between class and object mask", entry.key)
+        residue["object"] = True
+    if residue:
+        extra["voc"] = residue
+    return sample.with_annotations(instances=instances, semantic=semantic, extra=extra)
+
+
+def _parse(root: Path, file: str | None) -> Tree | None:
+    if file is None:
+        return None
+    path = inside(root, file, "the dataset")
+    tree = voc_xml.parse(read_bytes(root, file, "the dataset"), path)
+    if tree.root[0] != "annotation":
+        raise InvalidAnnotation(
+            "XML is no VOC annotation", file=path, place="line 1", why=f"expected <annotation>, found <{tree.root[0]}>"
+        )
+    filename = voc_xml.child(tree.root, "filename")
+    name = voc_xml.text(filename)
+    if filename is not None and name is not None and stem(name) != path.stem and name != path.stem:
+        raise InvalidAnnotation(
+            "annotation names another image than its own file name",
+            file=path,
+            place=tree.line(filename),
+            why=f"<filename> is {name!r}; the file is {path.name!r}",
+            fix="correct <filename>",
+        )
+    return tree
+
+
+def _classes(
+    root: Path, file: str | None, labels: LabelSpace
+) -> tuple[images.LabelImage | None, npt.NDArray[Any] | None]:
+    """The class mask as read, and as map of category indices."""
+    if file is None:
+        return None, None
+    path = root / file
+    raw = _read(root, file)
+    if raw.values.ndim == 3:
+        colors = {category.color: index for index, category in enumerate(labels.categories) if category.color}
+        return raw, _by_color(raw.values, {**colors, _color(VOID): labels.void}, path).astype(labels.dtype)
+    values = raw.values
+    wrong = (values >= len(labels)) & (values != VOID)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0].tolist()
+        raise InvalidAnnotation(
+            "mask holds a value that is no class",
+            file=path,
+            place=f"pixel row {row}, column {column}",
+            why=f"value {int(values[row, column])}; classes are 0 … {len(labels) - 1}, void is {VOID}",
+            fix="use the label space of this dataset (labelmap.txt, or --labels)",
+        )
+    semantic = values.astype(labels.dtype)
+    semantic[values == VOID] = labels.void
+    return raw, semantic
+
+
+def _objects(root: Path, file: str | None) -> tuple[images.LabelImage | None, npt.NDArray[Any] | None]:
+    """The object mask as read, and as map of object numbers (0 background, 255 void)."""
+    if file is None:
+        return None, None
+    raw = _read(root, file)
+    if raw.values.ndim == 3:
+        colors = {_color(index): index for index in range(256)}
+        return raw, _by_color(raw.values, colors, root / file).astype(np.uint8)
+    return raw, raw.values
+
+
+def _read(root: Path, file: str) -> images.LabelImage:
+    try:
+        raw = images.read_labels(read_bytes(root, file, "the dataset"))
+    except SegdataError as error:
+        raise error.located(file=root / file) from error
+    if raw.mode not in ("P", "L", "RGB", "RGBA"):
+        raise InvalidImage("mask is of a kind that VOC does not have", file=root / file, why=f"PNG mode {raw.mode}")
+    return raw
+
+
+def _color(index: int) -> Color:
+    return PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]
+
+
+def _by_color(
+    pixels: npt.NDArray[np.uint8], table: Mapping[Color | None, int], path: Path
+) -> npt.NDArray[np.int64]:
+    """RGB → values by a colour table; colours off the table are an error that lists them."""
+    code = pixels[:, :, :3].astype(np.int64) @ np.array([65536, 256, 1])
+    colors, inverse, counts = np.unique(code, return_inverse=True, return_counts=True)
+    values = [table.get((int(c) >> 16, (int(c) >> 8) & 255, int(c) & 255), -1) for c in colors]
+    unknown = [
+        f"({c >> 16}, {(c >> 8) & 255}, {c & 255}) × {count}"
+        for c, count, value in zip(colors.tolist(), counts.tolist(), values, strict=True)
+        if value < 0
+    ]
+    if unknown:
+        raise InvalidAnnotation(
+            "colour mask holds colours that are not in the table",
+            file=path,
+            why=", ".join(unknown[:10]) + (" …" if len(unknown) > 10 else ""),
+        )
+    return np.asarray(values, np.int64)[inverse].reshape(code.shape)
+
+
+def _size(
+    root: Path,
+    entry: Entry,
+    tree: Tree | None,
+    semantic: npt.NDArray[Any] | None,
+    numbers: npt.NDArray[Any] | None,
+) -> tuple[int, int]:
+    """Height and width as annotated, else from a mask, else from the image."""
+    if tree is not None:
+        size = voc_xml.child(tree.root, "size")
+        if size is not None:
+            values = [voc_xml.text(voc_xml.child(size, tag)) for tag in ("height", "width")]
+            if not all(value and value.isdigit() and int(value) > 0 for value in values):
+                raise InvalidAnnotation(
+                    "annotation has no valid size",
+                    file=root / entry.data.xml,
+                    place=tree.line(size),
+                    why=f"height and width are {values[0]!r} and {values[1]!r}",
+                    fix="write the image's size",
+                )
+            return int(values[0] or 0), int(values[1] or 0)
+    for mask in (semantic, numbers):
+        if mask is not None:
+            return mask.shape[0], mask.shape[1]
+    if not entry.file:
+        raise NotThere("nothing tells the size of this image", key=entry.key, file=root)
+    try:
+        header = images.probe(read_bytes(root, entry.file, "the dataset"))
+    except SegdataError as error:
+        raise error.located(file=root / entry.file, key=entry.key) from error
+    return header.height, header.width
+
+
+def _instances(
+    tree: Tree | None,
+    entry: Entry,
+    source: Source,
+    semantic: npt.NDArray[Any] | None,
+    numbers: npt.NDArray[Any] | None,
+    size: tuple[int, int],
+    problems: Problems,
+) -> Instances:
+    """The XML's objects in order with their masks, then masks that no object claims."""
+    labels = source.labels
+    objects: list[tuple[Node, int, list[float]]] = []
+    for node in voc_xml.children(tree.root) if tree is not None else []:
+        if node[0] != "object" or tree is None:
+            continue
+        try:
+            category, box = _object(node, tree, labels, size, entry.key, problems)
+        except SegdataError as error:
+            problems.skip(error.located(file=source.root / entry.data.xml, key=entry.key))
+            continue
+        objects.append((node, category, box))
+    ids = [] if numbers is None else [int(v) for v in np.unique(numbers) if v not in (0, VOID)]
+    masks = Masks.from_id_map(numbers, ids) if numbers is not None else Masks.empty(*size)
+    claimed, loose = _match(ids, masks, objects, semantic, labels, entry.key, problems)
+    order = [claimed.get(place, -1) for place in range(len(objects))] + [mask for mask, _ in loose]
+    with_blank = Masks.concatenate([masks, Masks.empty(*size, 1)], *size)
+    nodes = [node for node, _, _ in objects]
+    instances = Instances.build(
+        [category for _, category, _ in objects] + [category for _, category in loose],
+        with_blank[np.array([len(ids) if mask < 0 else mask for mask in order], np.int64)],
+        has_mask=[mask >= 0 for mask in order],
+        difficult=[_flag(node, "difficult") for node in nodes] + [False] * len(loose),
+        truncated=[_flag(node, "truncated") for node in nodes] + [False] * len(loose),
+        occluded=[_flag(node, "occluded") for node in nodes] + [False] * len(loose),
+        id=[ids[mask] if mask >= 0 else place + 1 for place, mask in enumerate(order)],
+        bbox=[box for _, _, box in objects] + [[np.nan] * 4] * len(loose),
+    )
+    extras: list[dict[str, Any]] = []
+    for place in range(len(objects)):
+        pose = voc_xml.text(voc_xml.child(nodes[place], "pose"))
+        extra: dict[str, Any] = {} if pose in (None, "Unspecified") else {"pose": pose}
+        known = _object_nodes(instances, place, labels, extra)
+        template = _template(voc_xml.children(nodes[place]), known, None)
+        if template != _OBJECT:
+            extra["voc"] = {"children": template}
+        extras.append(extra)
+    extras += [{"voc": {"xml": False}} for _ in loose]
+    return Instances(**{**vars(instances), "extra": extras})
+
+
+def _object(
+    node: Node,
+    tree: Tree,
+    labels: LabelSpace,
+    size: tuple[int, int],
+    key: str,
+    problems: Problems,
+) -> tuple[int, list[float]]:
+    """Category index and box (x y width height, 0-based) of an `<object>`."""
+    names = [item for item in voc_xml.children(node) if item[0] == "name"]
+    if len(names) != 1:
+        raise InvalidAnnotation(
+            f"an object has {len(names)} names", place=tree.line(node), why="expected exactly one <name>"
+        )
+    name = voc_xml.text(names[0]) or ""
+    category = labels.index_of_name.get(name)
+    if category is None:
+        raise InvalidAnnotation(
+            f"object class {name!r} is not in the label space",
+            place=tree.line(names[0]),
+            why=f"{labels.name!r} has {', '.join(item.name for item in labels.categories[:6])} …",
+            fix="put a labelmap.txt beside Annotations/, or name another label space with --labels",
+        )
+    box = voc_xml.child(node, "bndbox")
+    if box is None:
+        raise InvalidAnnotation("an object has no box", place=tree.line(node), why="expected <bndbox>")
+    corners = []
+    for tag in ("xmin", "ymin", "xmax", "ymax"):
+        leaf = voc_xml.child(box, tag)
+        value = _number(voc_xml.text(leaf))
+        if value is None:
+            raise InvalidAnnotation(
+                f"a box has no valid {tag}", place=tree.line(leaf or box), why=f"found {voc_xml.text(leaf)!r}"
+            )
+        corners.append(value)
+    x0, y0, x1, y1 = corners
+    height, width = size
+    if x1 < x0 or y1 < y0:
+        raise InvalidAnnotation(
+            "a box ends before it begins",
+            place=tree.line(box),
+            why=f"xmin ymin xmax ymax = {corners}",
+            fix="swap the corners",
+        )
+    if x0 < 0 or y0 < 0 or x1 > width + 1 or y1 > height + 1:
+        raise InvalidAnnotation(
+            "a box reaches more than one pixel past the image",
+            place=tree.line(box),
+            why=f"xmin ymin xmax ymax = {corners}, 1-based, in an image of {width} × {height}",
+            fix="correct the box",
+        )
+    if x0 < 1 or y0 < 1:
+        problems.remark("box begins at 0: the file may count from 0, VOC counts from 1", key)
+    if x1 > width or y1 > height:
+        problems.remark("box reaches up to one pixel past the image", key)
+    if any(value != int(value) for value in corners):
+        problems.remark("box corner is not a whole number", key)
+    return category, [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if abs(number) < 1e9 else None
+
+
+def _flag(node: Node, tag: str) -> bool:
+    return (voc_xml.text(voc_xml.child(node, tag)) or "0").strip() not in ("", "0")
+
+
+def _match(
+    ids: Sequence[int],
+    masks: Masks,
+    objects: Sequence[tuple[Node, int, list[float]]],
+    semantic: npt.NDArray[Any] | None,
+    labels: LabelSpace,
+    key: str,
+    problems: Problems,
+) -> tuple[dict[int, int], list[tuple[int, int]]]:
+    """Which mask belongs to which object: `{object: mask}`, and masks without object with their category.
+
+    Number k belongs to the k-th object when the classes agree; else to the object of its class with the best box.
+    """
+    claimed: dict[int, int] = {}
+    open_masks: list[tuple[int, int | None]] = []
+    crops = masks.crops()
+    for mask, number in enumerate(ids):
+        category = None if semantic is None else _majority(semantic, masks, crops, mask, labels)
+        place = number - 1
+        if place < len(objects) and category in (None, objects[place][1]):
+            claimed[place] = mask
+            if semantic is not None and category is None:
+                problems.remark("object without class in the class mask", f"{key}: object {number}")
+        else:
+            open_masks.append((mask, category))
+    loose: list[tuple[int, int]] = []
+    for mask, category in open_masks:
+        free = [place for place in range(len(objects)) if place not in claimed and objects[place][1] == category]
+        best = max(free, key=lambda place: _overlap(masks.boxes[mask], objects[place][2]), default=None)
+        if best is not None and _overlap(masks.boxes[mask], objects[best][2]) > 0:
+            claimed[best] = mask
+            problems.remark("object number does not fit its place: matched by class and box", f"{key}: object {ids[mask]}")
+        elif category is None:
+            raise InvalidAnnotation(
+                "object mask holds a number without object and without class",
+                key=key,
+                place=f"object {ids[mask]}",
+                why=f"the annotation has {len(objects)} objects",
+            )
+        else:
+            loose.append((mask, category))
+            problems.remark("mask of an object that the annotation does not list: kept", f"{key}: object {ids[mask]}")
+    return claimed, loose
+
+
+def _majority(
+    semantic: npt.NDArray[Any],
+    masks: Masks,
+    crops: Sequence[npt.NDArray[np.uint8]],
+    mask: int,
+    labels: LabelSpace,
+) -> int | None:
+    """The category under most of a mask's pixels; None where there is only background and void."""
+    x, y, width, height = masks.frames[mask].tolist()
+    under = semantic[y : y + height, x : x + width][crops[mask] != 0]
+    counts = np.bincount(under, minlength=labels.void + 1)
+    counts[0] = counts[labels.void] = 0
+    return int(counts.argmax()) if counts.any() else None
+
+
+def _overlap(corners: npt.NDArray[Any], box: Sequence[float]) -> float:
+    """Intersection over union of corners and x y width height."""
+    x0, y0, x1, y1 = corners.tolist()
+    x, y, width, height = box
+    across = min(x1, x + width) - max(x0, x)
+    down = min(y1, y + height) - max(y0, y)
+    if across <= 0 or down <= 0:
+        return 0.0
+    return float(across * down / ((x1 - x0) * (y1 - y0) + width * height - across * down))
+
+
+def _picture(name: str, raw: images.LabelImage) -> dict[str, Any]:
+    """How a mask was stored, where it was not with VOC's palette."""
+    residue: dict[str, Any] = {}
+    if raw.mode != "P":
+        residue[f"{name}_mode"] = raw.mode
+        if raw.mode == "RGBA":
+            residue[f"{name}_pixels"] = verbatim.from_array(raw.values)
+    elif raw.palette != PALETTE:
+        residue[f"{name}_palette"] = verbatim.from_bytes(raw.palette or b"")
+    return residue
+
+
+# ---------------------------------------------------------------------- templates
+
+
+def _template(nodes: Sequence[Node], known: Mapping[str, Node], repeated: str | None) -> list[Any]:
+    """Children in order: a tag where `known` gives the same node, the node itself otherwise.
+
+    `repeated` is a tag that stands for all its nodes at the place of the first.
+    """
+    template: list[Any] = []
+    used: set[str] = set()
+    for node in nodes:
+        tag = node[0]
+        if tag == repeated:
+            if tag not in used:
+                template.append(tag)
+        elif tag not in used and known.get(tag) == node:
+            template.append(tag)
+        else:
+            template.append(node)
+        used.add(tag)
+    return template
+
+
+def _fill(template: Sequence[Any], known: Mapping[str, Node], repeated: str, nodes: Sequence[Node]) -> list[Node]:
+    """The inverse of `_template`."""
+    filled: list[Node] = []
+    for item in template:
+        if item == repeated:
+            filled += nodes
+        elif isinstance(item, str):
+            filled.append(known[item])
+        else:
+            filled.append(item)
+    return filled
+
+
+def _image_nodes(sample: Sample) -> dict[str, Node]:
+    has_masks = sample.semantic is not None or bool(sample.instances.has_mask.any())
+    return {
+        "filename": ["filename", sample.file.rpartition("/")[2] or f"{sample.key}.jpg"],
+        "size": ["size", [["width", str(sample.width)], ["height", str(sample.height)], ["depth", "3"]]],
+        "segmented": ["segmented", str(int(has_masks))],
+    }
+
+
+def _object_nodes(
+    instances: Instances, index: int, labels: LabelSpace, extra: Mapping[str, Any]
+) -> dict[str, Node]:
+    x, y, width, height = instances.bbox[index].tolist()
+    corners = (("xmin", x + 1), ("ymin", y + 1), ("xmax", x + width), ("ymax", y + height))
+    return {
+        "name": ["name", labels[int(instances.category[index])].name],
+        "pose": ["pose", extra.get("pose", "Unspecified")],
+        "truncated": ["truncated", str(int(instances.truncated[index]))],
+        "difficult": ["difficult", str(int(instances.difficult[index]))],
+        "occluded": ["occluded", str(int(instances.occluded[index]))],
+        "bndbox": [
+            "bndbox",
+            [[tag, str(int(value)) if value == int(value) else repr(value)] for tag, value in corners],
+        ],
+    }
+
+
+def _object_map(sample: Sample) -> npt.NDArray[np.uint8]:
+    """Object numbers painted over the background, void where the class mask is void."""
+    instances = sample.instances
+    chosen = np.nonzero(instances.has_mask)[0]
+    canvas = np.zeros((sample.height, sample.width), np.uint8)
+    if sample.semantic is not None:
+        canvas[sample.semantic == np.iinfo(sample.semantic.dtype).max] = VOID
+    return instances.masks[chosen].paint(instances.id[chosen], canvas)
+
+
+# ---------------------------------------------------------------------- write
+
+
+def write_part(
+    samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int
+) -> Mapping[str, Any]:
+    """Write photo, XML and masks of every sample."""
+    written = []
+    for _, sample in samples:
+        written.append(sample.key)
+        encoded = sample.encoded
+        if encoded is not None:
+            write_file(root, sample.file, encoded)
+        residue = sample.extra.get("voc", {})
+        if sample.has_instances and residue.get("xml", True):
+            write_file(root, f"Annotations/{sample.key}.xml", voc_xml.serialise(_tree(sample, header.labels, residue)))
+        if sample.semantic is not None:
+            semantic = sample.semantic.astype(np.uint8)
+            write_file(root, f"SegmentationClass/{sample.key}.png", _png("class", semantic, header.labels, residue))
+        if residue.get("object", bool(sample.instances.has_mask.any())):
+            stored = residue.get("object_map")
+            numbers = _object_map(sample) if stored is None else verbatim.to_array(stored)
+            write_file(root, f"SegmentationObject/{sample.key}.png", _png("object", numbers, None, residue))
+    return {"keys": written}
+
+
+def _tree(sample: Sample, labels: LabelSpace, residue: Mapping[str, Any]) -> Node:
+    instances = sample.instances
+    objects: list[Node] = []
+    for index in range(len(instances)):
+        extra = instances.extra[index]
+        kept = extra.get("voc", {})
+        if not kept.get("xml", True):
+            continue
+        known = _object_nodes(instances, index, labels, extra)
+        objects.append(["object", _fill(kept.get("children", _OBJECT), known, "", ())])
+    template = residue.get("children", _IMAGE)
+    filled = _fill(template, _image_nodes(sample), "object", objects)
+    if "object" not in template:
+        filled += objects
+    return ["annotation", filled]
+
+
+def _png(name: str, values: npt.NDArray[np.uint8], labels: LabelSpace | None, residue: Mapping[str, Any]) -> bytes:
+    mode = residue.get(f"{name}_mode", "P")
+    if mode == "RGBA":
+        return images.encode_png(verbatim.to_array(residue[f"{name}_pixels"]))
+    if mode == "RGB":
+        table = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
+        for index, category in enumerate(labels.categories if labels else ()):
+            if category.color is not None:
+                table[index] = category.color
+        return images.encode_png(table[values])
+    if mode == "L":
+        return images.encode_png(values)
+    kept = residue.get(f"{name}_palette")
+    return images.encode_png(values, palette=PALETTE if kept is None else verbatim.to_bytes(kept))
+
+
+def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
+    """Write the lists, without the names of samples that were not written, and the label map where there was one."""
+    written = {key for receipt in receipts for key in receipt["keys"]}
+    for document in header.documents:
+        if document.get("format") != "voc":
+            continue
+        content = verbatim.to_text({key: document[key] for key in ("text", "base64") if key in document})
+        if document["file"].startswith("ImageSets/"):
+            lines = content.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+            kept = [line for line in lines if not line.strip() or line.split()[0] in written]
+            content = "".join(kept).encode("utf-8", "surrogateescape")
+        write_file(root, document["file"], content)

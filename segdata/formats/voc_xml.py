@@ -1,0 +1,144 @@
+"""PASCAL VOC's XML ↔ plain trees, safely, with the line of every element for messages.
+
+A *node* is `[tag, text]` for a leaf and `[tag, [nodes…]]` otherwise, with a third item for attributes where there are any.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree  # building only; parsing goes through defusedxml
+from pathlib import Path
+from typing import Any
+
+from segdata.errors import InvalidAnnotation, Unsafe
+
+Node = list[Any]
+
+MAX_BYTES = 1 << 24
+MAX_DEPTH = 32
+
+
+class Tree:
+    """A parsed document: its root node, and the line on which each node begins."""
+
+    def __init__(self) -> None:
+        self.root: Node = []
+        self._lines: dict[int, int] = {}
+
+    def line(self, node: Node) -> str:
+        """`line 12`, for messages."""
+        return f"line {self._lines.get(id(node), 1)}"
+
+
+def parse(data: bytes, path: Path) -> Tree:
+    """Parse a document; DTDs and entities are refused before anything is expanded.
+
+    Raises:
+        Unsafe: a DTD, an entity, or more than 16 MiB.
+        InvalidAnnotation: not well-formed, or nested too deep.
+    """
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import DefusedXMLParser
+
+    if len(data) > MAX_BYTES:
+        raise Unsafe("annotation is too large", file=path, why=f"{len(data):,} bytes; the limit is {MAX_BYTES:,}")
+    tree = Tree()
+    builder = _Builder(tree)
+    parser = DefusedXMLParser(target=builder, forbid_dtd=True)
+    builder.expat = parser.parser
+    try:
+        parser.feed(data)
+        parser.close()
+    except DefusedXmlException as error:
+        raise Unsafe(
+            "XML with a document type or entities is refused",
+            file=path,
+            place=f"line {parser.parser.CurrentLineNumber}",
+            why=type(error).__name__,
+            fix="remove the <!DOCTYPE …> part; VOC annotations have none",
+        ) from error
+    except ElementTree.ParseError as error:
+        line, column = error.position
+        raise InvalidAnnotation(
+            "XML is malformed", file=path, place=f"line {line}, column {column + 1}", why=str(error).split(":")[0]
+        ) from error
+    except _TooDeep as error:
+        raise InvalidAnnotation(
+            "XML is nested too deep",
+            file=path,
+            place=f"line {parser.parser.CurrentLineNumber}",
+            why=f"more than {MAX_DEPTH} levels",
+        ) from error
+    return tree
+
+
+def serialise(node: Node) -> bytes:
+    """The document's text, indented with tabs as the official files are."""
+    element = _element(node)
+    ElementTree.indent(element, "\t")
+    return ElementTree.tostring(element, encoding="utf-8") + b"\n"
+
+
+def child(node: Node, tag: str) -> Node | None:
+    """The first direct child with this tag."""
+    return next((item for item in children(node) if item[0] == tag), None)
+
+
+def children(node: Node) -> list[Node]:
+    """Direct children; none for a leaf."""
+    return node[1] if isinstance(node[1], list) else []
+
+
+def text(node: Node | None) -> str | None:
+    """A leaf's text."""
+    return node[1] if node is not None and isinstance(node[1], str) else None
+
+
+class _TooDeep(Exception):
+    pass
+
+
+class _Builder:
+    """Collects nodes while expat reads."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._open: list[tuple[Node, list[Node], list[str]]] = []
+        self.expat: Any = None
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        if len(self._open) >= MAX_DEPTH:
+            raise _TooDeep
+        node: Node = [tag, "", dict(attributes)] if attributes else [tag, ""]
+        self._tree._lines[id(node)] = self.expat.CurrentLineNumber
+        if self._open:
+            self._open[-1][1].append(node)
+        else:
+            self._tree.root = node
+        self._open.append((node, [], []))
+
+    def data(self, data: str) -> None:
+        if self._open:
+            self._open[-1][2].append(data)
+
+    def end(self, tag: str) -> None:
+        node, inner, texts = self._open.pop()
+        stripped = "".join(texts).strip()
+        if inner and stripped:
+            inner.append(["#text", stripped])
+        node[1] = inner if inner else stripped
+
+    def close(self) -> None:
+        pass
+
+
+def _element(node: Node) -> ElementTree.Element:
+    element = ElementTree.Element(node[0], node[2] if len(node) > 2 else {})
+    if isinstance(node[1], str):
+        element.text = node[1]
+        return element
+    for item in node[1]:
+        if item[0] == "#text":
+            element.text = item[1]
+        else:
+            element.append(_element(item))
+    return element

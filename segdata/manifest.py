@@ -1,0 +1,285 @@
+"""A dataset as data: one TOML file with its title, terms, label table, views and splits, checked at the door.
+
+Shipped manifests lie in the package `segdata.manifests` (`manifests/` in the repository).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from segdata.errors import InvalidManifest, NotThere, SegdataError
+from segdata.labels import Category, LabelMapping, LabelSpace
+
+ALIASES = {"coco": "coco-2017", "voc": "voc-2012"}
+"""Short names for the newest of a family."""
+
+_TEXTS = ("title", "homepage", "licence", "citation", "format", "label_space")
+_KEYS = (*_TEXTS, "labels", "labels_from", "views", "splits", "splits_from", "max_pixels")
+_LABEL_KEYS: dict[str, type] = {
+    "name": str,
+    "id": int,
+    "color": list,
+    "isthing": bool,
+    "supercategory": str,
+    "ignore": bool,
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: how many images the official one has, and their names where the dataset itself does not list them."""
+
+    name: str
+    count: int | None
+    names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class View:
+    """Another way to look at a label space: target categories, and for each the source categories that become it."""
+
+    name: str
+    about: str
+    labels: LabelSpace
+    sources: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known about a dataset."""
+
+    name: str
+    title: str
+    homepage: str
+    licence: str
+    citation: str
+    format: str
+    labels: LabelSpace
+    splits: Mapping[str, Split]
+    views: Mapping[str, View]
+    max_pixels: int | None
+
+
+def load(path: Path) -> Manifest:
+    """Read and check one manifest.
+
+    Raises:
+        InvalidManifest: not TOML, unknown or missing keys, wrong types, views of categories that do not exist.
+    """
+    return _build(path.stem, path.read_text("utf-8"), str(path))
+
+
+@cache
+def shipped(name: str) -> Manifest:
+    """The shipped manifest with this name or alias.
+
+    Raises:
+        NotThere: there is none; close names are listed.
+    """
+    name = ALIASES.get(name, name)
+    if name not in names():
+        close = difflib.get_close_matches(name, [*names(), *ALIASES], n=3, cutoff=0.4)
+        raise NotThere(
+            f"there is no dataset {name!r}",
+            why=f"known are {', '.join(names())}",
+            fix=f"did you mean {' or '.join(close)}?" if close else "segdata list shows them",
+        )
+    file = resources.files("segdata.manifests") / f"{name}.toml"
+    return _build(name, file.read_text("utf-8"), f"{name}.toml")
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Names of the shipped manifests, sorted."""
+    found = (item.name for item in resources.files("segdata.manifests").iterdir())
+    return tuple(sorted(name[: -len(".toml")] for name in found if name.endswith(".toml")))
+
+
+@cache
+def label_space(name: str) -> LabelSpace:
+    """The published label space with this name ("coco", "voc", "cityscapes", "camvid-32", "camvid-segnet").
+
+    Raises:
+        NotThere: no shipped manifest has it.
+    """
+    spaces = {shipped(item).labels.name: shipped(item).labels for item in names()}
+    if name not in spaces:
+        raise NotThere(f"there is no label space {name!r}", why=f"known are {', '.join(sorted(spaces))}")
+    return spaces[name]
+
+
+def view(space: LabelSpace, name: str) -> LabelMapping:
+    """The mapping from a label space to one of its views.
+
+    Raises:
+        NotThere: the space has no such view.
+    """
+    views: dict[str, View] = {}
+    for item in names():
+        manifest = shipped(item)
+        if manifest.labels.name == space.name:
+            views.update(manifest.views)
+    if name not in views:
+        raise NotThere(
+            f"label space {space.name!r} has no view {name!r}",
+            why=f"it has {', '.join(sorted(views)) or 'none'}",
+        )
+    return LabelMapping.from_names(space, views[name].labels, views[name].sources)
+
+
+def _build(name: str, text: str, file: str) -> Manifest:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"line \d+, column \d+", str(error))
+        raise InvalidManifest(
+            "manifest is not TOML", file=file, place=place.group() if place else None, why=str(error).split(" (at")[0]
+        ) from error
+    for key in document:
+        if key not in _KEYS:
+            raise _unknown(file, key, key, _KEYS)
+    texts = {key: _typed(document, key, str, file, key) for key in _TEXTS}
+    if "labels" in document and "labels_from" in document:
+        raise InvalidManifest("manifest has both labels and labels_from", file=file, fix="keep one of them")
+    if "labels_from" in document:
+        other = shipped(_typed(document, "labels_from", str, file, "labels_from"))
+        labels, views = other.labels, dict(other.views)
+    else:
+        labels, views = _labels(texts["label_space"], document.get("labels"), file), {}
+    views.update(_views(document.get("views", {}), labels, file))
+    splits = dict(shipped(document["splits_from"]).splits) if "splits_from" in document else {}
+    splits.update(_splits(document.get("splits", {}), file))
+    max_pixels = _typed(document, "max_pixels", int, file, "max_pixels") if "max_pixels" in document else None
+    return Manifest(
+        name=name,
+        title=texts["title"],
+        homepage=texts["homepage"],
+        licence=texts["licence"],
+        citation=texts["citation"],
+        format=texts["format"],
+        labels=labels,
+        splits=splits,
+        views=views,
+        max_pixels=max_pixels,
+    )
+
+
+def _labels(space: str, rows: Any, file: str) -> LabelSpace:
+    if not isinstance(rows, list) or not rows:
+        raise InvalidManifest("manifest has no labels", file=file, place="labels", why="expected a list of tables")
+    categories = tuple(_category(row, f"labels[{index}]", file) for index, row in enumerate(rows))
+    try:
+        return LabelSpace(space, categories)
+    except SegdataError as error:
+        raise InvalidManifest(error.message, file=file, place=f"labels: {error.place}", fix=error.fix) from error
+
+
+def _category(row: Any, place: str, file: str) -> Category:
+    if not isinstance(row, dict):
+        raise InvalidManifest("a label is not a table", file=file, place=place, why=f"found {row!r}")
+    for key in row:
+        if key not in _LABEL_KEYS:
+            raise _unknown(file, f"{place}.{key}", key, tuple(_LABEL_KEYS))
+    values = {
+        key: _typed(row, key, _LABEL_KEYS[key], file, f"{place}.{key}")
+        for key in _LABEL_KEYS
+        if key in row or key in ("name", "id")
+    }
+    if "color" in values:
+        values["color"] = _color(values["color"], f"{place}.color", file)
+    return Category(**values)
+
+
+def _color(value: Any, place: str, file: str) -> tuple[int, int, int]:
+    if len(value) != 3 or not all(type(item) is int and 0 <= item <= 255 for item in value):
+        raise InvalidManifest(
+            "a colour is not three numbers 0…255", file=file, place=place, why=f"found {value!r}", fix="write [R, G, B]"
+        )
+    return value[0], value[1], value[2]
+
+
+def _views(document: Any, labels: LabelSpace, file: str) -> dict[str, View]:
+    views = {}
+    for name, table in _tables(document, "views", file):
+        place = f"views.{name}"
+        for key in table:
+            if key not in ("about", "labels"):
+                raise _unknown(file, f"{place}.{key}", key, ("about", "labels"))
+        categories, sources = [], []
+        for index, row in enumerate(_typed(table, "labels", list, file, f"{place}.labels")):
+            at = f"{place}.labels[{index}]"
+            own = {key: value for key, value in row.items() if key != "from"}
+            parts = tuple(_typed(row, "from", list, file, f"{at}.from"))
+            unknown = [part for part in parts if part not in labels.index_of_name]
+            if unknown or not parts:
+                raise InvalidManifest(
+                    "a view names a category that does not exist",
+                    file=file,
+                    place=f"{at}.from",
+                    why=f"found {unknown[0]!r}" if unknown else "the list is empty",
+                )
+            first = labels[labels.index_of_name[parts[0]]].as_dict()
+            first.pop("ignore", None)
+            categories.append(_category({**first, "id": index, **own}, at, file))
+            sources.append(parts)
+        views[name] = View(
+            name, str(table.get("about", "")), LabelSpace(name, tuple(categories)), tuple(sources)
+        )
+    return views
+
+
+def _splits(document: Any, file: str) -> dict[str, Split]:
+    splits = {}
+    for name, table in _tables(document, "splits", file):
+        for key in table:
+            if key not in ("count", "names"):
+                raise _unknown(file, f"splits.{name}.{key}", key, ("count", "names"))
+        members = table.get("names")
+        count = _typed(table, "count", int, file, f"splits.{name}.count") if "count" in table else None
+        if members is not None and (count != len(members) or len(set(members)) != len(members)):
+            raise InvalidManifest(
+                "a split's names are not as many as its count says, or not unique",
+                file=file,
+                place=f"splits.{name}",
+                why=f"count {count}, {len(set(members))} different names",
+            )
+        splits[name] = Split(name, count, None if members is None else tuple(members))
+    return splits
+
+
+def _tables(document: Any, place: str, file: str) -> list[tuple[str, dict[str, Any]]]:
+    if not isinstance(document, dict) or not all(isinstance(table, dict) for table in document.values()):
+        raise InvalidManifest(f"{place} is not a set of tables", file=file, place=place, fix=f"write [{place}.NAME]")
+    return list(document.items())
+
+
+def _typed(table: Mapping[str, Any], key: str, kind: type, file: str, place: str) -> Any:
+    if key not in table:
+        raise InvalidManifest(f"manifest lacks {key!r}", file=file, place=place, fix=f"add {key} = …")
+    if type(table[key]) is not kind:
+        raise InvalidManifest(
+            f"{key!r} is of the wrong type",
+            file=file,
+            place=place,
+            why=f"expected {kind.__name__}, found {table[key]!r}"[:200],
+        )
+    return table[key]
+
+
+def _unknown(file: str, place: str, key: str, known: tuple[str, ...]) -> InvalidManifest:
+    close = difflib.get_close_matches(key, known, n=1)
+    return InvalidManifest(
+        f"manifest has an unknown key {key!r}",
+        file=file,
+        place=place,
+        why=f"known are {', '.join(known)}",
+        fix=f"did you mean {close[0]!r}?" if close else "remove it",
+    )
