@@ -158,6 +158,63 @@ def _origin(source: Path, data: _Input) -> str:
     return str(layout.read_index(source)["provenance"]["format"])
 
 
+def inspect(
+    path: Path, *, deep: bool = False, source_format: str | None = None, progress: Progress | None = None
+) -> Report:
+    """Read and check a dataset folder; deep decodes every image and looks for what readers pass over.
+
+    Raises:
+        InvalidInput: the dataset is not valid; the message lists the first problems.
+    """
+    data = _open(path, source_format, (), None, "embed", None, needs_images=True)
+    module = formats.named(data.format)
+    if deep and hasattr(module, "inspect"):
+        module.inspect(path, data.problems)
+    return _Job(data, path, "nothing", "embed", "stop", deep, {}, progress).dry_run()
+
+
+def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:
+    """What a pack or a dataset folder holds, without reading images."""
+    if is_pack(path) and source_format is None:
+        pack = open_pack(path)
+        index = pack.info
+        made = index["provenance"]
+        return {
+            "path": str(path),
+            "kind": f"pack, version {index['version']}",
+            "made_from": f"{made['root']} ({made['layout']}) by segdata {made['segdata']}",
+            "samples": index["samples"],
+            "instances": index["instances"],
+            "splits": {split["name"]: split["samples"] for split in index["splits"]},
+            "labels": index["labels"],
+            "images": {"embed": "embedded", "reference": f"in {index['images_root']}", "none": "none"}[index["images"]],
+            "bytes": sum(entry["bytes"] for entry in layout.shard_files(index)),
+            "report": index["report"],
+        }
+    problems = Problems()
+    name, source = formats.scan(path, source_format, problems)
+    sizes = [(file_size(source.root, entry.file), entry.annotation_bytes) for entry in source.entries]
+    return {
+        "path": str(path),
+        "kind": source.layout,
+        "format": name,
+        "samples": len(source.entries),
+        "instances": None,
+        "splits": {split: len(members) for split, members in source.splits.items()},
+        "labels": source.labels.as_dict(),
+        "images": "files",
+        "bytes": sum(image + annotation for image, annotation in sizes),
+        "report": problems.as_dict(),
+    }
+
+
+def default_root() -> Path:
+    """Where datasets lie unless `--root` or `SEGDATA_ROOT` says otherwise."""
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("segdata"))
+
+
 # ---------------------------------------------------------------------- what is read
 
 

@@ -87,6 +87,16 @@ class Folder(Sequence[Sample]):
         """Every sample's key, in order."""
         return [self._source.entries[index].key for index in self._members]
 
+    def find(self, key: str) -> Sample:
+        """The first sample with this key.
+
+        Raises:
+            NotThere: no such key.
+        """
+        if key not in self.keys:
+            raise NotThere(f"no sample has the key {key!r}", file=self._source.root)
+        return self[self.keys.index(key)]
+
     def __len__(self) -> int:
         return len(self._members)
 

@@ -455,6 +455,29 @@ def _category(record: Any, path: Path, place: str) -> Category:
     )
 
 
+def inspect(root: Path, problems: Problems) -> None:
+    """Look for keys that occur twice in one object: readers keep one of them and never say so."""
+    folder = root.parent if root.is_file() else root
+    paths = [root] if root.is_file() else [above / name for above, name in _candidates(root)]
+    for path in paths:
+        kind, split = _kind_of(path.name)
+        if kind in _NOT_READ:
+            continue
+        document = _open(folder, path, split)
+        for where, records in (("images", document.images), ("annotations", document.annotations)):
+            for place, raw in enumerate(records):
+                for key in json_text.repeated_keys(raw):
+                    problems.skip(
+                        InvalidAnnotation(
+                            "an object has a key twice",
+                            file=path,
+                            place=f"$.{where}[{place}]",
+                            why=f"key {key!r}",
+                            fix="remove one of the two",
+                        )
+                    )
+
+
 # ---------------------------------------------------------------------- load
 
 

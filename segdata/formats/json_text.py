@@ -5,6 +5,7 @@ msgspec does the parsing: it refuses NaN, Infinity and numbers out of range, and
 
 from __future__ import annotations
 
+import json
 import mmap
 import re
 from pathlib import Path
@@ -66,6 +67,21 @@ def decode(data: memoryview | bytes, kind: type[T] | Any, path: Path) -> T:
 def encode(value: Any) -> bytes:
     """The JSON text of a value, compact."""
     return msgspec.json.encode(value)
+
+
+def repeated_keys(text: bytes | memoryview | msgspec.Raw) -> list[str]:
+    """Keys that occur more than once in one object of a text, at any depth."""
+    repeated: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.extend(name for name in found if names.count(name) > 1)
+        return found
+
+    json.loads(bytes(text), object_pairs_hook=look)
+    return repeated
 
 
 def _not_utf8(data: bytes, path: Path) -> InvalidAnnotation:

@@ -134,6 +134,11 @@ class Pack(Sequence[Sample]):
         """The key of sample `index`, without reading more."""
         return self._store.key(int(self.indices[index]) if self._members is not None else index)
 
+    def place(self, index: int) -> str:
+        """Where sample `index` lies: its shard and record, for messages."""
+        shard, row = self._store.locate(int(self.indices[index]))
+        return f"shard {self._store.shards.index(shard)} ({shard.table.path.name}), record {row}"
+
     def image_bytes(self, index: int) -> int:
         """Size of the image file of sample `index`, 0 where there is none."""
         shard, row = self._store.locate(int(self.indices[index]))

@@ -1,0 +1,127 @@
+"""The command line. One file a verb; this one joins them and turns errors into letters and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from segdata import __version__
+from segdata.errors import SegdataError, printable
+
+app = typer.Typer(
+    name="segdata",
+    help="Prepare and load segmentation datasets: every dataset becomes one pack, and packs become any of them again.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"segdata {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of unexpected errors."),
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    global _debug
+    _debug = debug
+
+
+_debug = False
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and end the process with its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    from segdata.cli import convert, info, list, show, verify  # noqa: F401 (each adds its verb)
+
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
+    code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+class _Terminated(BaseException):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _terminate(number: int, _frame: Any) -> None:
+    raise _Terminated(number)
+
+
+def _run(arguments: list[str]) -> int:
+    wants_json = "--json" in arguments
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="segdata", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except SegdataError as error:
+        return _fail(error.as_dict(), f"segdata: error[{type(error).__name__}]: {error}", wants_json)
+    except (KeyboardInterrupt, typer.Abort):
+        return _stopped(130, wants_json)
+    except _Terminated as stop:
+        return _stopped(128 + stop.number, wants_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            message = error.format_message()
+            letter = f"segdata: error[UsageError]: {message}\n  fix:    segdata --help"
+            return _fail({"id": "UsageError", "exit": 2, "message": message}, letter, wants_json)
+        return _bug(error, wants_json)
+
+
+def _fail(document: dict[str, Any], letter: str, wants_json: bool) -> int:
+    print(letter, file=sys.stderr)
+    if wants_json:
+        print(json.dumps({"ok": False, "error": document}, ensure_ascii=True))
+    code: int = document["exit"]
+    return code
+
+
+def _stopped(code: int, wants_json: bool) -> int:
+    message = "stopped; finished parts are kept, the same command goes on from there"
+    return _fail({"id": "Stopped", "exit": code, "message": message}, f"segdata: {message}", wants_json)
+
+
+def _bug(error: Exception, wants_json: bool) -> int:
+    text = "".join(traceback.format_exception(error))
+    where = "shown above" if _debug else str(_log(text))
+    if _debug:
+        print(text, file=sys.stderr)
+    message = f"unexpected {type(error).__name__}: {printable(error)}"
+    letter = f"segdata: error[Bug]: {message}\n  place:  traceback {'' if _debug else 'in '}{where}\n  fix:    please report this with the traceback"
+    return _fail({"id": "Bug", "exit": 1, "message": message, "place": where}, letter, wants_json)
+
+
+def _log(text: str) -> Path | str:
+    from platformdirs import user_log_dir
+
+    path = Path(user_log_dir("segdata")) / "last-error.txt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError:
+        return "no log could be written; add --debug to see it"
+    return path

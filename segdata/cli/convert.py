@@ -1,0 +1,83 @@
+"""`segdata convert`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+import typer
+
+from segdata.cli import app, output
+
+
+class Images(str, Enum):
+    """Where a pack's images are."""
+
+    embed = "embed"
+    reference = "reference"
+    none = "none"
+
+
+class OnError(str, Enum):
+    """What happens to items that are not valid."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+@app.command(epilog="Example: segdata convert VOCdevkit/VOC2012 packs/voc")
+def convert(
+    source: Path = typer.Argument(..., help="A dataset folder in a known layout, or a pack."),
+    target: Path = typer.Argument(..., help="The folder to make."),
+    source_format: str | None = typer.Option(None, "--from", help="The source's format (default: by its layout)."),
+    to: str = typer.Option("pack", "--to", help="pack, coco, voc, cityscapes or camvid."),
+    split: list[str] = typer.Option([], "--split", help="Only this split; can be repeated."),
+    labels: str | None = typer.Option(None, "--labels", help="Label space of a folder without a table of its own."),
+    images: Images = typer.Option(Images.embed, help="Put images into the pack, refer to them, or leave them out."),
+    limit: int | None = typer.Option(None, min=1, help="At most this many samples."),
+    on_error: OnError = typer.Option(OnError.stop, help="Stop at invalid items, or skip and list them."),
+    decode: bool = typer.Option(False, "--decode", help="Decode every image fully as a check."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Read and check everything, write nothing."),
+    force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
+    clean: bool = typer.Option(False, "--clean", help="After replacing a pack, remove the old one's files."),
+    wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same target."),
+    json: bool = output.Json,
+    quiet: bool = output.Quiet,
+) -> None:
+    """Convert a dataset folder to a pack, or a pack back to its format."""
+    from segdata import manifest, prepare
+
+    with output.only_ours(active=json), output.progress("converting", quiet=quiet) as progress:
+        report = prepare.convert(
+            source,
+            target,
+            source_format=source_format,
+            to=to,
+            splits=split,
+            labels=manifest.label_space(labels) if labels else None,
+            images=images.value,
+            limit=limit,
+            on_error=on_error.value,
+            decode=decode,
+            dry_run=dry_run,
+            force=force,
+            clean=clean,
+            wait=wait,
+            progress=progress,
+        )
+    if json:
+        output.result(report.as_dict())
+    else:
+        if not quiet:
+            output.remarks(dict(report.problems))
+        done = "already there" if report.was_done else "checked, nothing written" if report.is_dry_run else "written"
+        output.table(
+            [
+                ("target", f"{report.target} ({report.target_format}, {done})"),
+                ("samples", f"{report.samples:,}"),
+                ("instances", f"{report.instances:,}"),
+                ("splits", ", ".join(f"{name} {count:,}" for name, count in report.splits.items())),
+            ]
+        )
+    if report.skipped:
+        raise typer.Exit(3)

@@ -1,0 +1,42 @@
+"""`segdata info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from segdata.cli import app, output
+
+
+@app.command(epilog="Example: segdata info packs/voc")
+def info(
+    path: Path = typer.Argument(..., help="A pack, or a dataset folder in a known layout."),
+    source_format: str | None = typer.Option(None, "--from", help="A folder's format (default: by its layout)."),
+    json: bool = output.Json,
+) -> None:
+    """Show what a pack or a dataset folder holds."""
+    from segdata import prepare
+
+    with output.only_ours(active=json):
+        document = prepare.describe(path, source_format=source_format)
+    if json:
+        output.result(document)
+        return
+    labels = document["labels"]
+    names = ", ".join(category["name"] for category in labels["categories"][:12])
+    more = len(labels["categories"]) - 12
+    output.table(
+        [
+            ("path", document["path"]),
+            ("kind", document["kind"]),
+            ("made from", document.get("made_from")),
+            ("samples", f"{document['samples']:,}"),
+            ("instances", None if document["instances"] is None else f"{document['instances']:,}"),
+            ("splits", ", ".join(f"{name} {count:,}" for name, count in document["splits"].items())),
+            ("labels", f"{labels['name']}: {names}" + (f" … {more} more" if more > 0 else "")),
+            ("images", document.get("images")),
+            ("size", output.size(document["bytes"])),
+        ]
+    )
+    output.remarks(document["report"])

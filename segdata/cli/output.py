@@ -1,0 +1,97 @@
+"""What all verbs share: one JSON document on stdout or text for people, and progress on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import typer
+
+from segdata.errors import printable
+
+Json = typer.Option(False, "--json", help="Print one JSON document instead of text.")
+Quiet = typer.Option(False, "--quiet", "-q", help="No progress, no remarks.")
+
+_EVERY_SECONDS = 10.0
+
+
+def result(document: dict[str, Any]) -> None:
+    """Print the one JSON document of a verb."""
+    print(json.dumps({"ok": True, **document}, ensure_ascii=True, default=str))
+
+
+def remark(text: str) -> None:
+    """A line for people, on stderr."""
+    print(printable(text), file=sys.stderr)
+
+
+def table(rows: Iterable[tuple[str, Any]]) -> None:
+    """Aligned names and values; rows without value are left out."""
+    kept = [(name, str(value)) for name, value in rows if value not in (None, "", {}, [])]
+    width = max((len(name) for name, _ in kept), default=0)
+    for name, value in kept:
+        print(f"{name:<{width}}  {printable(value)}")
+
+
+def remarks(problems: dict[str, Any]) -> None:
+    """What was odd or left out in a dataset, on stderr."""
+    for kind, item in problems["remarks"].items():
+        examples = ", ".join(item["examples"][:3]) + (" …" if item["count"] > 3 else "")
+        remark(f"note: {item['count']} × {kind} ({examples})")
+    for item in problems["skipped"]:
+        remark(f"left out: {item['count']} × {item['kind']}")
+    for error in problems["first"]:
+        parts = [error.get(name) for name in ("file", "key", "place")]
+        remark(f"  {': '.join(part for part in (*parts, error['message'], error.get('why')) if part)}")
+
+
+@contextlib.contextmanager
+def progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal, a plain line every ten seconds elsewhere, nothing when quiet."""
+    if quiet or os.environ.get("SEGDATA_NO_PROGRESS"):
+        yield None
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(desc=what, unit="sample", dynamic_ncols=True, leave=False, delay=0.3) as bar:
+
+            def move(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            yield move
+    else:
+        last = time.monotonic()
+
+        def line(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _EVERY_SECONDS:
+                last = time.monotonic()
+                remark(f"{what}: {done} of {total} samples ({done / max(total, 1):.0%})")
+
+        yield line
+
+
+@contextlib.contextmanager
+def only_ours(*, active: bool) -> Iterator[None]:
+    """Send what libraries print to stderr, so that stdout holds nothing but the JSON document."""
+    if not active:
+        yield
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError

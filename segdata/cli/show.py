@@ -1,0 +1,51 @@
+"""`segdata show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from segdata.cli import app, output
+
+
+@app.command(epilog="Example: segdata show packs/voc 2007_000032 -o plane.png")
+def show(
+    path: Path = typer.Argument(..., help="A pack, or a dataset folder in a known layout."),
+    keys: list[str] = typer.Argument(None, help="Keys of samples (default: the first ones)."),
+    target: Path = typer.Option(Path("overlay.png"), "--output", "-o", help="The PNG to write."),
+    split: str | None = typer.Option(None, help="Only this split."),
+    labels: str | None = typer.Option(None, "--labels", help="A view of the pack's label space."),
+    count: int = typer.Option(1, min=1, max=400, help="How many samples when no key is given."),
+    columns: int = typer.Option(3, min=1, max=20, help="Columns of the sheet when there are several samples."),
+    json: bool = output.Json,
+) -> None:
+    """Draw samples with their masks, boxes and a legend."""
+    import io
+
+    from PIL import Image
+
+    import segdata
+    from segdata import draw, prepare
+    from segdata.files import write_whole
+
+    with output.only_ours(active=json):
+        if prepare.is_pack(path):
+            samples = segdata.open(path, split=split, labels=labels)
+            chosen = [samples.find(key) for key in keys or ()]
+        else:
+            samples = segdata.read(path, split=split)
+            chosen = [samples.find(key) for key in keys or ()]
+        if not keys:
+            chosen = [samples[index] for index in range(min(count, len(samples)))]
+        pictures = [draw.overlay(sample, samples.labels) for sample in chosen]
+        picture = pictures[0] if len(pictures) == 1 else draw.contact_sheet(pictures, columns=columns, width=640)
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, format="PNG")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, buffer.getvalue())
+    document = {"file": str(target), "samples": [sample.key for sample in chosen], "size": list(picture.shape[:2])}
+    if json:
+        output.result(document)
+    else:
+        output.table([("written", target), ("samples", ", ".join(document["samples"]))])

@@ -1,0 +1,201 @@
+"""Is a pack what it was when it was written? Names the shard, record and key of every damage.
+
+Quick: the index, the files' sizes, and the checksum of every table. Deep: the files' SHA-256, every image decoded,
+every semantic map, every mask, every reference, and pictures that occur in more than one split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segdata.errors import DamagedData, SegdataError
+from segdata.pack import layout
+from segdata.pack.read import Pack, open_pack
+
+_CHUNK = 1 << 22
+_ONLY_DEEP = ("images/data", "semantic/data")
+
+
+@dataclass
+class Verification:
+    """What was checked and what was found.
+
+    Attributes:
+        path: the pack's folder.
+        deep: whether everything was read.
+        samples: how many samples were checked one by one (deep), or the pack has (quick).
+        damages: one error for every file or record that is not what was recorded.
+        remarks: what is no damage but worth knowing (the same picture in two splits).
+    """
+
+    path: Path
+    deep: bool
+    samples: int = 0
+    damages: list[SegdataError] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.damages
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "path": str(self.path),
+            "deep": self.deep,
+            "samples": self.samples,
+            "good": self.is_good,
+            "damages": [error.as_dict() for error in self.damages],
+            "remarks": self.remarks,
+        }
+
+
+def verify(
+    path: str | Path, *, deep: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Verification:
+    """Check a pack; damages are collected, not raised.
+
+    Raises:
+        NotThere: there is no pack.
+        InvalidInput: it is of another version.
+    """
+    folder = Path(path)
+    result = Verification(folder, deep)
+    try:
+        index = layout.read_index(folder)
+    except DamagedData as error:
+        result.damages.append(error)
+        return result
+    result.samples = index["samples"]
+    for entry in layout.shard_files(index):
+        _check_file(folder, entry, result)
+    if any(error.place is None for error in result.damages):
+        return result  # a file is missing or of another size: the pack cannot be opened
+    if deep:
+        _check_samples(open_pack(folder), result, progress)
+    return result
+
+
+def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> None:
+    path = folder / entry["file"]
+    fix = "convert the dataset again with --force, or restore this file"
+    if not path.is_file():
+        result.damages.append(DamagedData("a file of the pack is missing", file=path, fix=fix))
+        return
+    size = path.stat().st_size
+    if size != entry["bytes"]:
+        why = f"expected {entry['bytes']:,} bytes, found {size:,}"
+        result.damages.append(
+            DamagedData("a file of the pack is not of the recorded size", file=path, why=why, fix=fix)
+        )
+        return
+    found_one = False
+    with path.open("rb") as file:
+        for name, place in entry["arrays"].items():
+            count = int(np.prod(place["shape"], dtype=np.int64))
+            if count == 0 or (name in _ONLY_DEEP and not result.deep):
+                continue
+            crc = _crc(file, place["offset"], count * layout.expected_dtype(name).itemsize)
+            if f"{crc:08x}" != place["crc32"]:
+                found_one = True
+                result.damages.append(
+                    DamagedData(
+                        "a part of the pack is damaged",
+                        file=path,
+                        place=f"{name}, bytes {place['offset']} …",
+                        why=f"expected crc32 {place['crc32']}, found {crc:08x}",
+                        fix=fix,
+                    )
+                )
+        if result.deep and not found_one:
+            file.seek(0)
+            if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
+                result.damages.append(
+                    DamagedData(
+                        "a file of the pack was changed outside its arrays",
+                        file=path,
+                        place="between the arrays",
+                        why="its SHA-256 differs from the recorded one",
+                        fix=fix,
+                    )
+                )
+
+
+def _crc(file: Any, offset: int, length: int) -> int:
+    file.seek(offset)
+    crc = 0
+    while length:
+        chunk = file.read(min(length, _CHUNK))
+        if not chunk:
+            break
+        crc = zlib.crc32(chunk, crc)
+        length -= len(chunk)
+    return crc
+
+
+def _check_samples(pack: Pack, result: Verification, progress: Callable[[int, int], None] | None) -> None:
+    pictures: dict[bytes, list[int]] = {}
+    for index in range(len(pack)):
+        try:
+            sample = pack[index]
+            encoded = sample.encoded
+            if encoded is not None:
+                pictures.setdefault(hashlib.sha256(encoded).digest()[:16], []).append(index)
+                height, width, _ = sample.image.shape
+                if (height, width) != (sample.height, sample.width):
+                    raise DamagedData(
+                        "an image is not of the recorded size",
+                        why=f"expected {sample.width} × {sample.height}, found {width} × {height}",
+                    )
+            _check_annotations(sample, len(pack.labels), pack.labels.void)
+        except SegdataError as error:
+            result.damages.append(error.located(key=_key(pack, index), place=pack.place(index)))
+        except (ValueError, IndexError, KeyError) as error:
+            result.damages.append(
+                DamagedData(
+                    "a record is damaged", key=_key(pack, index), place=pack.place(index), why=str(error)
+                )
+            )
+        if progress is not None:
+            progress(index + 1, len(pack))
+    splits = {name: set(members.tolist()) for name, members in pack.splits.items()}
+    for name, members in pack.splits.items():
+        if len(members) and not 0 <= members.min() <= members.max() < len(pack):
+            result.damages.append(DamagedData("a split names samples that do not exist", place=f"split {name!r}"))
+    for same in pictures.values():
+        if len(same) > 1 and not any(set(same) <= members for members in splits.values()):
+            result.remarks.append(f"the same picture: {', '.join(_key(pack, index) for index in same[:5])}")
+
+
+def _check_annotations(sample: Any, categories: int, void: int) -> None:
+    instances, semantic = sample.instances, sample.semantic
+    masks = instances.masks
+    x, y, width, height = masks.frames.T.astype(np.int64) if len(masks) else np.zeros((4, 0), np.int64)
+    is_inside = (x >= 0) & (y >= 0) & (x + width <= sample.width) & (y + height <= sample.height)
+    if not is_inside.all() or (width < 0).any() or (height < 0).any():
+        raise DamagedData("a mask lies outside its image", why=f"instance {int(np.argmin(is_inside))}")
+    ends = np.concatenate(([0], np.cumsum(masks.runs, dtype=np.int64)))
+    if np.any(np.diff(masks.pointer) < 0) or np.any(np.diff(ends[masks.pointer]) != width * height):
+        raise DamagedData("run lengths do not add up to their frame")
+    if len(instances) and instances.category.max() >= categories:
+        raise DamagedData("an instance has a category that the label space does not have")
+    if semantic is not None and semantic.size:
+        counts = np.bincount(semantic.reshape(-1), minlength=void + 1)
+        if counts[categories:void].any():
+            raise DamagedData("a semantic map holds a value that is no category")
+    _ = sample.extra, [instances.extra[i] for i in range(len(instances))], [instances.polygons[i] for i in range(len(instances))]
+
+
+def _key(pack: Pack, index: int) -> str:
+    try:
+        return pack.key(index)
+    except (ValueError, UnicodeError):
+        return f"sample {index}"
