@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segdata.labels import Category, LabelMapping, LabelSpace
     from segdata.masks import Masks
     from segdata.pack.read import Pack
-    from segdata.pack.read import open_pack as open  # noqa: A004 (the field expects segdata.open)
+    from segdata.pack.read import open_pack as open
     from segdata.pack.verify import verify
     from segdata.prepare import convert
     from segdata.sample import Instances, Sample
@@ -40,7 +40,7 @@ _HOMES = {
     "verify": "segdata.pack.verify",
 }
 
-__all__ = [  # noqa: RUF022 (in the order of the flow)
+__all__ = [
     "read",
     "convert",
     "open",

@@ -138,7 +138,7 @@ def _paint_semantic(
     edge[:, 1:] |= semantic[:, 1:] != semantic[:, :-1]
     edge[1:] |= semantic[1:] != semantic[:-1]
     canvas[edge] = canvas[edge] * 0.5 + 110
-    rows, columns = np.indices(semantic.shape, sparse=True)
+    rows, columns = np.ogrid[: semantic.shape[0], : semantic.shape[1]]
     dots = (semantic == labels.void) & ((rows + columns) % 8 == 0) & ((rows - columns) % 8 == 0)
     canvas[dots] = 230
 
@@ -153,7 +153,7 @@ def _paint_mask(
 ) -> None:
     inside = mask
     if is_crowd:
-        rows, columns = np.indices(mask.shape, sparse=True)
+        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
         inside = mask & ((rows + columns) // (4 * thickness) % 3 == 0)
     canvas[inside] = canvas[inside] * (1 - _MASK) + np.array(color, np.float32) * _MASK
     line = _border(mask, thickness)

@@ -81,9 +81,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def canonical_json(document: Any) -> bytes:
     """JSON bytes that depend on the content alone: sorted keys, no blanks, UTF-8, no NaN."""
-    return json.dumps(
-        document, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    ).encode("utf-8", "surrogatepass")
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def checked_name(name: str, what: str) -> PurePosixPath:
@@ -133,9 +133,7 @@ def free_for(target: Path, *, force: bool, what: str) -> None:
     if target.is_dir() and not any(target.iterdir()):
         return
     if not target.is_dir():
-        raise DiskError(
-            f"{what} cannot be made: a file of that name exists", file=target, fix="choose another name"
-        )
+        raise DiskError(f"{what} cannot be made: a file of that name exists", file=target, fix="choose another name")
     if not force:
         raise UsageError(
             f"{target} exists and holds something else",

@@ -86,9 +86,7 @@ def _probe_jpeg(data: bytes | memoryview) -> Header:
     header = None
     while position + 4 <= len(view):
         if view[position] != 0xFF:
-            raise InvalidImage(
-                "JPEG structure is broken", place=f"byte {position}", why="expected a marker (0xFF)"
-            )
+            raise InvalidImage("JPEG structure is broken", place=f"byte {position}", why="expected a marker (0xFF)")
         marker = view[position + 1]
         if marker == 0xFF:
             position += 1
@@ -128,9 +126,7 @@ def _probe_png(data: bytes | memoryview) -> Header:
         raise InvalidImage("PNG is cut short", why=f"{len(view)} bytes hold no header")
     width, height, bits, color = struct.unpack(">IIBB", view[16:26])
     if color not in _PNG_CHANNELS or not width or not height:
-        raise InvalidImage(
-            "PNG header is not valid", why=f"{width} × {height}, {bits} bits, colour type {color}"
-        )
+        raise InvalidImage("PNG header is not valid", why=f"{width} × {height}, {bits} bits, colour type {color}")
     position = 8
     while position + 12 <= len(view):
         length, kind = struct.unpack(">I4s", view[position : position + 8])
@@ -183,9 +179,7 @@ def _decode_jpeg(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None) ->
             data, colorspace="RGB", fastdct=False, fastupsample=False, buffer=out
         )
     except (ValueError, RuntimeError) as error:
-        raise InvalidImage(
-            "JPEG cannot be decoded", why=str(error), fix="fetch or copy the file again"
-        ) from error
+        raise InvalidImage("JPEG cannot be decoded", why=str(error), fix="fetch or copy the file again") from error
     return pixels
 
 
@@ -211,9 +205,7 @@ def _open(data: bytes | memoryview) -> Any:
     except Image.DecompressionBombError as error:
         raise Unsafe("image is larger than Pillow decodes", why=str(error)) from error
     except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
-        raise InvalidImage(
-            "image cannot be decoded", why=str(error), fix="fetch or copy the file again"
-        ) from error
+        raise InvalidImage("image cannot be decoded", why=str(error), fix="fetch or copy the file again") from error
     return image
 
 

@@ -90,9 +90,7 @@ class LabelSpace:
                     )
                 seen[value] = index
         if len(self.categories) > 65535:
-            raise InvalidInput(
-                f"label space {self.name!r} has {len(self.categories)} categories; at most 65,535 fit"
-            )
+            raise InvalidInput(f"label space {self.name!r} has {len(self.categories)} categories; at most 65,535 fit")
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -178,9 +176,7 @@ class LabelMapping:
         return table
 
     @classmethod
-    def from_names(
-        cls, source: LabelSpace, target: LabelSpace, sources: Sequence[Sequence[str]]
-    ) -> LabelMapping:
+    def from_names(cls, source: LabelSpace, target: LabelSpace, sources: Sequence[Sequence[str]]) -> LabelMapping:
         """`sources[i]` lists the names of the source categories that become target category i."""
         table: list[int | None] = [None] * len(source)
         for index, names in enumerate(sources):
@@ -193,13 +189,9 @@ class LabelMapping:
         return cls(target, tuple(table))
 
 
-def _pairs(
-    mine: tuple[Category, ...], theirs: tuple[Category, ...]
-) -> list[tuple[Category | None, Category | None]]:
+def _pairs(mine: tuple[Category, ...], theirs: tuple[Category, ...]) -> list[tuple[Category | None, Category | None]]:
     length = max(len(mine), len(theirs))
-    return [
-        (mine[i] if i < len(mine) else None, theirs[i] if i < len(theirs) else None) for i in range(length)
-    ]
+    return [(mine[i] if i < len(mine) else None, theirs[i] if i < len(theirs) else None) for i in range(length)]
 
 
 def _short(category: Category | None) -> str:

@@ -141,7 +141,10 @@ def _build(name: str, text: str, file: str) -> Manifest:
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"line \d+, column \d+", str(error))
         raise InvalidManifest(
-            "manifest is not TOML", file=file, place=place.group() if place else None, why=str(error).split(" (at")[0]
+            "manifest is not TOML",
+            file=file,
+            place=place.group() if place else None,
+            why=str(error).split(" (at")[0],
         ) from error
     for key in document:
         if key not in _KEYS:
@@ -201,7 +204,11 @@ def _category(row: Any, place: str, file: str) -> Category:
 def _color(value: Any, place: str, file: str) -> tuple[int, int, int]:
     if len(value) != 3 or not all(type(item) is int and 0 <= item <= 255 for item in value):
         raise InvalidManifest(
-            "a colour is not three numbers 0…255", file=file, place=place, why=f"found {value!r}", fix="write [R, G, B]"
+            "a colour is not three numbers 0…255",
+            file=file,
+            place=place,
+            why=f"found {value!r}",
+            fix="write [R, G, B]",
         )
     return value[0], value[1], value[2]
 
@@ -230,9 +237,7 @@ def _views(document: Any, labels: LabelSpace, file: str) -> dict[str, View]:
             first.pop("ignore", None)
             categories.append(_category({**first, "id": index, **own}, at, file))
             sources.append(parts)
-        views[name] = View(
-            name, str(table.get("about", "")), LabelSpace(name, tuple(categories)), tuple(sources)
-        )
+        views[name] = View(name, str(table.get("about", "")), LabelSpace(name, tuple(categories)), tuple(sources))
     return views
 
 

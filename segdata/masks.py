@@ -101,9 +101,7 @@ class Masks:
         return cls._from_spans((start, stop - start, owner), count, height, width)
 
     @classmethod
-    def from_counts(
-        cls, counts: IntArray, pointer: IntArray, height: int, width: int
-    ) -> Masks:
+    def from_counts(cls, counts: IntArray, pointer: IntArray, height: int, width: int) -> Masks:
         """From COCO run lengths of the full frame, flat; mask i owns `counts[pointer[i]:pointer[i + 1]]`.
 
         Raises:
@@ -113,9 +111,7 @@ class Masks:
         ends = np.concatenate(([0], np.cumsum(counts)))
         sums = ends[pointer[1:]] - ends[pointer[:-1]]
         if len(counts) and counts.min() < 0:
-            raise InvalidAnnotation(
-                "run lengths hold a negative run", why=f"found {int(counts.min())}"
-            )
+            raise InvalidAnnotation("run lengths hold a negative run", why=f"found {int(counts.min())}")
         if np.any(sums != height * width):
             wrong = int(np.nonzero(sums != height * width)[0][0])
             raise InvalidAnnotation(
@@ -126,9 +122,7 @@ class Masks:
         owner = np.repeat(np.arange(len(lengths)), lengths)
         inside = (np.arange(len(counts)) - pointer[owner]) % 2 == 1
         start = (ends[:-1] - ends[pointer[owner]])[inside]
-        return cls._from_spans(
-            _merge((start, counts[inside], owner[inside])), len(lengths), height, width
-        )
+        return cls._from_spans(_merge((start, counts[inside], owner[inside])), len(lengths), height, width)
 
     @classmethod
     def from_rle(cls, rles: Sequence[dict[str, Any]], height: int, width: int) -> Masks:
@@ -167,9 +161,7 @@ class Masks:
         return cls.from_counts(flat, pointer, height, width)
 
     @classmethod
-    def from_polygons(
-        cls, polygons: Sequence[Sequence[Sequence[float]]], height: int, width: int
-    ) -> Masks:
+    def from_polygons(cls, polygons: Sequence[Sequence[Sequence[float]]], height: int, width: int) -> Masks:
         """Rasterise polygons exactly as pycocotools' `annToMask` does.
 
         Args:
@@ -467,7 +459,8 @@ def decode_counts(strings: Sequence[bytes]) -> tuple[IntArray, IntArray]:
     unfinished = np.nonzero(~is_last[string_ends[filled] - 1])[0]
     if len(unfinished):
         raise InvalidAnnotation(
-            "run-length string ends inside a number", place=f"mask {int(np.nonzero(filled)[0][unfinished[0]])}"
+            "run-length string ends inside a number",
+            place=f"mask {int(np.nonzero(filled)[0][unfinished[0]])}",
         )
     if not codes.size:
         return np.zeros(0, np.int64), np.zeros(len(strings) + 1, np.int64)
@@ -489,9 +482,11 @@ def decode_counts(strings: Sequence[bytes]) -> tuple[IntArray, IntArray]:
     sums = np.cumsum(values[order])
     group = owner[order] * 2 + (nth[order] & 1)
     starts = np.concatenate(([0], np.nonzero(np.diff(group))[0] + 1))
-    before = np.repeat(
-        np.concatenate(([0], sums[starts[1:] - 1])), np.diff(np.append(starts, len(order)))
-    ) if len(order) else np.zeros(0, np.int64)
+    before = (
+        np.repeat(np.concatenate(([0], sums[starts[1:] - 1])), np.diff(np.append(starts, len(order))))
+        if len(order)
+        else np.zeros(0, np.int64)
+    )
     values[order] = sums - before
     return values, pointer.astype(np.int64)
 

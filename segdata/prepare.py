@@ -134,7 +134,13 @@ def convert(
         formats.named(to)
     if limit is not None and limit < 1:
         raise UsageError("--limit is out of range", why=f"expected 1 or more, found {limit}")
-    options = {"images": images, "splits": list(splits), "limit": limit, "on_error": on_error, "decode": decode}
+    options = {
+        "images": images,
+        "splits": list(splits),
+        "limit": limit,
+        "on_error": on_error,
+        "decode": decode,
+    }
     data = _open(source, source_format, splits, labels, images, limit, needs_images=to == "pack")
     made_from = _origin(source, data)
     if to not in ("pack", made_from):
@@ -294,7 +300,9 @@ def _from_folder(
 
 
 def _from_pack(pack: Pack, wanted: Sequence[str], limit: int | None) -> _Input:
-    chosen, splits = _choose(len(pack), pack.splits, wanted, limit, pack.path)
+    chosen, splits = _choose(
+        len(pack), {name: members.tolist() for name, members in pack.splits.items()}, wanted, limit, pack.path
+    )
     sizes = [(int(pack.image_bytes(index)), 0) for index in chosen]
     identity = [shard["annotations"]["sha256"] for shard in pack.info["shards"]]
     digest = hashlib.sha256(canonical_json([identity, pack.info["dataset"]["sha256"], chosen, splits]))
@@ -464,9 +472,7 @@ class _Job:
             with disk_errors(staging):
                 for path in sorted(staging.rglob("*")):
                     _sync(path)
-                write_whole(
-                    staging / RECEIPT, canonical_json({"fingerprint": self.fingerprint, "report": document})
-                )
+                write_whole(staging / RECEIPT, canonical_json({"fingerprint": self.fingerprint, "report": document}))
                 if self.target.exists():
                     old = self.target.parent / f".{self.target.name}.old"
                     remove_tree(old)
@@ -506,8 +512,10 @@ class _Job:
 
     def _is_unfinished(self) -> bool:
         """Whether the target holds nothing but the work of a run that was stopped."""
-        return self.target.is_dir() and not is_pack(self.target) and all(
-            path.name.startswith(".work-") or path.suffix == ".h5" for path in self.target.iterdir()
+        return (
+            self.target.is_dir()
+            and not is_pack(self.target)
+            and all(path.name.startswith(".work-") or path.suffix == ".h5" for path in self.target.iterdir())
         )
 
     def _remove_if_empty(self) -> None:
@@ -627,9 +635,7 @@ def _without(splits: Mapping[str, Sequence[int]], left_out: Sequence[int]) -> di
     gone = np.sort(np.asarray(left_out, np.int64))
     dropped = set(left_out)
     return {
-        name: [
-            int(index - np.searchsorted(gone, index)) for index in members if index not in dropped
-        ]
+        name: [int(index - np.searchsorted(gone, index)) for index in members if index not in dropped]
         for name, members in splits.items()
     }
 

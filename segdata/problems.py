@@ -85,15 +85,13 @@ class Problems:
             return
         if self.skips == 1:
             raise self.first[0]
-        kind = type(self._worst) if isinstance(self._worst, Unsafe) else InvalidAnnotation
+        kind: type[SegdataError] = type(self._worst) if isinstance(self._worst, Unsafe) else InvalidAnnotation
         if all(type(error) is type(self.first[0]) for error in self.first):
             kind = type(self.first[0])
         raise kind(
             f"{what} has {self.skips} problems: {summary(self.skipped.items())}",
             file=self.first[0].file,
-            why="\n          ".join(
-                ["the first are:", *(one_line(error) for error in self.first)]
-            ),
+            why="\n          ".join(["the first are:", *(one_line(error) for error in self.first)]),
             state="nothing was converted",
             fix="correct them, or add --on-error skip to leave these items out",
         )

@@ -52,7 +52,7 @@ class Polygons(Sequence[tuple[FloatArray, ...]]):
         return tuple(self.values[self.rings[r] : self.rings[r + 1]].reshape(-1, 2) for r in range(begin, end))
 
     @classmethod
-    def of(cls, polygons: Sequence[Sequence[Sequence[float]]]) -> Polygons:
+    def of(cls, polygons: Sequence[Sequence[Sequence[float] | FloatArray]]) -> Polygons:
         """From per-instance lists of flat rings."""
         rings = [ring for instance in polygons for ring in instance]
         values = np.array([value for ring in rings for value in ring], np.float64)
@@ -159,7 +159,7 @@ class Instances:
         difficult: Sequence[bool] | BoolArray | None = None,
         truncated: Sequence[bool] | BoolArray | None = None,
         occluded: Sequence[bool] | BoolArray | None = None,
-        id: Sequence[int] | npt.NDArray[Any] | None = None,  # noqa: A002 (the field's own name)
+        id: Sequence[int] | npt.NDArray[Any] | None = None,
         bbox: Sequence[Sequence[float]] | npt.NDArray[Any] | None = None,
         area: Sequence[float] | npt.NDArray[Any] | None = None,
         score: Sequence[float] | npt.NDArray[Any] | None = None,
@@ -196,7 +196,18 @@ class Instances:
             polygons=polygons or Polygons.of([[]] * count),
             extra=[{}] * count if extra is None else extra,
         )
-        for name in ("masks", "has_mask", "iscrowd", "difficult", "truncated", "occluded", "id", "order", "polygons", "extra"):
+        for name in (
+            "masks",
+            "has_mask",
+            "iscrowd",
+            "difficult",
+            "truncated",
+            "occluded",
+            "id",
+            "order",
+            "polygons",
+            "extra",
+        ):
             if len(getattr(instances, name)) != count:
                 raise ValueError(f"{name} has {len(getattr(instances, name))} entries for {count} instances")
         return instances
@@ -245,7 +256,7 @@ class Sample:
         has_instances, has_semantic: whether instances or a semantic map were annotated here at all.
         encoded: the image file's bytes, unchanged; None in packs that hold no images.
         instances: the objects; none where `has_instances` is False.
-        semantic: (H, W) uint8 or uint16 map of category indices, the space's void where unlabelled; None if not annotated.
+        semantic: (H, W) uint8 or uint16 map of category indices, the space's void where unlabelled; None if none.
         extra: what else the source says about the image.
     """
 
@@ -256,7 +267,7 @@ class Sample:
         width: int,
         *,
         file: str = "",
-        id: int = -1,  # noqa: A002 (the field's own name)
+        id: int = -1,
         encoded: bytes | Lazy | None = None,
         instances: Instances | Lazy | None = None,
         semantic: npt.NDArray[Any] | Lazy | None = None,
@@ -332,7 +343,11 @@ class Sample:
         return tuple(self.extra.get("captions", ()))
 
     def with_annotations(
-        self, *, instances: Instances | None, semantic: npt.NDArray[Any] | None, extra: Mapping[str, Any] | None
+        self,
+        *,
+        instances: Instances | None,
+        semantic: npt.NDArray[Any] | None,
+        extra: Mapping[str, Any] | None,
     ) -> Sample:
         """The same image with other annotations."""
         return Sample(
@@ -347,5 +362,3 @@ class Sample:
             extra=extra,
             max_pixels=self._max_pixels,
         )
-
-

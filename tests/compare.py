@@ -1,6 +1,6 @@
 """Compare two dataset folders file by file, with nothing of segdata: the judge of round trips.
 
-    python tests/compare.py coco EXPECTED ACTUAL [--ignore GLOB]...
+python tests/compare.py coco EXPECTED ACTUAL [--ignore GLOB]...
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ MOST = 20
 LABELS = {
     "coco": (),
     "voc": ("SegmentationClass/*.png", "SegmentationObject/*.png"),
-    "cityscapes": ("gt*/*_labelIds.png", "gt*/*_instanceIds.png", "gt*/*_labelTrainIds.png", "gt*/*_color.png"),
+    "cityscapes": (
+        "gt*/*_labelIds.png",
+        "gt*/*_instanceIds.png",
+        "gt*/*_labelTrainIds.png",
+        "gt*/*_color.png",
+    ),
     "camvid": ("*annot/*.png", "LabeledApproved_full/*.png", "labels/*.png"),
 }
 """Files whose pixels count, not their bytes."""
 
 
-def compare(format: str, expected: Path, actual: Path, ignore: Collection[str] = ()) -> list[str]:  # noqa: A002
+def compare(format: str, expected: Path, actual: Path, ignore: Collection[str] = ()) -> list[str]:
     """Differences as readable lines; none when `actual` is `expected` by the rules of exact round trips."""
     there, here = files(expected, ignore), files(actual, ignore)
     lines = [f"{name}: missing" for name in sorted(there - here)]

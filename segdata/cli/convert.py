@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from segdata.cli import app, output
 
 
-class Images(str, Enum):
+class Images(StrEnum):
     """Where a pack's images are."""
 
     embed = "embed"
@@ -18,7 +18,7 @@ class Images(str, Enum):
     none = "none"
 
 
-class OnError(str, Enum):
+class OnError(StrEnum):
     """What happens to items that are not valid."""
 
     stop = "stop"

@@ -32,7 +32,9 @@ def list_datasets(
     else:
         for dataset in datasets:
             state = f"prepared, {dataset['samples']:,} samples" if dataset["prepared"] else "not prepared"
-            print(f"{dataset['name']:<17} {dataset['format']:<11} {len(dataset['labels']):>3} classes  {state:<14}  {dataset['title']}")
+            print(
+                f"{dataset['name']:<17} {dataset['format']:<11} {len(dataset['labels']):>3} classes  {state:<14}  {dataset['title']}"
+            )
 
 
 def _describe(found: Any, root: Path) -> dict[str, Any]:

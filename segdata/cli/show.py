@@ -30,12 +30,10 @@ def show(
     from segdata.files import write_whole
 
     with output.only_ours(active=json):
-        if prepare.is_pack(path):
-            samples = segdata.open(path, split=split, labels=labels)
-            chosen = [samples.find(key) for key in keys or ()]
-        else:
-            samples = segdata.read(path, split=split)
-            chosen = [samples.find(key) for key in keys or ()]
+        samples = (
+            segdata.open(path, split=split, labels=labels) if prepare.is_pack(path) else segdata.read(path, split=split)
+        )
+        chosen = [samples.find(key) for key in keys or ()]
         if not keys:
             chosen = [samples[index] for index in range(min(count, len(samples)))]
         pictures = [draw.overlay(sample, samples.labels) for sample in chosen]
@@ -44,7 +42,11 @@ def show(
         Image.fromarray(picture).save(buffer, format="PNG")
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, buffer.getvalue())
-    document = {"file": str(target), "samples": [sample.key for sample in chosen], "size": list(picture.shape[:2])}
+    document = {
+        "file": str(target),
+        "samples": [sample.key for sample in chosen],
+        "size": list(picture.shape[:2]),
+    }
     if json:
         output.result(document)
     else:

@@ -26,7 +26,13 @@ def verify(
         if not prepare.is_pack(path):
             report = prepare.inspect(path, deep=deep, source_format=source_format, progress=progress)
             problems = dict(report.problems)
-            document = {"path": str(path), "deep": deep, "samples": report.samples, "good": True, "report": problems}
+            document = {
+                "path": str(path),
+                "deep": deep,
+                "samples": report.samples,
+                "good": True,
+                "report": problems,
+            }
         else:
             problems = None
             found = pack_verify.verify(path, deep=deep, progress=progress)

@@ -40,11 +40,15 @@ def detect(root: Path) -> str:
     for name in NAMES:
         if named(name).detect(root):
             return name
-    inner = [
-        child.name
-        for child in sorted(root.iterdir())
-        if child.is_dir() and any(named(name).detect(child) for name in NAMES)
-    ] if root.is_dir() else []
+    inner = (
+        [
+            child.name
+            for child in sorted(root.iterdir())
+            if child.is_dir() and any(named(name).detect(child) for name in NAMES)
+        ]
+        if root.is_dir()
+        else []
+    )
     raise UnknownLayout(
         "no known dataset layout was found",
         file=root,
@@ -53,9 +57,7 @@ def detect(root: Path) -> str:
     )
 
 
-def scan(
-    root: Path, name: str | None, problems: Problems, *, labels: LabelSpace | None = None
-) -> tuple[str, Source]:
+def scan(root: Path, name: str | None, problems: Problems, *, labels: LabelSpace | None = None) -> tuple[str, Source]:
     """Find out the format (unless named) and look through a dataset folder."""
     name = name or detect(root)
     if not root.exists():
@@ -114,7 +116,7 @@ class Folder(Sequence[Sample]):
             yield self[index]
 
 
-def read(path: str | Path, split: str | None = None, *, format: str | None = None) -> Folder:  # noqa: A002
+def read(path: str | Path, split: str | None = None, *, format: str | None = None) -> Folder:
     """Read a dataset folder in any known layout directly; `segdata.open` is for packs, and much faster.
 
     Raises:

@@ -161,9 +161,7 @@ def _valid(
     return {"train": train, **({"valid": list(valid)} if valid else {})}
 
 
-def _segnet(
-    root: Path, texts: Mapping[str, bytes], problems: Problems
-) -> tuple[list[Entry], dict[str, list[int]]]:
+def _segnet(root: Path, texts: Mapping[str, bytes], problems: Problems) -> tuple[list[Entry], dict[str, list[int]]]:
     entries: list[Entry] = []
     splits: dict[str, list[int]] = {}
     seen: dict[str, str] = {}
@@ -201,7 +199,10 @@ def _segnet(
             if key in seen and {seen[key], split} == {"train", "val"}:
                 problems.skip(
                     InvalidAnnotation(
-                        "an image is in both train and val", file=root, key=key, fix="remove it from one of the two lists"
+                        "an image is in both train and val",
+                        file=root,
+                        key=key,
+                        fix="remove it from one of the two lists",
                     )
                 )
             seen[key] = split
@@ -239,17 +240,13 @@ def _space(root: Path, layout: str, texts: Mapping[str, bytes], files: Sequence[
     return manifest.label_space("camvid-segnet")
 
 
-def _named(
-    rows: Sequence[tuple[str, tuple[int, int, int] | None]], official: LabelSpace, path: Path
-) -> LabelSpace:
+def _named(rows: Sequence[tuple[str, tuple[int, int, int] | None]], official: LabelSpace, path: Path) -> LabelSpace:
     """A label space from a file's rows; what the file does not say comes from the official table."""
     categories = []
     for index, (name, color) in enumerate(rows):
         known = official.index_of_name.get(name)
         base = official[known] if known is not None else Category(name, index)
-        categories.append(
-            Category(name, index, color or base.color, isthing=base.isthing, ignore=base.ignore)
-        )
+        categories.append(Category(name, index, color or base.color, isthing=base.isthing, ignore=base.ignore))
     is_official = set(official.index_of_name) <= {category.name for category in categories}
     try:
         return LabelSpace("camvid-32" if is_official else "custom", tuple(categories))
@@ -320,7 +317,9 @@ def _read(root: Path, file: str) -> images.LabelImage:
     except SegdataError as error:
         raise error.located(file=root / file) from error
     if raw.mode not in ("RGB", "RGBA", "L", "P"):
-        raise InvalidImage("label file is of a kind that CamVid does not have", file=root / file, why=f"PNG mode {raw.mode}")
+        raise InvalidImage(
+            "label file is of a kind that CamVid does not have", file=root / file, why=f"PNG mode {raw.mode}"
+        )
     return raw
 
 
@@ -378,9 +377,7 @@ def _by_index(raw: images.LabelImage, labels: LabelSpace, path: Path, key: str) 
 # ---------------------------------------------------------------------- write
 
 
-def write_part(
-    samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int
-) -> Mapping[str, Any]:
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Write frame and label file of every sample."""
     colors = np.zeros((header.labels.void + 1, 3), np.uint8)
     for index, category in enumerate(header.labels.categories):
@@ -422,10 +419,6 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
         content = verbatim.to_text({key: document[key] for key in ("text", "base64") if key in document})
         if document["file"] not in (_COLORS, _CODES):
             lines = content.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-            kept = [
-                line
-                for line in lines
-                if not line.strip() or stem(line.split()[0].rpartition("/")[2]) in written
-            ]
+            kept = [line for line in lines if not line.strip() or stem(line.split()[0].rpartition("/")[2]) in written]
             content = "".join(kept).encode("utf-8", "surrogateescape")
         write_file(root, document["file"], content)

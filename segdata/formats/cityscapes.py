@@ -101,15 +101,15 @@ def _ordered(names: Sequence[str]) -> list[str]:
     return [name for name in official if name in names] + sorted(set(names) - set(official))
 
 
-def _enter(
-    root: Path, kind: str, split: str, entries: list[Entry], files: list[str], problems: Problems
-) -> list[int]:
+def _enter(root: Path, kind: str, split: str, entries: list[Entry], files: list[str], problems: Problems) -> list[int]:
     """Add a split's frames; returns their places."""
     first = len(entries)
     cities = sorted({*folders_in(root / "leftImg8bit" / split), *folders_in(root / kind / split)})
     for city in cities:
         photos = {
-            name[: -len(_PHOTO)] for name in names_in(root / "leftImg8bit" / split / city, ".png") if name.endswith(_PHOTO)
+            name[: -len(_PHOTO)]
+            for name in names_in(root / "leftImg8bit" / split / city, ".png")
+            if name.endswith(_PHOTO)
         }
         found: dict[str, list[str]] = {}
         for name in names_in(root / kind / split / city, ".png", ".json"):
@@ -231,7 +231,10 @@ def _size(
         raise NotThere("nothing tells the size of this image", key=entry.key, file=root)
     if polygons is not None and (polygons["imgHeight"], polygons["imgWidth"]) != size:
         raise _other_size(
-            root / (entry.data.base + "polygons.json"), entry, (polygons["imgHeight"], polygons["imgWidth"]), size
+            root / (entry.data.base + "polygons.json"),
+            entry,
+            (polygons["imgHeight"], polygons["imgWidth"]),
+            size,
         )
     return size
 
@@ -308,7 +311,8 @@ def _train_ids(ids: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[np.uint
     for index, to in enumerate(view.table):
         if to is not None and labels[index].id >= 0:
             table[labels[index].id] = to
-    return table[ids]
+    train_ids: npt.NDArray[np.uint8] = table[ids]
+    return train_ids
 
 
 def _colors(ids: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[np.uint8]:
@@ -318,12 +322,11 @@ def _colors(ids: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[np.uint8]:
     for category in labels.categories:
         if category.color is not None and 0 <= category.id < 256:
             table[category.id, :3] = category.color
-    return table[ids]
+    colors: npt.NDArray[np.uint8] = table[ids]
+    return colors
 
 
-def _polygons(
-    root: Path, frame: _Frame, labels: LabelSpace, key: str, problems: Problems
-) -> dict[str, Any] | None:
+def _polygons(root: Path, frame: _Frame, labels: LabelSpace, key: str, problems: Problems) -> dict[str, Any] | None:
     """The polygon document, checked and kept whole."""
     if "polygons.json" not in frame.found:
         if frame.found and frame.base.startswith(("gtFine", "gtCoarse")):
@@ -335,7 +338,10 @@ def _polygons(
     missing = [name for name in ("imgHeight", "imgWidth", "objects") if name not in document]
     if missing or not isinstance(document["objects"], list):
         raise InvalidAnnotation(
-            "polygon document is not valid", file=path, key=key, why=f"it has no {', '.join(missing) or 'list of objects'}"
+            "polygon document is not valid",
+            file=path,
+            key=key,
+            why=f"it has no {', '.join(missing) or 'list of objects'}",
         )
     for number, item in enumerate(document["objects"]):
         place = f"$.objects[{number}]"
@@ -355,7 +361,11 @@ def _polygons(
             for point in points
         ):
             raise InvalidAnnotation(
-                "a polygon is not a list of points", file=path, key=key, place=place, why=f"found {points!r}"[:200]
+                "a polygon is not a list of points",
+                file=path,
+                key=key,
+                place=place,
+                why=f"found {points!r}"[:200],
             )
         if not points:
             problems.remark("empty polygon: kept in the document", f"{key}: {place}")
@@ -371,9 +381,7 @@ def _is_known(label: str, labels: LabelSpace) -> bool:
 # ---------------------------------------------------------------------- write
 
 
-def write_part(
-    samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int
-) -> Mapping[str, Any]:
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Write frame, label PNGs and polygon document of every sample."""
     labels = header.labels
     to_id = np.zeros(max(labels.void + 1, 256), np.int64)

@@ -225,9 +225,7 @@ def _open(root: Path, path: Path, split: str) -> Document:
         )
     images = json_text.decode(top["images"], list[msgspec.Raw], path)
     annotations = json_text.decode(top.get("annotations", b"[]"), list[msgspec.Raw], path)
-    header = {
-        key: json_text.decode(raw, Any, path) for key, raw in top.items() if key not in ("images", "annotations")
-    }
+    header = {key: json_text.decode(raw, Any, path) for key, raw in top.items() if key not in ("images", "annotations")}
     if "annotations" not in top:
         header["annotations"] = None
     if kind in ("instances", "person_keypoints") and annotations:
@@ -266,9 +264,7 @@ def _enter(
 ) -> None:
     """Add a document's images to the entries; those that are there already get one more place."""
     path = root / document.name
-    images = [
-        _image(raw, index, path) for index, raw in enumerate(document.images)
-    ]
+    images = [_image(raw, index, path) for index, raw in enumerate(document.images)]
     index_of = {image.id: index for index, image in enumerate(images)}
     if len(index_of) < len(images):
         raise _twice("image id", [image.id for image in images], "images", path)
@@ -288,9 +284,7 @@ def _enter(
             entries.append(Entry(stem(image.file_name), file, data=_Data((place,), document.split)))
         else:
             entry = entries[at]
-            entries[at] = Entry(
-                entry.key, entry.file, data=_Data((*entry.data.places, place), entry.data.split)
-            )
+            entries[at] = Entry(entry.key, entry.file, data=_Data((*entry.data.places, place), entry.data.split))
         if at not in known:
             known.add(at)
             members.append(at)
@@ -551,9 +545,7 @@ def _instances(
             _check(record, source.labels, height, width)
         except SegdataError as error:
             problems.skip(
-                error.located(
-                    file=path, key=entry.key, place=f"annotation {record.get('id')}, $.annotations[{place}]"
-                )
+                error.located(file=path, key=entry.key, place=f"annotation {record.get('id')}, $.annotations[{place}]")
             )
             continue
         _remark(record, f"{document.name}: annotation {record.get('id')}", height, width, problems)
@@ -648,9 +640,7 @@ def _check_rings(rings: list[Any]) -> None:
         )
     for number, ring in enumerate(rings):
         if not isinstance(ring, list) or not all(type(value) in (int, float) for value in ring):
-            raise InvalidAnnotation(
-                "a ring is not a list of numbers", why=f"ring {number} is {ring!r}"[:200]
-            )
+            raise InvalidAnnotation("a ring is not a list of numbers", why=f"ring {number} is {ring!r}"[:200])
         if len(ring) % 2 or len(ring) < 6:
             raise InvalidAnnotation(
                 "a ring has too few or an odd count of numbers",
@@ -658,7 +648,9 @@ def _check_rings(rings: list[Any]) -> None:
                 fix="write a rectangle as its four corners, or remove the ring",
             )
         if max(ring) > 1e9 or min(ring) < -1e9:
-            raise InvalidAnnotation("a ring has coordinates beyond any image", why=f"ring {number}, up to {max(ring)!r}")
+            raise InvalidAnnotation(
+                "a ring has coordinates beyond any image", why=f"ring {number}, up to {max(ring)!r}"
+            )
 
 
 def _check_rle(rle: dict[str, Any], height: int, width: int) -> None:
@@ -713,9 +705,7 @@ def _remark(record: dict[str, Any], where: str, height: int, width: int, problem
 
 def _shoelace(ring: Sequence[float]) -> float:
     x, y = ring[0::2], ring[1::2]
-    return 0.5 * sum(
-        a * d - c * b for a, b, c, d in zip(x, y, (*x[1:], x[0]), (*y[1:], y[0]), strict=True)
-    )
+    return 0.5 * sum(a * d - c * b for a, b, c, d in zip(x, y, (*x[1:], x[0]), (*y[1:], y[0]), strict=True))
 
 
 def _residue(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> dict[str, Any]:
@@ -809,9 +799,7 @@ def _with_residue(record: dict[str, Any], extra: Mapping[str, Any]) -> dict[str,
 _PLACE = struct.Struct("<qqqq")  # document, place, offset, length
 
 
-def write_part(
-    samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int
-) -> Mapping[str, Any]:
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Write photos, and each sample's JSON records into a part file that `finish` puts in order."""
     documents = _documents(header)
     index_of = {document["file"]: index for index, document in enumerate(documents)}
@@ -860,10 +848,7 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
     part_of = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     folder = root / ".parts"
     with contextlib.ExitStack() as stack:
-        parts = [
-            memoryview(stack.enter_context((folder / receipt["part"]).open("rb")).read())
-            for receipt in receipts
-        ]
+        parts = [memoryview(stack.enter_context((folder / receipt["part"]).open("rb")).read()) for receipt in receipts]
         for number, document in enumerate(_documents(header)):
             path = inside(root, document["file"], "the pack")
             with disk_errors(path):
@@ -919,9 +904,7 @@ def _positions(header: Header, document: Mapping[str, Any]) -> dict[int, int]:
 
 def _image_record(sample: Sample, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A sample's record in a document's list of images."""
-    record = {
-        key: value for key, value in sample.extra.items() if key not in ("coco", "captions")
-    }
+    record = {key: value for key, value in sample.extra.items() if key not in ("coco", "captions")}
     if "coco" in sample.extra.get("coco", {}):
         record["coco"] = sample.extra["coco"]["coco"]
     ending = sample.file[len(stem(sample.file)) :]

@@ -123,9 +123,7 @@ def names_in(folder: Path, *suffixes: str) -> list[str]:
             return sorted(
                 item.name
                 for item in found
-                if not item.name.startswith(".")
-                and item.name.lower().endswith(suffixes)
-                and not item.is_dir()
+                if not item.name.startswith(".") and item.name.lower().endswith(suffixes) and not item.is_dir()
             )
     except FileNotFoundError:
         return []

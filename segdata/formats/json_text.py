@@ -9,14 +9,12 @@ import json
 import mmap
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from segdata.errors import InvalidAnnotation
 from segdata.files import disk_errors
-
-T = TypeVar("T")
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -43,14 +41,14 @@ def map_file(path: Path) -> memoryview:
     return view[len(_BOM) :] if head.startswith(_BOM) else view
 
 
-def decode(data: memoryview | bytes, kind: type[T] | Any, path: Path) -> T:
+def decode(data: Any, kind: Any, path: Path) -> Any:
     """Parse a whole document as `kind`.
 
     Raises:
         InvalidAnnotation: not UTF-8, not JSON, nested too deep, numbers out of range, or of another shape.
     """
     try:
-        value: T = msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=kind)
     except RecursionError as error:
         raise InvalidAnnotation(
             "JSON is nested too deep", file=path, why="more levels than any annotation format has"
@@ -61,7 +59,6 @@ def decode(data: memoryview | bytes, kind: type[T] | Any, path: Path) -> T:
         raise InvalidAnnotation("JSON does not have the expected form", file=path, why=str(error)) from error
     except msgspec.DecodeError as error:
         raise _malformed(bytes(data), path, str(error)) from error
-    return value
 
 
 def encode(value: Any) -> bytes:
@@ -106,9 +103,7 @@ def _malformed(data: bytes, path: Path, message: str) -> InvalidAnnotation:
     else:
         place = _position(data, len(data))
         why = "the text ends in the middle of a value: the file is cut short"
-    return InvalidAnnotation(
-        "JSON is malformed", file=path, place=place, why=why, fix="restore the original file"
-    )
+    return InvalidAnnotation("JSON is malformed", file=path, place=place, why=why, fix="restore the original file")
 
 
 def _position(data: bytes, byte: int) -> str:

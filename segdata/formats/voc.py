@@ -91,10 +91,13 @@ class _Files:
 
 def detect(root: Path) -> bool:
     """Whether the folder has VOC's sub-folders."""
-    return root.is_dir() and (
-        (root / "JPEGImages").is_dir()
-        and any((root / name).is_dir() for name in ("Annotations", "SegmentationClass", "ImageSets"))
-    ) or (root / "Annotations").is_dir() and bool(names_in(root / "Annotations", ".xml"))
+    return (
+        root.is_dir()
+        and (
+            (root / "JPEGImages").is_dir()
+            and any((root / name).is_dir() for name in ("Annotations", "SegmentationClass", "ImageSets"))
+        )
+    ) or ((root / "Annotations").is_dir() and bool(names_in(root / "Annotations", ".xml")))
 
 
 def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) -> Source:
@@ -102,7 +105,11 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
     photos = {stem(name): name for name in reversed(names_in(root / "JPEGImages", ".jpg", ".jpeg", ".png"))}
     found = {
         folder: set(map(stem, names_in(root / folder, ending)))
-        for folder, ending in (("Annotations", ".xml"), ("SegmentationClass", ".png"), ("SegmentationObject", ".png"))
+        for folder, ending in (
+            ("Annotations", ".xml"),
+            ("SegmentationClass", ".png"),
+            ("SegmentationObject", ".png"),
+        )
     }
     keys = sorted(photos.keys() | found["Annotations"] | found["SegmentationClass"] | found["SegmentationObject"])
     entries = []
@@ -176,9 +183,7 @@ def _lists(
     return documents, splits
 
 
-def _members(
-    path: Path, rows: Sequence[Sequence[str]], index_of: Mapping[str, int], problems: Problems
-) -> list[int]:
+def _members(path: Path, rows: Sequence[Sequence[str]], index_of: Mapping[str, int], problems: Problems) -> list[int]:
     members: dict[int, None] = {}
     for number, row in enumerate(rows, 1):
         index = index_of.get(row[0])
@@ -200,7 +205,7 @@ def _members(
 
 
 def _read_labelmap(content: bytes, path: Path) -> LabelSpace:
-    categories = []
+    categories: list[Category] = []
     for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -289,7 +294,10 @@ def _parse(root: Path, file: str | None) -> Tree | None:
     tree = voc_xml.parse(read_bytes(root, file, "the dataset"), path)
     if tree.root[0] != "annotation":
         raise InvalidAnnotation(
-            "XML is no VOC annotation", file=path, place="line 1", why=f"expected <annotation>, found <{tree.root[0]}>"
+            "XML is no VOC annotation",
+            file=path,
+            place="line 1",
+            why=f"expected <annotation>, found <{tree.root[0]}>",
         )
     filename = voc_xml.child(tree.root, "filename")
     name = voc_xml.text(filename)
@@ -356,9 +364,7 @@ def _color(index: int) -> Color:
     return PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]
 
 
-def _by_color(
-    pixels: npt.NDArray[np.uint8], table: Mapping[Color | None, int], path: Path
-) -> npt.NDArray[np.int64]:
+def _by_color(pixels: npt.NDArray[np.uint8], table: Mapping[Color, int], path: Path) -> npt.NDArray[np.int64]:
     """RGB → values by a colour table; colours off the table are an error that lists them."""
     code = pixels[:, :, :3].astype(np.int64) @ np.array([65536, 256, 1])
     colors, inverse, counts = np.unique(code, return_inverse=True, return_counts=True)
@@ -563,7 +569,9 @@ def _match(
         best = max(free, key=lambda place: _overlap(masks.boxes[mask], objects[place][2]), default=None)
         if best is not None and _overlap(masks.boxes[mask], objects[best][2]) > 0:
             claimed[best] = mask
-            problems.remark("object number does not fit its place: matched by class and box", f"{key}: object {ids[mask]}")
+            problems.remark(
+                "object number does not fit its place: matched by class and box", f"{key}: object {ids[mask]}"
+            )
         elif category is None:
             raise InvalidAnnotation(
                 "object mask holds a number without object and without class",
@@ -660,9 +668,7 @@ def _image_nodes(sample: Sample) -> dict[str, Node]:
     }
 
 
-def _object_nodes(
-    instances: Instances, index: int, labels: LabelSpace, extra: Mapping[str, Any]
-) -> dict[str, Node]:
+def _object_nodes(instances: Instances, index: int, labels: LabelSpace, extra: Mapping[str, Any]) -> dict[str, Node]:
     x, y, width, height = instances.bbox[index].tolist()
     corners = (("xmin", x + 1), ("ymin", y + 1), ("xmax", x + width), ("ymax", y + height))
     return {
@@ -691,9 +697,7 @@ def _object_map(sample: Sample) -> npt.NDArray[np.uint8]:
 # ---------------------------------------------------------------------- write
 
 
-def write_part(
-    samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int
-) -> Mapping[str, Any]:
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Write photo, XML and masks of every sample."""
     written = []
     for _, sample in samples:
@@ -703,7 +707,11 @@ def write_part(
             write_file(root, sample.file, encoded)
         residue = sample.extra.get("voc", {})
         if sample.has_instances and residue.get("xml", True):
-            write_file(root, f"Annotations/{sample.key}.xml", voc_xml.serialise(_tree(sample, header.labels, residue)))
+            write_file(
+                root,
+                f"Annotations/{sample.key}.xml",
+                voc_xml.serialise(_tree(sample, header.labels, residue)),
+            )
         if sample.semantic is not None:
             semantic = sample.semantic.astype(np.uint8)
             write_file(root, f"SegmentationClass/{sample.key}.png", _png("class", semantic, header.labels, residue))

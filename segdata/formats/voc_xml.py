@@ -59,7 +59,10 @@ def parse(data: bytes, path: Path) -> Tree:
     except ElementTree.ParseError as error:
         line, column = error.position
         raise InvalidAnnotation(
-            "XML is malformed", file=path, place=f"line {line}, column {column + 1}", why=str(error).split(":")[0]
+            "XML is malformed",
+            file=path,
+            place=f"line {line}, column {column + 1}",
+            why=str(error).split(":")[0],
         ) from error
     except _TooDeep as error:
         raise InvalidAnnotation(
@@ -75,7 +78,8 @@ def serialise(node: Node) -> bytes:
     """The document's text, indented with tabs as the official files are."""
     element = _element(node)
     ElementTree.indent(element, "\t")
-    return ElementTree.tostring(element, encoding="utf-8") + b"\n"
+    content: bytes = ElementTree.tostring(element, encoding="utf-8")
+    return content + b"\n"
 
 
 def child(node: Node, tag: str) -> Node | None:

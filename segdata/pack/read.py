@@ -164,7 +164,9 @@ class Pack(Sequence[Sample]):
         raise NotThere(
             f"no sample has the key {key!r}",
             file=self.path,
-            why=f"close ones are {', '.join(map(repr, close))}" if close else f"the first is {next(iter(self.keys), None)!r}",
+            why=f"close ones are {', '.join(map(repr, close))}"
+            if close
+            else f"the first is {next(iter(self.keys), None)!r}",
         )
 
     @cached_property
@@ -317,9 +319,7 @@ class _Store:
 
     @cached_property
     def splits(self) -> dict[str, npt.NDArray[np.int64]]:
-        return {
-            split["name"]: self.dataset[f"split/{number}"] for number, split in enumerate(self.index["splits"])
-        }
+        return {split["name"]: self.dataset[f"split/{number}"] for number, split in enumerate(self.index["splits"])}
 
     @cached_property
     def documents(self) -> list[dict[str, Any]]:
@@ -403,9 +403,7 @@ class _Store:
             )
         return data
 
-    def _instances(
-        self, table: _File, row: int, height: int, width: int, mapping: LabelMapping | None
-    ) -> Instances:
+    def _instances(self, table: _File, row: int, height: int, width: int, mapping: LabelMapping | None) -> Instances:
         begin, end = table["instance/pointer"][row : row + 2].tolist()
         count = end - begin
         run_offset = table["instance/run_offset"][begin : end + 1]
@@ -460,9 +458,7 @@ class _Store:
                 fix="convert the dataset again with --force",
             )
         data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size)
-        semantic: npt.NDArray[Any] = np.frombuffer(
-            data, self.labels.dtype.newbyteorder("<")
-        ).reshape(height, width)
+        semantic: npt.NDArray[Any] = np.frombuffer(data, self.labels.dtype.newbyteorder("<")).reshape(height, width)
         if mapping is None:
             return semantic.astype(self.labels.dtype)
         lookup: npt.NDArray[Any] = mapping.lookup(self.labels)

@@ -58,9 +58,7 @@ class Verification:
         }
 
 
-def verify(
-    path: str | Path, *, deep: bool = False, progress: Callable[[int, int], None] | None = None
-) -> Verification:
+def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int], None] | None = None) -> Verification:
     """Check a pack; damages are collected, not raised.
 
     Raises:
@@ -160,9 +158,7 @@ def _check_samples(pack: Pack, result: Verification, progress: Callable[[int, in
             result.damages.append(error.located(key=_key(pack, index), place=pack.place(index)))
         except (ValueError, IndexError, KeyError) as error:
             result.damages.append(
-                DamagedData(
-                    "a record is damaged", key=_key(pack, index), place=pack.place(index), why=str(error)
-                )
+                DamagedData("a record is damaged", key=_key(pack, index), place=pack.place(index), why=str(error))
             )
         if progress is not None:
             progress(index + 1, len(pack))
@@ -191,7 +187,11 @@ def _check_annotations(sample: Any, categories: int, void: int) -> None:
         counts = np.bincount(semantic.reshape(-1), minlength=void + 1)
         if counts[categories:void].any():
             raise DamagedData("a semantic map holds a value that is no category")
-    _ = sample.extra, [instances.extra[i] for i in range(len(instances))], [instances.polygons[i] for i in range(len(instances))]
+    _ = (
+        sample.extra,
+        [instances.extra[i] for i in range(len(instances))],
+        [instances.polygons[i] for i in range(len(instances))],
+    )
 
 
 def _key(pack: Pack, index: int) -> str:

@@ -85,9 +85,7 @@ def write_dataset(
     """Write the file that holds the splits and the documents' headers; returns its receipt."""
     import zstandard
 
-    text = json.dumps(documents, ensure_ascii=False, allow_nan=False, sort_keys=True).encode(
-        "utf-8", "surrogatepass"
-    )
+    text = json.dumps(documents, ensure_ascii=False, allow_nan=False, sort_keys=True).encode("utf-8", "surrogatepass")
     arrays: dict[str, npt.NDArray[Any]] = {
         f"split/{index}": np.asarray(members, "<i8") for index, members in enumerate(splits.values())
     }
@@ -184,9 +182,9 @@ class _Table:
 
         if self._compressor is None:
             self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        data = np.ascontiguousarray(semantic.astype(self.labels.dtype, copy=False).astype(
-            self.labels.dtype.newbyteorder("<"), copy=False
-        ))
+        data = np.ascontiguousarray(
+            semantic.astype(self.labels.dtype, copy=False).astype(self.labels.dtype.newbyteorder("<"), copy=False)
+        )
         frame: bytes = self._compressor.compress(data.tobytes())
         return frame
 
@@ -314,9 +312,7 @@ def _create(file: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
     link.set_create_intermediate_group(True)
     space = h5py.h5s.create_simple(shape)
     kind = h5py.h5t.py_create(np.dtype(dtype).newbyteorder("<"), logical=True)
-    return h5py.Dataset(
-        h5py.h5d.create(file.id, name.encode(), kind, space, dcpl=properties, lcpl=link)
-    )
+    return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), kind, space, dcpl=properties, lcpl=link))
 
 
 class _ImageBlob:
@@ -344,7 +340,9 @@ class _ImageBlob:
         """Append an image; returns its place in the array."""
         if self.used + len(encoded) > self.size:
             raise DiskError(
-                "an image grew while it was read", why="there are more bytes than were planned", fix="run again"
+                "an image grew while it was read",
+                why="there are more bytes than were planned",
+                fix="run again",
             )
         place = self.used
         with disk_errors(self.path):

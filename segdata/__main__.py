@@ -1,0 +1,5 @@
+"""`python -m segdata`."""
+
+from segdata.cli import main
+
+main()
