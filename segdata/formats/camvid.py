@@ -283,6 +283,8 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
         raw = _read(root, file)
         residue = {"label": file, "mode": raw.mode}
         if raw.values.ndim == 3:
+            if not file.startswith(_LABELED):
+                problems.remark("labels are colours, where this layout has indices", entry.key)
             semantic, off_table = _by_color(raw, labels, root / file, entry.key)
             if off_table:
                 problems.remark("pixels with colours off the table, taken as void", entry.key, len(off_table))

@@ -1,0 +1,245 @@
+"""Small datasets in the official layouts, written by hand with nothing of segdata, for faults to be put into."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+WIDTH, HEIGHT = 40, 30
+
+
+def photo(width: int = WIDTH, height: int = HEIGHT, seed: int = 0, kind: str = "JPEG", mode: str = "RGB") -> bytes:
+    """An encoded picture of smooth noise."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 255, (4, 4, 3), np.uint8)
+    image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def put(path: Path, data: bytes | str | dict[str, Any] | list[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(data, (dict, list)):
+        data = json.dumps(data)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+def png(array: np.ndarray, palette: list[int] | None = None) -> bytes:
+    image = Image.fromarray(array)
+    if palette is not None:
+        image.putpalette(palette)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------------- COCO
+
+
+def coco_document(images: int = 3) -> dict[str, Any]:
+    """Three images; polygons of one and two rings, both kinds of run lengths, a crowd, one image without objects."""
+    square = [4.0, 4.0, 14.5, 4.0, 14.5, 12.25, 4.0, 12.25]
+    return {
+        "info": {"year": 2017, "version": "1.0"},
+        "licenses": [{"id": 1, "name": "a licence", "url": ""}],
+        "images": [
+            {"id": 10 + i, "file_name": f"{i:012d}.jpg", "height": HEIGHT, "width": WIDTH, "license": 1}
+            for i in range(images)
+        ],
+        "annotations": [
+            {
+                "id": 101,
+                "image_id": 10,
+                "category_id": 1,
+                "bbox": [4.0, 4.0, 10.5, 8.25],
+                "area": 86.625,
+                "iscrowd": 0,
+                "segmentation": [square],
+            },
+            {
+                "id": 908400535506,
+                "image_id": 11,
+                "category_id": 3,
+                "bbox": [0, 0, 1, 29],
+                "area": 60,
+                "iscrowd": 1,
+                "segmentation": {"size": [HEIGHT, WIDTH], "counts": [0, 60, HEIGHT * WIDTH - 60]},
+            },
+            {
+                "id": 102,
+                "image_id": 10,
+                "category_id": 90,
+                "bbox": [20, 2, 18, 20],
+                "area": 100.5,
+                "iscrowd": 0,
+                "segmentation": [
+                    [20.0, 2.0, 30.0, 2.0, 30.0, 8.0, 20.0, 8.0],
+                    [31.0, 15.0, 38.0, 15.0, 34.0, 22.0],
+                ],
+                "attributes": {"occluded": True},
+            },
+        ],
+        "categories": [
+            {"id": 1, "name": "person", "supercategory": "person"},
+            {"id": 3, "name": "car", "supercategory": "vehicle"},
+            {"id": 90, "name": "toothbrush", "supercategory": "indoor"},
+        ],
+    }
+
+
+def coco(root: Path, document: Any = None, split: str = "val2017") -> Path:
+    document = coco_document() if document is None else document
+    put(root / "annotations" / f"instances_{split}.json", document)
+    for number, image in enumerate(document["images"]):
+        put(root / split / image["file_name"], photo(image["width"], image["height"], number))
+    return root
+
+
+# ---------------------------------------------------------------------- PASCAL VOC
+
+
+def voc_palette() -> list[int]:
+    """VOC's colours by their rule: bits of the index, three at a time, into the high bits of red, green, blue."""
+    entries = []
+    for index in range(256):
+        red = green = blue = 0
+        for shift in range(8):
+            red |= ((index >> (3 * shift)) & 1) << (7 - shift)
+            green |= ((index >> (3 * shift + 1)) & 1) << (7 - shift)
+            blue |= ((index >> (3 * shift + 2)) & 1) << (7 - shift)
+        entries += [red, green, blue]
+    return entries
+
+
+def voc_object(name: str = "dog", box: tuple[object, ...] = (5, 6, 14, 12), more: str = "") -> str:
+    corners = "".join(
+        f"<{tag}>{value}</{tag}>" for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+    )
+    return (
+        f"<object><name>{name}</name><pose>Left</pose><truncated>1</truncated><difficult>0</difficult>"
+        f"<bndbox>{corners}</bndbox>{more}</object>"
+    )
+
+
+def voc_xml(name: str, objects: str, *, width: object = WIDTH, height: object = HEIGHT, segmented: int = 1) -> str:
+    return (
+        f"<annotation><folder>VOC2012</folder><filename>{name}.jpg</filename>"
+        f"<source><database>d</database></source><size><width>{width}</width><height>{height}</height>"
+        f"<depth>3</depth></size><segmented>{segmented}</segmented>{objects}</annotation>"
+    )
+
+
+def voc(root: Path) -> Path:
+    """Two images: one with masks (dog, person; void rim; object 2 first in the file's order), one with boxes only."""
+    person = voc_object(
+        "person",
+        (20, 3, 36, 28),
+        "<part><name>head</name><bndbox><xmin>22.5</xmin><ymin>4</ymin><xmax>30</xmax><ymax>9</ymax></bndbox></part>",
+    )
+    put(root / "Annotations/2007_000001.xml", voc_xml("2007_000001", voc_object() + person))
+    put(root / "Annotations/2007_000002.xml", voc_xml("2007_000002", voc_object("cat"), segmented=0))
+    for number, name in enumerate(("2007_000001", "2007_000002")):
+        put(root / f"JPEGImages/{name}.jpg", photo(seed=number))
+    classes = np.zeros((HEIGHT, WIDTH), np.uint8)
+    objects = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for value, number, (y0, y1, x0, x1) in ((12, 1, (5, 12, 4, 14)), (15, 2, (2, 28, 19, 36))):
+        for target, index in ((classes, value), (objects, number)):
+            target[y0 - 1 : y1 + 1, x0 - 1 : x1 + 1] = 255
+            target[y0:y1, x0:x1] = index
+    put(root / "SegmentationClass/2007_000001.png", png(classes, voc_palette()))
+    put(root / "SegmentationObject/2007_000001.png", png(objects, voc_palette()))
+    put(root / "ImageSets/Segmentation/train.txt", "2007_000001\n")
+    put(root / "ImageSets/Segmentation/val.txt", "")
+    put(root / "ImageSets/Main/train.txt", "2007_000001\r\n\r\n2007_000002\r\n")
+    put(root / "ImageSets/Main/dog_train.txt", "2007_000001  1\n2007_000002 -1\n")
+    return root
+
+
+# ---------------------------------------------------------------------- Cityscapes
+
+
+def cityscapes(root: Path, *, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
+    """One frame: stuff, two cars with a gap in their numbers, a group of persons, polygons with every oddity."""
+    height, width = size
+    ids = np.full(size, 7, np.uint8)
+    ids[: height // 3] = 23
+    ids[-2:] = 1
+    numbers = ids.astype(np.uint16)
+    for value, (y0, y1, x0, x1) in ((26003, (10, 16, 2, 12)), (26007, (12, 20, 15, 30)), (24, (9, 14, 32, 39))):
+        numbers[y0:y1, x0:x1] = value
+        ids[y0:y1, x0:x1] = value // 1000 if value >= 1000 else value
+    base = root / "gtFine/val/town/town_000000_000019_gtFine_"
+    put(root / "leftImg8bit/val/town/town_000000_000019_leftImg8bit.png", photo(width, height, kind="PNG"))
+    put(Path(f"{base}labelIds.png"), png(ids))
+    put(Path(f"{base}instanceIds.png"), png(numbers))
+    objects = [
+        {"label": "sky", "polygon": [[0, 0], [width, 0], [width, 9], [-1, 9]]},
+        {"label": "car", "polygon": [[2, 10], [11, 10], [11, 15], [2, 15]], "id": 4, "user": "u", "verified": 0},
+        {"label": "cargroup", "polygon": [[1, 1], [3, 1], [3, 3]], "deleted": 1},
+        {"label": "license plate", "polygon": [[3, 12], [5, 12], [5, 13]]},
+        {"label": "persongroup", "polygon": []},
+    ]
+    put(Path(f"{base}polygons.json"), {"imgHeight": height, "imgWidth": width, "objects": objects})
+    return root
+
+
+# ---------------------------------------------------------------------- CamVid
+
+CAMVID_COLORS = "128 128 128\tSky\n128 64 128\t\tRoad\n64 0 128\tCar\n0 0 0\t\tVoid\n\n"
+
+
+def camvid(root: Path, size: tuple[int, int] = (60, 80)) -> Path:
+    """The original layout: one frame, four colours, two pixels off the table."""
+    height, width = size
+    label = np.zeros((height, width, 3), np.uint8)
+    label[: height // 2] = (128, 128, 128)
+    label[height // 2 :, : width // 2] = (128, 64, 128)
+    label[height // 2 :, width // 2 : width - 5] = (64, 0, 128)
+    label[2, 11] = (26, 26, 26)
+    label[50, 60] = (171, 171, 86)
+    put(root / "701_StillsRaw_full/Seq05VD_f02610.png", photo(width, height, kind="PNG"))
+    put(root / "LabeledApproved_full/Seq05VD_f02610_L.png", png(label))
+    put(root / "label_colors.txt", CAMVID_COLORS)
+    return root
+
+
+def camvid_fastai(root: Path) -> Path:
+    """fast.ai's layout: two frames, indices, one of them for validation."""
+    put(root / "codes.txt", "Sky\nRoad\nCar\nVoid\n")
+    put(root / "valid.txt", "b.png\n")
+    for number, name in enumerate("ab"):
+        put(root / f"images/{name}.png", photo(seed=number, kind="PNG"))
+        label = np.zeros((HEIGHT, WIDTH), np.uint8)
+        label[10:, 10:] = 1 + number
+        put(root / f"labels/{name}_P.png", png(label))
+    return root
+
+
+def camvid_segnet(root: Path) -> Path:
+    """SegNet's layout: index labels and lists with absolute paths."""
+    for number, split in enumerate(("train", "val", "test")):
+        name = f"0001TP_00{number}.png"
+        put(root / split / name, photo(seed=number, kind="PNG"))
+        label = np.full((HEIGHT, WIDTH), 11, np.uint8)
+        label[5:20, 5:30] = np.arange(25) % 11
+        put(root / f"{split}annot" / name, png(label))
+        put(root / f"{split}.txt", f"/SegNet/CamVid/{split}/{name} /SegNet/CamVid/{split}annot/{name}\n")
+    return root
+
+
+ALL = {
+    "coco": coco,
+    "voc": voc,
+    "cityscapes": cityscapes,
+    "camvid": camvid,
+    "camvid_fastai": camvid_fastai,
+    "camvid_segnet": camvid_segnet,
+}
+"""Every hand-made dataset; the format is the part before the underscore."""
