@@ -41,19 +41,19 @@ _HOMES = {
 }
 
 __all__ = [
-    "read",
-    "convert",
-    "open",
-    "verify",
-    "overlay",
+    "Category",
+    "Instances",
+    "LabelMapping",
+    "LabelSpace",
+    "Masks",
     "Pack",
     "Sample",
-    "Instances",
-    "Masks",
-    "Category",
-    "LabelSpace",
-    "LabelMapping",
     "SegdataError",
+    "convert",
+    "open",
+    "overlay",
+    "read",
+    "verify",
 ]
 
 

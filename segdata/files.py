@@ -117,9 +117,8 @@ def inside(root: Path, name: str, what: str) -> Path:
         Unsafe: see `checked_name`; or a symbolic link out of `root`.
     """
     path = root / checked_name(name, what)
-    if os.path.islink(path) or any(
-        os.path.islink(parent) for parent in path.parents if parent != root and root in parent.parents
-    ):
+    below = [path, *(parent for parent in path.parents if root in parent.parents)]
+    if any(item.is_symlink() for item in below):
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(os.path.realpath(root)):
             raise Unsafe(f"{what} leads out of the dataset's folder through a link", file=path, why=f"to {real}")

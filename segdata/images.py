@@ -184,13 +184,22 @@ def _decode_jpeg(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None) ->
 
 
 def _within(header: Header, max_pixels: int) -> Header:
-    if header.height * header.width > max_pixels:
+    require_size(header.height, header.width, max_pixels)
+    return header
+
+
+def require_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse images that are larger than the limit.
+
+    Raises:
+        Unsafe: more than `max_pixels` pixels.
+    """
+    if height * width > max_pixels:
         raise Unsafe(
             "image is larger than the limit; it was not decoded",
-            why=f"header says {header.width} × {header.height} pixels; the limit is {max_pixels:,} pixels",
-            fix="check the file; a larger max_pixels in the dataset's manifest allows it",
+            why=f"it says {width} × {height} pixels; the limit is {max_pixels:,} pixels",
+            fix="check the file, or leave it out with --on-error skip",
         )
-    return header
 
 
 def _open(data: bytes | memoryview) -> Any:

@@ -58,7 +58,8 @@ class Masks:
         """Mask i as (H, W) uint8 0/1 for an integer; a smaller `Masks` for a slice, index list or boolean array."""
         if isinstance(item, (int, np.integer)):
             index = range(len(self))[int(item)]
-            return self[index : index + 1].dense()[0]
+            mask: npt.NDArray[np.uint8] = self[index : index + 1].dense()[0]
+            return mask
         chosen = np.arange(len(self))[item]
         lengths = np.diff(self.pointer)[chosen]
         source = _ranges(self.pointer[:-1][chosen], lengths)

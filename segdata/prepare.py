@@ -261,10 +261,7 @@ def _choose(
                 file=source,
                 why=f"splits are {', '.join(map(repr, splits)) or 'none'}",
             )
-    if wanted:
-        chosen = sorted({int(index) for name in wanted for index in splits[name]})
-    else:
-        chosen = list(range(count))
+    chosen = sorted({int(index) for name in wanted for index in splits[name]}) if wanted else list(range(count))
     chosen = chosen[:limit]
     place = {index: position for position, index in enumerate(chosen)}
     return chosen, {

@@ -77,7 +77,7 @@ def coco_document(images: int = 3) -> dict[str, Any]:
                 "image_id": 10,
                 "category_id": 90,
                 "bbox": [20, 2, 18, 20],
-                "area": 100.5,
+                "area": 84.5,
                 "iscrowd": 0,
                 "segmentation": [
                     [20.0, 2.0, 30.0, 2.0, 30.0, 8.0, 20.0, 8.0],

@@ -55,7 +55,9 @@ def test_oddities_of_copies_are_counted(tmp_path: Path) -> None:
     assert "instance file is not 16-bit" in kinds["peer_datumaro/cityscapes_dataset/dataset"]
     assert "no labelIds file: label map taken from instanceIds" in kinds["peer_datumaro/cityscapes_dataset/dataset"]
     assert "labelTrainIds are not those of labelIds" in kinds["peer_datumaro/cityscapes_dataset/train_dataset"]
-    assert "mask of an object that the annotation does not list: kept" in kinds["peer_datumaro/voc_dataset/voc_dataset1"]
+    assert (
+        "mask of an object that the annotation does not list: kept" in kinds["peer_datumaro/voc_dataset/voc_dataset1"]
+    )
     assert "labels are colours, where this layout has indices" in kinds["peer_datumaro/camvid_dataset"]
     assert "document not read: stuff" in kinds["peer_datumaro/coco_dataset/coco"]
 

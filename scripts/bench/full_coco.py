@@ -171,7 +171,9 @@ def main() -> None:
         for _ in range(arguments.rounds)
     ]
     opens.sort()
-    print(f"open: {opens[len(opens) // 2][0]:.1f} ms (median of {len(opens)}), {max(r for _, r in opens):.1f} MB resident")
+    print(
+        f"open: {opens[len(opens) // 2][0]:.1f} ms (median of {len(opens)}), {max(r for _, r in opens):.1f} MB resident"
+    )
     dirty, micro = map(float, subprocess.check_output([sys.executable, "-c", WORKER, str(pack)], text=True).split())
     print(f"forked worker, 20,000 samples with their columns: {dirty:.1f} MB dirtied, {micro:.1f} µs a sample")
     if not arguments.no_peer:

@@ -143,7 +143,7 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         for _, path in ranked:
             document = _open(root, path, split)
             documents.append(document)
-            _enter(root, document, len(documents) - 1, entries, by_file, members)
+            _enter(root, document, len(documents) - 1, entries, by_file, members, problems)
         splits[split] = members
     if not documents:
         raise UnknownLayout(
@@ -225,7 +225,11 @@ def _open(root: Path, path: Path, split: str) -> Document:
         )
     images = json_text.decode(top["images"], list[msgspec.Raw], path)
     annotations = json_text.decode(top.get("annotations", b"[]"), list[msgspec.Raw], path)
-    header = {key: json_text.decode(raw, Any, path) for key, raw in top.items() if key not in ("images", "annotations")}
+    header = {
+        key: json_text.decode(raw, Any, path, whole=view)
+        for key, raw in top.items()
+        if key not in ("images", "annotations")
+    }
     if "annotations" not in top:
         header["annotations"] = None
     if kind in ("instances", "person_keypoints") and annotations:
@@ -261,6 +265,7 @@ def _enter(
     entries: list[Entry],
     by_file: dict[str, int],
     members: list[int],
+    problems: Problems,
 ) -> None:
     """Add a document's images to the entries; those that are there already get one more place."""
     path = root / document.name
@@ -268,7 +273,7 @@ def _enter(
     index_of = {image.id: index for index, image in enumerate(images)}
     if len(index_of) < len(images):
         raise _twice("image id", [image.id for image in images], "images", path)
-    document.by_image = _group(document, index_of, path)
+    document.by_image = _group(document, index_of, path, problems)
     folder = _image_folder(root, document, images)
     known = set(members)
     names: set[str] = set()
@@ -323,37 +328,28 @@ _LINK = msgspec.json.Decoder(_Link)
 
 
 def _group(
-    document: Document, index_of: Mapping[int, int], path: Path
+    document: Document, index_of: Mapping[int, int], path: Path, problems: Problems
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Places of annotations sorted by image, and the pointer of each image into them."""
-    owners = np.empty(len(document.annotations), np.int64)
+    """Places of annotations sorted by image, and the pointer of each image into them; bad ones are left out."""
+    owners = np.full(len(document.annotations), -1, np.int64)
     ids = np.full(len(document.annotations), -1, np.int64)
-    unknown: list[str] = []
     for place, raw in enumerate(document.annotations):
+        why = fix = None
         try:
             link = _LINK.decode(raw)
-            if link.id is not None:
-                if not 0 <= link.id <= _MAX_ID:
-                    raise msgspec.ValidationError(f"id {link.id} is not between 0 and 2^63 − 1")
-                ids[place] = link.id
+            ids[place] = -1 if link.id is None else link.id
             owners[place] = index_of.get(link.image_id, -1)
-        except msgspec.MsgspecError as error:
-            raise InvalidAnnotation(
-                "an annotation record is not valid",
-                file=path,
-                place=f"$.annotations[{place}]",
-                why=str(error),
-            ) from error
-        if owners[place] < 0:
-            unknown.append(f"annotation {link.id} at $.annotations[{place}] names image {link.image_id}")
-    if unknown:
-        raise InvalidAnnotation(
-            f"{len(unknown)} annotations name an image that the document does not define",
-            file=path,
-            place=unknown[0].split(" at ")[1].split(" ")[0],
-            why="; ".join(unknown[:5]) + (" …" if len(unknown) > 5 else ""),
-            fix="add the images to the document, or remove these annotations",
-        )
+            if link.id is not None and not 0 <= link.id <= _MAX_ID:
+                message, why = "an annotation record is not valid", f"id {link.id} is not between 0 and 2^63 − 1"
+            elif owners[place] < 0:
+                message = "an annotation names an image that the document does not define"
+                why = f"annotation {link.id} names image {link.image_id}"
+                fix = "add the image to the document, or remove the annotation"
+        except (msgspec.MsgspecError, OverflowError) as error:
+            message, why = "an annotation record is not valid", str(error)
+        if why is not None:
+            owners[place] = -1
+            problems.skip(InvalidAnnotation(message, file=path, place=f"$.annotations[{place}]", why=why, fix=fix))
     stated = ids[ids >= 0]
     if len(np.unique(stated)) < len(stated) and "minival" not in document.name:
         raise _twice("annotation id", ids.tolist(), "annotations", path)
@@ -394,7 +390,11 @@ def _label_space(root: Path, documents: Sequence[Document]) -> LabelSpace:
     for document in documents:
         if document.kind not in ("instances", "image_info") and merged:
             continue
-        for index, record in enumerate(document.header.get("categories") or ()):
+        records = document.header.get("categories") or ()
+        listed = [record.get("id") for record in records if isinstance(record, dict)]
+        if len(set(listed)) < len(listed):
+            raise _twice("category id", listed, "categories", root / document.name)
+        for index, record in enumerate(records):
             category = _category(record, root / document.name, f"$.categories[{index}]")
             known = merged.get(category.id)
             if known is not None and known.name != category.name:
@@ -406,9 +406,6 @@ def _label_space(root: Path, documents: Sequence[Document]) -> LabelSpace:
                     fix="convert the splits on their own",
                 )
             merged.setdefault(category.id, category)
-        listed = [record["id"] for record in document.header.get("categories") or ()]
-        if len(set(listed)) < len(listed):
-            raise _twice("category id", listed, "categories", root / document.name)
     names = {category.name for category in merged.values()}
     official = {category.name for category in _official().categories}
     try:
@@ -540,7 +537,11 @@ def _instances(
     records: list[dict[str, Any]] = []
     places: list[int] = []
     for place in document.of_image(index):
-        record = json_text.decode(document.annotations[place], dict[str, Any], path)
+        try:
+            record: dict[str, Any] = json_text.decode(document.annotations[place], dict[str, Any], path)
+        except SegdataError as error:
+            problems.skip(error.located(key=entry.key, place=f"$.annotations[{place}]"))
+            continue
         try:
             _check(record, source.labels, height, width)
         except SegdataError as error:

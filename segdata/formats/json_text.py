@@ -41,8 +41,8 @@ def map_file(path: Path) -> memoryview:
     return view[len(_BOM) :] if head.startswith(_BOM) else view
 
 
-def decode(data: Any, kind: Any, path: Path) -> Any:
-    """Parse a whole document as `kind`.
+def decode(data: Any, kind: Any, path: Path, *, whole: Any = None) -> Any:
+    """Parse a document, or a part of the document `whole`, as `kind`.
 
     Raises:
         InvalidAnnotation: not UTF-8, not JSON, nested too deep, numbers out of range, or of another shape.
@@ -54,7 +54,7 @@ def decode(data: Any, kind: Any, path: Path) -> Any:
             "JSON is nested too deep", file=path, why="more levels than any annotation format has"
         ) from error
     except UnicodeDecodeError as error:
-        raise _not_utf8(bytes(data), path) from error
+        raise _not_utf8(bytes(data if whole is None else whole), path) from error
     except msgspec.ValidationError as error:
         raise InvalidAnnotation("JSON does not have the expected form", file=path, why=str(error)) from error
     except msgspec.DecodeError as error:
@@ -98,7 +98,8 @@ def _not_utf8(data: bytes, path: Path) -> InvalidAnnotation:
 def _malformed(data: bytes, path: Path, message: str) -> InvalidAnnotation:
     found = re.search(r"\(byte (\d+)\)", message)
     if found:
-        place = _position(data, int(found.group(1)))
+        # msgspec points behind the first trailing character, and at the character itself everywhere else.
+        place = _position(data, int(found.group(1)) - ("trailing" in message))
         why = message.replace(found.group(0), "").replace("JSON is malformed: ", "").strip()
     else:
         place = _position(data, len(data))

@@ -112,6 +112,7 @@ def commit(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]], inde
 
 def _stored(sample: Sample, images: layout.Images, blob: _ImageBlob | None) -> tuple[int, int, int, int]:
     """Codec, offset, length and crc32 of a sample's image, after the structural check."""
+    image_files.require_size(sample.height, sample.width)
     encoded = None if images == "none" else sample.encoded
     if encoded is None:
         return layout.CODECS["none"], 0, 0, 0

@@ -1,0 +1,381 @@
+"""The pack: its bytes as documented, other readers, damage, replacement, interruption, workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import made
+import numpy as np
+import pytest
+import second_reader
+from conftest import run_segdata, tree
+from samples import SAMPLES, needs_samples
+
+import segdata
+from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
+from segdata.pack import layout
+
+REAL = [("coco", "coco"), ("voc", "voc/VOCdevkit/VOC2012")]
+
+
+def assert_readers_agree(pack: Path) -> None:
+    ours = segdata.open(pack)
+    theirs = list(second_reader.samples(pack))
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.key == other["key"]
+        assert hashlib.sha256(mine.encoded or b"").digest() == hashlib.sha256(other["encoded"] or b"").digest()
+        assert np.array_equal(mine.instances.category, other["category"])
+        assert np.array_equal(mine.instances.iscrowd, other["iscrowd"])
+        assert np.array_equal(mine.instances.bbox, other["bbox"], equal_nan=True)
+        assert np.array_equal(mine.instances.masks.dense(), other["masks"])
+        assert (mine.semantic is None) == (other["semantic"] is None)
+        assert mine.semantic is None or np.array_equal(mine.semantic, other["semantic"])
+    assert {name: members.tolist() for name, members in ours.splits.items()} == second_reader.splits(pack)
+
+
+@needs_samples
+@pytest.mark.parametrize(("name", "folder"), REAL)
+def test_a_second_reader_sees_the_same_in_real_data(name: str, folder: str, tmp_path: Path) -> None:
+    segdata.convert(SAMPLES / folder, tmp_path / "pack")
+    assert_readers_agree(tmp_path / "pack")
+
+
+@pytest.mark.parametrize("name", made.ALL)
+def test_a_second_reader_sees_the_same(name: str, tmp_path: Path) -> None:
+    segdata.convert(made.ALL[name](tmp_path / "source"), tmp_path / "pack")
+    assert_readers_agree(tmp_path / "pack")
+
+
+def test_the_second_reader_is_short() -> None:
+    assert len(Path(second_reader.__file__).read_text().splitlines()) < 100
+
+
+def test_h5py_lists_every_array_contiguous_and_unfiltered(tmp_path: Path) -> None:
+    import h5py
+
+    segdata.convert(made.voc(tmp_path / "source"), tmp_path / "pack")
+    for entry in layout.shard_files(layout.read_index(tmp_path / "pack")):
+        with h5py.File(tmp_path / "pack" / entry["file"]) as file:
+            found: dict[str, h5py.Dataset] = {}
+            file.visititems(
+                lambda name, item, found=found: found.update({name: item} if hasattr(item, "shape") else {})
+            )
+            assert found.keys() == entry["arrays"].keys()
+            for name, dataset in found.items():
+                place = entry["arrays"][name]
+                assert list(dataset.shape) == place["shape"]
+                assert dataset.chunks is None and dataset.compression is None
+                assert dataset.id.get_offset() == place["offset"]
+
+
+@needs_samples
+def test_masks_equal_pycocotools(tmp_path: Path) -> None:
+    from pycocotools.coco import COCO
+
+    segdata.convert(SAMPLES / "coco", tmp_path / "pack")
+    for split in ("train2017", "val2017"):
+        truth = COCO(SAMPLES / f"coco/annotations/instances_{split}.json")
+        pack = segdata.open(tmp_path / "pack", split=split)
+        assert [sample.id for sample in pack] == [image["id"] for image in truth.dataset["images"]]
+        for sample in pack:
+            instances = sample.instances
+            annotations = truth.loadAnns(truth.getAnnIds(imgIds=sample.id))
+            assert instances.id.tolist() == [item["id"] for item in annotations]
+            assert instances.iscrowd.tolist() == [bool(item["iscrowd"]) for item in annotations]
+            names = [truth.cats[item["category_id"]]["name"] for item in annotations]
+            assert [pack.labels[int(index)].name for index in instances.category] == names
+            expected = [truth.annToMask(item) for item in annotations]
+            assert np.array_equal(
+                instances.masks.dense(), np.array(expected).reshape(len(expected), *sample.image.shape[:2])
+            )
+
+
+def test_packs_are_found_by_key_split_and_predicate(tmp_path: Path) -> None:
+    segdata.convert(made.voc(tmp_path / "source"), tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack")
+    assert list(pack.keys) == ["2007_000001", "2007_000002"]
+    assert pack.find("2007_000002").has_semantic is False
+    assert [sample.key for sample in pack.split("train")] == ["2007_000001"]
+    assert len(pack.select(lambda sample: sample.semantic is not None)) == 1
+    assert [sample.key for sample in pack[::-1]] == ["2007_000002", "2007_000001"]
+    assert pack[-1].key == "2007_000002"
+    assert len(segdata.open(tmp_path / "pack", split="Main/train")) == 2
+    with pytest.raises(NotThere, match="2007_000001"):
+        pack.find("2007_000003")
+    with pytest.raises(NotThere, match="'train'"):
+        pack.split("trian")
+    for wrong in (2, -3):
+        with pytest.raises(IndexError, match="2 samples"):
+            pack[wrong]
+
+
+def test_views_map_labels_when_samples_are_read(tmp_path: Path) -> None:
+    segdata.convert(made.cityscapes(tmp_path / "source"), tmp_path / "pack")
+    full = segdata.open(tmp_path / "pack")[0]
+    view = segdata.open(tmp_path / "pack", labels="cityscapes-19")
+    sample = view[0]
+    road, sky, car = 0, 10, 13
+    assert sample.semantic[-1, 0] == 255  # ego vehicle
+    assert (sample.semantic[25, 0], sample.semantic[0, 0], sample.semantic[12, 4]) == (road, sky, car)
+    assert sample.instances.category.tolist() == [11, 13, 13]
+    assert [view.labels[index].name for index in (0, 10, 13)] == ["road", "sky", "car"]
+    assert full.semantic[12, 4] == 26
+    with pytest.raises(NotThere, match="cityscapes-19"):
+        segdata.open(tmp_path / "pack", labels="cityscapes-20")
+
+
+# ---------------------------------------------------------------------- damage
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    segdata.convert(made.voc(tmp_path / "source"), tmp_path / "pack")
+    return tmp_path / "pack"
+
+
+def one(pack: Path, pattern: str) -> Path:
+    (path,) = pack.glob(pattern)
+    return path
+
+
+def flip(path: Path, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def test_every_flipped_byte_of_a_small_pack_is_found(pack: Path) -> None:
+    rng = random.Random(0)
+    for path in sorted(pack.iterdir()):
+        for offset in rng.sample(range(path.stat().st_size), 12):
+            flip(path, offset)
+            assert not segdata.verify(pack, deep=True).is_good, (path.name, offset)
+            flip(path, offset)
+    assert segdata.verify(pack, deep=True).is_good
+
+
+def test_a_flipped_image_byte_names_shard_record_and_key(pack: Path) -> None:
+    entry = layout.read_index(pack)["shards"][0]["images"]
+    flip(pack / entry["file"], entry["arrays"]["images/data"]["offset"] + 5)
+    assert run_segdata("verify", pack).code == 0  # quick: tables only
+    outcome = run_segdata("verify", pack, "--deep")
+    assert outcome.code == 8
+    assert "2007_000001" in outcome.err and "shard 0" in outcome.err and "record 0" in outcome.err
+    with pytest.raises(DamagedData, match="2007_000001"):
+        _ = segdata.open(pack)[0].image
+    assert segdata.open(pack)[1].image.shape == (made.HEIGHT, made.WIDTH, 3)
+
+
+def test_a_flipped_semantic_byte_is_noticed_when_read(pack: Path) -> None:
+    entry = layout.read_index(pack)["shards"][0]["annotations"]
+    flip(pack / entry["file"], entry["arrays"]["semantic/data"]["offset"] + 9)
+    with pytest.raises(DamagedData, match="semantic map"):
+        _ = segdata.open(pack)[0].semantic
+
+
+@pytest.mark.parametrize("change", ["cut", "empty", "missing", "replaced"])
+def test_files_of_another_size_are_refused(change: str, pack: Path) -> None:
+    path = one(pack, "annotations-*")
+    if change == "missing":
+        path.unlink()
+    elif change == "replaced":
+        shutil.copy(one(pack, "images-*"), path)
+    else:
+        os.truncate(path, 0 if change == "empty" else path.stat().st_size - 1)
+    with pytest.raises(DamagedData, match=path.name):
+        segdata.open(pack)
+    outcome = run_segdata("verify", pack, "--json")
+    assert outcome.code == 8
+    assert path.name in outcome.document["damages"][0]["file"]
+
+
+def rewritten(pack: Path, **values: object) -> None:
+    index = json.loads((pack / "pack.json").read_bytes())
+    index.pop("crc32")
+    index.update(values)
+    (pack / "pack.json").write_bytes(layout.encode_index(index))
+
+
+def test_other_versions_and_hostile_indices_are_refused(pack: Path) -> None:
+    dataset = json.loads((pack / "pack.json").read_bytes())["dataset"]
+    rewritten(pack, version=2)
+    with pytest.raises(InvalidInput, match=r"version 2.*reads version 1"):
+        segdata.open(pack)
+    rewritten(pack, version=1, dataset={**dataset, "file": "../../etc/passwd"})
+    with pytest.raises(Unsafe, match="outside its folder"):
+        segdata.open(pack)
+    arrays = {name: {**place, "offset": 10**9} for name, place in dataset["arrays"].items()}
+    rewritten(pack, dataset={**dataset, "arrays": arrays})
+    with pytest.raises(InvalidInput, match="where it cannot be"):
+        _ = segdata.open(pack).splits
+    (pack / "pack.json").write_bytes((pack / "pack.json").read_bytes()[:-30])
+    with pytest.raises(DamagedData, match=r"pack\.json"):
+        segdata.open(pack)
+
+
+def test_a_changed_referenced_image_is_named(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    segdata.convert(source, tmp_path / "pack", images="reference")
+    made.put(source / "val2017/000000000001.jpg", made.photo(seed=99))
+    opened = segdata.open(tmp_path / "pack")
+    with pytest.raises(DamagedData, match=r"000000000001\.jpg"):
+        _ = opened[1].image
+    moved = source.rename(tmp_path / "moved")
+    with pytest.raises(NotThere, match="images_root"):
+        _ = opened[0].image
+    assert segdata.open(tmp_path / "pack", images_root=moved)[0].image.shape == (made.HEIGHT, made.WIDTH, 3)
+
+
+# ---------------------------------------------------------------------- replacing and interrupting
+
+
+def test_running_again_is_fast_and_changes_nothing(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    segdata.convert(source, tmp_path / "pack")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "pack").iterdir()}
+    assert segdata.convert(source, tmp_path / "pack").was_done
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "pack").iterdir()} == before
+    segdata.convert(tmp_path / "pack", tmp_path / "back", to="coco")
+    assert segdata.convert(tmp_path / "pack", tmp_path / "back", to="coco").was_done
+
+
+def test_other_options_need_force_and_open_packs_stay_readable(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    segdata.convert(source, tmp_path / "pack")
+    old = segdata.open(tmp_path / "pack")
+    outcome = run_segdata("convert", source, tmp_path / "pack", "--limit", 1)
+    assert outcome.code == 2 and "--force" in outcome.err
+    assert run_segdata("convert", source, tmp_path / "pack", "--limit", 1, "--force").code == 0
+    assert len(segdata.open(tmp_path / "pack")) == 1
+    assert [sample.image.shape for sample in old] == [(made.HEIGHT, made.WIDTH, 3)] * 3
+    assert len(list((tmp_path / "pack").glob("images-*"))) == 2
+    assert run_segdata("convert", source, tmp_path / "pack", "--limit", 2, "--force", "--clean").code == 0
+    assert len(list((tmp_path / "pack").glob("images-*"))) == 1
+    assert [sample.image.shape for sample in old] == [(made.HEIGHT, made.WIDTH, 3)] * 3
+
+
+def test_a_failed_replacement_leaves_the_old_pack(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    segdata.convert(source, tmp_path / "pack")
+    before = tree(tmp_path / "pack")
+    document = made.coco_document()
+    document["annotations"][0]["category_id"] = 77
+    made.put(source / "annotations/instances_val2017.json", document)
+    assert run_segdata("convert", source, tmp_path / "pack", "--force").code == 4
+    assert tree(tmp_path / "pack") == before
+
+
+def test_a_second_process_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+    from segdata.files import locked
+
+    source = made.coco(tmp_path / "source")
+    with locked(tmp_path / "pack"):
+        outcome = run_segdata("convert", source, tmp_path / "pack", "--json")
+        assert outcome.code == 9
+        assert f"pid {os.getpid()}" in outcome.err and "--wait" in outcome.err
+        process = subprocess.Popen(
+            [sys.executable, "-m", "segdata", "convert", str(source), str(tmp_path / "pack"), "--wait", "60"],
+            stdout=subprocess.DEVNULL,
+        )
+        time.sleep(1)
+        assert process.poll() is None
+    assert process.wait(60) == 0
+
+
+def slow_source(root: Path) -> Path:
+    document = made.coco_document(0)
+    record = made.coco_document()["annotations"][0]
+    document["images"] = [
+        {"id": i, "file_name": f"{i:012d}.jpg", "height": made.HEIGHT, "width": made.WIDTH} for i in range(300)
+    ]
+    document["annotations"] = [{**record, "id": 7 * i, "image_id": i % 300} for i in range(900)]
+    return made.coco(root, document)
+
+
+def test_killed_at_twenty_moments_the_next_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    source = slow_source(tmp_path / "source")
+    segdata.convert(source, tmp_path / "expected")
+    expected = tree(tmp_path / "expected")
+    command = [sys.executable, "-m", "segdata", "convert", str(source), str(tmp_path / "pack"), "-q"]
+    start = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    whole = time.monotonic() - start
+    shutil.rmtree(tmp_path / "pack")
+    rng = random.Random(1)
+    for moment in range(20):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.25, 1.05) * whole)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if (tmp_path / "pack/pack.json").exists():
+            assert segdata.verify(tmp_path / "pack", deep=True).is_good
+        if moment % 4 == 3:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            assert tree(tmp_path / "pack") == expected
+            shutil.rmtree(tmp_path / "pack")
+
+
+def test_interrupts_end_with_their_code_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    source = slow_source(tmp_path / "source")
+    command = [sys.executable, "-m", "segdata", "convert", str(source), str(tmp_path / "pack"), "--json"]
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob("pack/.work-*/.*")) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == code, err
+        assert json.loads(out)["ok"] is False and "Traceback" not in err
+        assert not (tmp_path / "pack/pack.json").exists()
+    assert run_segdata(*command[3:]).code == 0
+
+
+# ---------------------------------------------------------------------- processes and threads
+
+
+def test_forked_workers_and_threads_read_the_same(pack: Path) -> None:
+    opened = segdata.open(pack)
+    expected = [hashlib.sha256(sample.image.tobytes()).hexdigest() for sample in opened]
+    for _ in range(4):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(write, ",".join(hashlib.sha256(s.image.tobytes()).hexdigest() for s in opened).encode())
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            assert pipe.read().split(",") == expected
+        os.waitpid(child, 0)
+    found: list[list[str]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append([hashlib.sha256(s.image.tobytes()).hexdigest() for s in opened]))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 4
+
+
+def test_opening_imports_nothing_heavy(pack: Path) -> None:
+    code = (
+        "import sys, segdata; segdata.open(sys.argv[1])[0].instances.masks.dense();"
+        "print([name for name in ('torch', 'h5py', 'PIL', 'pycocotools', 'zstandard', 'typer') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(pack)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
