@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     from segdata.cli import convert, info, list, show, verify  # noqa: F401 (each adds its verb)
 
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGHUP, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     code = _run(arguments)
     try:
         sys.stdout.flush()
@@ -77,8 +77,6 @@ def _run(arguments: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except SegdataError as error:
         return _fail(error.as_dict(), f"segdata: error[{type(error).__name__}]: {error}", wants_json)
-    except (KeyboardInterrupt, typer.Abort):
-        return _stopped(130, wants_json)
     except _Terminated as stop:
         return _stopped(128 + stop.number, wants_json)
     except BrokenPipeError:

@@ -111,7 +111,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     start = len(_HEAD)
     stated = data[start : start + 8]
     if not data.startswith(_HEAD):
-        raise InvalidInput("this is not the index of a pack", file=path, why='it does not begin with {"crc32": "')
+        raise DamagedData("this is not the index of a pack", file=path, why='it does not begin with {"crc32": "')
     if f"{zlib.crc32(data[:start] + _ZEROS + data[start + 8 :]):08x}".encode() != stated:
         raise DamagedData(
             "the pack's index is damaged",

@@ -80,6 +80,7 @@ def test_h5py_lists_every_array_contiguous_and_unfiltered(tmp_path: Path) -> Non
 
 
 @needs_samples
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools with NumPy 2
 def test_masks_equal_pycocotools(tmp_path: Path) -> None:
     from pycocotools.coco import COCO
 
@@ -332,6 +333,7 @@ def test_interrupts_end_with_their_code_and_the_same_command_goes_on(tmp_path: P
     source = slow_source(tmp_path / "source")
     command = [sys.executable, "-m", "segdata", "convert", str(source), str(tmp_path / "pack"), "--json"]
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        shutil.rmtree(tmp_path / "pack", ignore_errors=True)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 30
         while not list(tmp_path.glob("pack/.work-*/.*")) and time.monotonic() < deadline:
