@@ -41,19 +41,19 @@ _HOMES = {
 }
 
 __all__ = [
-    "Category",
-    "Instances",
-    "LabelMapping",
-    "LabelSpace",
-    "Masks",
-    "Pack",
-    "Sample",
-    "SegdataError",
+    "read",
     "convert",
     "open",
-    "overlay",
-    "read",
     "verify",
+    "overlay",
+    "Pack",
+    "Sample",
+    "Instances",
+    "Masks",
+    "Category",
+    "LabelSpace",
+    "LabelMapping",
+    "SegdataError",
 ]
 
 

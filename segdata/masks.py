@@ -145,7 +145,7 @@ class Masks:
             counts = rle["counts"]
             if isinstance(counts, (str, bytes)):
                 is_string[index] = True
-                strings.append(counts.encode("ascii", "replace") if isinstance(counts, str) else counts)
+                strings.append(counts.encode("utf-8", "replace") if isinstance(counts, str) else counts)
             else:
                 plain.append(counts)
         string_counts, string_pointer = decode_counts(strings)

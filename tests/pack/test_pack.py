@@ -80,7 +80,6 @@ def test_h5py_lists_every_array_contiguous_and_unfiltered(tmp_path: Path) -> Non
 
 
 @needs_samples
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools with NumPy 2
 def test_masks_equal_pycocotools(tmp_path: Path) -> None:
     from pycocotools.coco import COCO
 

@@ -1,0 +1,133 @@
+"""Changed annotation files: whatever is in them, only declared errors come out."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import made
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import segdata
+from segdata.errors import SegdataError
+
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    2**63,
+    10**30,
+    "",
+    "x",
+    "../x",
+    [],
+    [[]],
+    [1],
+    {},
+    {"a": 1},
+    [[0] * 6],
+    [["a"]],
+]
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths of everything in a JSON document."""
+    inner = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
+
+
+def change(document: Any, path: tuple[Any, ...], value: Any, *, remove: bool) -> Any:
+    if not path:
+        return value
+    parent = document
+    for key in path[:-1]:
+        parent = parent[key]
+    if remove:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = value
+    return document
+
+
+def only_declared_errors(source: Path, target: Path) -> None:
+    for on_error in ("stop", "skip"):
+        try:
+            report = segdata.convert(source, target, on_error=on_error, dry_run=True)
+        except SegdataError as error:
+            assert error.exit_code in (4, 8, 10, 11), error
+            assert error.message
+        else:
+            assert on_error == "skip" or not report.skipped
+
+
+COCO_PLACES = places(made.coco_document())
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(COCO_PLACES), st.sampled_from(ODD), st.booleans())
+def test_changed_coco_documents(tmp_path_factory: Any, path: tuple[Any, ...], value: Any, remove: bool) -> None:
+    source = tmp_path_factory.mktemp("coco")
+    made.coco(source)
+    document = change(made.coco_document(), path, value, remove=remove)
+    made.put(source / "annotations/instances_val2017.json", json.dumps(document))
+    only_declared_errors(source, source / "target")
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_changed_cityscapes_polygons(tmp_path_factory: Any, data: st.DataObject) -> None:
+    source = made.cityscapes(tmp_path_factory.mktemp("cityscapes"))
+    (file,) = source.rglob("*polygons.json")
+    document = json.loads(file.read_text())
+    path = data.draw(st.sampled_from(places(document)))
+    document = change(document, path, data.draw(st.sampled_from(ODD)), remove=data.draw(st.booleans()))
+    made.put(file, json.dumps(document))
+    only_declared_errors(source, source / "target")
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("coco", "*.json"),
+        ("voc", "Annotations/*.xml"),
+        ("voc", "Segmentation*/*.png"),
+        ("voc", "ImageSets/*/*.txt"),
+        ("cityscapes", "*.json"),
+        ("cityscapes", "*Ids.png"),
+        ("camvid", "*.txt"),
+        ("camvid", "*_L.png"),
+        ("camvid_fastai", "*.txt"),
+        ("camvid_segnet", "*.txt"),
+    ],
+)
+def test_changed_bytes(name: str, pattern: str, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    source = made.ALL[name](tmp_path / "source")
+    for file in sorted(source.rglob(pattern)):
+        good = file.read_bytes()
+        if not good:
+            continue
+        for _ in range(25):
+            bad = bytearray(good)
+            for _ in range(rng.randint(1, 4)):
+                at = rng.randrange(len(bad))
+                action = rng.randrange(3)
+                if action == 0:
+                    bad[at] = rng.randrange(256)
+                elif action == 1:
+                    del bad[at : at + rng.randint(1, 20)]
+                else:
+                    bad[at:at] = rng.choice([b"\0", b"9" * 30, b"<a>", b'"', b"[[", b"\n", b"&amp;", b"-", b"\xff\xfe"])
+                if not bad:
+                    bad = bytearray(b" ")
+            file.write_bytes(bytes(bad))
+            only_declared_errors(source, tmp_path / "target")
+        file.write_bytes(good)

@@ -1,0 +1,131 @@
+"""Shipped manifests hold the published facts; bad ones are refused with their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import made
+import pytest
+
+from segdata import manifest
+from segdata.errors import InvalidManifest, NotThere
+from segdata.labels import Category, LabelSpace
+
+
+@pytest.mark.parametrize("name", manifest.names())
+def test_every_manifest_is_complete(name: str) -> None:
+    found = manifest.shipped(name)
+    assert found.title and found.licence and found.citation and found.homepage
+    assert len(found.labels) > 10 and found.splits
+    for view in found.views.values():
+        mapping = manifest.view(found.labels, view.name)
+        assert {to for to in mapping.table if to is not None} == set(range(len(view.labels)))
+
+
+def test_published_facts() -> None:
+    coco = manifest.label_space("coco")
+    assert len(coco) == 80 and [c.id for c in coco.categories] == sorted(c.id for c in coco.categories)
+    assert coco[79].name == "toothbrush" and coco[79].id == 90
+    assert not {12, 26, 29, 30, 45, 66, 68, 69, 71, 83} & coco.index_of_id.keys()
+    voc = manifest.label_space("voc")
+    assert [c.name for c in voc.categories[1:]] == sorted(c.name for c in voc.categories[1:])
+    palette = made.voc_palette()
+    assert [c.color for c in voc.categories] == [tuple(palette[3 * i : 3 * i + 3]) for i in range(21)]
+    cityscapes = manifest.label_space("cityscapes")
+    assert [c.id for c in cityscapes.categories] == [*range(34), -1]
+    assert [c.name for c in cityscapes.categories if c.isthing] == (
+        ["person", "rider", "car", "truck", "bus", "caravan", "trailer", "train", "motorcycle", "bicycle"]
+    )
+    assert [c.name for c in manifest.shipped("cityscapes").views["cityscapes-19"].labels.categories] == [
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
+        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    ]  # fmt: skip
+    camvid = manifest.label_space("camvid-32")
+    assert len(camvid) == 32 and camvid[30] == Category("Void", 30, (0, 0, 0), isthing=False, ignore=True)
+    names = [c.name.lower() for c in camvid.categories]
+    assert names == sorted(names)
+
+
+def test_camvid_lists_are_the_literature_s() -> None:
+    splits = manifest.shipped("camvid").splits
+    per_sequence = {
+        name: {s: sum(n.startswith(s) for n in split.names or ()) for s in ("0001TP", "0006R0", "0016E5", "Seq05VD")}
+        for name, split in splits.items()
+    }
+    assert per_sequence == {
+        "train": {"0001TP": 62, "0006R0": 101, "0016E5": 204, "Seq05VD": 0},
+        "val": {"0001TP": 0, "0006R0": 0, "0016E5": 101, "Seq05VD": 0},
+        "test": {"0001TP": 62, "0006R0": 0, "0016E5": 0, "Seq05VD": 171},
+    }
+
+
+def test_the_two_groupings_of_camvid_differ_where_published() -> None:
+    space = manifest.label_space("camvid-32")
+    usual, enet = manifest.view(space, "camvid-11"), manifest.view(space, "camvid-11-enet")
+    different = {
+        space[i].name: tuple(None if v is None else usual.target[v].name for v in (a, b))
+        for i, (a, b) in enumerate(zip(usual.table, enet.table, strict=True))
+        if a != b
+    }
+    assert different == {
+        "Wall": ("Building", "Fence"),
+        "RoadShoulder": ("Pavement", "Road"),
+        "Animal": ("Pedestrian", None),
+    }
+
+
+def test_names_and_aliases() -> None:
+    assert manifest.shipped("coco") == manifest.shipped("coco-2017")
+    with pytest.raises(NotThere, match="did you mean cityscapes"):
+        manifest.shipped("cityscape")
+    with pytest.raises(NotThere, match="cityscapes-19"):
+        manifest.view(manifest.label_space("cityscapes"), "cityscapes-20")
+    with pytest.raises(NotThere, match="'rider'"):
+        manifest.view(LabelSpace("cityscapes", manifest.label_space("cityscapes").categories[:25]), "cityscapes-19")
+
+
+GOOD = """title = "T"
+homepage = "h"
+licence = "l"
+citation = "c"
+format = "voc"
+label_space = "mine"
+labels = [
+    { name = "a", id = 0, color = [1, 2, 3] },
+    { name = "b", id = 1, isthing = true },
+]
+[splits.train]
+count = 2
+names = ["x", "y"]
+[views.one]
+labels = [{ name = "a or b", from = ["a", "b"] }]
+"""
+
+
+def test_a_manifest_of_one_s_own(tmp_path: Path) -> None:
+    found = manifest.load(made.put(tmp_path / "mine.toml", GOOD))
+    assert found.name == "mine" and found.splits["train"].names == ("x", "y")
+    assert found.views["one"].labels[0] == Category("a or b", 0, (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "texts"),
+    [
+        ('title = "T"\n', "", ("title",)),
+        ('title = "T"', "title = 3", ("title", "expected str, found 3")),
+        ('title = "T"', 'titel = "T"', ("titel", "did you mean 'title'")),
+        ("[1, 2, 3]", "[1, 2, 300]", ("labels[0].color", "300")),
+        ("id = 1", "id = 0", ("id 0 twice",)),
+        ("isthing = true", 'isthing = "yes"', ("labels[1].isthing", "expected bool")),
+        ("isthing", "is_thing", ("labels[1].is_thing", "did you mean 'isthing'")),
+        ('"a", "b"]', '"a", "z"]', ("views.one.labels[0].from", "'z'")),
+        ("count = 2", "count = 3", ("splits.train", "count 3")),
+        ("[splits.train]", "[splits.train", ("line 11, column",)),
+    ],
+)
+def test_bad_manifests_are_refused_with_their_place(old: str, new: str, texts: tuple[str, ...], tmp_path: Path) -> None:
+    assert old in GOOD
+    with pytest.raises(InvalidManifest) as caught:
+        manifest.load(made.put(tmp_path / "mine.toml", GOOD.replace(old, new)))
+    for text in ("mine.toml", *texts):
+        assert text in str(caught.value)

@@ -1,0 +1,184 @@
+"""What the repository promises as a whole: floors, locked rooms, public names, documents."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import run_segdata
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "segdata"
+
+FLOORS = [
+    {"errors"},
+    {"files"},
+    {"labels", "masks", "images", "problems"},
+    {"sample", "manifest"},
+    {"fetch", "pack", "normalise", "draw", "scenes"},
+    {"formats"},
+    {"prepare", "stats", "loading", "evaluate", "drawn"},
+    {"train", "demo"},
+    {"cli"},
+    {"__main__"},
+]
+"""Rooms by floor, the lowest first; an import may only point down (or stay inside its room)."""
+
+LOCKED = {
+    "torch": ("loading/torch.py", "train"),
+    "socket": ("fetch", "files.py"),
+    "requests": ("fetch",),
+    "h5py": ("pack/write.py", "train/matterport.py"),
+    "defusedxml": ("formats",),
+    "pickle": (),
+    "typer": ("cli",),
+}
+"""Which files may import what."""
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at any depth of the code; `from segdata import x` counts as segdata.x."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "segdata" else {node.module}
+            )
+    return found
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def floor(name: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_point_down(path: Path) -> None:
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "segdata" or len(parts) == 1 or parts[1] in (room(path), "__version__"):
+            continue
+        assert floor(parts[1]) < floor(room(path)), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_libraries_stay_in_their_rooms(path: Path) -> None:
+    here = path.relative_to(PACKAGE).as_posix()
+    for name in imports(path):
+        allowed = LOCKED.get(name.split(".")[0])
+        assert allowed is None or any(here == place or here.startswith(place + "/") for place in allowed), name
+
+
+def test_the_public_names() -> None:
+    import segdata
+
+    assert segdata.__all__ == [
+        "read",
+        "convert",
+        "open",
+        "verify",
+        "overlay",
+        "Pack",
+        "Sample",
+        "Instances",
+        "Masks",
+        "Category",
+        "LabelSpace",
+        "LabelMapping",
+        "SegdataError",
+    ]
+    for name in segdata.__all__:
+        assert getattr(segdata, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute"):
+        _ = segdata.nothing
+
+
+def test_every_public_function_is_documented() -> None:
+    for path in modules():
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), path
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+def test_import_and_help_are_quick() -> None:
+    code = (
+        "import sys, segdata; print(sorted({n.split('.')[0] for n in sys.modules} & {'torch', 'numpy', 'h5py', 'PIL'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "segdata", "--help"], capture_output=True, text=True, check=True
+    )
+    assert not re.search(r"\| +(numpy|PIL|h5py|msgspec|pycocotools)$", loaded.stderr, re.MULTILINE)
+
+
+def test_every_verb_has_help_with_an_example_and_json() -> None:
+    overview = run_segdata("--help").out
+    verbs = re.findall(r"^  (\w+) ", overview.partition("Commands:")[2], re.MULTILINE)
+    assert {"convert", "info", "list", "show", "verify"} <= set(verbs)
+    for verb in verbs:
+        text = run_segdata(verb, "--help").out
+        assert f"Example: segdata {verb}" in text
+        assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("conver",), 2, "convert"),
+        (("convert", "a"), 2, "target"),
+        (("convert", "nowhere", "p"), 10, "nowhere"),
+        (("convert", ".", "p", "--to", "yolo"), 2, "formats are"),
+        (("convert", ".", "p", "--limit", "0"), 2, "greater than or equal to 1"),
+        (("info", "nowhere"), 10, "nowhere"),
+        (("list", "cityscape"), 10, "cityscapes"),
+        (("show", "nowhere"), 10, "nowhere"),
+    ],
+)
+def test_mistakes_get_one_letter_and_one_json_document(
+    arguments: tuple[str, ...], code: int, text: str, tmp_path: Path
+) -> None:
+    for more in ((), ("--json",)):
+        outcome = run_segdata(*arguments, *more)
+        assert outcome.code == code, outcome.err
+        assert text in outcome.err and outcome.err.startswith("segdata: error[")
+        assert outcome.out == "" if not more else outcome.document["error"]["exit"] == code
+
+
+def code_blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    import made
+
+    made.voc(tmp_path / "VOCdevkit/VOC2012")
+    blocks = code_blocks(ROOT / "README.md", "python")
+    assert blocks
+    program = "\n".join(blocks)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_commands_in_the_documents_exist() -> None:
+    verbs = set(re.findall(r"^  (\w+) ", run_segdata("--help").out.partition("Commands:")[2], re.MULTILINE))
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for block in code_blocks(path, "(?:sh|bash|console)"):
+            for line in block.splitlines():
+                match = re.match(r"\$? ?segdata (\w+)", line)
+                assert match is None or match[1] in verbs, f"{path.name}: {line}"
