@@ -39,13 +39,25 @@ _MAGIC = (
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says about itself: `codec` "jpeg" or "png", size in pixels, channels, bits a sample."""
+    """What an image file says about itself.
+
+    Attributes:
+        codec: "jpeg" or "png".
+        height, width: in pixels.
+        color: "RGB", "grey", "palette", "grey with alpha", "RGB with alpha" or "CMYK".
+        bits: of each sample.
+    """
 
     codec: str
     height: int
     width: int
-    channels: int
+    color: str
     bits: int
+
+    @property
+    def kind(self) -> str:
+        """Colour and bits in words; "RGB" for the ordinary case."""
+        return self.color if self.bits == 8 or self.color == "palette" else f"{self.bits}-bit {self.color}"
 
 
 def probe(data: bytes | memoryview) -> Header:
@@ -99,7 +111,7 @@ def _probe_jpeg(data: bytes | memoryview) -> Header:
             if position + 10 > len(view):
                 break
             bits, height, width, channels = struct.unpack(">BHHB", view[position + 4 : position + 10])
-            header = Header("jpeg", height, width, channels, bits)
+            header = Header("jpeg", height, width, {1: "grey", 3: "RGB", 4: "CMYK"}.get(channels, "RGB"), bits)
         if marker == 0xDA:
             break
         position += 2 + length
@@ -117,7 +129,7 @@ def _probe_jpeg(data: bytes | memoryview) -> Header:
     return header
 
 
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_COLORS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
 
 def _probe_png(data: bytes | memoryview) -> Header:
@@ -125,14 +137,14 @@ def _probe_png(data: bytes | memoryview) -> Header:
     if len(view) < 33 or bytes(view[12:16]) != b"IHDR":
         raise InvalidImage("PNG is cut short", why=f"{len(view)} bytes hold no header")
     width, height, bits, color = struct.unpack(">IIBB", view[16:26])
-    if color not in _PNG_CHANNELS or not width or not height:
+    if color not in _PNG_COLORS or not width or not height:
         raise InvalidImage("PNG header is not valid", why=f"{width} × {height}, {bits} bits, colour type {color}")
     position = 8
     while position + 12 <= len(view):
         length, kind = struct.unpack(">I4s", view[position : position + 8])
         position += 12 + length
         if kind == b"IEND" and position <= len(view):
-            return Header("png", height, width, _PNG_CHANNELS[color], bits)
+            return Header("png", height, width, _PNG_COLORS[color], bits)
     raise InvalidImage(
         "PNG is cut short",
         why=f"{len(view)} bytes without an end chunk (IEND)",
@@ -154,8 +166,12 @@ def decode(
         Unsafe: more than `max_pixels` pixels.
     """
     header = _within(probe(data), max_pixels)
-    if header.codec == "jpeg" and header.channels in (1, 3) and header.bits == 8:
+    if header.codec == "jpeg" and header.color in ("RGB", "grey") and header.bits == 8:
         return _decode_jpeg(data, out)
+    if header.codec == "jpeg" and header.bits != 8:
+        raise InvalidImage(
+            f"JPEG has {header.bits}-bit samples, which cannot be decoded", fix="convert it to an 8-bit JPEG or to PNG"
+        )
     image = _open(data)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)

@@ -22,7 +22,7 @@ ALIASES = {"coco": "coco-2017", "voc": "voc-2012"}
 """Short names for the newest of a family."""
 
 _TEXTS = ("title", "homepage", "licence", "citation", "format", "label_space")
-_KEYS = (*_TEXTS, "labels", "labels_from", "views", "splits", "splits_from", "max_pixels")
+_KEYS = (*_TEXTS, "labels", "labels_from", "views", "splits", "splits_from", "max_pixels", "known_bad")
 _LABEL_KEYS: dict[str, type] = {
     "name": str,
     "id": int,
@@ -54,7 +54,7 @@ class View:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known about a dataset."""
+    """What is known about a dataset; `known_bad` are keys of images that are damaged in the official release."""
 
     name: str
     title: str
@@ -66,6 +66,7 @@ class Manifest:
     splits: Mapping[str, Split]
     views: Mapping[str, View]
     max_pixels: int | None
+    known_bad: tuple[str, ...]
 
 
 def load(path: Path) -> Manifest:
@@ -172,6 +173,7 @@ def _build(name: str, text: str, file: str) -> Manifest:
         splits=splits,
         views=views,
         max_pixels=max_pixels,
+        known_bad=tuple(_typed(document, "known_bad", list, file, "known_bad")) if "known_bad" in document else (),
     )
 
 

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import segdata
 from segdata import formats, images
-from segdata.errors import InvalidInput, NotThere, SegdataError, UsageError
+from segdata.errors import InvalidAnnotation, InvalidInput, NotThere, SegdataError, UsageError
 from segdata.files import canonical_json, disk_errors, free_for, locked, remove_tree, sync_folder, write_whole
-from segdata.formats.contract import Entry, Header, Source, file_size, require_images
+from segdata.formats.contract import Entry, Header, Source, file_size, images_not_there, missing_images
 from segdata.labels import LabelSpace
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_pack
@@ -141,7 +141,7 @@ def convert(
         "on_error": on_error,
         "decode": decode,
     }
-    data = _open(source, source_format, splits, labels, images, limit, needs_images=to == "pack")
+    data = _open(source, source_format, splits, labels, images, limit, needs_images=to == "pack", on_error=on_error)
     made_from = _origin(source, data)
     if to not in ("pack", made_from):
         raise UsageError(
@@ -238,6 +238,7 @@ def _open(
     limit: int | None,
     *,
     needs_images: bool,
+    on_error: OnError = "stop",
 ) -> _Input:
     if name == "pack" or (name is None and is_pack(source)):
         return _from_pack(open_pack(source), splits, limit)
@@ -245,8 +246,17 @@ def _open(
     name, found = formats.scan(source, name, problems, labels=labels)
     chosen, members = _choose(len(found.entries), found.splits, splits, limit, source)
     entries = [found.entries[index] for index in chosen]
-    if images != "none" or not needs_images:
-        require_images(found.root, entries, str(found.root))
+    missing = missing_images(found.root, entries) if images != "none" or not needs_images else []
+    if missing and on_error == "stop":
+        raise images_not_there(found.root, entries, missing)
+    for place in missing:
+        problems.skip(
+            InvalidAnnotation("image is not on disk", file=found.root / (entries[place].file or entries[place].key))
+        )
+    if missing:
+        gone = set(missing)
+        entries = [entry for place, entry in enumerate(entries) if place not in gone]
+        members = _without(members, missing)
     return _from_folder(name, found, entries, members, problems)
 
 

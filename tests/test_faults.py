@@ -600,3 +600,152 @@ def test_something_else_in_the_target_is_not_touched(tmp_path: Path) -> None:
     assert outcome.code == 2 and "--force" in outcome.err
     assert [path.name for path in (tmp_path / "target").iterdir()] == ["precious.txt"]
     assert precious.read_text() == "mine"
+
+
+# ---------------------------------------------------------------------- traps without a fault
+
+
+def remarks_of(source: Path, target: Path, *options: str) -> dict[str, int]:
+    outcome = run_segdata("convert", source, target, "--json", *options)
+    assert outcome.code == 0, outcome.err
+    return {kind: item["count"] for kind, item in outcome.document["problems"]["remarks"].items()}
+
+
+def test_missing_images_can_be_left_out_or_done_without(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    (source / "val2017/000000000001.jpg").unlink()
+    outcome = run_segdata("convert", source, tmp_path / "pack", "--on-error", "skip", "--json")
+    assert (outcome.code, outcome.document["samples"], outcome.document["splits"]) == (3, 2, {"val2017": 2})
+    assert run_segdata("convert", source, tmp_path / "bare", "--images", "none").code == 0
+
+
+def test_photos_of_another_split_are_counted(tmp_path: Path) -> None:
+    document = made.coco_document()
+    document["images"][1]["coco_url"] = "http://images.cocodataset.org/train2017/000000000001.jpg"
+    document["images"][2]["coco_url"] = "http://images.cocodataset.org/val2017/000000000002.jpg"
+    assert remarks_of(made.coco(tmp_path / "source", document), tmp_path / "pack") == {
+        "photo of train2017 by its coco_url": 1
+    }
+
+
+def test_images_of_the_same_name_in_different_folders_have_their_own_keys(tmp_path: Path) -> None:
+    import segdata
+
+    document = made.coco_document()
+    for image, name in zip(document["images"], ("a/x.jpg", "b/x.jpg", "x.jpg"), strict=True):
+        image["file_name"] = name
+    segdata.convert(made.coco(tmp_path / "source", document), tmp_path / "pack")
+    assert list(segdata.open(tmp_path / "pack").keys) == ["a/x", "b/x", "x"]
+
+
+def test_an_image_in_two_documents_is_stored_once_and_both_come_back(tmp_path: Path) -> None:
+    from compare import compare
+
+    import segdata
+
+    source = made.coco(tmp_path / "source", split="val2014")
+    small = made.coco_document()
+    small["images"] = small["images"][1::-1]
+    small["annotations"][0]["area"] = 85
+    made.put(source / "annotations/instances_minival2014.json", small)
+    extra = {**made.coco_document(1), "annotations": [{"id": 5, "image_id": 10, "caption": "one"}]}
+    del extra["categories"]
+    made.put(source / "annotations/captions_val2014.json", extra)
+    segdata.convert(source, tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack")
+    assert len(pack) == 3
+    assert {name: members.tolist() for name, members in pack.splits.items()} == {
+        "val2014": [0, 1, 2],
+        "minival2014": [1, 0],
+    }
+    assert pack.find("000000000000").captions == ("one",)
+    segdata.convert(tmp_path / "pack", tmp_path / "back", to="coco")
+    assert compare("coco", source, tmp_path / "back") == []
+
+
+def test_ten_thousand_categories_and_none(tmp_path: Path) -> None:
+    import segdata
+
+    document = made.coco_document()
+    document["categories"] += [{"id": 1000 + n, "name": f"☃ {n}", "supercategory": ""} for n in range(10_000)]
+    document["annotations"][0]["category_id"] = 10_999
+    segdata.convert(made.coco(tmp_path / "source", document), tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack")
+    assert pack.labels[int(pack[0].instances.category[0])].name == "☃ 9999"
+    document.update(categories=[], annotations=[])
+    segdata.convert(made.coco(tmp_path / "empty", document), tmp_path / "empty-pack")
+    assert len(segdata.open(tmp_path / "empty-pack").labels) == 0
+    segdata.convert(tmp_path / "empty-pack", tmp_path / "back", to="coco")
+
+
+def test_images_that_are_not_rgb_are_counted_by_kind(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    made.put(source / "val2017/000000000000.jpg", made.photo(mode="L"))
+    made.put(source / "val2017/000000000001.jpg", made.photo(mode="CMYK"))
+    made.put(source / "val2017/000000000002.jpg", made.photo(kind="PNG", mode="RGBA"))
+    assert remarks_of(source, tmp_path / "pack") == {
+        "image is grey: becomes RGB when it is read": 1,
+        "image is CMYK: becomes RGB when it is read": 1,
+        "image is RGB with alpha: becomes RGB when it is read": 1,
+    }
+    assert run_segdata("verify", tmp_path / "pack", "--deep").code == 0
+
+
+def test_twelve_bit_jpegs_are_named(tmp_path: Path) -> None:
+    data = bytearray(made.photo())
+    data[data.index(b"\xff\xc0") + 4] = 12
+    outcome = run_segdata("convert", with_image(tmp_path, bytes(data)), tmp_path / "pack", "--decode")
+    assert outcome.code == 4 and "12-bit" in outcome.err
+
+
+def test_the_same_picture_in_two_splits_is_pointed_out(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    document = made.coco_document(1)
+    document["annotations"] = []
+    made.put(source / "annotations/instances_train2017.json", document)
+    made.put(source / "train2017/000000000000.jpg", made.photo())
+    assert run_segdata("convert", source, tmp_path / "pack").code == 0
+    outcome = run_segdata("verify", tmp_path / "pack", "--deep", "--json")
+    assert outcome.code == 0
+    assert outcome.document["remarks"] == ["the same picture: 000000000000, 000000000000"]
+
+
+def test_an_extra_row_in_camvid_s_colour_table(tmp_path: Path) -> None:
+    import segdata
+    from segdata import manifest
+
+    source = made.camvid(tmp_path / "source")
+    rows = [f"{' '.join(map(str, c.color))}\t{c.name}" for c in manifest.label_space("camvid-32").categories]
+    made.put(source / "label_colors.txt", "\n".join([*rows, "255 255 255\tBird", ""]))
+    segdata.convert(source, tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack", labels="camvid-11")
+    assert segdata.open(tmp_path / "pack").labels[32].name == "Bird"
+    assert [pack.labels[int(i)].name for i in (pack[0].semantic[0, 0], pack[0].semantic[-1, 0])] == ["Sky", "Road"]
+    assert pack[0].semantic[2, 11] == 255
+
+
+def test_the_frame_that_is_known_to_be_damaged_is_pointed_out(tmp_path: Path) -> None:
+    frame = "troisdorf/troisdorf_000000_000073"
+    made.put(tmp_path / f"source/leftImg8bit/train_extra/{frame}_leftImg8bit.png", made.photo(kind="PNG"))
+    label = made.png(np.zeros((made.HEIGHT, made.WIDTH), np.uint8))
+    made.put(tmp_path / f"source/gtCoarse/train_extra/{frame}_gtCoarse_labelIds.png", label)
+    remarks = remarks_of(tmp_path / "source", tmp_path / "pack")
+    assert remarks["image known to be damaged in the official release"] == 1
+
+
+def test_names_that_are_not_utf8_and_a_c_locale(tmp_path: Path) -> None:
+    source = made.voc(tmp_path / "source")
+    odd = os.fsdecode(b"caf\xe9")
+    for folder, ending in (("JPEGImages", ".jpg"), ("Annotations", ".xml")):
+        (source / folder / f"2007_000002{ending}").rename(source / folder / f"{odd}{ending}")
+    text = (source / "Annotations" / f"{odd}.xml").read_text().replace("<filename>2007_000002.jpg</filename>", "")
+    (source / "Annotations" / f"{odd}.xml").write_text(text)
+    made.put(source / "ImageSets/Main/train.txt", b"2007_000001\n")
+    made.put(source / "ImageSets/Main/dog_train.txt", b"2007_000001  1\n")
+    outcome = run_segdata("convert", source, tmp_path / "pack", "--json", LC_ALL="C", PYTHONUTF8="0")
+    assert outcome.code == 0, outcome.err
+    assert run_segdata("info", tmp_path / "pack", LC_ALL="C", PYTHONUTF8="0").code == 0
+    assert run_segdata("convert", tmp_path / "pack", tmp_path / "back", "--to", "voc").code == 0
+    assert (tmp_path / "back/JPEGImages" / f"{odd}.jpg").read_bytes() == (
+        source / "JPEGImages" / f"{odd}.jpg"
+    ).read_bytes()

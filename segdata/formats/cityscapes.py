@@ -83,6 +83,10 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
             jobs = [other for other in jobs if other[2] != job[2]] + [job]
     for kind, split, name in jobs:
         splits[name] = _enter(root, kind, split, entries, files, problems)
+    bad = set(manifest.shipped("cityscapes").known_bad)
+    for entry in entries:
+        if entry.key in bad:
+            problems.remark("image known to be damaged in the official release", entry.key)
     for folder in folders_in(root):
         if folder not in ("leftImg8bit", "gtFine", "gtCoarse"):
             problems.remark("folder not read", folder)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import shutil
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,6 +55,7 @@ KINDS = ("instances", "person_keypoints", "captions", "image_info")
 
 _NOT_READ = ("panoptic", "stuff", "labels")
 _KNOWN = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
+_OFFICIAL_SPLIT = re.compile(r"/((?:train|val|test|unlabeled)20\d\d)/")
 _PEEK = 1 << 16
 _MAX_ID = (1 << 63) - 1
 
@@ -485,6 +487,14 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     }
     residue: dict[str, Any] = {"coco": record["coco"]} if "coco" in record else {}
     carried: dict[str, Any] = {}
+    official = _OFFICIAL_SPLIT.search(str(record.get("coco_url", "")))
+    if (
+        official
+        and _OFFICIAL_SPLIT.search(f"/{own.split}/")
+        and official[1] != own.split
+        and official[1][-4:] == own.split[-4:]
+    ):
+        problems.remark(f"photo of {official[1]} by its coco_url", f"{own.name}: {entry.key}")
     instances = None
     if own.kind in ("instances", "person_keypoints"):
         instances = _instances(source, own, index, height, width, entry, problems)

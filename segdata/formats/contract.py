@@ -139,17 +139,21 @@ def folders_in(folder: Path) -> list[str]:
         return sorted(item.name for item in found if item.is_dir() and not item.name.startswith("."))
 
 
-def require_images(root: Path, entries: Sequence[Entry], looked_in: str) -> None:
-    """Raise one error with the count and the first names if images are not on disk."""
-    missing = [entry.file or entry.key for entry in entries if not entry.file or not (root / entry.file).is_file()]
-    if missing:
-        raise InvalidAnnotation(
-            f"{len(missing)} of {len(entries)} images are not on disk",
-            file=root,
-            why=f"missing are {', '.join(missing[:NAMES_SHOWN])}{' …' if len(missing) > NAMES_SHOWN else ''}"
-            f" (looked in {looked_in})",
-            fix="put the images there, or convert the annotations alone with --images none",
-        )
+def missing_images(root: Path, entries: Sequence[Entry]) -> list[int]:
+    """Places of the entries whose image is not on disk."""
+    return [place for place, entry in enumerate(entries) if not entry.file or not (root / entry.file).is_file()]
+
+
+def images_not_there(root: Path, entries: Sequence[Entry], missing: Sequence[int]) -> InvalidAnnotation:
+    """One error for all of them, with the count and the first names."""
+    names = ", ".join(entries[place].file or entries[place].key for place in missing[:NAMES_SHOWN])
+    return InvalidAnnotation(
+        f"{len(missing)} of {len(entries)} images are not on disk",
+        file=root,
+        why=f"missing are {names}{' …' if len(missing) > NAMES_SHOWN else ''}",
+        fix="put the images there, convert the annotations alone with --images none, or leave them out with "
+        "--on-error skip",
+    )
 
 
 def stem(name: str) -> str:

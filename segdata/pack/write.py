@@ -58,7 +58,7 @@ def write_shard(
     try:
         for place, sample in enumerate(samples):
             try:
-                table.add(sample, _stored(sample, images, blob))
+                table.add(sample, _stored(sample, images, blob, problems))
             except SegdataError as error:
                 problems.skip(error.located(key=sample.key, file=sample.file or None))
                 left_out.append(place)
@@ -110,7 +110,9 @@ def commit(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]], inde
     write_whole(target / layout.INDEX, layout.encode_index(index))
 
 
-def _stored(sample: Sample, images: layout.Images, blob: _ImageBlob | None) -> tuple[int, int, int, int]:
+def _stored(
+    sample: Sample, images: layout.Images, blob: _ImageBlob | None, problems: Problems
+) -> tuple[int, int, int, int]:
     """Codec, offset, length and crc32 of a sample's image, after the structural check."""
     image_files.require_size(sample.height, sample.width)
     encoded = None if images == "none" else sample.encoded
@@ -124,6 +126,8 @@ def _stored(sample: Sample, images: layout.Images, blob: _ImageBlob | None) -> t
             f"{sample.width} × {sample.height}{_swapped(sample, encoded, header)}",
             fix="correct the annotation, or restore the original image",
         )
+    if header.kind != "RGB":
+        problems.remark(f"image is {header.kind}: becomes RGB when it is read", sample.key)
     offset = blob.add(encoded) if blob is not None else 0
     return layout.CODECS[header.codec], offset, len(encoded), zlib.crc32(encoded)
 
