@@ -370,6 +370,8 @@ class _Job:
             for other in self.target.glob(".work-*"):
                 if other != work:
                     remove_tree(other)
+            for other in self.target.glob(f".{layout.INDEX}.part-*"):
+                other.unlink()
             work.mkdir(exist_ok=True)
         problems = self.data.problems
         receipts = []
@@ -522,7 +524,10 @@ class _Job:
         return (
             self.target.is_dir()
             and not is_pack(self.target)
-            and all(path.name.startswith(".work-") or path.suffix == ".h5" for path in self.target.iterdir())
+            and all(
+                path.name.startswith((".work-", f".{layout.INDEX}.part-")) or path.suffix == ".h5"
+                for path in self.target.iterdir()
+            )
         )
 
     def _remove_if_empty(self) -> None:

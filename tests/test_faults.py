@@ -650,12 +650,14 @@ def test_an_image_in_two_documents_is_stored_once_and_both_come_back(tmp_path: P
     made.put(source / "annotations/instances_minival2014.json", small)
     extra = {**made.coco_document(1), "annotations": [{"id": 5, "image_id": 10, "caption": "one"}]}
     del extra["categories"]
+    extra["images"].append({"id": 77, "file_name": "more.jpg", "height": made.HEIGHT, "width": made.WIDTH})
     made.put(source / "annotations/captions_val2014.json", extra)
+    made.put(source / "val2014/more.jpg", made.photo(seed=7))
     segdata.convert(source, tmp_path / "pack")
     pack = segdata.open(tmp_path / "pack")
-    assert len(pack) == 3
+    assert len(pack) == 4
     assert {name: members.tolist() for name, members in pack.splits.items()} == {
-        "val2014": [0, 1, 2],
+        "val2014": [0, 1, 2, 3],
         "minival2014": [1, 0],
     }
     assert pack.find("000000000000").captions == ("one",)

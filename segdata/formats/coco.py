@@ -503,6 +503,9 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     for other, place in others:
         document = documents[other]
         carried[document.name] = _carry(document, place, record, source.root / document.name, extra)
+    first = next(document for document in documents if document.split == own.split)
+    if own is not first:
+        residue["own"] = [own.name, index]
     if carried:
         residue["documents"] = carried
     if residue:
@@ -833,15 +836,14 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
                 write_file(root, sample.file, encoded)
             image = _image_record(sample, documents)
             carried: Mapping[str, Any] = sample.extra.get("coco", {}).get("documents", {})
-            for number_of, document in enumerate(documents):
-                if document["file"] in carried or index not in members[number_of]:
-                    continue
-                put(number_of, False, members[number_of][index], image)
+            own, place = _own(sample, index, documents, members, carried)
+            if own is not None:
+                put(own, False, place, image)
                 instances = sample.instances
                 for record, extra, order in zip(
                     _records(instances, header.labels), instances.extra, instances.order.tolist(), strict=True
                 ):
-                    put(number_of, True, order, {"image_id": sample.id, **_with_residue(record, extra)})
+                    put(own, True, order, {"image_id": sample.id, **_with_residue(record, extra)})
             for file, item in carried.items():
                 if file not in index_of:
                     continue
@@ -911,6 +913,29 @@ def _documents(header: Header) -> Sequence[Mapping[str, Any]]:
 def _positions(header: Header, document: Mapping[str, Any]) -> dict[int, int]:
     """Index of a sample → its place in the document's list of images."""
     return {int(index): place for place, index in enumerate(header.splits[document["split"]])}
+
+
+def _own(
+    sample: Sample,
+    index: int,
+    documents: Sequence[Mapping[str, Any]],
+    members: Sequence[Mapping[int, int]],
+    carried: Mapping[str, Any],
+) -> tuple[int | None, int]:
+    """The document that a sample's columns belong to, and the image's place in it: the first of its splits' documents.
+
+    Other documents are carried; where another one is the sample's own, `load` has noted it.
+    """
+    noted = sample.extra.get("coco", {}).get("own")
+    for number, document in enumerate(documents):
+        if document["file"] in carried:
+            continue
+        if noted is not None:
+            if document["file"] == noted[0]:
+                return number, noted[1]
+        elif index in members[number]:
+            return number, members[number][index]
+    return None, 0
 
 
 def _image_record(sample: Sample, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -84,10 +84,9 @@ _HEAD = b'{"crc32": "'
 
 def encode_index(index: Mapping[str, Any]) -> bytes:
     """The bytes of `pack.json`: `crc32` comes first and covers the file with its own eight digits set to zero."""
-    body = json.dumps({"crc32": "00000000", **index}, ensure_ascii=False, allow_nan=False).encode(
-        "utf-8", "surrogatepass"
-    )
-    return body.replace(_HEAD + _ZEROS, _HEAD + f"{zlib.crc32(body):08x}".encode(), 1)
+    text = json.dumps(index, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    body = _HEAD + _ZEROS + b'", ' + text[1:].encode("utf-8", "surrogatepass")
+    return _HEAD + f"{zlib.crc32(body):08x}".encode() + body[len(_HEAD) + 8 :]
 
 
 def read_index(folder: Path) -> dict[str, Any]:

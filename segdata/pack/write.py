@@ -6,6 +6,7 @@ stopped run keeps the finished ones. `commit` makes them a pack by writing the i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,10 +23,10 @@ from segdata.errors import DamagedData, DiskError, InvalidInput, SegdataError
 from segdata.files import disk_errors, sync_folder, write_whole
 from segdata.labels import LabelSpace
 from segdata.pack import layout
+from segdata.pack.frame import Frame
 from segdata.problems import Problems
 from segdata.sample import Instances, Records, Sample
 
-ALIGNMENT = 64
 _CHUNK = 1 << 22
 _LEVEL = 3  # zstd: label maps shrink to 1–2 % already here
 
@@ -275,79 +276,51 @@ def _stacked(pointers: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     """Write arrays as one HDF5 file with known byte offsets; returns its size, SHA-256 and the arrays' places."""
-    import h5py
-
-    entry: dict[str, Any] = {"arrays": {}}
-    with disk_errors(path):
-        with h5py.File(path, "w", libver="earliest", **_alignment()) as file:
-            for name, array in arrays.items():
-                dataset = _create(file, name, array.shape, array.dtype)
-                if array.size:
-                    dataset[...] = array
-                entry["arrays"][name] = {
-                    "offset": dataset.id.get_offset(),
-                    "shape": list(array.shape),
-                    "dtype": array.dtype.newbyteorder("<").str,
-                    "crc32": f"{zlib.crc32(np.ascontiguousarray(array).tobytes()):08x}",
-                }
-        digest = hashlib.sha256()
-        with path.open("r+b") as stored:
-            while chunk := stored.read(_CHUNK):
-                digest.update(chunk)
-            entry["bytes"] = stored.tell()
-            os.fsync(stored.fileno())
-    entry["sha256"] = digest.hexdigest()
+    frame = Frame.of({name: (array.shape, array.dtype) for name, array in arrays.items()})
+    entry: dict[str, Any] = {"bytes": frame.size, "arrays": {}}
+    with disk_errors(path), path.open("w+b") as file:
+        frame.write(file)
+        for name, array in arrays.items():
+            data = np.ascontiguousarray(array).tobytes()
+            if data:
+                file.seek(frame.offsets[name] or 0)
+                file.write(data)
+            entry["arrays"][name] = {
+                "offset": frame.offsets[name],
+                "shape": list(array.shape),
+                "dtype": array.dtype.newbyteorder("<").str,
+                "crc32": f"{zlib.crc32(data):08x}",
+            }
+        file.flush()
+        file.seek(0)
+        entry["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
     return entry
 
 
-def _alignment() -> dict[str, Any]:
-    return {"alignment_threshold": 1, "alignment_interval": ALIGNMENT}
-
-
-def _create(file: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A contiguous dataset whose space exists at once, without fill values or timestamps."""
-    import h5py
-
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_layout(h5py.h5d.CONTIGUOUS)
-    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    properties.set_obj_track_times(False)
-    link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
-    link.set_create_intermediate_group(True)
-    space = h5py.h5s.create_simple(shape)
-    kind = h5py.h5t.py_create(np.dtype(dtype).newbyteorder("<"), logical=True)
-    return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), kind, space, dcpl=properties, lcpl=link))
-
-
 class _ImageBlob:
-    """One HDF5 file with a single array of bytes, filled from the front without going through HDF5."""
+    """One HDF5 file with a single array of bytes, filled from the front."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
+        with disk_errors(path):
+            self._open(size)
+
+    def _open(self, size: int) -> None:
         self.size = size
         self.used = 0
         self._crc = 0
-        with disk_errors(path):
-            self._start = self._allocate(path, size)
-            self._file: BinaryIO = path.open("r+b")
-            self._digest = hashlib.sha256(self._file.read(self._start or 0))
-
-    @staticmethod
-    def _allocate(path: Path, size: int) -> int | None:
-        import h5py
-
-        with h5py.File(path, "w", libver="earliest", **_alignment()) as file:
-            offset: int | None = _create(file, "images/data", (size,), np.uint8).id.get_offset()
-        return offset
+        self._frame = Frame.of({"images/data": ((size,), np.dtype(np.uint8))})
+        self._file: BinaryIO = self.path.open("w+b")
+        self._frame.write(self._file)
+        self._file.seek(0)
+        self._digest = hashlib.sha256(self._file.read(self._frame.offsets["images/data"] or 0))
 
     def add(self, encoded: bytes) -> int:
         """Append an image; returns its place in the array."""
         if self.used + len(encoded) > self.size:
             raise DiskError(
-                "an image grew while it was read",
-                why="there are more bytes than were planned",
-                fix="run again",
+                "an image grew while it was read", why="there are more bytes than were planned", fix="run again"
             )
         place = self.used
         with disk_errors(self.path):
@@ -359,20 +332,19 @@ class _ImageBlob:
 
     def finish(self) -> dict[str, Any]:
         """Close the file; returns its size, SHA-256 and the array's place."""
-        if self.used < self.size:
-            self._shrink()
         with disk_errors(self.path):
-            self._digest.update(self._file.read())
-            size = self._file.tell()
+            if self.used < self.size:
+                self._shrink()
             self._file.flush()
+            self._digest.update(self._file.read())
             os.fsync(self._file.fileno())
             self._file.close()
         return {
-            "bytes": size,
+            "bytes": self._frame.size,
             "sha256": self._digest.hexdigest(),
             "arrays": {
                 "images/data": {
-                    "offset": self._start,
+                    "offset": self._frame.offsets["images/data"],
                     "shape": [self.size],
                     "dtype": "|u1",
                     "crc32": f"{self._crc:08x}",
@@ -382,27 +354,19 @@ class _ImageBlob:
 
     def _shrink(self) -> None:
         """Images were left out: move what there is into a file of the right size."""
-        with disk_errors(self.path):
-            self._file.flush()
-            full = self.path.with_suffix(".full")
-            self.path.replace(full)
-            start = self._start or 0
-            self.size = self.used
-            self._start = self._allocate(self.path, self.size)
-            self._file.close()
-            self._file = self.path.open("r+b")
-            self._digest = hashlib.sha256(self._file.read(self._start or 0))
-            with full.open("rb") as source:
-                source.seek(start)
-                left = self.size
-                while left:
-                    chunk = source.read(min(left, _CHUNK))
-                    self._digest.update(chunk)
-                    self._file.write(chunk)
-                    left -= len(chunk)
-            full.unlink()
+        full, start, left = self._file, self._frame.offsets["images/data"] or 0, self.used
+        full.flush()
+        self.path.unlink()  # the open file keeps the bytes until it is closed
+        self._open(left)
+        with full:
+            full.seek(start)
+            while left:
+                chunk = full.read(min(left, _CHUNK))
+                self.add(chunk)
+                left -= len(chunk)
 
     def discard(self) -> None:
         """Remove the unfinished file."""
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
         self.path.unlink(missing_ok=True)

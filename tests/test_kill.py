@@ -1,0 +1,89 @@
+"""A conversion killed at every file-system step: whole or absent, and the next run finishes with the same bytes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import made
+import pytest
+from conftest import tree
+
+import segdata
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed (apt-get install strace)"),
+]
+
+CALLS = ("rename", "fsync", "pwrite64", "write", "unlink", "mkdir", "ftruncate")
+
+
+def strace(command: list[str], *options: str) -> int:
+    return subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", *options, *command], capture_output=True, check=False
+    ).returncode
+
+
+def steps(command: list[str], call: str, log: Path) -> int:
+    """How often the command makes this call."""
+    subprocess.run(
+        ["strace", "-f", "-qq", "-e", f"trace={call}", "-o", str(log), *command], capture_output=True, check=True
+    )
+    return sum(f" {call}(" in line for line in log.read_text(errors="replace").splitlines())
+
+
+@pytest.mark.parametrize("to", ["pack", "voc"])
+@pytest.mark.parametrize("call", CALLS)
+def test_killed_at_every_step(call: str, to: str, tmp_path: Path) -> None:
+    source = made.voc(tmp_path / "source")
+    segdata.convert(source, tmp_path / "expected", to=to)
+    expected = tree(tmp_path / "expected")
+    expected.pop(".segdata.json", None)
+    target = tmp_path / "target"
+    command = [sys.executable, "-m", "segdata", "convert", str(source), str(target), "--to", to, "-q"]
+    count = steps(command, call, tmp_path / "log")
+    shutil.rmtree(target)
+    for step in range(1, count + 1):
+        code = strace(command, "-e", f"inject={call}:signal=KILL:when={step}")
+        assert code != 0
+        if to == "pack":
+            if (target / "pack.json").exists():
+                assert segdata.verify(target, deep=True).is_good
+        elif target.exists():
+            assert {k: v for k, v in tree(target).items() if k != ".segdata.json"} == expected
+        subprocess.run(command, check=True, capture_output=True)
+        assert {k: v for k, v in tree(target).items() if k != ".segdata.json"} == expected
+        leftovers = [
+            path.name for path in tmp_path.iterdir() if path.name.startswith(".target") and path.suffix != ".lock"
+        ]
+        assert leftovers == []
+        shutil.rmtree(target)
+
+
+@pytest.mark.parametrize("call", ["pwrite64", "write", "fsync", "rename", "ftruncate"])
+def test_a_full_disk_at_every_step(call: str, tmp_path: Path) -> None:
+    source = made.voc(tmp_path / "source")
+    target = tmp_path / "target"
+    command = [sys.executable, "-m", "segdata", "convert", str(source), str(target), "-q"]
+    count = steps(command, call, tmp_path / "log")
+    segdata.convert(source, tmp_path / "expected")
+    shutil.rmtree(target)
+    for step in range(1, count + 1):
+        error = "EIO" if call == "fsync" else "EXDEV" if call == "rename" else "ENOSPC"
+        done = subprocess.run(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:error={error}:when={step}+", *command],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            continue  # the step was the message on stdout, or one whose failure does not matter
+        assert done.returncode in (7, 120), done.stderr  # 120: the message itself could not be written
+        if (target / "pack.json").exists():  # the last step, that makes the rename durable, or the message
+            assert tree(target) == tree(tmp_path / "expected")
+        subprocess.run(command, check=True, capture_output=True)
+        assert tree(target) == tree(tmp_path / "expected")
+        shutil.rmtree(target)
