@@ -70,7 +70,7 @@ def overlay(
         picture = np.concatenate((picture, _legend(sample, labels, picture.shape[0])), axis=1)
     if title:
         size = f"{sample.width} x {sample.height}, {len(instances)} objects"
-        picture = np.concatenate((_title(sample.key, size, picture.shape[1]), picture), axis=0)
+        picture = np.concatenate((_title(sample.key, size, picture.shape), picture), axis=0)
     return picture
 
 
@@ -108,7 +108,9 @@ def color_of(labels: LabelSpace, index: int, *, shift: int = 0) -> tuple[int, in
     own = labels[index].color
     if labels[index].ignore:
         return _IGNORED
-    if own is not None and max(own) >= 60:
+    if own is not None and max(own) < 60:
+        return _IGNORED
+    if own is not None:
         red, green, blue = own
     else:
         red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb((index * _GOLDEN) % 1, 0.75, 0.95))
@@ -242,7 +244,7 @@ def _legend(sample: Sample, labels: LabelSpace, height: int) -> Picture:
     """A column of swatches: categories of the objects with their count, then of the semantic map with their share."""
     from PIL import Image, ImageDraw
 
-    size = max(12, min(18, round(height / 34)))
+    size = max(12, min(36, round(height / 34)))
     line = round(size * 1.6)
     instances = sample.instances
     rows: list[tuple[tuple[int, int, int] | None, str, str]] = []
@@ -280,11 +282,13 @@ def _legend(sample: Sample, labels: LabelSpace, height: int) -> Picture:
     return np.asarray(image)
 
 
-def _title(key: str, size: str, width: int) -> Picture:
+def _title(key: str, size: str, shape: tuple[int, ...]) -> Picture:
     from PIL import Image, ImageDraw
 
-    image = Image.new("RGB", (width, 30), _PANEL)
+    font = max(14, min(34, round(shape[0] / 36)))
+    image = Image.new("RGB", (shape[1], 2 * font), _PANEL)
     drawing = ImageDraw.Draw(image)
-    drawing.text((10, 7), key, fill=_TEXT, font=_font(15))
-    drawing.text((20 + drawing.textlength(key, font=_font(15)), 8), size, fill=_FAINT, font=_font(13))
+    drawing.text((font, font // 2), key, fill=_TEXT, font=_font(font))
+    right = 2 * font + drawing.textlength(key, font=_font(font))
+    drawing.text((right, font // 2 + 1), size, fill=_FAINT, font=_font(font - 2))
     return np.asarray(image)

@@ -143,7 +143,7 @@ def free_for(target: Path, *, force: bool, what: str) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder of our own work in progress; a link is removed, never followed."""
-    if folder.is_symlink():
+    if folder.is_symlink() or folder.is_file():
         folder.unlink()
     elif folder.exists():
         shutil.rmtree(folder)
@@ -188,8 +188,9 @@ def locked(target: Path, *, wait: float = 0.0) -> Iterator[None]:
             os.close(descriptor)
     try:
         holder = f"pid {os.getpid()} on {socket.gethostname()}: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        with contextlib.suppress(OSError):  # the text is only for messages
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -361,18 +361,15 @@ class _Job:
     def to_pack(self, *, force: bool, clean: bool) -> Report:
         """Write shards into a work folder, then commit them."""
         done = self._finished_pack()
-        if done is not None:
-            return done
+        work = self.target / f".work-{self.fingerprint[:16]}"
         with disk_errors(self.target):
-            free_for(self.target, force=force or self._is_unfinished(), what="the pack")
-            self.target.mkdir(parents=True, exist_ok=True)
-            work = self.target / f".work-{self.fingerprint[:16]}"
-            for other in self.target.glob(".work-*"):
-                if other != work:
+            for other in (*self.target.glob(".work-*"), *self.target.glob(f".{layout.INDEX}.part-*")):
+                if done is not None or other != work:
                     remove_tree(other)
-            for other in self.target.glob(f".{layout.INDEX}.part-*"):
-                other.unlink()
-            work.mkdir(exist_ok=True)
+            if done is not None:
+                return done
+            free_for(self.target, force=force or self._is_unfinished(), what="the pack")
+            work.mkdir(parents=True, exist_ok=True)
         problems = self.data.problems
         receipts = []
         done_samples = 0

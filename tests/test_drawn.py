@@ -151,9 +151,7 @@ def test_voc_masks_and_boxes(voc: Path) -> None:
         objects = tree.findall("object")
         parts += len(tree.findall("object/part"))
         for item in objects:
-            x0, y0, x1, y1 = (
-                int(item.findtext(f"bndbox/{side}") or 0) for side in ("xmin", "ymin", "xmax", "ymax")
-            )
+            x0, y0, x1, y1 = (int(item.findtext(f"bndbox/{side}") or 0) for side in ("xmin", "ymin", "xmax", "ymax"))
             assert 1 <= x0 <= x1 <= int(tree.findtext("size/width") or 0)
             assert 1 <= y0 <= y1 <= int(tree.findtext("size/height") or 0)
         if key not in segmented:
@@ -204,20 +202,14 @@ def test_camvid_layouts(tmp_path: Path) -> None:
     home = drawn.camvid(tmp_path / "original", images=4, size=SMALL)
     colors = {tuple(category.color or ()) for category in manifest.shipped("camvid").labels.categories}
     files = sorted((home / "LabeledApproved_full").glob("*_L.png"))
-    strays = [
-        int(sum(tuple(v) not in colors for v in pixels(file).reshape(-1, 3).tolist())) for file in files
-    ]
+    strays = [int(sum(tuple(v) not in colors for v in pixels(file).reshape(-1, 3).tolist())) for file in files]
     assert len(files) == len(list((home / "701_StillsRaw_full").iterdir())) == 4
     assert sorted(strays) == [0, 0, 0, 5]
     rows = (home / "label_colors.txt").read_text().splitlines()
     assert len(rows) == 32
     assert any("\t\t" in row for row in rows)
     segnet = drawn.camvid_segnet(tmp_path / "segnet", images=2, size=SMALL)
-    lines = [
-        line
-        for split in ("train", "val", "test")
-        for line in (segnet / f"{split}.txt").read_text().splitlines()
-    ]
+    lines = [line for split in ("train", "val", "test") for line in (segnet / f"{split}.txt").read_text().splitlines()]
     assert len(lines) == 2
     for line in lines:
         photo, label = (segnet / part.removeprefix("/SegNet/CamVid/") for part in line.split())
@@ -230,6 +222,4 @@ def test_camvid_layouts(tmp_path: Path) -> None:
         index = pixels(fastai / "labels" / f"{file.stem}_P.png")
         assert index.ndim == 2
         assert codes[int(np.bincount(index.ravel()).argmax())] in ("Road", "Building", "Sky", "Tree")
-    assert set((fastai / "valid.txt").read_text().split()) < {
-        path.name for path in (fastai / "images").iterdir()
-    }
+    assert set((fastai / "valid.txt").read_text().split()) < {path.name for path in (fastai / "images").iterdir()}

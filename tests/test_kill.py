@@ -46,9 +46,10 @@ def test_killed_at_every_step(call: str, to: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "segdata", "convert", str(source), str(target), "--to", to, "-q"]
     count = steps(command, call, tmp_path / "log")
     shutil.rmtree(target)
-    for step in range(1, count + 1):
-        code = strace(command, "-e", f"inject={call}:signal=KILL:when={step}")
-        assert code != 0
+    for step in range(1, count + 5):
+        if strace(command, "-e", f"inject={call}:signal=KILL:when={step}") == 0:
+            assert step >= count - 1, "a run ended unharmed before the last step"
+            break
         if to == "pack":
             if (target / "pack.json").exists():
                 assert segdata.verify(target, deep=True).is_good
