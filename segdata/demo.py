@@ -16,10 +16,10 @@ from segdata.pack.verify import verify
 from segdata.prepare import convert
 
 DRAW: dict[str, Callable[[Path], Path]] = {
-    "coco": drawn.coco,
-    "voc": drawn.voc,
-    "cityscapes": drawn.cityscapes,
-    "camvid": drawn.camvid,
+    "coco": drawn.coco.draw,
+    "voc": drawn.voc.draw,
+    "cityscapes": drawn.cityscapes.draw,
+    "camvid": drawn.camvid.draw,
 }
 """Format → what draws a dataset in its official layout."""
 

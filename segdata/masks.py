@@ -22,12 +22,18 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import InvalidAnnotation
-
-LONGEST_RUN = 65535
-
-IntArray = npt.NDArray[np.int64]
-# Consecutive set pixels of the frame in column-major order: (start, length, owner), sorted by owner and start.
-Spans = tuple[IntArray, IntArray, IntArray]
+from segdata.rings import chain, clip, corners, is_near
+from segdata.runs import (
+    IntArray,
+    Spans,
+    alternate,
+    decode_counts,
+    merge,
+    pointer_of,
+    ranges,
+    split_long,
+    string_of_zeros,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +68,8 @@ class Masks:
             return mask
         chosen = np.arange(len(self))[item]
         lengths = np.diff(self.pointer)[chosen]
-        source = _ranges(self.pointer[:-1][chosen], lengths)
-        return Masks(self.height, self.width, self.frames[chosen], self.runs[source], _pointer(lengths))
+        source = ranges(self.pointer[:-1][chosen], lengths)
+        return Masks(self.height, self.width, self.frames[chosen], self.runs[source], pointer_of(lengths))
 
     def __eq__(self, other: object) -> bool:
         """Same size and same pixels, mask for mask."""
@@ -123,7 +129,7 @@ class Masks:
         owner = np.repeat(np.arange(len(lengths)), lengths)
         inside = (np.arange(len(counts)) - pointer[owner]) % 2 == 1
         start = (ends[:-1] - ends[pointer[owner]])[inside]
-        return cls._from_spans(_merge((start, counts[inside], owner[inside])), len(lengths), height, width)
+        return cls._from_spans(merge((start, counts[inside], owner[inside])), len(lengths), height, width)
 
     @classmethod
     def from_rle(cls, rles: Sequence[dict[str, Any]], height: int, width: int) -> Masks:
@@ -153,7 +159,7 @@ class Masks:
         lengths = np.empty(len(rles), np.int64)
         lengths[is_string] = np.diff(string_pointer)
         lengths[~is_string] = plain_lengths
-        pointer = _pointer(lengths)
+        pointer = pointer_of(lengths)
         flat = np.empty(int(pointer[-1]), np.int64)
         from_string = np.repeat(is_string, lengths)
         flat[from_string] = string_counts
@@ -172,9 +178,7 @@ class Masks:
         from pycocotools import mask as coco_mask
 
         flat: list[Sequence[float]] = [
-            ring if _is_near(ring, height, width) else _clip(ring, height, width)
-            for rings in polygons
-            for ring in rings
+            ring if is_near(ring, height, width) else clip(ring, height, width) for rings in polygons for ring in rings
         ]
         encoded = coco_mask.frPyObjects([ring or [0.0] * 6 for ring in flat], height, width) if flat else []
         strings: list[bytes] = []
@@ -187,7 +191,7 @@ class Masks:
             elif parts:
                 strings.append(coco_mask.merge(parts)["counts"])
             else:
-                strings.append(_string_of_zeros(height * width))
+                strings.append(string_of_zeros(height * width))
         return cls.from_counts(*decode_counts(strings), height, width)
 
     @classmethod
@@ -219,7 +223,7 @@ class Masks:
             width,
             np.concatenate([part.frames for part in parts]),
             np.concatenate([part.runs for part in parts]),
-            _pointer(np.concatenate([np.diff(part.pointer) for part in parts])),
+            pointer_of(np.concatenate([np.diff(part.pointer) for part in parts])),
         )
 
     @classmethod
@@ -232,7 +236,7 @@ class Masks:
         last = (start + length - 1) // height
         pieces = last - first + 1
         of = np.repeat(np.arange(len(start)), pieces)
-        nth = _ranges(np.zeros(len(start), np.int64), pieces)
+        nth = ranges(np.zeros(len(start), np.int64), pieces)
         column = first[of] + nth
         top = np.where(nth == 0, (start % height)[of], 0)
         bottom = np.where(nth == pieces[of] - 1, ((start + length - 1) % height)[of], height - 1)
@@ -249,15 +253,15 @@ class Masks:
         # Into the crop; runs that come to touch there become one.
         frame = frames[owner].astype(np.int64)
         position = (column - frame[:, 0]) * frame[:, 3] + top - frame[:, 1]
-        position, length, owner = _merge((position, bottom - top + 1, owner))
-        runs, run_owner = _alternate(position, length, owner, frames)
-        runs, run_owner = _split_long(runs, run_owner)
+        position, length, owner = merge((position, bottom - top + 1, owner))
+        runs, run_owner = alternate(position, length, owner, frames)
+        runs, run_owner = split_long(runs, run_owner)
         return cls(
             height,
             width,
             frames,
             runs.astype(np.uint16),
-            _pointer(np.bincount(run_owner, minlength=count)),
+            pointer_of(np.bincount(run_owner, minlength=count)),
         )
 
     # ------------------------------------------------------------------ what they are
@@ -315,13 +319,13 @@ class Masks:
         start, length, owner = self._spans()
         frame = np.zeros((len(self), 4), np.int64)
         frame[:, 2], frame[:, 3] = self.width, self.height
-        runs, run_owner = _alternate(start, length, owner, frame)
+        runs, run_owner = alternate(start, length, owner, frame)
         blank = np.setdiff1d(np.arange(len(self)), owner)
         if len(blank):
             at = np.searchsorted(run_owner, blank)
             runs = np.insert(runs, at, self.height * self.width)
             run_owner = np.insert(run_owner, at, blank)
-        return runs, _pointer(np.bincount(run_owner, minlength=len(self)))
+        return runs, pointer_of(np.bincount(run_owner, minlength=len(self)))
 
     def rle(self) -> list[dict[str, Any]]:
         """Full-frame COCO RLE dictionaries as pycocotools takes them: `{size: [h, w], counts: bytes}`."""
@@ -412,7 +416,7 @@ class Masks:
             leaving.setdefault((column, row + 1), []).append((column, row))
         for row, column in np.argwhere(down == -1).tolist():  # right edge: downwards
             leaving.setdefault((column, row), []).append((column, row + 1))
-        return [_corners(ring, x, y) for ring in _rings(leaving)]
+        return [corners(ring, x, y) for ring in chain(leaving)]
 
     def _spans(self) -> Spans:
         """Set pixels of the full frame as column-major spans."""
@@ -422,166 +426,18 @@ class Masks:
         keep = self._is_inside & (lengths > 0)
         position = (ends[:-1] - ends[self.pointer[owner]])[keep]
         owner, length = owner[keep], lengths[keep]
-        position, length, owner = _merge((position, length, owner))
+        position, length, owner = merge((position, length, owner))
         frame = self.frames[owner].astype(np.int64)
         height = frame[:, 3]
         first = position // np.maximum(height, 1)
         last = (position + length - 1) // np.maximum(height, 1)
         pieces = last - first + 1
         of = np.repeat(np.arange(len(position)), pieces)
-        nth = _ranges(np.zeros(len(position), np.int64), pieces)
+        nth = ranges(np.zeros(len(position), np.int64), pieces)
         top = np.where(nth == 0, (position - first * height)[of], 0)
         bottom = np.where(nth == pieces[of] - 1, (position + length - 1 - last * height)[of], height[of] - 1)
         start = (frame[of, 0] + first[of] + nth) * self.height + frame[of, 1] + top
-        return _merge((start, bottom - top + 1, owner[of]))
-
-
-def decode_counts(strings: Sequence[bytes]) -> tuple[IntArray, IntArray]:
-    """COCO's compressed run-length strings → flat counts and the (N + 1,) pointer into them.
-
-    Each count is written in groups of five bits, low first, with 0x20 for "more follows" and an offset of 48; from the
-    fourth on it is the difference to the count two places before (`rleToString` in cocoapi's maskApi.c).
-
-    Raises:
-        InvalidAnnotation: a character outside the alphabet, or a string that ends inside a number.
-    """
-    string_lengths = np.array([len(string) for string in strings], np.int64)
-    string_ends = np.cumsum(string_lengths)
-    codes = np.frombuffer(b"".join(strings), np.uint8).astype(np.int64) - 48
-    if codes.size and (codes.min() < 0 or codes.max() > 63):
-        wrong = int(np.nonzero((codes < 0) | (codes > 63))[0][0])
-        raise InvalidAnnotation(
-            "run-length string holds a character outside its alphabet",
-            why=f"found {chr(int(codes[wrong]) + 48)!r}; only '0' (48) to 'o' (111) can occur",
-            place=f"mask {int(np.searchsorted(string_ends, wrong, side='right'))}",
-        )
-    is_last = (codes & 0x20) == 0
-    filled = string_lengths > 0
-    unfinished = np.nonzero(~is_last[string_ends[filled] - 1])[0]
-    if len(unfinished):
-        raise InvalidAnnotation(
-            "run-length string ends inside a number",
-            place=f"mask {int(np.nonzero(filled)[0][unfinished[0]])}",
-        )
-    if not codes.size:
-        return np.zeros(0, np.int64), np.zeros(len(strings) + 1, np.int64)
-    begin = np.concatenate(([0], np.nonzero(is_last)[0][:-1] + 1))
-    width = np.diff(np.append(begin, codes.size))
-    if width.max() > 12:
-        raise InvalidAnnotation("run-length string holds a number of more than 60 bits")
-    shift = 5 * _ranges(np.zeros(len(begin), np.int64), width)
-    values = np.add.reduceat((codes & 0x1F) << shift, begin)
-    is_negative = (codes[begin + width - 1] & 0x10) != 0
-    values = np.where(is_negative, values - (np.int64(1) << (5 * width)), values)
-    pointer = np.concatenate(([0], np.cumsum(np.bincount(_owner_of(begin, string_ends), minlength=len(strings)))))
-    # Undo the differences: cumulative sums over every other count, from index 1 and from index 2.
-    owner = np.repeat(np.arange(len(strings)), np.diff(pointer))
-    nth = np.arange(len(values)) - pointer[owner]
-    chain = np.nonzero(nth > 0)[0]
-    group = owner[chain] * 2 + (nth[chain] & 1)
-    order = chain[np.argsort(group, kind="stable")]
-    sums = np.cumsum(values[order])
-    group = owner[order] * 2 + (nth[order] & 1)
-    starts = np.concatenate(([0], np.nonzero(np.diff(group))[0] + 1))
-    before = (
-        np.repeat(np.concatenate(([0], sums[starts[1:] - 1])), np.diff(np.append(starts, len(order))))
-        if len(order)
-        else np.zeros(0, np.int64)
-    )
-    values[order] = sums - before
-    return values, pointer.astype(np.int64)
-
-
-def _owner_of(begin: IntArray, string_ends: IntArray) -> IntArray:
-    return np.searchsorted(string_ends, begin, side="right")
-
-
-def _pointer(lengths: npt.NDArray[Any]) -> IntArray:
-    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-
-
-def _ranges(start: IntArray, length: IntArray) -> IntArray:
-    """`start[i], start[i] + 1, …` for `length[i]` places, one i after another."""
-    ends = np.cumsum(length)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(start - (ends - length), length)
-
-
-def _merge(spans: Spans) -> Spans:
-    """Join spans of one owner that touch, and drop empty ones."""
-    start, length, owner = spans
-    keep = length > 0
-    start, length, owner = start[keep], length[keep], owner[keep]
-    if not len(start):
-        return start, length, owner
-    is_new = np.concatenate(([True], (start[1:] != start[:-1] + length[:-1]) | (owner[1:] != owner[:-1])))
-    begin = np.nonzero(is_new)[0]
-    return start[begin], np.add.reduceat(length, begin), owner[begin]
-
-
-def _alternate(
-    start: IntArray, length: IntArray, owner: IntArray, frames: npt.NDArray[Any]
-) -> tuple[IntArray, IntArray]:
-    """Spans → runs of zeros and ones in turn (a last run of zeros only where needed), and each run's owner."""
-    if not len(start):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    is_first = np.concatenate(([True], owner[1:] != owner[:-1]))
-    is_last = np.concatenate((is_first[1:], [True]))
-    previous = np.concatenate(([0], (start + length)[:-1]))
-    gap = np.where(is_first, start, start - previous)
-    size = frames[owner, 2].astype(np.int64) * frames[owner, 3]
-    rest = np.where(is_last, size - start - length, 0)
-    runs = np.stack((gap, length, rest), axis=1).reshape(-1)
-    keep = np.ones_like(runs, bool)
-    keep[2::3] = rest > 0
-    return runs[keep], np.repeat(owner, 3)[keep]
-
-
-def _split_long(runs: IntArray, owner: IntArray) -> tuple[IntArray, IntArray]:
-    extra = np.maximum(runs - 1, 0) // LONGEST_RUN
-    if not extra.any():
-        return runs, owner
-    pieces = 2 * extra + 1
-    of = np.repeat(np.arange(len(runs)), pieces)
-    nth = _ranges(np.zeros(len(runs), np.int64), pieces)
-    rest = runs - extra * LONGEST_RUN
-    value = np.where(nth % 2 == 1, 0, np.where(nth == pieces[of] - 1, rest[of], LONGEST_RUN))
-    return value, owner[of]
-
-
-def _string_of_zeros(pixels: int) -> bytes:
-    """The compressed string of one run of `pixels` zeros."""
-    characters = bytearray()
-    while True:
-        bits = pixels & 0x1F
-        pixels >>= 5
-        more = not (pixels == 0 and not bits & 0x10)
-        characters.append(48 + (bits | (0x20 if more else 0)))
-        if not more:
-            return bytes(characters)
-
-
-def _is_near(ring: Sequence[float], height: int, width: int) -> bool:
-    """Whether pycocotools can rasterise the ring as it is (its buffers grow with the length of every edge)."""
-    reach = 16 * max(height, width, 64)
-    return -reach <= min(ring) and max(ring) <= reach
-
-
-def _clip(ring: Sequence[float], height: int, width: int) -> list[float]:
-    """The part of a ring within one pixel of the image (Sutherland and Hodgman, 1974)."""
-    points = list(zip(ring[0::2], ring[1::2], strict=True))
-    for axis, bound, sign in ((0, -1.0, 1), (0, width + 1.0, -1), (1, -1.0, 1), (1, height + 1.0, -1)):
-        clipped: list[tuple[float, float]] = []
-        for here, there in zip(points, points[1:] + points[:1], strict=True):
-            is_in, will_be = (here[axis] - bound) * sign >= 0, (there[axis] - bound) * sign >= 0
-            if is_in:
-                clipped.append(here)
-            if is_in != will_be:
-                share = (bound - here[axis]) / (there[axis] - here[axis])
-                other = here[1 - axis] + share * (there[1 - axis] - here[1 - axis])
-                clipped.append((bound, other) if axis == 0 else (other, bound))
-        points = clipped
-    return [value for point in points for value in point] if len(points) >= 3 else []
+        return merge((start, bottom - top + 1, owner[of]))
 
 
 def _sampling(low: float, high: float, size: int, limit: int) -> npt.NDArray[np.float64]:
@@ -599,38 +455,3 @@ def _sampling(low: float, high: float, size: int, limit: int) -> npt.NDArray[np.
     np.add.at(weights, (cell, floor), np.where(is_valid, 1 - fraction, 0) / samples)
     np.add.at(weights, (cell, np.minimum(floor + 1, limit - 1)), np.where(is_valid, fraction, 0) / samples)
     return weights
-
-
-def _rings(leaving: dict[tuple[int, int], list[tuple[int, int]]]) -> list[list[tuple[int, int]]]:
-    """Chain directed unit edges into closed rings; at a corner where two meet, keep to the same pixel."""
-    rings = []
-    while leaving:
-        first = min(leaving)
-        ring = [first]
-        at = first
-        came: tuple[int, int] | None = None
-        while True:
-            choices = leaving[at]
-            nth = 0
-            if came is not None and len(choices) == 2:
-                # The right turn (y down) stays with the pixel whose border is being followed.
-                turned = (at[0] - came[1], at[1] + came[0])
-                nth = choices.index(turned)
-            to = choices.pop(nth)
-            if not choices:
-                del leaving[at]
-            came = (to[0] - at[0], to[1] - at[1])
-            at = to
-            if at == first:
-                break
-            ring.append(at)
-        rings.append(ring)
-    return rings
-
-
-def _corners(ring: list[tuple[int, int]], x: int, y: int) -> npt.NDArray[np.int32]:
-    points = np.array(ring, np.int32)
-    before = points - np.roll(points, 1, axis=0)
-    after = np.roll(points, -1, axis=0) - points
-    corners: npt.NDArray[np.int32] = points[np.any(before != after, axis=1)] + np.array([x, y], np.int32)
-    return corners

@@ -11,18 +11,19 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import segdata
 from segdata import formats, images
-from segdata.errors import InvalidAnnotation, InvalidInput, NotThere, SegdataError, UsageError
+from segdata.errors import InvalidInput, SegdataError, UsageError
 from segdata.files import canonical_json, disk_errors, free_for, locked, remove_tree, sync_folder, write_whole
-from segdata.formats.contract import Entry, Header, Source, file_size, images_not_there, missing_images
+from segdata.formats.contract import Header
+from segdata.inputs import Input, OnError, open_input, origin, without
 from segdata.labels import LabelSpace
 from segdata.pack import layout
-from segdata.pack.read import Pack, open_pack
+from segdata.pack.read import is_pack, open_pack
 from segdata.pack.write import commit, write_dataset, write_shard
 from segdata.problems import Problems
 from segdata.sample import Sample
@@ -32,7 +33,6 @@ SHARD_IMAGE_BYTES = 1 << 30
 SHARD_ANNOTATION_BYTES = 1 << 28
 RECEIPT = ".segdata.json"
 
-OnError = Literal["stop", "skip"]
 Progress = Callable[[int, int], None]
 
 
@@ -68,25 +68,6 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
         return {**vars(self), "target": str(self.target), "splits": dict(self.splits)}
-
-
-@dataclass(frozen=True)
-class _Input:
-    """A source of samples, whatever it is."""
-
-    format: str
-    root: Path
-    layout: str
-    labels: LabelSpace
-    splits: Mapping[str, list[int]]
-    documents: Sequence[Mapping[str, Any]]
-    sizes: Sequence[tuple[int, int]]
-    fingerprint: str
-    get: Callable[[int, Problems], Sample]
-    problems: Problems = field(default_factory=Problems)
-
-    def __len__(self) -> int:
-        return len(self.sizes)
 
 
 def convert(
@@ -141,8 +122,10 @@ def convert(
         "on_error": on_error,
         "decode": decode,
     }
-    data = _open(source, source_format, splits, labels, images, limit, needs_images=to == "pack", on_error=on_error)
-    made_from = _origin(source, data)
+    data = open_input(
+        source, source_format, splits, labels, images, limit, needs_images=to == "pack", on_error=on_error
+    )
+    made_from = origin(source, data)
     if to not in ("pack", made_from):
         raise UsageError(
             f"converting {made_from} to {to} is not possible yet",
@@ -158,12 +141,6 @@ def convert(
         return job.to_pack(force=force, clean=clean) if to == "pack" else job.to_folder(force=force)
 
 
-def _origin(source: Path, data: _Input) -> str:
-    if data.format != "pack":
-        return data.format
-    return str(layout.read_index(source)["provenance"]["format"])
-
-
 def inspect(
     path: Path, *, deep: bool = False, source_format: str | None = None, progress: Progress | None = None
 ) -> Report:
@@ -172,158 +149,11 @@ def inspect(
     Raises:
         InvalidInput: the dataset is not valid; the message lists the first problems.
     """
-    data = _open(path, source_format, (), None, "embed", None, needs_images=True)
+    data = open_input(path, source_format, (), None, "embed", None, needs_images=True)
     module = formats.named(data.format)
     if deep and hasattr(module, "inspect"):
         module.inspect(path, data.problems)
     return _Job(data, path, "nothing", "embed", "stop", deep, {}, progress).dry_run()
-
-
-def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:
-    """What a pack or a dataset folder holds, without reading images."""
-    if is_pack(path) and source_format is None:
-        pack = open_pack(path)
-        index = pack.info
-        made = index["provenance"]
-        return {
-            "path": str(path),
-            "kind": f"pack, version {index['version']}",
-            "made_from": f"{made['root']} ({made['layout']}) by segdata {made['segdata']}",
-            "samples": index["samples"],
-            "instances": index["instances"],
-            "splits": {split["name"]: split["samples"] for split in index["splits"]},
-            "labels": index["labels"],
-            "images": {"embed": "embedded", "reference": f"in {index['images_root']}", "none": "none"}[index["images"]],
-            "bytes": sum(entry["bytes"] for entry in layout.shard_files(index)),
-            "report": index["report"],
-        }
-    problems = Problems()
-    name, source = formats.scan(path, source_format, problems)
-    sizes = [(file_size(source.root, entry.file), entry.annotation_bytes) for entry in source.entries]
-    return {
-        "path": str(path),
-        "kind": source.layout,
-        "format": name,
-        "samples": len(source.entries),
-        "instances": None,
-        "splits": {split: len(members) for split, members in source.splits.items()},
-        "labels": source.labels.as_dict(),
-        "images": "files",
-        "bytes": sum(image + annotation for image, annotation in sizes),
-        "report": problems.as_dict(),
-    }
-
-
-def default_root() -> Path:
-    """Where datasets lie unless `--root` or `SEGDATA_ROOT` says otherwise."""
-    from platformdirs import user_data_dir
-
-    return Path(user_data_dir("segdata"))
-
-
-# ---------------------------------------------------------------------- what is read
-
-
-def is_pack(path: Path) -> bool:
-    """Whether a folder holds a pack."""
-    return (path / layout.INDEX).is_file()
-
-
-def _open(
-    source: Path,
-    name: str | None,
-    splits: Sequence[str],
-    labels: LabelSpace | None,
-    images: layout.Images,
-    limit: int | None,
-    *,
-    needs_images: bool,
-    on_error: OnError = "stop",
-) -> _Input:
-    if name == "pack" or (name is None and is_pack(source)):
-        return _from_pack(open_pack(source), splits, limit)
-    problems = Problems()
-    name, found = formats.scan(source, name, problems, labels=labels)
-    chosen, members = _choose(len(found.entries), found.splits, splits, limit, source)
-    entries = [found.entries[index] for index in chosen]
-    missing = missing_images(found.root, entries) if images != "none" or not needs_images else []
-    if missing and on_error == "stop":
-        raise images_not_there(found.root, entries, missing)
-    for place in missing:
-        problems.skip(
-            InvalidAnnotation("image is not on disk", file=found.root / (entries[place].file or entries[place].key))
-        )
-    if missing:
-        gone = set(missing)
-        entries = [entry for place, entry in enumerate(entries) if place not in gone]
-        members = _without(members, missing)
-    return _from_folder(name, found, entries, members, problems)
-
-
-def _choose(
-    count: int, splits: Mapping[str, Sequence[int]], wanted: Sequence[str], limit: int | None, source: Path
-) -> tuple[list[int], dict[str, list[int]]]:
-    """Which samples are taken, in order, and the splits over them."""
-    for name in wanted:
-        if name not in splits:
-            raise NotThere(
-                f"there is no split {name!r}",
-                file=source,
-                why=f"splits are {', '.join(map(repr, splits)) or 'none'}",
-            )
-    chosen = sorted({int(index) for name in wanted for index in splits[name]}) if wanted else list(range(count))
-    chosen = chosen[:limit]
-    place = {index: position for position, index in enumerate(chosen)}
-    return chosen, {
-        name: [place[int(index)] for index in members if int(index) in place]
-        for name, members in splits.items()
-        if not wanted or name in wanted
-    }
-
-
-def _from_folder(
-    name: str, found: Source, entries: Sequence[Entry], splits: dict[str, list[int]], problems: Problems
-) -> _Input:
-    module = formats.named(name)
-    sizes = [(file_size(found.root, entry.file), entry.annotation_bytes) for entry in entries]
-    digest = hashlib.sha256(canonical_json([name, found.labels.as_dict(), splits]))
-    for entry, size in zip(entries, sizes, strict=True):
-        digest.update(canonical_json([entry.key, entry.file, *size]))
-    for file in found.annotation_files:
-        with disk_errors(found.root / file), (found.root / file).open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return _Input(
-        name,
-        found.root,
-        found.layout,
-        found.labels,
-        splits,
-        found.documents,
-        sizes,
-        digest.hexdigest(),
-        lambda index, report: module.load(found, entries[index], report),
-        problems,
-    )
-
-
-def _from_pack(pack: Pack, wanted: Sequence[str], limit: int | None) -> _Input:
-    chosen, splits = _choose(
-        len(pack), {name: members.tolist() for name, members in pack.splits.items()}, wanted, limit, pack.path
-    )
-    sizes = [(int(pack.image_bytes(index)), 0) for index in chosen]
-    identity = [shard["annotations"]["sha256"] for shard in pack.info["shards"]]
-    digest = hashlib.sha256(canonical_json([identity, pack.info["dataset"]["sha256"], chosen, splits]))
-    return _Input(
-        "pack",
-        pack.path,
-        pack.info["provenance"]["layout"],
-        pack.labels,
-        splits,
-        pack.documents,
-        sizes,
-        digest.hexdigest(),
-        lambda index, report: pack[chosen[index]],
-    )
 
 
 # ---------------------------------------------------------------------- what is written
@@ -331,7 +161,7 @@ def _from_pack(pack: Pack, wanted: Sequence[str], limit: int | None) -> _Input:
 
 @dataclass(frozen=True)
 class _Job:
-    data: _Input
+    data: Input
     target: Path
     to: str
     images: layout.Images
@@ -385,7 +215,7 @@ class _Job:
             remove_tree(work)
             self._remove_if_empty()
             problems.raise_if_any(str(self.data.root))
-        splits = _without(self.data.splits, [index for receipt in receipts for index in receipt["left_out"]])
+        splits = without(self.data.splits, [index for receipt in receipts for index in receipt["left_out"]])
         dataset = write_dataset(work, splits, self.data.documents)
         index = self._index(receipts, dataset, splits, problems)
         commit(self.target, work, [*receipts, dataset], index)
@@ -633,20 +463,6 @@ def _finished(work: Path, number: int) -> dict[str, Any] | None:
             if hashlib.file_digest(file, "sha256").hexdigest() != entries[final]["sha256"]:
                 return None
     return receipt
-
-
-def _without(splits: Mapping[str, Sequence[int]], left_out: Sequence[int]) -> dict[str, list[int]]:
-    """The splits after some samples were left out and the others moved up."""
-    if not left_out:
-        return {name: list(members) for name, members in splits.items()}
-    import numpy as np
-
-    gone = np.sort(np.asarray(left_out, np.int64))
-    dropped = set(left_out)
-    return {
-        name: [int(index - np.searchsorted(gone, index)) for index in members if index not in dropped]
-        for name, members in splits.items()
-    }
 
 
 def _sync(path: Path) -> None:

@@ -12,7 +12,9 @@ from PIL import Image
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from segdata import drawn, manifest, scenes
+from segdata import drawn, manifest
+from segdata.drawn import outlines, scenes
+from segdata.drawn.scene import Region
 
 SMALL = (96, 160)
 
@@ -29,28 +31,28 @@ def pixels(path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.coco(tmp_path_factory.mktemp("coco"), images=5)
+    return drawn.coco.draw(tmp_path_factory.mktemp("coco"), images=6)
 
 
 @pytest.fixture(scope="module")
 def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.voc(tmp_path_factory.mktemp("voc"), images=4)
+    return drawn.voc.draw(tmp_path_factory.mktemp("voc"), images=4)
 
 
 @pytest.fixture(scope="module")
 def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.cityscapes(tmp_path_factory.mktemp("cityscapes"), images=2, size=(256, 512))
+    return drawn.cityscapes.draw(tmp_path_factory.mktemp("cityscapes"), images=2, size=(256, 512))
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two", "other"):
         seed = int(name == "other")
-        drawn.coco(tmp_path / name, images=2, seed=seed)
+        drawn.coco.draw(tmp_path / name, images=2, seed=seed)
         if seed:
             continue
-        drawn.voc(tmp_path / name, images=1, seed=seed)
-        drawn.cityscapes(tmp_path / name, images=1, seed=seed, size=SMALL)
-        drawn.camvid(tmp_path / name, images=1, seed=seed, size=SMALL)
+        drawn.voc.draw(tmp_path / name, images=1, seed=seed)
+        drawn.cityscapes.draw(tmp_path / name, images=1, seed=seed, size=SMALL)
+        drawn.camvid.draw(tmp_path / name, images=1, seed=seed, size=SMALL)
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
     others = digest(tmp_path / "other")
     assert not set(others.values()) & set(digest(tmp_path / "one").values())
@@ -74,10 +76,10 @@ def test_trace_gives_back_the_mask() -> None:
     mask[0:20, 5:30] = True
     mask[5:12, 10:20] = False
     mask[25:35, 40:50] = True
-    outer, holes = scenes.trace(mask)
+    outer, holes = outlines.trace(mask)
     assert len(outer) == 2
     assert len(holes) == 1
-    region = scenes.Region("thing", tuple(outer), tuple(holes), True)
+    region = Region("thing", tuple(outer), tuple(holes), True)
     # corners are cut by half a pixel, so a few may differ
     assert (region.mask(40, 50) != mask).sum() <= 24
 
@@ -102,7 +104,7 @@ def test_pycocotools_opens_instances(coco: Path, split: str) -> None:
             assert area == annotation["area"]
             continue
         rings = [np.reshape(ring, (-1, 2)) for ring in annotation["segmentation"]]
-        assert annotation["area"] == pytest.approx(sum(scenes.shoelace(ring) for ring in rings))
+        assert annotation["area"] == pytest.approx(sum(outlines.shoelace(ring) for ring in rings))
         low, high = np.vstack(rings).min(0), np.vstack(rings).max(0)
         assert annotation["bbox"] == pytest.approx([*low, *(high - low)], abs=0.006)
         assert low.min() >= 0
@@ -118,7 +120,7 @@ def test_coco_is_varied(coco: Path) -> None:
     crowds = [item for item in annotations if item["iscrowd"]]
     sizes = {image["id"]: (image["height"], image["width"]) for image in split["instances"]["images"]}
     masks = [rle.decode(rle.frPyObjects(item["segmentation"], *sizes[item["image_id"]])) for item in crowds]
-    assert any(scenes.trace(mask.astype(bool))[1] for mask in masks), "a crowd with a hole"
+    assert any(outlines.trace(mask.astype(bool))[1] for mask in masks), "a crowd with a hole"
     images = {image["id"] for image in split["instances"]["images"]}
     assert len(images - {annotation["image_id"] for annotation in annotations}) == 1
     for person in split["person_keypoints"]["annotations"]:
@@ -199,7 +201,7 @@ def test_cityscapes_ids_agree(cityscapes: Path) -> None:
 
 
 def test_camvid_layouts(tmp_path: Path) -> None:
-    home = drawn.camvid(tmp_path / "original", images=4, size=SMALL)
+    home = drawn.camvid.draw(tmp_path / "original", images=4, size=SMALL)
     colors = {tuple(category.color or ()) for category in manifest.shipped("camvid").labels.categories}
     files = sorted((home / "LabeledApproved_full").glob("*_L.png"))
     strays = [int(sum(tuple(v) not in colors for v in pixels(file).reshape(-1, 3).tolist())) for file in files]
@@ -208,14 +210,14 @@ def test_camvid_layouts(tmp_path: Path) -> None:
     rows = (home / "label_colors.txt").read_text().splitlines()
     assert len(rows) == 32
     assert any("\t\t" in row for row in rows)
-    segnet = drawn.camvid_segnet(tmp_path / "segnet", images=2, size=SMALL)
+    segnet = drawn.camvid.draw_segnet(tmp_path / "segnet", images=2, size=SMALL)
     lines = [line for split in ("train", "val", "test") for line in (segnet / f"{split}.txt").read_text().splitlines()]
     assert len(lines) == 2
     for line in lines:
         photo, label = (segnet / part.removeprefix("/SegNet/CamVid/") for part in line.split())
         assert pixels(photo).shape == (*SMALL, 3)
         assert pixels(label).max() <= 11
-    fastai = drawn.camvid_fastai(tmp_path / "fastai", images=2, size=SMALL)
+    fastai = drawn.camvid.draw_fastai(tmp_path / "fastai", images=2, size=SMALL)
     codes = (fastai / "codes.txt").read_text().split()
     assert len(codes) == 32
     for file in (fastai / "images").iterdir():

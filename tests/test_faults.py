@@ -79,7 +79,7 @@ BAD_COCO: dict[str, tuple[Edit, int, tuple[str, ...]]] = {
     "F10 cut string": (crowd(counts="oo"), 4, ("ends inside a number",)),
     "F10 huge": (crowd(size=[10**6, 10**6], counts=[10**12]), 4, ("another size than the image",)),
     "F11 iscrowd 2": (change(iscrowd=2), 4, ("iscrowd", "2")),
-    "F13 dots": (image(file_name="../../etc/passwd"), 11, ("not allowed", "$.images[0].file_name")),
+    "F13 dots": (image(file_name="../../etc/passwd"), 11, ("not allowed", "$.images[0]")),
     "F13 absolute": (image(file_name="/etc/passwd"), 11, ("not allowed",)),
     "F13 backslash": (image(file_name="a\\b.jpg"), 11, ("not allowed",)),
     "F13 address": (image(file_name="http://x/a.jpg"), 11, ("not allowed",)),

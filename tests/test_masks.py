@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from segdata.errors import InvalidAnnotation
-from segdata.masks import LONGEST_RUN, Masks, decode_counts
+from segdata.masks import Masks
+from segdata.runs import LONGEST_RUN, decode_counts
 
 dense_masks = st.tuples(st.integers(0, 4), st.integers(1, 24), st.integers(1, 24)).flatmap(
     lambda shape: hnp.arrays(np.uint8, shape, elements=st.integers(0, 1))

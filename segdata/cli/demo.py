@@ -27,7 +27,9 @@ def demo(
         print(f"{'dataset':<12}{'samples':>8}{'objects':>9}{'categories':>12}{'crowds':>8}{'pack':>11}  verified")
         for row in done.rows:
             size, state = output.size(row.bytes), "good" if row.is_good else "DAMAGED"
-            print(f"{row.name:<12}{row.samples:>8}{row.instances:>9}{row.categories:>12}{row.crowds:>8}{size:>11}  {state}")
+            print(
+                f"{row.name:<12}{row.samples:>8}{row.instances:>9}{row.categories:>12}{row.crowds:>8}{size:>11}  {state}"
+            )
         print(f"\npicture  {done.picture}\nnext     segdata show {done.rows[0].pack} --count 4 -o sheet.png")
     if not all(row.is_good for row in done.rows):
         raise typer.Exit(8)

@@ -16,10 +16,10 @@ def info(
     json: bool = output.Json,
 ) -> None:
     """Show what a pack or a dataset folder holds."""
-    from segdata import prepare
+    from segdata import describe
 
     with output.only_ours(active=json):
-        document = prepare.describe(path, source_format=source_format)
+        document = describe.describe(path, source_format=source_format)
     if json:
         output.result(document)
         return

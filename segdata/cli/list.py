@@ -17,9 +17,10 @@ def list_datasets(
     json: bool = output.Json,
 ) -> None:
     """List the datasets that segdata knows, and which of them are prepared."""
-    from segdata import manifest, prepare
+    from segdata import manifest
+    from segdata.describe import default_root
 
-    where = root or prepare.default_root()
+    where = root or default_root()
     datasets = [_describe(manifest.shipped(item), where) for item in ([name] if name else manifest.names())]
     if json:
         output.result({"root": str(where), "datasets": datasets})
@@ -38,11 +39,11 @@ def list_datasets(
 
 
 def _describe(found: Any, root: Path) -> dict[str, Any]:
-    from segdata import prepare
     from segdata.pack import layout
+    from segdata.pack.read import is_pack
 
     pack = root / found.name / "pack"
-    is_prepared = prepare.is_pack(pack)
+    is_prepared = is_pack(pack)
     index = layout.read_index(pack) if is_prepared else None
     return {
         "name": found.name,

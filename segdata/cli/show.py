@@ -26,13 +26,12 @@ def show(
     from PIL import Image
 
     import segdata
-    from segdata import draw, prepare
+    from segdata import draw
     from segdata.files import write_whole
+    from segdata.pack.read import is_pack
 
     with output.only_ours(active=json):
-        samples = (
-            segdata.open(path, split=split, labels=labels) if prepare.is_pack(path) else segdata.read(path, split=split)
-        )
+        samples = segdata.open(path, split=split, labels=labels) if is_pack(path) else segdata.read(path, split=split)
         chosen = [samples.find(key) for key in keys or ()]
         if not keys:
             chosen = [samples[index] for index in range(min(count, len(samples)))]

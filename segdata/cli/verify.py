@@ -21,9 +21,10 @@ def verify(
     """Check that a pack is what was written, or that a dataset folder is valid."""
     from segdata import prepare
     from segdata.pack import verify as pack_verify
+    from segdata.pack.read import is_pack
 
     with output.only_ours(active=json), output.progress("verifying", quiet=quiet) as progress:
-        if not prepare.is_pack(path):
+        if not is_pack(path):
             report = prepare.inspect(path, deep=deep, source_format=source_format, progress=progress)
             problems = dict(report.problems)
             document = {

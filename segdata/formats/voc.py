@@ -41,18 +41,16 @@ from segdata.formats.contract import (
     stem,
     write_file,
 )
+from segdata.formats.voc_lists import read_labelmap, read_lists
+from segdata.formats.voc_objects import OBJECT, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc_xml import Node, Tree
-from segdata.labels import Category, Color, LabelSpace
-from segdata.masks import Masks
+from segdata.labels import Color, LabelSpace
 from segdata.problems import Problems
-from segdata.sample import Instances, Sample
+from segdata.sample import Sample
 
 LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png (PASCAL VOC)"
 
 VOID = 255
-_SETS = ("Segmentation", "Main", "Layout", "Action")
-_SPLITS = ("train", "val", "trainval", "test")
-_OBJECT = ["name", "pose", "truncated", "difficult", "bndbox"]
 _IMAGE: list[Any] = [
     ["folder", "VOC2012"],
     "filename",
@@ -138,8 +136,8 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         files.append("labelmap.txt")
         content = read_bytes(root, "labelmap.txt", "the dataset")
         documents.append({"format": "voc", "file": "labelmap.txt", **verbatim.from_text(content)})
-        labels = labels or _read_labelmap(content, table)
-    lists, splits = _lists(root, {key: index for index, key in enumerate(keys)}, problems)
+        labels = labels or read_labelmap(content, table)
+    lists, splits = read_lists(root, {key: index for index, key in enumerate(keys)}, problems)
     files += [document["file"] for document in lists]
     return Source(
         root=root,
@@ -150,83 +148,6 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         documents=[*documents, *lists],
         annotation_files=files,
     )
-
-
-def _lists(
-    root: Path, index_of: Mapping[str, int], problems: Problems
-) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
-    """The text of every list, and the splits that they make."""
-    documents = []
-    splits: dict[str, list[int]] = {}
-    for folder in [*_SETS, *(name for name in folders_in(root / "ImageSets") if name not in _SETS)]:
-        for name in names_in(root / "ImageSets" / folder, ".txt"):
-            file = f"ImageSets/{folder}/{name}"
-            content = read_bytes(root, file, "the dataset")
-            documents.append({"format": "voc", "file": file, **verbatim.from_text(content)})
-            rows = [line.split() for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
-            if stem(name) not in _SPLITS and any(len(row) > 1 for row in rows):
-                continue
-            split = stem(name) if folder == "Segmentation" else f"{folder}/{stem(name)}"
-            splits[split] = _members(root / file, rows, index_of, problems)
-        prefix = "" if folder == "Segmentation" else f"{folder}/"
-        both = set(splits.get(prefix + "train", ())) & set(splits.get(prefix + "val", ()))
-        if both:
-            names = [key for key, index in index_of.items() if index in both]
-            problems.skip(
-                InvalidAnnotation(
-                    "images are in both train and val",
-                    file=root / "ImageSets" / folder,
-                    why=f"{len(both)} names, the first are {', '.join(names[:5])}",
-                    fix="remove them from one of the two lists",
-                )
-            )
-    return documents, splits
-
-
-def _members(path: Path, rows: Sequence[Sequence[str]], index_of: Mapping[str, int], problems: Problems) -> list[int]:
-    members: dict[int, None] = {}
-    for number, row in enumerate(rows, 1):
-        index = index_of.get(row[0])
-        if index is None:
-            problems.skip(
-                InvalidAnnotation(
-                    "a list names an image that does not exist",
-                    file=path,
-                    place=f"entry {number}",
-                    why=f"{row[0]!r} has no image, annotation or mask",
-                    fix="restore the files, or remove the name from the list",
-                )
-            )
-        elif index in members and len(row) == 1:
-            problems.remark("name listed twice", f"{path.name}: {row[0]}")
-        else:
-            members[index] = None
-    return list(members)
-
-
-def _read_labelmap(content: bytes, path: Path) -> LabelSpace:
-    categories: list[Category] = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        name, _, rest = line.partition(":")
-        values = rest.split(":")[0].split(",")
-        color: Color | None = None
-        if values != [""]:
-            if len(values) != 3 or not all(value.strip().isdigit() and int(value) < 256 for value in values):
-                raise InvalidAnnotation(
-                    "a colour is not three numbers 0…255",
-                    file=path,
-                    place=f"line {number}",
-                    why=f"found {rest.split(':')[0]!r}",
-                    fix="write NAME:R,G,B:parts:actions",
-                )
-            color = (int(values[0]), int(values[1]), int(values[2]))
-        categories.append(Category(name, len(categories), color, isthing=len(categories) > 0))
-    try:
-        return LabelSpace("custom", tuple(categories))
-    except SegdataError as error:
-        raise error.located(file=path) from error
 
 
 # ---------------------------------------------------------------------- load
@@ -257,7 +178,7 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     instances = None
     residue: dict[str, Any] = {}
     if tree is not None or numbers is not None:
-        instances = _instances(tree, entry, source, semantic, numbers, (height, width), problems)
+        instances = instances_of(tree, entry, source, semantic, numbers, (height, width), problems)
     extra: dict[str, Any] = {}
     sample = Sample(
         entry.key,
@@ -269,7 +190,7 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
         semantic=semantic,
     )
     if tree is not None:
-        residue["children"] = _template(voc_xml.children(tree.root), _image_nodes(sample), "object")
+        residue["children"] = template_of(voc_xml.children(tree.root), _image_nodes(sample), "object")
     for name, raw in (("class", classes), ("object", objects)):
         if raw is not None:
             residue.update(_picture(name, raw))
@@ -416,201 +337,6 @@ def _size(
     return header.height, header.width
 
 
-def _instances(
-    tree: Tree | None,
-    entry: Entry,
-    source: Source,
-    semantic: npt.NDArray[Any] | None,
-    numbers: npt.NDArray[Any] | None,
-    size: tuple[int, int],
-    problems: Problems,
-) -> Instances:
-    """The XML's objects in order with their masks, then masks that no object claims."""
-    labels = source.labels
-    objects: list[tuple[Node, int, list[float]]] = []
-    for node in voc_xml.children(tree.root) if tree is not None else []:
-        if node[0] != "object" or tree is None:
-            continue
-        try:
-            category, box = _object(node, tree, labels, size, entry.key, problems)
-        except SegdataError as error:
-            problems.skip(error.located(file=source.root / entry.data.xml, key=entry.key))
-            continue
-        objects.append((node, category, box))
-    ids = [] if numbers is None else [int(v) for v in np.unique(numbers) if v not in (0, VOID)]
-    masks = Masks.from_id_map(numbers, ids) if numbers is not None else Masks.empty(*size)
-    claimed, loose = _match(ids, masks, objects, semantic, labels, entry.key, problems)
-    order = [claimed.get(place, -1) for place in range(len(objects))] + [mask for mask, _ in loose]
-    with_blank = Masks.concatenate([masks, Masks.empty(*size, 1)], *size)
-    nodes = [node for node, _, _ in objects]
-    instances = Instances.build(
-        [category for _, category, _ in objects] + [category for _, category in loose],
-        with_blank[np.array([len(ids) if mask < 0 else mask for mask in order], np.int64)],
-        has_mask=[mask >= 0 for mask in order],
-        difficult=[_flag(node, "difficult") for node in nodes] + [False] * len(loose),
-        truncated=[_flag(node, "truncated") for node in nodes] + [False] * len(loose),
-        occluded=[_flag(node, "occluded") for node in nodes] + [False] * len(loose),
-        id=[ids[mask] if mask >= 0 else place + 1 for place, mask in enumerate(order)],
-        bbox=[box for _, _, box in objects] + [[np.nan] * 4] * len(loose),
-    )
-    extras: list[dict[str, Any]] = []
-    for place in range(len(objects)):
-        pose = voc_xml.text(voc_xml.child(nodes[place], "pose"))
-        extra: dict[str, Any] = {} if pose in (None, "Unspecified") else {"pose": pose}
-        known = _object_nodes(instances, place, labels, extra)
-        template = _template(voc_xml.children(nodes[place]), known, None)
-        if template != _OBJECT:
-            extra["voc"] = {"children": template}
-        extras.append(extra)
-    extras += [{"voc": {"xml": False}} for _ in loose]
-    return Instances(**{**vars(instances), "extra": extras})
-
-
-def _object(
-    node: Node,
-    tree: Tree,
-    labels: LabelSpace,
-    size: tuple[int, int],
-    key: str,
-    problems: Problems,
-) -> tuple[int, list[float]]:
-    """Category index and box (x y width height, 0-based) of an `<object>`."""
-    names = [item for item in voc_xml.children(node) if item[0] == "name"]
-    if len(names) != 1:
-        raise InvalidAnnotation(
-            f"an object has {len(names)} names", place=tree.line(node), why="expected exactly one <name>"
-        )
-    name = voc_xml.text(names[0]) or ""
-    category = labels.index_of_name.get(name)
-    if category is None:
-        raise InvalidAnnotation(
-            f"object class {name!r} is not in the label space",
-            place=tree.line(names[0]),
-            why=f"{labels.name!r} has {', '.join(item.name for item in labels.categories[:6])} …",
-            fix="put a labelmap.txt beside Annotations/, or name another label space with --labels",
-        )
-    box = voc_xml.child(node, "bndbox")
-    if box is None:
-        raise InvalidAnnotation("an object has no box", place=tree.line(node), why="expected <bndbox>")
-    corners = []
-    for tag in ("xmin", "ymin", "xmax", "ymax"):
-        leaf = voc_xml.child(box, tag)
-        value = _number(voc_xml.text(leaf))
-        if value is None:
-            raise InvalidAnnotation(
-                f"a box has no valid {tag}", place=tree.line(leaf or box), why=f"found {voc_xml.text(leaf)!r}"
-            )
-        corners.append(value)
-    x0, y0, x1, y1 = corners
-    height, width = size
-    if x1 < x0 or y1 < y0:
-        raise InvalidAnnotation(
-            "a box ends before it begins",
-            place=tree.line(box),
-            why=f"xmin ymin xmax ymax = {corners}",
-            fix="swap the corners",
-        )
-    if x0 < 0 or y0 < 0 or x1 > width + 1 or y1 > height + 1:
-        raise InvalidAnnotation(
-            "a box reaches more than one pixel past the image",
-            place=tree.line(box),
-            why=f"xmin ymin xmax ymax = {corners}, 1-based, in an image of {width} × {height}",
-            fix="correct the box",
-        )
-    if x0 < 1 or y0 < 1:
-        problems.remark("box begins at 0: the file may count from 0, VOC counts from 1", key)
-    if x1 > width or y1 > height:
-        problems.remark("box reaches up to one pixel past the image", key)
-    if any(value != int(value) for value in corners):
-        problems.remark("box corner is not a whole number", key)
-    return category, [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        number = float(value or "")
-    except ValueError:
-        return None
-    return number if abs(number) < 1e9 else None
-
-
-def _flag(node: Node, tag: str) -> bool:
-    return (voc_xml.text(voc_xml.child(node, tag)) or "0").strip() not in ("", "0")
-
-
-def _match(
-    ids: Sequence[int],
-    masks: Masks,
-    objects: Sequence[tuple[Node, int, list[float]]],
-    semantic: npt.NDArray[Any] | None,
-    labels: LabelSpace,
-    key: str,
-    problems: Problems,
-) -> tuple[dict[int, int], list[tuple[int, int]]]:
-    """Which mask belongs to which object: `{object: mask}`, and masks without object with their category.
-
-    Number k belongs to the k-th object when the classes agree; else to the object of its class with the best box.
-    """
-    claimed: dict[int, int] = {}
-    open_masks: list[tuple[int, int | None]] = []
-    crops = masks.crops()
-    for mask, number in enumerate(ids):
-        category = None if semantic is None else _majority(semantic, masks, crops, mask, labels)
-        place = number - 1
-        if place < len(objects) and category in (None, objects[place][1]):
-            claimed[place] = mask
-            if semantic is not None and category is None:
-                problems.remark("object without class in the class mask", f"{key}: object {number}")
-        else:
-            open_masks.append((mask, category))
-    loose: list[tuple[int, int]] = []
-    for mask, category in open_masks:
-        free = [place for place in range(len(objects)) if place not in claimed and objects[place][1] == category]
-        best = max(free, key=lambda place: _overlap(masks.boxes[mask], objects[place][2]), default=None)
-        if best is not None and _overlap(masks.boxes[mask], objects[best][2]) > 0:
-            claimed[best] = mask
-            problems.remark(
-                "object number does not fit its place: matched by class and box", f"{key}: object {ids[mask]}"
-            )
-        elif category is None:
-            raise InvalidAnnotation(
-                "object mask holds a number without object and without class",
-                key=key,
-                place=f"object {ids[mask]}",
-                why=f"the annotation has {len(objects)} objects",
-            )
-        else:
-            loose.append((mask, category))
-            problems.remark("mask of an object that the annotation does not list: kept", f"{key}: object {ids[mask]}")
-    return claimed, loose
-
-
-def _majority(
-    semantic: npt.NDArray[Any],
-    masks: Masks,
-    crops: Sequence[npt.NDArray[np.uint8]],
-    mask: int,
-    labels: LabelSpace,
-) -> int | None:
-    """The category under most of a mask's pixels; None where there is only background and void."""
-    x, y, width, height = masks.frames[mask].tolist()
-    under = semantic[y : y + height, x : x + width][crops[mask] != 0]
-    counts = np.bincount(under, minlength=labels.void + 1)
-    counts[0] = counts[labels.void] = 0
-    return int(counts.argmax()) if counts.any() else None
-
-
-def _overlap(corners: npt.NDArray[Any], box: Sequence[float]) -> float:
-    """Intersection over union of corners and x y width height."""
-    x0, y0, x1, y1 = corners.tolist()
-    x, y, width, height = box
-    across = min(x1, x + width) - max(x0, x)
-    down = min(y1, y + height) - max(y0, y)
-    if across <= 0 or down <= 0:
-        return 0.0
-    return float(across * down / ((x1 - x0) * (y1 - y0) + width * height - across * down))
-
-
 def _picture(name: str, raw: images.LabelImage) -> dict[str, Any]:
     """How a mask was stored, where it was not with VOC's palette."""
     residue: dict[str, Any] = {}
@@ -623,64 +349,12 @@ def _picture(name: str, raw: images.LabelImage) -> dict[str, Any]:
     return residue
 
 
-# ---------------------------------------------------------------------- templates
-
-
-def _template(nodes: Sequence[Node], known: Mapping[str, Node], repeated: str | None) -> list[Any]:
-    """Children in order: a tag where `known` gives the same node, the node itself otherwise.
-
-    `repeated` is a tag that stands for all its nodes at the place of the first.
-    """
-    template: list[Any] = []
-    used: set[str] = set()
-    for node in nodes:
-        tag = node[0]
-        if tag == repeated:
-            if tag not in used:
-                template.append(tag)
-        elif tag not in used and known.get(tag) == node:
-            template.append(tag)
-        else:
-            template.append(node)
-        used.add(tag)
-    return template
-
-
-def _fill(template: Sequence[Any], known: Mapping[str, Node], repeated: str, nodes: Sequence[Node]) -> list[Node]:
-    """The inverse of `_template`."""
-    filled: list[Node] = []
-    for item in template:
-        if item == repeated:
-            filled += nodes
-        elif isinstance(item, str):
-            filled.append(known[item])
-        else:
-            filled.append(item)
-    return filled
-
-
 def _image_nodes(sample: Sample) -> dict[str, Node]:
     has_masks = sample.semantic is not None or bool(sample.instances.has_mask.any())
     return {
         "filename": ["filename", sample.file.rpartition("/")[2] or f"{sample.key}.jpg"],
         "size": ["size", [["width", str(sample.width)], ["height", str(sample.height)], ["depth", "3"]]],
         "segmented": ["segmented", str(int(has_masks))],
-    }
-
-
-def _object_nodes(instances: Instances, index: int, labels: LabelSpace, extra: Mapping[str, Any]) -> dict[str, Node]:
-    x, y, width, height = instances.bbox[index].tolist()
-    corners = (("xmin", x + 1), ("ymin", y + 1), ("xmax", x + width), ("ymax", y + height))
-    return {
-        "name": ["name", labels[int(instances.category[index])].name],
-        "pose": ["pose", extra.get("pose", "Unspecified")],
-        "truncated": ["truncated", str(int(instances.truncated[index]))],
-        "difficult": ["difficult", str(int(instances.difficult[index]))],
-        "occluded": ["occluded", str(int(instances.occluded[index]))],
-        "bndbox": [
-            "bndbox",
-            [[tag, str(int(value)) if value == int(value) else repr(value)] for tag, value in corners],
-        ],
     }
 
 
@@ -730,10 +404,10 @@ def _tree(sample: Sample, labels: LabelSpace, residue: Mapping[str, Any]) -> Nod
         kept = extra.get("voc", {})
         if not kept.get("xml", True):
             continue
-        known = _object_nodes(instances, index, labels, extra)
-        objects.append(["object", _fill(kept.get("children", _OBJECT), known, "", ())])
+        known = object_nodes(instances, index, labels, extra)
+        objects.append(["object", fill(kept.get("children", OBJECT), known, "", ())])
     template = residue.get("children", _IMAGE)
-    filled = _fill(template, _image_nodes(sample), "object", objects)
+    filled = fill(template, _image_nodes(sample), "object", objects)
     if "object" not in template:
         filled += objects
     return ["annotation", filled]

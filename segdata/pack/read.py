@@ -6,10 +6,6 @@ pack is replaced by a newer one.
 
 from __future__ import annotations
 
-import bisect
-import json
-import mmap
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +14,16 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from segdata import images
-from segdata.errors import DamagedData, InvalidInput, NotThere
-from segdata.files import inside
+from segdata.errors import NotThere
 from segdata.labels import LabelMapping, LabelSpace
-from segdata.masks import Masks
 from segdata.pack import layout
-from segdata.sample import Instances, Polygons, Records, Sample
+from segdata.pack.store import Store
+from segdata.sample import Sample
+
+
+def is_pack(path: Path) -> bool:
+    """Whether a folder holds a pack."""
+    return (path / layout.INDEX).is_file()
 
 
 def open_pack(
@@ -48,7 +47,7 @@ def open_pack(
         InvalidInput: not a pack, or of another version.
     """
     folder = Path(path)
-    store = _Store(folder, layout.read_index(folder), None if images_root is None else Path(images_root))
+    store = Store(folder, layout.read_index(folder), None if images_root is None else Path(images_root))
     pack = Pack(store)
     if split is not None:
         pack = pack.split(split)
@@ -67,7 +66,7 @@ class Pack(Sequence[Sample]):
     """
 
     def __init__(
-        self, store: _Store, members: npt.NDArray[np.int64] | None = None, mapping: LabelMapping | None = None
+        self, store: Store, members: npt.NDArray[np.int64] | None = None, mapping: LabelMapping | None = None
     ) -> None:
         self._store = store
         self._members = members
@@ -240,246 +239,3 @@ class _Identity(Mapping[int, int]):
 
     def __len__(self) -> int:
         return len(self._range)
-
-
-class _File:
-    """One mapped file and its arrays; an array that the pack leaves out is None."""
-
-    def __init__(self, folder: Path, entry: Mapping[str, Any]) -> None:
-        self.path = folder / entry["file"]
-        self.entry = entry
-        try:
-            with self.path.open("rb") as file:
-                size = file.seek(0, 2)
-                if size != entry["bytes"]:
-                    raise DamagedData(
-                        "a file of the pack is not of the recorded size",
-                        file=self.path,
-                        why=f"expected {entry['bytes']:,} bytes, found {size:,}",
-                        fix="convert the dataset again with --force, or restore this file",
-                    )
-                self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except FileNotFoundError as error:
-            raise DamagedData(
-                "a file of the pack is missing", file=self.path, fix="convert the dataset again with --force"
-            ) from error
-        self._arrays: dict[str, npt.NDArray[Any] | None] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return self._arrays[name]
-        except KeyError:
-            self._arrays[name] = array = self._read(name)
-            return array
-
-    def _read(self, name: str) -> npt.NDArray[Any] | None:
-        place = self.entry["arrays"].get(name)
-        if place is None:
-            return None
-        dtype = layout.expected_dtype(name)
-        shape = tuple(place["shape"])
-        count = int(np.prod(shape, dtype=np.int64))
-        if count == 0:
-            return np.zeros(shape, dtype)
-        offset = place["offset"]
-        if dtype != np.dtype(place["dtype"]) or min(shape) < 0 or offset + count * dtype.itemsize > len(self.map):
-            raise InvalidInput(
-                f"the pack's index places {name} where it cannot be",
-                file=self.path,
-                why=f"dtype {place['dtype']}, shape {shape}, offset {offset}; the file has {len(self.map)} bytes",
-            )
-        return np.ndarray(shape, dtype, self.map, offset)
-
-
-class _Shard:
-    def __init__(self, folder: Path, entry: Mapping[str, Any], first: int) -> None:
-        self.first = first
-        self.table = _File(folder, entry["annotations"])
-        self.images = None if entry["images"] is None else _File(folder, entry["images"])
-
-
-class _Store:
-    """The mapped files of one pack, shared by all `Pack` objects made from it."""
-
-    def __init__(self, folder: Path, index: dict[str, Any], images_root: Path | None) -> None:
-        self.folder = folder
-        self.index = index
-        self.labels = LabelSpace.from_dict(index["labels"])
-        self.dataset = _File(folder, index["dataset"])
-        self.max_pixels: int = index.get("max_pixels", images.MAX_PIXELS)
-        root = index.get("images_root")
-        self.images_root = images_root or (None if root is None else Path(root))
-        self.shards: list[_Shard] = []
-        self.starts: list[int] = []
-        self.count = 0
-        for entry in index["shards"]:
-            self.shards.append(_Shard(folder, entry, self.count))
-            self.starts.append(self.count)
-            self.count += entry["samples"]
-
-    @cached_property
-    def splits(self) -> dict[str, npt.NDArray[np.int64]]:
-        return {split["name"]: self.dataset[f"split/{number}"] for number, split in enumerate(self.index["splits"])}
-
-    @cached_property
-    def documents(self) -> list[dict[str, Any]]:
-        import zstandard
-
-        data = self.dataset["documents"].tobytes()
-        documents: list[dict[str, Any]] = json.loads(
-            zstandard.ZstdDecompressor().decompress(data).decode("utf-8", "surrogatepass")
-        )
-        return documents
-
-    @cached_property
-    def by_key(self) -> dict[str, list[int]]:
-        by_key: dict[str, list[int]] = {}
-        for index in range(self.count):
-            by_key.setdefault(self.key(index), []).append(index)
-        return by_key
-
-    def locate(self, index: int) -> tuple[_Shard, int]:
-        shard = self.shards[bisect.bisect_right(self.starts, index) - 1]
-        return shard, index - shard.first
-
-    def key(self, index: int) -> str:
-        shard, row = self.locate(index)
-        return _text(shard.table, "image/key", row)
-
-    def sample(self, index: int, mapping: LabelMapping | None = None) -> Sample:
-        shard, row = self.locate(index)
-        table = shard.table
-        key = _text(table, "image/key", row)
-        height, width = table["image/size"][row].tolist()
-        flags = int(table["image/flags"][row])
-        return Sample(
-            key,
-            height,
-            width,
-            file=_text(table, "image/file", row),
-            id=int(table["image/id"][row]),
-            encoded=(lambda: self._encoded(shard, row)) if table["image/codec"][row] else None,
-            instances=(lambda: self._instances(table, row, height, width, mapping))
-            if flags & layout.INSTANCES_ANNOTATED
-            else None,
-            semantic=(lambda: self._semantic(shard, row, height, width, mapping))
-            if flags & layout.SEMANTIC_ANNOTATED
-            else None,
-            extra=lambda: Records(table["image/extra"], table["image/extra_offset"])[row],
-            max_pixels=self.max_pixels,
-        )
-
-    def _encoded(self, shard: _Shard, row: int) -> bytes:
-        table = shard.table
-        length = int(table["image/length"][row])
-        if shard.images is not None:
-            offset = int(table["image/offset"][row])
-            data: bytes = shard.images["images/data"][offset : offset + length].tobytes()
-            source = shard.images.path
-        else:
-            if self.images_root is None:
-                raise NotThere("the pack does not say where its images are", file=self.folder)
-            name = _text(table, "image/file", row)
-            source = inside(self.images_root, name, "the pack")
-            try:
-                data = source.read_bytes()
-            except OSError as error:
-                raise NotThere(
-                    "a referenced image is not there",
-                    file=source,
-                    key=_text(table, "image/key", row),
-                    why=error.strerror,
-                    fix="restore it, or say where the images are now with images_root",
-                ) from error
-        if len(data) != length or zlib.crc32(data) != int(table["image/crc32"][row]):
-            raise DamagedData(
-                "an image is not the one that was converted",
-                file=source,
-                key=_text(table, "image/key", row),
-                place=f"shard {self.shards.index(shard)}, record {row}",
-                why=f"expected {length} bytes with crc32 {int(table['image/crc32'][row]):08x}, "
-                f"found {len(data)} with {zlib.crc32(data):08x}",
-                fix="restore the file, or convert the dataset again with --force",
-            )
-        return data
-
-    def _instances(self, table: _File, row: int, height: int, width: int, mapping: LabelMapping | None) -> Instances:
-        begin, end = table["instance/pointer"][row : row + 2].tolist()
-        count = end - begin
-        run_offset = table["instance/run_offset"][begin : end + 1]
-        flags = table["instance/flags"][begin:end]
-        score = table["instance/score"]
-        instances = Instances(
-            category=table["instance/category"][begin:end].astype(np.int64),
-            masks=Masks(
-                height,
-                width,
-                table["instance/frame"][begin:end],
-                table["instance/run"][int(run_offset[0]) : int(run_offset[-1])],
-                run_offset - run_offset[0],
-            ),
-            has_mask=(flags & layout.HAS_MASK) != 0,
-            iscrowd=(flags & layout.IS_CROWD) != 0,
-            difficult=(flags & layout.IS_DIFFICULT) != 0,
-            truncated=(flags & layout.IS_TRUNCATED) != 0,
-            occluded=(flags & layout.IS_OCCLUDED) != 0,
-            id=table["instance/id"][begin:end],
-            bbox=table["instance/bbox"][begin:end],
-            area=table["instance/area"][begin:end],
-            score=np.full(count, np.nan) if score is None else score[begin:end],
-            order=table["instance/order"][begin:end],
-            polygons=_polygons(table, begin, end),
-            extra=Records(table["instance/extra"], table["instance/extra_offset"][begin : end + 1]),
-        )
-        if mapping is None:
-            return instances
-        to = np.array([-1 if value is None else value for value in mapping.table], np.int64)
-        category = to[instances.category]
-        if np.all(category >= 0):
-            return instances.with_category(category)
-        return instances.with_category(category).take(category >= 0)
-
-    def _semantic(
-        self, shard: _Shard, row: int, height: int, width: int, mapping: LabelMapping | None
-    ) -> npt.NDArray[Any]:
-        import zstandard
-
-        table = shard.table
-        begin, end = table["semantic/offset"][row : row + 2].tolist()
-        frame = table["semantic/data"][begin:end].tobytes()
-        size = height * width * self.labels.dtype.itemsize
-        if zlib.crc32(frame) != int(table["semantic/crc32"][row]):
-            raise DamagedData(
-                "a semantic map is damaged",
-                file=table.path,
-                key=_text(table, "image/key", row),
-                place=f"shard {self.shards.index(shard)}, record {row}",
-                why="its checksum differs from the recorded one",
-                fix="convert the dataset again with --force",
-            )
-        data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size)
-        semantic: npt.NDArray[Any] = np.frombuffer(data, self.labels.dtype.newbyteorder("<")).reshape(height, width)
-        if mapping is None:
-            return semantic.astype(self.labels.dtype)
-        lookup: npt.NDArray[Any] = mapping.lookup(self.labels)
-        mapped: npt.NDArray[Any] = lookup[semantic]
-        return mapped
-
-
-def _text(table: _File, name: str, row: int) -> str:
-    begin, end = table[name + "_offset"][row : row + 2].tolist()
-    return str(table[name][begin:end].tobytes(), "utf-8", "surrogatepass")
-
-
-_NO_VALUES = np.zeros(0, np.float64)
-_NO_RINGS = np.zeros(1, np.int64)
-
-
-def _polygons(table: _File, begin: int, end: int) -> Polygons:
-    pointer = table["instance/polygon_offset"]
-    if pointer is None:
-        return Polygons(_NO_VALUES, _NO_RINGS, np.zeros(end - begin + 1, np.int64))
-    pointer = pointer[begin : end + 1]
-    rings = table["instance/ring_offset"][int(pointer[0]) : int(pointer[-1]) + 1]
-    values = table["instance/polygon"][int(rings[0]) : int(rings[-1])]
-    return Polygons(values, rings - rings[0], pointer - pointer[0])

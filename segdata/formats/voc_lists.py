@@ -1,0 +1,99 @@
+"""VOC's lists of images (ImageSets) and CVAT's label table (labelmap.txt)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segdata.errors import InvalidAnnotation, SegdataError
+from segdata.formats import verbatim
+from segdata.formats.contract import (
+    folders_in,
+    names_in,
+    read_bytes,
+    stem,
+)
+from segdata.labels import Category, Color, LabelSpace
+from segdata.problems import Problems
+
+_SETS = ("Segmentation", "Main", "Layout", "Action")
+_SPLITS = ("train", "val", "trainval", "test")
+
+
+def read_lists(
+    root: Path, index_of: Mapping[str, int], problems: Problems
+) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
+    """The text of every list, and the splits that they make."""
+    documents = []
+    splits: dict[str, list[int]] = {}
+    for folder in [*_SETS, *(name for name in folders_in(root / "ImageSets") if name not in _SETS)]:
+        for name in names_in(root / "ImageSets" / folder, ".txt"):
+            file = f"ImageSets/{folder}/{name}"
+            content = read_bytes(root, file, "the dataset")
+            documents.append({"format": "voc", "file": file, **verbatim.from_text(content)})
+            rows = [line.split() for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
+            if stem(name) not in _SPLITS and any(len(row) > 1 for row in rows):
+                continue
+            split = stem(name) if folder == "Segmentation" else f"{folder}/{stem(name)}"
+            splits[split] = _members(root / file, rows, index_of, problems)
+        prefix = "" if folder == "Segmentation" else f"{folder}/"
+        both = set(splits.get(prefix + "train", ())) & set(splits.get(prefix + "val", ()))
+        if both:
+            names = [key for key, index in index_of.items() if index in both]
+            problems.skip(
+                InvalidAnnotation(
+                    "images are in both train and val",
+                    file=root / "ImageSets" / folder,
+                    why=f"{len(both)} names, the first are {', '.join(names[:5])}",
+                    fix="remove them from one of the two lists",
+                )
+            )
+    return documents, splits
+
+
+def _members(path: Path, rows: Sequence[Sequence[str]], index_of: Mapping[str, int], problems: Problems) -> list[int]:
+    members: dict[int, None] = {}
+    for number, row in enumerate(rows, 1):
+        index = index_of.get(row[0])
+        if index is None:
+            problems.skip(
+                InvalidAnnotation(
+                    "a list names an image that does not exist",
+                    file=path,
+                    place=f"entry {number}",
+                    why=f"{row[0]!r} has no image, annotation or mask",
+                    fix="restore the files, or remove the name from the list",
+                )
+            )
+        elif index in members and len(row) == 1:
+            problems.remark("name listed twice", f"{path.name}: {row[0]}")
+        else:
+            members[index] = None
+    return list(members)
+
+
+def read_labelmap(content: bytes, path: Path) -> LabelSpace:
+    """The categories of a `labelmap.txt`: `name:r,g,b:parts:actions` a line."""
+    categories: list[Category] = []
+    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, rest = line.partition(":")
+        values = rest.split(":")[0].split(",")
+        color: Color | None = None
+        if values != [""]:
+            if len(values) != 3 or not all(value.strip().isdigit() and int(value) < 256 for value in values):
+                raise InvalidAnnotation(
+                    "a colour is not three numbers 0…255",
+                    file=path,
+                    place=f"line {number}",
+                    why=f"found {rest.split(':')[0]!r}",
+                    fix="write NAME:R,G,B:parts:actions",
+                )
+            color = (int(values[0]), int(values[1]), int(values[2]))
+        categories.append(Category(name, len(categories), color, isthing=len(categories) > 0))
+    try:
+        return LabelSpace("custom", tuple(categories))
+    except SegdataError as error:
+        raise error.located(file=path) from error

@@ -1,0 +1,160 @@
+"""What a conversion reads: a dataset folder or a pack, reduced to the samples that were asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from segdata import formats
+from segdata.errors import InvalidAnnotation, NotThere
+from segdata.files import canonical_json, disk_errors
+from segdata.formats.contract import Entry, Source, file_size, images_not_there, missing_images
+from segdata.labels import LabelSpace
+from segdata.pack import layout
+from segdata.pack.read import Pack, is_pack, open_pack
+from segdata.problems import Problems
+from segdata.sample import Sample
+
+OnError = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A source of samples, whatever it is."""
+
+    format: str
+    root: Path
+    layout: str
+    labels: LabelSpace
+    splits: Mapping[str, list[int]]
+    documents: Sequence[Mapping[str, Any]]
+    sizes: Sequence[tuple[int, int]]
+    fingerprint: str
+    get: Callable[[int, Problems], Sample]
+    problems: Problems = field(default_factory=Problems)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+
+def open_input(
+    source: Path,
+    name: str | None,
+    splits: Sequence[str],
+    labels: LabelSpace | None,
+    images: layout.Images,
+    limit: int | None,
+    *,
+    needs_images: bool,
+    on_error: OnError = "stop",
+) -> Input:
+    """Open a pack or a dataset folder, and choose its splits."""
+    if name == "pack" or (name is None and is_pack(source)):
+        return _from_pack(open_pack(source), splits, limit)
+    problems = Problems()
+    name, found = formats.scan(source, name, problems, labels=labels)
+    chosen, members = _choose(len(found.entries), found.splits, splits, limit, source)
+    entries = [found.entries[index] for index in chosen]
+    missing = missing_images(found.root, entries) if images != "none" or not needs_images else []
+    if missing and on_error == "stop":
+        raise images_not_there(found.root, entries, missing)
+    for place in missing:
+        problems.skip(
+            InvalidAnnotation("image is not on disk", file=found.root / (entries[place].file or entries[place].key))
+        )
+    if missing:
+        gone = set(missing)
+        entries = [entry for place, entry in enumerate(entries) if place not in gone]
+        members = without(members, missing)
+    return _from_folder(name, found, entries, members, problems)
+
+
+def _choose(
+    count: int, splits: Mapping[str, Sequence[int]], wanted: Sequence[str], limit: int | None, source: Path
+) -> tuple[list[int], dict[str, list[int]]]:
+    """Which samples are taken, in order, and the splits over them."""
+    for name in wanted:
+        if name not in splits:
+            raise NotThere(
+                f"there is no split {name!r}",
+                file=source,
+                why=f"splits are {', '.join(map(repr, splits)) or 'none'}",
+            )
+    chosen = sorted({int(index) for name in wanted for index in splits[name]}) if wanted else list(range(count))
+    chosen = chosen[:limit]
+    place = {index: position for position, index in enumerate(chosen)}
+    return chosen, {
+        name: [place[int(index)] for index in members if int(index) in place]
+        for name, members in splits.items()
+        if not wanted or name in wanted
+    }
+
+
+def _from_folder(
+    name: str, found: Source, entries: Sequence[Entry], splits: dict[str, list[int]], problems: Problems
+) -> Input:
+    module = formats.named(name)
+    sizes = [(file_size(found.root, entry.file), entry.annotation_bytes) for entry in entries]
+    digest = hashlib.sha256(canonical_json([name, found.labels.as_dict(), splits]))
+    for entry, size in zip(entries, sizes, strict=True):
+        digest.update(canonical_json([entry.key, entry.file, *size]))
+    for file in found.annotation_files:
+        with disk_errors(found.root / file), (found.root / file).open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return Input(
+        name,
+        found.root,
+        found.layout,
+        found.labels,
+        splits,
+        found.documents,
+        sizes,
+        digest.hexdigest(),
+        lambda index, report: module.load(found, entries[index], report),
+        problems,
+    )
+
+
+def _from_pack(pack: Pack, wanted: Sequence[str], limit: int | None) -> Input:
+    chosen, splits = _choose(
+        len(pack), {name: members.tolist() for name, members in pack.splits.items()}, wanted, limit, pack.path
+    )
+    sizes = [(int(pack.image_bytes(index)), 0) for index in chosen]
+    identity = [shard["annotations"]["sha256"] for shard in pack.info["shards"]]
+    digest = hashlib.sha256(canonical_json([identity, pack.info["dataset"]["sha256"], chosen, splits]))
+    return Input(
+        "pack",
+        pack.path,
+        pack.info["provenance"]["layout"],
+        pack.labels,
+        splits,
+        pack.documents,
+        sizes,
+        digest.hexdigest(),
+        lambda index, report: pack[chosen[index]],
+    )
+
+
+def without(splits: Mapping[str, Sequence[int]], left_out: Sequence[int]) -> dict[str, list[int]]:
+    """The splits after some samples were left out and the others moved up."""
+    if not left_out:
+        return {name: list(members) for name, members in splits.items()}
+
+    gone = np.sort(np.asarray(left_out, np.int64))
+    dropped = set(left_out)
+    return {
+        name: [int(index - np.searchsorted(gone, index)) for index in members if index not in dropped]
+        for name, members in splits.items()
+    }
+
+
+def origin(source: Path, data: Input) -> str:
+    """Where samples came from, as a pack records it."""
+    if data.format != "pack":
+        return data.format
+    return str(layout.read_index(source)["provenance"]["format"])
