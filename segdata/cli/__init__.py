@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -13,7 +15,7 @@ from typing import Any
 import typer
 
 from segdata import __version__
-from segdata.errors import SegdataError, printable
+from segdata.errors import DiskError, SegdataError, printable
 
 app = typer.Typer(
     name="segdata",
@@ -56,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     code = _run(arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
 
@@ -82,6 +84,11 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            return _bug(error, wants_json)
+        full = DiskError("the result could not be written to the output", why=os.strerror(error.errno))
+        return _fail(full.as_dict(), f"segdata: error[DiskError]: {full}", wants_json)
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
             message = error.format_message()
@@ -91,9 +98,10 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(document: dict[str, Any], letter: str, wants_json: bool) -> int:
-    print(letter, file=sys.stderr)
-    if wants_json:
-        print(json.dumps({"ok": False, "error": document}, ensure_ascii=True))
+    with contextlib.suppress(OSError):  # the exit code still tells what happened when nothing can be written
+        print(letter, file=sys.stderr, flush=True)
+        if wants_json:
+            print(json.dumps({"ok": False, "error": document}, ensure_ascii=True))
     code: int = document["exit"]
     return code
 
@@ -107,7 +115,8 @@ def _bug(error: Exception, wants_json: bool) -> int:
     text = "".join(traceback.format_exception(error))
     where = "shown above" if _debug else str(_log(text))
     if _debug:
-        print(text, file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(text, file=sys.stderr)
     message = f"unexpected {type(error).__name__}: {printable(error)}"
     letter = f"segdata: error[Bug]: {message}\n  place:  traceback {'' if _debug else 'in '}{where}\n  fix:    please report this with the traceback"
     return _fail({"id": "Bug", "exit": 1, "message": message, "place": where}, letter, wants_json)
