@@ -14,6 +14,7 @@
     ├── LockHeld             9    another segdata process is at work on the same thing
     ├── NotThere            10    a dataset, split, key or file that does not exist
     ├── Unsafe              11    a path that escapes, a bomb, a link: refused
+    ├── WorkerLost          12    a worker process died or hung on a sample, again and again
     └── WouldLose           13    the conversion would drop something, and that was not allowed
 
 Exit code 3 ("done, but some items were skipped") is no error: it comes from a report. Exit code 1 is a bug.
@@ -21,6 +22,7 @@ Exit code 3 ("done, but some items were skipped") is no error: it comes from a r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,10 +160,33 @@ class Unsafe(SegdataError):
     exit_code = 11
 
 
+class WorkerLost(SegdataError):
+    """A worker process that died or hung on one sample, each time it was tried."""
+
+    exit_code = 12
+
+
 class WouldLose(SegdataError):
-    """A conversion that would drop something which was not allowed to be dropped."""
+    """A conversion that would drop something which was not allowed to be dropped.
+
+    Args:
+        target: the format that cannot hold it all.
+        losses: kind → count and first samples.
+    """
 
     exit_code = 13
+
+    def __init__(self, target: str, losses: Mapping[str, Any]) -> None:
+        super().__init__(
+            f"{target} cannot hold all of it; nothing was written",
+            why="it would lose " + ", ".join(f"{item['count']:,} × {kind}" for kind, item in losses.items()),
+            fix="add --allow-loss to convert without these, or use --to pack, which holds everything",
+        )
+        self.losses = losses
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error with everything that would be lost."""
+        return {**super().as_dict(), "losses": self.losses}
 
 
 def printable(value: object) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
-from segdata import formats
+from segdata import formats, manifest
 from segdata.errors import InvalidAnnotation, NotThere
 from segdata.files import canonical_json, disk_errors
-from segdata.formats.contract import Entry, Source, file_size, images_not_there, missing_images
-from segdata.labels import LabelSpace
+from segdata.formats.contract import Entry, Header, Source, file_size, images_not_there, missing_images
+from segdata.formats.crossing import Into
+from segdata.labels import LabelMapping, LabelSpace
+from segdata.normalise import Relabel, Step
 from segdata.pack import layout
 from segdata.pack.read import Pack, is_pack, open_pack
 from segdata.problems import Problems
@@ -33,10 +36,12 @@ class Input:
     labels: LabelSpace
     splits: Mapping[str, list[int]]
     documents: Sequence[Mapping[str, Any]]
+    keys: Sequence[str]
     sizes: Sequence[tuple[int, int]]
     fingerprint: str
     get: Callable[[int, Problems], Sample]
     problems: Problems = field(default_factory=Problems)
+    renamed: Sequence[tuple[str, str]] = ()
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -72,6 +77,40 @@ def open_input(
         entries = [entry for place, entry in enumerate(entries) if place not in gone]
         members = without(members, missing)
     return _from_folder(name, found, entries, members, problems)
+
+
+Labels = str | Path | LabelSpace | LabelMapping | None
+"""How categories are asked for: the name of a view or space, a TOML file, or the thing itself."""
+
+
+def table_of(labels: Labels, source: Path, name: str | None) -> LabelSpace | None:
+    """The label space that a folder's numbers have, where `labels` names one of the folder's own format."""
+    if labels is None or is_pack(source) or name == "pack":
+        return None
+    if isinstance(labels, LabelSpace):
+        return labels
+    if isinstance(labels, str) and labels in manifest.spaces():
+        own = name or formats.detect(source)
+        if own in {item.format for item in map(manifest.shipped, manifest.names()) if item.labels.name == labels}:
+            return manifest.label_space(labels)
+    return None
+
+
+def relabelling(labels: Labels, source: LabelSpace) -> Relabel:
+    """The step that brings a label space to what was asked for.
+
+    Raises:
+        NotThere: no view, space or file of that name.
+    """
+    if isinstance(labels, LabelMapping):
+        return Relabel(labels)
+    if isinstance(labels, LabelSpace):
+        return Relabel(manifest.by_name(source, labels))
+    if str(labels).endswith(".toml"):
+        return Relabel(manifest.mapping_from_file(Path(str(labels)), source))
+    if labels in manifest.spaces():
+        return Relabel(manifest.by_name(source, manifest.label_space(str(labels))))
+    return Relabel(manifest.view(source, str(labels)))
 
 
 def _choose(
@@ -113,6 +152,7 @@ def _from_folder(
         found.labels,
         splits,
         found.documents,
+        [entry.key for entry in entries],
         sizes,
         digest.hexdigest(),
         lambda index, report: module.load(found, entries[index], report),
@@ -134,9 +174,39 @@ def _from_pack(pack: Pack, wanted: Sequence[str], limit: int | None) -> Input:
         pack.labels,
         splits,
         pack.documents,
+        [pack.keys[index] for index in chosen],
         sizes,
         digest.hexdigest(),
         lambda index, report: pack[chosen[index]],
+    )
+
+
+def changed(data: Input, steps: Sequence[Step]) -> Input:
+    """The same samples after some steps."""
+    for step in steps:
+        data = _after(data, step)
+    return data
+
+
+def _after(data: Input, step: Step) -> Input:
+    return replace(
+        data,
+        labels=step.space(data.labels),
+        get=lambda index, problems: step.sample(data.get(index, problems), data.labels, problems),
+    )
+
+
+def crossed(data: Input, to: str) -> Input:
+    """The same samples as the writer of another format wants them; what it cannot hold is counted as lost."""
+    into = cast(Into, import_module(f"segdata.formats.into_{to}"))
+    plan = into.plan(Header(data.labels, data.splits, data.documents), data.keys, data.problems)
+    return replace(
+        data,
+        labels=plan.header.labels,
+        splits={name: list(members) for name, members in plan.header.splits.items()},
+        documents=plan.header.documents,
+        get=lambda index, problems: into.adapt(plan, index, data.get(index, problems), problems),
+        renamed=[pair for pair in zip(plan.keys, data.keys, strict=True) if pair[0] != pair[1]],
     )
 
 

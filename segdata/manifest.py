@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.errors import InvalidManifest, NotThere, SegdataError
+from segdata.files import disk_errors
 from segdata.labels import Category, LabelMapping, LabelSpace
 
 ALIASES = {"coco": "coco-2017", "voc": "voc-2012"}
@@ -105,16 +106,21 @@ def names() -> tuple[str, ...]:
 
 
 @cache
+def spaces() -> tuple[str, ...]:
+    """Names of the published label spaces, sorted."""
+    return tuple(sorted({shipped(item).labels.name for item in names()}))
+
+
+@cache
 def label_space(name: str) -> LabelSpace:
     """The published label space with this name ("coco", "voc", "cityscapes", "camvid-32", "camvid-segnet").
 
     Raises:
         NotThere: no shipped manifest has it.
     """
-    spaces = {shipped(item).labels.name: shipped(item).labels for item in names()}
-    if name not in spaces:
-        raise NotThere(f"there is no label space {name!r}", why=f"known are {', '.join(sorted(spaces))}")
-    return spaces[name]
+    if name not in spaces():
+        raise NotThere(f"there is no label space {name!r}", why=f"known are {', '.join(spaces())}")
+    return next(labels for labels in (shipped(item).labels for item in names()) if labels.name == name)
 
 
 def view(space: LabelSpace, name: str) -> LabelMapping:
@@ -136,9 +142,49 @@ def view(space: LabelSpace, name: str) -> LabelMapping:
     return LabelMapping.from_names(space, views[name].labels, views[name].sources)
 
 
-def _build(name: str, text: str, file: str) -> Manifest:
+def by_name(source: LabelSpace, target: LabelSpace) -> LabelMapping:
+    """Categories that have one name in both spaces, or names that `same-names.txt` lists as one thing.
+
+    The spelling (case, spaces, dashes, underscores) does not count; where two are alike, the exact name wins.
+    """
+    alike = {_spelling(category.name): index for index, category in reversed(list(enumerate(target.categories)))}
+    for names in _same_names():
+        for name in names:
+            index = next((alike[other] for other in names if other in alike), None)
+            if index is not None:
+                alike.setdefault(name, index)
+    return LabelMapping(
+        target,
+        tuple(target.index_of_name.get(item.name, alike.get(_spelling(item.name))) for item in source.categories),
+    )
+
+
+def mapping_from_file(path: Path, source: LabelSpace) -> LabelMapping:
+    """A mapping from a TOML file of `[[labels]]` tables, each with `name` and `from`, the source names it takes in.
+
+    Raises:
+        InvalidManifest: not TOML, or it names categories that `source` does not have.
+    """
+    with disk_errors(path):
+        document = _toml(path.read_text("utf-8"), str(path))
+    view = _views({"views": {path.stem: document}}, source, str(path))[path.stem]
+    return LabelMapping.from_names(source, view.labels, view.sources)
+
+
+def _spelling(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+@cache
+def _same_names() -> tuple[tuple[str, ...], ...]:
+    text = resources.files("segdata.manifests").joinpath("same-names.txt").read_text("utf-8")
+    rows = [line.split(",") for line in text.splitlines() if line and not line.startswith("#")]
+    return tuple(tuple(_spelling(name) for name in row) for row in rows)
+
+
+def _toml(text: str, file: str) -> dict[str, Any]:
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"line \d+, column \d+", str(error))
         raise InvalidManifest(
@@ -147,6 +193,10 @@ def _build(name: str, text: str, file: str) -> Manifest:
             place=place.group() if place else None,
             why=str(error).split(" (at")[0],
         ) from error
+
+
+def _build(name: str, text: str, file: str) -> Manifest:
+    document = _toml(text, file)
     for key in document:
         if key not in _KEYS:
             raise _unknown(file, key, key, _KEYS)

@@ -12,26 +12,35 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import segdata
-from segdata import formats, images
-from segdata.errors import InvalidInput, SegdataError, UsageError
+from segdata import formats, images, normalise, workers
+from segdata.errors import InvalidInput, SegdataError, UsageError, WorkerLost, WouldLose
 from segdata.files import canonical_json, disk_errors, free_for, locked, remove_tree, sync_folder, write_whole
 from segdata.formats.contract import Header
-from segdata.inputs import Input, OnError, open_input, origin, without
-from segdata.labels import LabelSpace
+from segdata.inputs import Input, Labels, OnError, changed, crossed, open_input, origin, relabelling, table_of, without
+from segdata.normalise import Step
 from segdata.pack import layout
 from segdata.pack.read import is_pack, open_pack
 from segdata.pack.write import commit, write_dataset, write_shard
 from segdata.problems import Problems
 from segdata.sample import Sample
+from segdata.workers import Beat, Task
 
 SHARD_SAMPLES = 4096
 SHARD_IMAGE_BYTES = 1 << 30
 SHARD_ANNOTATION_BYTES = 1 << 28
 RECEIPT = ".segdata.json"
+NAMES = "names.tsv"
+"""In a converted folder: new key, tab, key in the source, for samples that the layout calls otherwise."""
+
+_BOOT = "boot"
+_CHANGED = "changed"
+"""What a pack's origin is called when its samples are no longer as any source has them."""
+
 
 Progress = Callable[[int, int], None]
 
@@ -77,11 +86,19 @@ def convert(
     source_format: str | None = None,
     to: str = "pack",
     splits: Sequence[str] = (),
-    labels: LabelSpace | None = None,
+    labels: Labels = None,
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    min_area: float = 0.0,
+    crowds: bool = True,
     images: layout.Images = "embed",
     limit: int | None = None,
     on_error: OnError = "stop",
+    allow_loss: bool = False,
     decode: bool = False,
+    workers: int | None = None,
+    shard_samples: int = SHARD_SAMPLES,
+    hang_seconds: float = 600.0,
     dry_run: bool = False,
     force: bool = False,
     clean: bool = False,
@@ -96,11 +113,19 @@ def convert(
         source_format: the source's format; found out from its layout by default.
         to: "pack" or a format's name.
         splits: only these splits.
-        labels: the label space of a folder that has no table of its own.
+        labels: map categories: the name of a view ("cityscapes-19") or of a label space ("voc", by names), a TOML file,
+            or a mapping. The name of a space of the folder's own format says what the folder's numbers mean.
+        keep, drop: only these categories, all but these (names after `labels`).
+        min_area: leave out objects with fewer pixels.
+        crowds: whether crowds stay.
         images: whether a pack holds the image files' bytes, refers to them, or does without.
         limit: at most this many samples, the first ones.
         on_error: "stop" refuses a dataset with invalid items and shows the first; "skip" leaves them out and lists them.
+        allow_loss: convert although the target cannot hold all of it; the report says what was lost either way.
         decode: decode every image fully, instead of checking its structure only.
+        workers: processes; by default as many as there are processors. The result does not depend on it.
+        shard_samples: most samples of a shard, the unit of work.
+        hang_seconds: stop a worker that stays at one sample for longer.
         dry_run: read and check everything, write nothing.
         force: replace a target that holds something else.
         clean: after replacing a pack, remove the files of the old one.
@@ -121,22 +146,33 @@ def convert(
         "limit": limit,
         "on_error": on_error,
         "decode": decode,
+        "shard_samples": shard_samples,
     }
-    data = open_input(
-        source, source_format, splits, labels, images, limit, needs_images=to == "pack", on_error=on_error
-    )
+    table = table_of(labels, source, source_format)
+    data = open_input(source, source_format, splits, table, images, limit, needs_images=to == "pack", on_error=on_error)
     made_from = origin(source, data)
-    if to not in ("pack", made_from):
-        raise UsageError(
-            f"converting {made_from} to {to} is not possible yet",
-            why="this version converts a format to a pack and back to the same format",
-            fix=f"use --to {made_from} or --to pack",
-        )
-    job = _Job(data, target, to, images, on_error, decode, options, progress)
+    steps: list[Step] = []
+    if labels is not None and table is None:
+        steps.append(relabelling(labels, data.labels))
+    for choose, names in ((normalise.keep, keep), (normalise.drop, drop)):
+        if names:
+            steps.append(choose(steps[-1].space(data.labels) if steps else data.labels, names))
+    if min_area > 0 or not crowds:
+        steps.append(normalise.Filter(min_area, crowds))
+    if steps:
+        made_from = _CHANGED
+        options["steps"] = [hashlib.sha256(repr(step).encode()).hexdigest() for step in steps]
+        data = changed(data, steps)
+    crosses = to not in ("pack", made_from)
+    if crosses:
+        data = crossed(data, to)
+    job = _Job(data, target, to, made_from, images, on_error, decode, options, progress, workers, hang_seconds)
     if dry_run:
         return job.dry_run()
     if source.resolve() == target.resolve():
         raise UsageError("source and target are the same folder", file=target)
+    if crosses and not allow_loss and not job.is_done():
+        job.require_no_loss()
     with locked(target, wait=wait):
         return job.to_pack(force=force, clean=clean) if to == "pack" else job.to_folder(force=force)
 
@@ -153,7 +189,7 @@ def inspect(
     module = formats.named(data.format)
     if deep and hasattr(module, "inspect"):
         module.inspect(path, data.problems)
-    return _Job(data, path, "nothing", "embed", "stop", deep, {}, progress).dry_run()
+    return _Job(data, path, "nothing", data.format, "embed", "stop", deep, {}, progress).dry_run()
 
 
 # ---------------------------------------------------------------------- what is written
@@ -164,29 +200,79 @@ class _Job:
     data: Input
     target: Path
     to: str
+    made_from: str
     images: layout.Images
     on_error: OnError
     decode: bool
     options: Mapping[str, Any]
     progress: Progress | None
+    workers: int | None = None
+    hang_seconds: float = 600.0
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Tells whether a target was made from the same source with the same options by the same version."""
         what = [self.data.fingerprint, self.to, self.options, segdata.__version__, layout.VERSION]
         return hashlib.sha256(canonical_json(what)).hexdigest()
 
+    @cached_property
+    def tasks(self) -> list[range]:
+        """The shards."""
+        images = self.images if self.to == "pack" else "embed"
+        return cut(self.data.sizes, images, self.options.get("shard_samples", SHARD_SAMPLES))
+
     def dry_run(self) -> Report:
         """Read and check everything."""
         problems = self.data.problems
-        instances = 0
-        read = 0
-        for _, sample in self._samples(range(len(self.data)), problems):
-            instances += len(sample.instances)
-            _ = sample.semantic
-            read += 1
+        samples, instances = self._scan(problems)
         self._stop_if_strict(problems)
-        return self._report(read, instances, problems, is_dry_run=True)
+        return self._report(samples, instances, problems, is_dry_run=True)
+
+    def require_no_loss(self) -> None:
+        """Read everything once, and stop when the target could not hold it.
+
+        Raises:
+            WouldLose: with everything that would be lost, counted.
+        """
+        problems = Problems()
+        problems.merge({**self.data.problems.as_dict(), "skipped": [], "first": []})
+        self._scan(problems)
+        self._stop_if_strict(problems)
+        if problems.losses:
+            raise WouldLose(self.to, problems.as_dict()["losses"])
+
+    def _scan(self, problems: Problems) -> tuple[int, int]:
+        """Read all samples without writing; problems are added in the order of samples."""
+
+        def scan(number: int, beat: Beat) -> list[Any]:
+            own = Problems()
+            samples = instances = 0
+            for _, sample in self._samples(self.tasks[number], own, beat):
+                samples += 1
+                instances += len(sample.instances)
+                _ = sample.semantic
+            return [samples, instances, own.as_dict()]
+
+        results = self._run(scan)
+        for _, _, own in results:
+            problems.merge(own)
+        return sum(result[0] for result in results), sum(result[1] for result in results)
+
+    def _run(self, task: Task, kept: Mapping[int, Any] | None = None) -> list[Any]:
+        """The results of a task over all shards, in order; those in `kept` are there already."""
+        results: dict[int, Any] = dict(kept or {})
+        left = [number for number in range(len(self.tasks)) if number not in results]
+        before = sum(len(self.tasks[number]) for number in results)
+        workers.run(
+            len(left),
+            lambda place, beat: task(left[place], beat),
+            workers=self.workers or workers.available(),
+            name_of=lambda index: self.data.keys[index],
+            done=lambda place, result: results.__setitem__(left[place], result),
+            tell=lambda begun: self._tell(before + begun),
+            hang_seconds=self.hang_seconds,
+        )
+        return [results[number] for number in range(len(self.tasks))]
 
     def to_pack(self, *, force: bool, clean: bool) -> Report:
         """Write shards into a work folder, then commit them."""
@@ -201,16 +287,13 @@ class _Job:
             free_for(self.target, force=force or self._is_unfinished(), what="the pack")
             work.mkdir(parents=True, exist_ok=True)
         problems = self.data.problems
-        receipts = []
-        done_samples = 0
-        for number, task in enumerate(cut(self.data.sizes, self.images)):
-            receipt = _finished(work, number)
-            if receipt is None:
-                receipt = self._shard(work, number, task, done_samples)
+        kept = {number: _finished(work, number) for number in range(len(self.tasks))}
+        receipts = self._run(
+            lambda number, beat: self._shard(work, number, beat),
+            {number: receipt for number, receipt in kept.items() if receipt is not None},
+        )
+        for receipt in receipts:
             problems.merge(receipt["problems"])
-            receipts.append(receipt)
-            done_samples += len(task)
-            self._tell(done_samples)
         if self.on_error == "stop" and problems.skips:
             remove_tree(work)
             self._remove_if_empty()
@@ -227,17 +310,16 @@ class _Job:
                     path.unlink()
         return self._report(index["samples"], index["instances"], problems, splits=splits)
 
-    def _shard(self, work: Path, number: int, task: range, before: int) -> dict[str, Any]:
+    def _shard(self, work: Path, number: int, beat: Beat) -> dict[str, Any]:
         problems = Problems()
+        task = self.tasks[number]
         taken: list[int] = []
 
         def samples() -> Iterator[Sample]:
-            for index, sample in self._samples(task, problems):
+            for index, sample in self._samples(task, problems, beat):
                 taken.append(index)
-                self._tell(before + len(taken))
                 yield sample
 
-        size = sum(self.data.sizes[index][0] for index in task)
         left_out_by_writer: list[int] = []
         receipt = write_shard(
             work,
@@ -245,7 +327,7 @@ class _Job:
             samples(),
             self.data.labels,
             images=self.images,
-            image_bytes=size,
+            image_bytes=sum(self.data.sizes[index][0] for index in task),
             problems=problems,
             left_out=left_out_by_writer,
         )
@@ -255,9 +337,10 @@ class _Job:
         write_whole(work / f"receipt-{number:05d}.json", canonical_json(receipt))
         return receipt
 
-    def _samples(self, task: range, problems: Problems) -> Iterator[tuple[int, Sample]]:
+    def _samples(self, task: range, problems: Problems, beat: Beat) -> Iterator[tuple[int, Sample]]:
         """The samples of a task that can be read; the others go to `problems`."""
         for index in task:
+            beat(index)
             try:
                 sample = self.data.get(index, problems)
                 if self.decode and sample.encoded is not None:
@@ -269,59 +352,86 @@ class _Job:
                 continue
             yield index, sample
 
+    def is_done(self) -> bool:
+        """Whether the target folder was made by the same conversion."""
+        return self._finished_folder() is not None
+
+    def _finished_folder(self) -> Report | None:
+        try:
+            receipt = json.loads((self.target / RECEIPT).read_bytes())
+        except (OSError, ValueError):
+            return None
+        if receipt.get("fingerprint") != self.fingerprint:
+            return None
+        return Report(**{**receipt["report"], "target": self.target, "was_done": True})
+
     def to_folder(self, *, force: bool) -> Report:
-        """Write a dataset folder beside the target, then give it its name."""
-        receipt_file = self.target / RECEIPT
-        if receipt_file.is_file():
-            try:
-                receipt = json.loads(receipt_file.read_bytes())
-            except ValueError:
-                receipt = {}
-            if receipt.get("fingerprint") == self.fingerprint:
-                return Report(**{**receipt["report"], "target": self.target, "was_done": True})
+        """Write a dataset folder beside the target, part by part, then give it its name."""
+        done = self._finished_folder()
+        staging = self.target.parent / f".{self.target.name}.staging-{self.fingerprint[:16]}"
+        parts = staging / ".parts"
         with disk_errors(self.target):
+            for other in self.target.parent.glob(f".{self.target.name}.staging-*"):
+                if done is not None or other != staging or not _is_of_this_boot(parts):
+                    remove_tree(other)
+            if done is not None:
+                return done
             free_for(self.target, force=force, what="the dataset folder")
-            staging = self.target.parent / f".{self.target.name}.staging"
-            remove_tree(staging)
-            staging.mkdir(parents=True)
-        problems = self.data.problems
+            parts.mkdir(parents=True, exist_ok=True)
+            write_whole(parts / _BOOT, _boot())
         header = Header(self.data.labels, self.data.splits, self.data.documents)
         module = formats.named(self.to)
-        counts = [0, 0]
 
-        def samples(task: range) -> Iterator[tuple[int, Sample]]:
-            for index, sample in self._samples(task, problems):
-                counts[0] += 1
-                counts[1] += len(sample.instances)
-                self._tell(index + 1)
-                yield index, sample
+        def part(number: int, beat: Beat) -> dict[str, Any]:
+            problems = Problems()
+            counts = [0, 0]
 
+            def samples() -> Iterator[tuple[int, Sample]]:
+                for index, sample in self._samples(self.tasks[number], problems, beat):
+                    counts[0] += 1
+                    counts[1] += len(sample.instances)
+                    yield index, sample
+
+            written = module.write_part(samples(), staging, header, number)
+            receipt = {"written": written, "counts": counts, "problems": problems.as_dict()}
+            write_whole(parts / f"receipt-{number:05d}.json", canonical_json(receipt))
+            return receipt
+
+        kept = {number: _read_json(parts / f"receipt-{number:05d}.json") for number in range(len(self.tasks))}
         try:
-            receipts = [
-                module.write_part(samples(task), staging, header, number)
-                for number, task in enumerate(cut(self.data.sizes, "embed"))
-            ]
+            receipts = self._run(part, {number: receipt for number, receipt in kept.items() if receipt is not None})
+            problems = self.data.problems
+            for receipt in receipts:
+                problems.merge(receipt["problems"])
             self._stop_if_strict(problems)
-            module.finish(receipts, staging, header)
-            report = self._report(counts[0], counts[1], problems)
-            document = {**report.as_dict(), "target": self.target.name}
-            with disk_errors(staging):
-                for path in sorted(staging.rglob("*")):
-                    _sync(path)
-                write_whole(staging / RECEIPT, canonical_json({"fingerprint": self.fingerprint, "report": document}))
-                if self.target.exists():
-                    old = self.target.parent / f".{self.target.name}.old"
-                    remove_tree(old)
-                    self.target.rename(old)
-                    staging.rename(self.target)
-                    remove_tree(old)
-                else:
-                    staging.rename(self.target)
-                sync_folder(self.target.parent)
-        except BaseException:
-            remove_tree(staging)
+            module.finish([receipt["written"] for receipt in receipts], staging, header)
+            if self.data.renamed:
+                rows = "".join(f"{new}\t{old}\n" for new, old in self.data.renamed)
+                write_whole(staging / NAMES, rows.encode("utf-8", "surrogateescape"))
+            samples, instances = (sum(receipt["counts"][place] for receipt in receipts) for place in (0, 1))
+            report = self._report(samples, instances, problems)
+            remove_tree(parts)
+            self._commit_folder(staging, {**report.as_dict(), "target": self.target.name})
+        except SegdataError as error:
+            if not isinstance(error, WorkerLost):
+                remove_tree(staging)
             raise
         return report
+
+    def _commit_folder(self, staging: Path, report: Mapping[str, Any]) -> None:
+        with disk_errors(staging):
+            for path in sorted(staging.rglob("*")):
+                _sync(path)
+            write_whole(staging / RECEIPT, canonical_json({"fingerprint": self.fingerprint, "report": report}))
+            if self.target.exists():
+                old = self.target.parent / f".{self.target.name}.old"
+                remove_tree(old)
+                self.target.rename(old)
+                staging.rename(self.target)
+                remove_tree(old)
+            else:
+                staging.rename(self.target)
+            sync_folder(self.target.parent)
 
     def _stop_if_strict(self, problems: Problems) -> None:
         if self.on_error == "stop":
@@ -380,7 +490,7 @@ class _Job:
             "images_root": str(self.data.root.resolve()) if self.images == "reference" else None,
             "max_pixels": images.MAX_PIXELS,
             "provenance": {
-                "format": self._source_format(),
+                "format": self.made_from,
                 "layout": self.data.layout,
                 "root": self.data.root.resolve().name,
                 "fingerprint": self.fingerprint,
@@ -391,11 +501,6 @@ class _Job:
             "dataset": dataset["entry"],
             "shards": shards,
         }
-
-    def _source_format(self) -> str:
-        if self.data.format != "pack":
-            return self.data.format
-        return str(layout.read_index(self.data.root)["provenance"]["format"])
 
     def _report(
         self,
@@ -422,11 +527,12 @@ class _Job:
             self.progress(done, len(self.data))
 
 
-def cut(sizes: Sequence[tuple[int, int]], images: layout.Images) -> list[range]:
+def cut(sizes: Sequence[tuple[int, int]], images: layout.Images, most_samples: int = SHARD_SAMPLES) -> list[range]:
     """Cut consecutive samples into shards by their number and by bytes on disk; pure.
 
     Args:
         sizes: (bytes of the image, bytes of its own annotation files) of each sample.
+        most_samples: the most samples of one shard.
     """
     tasks = []
     begin = 0
@@ -434,7 +540,7 @@ def cut(sizes: Sequence[tuple[int, int]], images: layout.Images) -> list[range]:
     for index, (image, annotation) in enumerate(sizes):
         image = image if images == "embed" else 0
         is_full = (
-            index - begin >= SHARD_SAMPLES
+            index - begin >= most_samples
             or image_bytes + image > SHARD_IMAGE_BYTES
             or annotation_bytes + annotation > SHARD_ANNOTATION_BYTES
         )
@@ -463,6 +569,29 @@ def _finished(work: Path, number: int) -> dict[str, Any] | None:
             if hashlib.file_digest(file, "sha256").hexdigest() != entries[final]["sha256"]:
                 return None
     return receipt
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return document
+
+
+def _boot() -> bytes:
+    """Names this start of the machine: what was written before another one may not have reached the disk."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    except OSError:
+        return str(os.getpid()).encode()
+
+
+def _is_of_this_boot(parts: Path) -> bool:
+    try:
+        return (parts / _BOOT).read_bytes() == _boot()
+    except OSError:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -27,11 +27,41 @@ class Remarks:
         return {"count": self.count, "examples": self.examples}
 
 
+@dataclass
+class Loss:
+    """How much of one kind a target cannot hold: how often, in which samples, and how alike changed masks remain.
+
+    Attributes:
+        count: things lost (objects, pixels, fields …, as the kind says).
+        keys: the first samples that are concerned.
+        ious: sum, smallest and number of intersections over union of masks before and after, where masks changed.
+    """
+
+    count: int = 0
+    keys: list[str] = field(default_factory=list)
+    ious: tuple[float, float, int] = (0.0, 1.0, 0)
+
+    def add(self, count: int, keys: Iterable[str], ious: tuple[float, float, int]) -> None:
+        """Count more of the kind."""
+        self.count += count
+        for key in keys:
+            if len(self.keys) < EXAMPLES and key not in self.keys:
+                self.keys.append(key)
+        self.ious = (self.ious[0] + ious[0], min(self.ious[1], ious[1]), self.ious[2] + ious[2])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For reports."""
+        total, smallest, number = self.ious
+        iou = {"iou": {"sum": total, "min": smallest, "masks": number}} if number else {}
+        return {"count": self.count, "keys": self.keys, **iou}
+
+
 class Problems:
-    """Collects remarks (kept and counted) and skipped items (left out because they are not valid)."""
+    """Collects remarks (kept and counted), losses (what a target cannot hold) and skipped items (left out because they are not valid)."""
 
     def __init__(self) -> None:
         self.remarks: dict[str, Remarks] = {}
+        self.losses: dict[str, Loss] = {}
         self.skipped: dict[str, int] = {}
         self.first: list[SegdataError] = []
         self._worst: SegdataError | None = None
@@ -42,6 +72,11 @@ class Problems:
         remarks.count += count
         if len(remarks.examples) < EXAMPLES:
             remarks.examples.append(where)
+
+    def lose(self, kind: str, key: str, count: int = 1, iou: float | None = None) -> None:
+        """Something that the target format cannot hold; `iou` tells how much of a mask remains."""
+        if count:
+            self.losses.setdefault(kind, Loss()).add(count, [key], (0, 1, 0) if iou is None else (iou, iou, 1))
 
     def skip(self, error: SegdataError) -> None:
         """Something that is not valid and is left out."""
@@ -58,11 +93,16 @@ class Problems:
         return sum(self.skipped.values())
 
     def merge(self, document: dict[str, Any]) -> None:
-        """Add what another `as_dict` counted (remarks only; skipped items travel as counts and texts)."""
+        """Add what another `as_dict` counted (skipped items travel as counts and texts)."""
         for kind, item in document["remarks"].items():
             remarks = self.remarks.setdefault(kind, Remarks())
             remarks.count += item["count"]
             remarks.examples += item["examples"][: EXAMPLES - len(remarks.examples)]
+        for kind, item in document["losses"].items():
+            iou = item.get("iou", {"sum": 0.0, "min": 1.0, "masks": 0})
+            self.losses.setdefault(kind, Loss()).add(
+                item["count"], item["keys"], (iou["sum"], iou["min"], iou["masks"])
+            )
         for item in document["skipped"]:
             self.skipped[item["kind"]] = self.skipped.get(item["kind"], 0) + item["count"]
         for item in document["first"]:
@@ -75,6 +115,7 @@ class Problems:
         """Everything counted, for reports and between processes."""
         return {
             "remarks": {kind: remarks.as_dict() for kind, remarks in sorted(self.remarks.items())},
+            "losses": {kind: loss.as_dict() for kind, loss in sorted(self.losses.items())},
             "skipped": [{"kind": kind, "count": count} for kind, count in sorted(self.skipped.items())],
             "first": [error.as_dict() for error in self.first],
         }

@@ -20,7 +20,7 @@ FLOORS = [
     {"labels", "runs", "rings", "images", "problems"},
     {"masks"},
     {"sample", "manifest"},
-    {"fetch", "pack", "normalise", "draw"},
+    {"fetch", "pack", "normalise", "draw", "workers"},
     {"formats"},
     {"inputs"},
     {"prepare", "describe", "stats", "loading", "evaluate", "drawn"},

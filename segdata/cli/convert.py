@@ -32,10 +32,20 @@ def convert(
     source_format: str | None = typer.Option(None, "--from", help="The source's format (default: by its layout)."),
     to: str = typer.Option("pack", "--to", help="pack, coco, voc, cityscapes or camvid."),
     split: list[str] = typer.Option([], "--split", help="Only this split; can be repeated."),
-    labels: str | None = typer.Option(None, "--labels", help="Label space of a folder without a table of its own."),
+    labels: str | None = typer.Option(
+        None, "--labels", help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file."
+    ),
+    keep: list[str] = typer.Option([], "--keep", help="Only objects of this category; can be repeated."),
+    drop: list[str] = typer.Option([], "--drop", help="No objects of this category; can be repeated."),
+    min_area: float = typer.Option(0.0, "--min-area", min=0, help="Leave out objects with fewer pixels."),
+    crowds: bool = typer.Option(True, "--crowds/--no-crowds", help="Whether crowds stay."),
     images: Images = typer.Option(Images.embed, help="Put images into the pack, refer to them, or leave them out."),
     limit: int | None = typer.Option(None, min=1, help="At most this many samples."),
     on_error: OnError = typer.Option(OnError.stop, help="Stop at invalid items, or skip and list them."),
+    allow_loss: bool = typer.Option(False, "--allow-loss", help="Convert although the target cannot hold all of it."),
+    workers: int | None = typer.Option(None, min=1, help="Processes (default: one per processor)."),
+    shard_samples: int = typer.Option(4096, min=1, help="Most samples of a shard, the unit of work."),
+    hang_seconds: float = typer.Option(600.0, min=1, help="Stop a worker that stays at one sample for longer."),
     decode: bool = typer.Option(False, "--decode", help="Decode every image fully as a check."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Read and check everything, write nothing."),
     force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
@@ -44,8 +54,8 @@ def convert(
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
-    """Convert a dataset folder to a pack, or a pack back to its format."""
-    from segdata import manifest, prepare
+    """Convert a dataset folder or a pack to a pack or to any format; what the target cannot hold is counted first."""
+    from segdata import prepare
 
     with output.only_ours(active=json), output.progress("converting", quiet=quiet) as progress:
         report = prepare.convert(
@@ -54,10 +64,18 @@ def convert(
             source_format=source_format,
             to=to,
             splits=split,
-            labels=manifest.label_space(labels) if labels else None,
+            labels=labels,
+            keep=keep,
+            drop=drop,
+            min_area=min_area,
+            crowds=crowds,
             images=images.value,
             limit=limit,
             on_error=on_error.value,
+            allow_loss=allow_loss,
+            workers=workers,
+            shard_samples=shard_samples,
+            hang_seconds=hang_seconds,
             decode=decode,
             dry_run=dry_run,
             force=force,

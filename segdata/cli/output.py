@@ -43,6 +43,10 @@ def remarks(problems: dict[str, Any]) -> None:
     for kind, item in problems["remarks"].items():
         examples = ", ".join(item["examples"][:3]) + (" …" if item["count"] > 3 else "")
         remark(f"note: {item['count']} × {kind} ({examples})")
+    for kind, item in problems.get("losses", {}).items():
+        iou = f", IoU {item['iou']['sum'] / item['iou']['masks']:.3f} on average" if "iou" in item else ""
+        examples = ", ".join(item["keys"][:3]) + (" …" if len(item["keys"]) > 3 else "")
+        remark(f"lost: {item['count']:,} × {kind}{iou} ({examples})")
     for item in problems["skipped"]:
         remark(f"left out: {item['count']} × {item['kind']}")
     for error in problems["first"]:

@@ -4,8 +4,8 @@
     SegNet     root/{train,val,test}/NAME.png  {train,val,test}annot/NAME.png (indices 0 … 11)  {train,val,test}.txt
     fast.ai    root/images/NAME.png  labels/NAME_P.png (indices)  codes.txt  valid.txt
 
-The original has no splits of its own: the lists of the literature (367 / 101 / 233) are used for the frames that are
-there. Void, Unlabelled are categories marked `ignore`, because the tables list them.
+The original has no splits of its own: lists beside the folders (SPLIT.txt, a name a line) are used where there are any,
+else those of the literature (367 / 101 / 233) for the frames that are there. Void, Unlabelled are categories marked `ignore`, because the tables list them.
 
 Traps: a few pixels of one official file have colours off the table (they become Void and are kept aside); lists hold
 absolute paths (/SegNet/…); label_colors.txt has one or two tabs and sometimes an empty last line; copies store colours
@@ -85,17 +85,21 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         raise NotThere("this is no CamVid folder", file=root, why=f"looked for {LAYOUT}")
     texts = {
         name: read_bytes(root, name, "the dataset")
-        for name in (_COLORS, _CODES, _VALID, *(f"{split}.txt" for split in _SPLITS))
-        if (root / name).is_file()
+        for name in names_in(root, ".txt")
+        if layout == "original" or name in (_COLORS, _CODES, _VALID, *(f"{split}.txt" for split in _SPLITS))
     }
-    documents = [{"format": "camvid", "file": name, **verbatim.from_text(text)} for name, text in texts.items()]
     if layout == "SegNet":
         entries, splits = _segnet(root, texts, problems)
     else:
         folders = (_STILLS, _LABELED, "_L") if layout == "original" else ("images", "labels", "_P")
         entries = _pairs(root, *folders, problems)
         index_of = {entry.key: index for index, entry in enumerate(entries)}
-        splits = _literature(index_of) if layout == "original" else _valid(root, texts, index_of, problems)
+        if layout == "fast.ai":
+            splits = _valid(root, texts, index_of, problems)
+        else:
+            lists = _lists(root, texts, index_of, problems)
+            splits = lists or _literature(index_of)
+            texts = {name: text for name, text in texts.items() if name == _COLORS or stem(name) in lists}
     expected = {_STILLS, _LABELED, "images", "labels", *_SPLITS, *(f"{split}annot" for split in _SPLITS)}
     for folder in folders_in(root):
         if folder not in expected:
@@ -107,7 +111,7 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         labels=labels or _space(root, layout, texts, files),
         entries=entries,
         splits=splits,
-        documents=documents,
+        documents=[{"format": "camvid", "file": name, **verbatim.from_text(text)} for name, text in texts.items()],
         annotation_files=[*texts, *files],
     )
 
@@ -143,6 +147,26 @@ def _literature(index_of: Mapping[str, int]) -> dict[str, list[int]]:
     rest = [index for index in index_of.values() if index not in listed]
     if rest:
         splits["other" if splits else "all"] = rest
+    return splits
+
+
+def _lists(
+    root: Path, texts: Mapping[str, bytes], index_of: Mapping[str, int], problems: Problems
+) -> dict[str, list[int]]:
+    """Splits by text files that name one image a line; the original has none, converted datasets have."""
+    splits: dict[str, list[int]] = {}
+    for name, text in texts.items():
+        lines = text.decode("utf-8", "replace").splitlines()
+        if name == _COLORS or not any(stem(line.strip().rpartition("/")[2]) in index_of for line in lines):
+            continue
+        members = []
+        for number, line in enumerate(lines, 1):
+            index = index_of.get(stem(line.strip().rpartition("/")[2]))
+            if index is not None:
+                members.append(index)
+            elif line.strip():
+                problems.skip(_not_there(root / name, number, line.strip()))
+        splits[stem(name)] = members
     return splits
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import shutil
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -308,15 +307,16 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
                 for place, annotation, *caption in item["annotations"]:
                     text = {"caption": sample.captions[caption[0]]} if caption else {}
                     put(index_of[file], True, place, {**annotation, **text})
-    return {"part": f"{number:05d}", "places": b"".join(places)}
+    write_file(root, f".parts/{number:05d}.places", b"".join(places))
+    return {"part": f"{number:05d}"}
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
     """Put the records of all parts into their documents, in the source's order."""
-    tables = [np.frombuffer(receipt["places"], np.int64).reshape(-1, 4) for receipt in receipts]
+    folder = root / ".parts"
+    tables = [np.fromfile(folder / f"{receipt['part']}.places", np.int64).reshape(-1, 4) for receipt in receipts]
     place = np.concatenate([np.zeros((0, 4), np.int64), *tables])
     part_of = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-    folder = root / ".parts"
     with contextlib.ExitStack() as stack:
         parts = [memoryview(stack.enter_context((folder / receipt["part"]).open("rb")).read()) for receipt in receipts]
         for number, document in enumerate(_documents(header)):
@@ -344,7 +344,6 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
                         file.write(b"]")
                         separator = b",\n"
                     file.write(b"}\n")
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _documents(header: Header) -> Sequence[Mapping[str, Any]]:

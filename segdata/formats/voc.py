@@ -41,7 +41,7 @@ from segdata.formats.contract import (
     stem,
     write_file,
 )
-from segdata.formats.voc_lists import read_labelmap, read_lists
+from segdata.formats.voc_lists import PALETTE, read_labelmap, read_lists
 from segdata.formats.voc_objects import OBJECT, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc_xml import Node, Tree
 from segdata.labels import Color, LabelSpace
@@ -59,20 +59,6 @@ _IMAGE: list[Any] = [
     "segmented",
     "object",
 ]
-
-
-def _palette() -> bytes:
-    """VOC's 256 colours: bit i of the index goes to the high bits of red, green and blue in turn (VOCcode's VOClabelcolormap)."""
-    entries = bytearray()
-    for index in range(256):
-        color = [0, 0, 0]
-        for bit in range(8):
-            color[bit % 3] |= ((index >> bit) & 1) << (7 - bit // 3)
-        entries += bytes(color)
-    return bytes(entries)
-
-
-PALETTE = _palette()
 
 
 # ---------------------------------------------------------------------- entries
@@ -373,9 +359,11 @@ def _object_map(sample: Sample) -> npt.NDArray[np.uint8]:
 
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Write photo, XML and masks of every sample."""
-    written = []
+    written, masked = [], []
     for _, sample in samples:
         written.append(sample.key)
+        if sample.semantic is not None:
+            masked.append(sample.key)
         encoded = sample.encoded
         if encoded is not None:
             write_file(root, sample.file, encoded)
@@ -393,7 +381,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
             stored = residue.get("object_map")
             numbers = _object_map(sample) if stored is None else verbatim.to_array(stored)
             write_file(root, f"SegmentationObject/{sample.key}.png", _png("object", numbers, None, residue))
-    return {"keys": written}
+    return {"keys": written, "masked": masked}
 
 
 def _tree(sample: Sample, labels: LabelSpace, residue: Mapping[str, Any]) -> Node:
@@ -432,12 +420,14 @@ def _png(name: str, values: npt.NDArray[np.uint8], labels: LabelSpace | None, re
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
     """Write the lists, without the names of samples that were not written, and the label map where there was one."""
     written = {key for receipt in receipts for key in receipt["keys"]}
+    masked = {key for receipt in receipts for key in receipt["masked"]}
     for document in header.documents:
         if document.get("format") != "voc":
             continue
         content = verbatim.to_text({key: document[key] for key in ("text", "base64") if key in document})
         if document["file"].startswith("ImageSets/"):
             lines = content.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-            kept = [line for line in lines if not line.strip() or line.split()[0] in written]
+            names = masked if document.get("only_masked") else written
+            kept = [line for line in lines if not line.strip() or line.split()[0] in names]
             content = "".join(kept).encode("utf-8", "surrogateescape")
         write_file(root, document["file"], content)

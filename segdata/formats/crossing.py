@@ -1,0 +1,242 @@
+"""What the ways from one format into another share: names, layers of masks, and what is counted as lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.formats.contract import Header, stem
+from segdata.labels import LabelSpace
+from segdata.masks import Masks
+from segdata.problems import Problems
+from segdata.sample import Instances, Sample
+
+FORMATS = ("coco", "voc", "cityscapes", "camvid")
+"""Names under which samples keep what only one format understands."""
+
+_IMAGE_TAGS = ("filename", "size", "segmented")
+_OBJECT_TAGS = ("name", "pose", "truncated", "difficult", "occluded", "bndbox")
+_DATED = re.compile(r"(train|val|test|trainval|minival)20\d\d")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a dataset is put into another format: everything that is decided before the first sample.
+
+    Attributes:
+        source: the label space that samples come with.
+        header: the target's label space, splits and documents.
+        keys: every sample's key in the target.
+        table: (K + 1,) int64, source category → target category, −1 where there is none; the last entry is void's.
+    """
+
+    source: LabelSpace
+    header: Header
+    keys: Sequence[str]
+    table: npt.NDArray[np.int64]
+
+    @cached_property
+    def places(self) -> Mapping[str, Mapping[int, int]]:
+        """Split → sample → its place in the split."""
+        return {
+            name: {int(index): place for place, index in enumerate(members)}
+            for name, members in self.header.splits.items()
+        }
+
+    @property
+    def void(self) -> int:
+        """The value of unlabelled pixels in the target's maps."""
+        return self.header.labels.void
+
+    def relabelled(self, semantic: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A semantic map in the target's categories; categories without counterpart become void."""
+        lookup = np.full(self.source.void + 1, self.void, self.header.labels.dtype)
+        to = self.table[:-1]
+        lookup[np.nonzero(to >= 0)[0]] = to[to >= 0]
+        mapped: npt.NDArray[Any] = lookup[semantic]
+        return mapped
+
+
+class Into(Protocol):
+    """The functions of a module that puts samples into a format."""
+
+    def plan(self, given: Header, keys: Sequence[str], problems: Problems) -> Plan:
+        """Decide names, label space and splits; count what the target has no place for in the whole dataset."""
+
+    def adapt(self, plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
+        """The sample as the target's writer wants it; count what the target cannot hold."""
+
+
+# ---------------------------------------------------------------------- names
+
+
+def split_names(splits: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Split → its name as a folder or list: without year ("train2017" → "train"), without slashes; all distinct."""
+    plain: dict[str, str] = {}
+    for name in splits:
+        dated = _DATED.fullmatch(name)
+        wanted = dated[1] if dated else name.replace("/", "_")
+        plain[name] = wanted if wanted not in plain.values() else name.replace("/", "_")
+    return plain
+
+
+def distinct(keys: Sequence[str], safe: Callable[[str], str], problems: Problems) -> list[str]:
+    """`safe(key)` of every key, with a number behind it where two would meet; changed keys are remarked."""
+    taken: set[str] = set()
+    names = []
+    for key in keys:
+        name = wanted = safe(key)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        taken.add(name)
+        names.append(name)
+        if name != key:
+            problems.remark("sample has another name in the target", f"{key} → {name}")
+    return names
+
+
+def flat(key: str) -> str:
+    """A key as one file name without spaces."""
+    return re.sub(r"[\s/]+", "_", key)
+
+
+def named(folder: str, key: str, ending: str, sample: Sample, problems: Problems) -> str:
+    """Where a layout wants the image file; files are copied as they are, so the ending may not be theirs."""
+    own = sample.file[len(stem(sample.file)) :].lower().replace(".jpeg", ".jpg")
+    if own and own != ending:
+        problems.remark(f"{own} file copied unchanged under the layout's ending {ending}", sample.key)
+    return f"{folder}/{key}{ending}"
+
+
+# ---------------------------------------------------------------------- masks
+
+
+def layered(instances: Instances) -> tuple[npt.NDArray[np.int64], Masks]:
+    """Objects painted over each other, crowds first, then large to small.
+
+    Returns:
+        (N,) int64 number of pixels of each object that stay visible, and the masks of what is visible.
+    """
+    masks = instances.masks
+    order = np.lexsort((-masks.areas, ~instances.iscrowd))
+    numbers = np.arange(1, len(masks) + 1)
+    layer = masks.paint(numbers, np.zeros((masks.height, masks.width), np.uint32), order)
+    visible = np.bincount(layer.ravel(), minlength=len(masks) + 1)[1:]
+    return visible, masks if np.array_equal(visible, masks.areas) else Masks.from_id_map(layer, numbers)
+
+
+def lose_overlaps(sample: Sample, instances: Instances, visible: npt.NDArray[np.int64], problems: Problems) -> None:
+    """Count the objects of which a map of numbers holds only a part; the part is inside, so IoU is its share."""
+    for place in np.nonzero(visible < instances.masks.areas)[0].tolist():
+        share = float(visible[place] / instances.masks.areas[place])
+        problems.lose("objects partly hidden by others in a map of numbers", sample.key, iou=share)
+
+
+def painted(instances: Instances, background: int) -> npt.NDArray[Any]:
+    """The label map that objects make alone: (H, W), their categories over `background`."""
+    return instances.masks.semantic(instances.category, background=background, iscrowd=instances.iscrowd)
+
+
+# ---------------------------------------------------------------------- losses
+
+
+def lose_labels(source: LabelSpace, target: LabelSpace, table: npt.NDArray[np.int64], problems: Problems) -> None:
+    """Count what the target's table of categories does not say any more."""
+    for category, to in zip(source.categories, table[:-1].tolist(), strict=True):
+        if to < 0:
+            problems.remark("category without counterpart in the target", category.name)
+            continue
+        for what in ("name", "id", "color", "supercategory"):
+            mine, theirs = getattr(category, what), getattr(target[to], what)
+            if mine is not None and mine != theirs and not (what == "supercategory" and mine == category.name):
+                problems.lose(f"category {what}", f"{category.name}: {mine} → {theirs}")
+
+
+def lose_fields(
+    sample: Sample, problems: Problems, *, image: Collection[str] = (), instance: Collection[str] = ()
+) -> None:
+    """Count by name what a sample says beside its columns and the target does not keep (the kept names are given)."""
+    for name, value in sample.extra.items():
+        if name == "captions" and name not in image:
+            problems.lose("captions", sample.key, len(value))
+        elif name not in FORMATS and name not in image:
+            problems.lose(f"image field {name!r}", sample.key)
+    for document in sample.extra.get("coco", {}).get("documents", {}).values():
+        problems.lose("records of further documents (keypoints, captions)", sample.key, len(document["annotations"]))
+    for node in sample.extra.get("voc", {}).get("children", ()):
+        if not isinstance(node, str) and node[0] not in _IMAGE_TAGS:
+            problems.lose(f"image field {node[0]!r}", sample.key)
+    if "polygons" in sample.extra.get("cityscapes", {}):
+        problems.lose("polygon documents", sample.key)
+    for extra in sample.instances.extra:
+        for name in extra:
+            if name not in FORMATS and name not in instance:
+                problems.lose(f"object field {name!r}", sample.key)
+        for tag in further_nodes(extra):
+            if tag not in instance:
+                problems.lose(f"object field {tag!r}", sample.key)
+
+
+def further_nodes(extra: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """VOC's XML nodes of an object that are no columns (parts, actions, points), by tag."""
+    found: dict[str, list[Any]] = {}
+    for node in extra.get("voc", {}).get("children", ()):
+        if not isinstance(node, str) and node[0] not in _OBJECT_TAGS:
+            found.setdefault(node[0], []).append(node[1] if len(node) == 2 else node[1:])
+    return found
+
+
+def lose_columns(sample: Sample, problems: Problems, *, kept: Collection[str] = ()) -> None:
+    """Count what objects say in columns that the target does not keep (the kept names are given)."""
+    instances = sample.instances
+    boxes = instances.masks.boxes
+    from_mask = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
+    is_known = ~np.isnan(instances.bbox[:, 0])
+    lost = {
+        "crowd flags": instances.iscrowd,
+        "difficult flags": instances.difficult,
+        "truncated flags": instances.truncated,
+        "occluded flags": instances.occluded,
+        "scores": ~np.isnan(instances.score),
+        "polygons": np.diff(instances.polygons.pointer) > 0,
+        "areas as annotated": ~np.isnan(instances.area) & (instances.area != instances.masks.areas),
+        "boxes as annotated": is_known & ~(np.nan_to_num(instances.bbox) == from_mask).all(1),
+        "objects without mask": ~instances.has_mask,
+        "object ids": np.full(len(instances), sample.id >= 0 or "cityscapes" in sample.extra),
+    }
+    for kind, which in lost.items():
+        if kind not in kept:
+            problems.lose(kind, sample.key, int(which.sum()))
+    if sample.id >= 0 and "image ids" not in kept:
+        problems.lose("image ids", sample.key)
+
+
+def lose_unmapped(plan: Plan, sample: Sample, problems: Problems) -> None:
+    """Count objects and pixels of categories that the target does not have."""
+    names = [category.name for category in plan.source.categories]
+    gone = np.nonzero(plan.table[:-1] < 0)[0]
+    objects = np.bincount(sample.instances.category, minlength=len(names))
+    for index in gone.tolist():
+        problems.lose(f"objects of category {names[index]!r}", sample.key, int(objects[index]))
+    if sample.semantic is not None and len(gone):
+        pixels = np.bincount(sample.semantic.ravel(), minlength=plan.source.void + 1)
+        for index in gone.tolist():
+            problems.lose(f"pixels of category {names[index]!r}", sample.key, int(pixels[index]))
+
+
+def lose_documents(given: Header, of: str, problems: Problems) -> None:
+    """Count the files and header fields of the whole dataset that another format does not have."""
+    for document in given.documents:
+        if document.get("format") == of:
+            continue
+        for name, value in document.get("header", {}).items():
+            if value and name not in ("categories", "images", "annotations"):
+                problems.lose(f"document field {name!r}", document["file"])

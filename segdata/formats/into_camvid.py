@@ -1,0 +1,85 @@
+"""Samples of other formats → CamVid's original layout: colour label images, `label_colors.txt`, a list a split.
+
+Objects have no place here: only the pixels of their categories remain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segdata.formats.contract import Header
+from segdata.formats.crossing import (
+    Plan,
+    distinct,
+    flat,
+    lose_documents,
+    lose_fields,
+    lose_labels,
+    lose_unmapped,
+    named,
+    painted,
+    split_names,
+)
+from segdata.formats.voc_lists import PALETTE
+from segdata.labels import Category, Color, LabelSpace
+from segdata.problems import Problems
+from segdata.sample import Sample
+
+_VOID = Category("Void", 0, (0, 0, 0), ignore=True)
+
+
+def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
+    """The source's categories with a colour each, and Void in black."""
+    has_void = any(category.ignore for category in given.labels.categories)
+    used: set[Color] = set() if has_void else {(0, 0, 0)}
+    free = [(PALETTE[at], PALETTE[at + 1], PALETTE[at + 2]) for at in range(3, 768, 3)]
+    rows = []
+    for index, category in enumerate(given.labels.categories):
+        color = category.color
+        if color is None or color in used:
+            color = next(item for item in free if item not in used)
+        used.add(color)
+        rows.append(Category(category.name, index, color, category.isthing, ignore=category.ignore))
+    if not has_void:
+        rows.append(Category(_VOID.name, len(rows), _VOID.color, ignore=True))
+    labels = LabelSpace("custom", tuple(rows))
+    table = np.append(np.arange(len(given.labels)), next(i for i, row in enumerate(rows) if row.ignore))
+    lose_labels(given.labels, labels, table, problems)
+    lose_documents(given, "camvid", problems)
+    new_keys = distinct(keys, flat, problems)
+    new_split = split_names(given.splits)
+    lines = ["{} {} {}\t{}".format(*(row.color or (0, 0, 0)), row.name) for row in rows]
+    documents = [{"format": "camvid", "file": "label_colors.txt", "text": "".join(f"{line}\n" for line in lines)}]
+    for name, members in given.splits.items():
+        if new_split[name] != name:
+            problems.remark("split has another name in the target", f"{name} → {new_split[name]}")
+        text = "".join(f"{new_keys[index]}.png\n" for index in members)
+        documents.append({"format": "camvid", "file": f"{new_split[name]}.txt", "text": text})
+    splits = {new_split[name]: list(members) for name, members in given.splits.items()}
+    return Plan(given.labels, Header(labels, splits, documents), new_keys, table)
+
+
+def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
+    """The sample as a label map."""
+    key = plan.keys[index]
+    lose_unmapped(plan, sample, problems)
+    lose_fields(sample, problems, instance=[name for own in sample.instances.extra for name in own])
+    problems.lose("objects (the pixels of their categories remain)", sample.key, len(sample.instances))
+    if sample.id >= 0:
+        problems.lose("image ids", sample.key)
+    semantic = sample.semantic
+    if semantic is None and sample.has_instances:
+        semantic = painted(sample.instances, plan.source.void)
+    lookup = np.full(plan.source.void + 1, plan.table[-1], plan.header.labels.dtype)
+    lookup[: len(plan.source)] = plan.table[:-1]
+    return Sample(
+        key,
+        sample.height,
+        sample.width,
+        file=named("701_StillsRaw_full", key, ".png", sample, problems),
+        encoded=lambda: sample.encoded,
+        semantic=None if semantic is None else lookup[semantic],
+        extra={"camvid": {"label": f"LabeledApproved_full/{key}_L.png", "mode": "RGB"}},
+    )

@@ -1,0 +1,120 @@
+"""Samples of other formats → Cityscapes: labelIds, instanceIds and colours under gtFine, by city.
+
+The label space is fixed; categories meet by name. A photo lies in one split, so the first one (train, val, test before
+others) is its home and its "city" where it has none of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from segdata import manifest
+from segdata.formats.contract import Header
+from segdata.formats.crossing import (
+    Plan,
+    layered,
+    lose_columns,
+    lose_documents,
+    lose_fields,
+    lose_labels,
+    lose_overlaps,
+    lose_unmapped,
+    named,
+    painted,
+    split_names,
+)
+from segdata.problems import Problems
+from segdata.sample import Instances, Sample
+
+_KEY = re.compile(r"([A-Za-z-]+)/\1_\d{6}_\d{6}")
+_FRAME = 19
+"""The annotated frame of each of the original's thirty-frame snippets; copies carry the same number."""
+
+_ORDER = ("train", "val", "test")
+_PER_CATEGORY = 1000
+
+
+def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
+    """Categories by name, one split per sample, keys CITY/CITY_SEQUENCE_FRAME."""
+    labels = manifest.label_space("cityscapes")
+    table = np.array([-1 if to is None else to for to in (*manifest.by_name(given.labels, labels).table, None)])
+    lose_labels(given.labels, labels, table, problems)
+    lose_documents(given, "cityscapes", problems)
+    new_split = split_names(given.splits)
+    home = ["all"] * len(keys)
+    ranked = sorted(given.splits, key=lambda name: _ORDER.index(new_split[name]) if new_split[name] in _ORDER else 9)
+    taken: set[int] = set()
+    for name in ranked:
+        for index in map(int, given.splits[name]):
+            if index in taken:
+                problems.lose(f"place in the split {name!r}", keys[index])
+            else:
+                taken.add(index)
+                home[index] = new_split[name]
+    numbers: dict[str, int] = {}
+    new_keys = []
+    for key, split in zip(keys, home, strict=True):
+        if _KEY.fullmatch(key):
+            new_keys.append(key)
+            continue
+        city = re.sub(r"[^A-Za-z-]", "", split) or "all"
+        number = numbers[city] = numbers.get(city, -1) + 1
+        new_keys.append(f"{city}/{city}_{number:06d}_{_FRAME:06d}")
+        problems.remark("sample has another name in the target", f"{key} → {new_keys[-1]}")
+    splits: dict[str, list[int]] = {}
+    for index, split in enumerate(home):
+        splits.setdefault(split, []).append(index)
+    return Plan(given.labels, Header(labels, splits, []), new_keys, table.astype(np.int64))
+
+
+def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
+    """The sample with objects as numbers of their category, none covering another."""
+    key = plan.keys[index]
+    split = next(name for name, members in plan.places.items() if index in members)
+    lose_unmapped(plan, sample, problems)
+    lose_fields(sample, problems)
+    lose_columns(sample, problems, kept={"crowd flags"})
+    labels = plan.header.labels
+    instances = sample.instances.take((plan.table[sample.instances.category] >= 0) & sample.instances.has_mask)
+    category = plan.table[instances.category]
+    visible, shown = layered(instances)
+    lose_overlaps(sample, instances, visible, problems)
+    adapted = Instances(**{**vars(instances.with_category(category)), "masks": shown})
+    semantic = painted(adapted, labels.void) if sample.semantic is None else plan.relabelled(sample.semantic)
+    isthing = np.array([bool(item.isthing) for item in labels.categories])
+    kept = isthing[category]
+    problems.lose("objects of categories that have none here: pixels only", sample.key, int((~kept).sum()))
+    return Sample(
+        key,
+        sample.height,
+        sample.width,
+        file=named(f"leftImg8bit/{split}", f"{key}_leftImg8bit", ".png", sample, problems),
+        encoded=lambda: sample.encoded,
+        instances=_numbered(plan, sample, adapted.take(kept), problems),
+        semantic=semantic,
+        extra={"cityscapes": {"base": f"gtFine/{split}/{key}_gtFine_", "color": True}},
+    )
+
+
+def _numbered(plan: Plan, sample: Sample, instances: Instances, problems: Problems) -> Instances:
+    """Ids category id · 1000 + n; the plain category id for crowds, which melt into one group."""
+    values = []
+    counts: dict[int, int] = {}
+    groups: set[int] = set()
+    for category, is_crowd in zip(instances.category.tolist(), instances.iscrowd.tolist(), strict=True):
+        label = plan.header.labels[category].id
+        if is_crowd:
+            if label in groups:
+                problems.lose("groups that melt into one", sample.key)
+            groups.add(label)
+            values.append(label)
+            continue
+        number = counts.get(label, 0)
+        counts[label] = number + 1
+        if number >= _PER_CATEGORY:
+            problems.lose(f"objects after the first {_PER_CATEGORY} of a category: pixels only", sample.key)
+        values.append(label * _PER_CATEGORY + number if number < _PER_CATEGORY else label)
+    return Instances(**{**vars(instances), "id": np.array(values, np.int64)})
