@@ -86,26 +86,28 @@ def split_names(splits: Mapping[str, Sequence[int]]) -> dict[str, str]:
     return plain
 
 
-def distinct(keys: Sequence[str], safe: Callable[[str], str], problems: Problems) -> list[str]:
-    """`safe(key)` of every key, with a number behind it where two would meet; changed keys are remarked."""
+def distinct(keys: Sequence[str], problems: Problems, *, flat: bool) -> list[str]:
+    """A key for every sample in the target, no two alike; changed keys are remarked.
+
+    Args:
+        flat: one file name without spaces or folders: the last part of the key where that is enough.
+    """
+    wanted = list(keys)
+    if flat:
+        last = [re.sub(r"\s+", "_", key.rpartition("/")[2]) for key in keys]
+        wanted = last if len(set(last)) == len(last) else [re.sub(r"[\s/]+", "_", key) for key in keys]
     taken: set[str] = set()
     names = []
-    for key in keys:
-        name = wanted = safe(key)
-        number = 1
+    for key, base in zip(keys, wanted, strict=True):
+        name, number = base, 1
         while name in taken:
             number += 1
-            name = f"{wanted}_{number}"
+            name = f"{base}_{number}"
         taken.add(name)
         names.append(name)
         if name != key:
             problems.remark("sample has another name in the target", f"{key} → {name}")
     return names
-
-
-def flat(key: str) -> str:
-    """A key as one file name without spaces."""
-    return re.sub(r"[\s/]+", "_", key)
 
 
 def named(folder: str, key: str, ending: str, sample: Sample, problems: Problems) -> str:
@@ -176,6 +178,8 @@ def lose_fields(
             problems.lose(f"image field {node[0]!r}", sample.key)
     if "polygons" in sample.extra.get("cityscapes", {}):
         problems.lose("polygon documents", sample.key)
+    off_table = sample.extra.get("camvid", {}).get("off_table", ())
+    problems.lose("pixels with colours off the table", sample.key, len(off_table))
     for extra in sample.instances.extra:
         for name in extra:
             if name not in FORMATS and name not in instance:

@@ -13,7 +13,6 @@ from segdata.formats.contract import Header
 from segdata.formats.crossing import (
     Plan,
     distinct,
-    flat,
     lose_documents,
     lose_fields,
     lose_labels,
@@ -48,7 +47,7 @@ def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     table = np.append(np.arange(len(given.labels)), next(i for i, row in enumerate(rows) if row.ignore))
     lose_labels(given.labels, labels, table, problems)
     lose_documents(given, "camvid", problems)
-    new_keys = distinct(keys, flat, problems)
+    new_keys = distinct(keys, problems, flat=True)
     new_split = split_names(given.splits)
     lines = ["{} {} {}\t{}".format(*(row.color or (0, 0, 0)), row.name) for row in rows]
     documents = [{"format": "camvid", "file": "label_colors.txt", "text": "".join(f"{line}\n" for line in lines)}]

@@ -65,7 +65,7 @@ def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     return Plan(
         given.labels,
         Header(labels, splits, [_document(name, labels, given) for name in splits]),
-        distinct(keys, lambda key: key, problems),
+        distinct(keys, problems, flat=False),
         table,
     )
 

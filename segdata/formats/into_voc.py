@@ -17,7 +17,6 @@ from segdata.formats.contract import Header
 from segdata.formats.crossing import (
     Plan,
     distinct,
-    flat,
     layered,
     lose_columns,
     lose_documents,
@@ -72,7 +71,7 @@ def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     table = np.array([*(labels.index_of_name[name] for name in names), -1], np.int64)
     lose_labels(given.labels, labels, table, problems)
     lose_documents(given, "voc", problems)
-    new_keys = distinct(keys, flat, problems)
+    new_keys = distinct(keys, problems, flat=True)
     new_split = split_names(given.splits)
     splits = {}
     documents = [_text("labelmap.txt", ["# label:color_rgb:parts:actions", *map(_row, labels.categories)])]
