@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segdata.errors import SegdataError
     from segdata.formats import read
     from segdata.labels import Category, LabelMapping, LabelSpace
+    from segdata.loading import Batch, Loader
     from segdata.masks import Masks
     from segdata.pack.read import Pack
     from segdata.pack.read import open_pack as open
@@ -29,6 +30,8 @@ _HOMES = {
     "Instances": "segdata.sample",
     "LabelMapping": "segdata.labels",
     "LabelSpace": "segdata.labels",
+    "Batch": "segdata.loading",
+    "Loader": "segdata.loading",
     "Masks": "segdata.masks",
     "Pack": "segdata.pack.read",
     "Sample": "segdata.sample",
@@ -46,6 +49,8 @@ __all__ = [
     "open",
     "verify",
     "overlay",
+    "Loader",
+    "Batch",
     "Pack",
     "Sample",
     "Instances",

@@ -173,6 +173,8 @@ def decode(
             f"JPEG has {header.bits}-bit samples, which cannot be decoded", fix="convert it to an 8-bit JPEG or to PNG"
         )
     image = _open(data)
+    if image.mode == "RGB":
+        return np.asarray(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)

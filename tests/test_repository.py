@@ -93,6 +93,8 @@ def test_the_public_names() -> None:
         "open",
         "verify",
         "overlay",
+        "Loader",
+        "Batch",
         "Pack",
         "Sample",
         "Instances",

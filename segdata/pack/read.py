@@ -72,6 +72,10 @@ class Pack(Sequence[Sample]):
         self._members = members
         self._mapping = mapping
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the files itself."""
+        return _reopened, (self._store.folder, self._store.images_root, self._members, self._mapping)
+
     def __len__(self) -> int:
         return self._store.count if self._members is None else len(self._members)
 
@@ -209,6 +213,12 @@ class Pack(Sequence[Sample]):
 
             labels = manifest.view(self._store.labels, labels)
         return Pack(self._store, self._members, labels)
+
+
+def _reopened(
+    folder: Path, images_root: Path | None, members: npt.NDArray[np.int64] | None, mapping: LabelMapping | None
+) -> Pack:
+    return Pack(Store(folder.absolute(), layout.read_index(folder), images_root), members, mapping)
 
 
 class _Keys(Sequence[str]):

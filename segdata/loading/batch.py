@@ -1,0 +1,102 @@
+"""A batch of samples: images decoded, everything else on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.masks import Masks
+from segdata.sample import Sample
+
+Images = npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], ...]
+"""(B, H, W, 3) where all sizes agree, else a tuple of (H, W, 3); uint8 RGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B samples; instance columns are flat over all N objects, `pointer` cuts them by sample.
+
+    Attributes:
+        samples: the samples themselves.
+        indices: (B,) int64, their places in the pack that is loaded.
+        images: uint8 RGB, (B, H, W, 3) where all sizes agree, else a tuple of (H, W, 3); None if not asked for.
+        semantic: label maps likewise, (B, H, W) or a tuple (None for samples without); None if not asked for.
+        dense: per sample (N_i, H, W) uint8 0/1 with `masks="dense"`, else None.
+        items: what the loader's `transform` returned for each sample; None without one.
+    """
+
+    samples: Sequence[Sample]
+    indices: npt.NDArray[np.int64]
+    images: Images | None = None
+    semantic: npt.NDArray[Any] | tuple[npt.NDArray[Any] | None, ...] | None = None
+    dense: tuple[npt.NDArray[np.uint8], ...] | None = None
+    items: tuple[Any, ...] | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The samples' keys."""
+        return tuple(sample.key for sample in self.samples)
+
+    @cached_property
+    def pointer(self) -> npt.NDArray[np.int64]:
+        """(B + 1,): sample i's objects are `pointer[i] … pointer[i + 1] − 1` of every column."""
+        pointer = np.zeros(len(self.samples) + 1, np.int64)
+        np.cumsum([len(sample.instances) for sample in self.samples], out=pointer[1:])
+        return pointer
+
+    @property
+    def masks(self) -> tuple[Masks, ...]:
+        """Per sample its masks as run lengths; `.dense()` makes pixels."""
+        return tuple(sample.instances.masks for sample in self.samples)
+
+    @cached_property
+    def category(self) -> npt.NDArray[np.int64]:
+        """(N,) category indices."""
+        return self._column("category", np.int64)
+
+    @cached_property
+    def boxes(self) -> npt.NDArray[np.float64]:
+        """(N, 4) corners x0 y0 x1 y1, half-open."""
+        return self._column("boxes", np.float64).reshape(-1, 4)
+
+    @cached_property
+    def iscrowd(self) -> npt.NDArray[np.bool_]:
+        """(N,) bool."""
+        return self._column("iscrowd", np.bool_)
+
+    @cached_property
+    def difficult(self) -> npt.NDArray[np.bool_]:
+        """(N,) bool."""
+        return self._column("difficult", np.bool_)
+
+    @cached_property
+    def has_mask(self) -> npt.NDArray[np.bool_]:
+        """(N,) bool, False for objects that were only boxed."""
+        return self._column("has_mask", np.bool_)
+
+    @cached_property
+    def id(self) -> npt.NDArray[np.int64]:
+        """(N,) the source's own numbers."""
+        return self._column("id", np.int64)
+
+    @cached_property
+    def area(self) -> npt.NDArray[np.float64]:
+        """(N,) areas as annotated, NaN where the source gives none."""
+        return self._column("area", np.float64)
+
+    @cached_property
+    def score(self) -> npt.NDArray[np.float64]:
+        """(N,) scores of predictions, NaN in truth."""
+        return self._column("score", np.float64)
+
+    def _column(self, name: str, dtype: Any) -> npt.NDArray[Any]:
+        parts = [getattr(sample.instances, name) for sample in self.samples if len(sample.instances)]
+        return np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype)

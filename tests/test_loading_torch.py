@@ -1,0 +1,172 @@
+"""`segdata.loading.torch.Dataset`: targets that torchvision's models take, through any `DataLoader`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import made
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+import segdata
+from segdata import drawn
+
+torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'segdata[torch]')")
+torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed (pip install 'segdata[torch]')")
+
+from torch.utils.data import DataLoader  # noqa: E402
+from torchvision import tv_tensors  # noqa: E402
+from torchvision.transforms import v2  # noqa: E402
+
+from segdata.loading.torch import Dataset, collate  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn.coco.draw(tmp_path_factory.mktemp("coco") / "coco", images=5)
+
+
+@pytest.fixture(scope="module")
+def pack(folder: Path) -> segdata.Pack:
+    segdata.convert(folder, folder.parent / "pack")
+    return segdata.open(folder.parent / "pack", split="train2017")
+
+
+@pytest.fixture(scope="module")
+def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> segdata.Pack:
+    root = tmp_path_factory.mktemp("cityscapes")
+    segdata.convert(drawn.cityscapes.draw(root / "cityscapes", images=2, size=(64, 128)), root / "pack")
+    return segdata.open(root / "pack")
+
+
+def test_detection_targets_are_the_annotations(pack: segdata.Pack, folder: Path) -> None:
+    api = COCO(folder / "annotations" / "instances_train2017.json")
+    dataset = Dataset(pack)
+    names = ["background", *(item["name"] for item in api.dataset["categories"])]
+    assert dataset.classes == names
+    seen = 0
+    for image, target in dataset:
+        own = [item for item in api.imgToAnns[target["image_id"]] if not item["iscrowd"]]
+        assert isinstance(image, tv_tensors.Image)
+        assert image.dtype == torch.uint8
+        assert target["labels"].tolist() == [names.index(api.cats[item["category_id"]]["name"]) for item in own]
+        boxes = [[x, y, x + w, y + h] for x, y, w, h in (item["bbox"] for item in own)]
+        assert target["boxes"].shape == (len(own), 4)
+        assert target["masks"].shape == (len(own), *image.shape[1:])
+        assert np.allclose(target["boxes"].numpy(), np.reshape(boxes, (-1, 4)))
+        for mask, item in zip(target["masks"], own, strict=True):
+            assert np.array_equal(mask.numpy(), api.annToMask(item))
+        seen += len(own)
+    assert seen > 10
+    with_crowds = Dataset(pack, crowds=True)
+    assert sum(int(target["iscrowd"].sum()) for _, target in with_crowds) == sum(
+        item["iscrowd"] for item in api.dataset["annotations"]
+    )
+
+
+@pytest.mark.parametrize(("workers", "context"), [(0, None), (2, "fork"), (2, "spawn")])
+def test_any_data_loader_gives_the_same(pack: segdata.Pack, workers: int, context: str | None) -> None:
+    loader = DataLoader(Dataset(pack), 2, num_workers=workers, collate_fn=collate, multiprocessing_context=context)
+    found = [(image, target) for images, targets in loader for image, target in zip(images, targets, strict=True)]
+    assert len(found) == len(pack)
+    for (image, target), (expected_image, expected) in zip(found, Dataset(pack), strict=True):
+        assert torch.equal(image, expected_image)
+        assert isinstance(target["masks"], tv_tensors.Mask)
+        assert torch.equal(target["masks"], expected["masks"])
+        assert torch.equal(target["boxes"], expected["boxes"])
+
+
+def test_mask_rcnn_trains_on_it(pack: segdata.Pack) -> None:
+    dataset = Dataset(pack, transform=v2.Compose([v2.Resize(96), v2.ToDtype(torch.float32, scale=True)]))
+    model = torchvision.models.detection.maskrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=len(dataset.classes), min_size=96, max_size=160
+    )
+    images, targets = next(iter(DataLoader(dataset, 2, collate_fn=collate)))
+    losses = model(images, targets)
+    total = sum(losses.values())
+    total.backward()
+    assert torch.isfinite(total)
+    assert model.roi_heads.mask_predictor.mask_fcn_logits.weight.grad.abs().sum() > 0
+
+
+def test_a_segmentation_model_trains_on_label_maps(cityscapes: segdata.Pack) -> None:
+    pack = cityscapes.viewed("cityscapes-19")
+    dataset = Dataset(pack, target="semantic", transform=v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}))
+    model = torch.nn.Conv2d(3, 19, 1)
+    for images, maps in DataLoader(dataset, 2):
+        assert (maps.max() == 255) or maps.max() < 19
+        loss = torch.nn.functional.cross_entropy(model(images), maps, ignore_index=255)
+        loss.backward()
+        assert torch.isfinite(loss)
+    for (_, target), sample in zip(dataset, pack, strict=True):
+        assert np.array_equal(target.numpy(), sample.semantic)
+
+
+def test_a_v2_transform_moves_boxes_and_masks_along(pack: segdata.Pack) -> None:
+    flipped = Dataset(pack, transform=v2.RandomHorizontalFlip(p=1.0))
+    for (image, target), (plain_image, plain) in zip(flipped, Dataset(pack), strict=True):
+        assert torch.equal(image, plain_image.flip(-1))
+        assert torch.equal(target["masks"], plain["masks"].flip(-1))
+        width = image.shape[-1]
+        assert torch.allclose(target["boxes"][:, 0], width - plain["boxes"][:, 2], atol=1e-4)
+
+
+def test_images_without_objects_are_well_formed(tmp_path: Path) -> None:
+    document = made.coco_document()
+    document["annotations"] = []
+    made.coco(tmp_path / "coco", document)
+    segdata.convert(tmp_path / "coco", tmp_path / "pack")
+    for image, target in Dataset(segdata.open(tmp_path / "pack")):
+        assert target["boxes"].shape == (0, 4)
+        assert target["labels"].shape == target["area"].shape == target["iscrowd"].shape == (0,)
+        assert target["masks"].shape == (0, *image.shape[1:])
+
+
+def test_objects_that_are_no_targets_are_left_out(tmp_path: Path) -> None:
+    document = made.coco_document()
+    image = document["images"][0]
+    category = document["categories"][0]["id"]
+    ring = [[1, 1, 6, 1, 6, 6, 1, 6]]
+    common: dict[str, Any] = {"image_id": image["id"], "category_id": category, "iscrowd": 0, "area": 1.0}
+    document["annotations"] = [
+        {**common, "id": 1, "bbox": [1, 1, 5, 5], "segmentation": ring},
+        {**common, "id": 2, "bbox": [1, 1, 5, 0], "segmentation": ring},
+        {**common, "id": 3, "bbox": [1, 1, 5, 5], "segmentation": []},
+    ]
+    made.coco(tmp_path / "coco", document)
+    segdata.convert(tmp_path / "coco", tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack")
+    index = list(pack.keys).index(Path(image["file_name"]).stem)
+    assert len(Dataset(pack)[index][1]["labels"]) == 1
+    assert len(Dataset(pack, without_masks=True)[index][1]["labels"]) == 2
+
+
+def test_labels_leave_no_gap(cityscapes: segdata.Pack) -> None:
+    dataset = Dataset(cityscapes)
+    things = ["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
+    assert dataset.classes == ["background", *things]
+    for (_, target), sample in zip(dataset, cityscapes, strict=True):
+        names = [cityscapes.labels[index].name for index in sample.instances.take(~sample.instances.iscrowd).category]
+        names = [name for name in names if name in things]
+        assert [dataset.classes[label] for label in target["labels"].tolist()] == names
+
+
+def test_panoptic_targets(cityscapes: segdata.Pack) -> None:
+    for (_, target), sample in zip(Dataset(cityscapes, target="panoptic"), cityscapes, strict=True):
+        segments = target["segments"].numpy()
+        assert set(np.unique(segments)) - {0} == {item["id"] for item in target["info"]}
+        assert sample.semantic is not None
+        for item in target["info"]:
+            inside = sample.semantic[segments == item["id"]]
+            assert (inside == item["category"]).all()
+
+
+def test_unknown_targets_and_missing_maps(pack: segdata.Pack) -> None:
+    with pytest.raises(segdata.SegdataError, match="no target"):
+        Dataset(pack, target="boxes")  # type: ignore[arg-type]
+    with pytest.raises(segdata.SegdataError, match="no label map"):
+        Dataset(pack, target="semantic")[0]
