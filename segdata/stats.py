@@ -35,6 +35,17 @@ AREA_BINS = 64
 GRID = 64
 """Cells along each side of the map of object positions."""
 
+_OF_OBJECTS = (
+    "empty_images",
+    "crowds",
+    "box_only",
+    "difficult",
+    "truncated",
+    "occluded",
+    "masks_in_parts",
+    "masks_with_holes",
+)
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -134,23 +145,19 @@ class Tally:
         """The numbers that describe it at a glance; None where the dataset does not say. Names in "share" are 0..1."""
         sums = self.sums
         counts = np.repeat(list(self.per_image), list(self.per_image.values())) if self.per_image else None
-        return {
-            "images": sums["images"],
+        objects: dict[str, float | None] = {
             "instances": int(self.by_size.sum()),
-            "categories_that_occur": int(np.count_nonzero(self.images_with)),
             "instances_per_image_min": None if counts is None else int(counts.min()),
             "instances_per_image_median": None if counts is None else float(np.median(counts)),
             "instances_per_image_mean": None if counts is None else float(counts.mean()),
             "instances_per_image_max": None if counts is None else int(counts.max()),
-            "empty_images": sums["empty_images"],
             **dict(zip(SIZES, self.by_size.sum(axis=0).tolist(), strict=True)),
-            "crowds": sums["crowds"],
-            "box_only": sums["box_only"],
-            "difficult": sums["difficult"],
-            "truncated": sums["truncated"],
-            "occluded": sums["occluded"],
-            "masks_in_parts": sums["masks_in_parts"],
-            "masks_with_holes": sums["masks_with_holes"],
+            **{name: sums[name] for name in _OF_OBJECTS},
+        }
+        return {
+            "images": sums["images"],
+            "categories_that_occur": int(np.count_nonzero(self.images_with)),
+            **{name: value if sums["annotated_images"] else None for name, value in objects.items()},
             "overlap_share": _share(sums["overlapped_pixels"], sums["covered_pixels"]),
             "overlap_image_share": _share(sums["images_with_overlap"], sums["images_with_masks"]),
             "void_share": _share(sums["void_pixels"], sums["semantic_pixels"]),
@@ -439,8 +446,8 @@ def _cells(instances: Instances) -> IntArray:
     boxes = instances.boxes
     boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])]
     scaled = boxes / np.tile([masks.width, masks.height], 2) * GRID
-    cells = np.concatenate((np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])), axis=1)
-    return np.clip(cells, 0, GRID).astype(np.int64)
+    cells: IntArray = np.concatenate((np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])), axis=1).astype(np.int64)
+    return cells.clip(0, GRID)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from segdata.cli import app, output
+from segdata.errors import printable
 
 if TYPE_CHECKING:
     from segdata.stats import Statistics, Tally
@@ -65,7 +67,7 @@ def stats(
         _side_by_side(comparison)
     if pictures:
         print()
-        output.table([("pictures", ", ".join(map(str, pictures)))])
+        output.table([("pictures", f"{len(pictures)} in {plots}: {', '.join(path.name for path in pictures)}")])
     if not quiet:
         output.remarks(dict(counted.problems))
 
@@ -108,7 +110,9 @@ def _by_split(counted: Statistics) -> None:
         if room >= 0 and len(counted.splits) > 1:
             columns[name] = tally.figures()
     rows = [
-        (_words(figure), *(_value(figure, column[figure]) for column in columns.values())) for figure in columns["all"]
+        (_words(figure), *(_value(figure, column[figure]) for column in columns.values()))
+        for figure, value in columns["all"].items()
+        if value is not None
     ]
     _table(("", *columns), rows)
     if 1 < len(columns) <= len(counted.splits):
@@ -119,7 +123,7 @@ def _by_category(counted: Statistics) -> None:
     """Categories that occur, the largest first, with a bar of what they were ordered by."""
     found = [category for category in counted.total.categories(counted.labels) if category["images"]]
     by = "instances" if counted.total.sums["annotated_images"] else "pixels"
-    found.sort(key=lambda category: -category[by])
+    found.sort(key=lambda category: (-category[by], -category["pixels"]))
     most = max((category[by] for category in found), default=0)
     rows = [
         (
@@ -129,32 +133,38 @@ def _by_category(counted: Statistics) -> None:
         )
         for category in found[:CATEGORIES]
     ]
-    _table(("category", "instances", "images", "pixels", by), rows, bars=True)
+    _table(("category", "instances", "images", "pixels", ""), rows, bars=True)
     if len(found) > CATEGORIES:
         print(f"… {len(found) - CATEGORIES} more, with --json")
 
 
 def _side_by_side(comparison: Mapping[str, Any]) -> None:
-    """The figures of two datasets, their categories by the size of the change, and categories only one has."""
+    """The figures of two datasets, their common categories, the most frequent first, and categories only one has."""
     heads = ("source", "other", "difference")
     figures = comparison["figures"].items()
     _table(("", *heads), [(_words(name), *_cells(name, row)) for name, row in figures])
     rows = [
         (name, *_cells("instances", row["instances"]), *_cells("pixel_share", row["pixel_share"]))
-        for name, row in sorted(comparison["categories"].items(), key=lambda item: -_weight(item[1]))
+        for name, row in sorted(comparison["categories"].items(), key=lambda item: _weight(item[1]), reverse=True)
         if row["images"]["source"] or row["images"]["other"]
     ]
-    _table(("category", *(f"{head}" for head in heads), "pixels", "other", "difference"), rows[:CATEGORIES])
+    _table(("category", *heads, "pixels", "other", "difference"), rows[:CATEGORIES])
     if len(rows) > CATEGORIES:
         print(f"… {len(rows) - CATEGORIES} more, with --json")
     print()
     output.table(
-        [(_words(side), ", ".join(comparison[side])) for side in ("only_in_source", "only_in_other")],
+        [
+            (_words(side), shorten(", ".join(names), WIDTH - 16, placeholder=f", … {len(names)} in all"))
+            for side in ("only_in_source", "only_in_other")
+            if (names := comparison[side])
+        ]
     )
 
 
-def _weight(row: Mapping[str, Any]) -> float:
-    return max(row["instances"]["source"], row["instances"]["other"])
+def _weight(row: Mapping[str, Any]) -> tuple[float, float]:
+    """How frequent a category is, by objects and then by pixels."""
+    objects, shares = ([row[key][side] or 0 for side in ("source", "other")] for key in ("instances", "pixel_share"))
+    return max(objects), max(shares)
 
 
 def _cells(name: str, row: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -178,6 +188,7 @@ def _value(name: str, value: float | None) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, bars: bool = False) -> None:
     """An empty line, then names to the left and numbers to the right; with bars, the last column is to the left."""
+    rows = [(printable(name), *cells) for name, *cells in rows]
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
     widths[0] = min(max(widths[0], 26), 30)
     print()
