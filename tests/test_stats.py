@@ -109,7 +109,7 @@ def test_voc_samples_count_as_their_files_say(tmp_path: Path) -> None:
     assert counted["images"] == len(keys)
     assert counted["void_share"] == counts[255] / counts.sum()
     assert [row["pixels"] for row in counted["categories"]] == counts[:21].tolist()
-    assert [row["images"] for row in counted["categories"]][0] == sum(bool((label == 0).any()) for label in maps)
+    assert counted["categories"][0]["images"] == sum(bool((label == 0).any()) for label in maps)
     assert counted["instances"] == sum((home / f"Annotations/{key}.xml").read_text().count("<object>") for key in keys)
     assert counted["difficult"] == sum(
         (home / f"Annotations/{key}.xml").read_text().count("<difficult>1") for key in keys

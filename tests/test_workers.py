@@ -172,7 +172,7 @@ def test_same_bytes_after_a_worker_was_killed(
 
         return inputs.replace(data, get=once)
 
-    monkeypatch.setattr("segdata.prepare.open_input", deadly)
+    monkeypatch.setattr("segdata.prepare.conversion.open_input", deadly)
     segdata.convert(coco, tmp_path / "target", **options)
     assert (tmp_path / "died").exists()
     assert without_receipt(tmp_path / "target") == without_receipt(tmp_path / "expected")
@@ -200,7 +200,7 @@ def test_a_sample_that_kills_every_worker_is_named_and_the_next_run_goes_on(
 
         return inputs.replace(data, get=sometimes)
 
-    monkeypatch.setattr("segdata.prepare.open_input", deadly)
+    monkeypatch.setattr("segdata.prepare.conversion.open_input", deadly)
     with pytest.raises(WorkerLost) as caught:
         segdata.convert(coco, tmp_path / "target", **options)
     assert caught.value.key == segdata.read(coco).keys[5]

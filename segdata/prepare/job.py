@@ -1,0 +1,219 @@
+"""A conversion's work: cut into shards, each read by one process, whatever they are written to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import segdata
+from segdata import workers
+from segdata.errors import InvalidInput, SegdataError, WouldLose
+from segdata.files import canonical_json
+from segdata.inputs import Input, OnError
+from segdata.pack import layout
+from segdata.problems import Problems
+from segdata.sample import Sample
+from segdata.workers import Beat, Task
+
+SHARD_SAMPLES = 4096
+SHARD_IMAGE_BYTES = 1 << 30
+SHARD_ANNOTATION_BYTES = 1 << 28
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did.
+
+    Attributes:
+        source_format, target_format: "pack" or a format's name.
+        target: the folder that was written.
+        samples, instances: how many there are in the target.
+        splits: name → number of samples.
+        problems: what was odd (remarks) and what was left out (skipped), by kind with examples.
+        was_done: True when the target was already there, made from the same source with the same options.
+        is_dry_run: True when nothing was written.
+    """
+
+    source_format: str
+    target_format: str
+    target: Path
+    samples: int
+    instances: int
+    splits: Mapping[str, int]
+    problems: Mapping[str, Any]
+    was_done: bool = False
+    is_dry_run: bool = False
+
+    @property
+    def skipped(self) -> int:
+        """Items that were left out."""
+        return sum(item["count"] for item in self.problems["skipped"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON holds it."""
+        return {**vars(self), "target": str(self.target), "splits": dict(self.splits)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One conversion: what is read, what is made of it, and how.
+
+    Attributes:
+        made_from: the format whose samples these are; something that is no format's name when they were changed.
+        options: what the result depends on; the others are as in `convert`.
+    """
+
+    data: Input
+    target: Path
+    to: str
+    made_from: str
+    images: layout.Images
+    on_error: OnError
+    decode: bool
+    options: Mapping[str, Any]
+    progress: Progress | None
+    workers: int | None = None
+    hang_seconds: float = 600.0
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells whether a target was made from the same source with the same options by the same version."""
+        what = [self.data.fingerprint, self.to, self.options, segdata.__version__, layout.VERSION]
+        return hashlib.sha256(canonical_json(what)).hexdigest()
+
+    @cached_property
+    def tasks(self) -> list[range]:
+        """The shards."""
+        images = self.images if self.to == "pack" else "embed"
+        return cut(self.data.sizes, images, self.options.get("shard_samples", SHARD_SAMPLES))
+
+    def dry_run(self) -> Report:
+        """Read and check everything."""
+        problems = self.data.problems
+        samples, instances = self._scan(problems)
+        self.stop_if_strict(problems)
+        return self.report(samples, instances, problems, is_dry_run=True)
+
+    def require_no_loss(self) -> None:
+        """Read everything once, and stop when the target could not hold it.
+
+        Raises:
+            WouldLose: with everything that would be lost, counted.
+        """
+        problems = Problems()
+        problems.merge({**self.data.problems.as_dict(), "skipped": [], "first": []})
+        self._scan(problems)
+        self.stop_if_strict(problems)
+        if problems.losses:
+            raise WouldLose(self.to, problems.as_dict()["losses"])
+
+    def _scan(self, problems: Problems) -> tuple[int, int]:
+        """Read all samples without writing; problems are added in the order of samples."""
+
+        def scan(number: int, beat: Beat) -> list[Any]:
+            own = Problems()
+            samples = instances = 0
+            for _, sample in self.samples(self.tasks[number], own, beat):
+                samples += 1
+                instances += len(sample.instances)
+                _ = sample.semantic
+            return [samples, instances, own.as_dict()]
+
+        results = self.run(scan)
+        for _, _, own in results:
+            problems.merge(own)
+        return sum(result[0] for result in results), sum(result[1] for result in results)
+
+    def run(self, task: Task, kept: Mapping[int, Any] | None = None) -> list[Any]:
+        """The results of a task over all shards, in order; those in `kept` are there already."""
+        results: dict[int, Any] = dict(kept or {})
+        left = [number for number in range(len(self.tasks)) if number not in results]
+        before = sum(len(self.tasks[number]) for number in results)
+        workers.run(
+            len(left),
+            lambda place, beat: task(left[place], beat),
+            workers=self.workers or workers.available(),
+            name_of=lambda index: self.data.keys[index],
+            done=lambda place, result: results.__setitem__(left[place], result),
+            tell=lambda begun: self._tell(before + begun),
+            hang_seconds=self.hang_seconds,
+        )
+        return [results[number] for number in range(len(self.tasks))]
+
+    def samples(self, task: range, problems: Problems, beat: Beat) -> Iterator[tuple[int, Sample]]:
+        """The samples of a task that can be read; the others go to `problems`."""
+        for index in task:
+            beat(index)
+            try:
+                sample = self.data.get(index, problems)
+                if self.decode and sample.encoded is not None:
+                    _ = sample.image
+            except (InvalidInput, SegdataError) as error:
+                if error.exit_code not in (4, 8, 10, 11):
+                    raise
+                problems.skip(error)
+                continue
+            yield index, sample
+
+    def stop_if_strict(self, problems: Problems) -> None:
+        """Refuse the dataset when something is invalid and nothing may be left out."""
+        if self.on_error == "stop":
+            problems.raise_if_any(str(self.data.root))
+
+    def report(
+        self,
+        samples: int,
+        instances: int,
+        problems: Problems,
+        *,
+        splits: Mapping[str, Sequence[int]] | None = None,
+        is_dry_run: bool = False,
+    ) -> Report:
+        """What was done; splits are those of the source unless given."""
+        return Report(
+            self.data.format,
+            self.to,
+            self.target,
+            samples,
+            instances,
+            {name: len(members) for name, members in (splits or self.data.splits).items()},
+            problems.as_dict(),
+            is_dry_run=is_dry_run,
+        )
+
+    def _tell(self, done: int) -> None:
+        if self.progress is not None:
+            self.progress(done, len(self.data))
+
+
+def cut(sizes: Sequence[tuple[int, int]], images: layout.Images, most_samples: int = SHARD_SAMPLES) -> list[range]:
+    """Cut consecutive samples into shards by their number and by bytes on disk; pure.
+
+    Args:
+        sizes: (bytes of the image, bytes of its own annotation files) of each sample.
+        most_samples: the most samples of one shard.
+    """
+    tasks = []
+    begin = 0
+    image_bytes = annotation_bytes = 0
+    for index, (image, annotation) in enumerate(sizes):
+        image = image if images == "embed" else 0
+        is_full = (
+            index - begin >= most_samples
+            or image_bytes + image > SHARD_IMAGE_BYTES
+            or annotation_bytes + annotation > SHARD_ANNOTATION_BYTES
+        )
+        if is_full and index > begin:
+            tasks.append(range(begin, index))
+            begin, image_bytes, annotation_bytes = index, 0, 0
+        image_bytes += image
+        annotation_bytes += annotation
+    if begin < len(sizes):
+        tasks.append(range(begin, len(sizes)))
+    return tasks
