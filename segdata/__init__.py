@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from segdata import evaluate
     from segdata.draw import overlay
     from segdata.errors import SegdataError
     from segdata.formats import read
@@ -37,6 +38,7 @@ _HOMES = {
     "Sample": "segdata.sample",
     "SegdataError": "segdata.errors",
     "convert": "segdata.prepare",
+    "evaluate": "segdata.evaluate",
     "open": "segdata.pack.read:open_pack",
     "overlay": "segdata.draw",
     "read": "segdata.formats",
@@ -49,6 +51,7 @@ __all__ = [
     "open",
     "verify",
     "overlay",
+    "evaluate",
     "Loader",
     "Batch",
     "Pack",
@@ -67,7 +70,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'segdata' has no attribute {name!r}")
     home, _, original = _HOMES[name].partition(":")
-    value = getattr(import_module(home), original or name)
+    value: Any = import_module(home)
+    if home != f"{__name__}.{name}":  # else a package that is called like a function
+        value = getattr(value, original or name)
     globals()[name] = value
     return value
 

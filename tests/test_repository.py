@@ -94,6 +94,7 @@ def test_the_public_names() -> None:
         "open",
         "verify",
         "overlay",
+        "evaluate",
         "Loader",
         "Batch",
         "Pack",

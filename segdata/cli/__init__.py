@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    from segdata.cli import convert, demo, info, list, show, stats, verify  # noqa: F401 (each adds its verb)
+    from segdata.cli import convert, demo, evaluate, info, list, show, stats, verify  # noqa: F401 (each adds its verb)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)

@@ -1,0 +1,55 @@
+"""`segdata evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from segdata.cli import app, output
+
+
+@app.command(epilog="Example: segdata evaluate results.json instances_val2017.json --metric coco-segm")
+def evaluate(
+    predictions: Path = typer.Argument(..., help="A pack with scores, or results files."),
+    truth: Path = typer.Argument(..., help="A pack, a dataset folder, or a COCO document; images are not needed."),
+    metric: list[str] = typer.Option([], "--metric", help="A metric; can be repeated (default: by what is there)."),
+    kind: str | None = typer.Option(None, "--from", help="The predictions' kind (default: by their look)."),
+    split: str | None = typer.Option(None, "--split", help="Only this split of the truth."),
+    labels: str | None = typer.Option(None, "--labels", help="Evaluate under a view of the labels (cityscapes-19)."),
+    json: bool = output.Json,
+    quiet: bool = output.Quiet,
+) -> None:
+    """Compare predictions with truth: the official metrics, equal to the official evaluators."""
+    from segdata import evaluate as room
+
+    with output.only_ours(active=json):
+        found = room.evaluate(predictions, truth, metrics=metric, kind=kind, split=split, labels=labels)
+    if json:
+        output.result(found.as_dict())
+        return
+    if not quiet:
+        output.remarks(found.problems)
+    for name, numbers in found.metrics.items():
+        print(name)
+        for line in _lines(numbers):
+            print("  " + line)
+
+
+def _lines(numbers: Mapping[str, Any]) -> list[str]:
+    width = max((len(str(name)) for name in numbers), default=0)
+    lines = []
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            lines += [str(name), *("  " + line for line in _lines(value))]
+        else:
+            lines.append(f"{name:<{width}}  {_text(value)}")
+    return lines
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,123 @@
+"""`evaluate`: opens predictions and truth, decides what to compute, and computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from segdata.errors import UsageError
+from segdata.evaluate.sides import open_predictions, open_truth
+from segdata.formats.results import Predictions, Truth
+from segdata.inputs import Labels
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a metric found.
+
+    Attributes:
+        numbers: what is printed: name → number, None where undefined, or a mapping of such.
+        details: arrays behind the numbers, for the report.
+    """
+
+    numbers: Mapping[str, Any]
+    details: Any = None
+
+
+Metric = Callable[[Predictions, Truth], Result]
+
+METRICS: dict[str, str] = {
+    "coco-bbox": "segdata.evaluate.coco:bbox",
+}
+"""Every metric and the function that computes it (imported when it is asked for)."""
+
+DEFAULTS: tuple[tuple[str, Callable[[Predictions, Truth], bool]], ...] = (
+    ("coco-bbox", lambda predictions, truth: predictions.holds >= {"boxes", "scores"}),
+)
+"""Which metrics are computed when none is named: those whose condition holds."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Numbers of predictions.
+
+    Attributes:
+        metrics: metric → its numbers, under the names of the official evaluator; None where undefined.
+        results: metric → numbers and what the report draws.
+        problems: what was odd, by kind with examples.
+    """
+
+    metrics: Mapping[str, Mapping[str, Any]]
+    results: Mapping[str, Result] = field(repr=False)
+    predictions: Predictions = field(repr=False)
+    truth: Truth = field(repr=False)
+
+    @property
+    def problems(self) -> dict[str, Any]:
+        """What was odd in the predictions."""
+        return self.predictions.problems.as_dict()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The evaluation as JSON holds it."""
+        return {
+            "predictions": str(self.predictions.path),
+            "kind": self.predictions.kind,
+            "truth": str(self.truth.path),
+            "images": len(self.truth),
+            "metrics": self.metrics,
+            "notes": {kind: item["count"] for kind, item in self.problems["remarks"].items()},
+        }
+
+
+def evaluate(
+    predictions: str | Path,
+    truth: str | Path,
+    *,
+    metrics: Sequence[str] = (),
+    kind: str | None = None,
+    split: str | None = None,
+    labels: Labels = None,
+) -> Evaluation:
+    """Compare predictions with truth.
+
+    Args:
+        predictions: a pack with scores, or results files.
+        truth: a pack, or anything that segdata reads; images are not needed.
+        metrics: names from `METRICS`; by default those that the predictions have what is needed for.
+        kind: the kind of the predictions; found out by default.
+        split: only this split of the truth.
+        labels: a view of the truth's label space ("cityscapes-19") to evaluate under.
+
+    Raises:
+        SegdataError: see `segdata.errors`; nothing is computed from predictions that do not fit the truth.
+    """
+    for name in metrics:
+        function(name)
+    against = open_truth(Path(truth), split=split, labels=labels)
+    given = open_predictions(Path(predictions), against, kind=kind)
+    chosen = list(metrics) or [name for name, is_wanted in DEFAULTS if is_wanted(given, against)]
+    if not chosen:
+        raise UsageError(
+            "no metric fits these predictions",
+            file=predictions,
+            why=f"they hold {', '.join(sorted(given.holds)) or 'nothing'}",
+            fix=f"name one with --metric: {', '.join(METRICS)}",
+        )
+    results = {name: function(name)(given, against) for name in chosen}
+    return Evaluation({name: result.numbers for name, result in results.items()}, results, given, against)
+
+
+def function(name: str) -> Metric:
+    """The function of a metric.
+
+    Raises:
+        UsageError: there is no such metric.
+    """
+    if name not in METRICS:
+        raise UsageError(f"there is no metric {name!r}", why=f"metrics are {', '.join(METRICS)}")
+    module, _, member = METRICS[name].partition(":")
+    metric: Metric = getattr(import_module(module), member)
+    return metric

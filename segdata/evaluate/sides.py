@@ -1,0 +1,100 @@
+"""The two sides of a comparison, opened: truth from whatever segdata reads, predictions from a pack or results files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.errors import LabelMismatch, NotThere
+from segdata.formats import results
+from segdata.formats.results import Holding, Predictions, Truth
+from segdata.inputs import Input, Labels, changed, open_input, origin, relabelling, table_of
+from segdata.labels import LabelSpace
+from segdata.pack.read import Pack, is_pack, open_pack
+from segdata.problems import Problems
+from segdata.sample import Sample
+
+
+def open_truth(path: Path, *, split: str | None = None, labels: Labels = None) -> Truth:
+    """The annotated images of a pack, a dataset folder or a COCO document; images are not needed.
+
+    Args:
+        split: only this split.
+        labels: a view of the label space, applied when samples are read.
+    """
+    splits = [] if split is None else [split]
+    table = table_of(labels, path, None)
+    data = open_input(path, None, splits, table, "none", None, needs_images=True)
+    made_from = origin(path, data)
+    if labels is not None and table is None:
+        data = changed(data, [relabelling(labels, data.labels)])
+    return truth_of(path, made_from, data)
+
+
+def truth_of(path: Path, made_from: str, data: Input) -> Truth:
+    """A truth from what a conversion would read."""
+    return Truth(
+        path,
+        data.format,
+        made_from,
+        data.labels,
+        data.splits,
+        data.keys,
+        lambda place: data.get(place, data.problems),
+        lambda: np.array([data.get(place, Problems()).id for place in range(len(data))], np.int64),
+        lambda: _sizes(data),
+        data.problems,
+    )
+
+
+def _sizes(data: Input) -> npt.NDArray[np.int64]:
+    samples = (data.get(place, Problems()) for place in range(len(data)))
+    return np.array([(sample.height, sample.width) for sample in samples], np.int64).reshape(-1, 2)
+
+
+def open_predictions(path: Path, truth: Truth, *, kind: str | None = None) -> Predictions:
+    """Predictions for the images of a truth.
+
+    Args:
+        kind: "pack" or the name of a kind of results; found out by default.
+    """
+    if kind == "pack" or (kind is None and is_pack(path)):
+        return _from_pack(path, open_pack(path), truth)
+    return results.named(kind or results.detect(path)).read(path, truth, Problems())
+
+
+def _from_pack(path: Path, pack: Pack, truth: Truth) -> Predictions:
+    require_same(pack.labels, truth.labels, path)
+    place_of = truth.place_of_key
+    places = {place_of[key]: index for index, key in enumerate(pack.keys) if key in place_of}
+    unknown = [key for key in pack.keys if key not in place_of]
+    if unknown:
+        raise NotThere(
+            f"{len(unknown)} of {len(pack)} predicted images are not in the truth",
+            file=path,
+            why=f"the first is {unknown[0]!r}; the truth's first is {next(iter(truth.keys), None)!r}",
+        )
+    holds: set[Holding] = set()
+    for sample in pack:
+        if sample.has_semantic:
+            holds.add("semantic")
+        if len(sample.instances):
+            holds |= {"scores", "boxes", "masks"}
+            break
+    return Predictions(path, "pack", frozenset(holds), lambda place: _sample(pack, places.get(place)))
+
+
+def _sample(pack: Pack, index: int | None) -> Sample | None:
+    return None if index is None else pack[index]
+
+
+def require_same(mine: LabelSpace, theirs: LabelSpace, path: Path) -> None:
+    """Refuse predictions whose categories are not the truth's, and show the difference."""
+    if [(item.id, item.name) for item in mine.categories] == [(item.id, item.name) for item in theirs.categories]:
+        return
+    try:
+        mine.require_equal(theirs, "predictions and truth")
+    except LabelMismatch as error:
+        raise error.located(file=path) from error

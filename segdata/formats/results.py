@@ -1,0 +1,143 @@
+"""Results: files of predictions as challenges and papers exchange them. This module is their table and their types.
+
+A results file says nothing about images and categories but their numbers or names; it is read against a `Truth`, and
+gives one sample with scores for every image of the truth that it speaks of. A module of results has:
+
+    LAYOUT                                   what `detect` looks for, in one line
+    detect(path)                             whether the file or folder looks like it; cheap
+    read(path, truth, problems)              Predictions
+    write_part, finish                       as a format has them, where segdata writes this kind, too
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.errors import NotThere, UnknownLayout, UsageError
+from segdata.labels import LabelSpace
+from segdata.problems import Problems
+from segdata.sample import Sample
+
+NAMES = ("coco-results",)
+"""Every kind of results, in the order in which they are looked for; `coco-results` is `formats/coco_results.py`."""
+
+Holding = Literal["boxes", "masks", "scores", "semantic", "panoptic"]
+"""What predictions may hold; it decides which metrics are computed when none is asked for."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The annotated images that predictions are about.
+
+    Attributes:
+        path: where they came from.
+        format: "pack" or the format's name.
+        made_from: the format whose samples these are, also for a pack.
+        labels: what category indices mean.
+        splits: name → places of its images.
+        keys: every image's key (`Sample.key`), in order.
+        get: the image at a place with its annotations, read anew each time.
+        find_ids: (N,) int64, the source's number of every image, −1 where it has none.
+        find_sizes: (N, 2) int64, height and width of every image.
+        problems: what was odd in it.
+    """
+
+    path: Path
+    format: str
+    made_from: str
+    labels: LabelSpace
+    splits: Mapping[str, Sequence[int]]
+    keys: Sequence[str]
+    get: Callable[[int], Sample]
+    find_ids: Callable[[], npt.NDArray[np.int64]]
+    find_sizes: Callable[[], npt.NDArray[np.int64]]
+    problems: Problems = field(default_factory=Problems)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """(N,) int64, the source's number of every image, −1 where it has none."""
+        return self.find_ids()
+
+    @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """(N, 2) int64, height and width of every image in pixels."""
+        return self.find_sizes()
+
+    @cached_property
+    def place_of_key(self) -> dict[str, int]:
+        """Key → place; of several images with one key, the first."""
+        return {key: len(self.keys) - 1 - place for place, key in enumerate(reversed(self.keys))}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted for the images of a truth.
+
+    Attributes:
+        path: where they came from.
+        kind: "pack" or the name of the results' kind.
+        holds: what is in them.
+        get: what was predicted for the truth's image at a place, under the truth's label space; None where the
+            predictions do not speak of it.
+        problems: what was odd in them; metrics add to it.
+    """
+
+    path: Path
+    kind: str
+    holds: frozenset[Holding]
+    get: Callable[[int], Sample | None]
+    problems: Problems = field(default_factory=Problems)
+
+
+class Results(Protocol):
+    """The functions of a module of results."""
+
+    LAYOUT: str
+
+    def detect(self, path: Path) -> bool:
+        """Whether the file or folder looks like this kind; cheap."""
+
+    def read(self, path: Path, truth: Truth, problems: Problems) -> Predictions:
+        """Predictions for the truth's images; numbers and names that the truth does not have are refused."""
+
+
+def named(name: str) -> Results:
+    """The module of a kind of results.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    if name not in NAMES:
+        raise UsageError(f"there is no kind of results {name!r}", why=f"kinds are pack, {', '.join(NAMES)}")
+    return cast(Results, import_module(f"segdata.formats.{name.replace('-', '_')}"))
+
+
+def detect(path: Path) -> str:
+    """The kind of a results file or folder.
+
+    Raises:
+        NotThere: no such file.
+        UnknownLayout: no known kind; the message says what was looked for.
+    """
+    if not path.exists():
+        raise NotThere(f"{path} does not exist", file=path, fix="check the path of the predictions")
+    for name in NAMES:
+        if named(name).detect(path):
+            return name
+    raise UnknownLayout(
+        "no known kind of predictions was found",
+        file=path,
+        why="looked for a pack; " + "; ".join(named(name).LAYOUT for name in NAMES),
+        fix="check the path, or name the kind with --from",
+    )
