@@ -23,7 +23,7 @@ ALIASES = {"coco": "coco-2017", "voc": "voc-2012"}
 """Short names for the newest of a family."""
 
 _TEXTS = ("title", "homepage", "licence", "citation", "format", "label_space")
-_KEYS = (*_TEXTS, "labels", "labels_from", "views", "splits", "splits_from", "max_pixels", "known_bad")
+_KEYS = (*_TEXTS, "labels", "labels_from", "views", "splits", "splits_from", "max_pixels", "known_bad", "average_sizes")
 _LABEL_KEYS: dict[str, type] = {
     "name": str,
     "id": int,
@@ -55,7 +55,11 @@ class View:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known about a dataset; `known_bad` are keys of images that are damaged in the official release."""
+    """What is known about a dataset.
+
+    `known_bad` are keys of images that are damaged in the official release, `average_sizes` the mean pixels of an object
+    by category, where the official evaluation publishes them.
+    """
 
     name: str
     title: str
@@ -68,6 +72,7 @@ class Manifest:
     views: Mapping[str, View]
     max_pixels: int | None
     known_bad: tuple[str, ...]
+    average_sizes: Mapping[str, float]
 
 
 def load(path: Path) -> Manifest:
@@ -224,7 +229,22 @@ def _build(name: str, text: str, file: str) -> Manifest:
         views=views,
         max_pixels=max_pixels,
         known_bad=tuple(_typed(document, "known_bad", list, file, "known_bad")) if "known_bad" in document else (),
+        average_sizes=_average_sizes(document.get("average_sizes", {}), labels, file),
     )
+
+
+def _average_sizes(table: Any, labels: LabelSpace, file: str) -> dict[str, float]:
+    if not isinstance(table, dict):
+        raise InvalidManifest("average_sizes is not a table", file=file, place="average_sizes")
+    for name, value in table.items():
+        if name not in labels.index_of_name or type(value) not in (int, float) or not 0 < value < float("inf"):
+            raise InvalidManifest(
+                "an average size is not a category with its mean pixels",
+                file=file,
+                place=f"average_sizes.{name}",
+                why=f"found {value!r}",
+            )
+    return {name: float(value) for name, value in table.items()}
 
 
 def _labels(space: str, rows: Any, file: str) -> LabelSpace:
