@@ -45,10 +45,3 @@ def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:
         "bytes": sum(image + annotation for image, annotation in sizes),
         "report": problems.as_dict(),
     }
-
-
-def default_root() -> Path:
-    """Where datasets lie unless `--root` or `SEGDATA_ROOT` says otherwise."""
-    from platformdirs import user_data_dir
-
-    return Path(user_data_dir("segdata"))

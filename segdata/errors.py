@@ -9,8 +9,13 @@
     │   ├── UnknownLayout         a folder in which no known dataset layout was found
     │   ├── CannotRepresent       the target format has no way to say this
     │   └── LabelMismatch         two label spaces that were taken for one
+    ├── NetworkError         5    the network: given up after the retries
+    ├── SignInError          6    no credentials, or they were refused
+    │   └── TermsNotAccepted      a licence that has to be accepted first
     ├── DiskError            7    no space, no permission, read-only, input/output error
     ├── DamagedData          8    a size, checksum or hash differs from what was recorded
+    │   ├── HashMismatch          a downloaded file that is not what the manifest names
+    │   └── NotVerifiable         a file that nobody publishes a digest of
     ├── LockHeld             9    another segdata process is at work on the same thing
     ├── NotThere            10    a dataset, split, key or file that does not exist
     ├── Unsafe              11    a path that escapes, a bomb, a link: refused
@@ -130,6 +135,22 @@ class LabelMismatch(InvalidInput):
     """Two label spaces that were taken for one, and differ."""
 
 
+class NetworkError(SegdataError, ConnectionError):
+    """A server that cannot be reached, or does not give the file."""
+
+    exit_code = 5
+
+
+class SignInError(SegdataError, PermissionError):
+    """No credentials for a site that needs them, or the site refused them."""
+
+    exit_code = 6
+
+
+class TermsNotAccepted(SignInError):
+    """A dataset's licence terms that have to be accepted before the first fetch."""
+
+
 class DiskError(SegdataError, OSError):
     """No space, no permission, a read-only place or an input/output error."""
 
@@ -140,6 +161,14 @@ class DamagedData(SegdataError):
     """A size, checksum or hash that differs from what was recorded."""
 
     exit_code = 8
+
+
+class HashMismatch(DamagedData):
+    """A file whose size or digest is not what the manifest names."""
+
+
+class NotVerifiable(DamagedData):
+    """A file that nobody publishes a digest of, and that was not accepted without one."""
 
 
 class LockHeld(SegdataError):

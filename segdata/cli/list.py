@@ -18,7 +18,7 @@ def list_datasets(
 ) -> None:
     """List the datasets that segdata knows, and which of them are prepared."""
     from segdata import manifest
-    from segdata.describe import default_root
+    from segdata.fetch.folders import default_root
 
     where = root or default_root()
     datasets = [_describe(manifest.shipped(item), where) for item in ([name] if name else manifest.names())]
