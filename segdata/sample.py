@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, overload
 
 import numpy as np
@@ -81,6 +81,10 @@ class Records(Sequence[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self.offset) - 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Only the part of the blob that is its own crosses to another process."""
+        return Records, (self.blob[self.offset[0] : self.offset[-1]], self.offset - self.offset[0])
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
@@ -243,6 +247,8 @@ class Instances:
 
 
 Lazy = Callable[[], Any]
+LazyMap = Callable[[npt.NDArray[Any] | None], npt.NDArray[Any]]
+"""Gives a map, and writes it into the array where one is given."""
 
 
 class Sample:
@@ -270,7 +276,7 @@ class Sample:
         id: int = -1,
         encoded: bytes | Lazy | None = None,
         instances: Instances | Lazy | None = None,
-        semantic: npt.NDArray[Any] | Lazy | None = None,
+        semantic: npt.NDArray[Any] | LazyMap | None = None,
         extra: Mapping[str, Any] | Lazy | None = None,
         max_pixels: int = images.MAX_PIXELS,
     ) -> None:
@@ -289,6 +295,19 @@ class Sample:
 
     def __repr__(self) -> str:
         return f"Sample({self.key!r}, {self.height}×{self.width})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What crosses to another process is read first: the encoded image, run lengths, the label map."""
+        values: dict[str, Any] = {
+            "file": self.file,
+            "id": self.id,
+            "encoded": self.encoded,
+            "instances": self.instances if self.has_instances else None,
+            "semantic": self.semantic,
+            "extra": self.extra,
+            "max_pixels": self._max_pixels,
+        }
+        return partial(Sample, self.key, self.height, self.width, **values), ()
 
     @property
     def encoded(self) -> bytes | None:
@@ -330,7 +349,14 @@ class Sample:
     @cached_property
     def semantic(self) -> npt.NDArray[Any] | None:
         """(H, W) map of category indices, or None."""
-        return self._semantic() if callable(self._semantic) else self._semantic
+        return self._semantic(None) if callable(self._semantic) else self._semantic
+
+    def read_semantic(self, out: npt.NDArray[Any]) -> None:
+        """Write `semantic` into an (H, W) buffer of its dtype; there must be one."""
+        if callable(self._semantic) and "semantic" not in self.__dict__:
+            self._semantic(out)
+        else:
+            out[...] = self.semantic
 
     @cached_property
     def extra(self) -> Mapping[str, Any]:

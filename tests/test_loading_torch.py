@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import made
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 import segdata
@@ -80,6 +82,56 @@ def test_any_data_loader_gives_the_same(pack: segdata.Pack, workers: int, contex
         assert torch.equal(target["boxes"], expected["boxes"])
 
 
+def digest(item: tuple[Any, Any]) -> str:
+    image, target = item
+    made = hashlib.sha256(image.numpy().tobytes())
+    for name in ("boxes", "labels", "masks", "area", "iscrowd", "difficult"):
+        made.update(target[name].numpy().tobytes())
+    return made.hexdigest()
+
+
+def test_four_workers_read_what_one_process_reads(pack: segdata.Pack) -> None:
+    dataset = Dataset(pack)
+    expected = sorted(map(digest, dataset))
+    loader = DataLoader(dataset, None, shuffle=True, num_workers=4, multiprocessing_context="fork")
+    for _ in range(2):
+        assert sorted(map(digest, loader)) == expected
+
+
+def padded(items: list[tuple[Any, Any]]) -> Any:
+    height, width = (max(image.shape[axis] for image, _ in items) for axis in (1, 2))
+    pads = [(0, width - image.shape[2], 0, height - image.shape[1]) for image, _ in items]
+    return torch.cat(
+        [torch.nn.functional.pad(target["masks"], pad) for (_, target), pad in zip(items, pads, strict=True)]
+    )
+
+
+def test_a_collate_function_in_a_worker_finds_tensors(pack: segdata.Pack) -> None:
+    here, there = (next(iter(DataLoader(Dataset(pack), 3, collate_fn=padded, num_workers=n))) for n in (0, 1))
+    assert here.sum() > 0
+    assert torch.equal(here, there)
+
+    def changed(items: list[tuple[Any, Any]]) -> Any:
+        masks = items[0][1]["masks"]
+        assert masks.shape == (len(masks), *items[0][0].shape[1:])
+        masks.zero_()
+        return masks
+
+    assert next(iter(DataLoader(Dataset(pack), 1, collate_fn=changed, num_workers=1))).sum() == 0
+    for one, other in zip(DataLoader(Dataset(pack)), DataLoader(Dataset(pack), num_workers=1), strict=True):
+        assert torch.equal(one[1]["masks"], other[1]["masks"])  # PyTorch's own collate function, one item a batch
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_named(workers: int, tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "coco")
+    segdata.convert(source, tmp_path / "pack", images="reference")
+    (file, *_) = sorted(source.rglob("*.jpg"))
+    file.write_bytes(file.read_bytes()[:-9] + bytes(9))
+    with pytest.raises(segdata.errors.DamagedData, match=f"{file.stem}(.|\n)*shard 0, record"):
+        list(DataLoader(Dataset(segdata.open(tmp_path / "pack")), num_workers=workers, collate_fn=collate))
+
+
 def test_mask_rcnn_trains_on_it(pack: segdata.Pack) -> None:
     dataset = Dataset(pack, transform=v2.Compose([v2.Resize(96), v2.ToDtype(torch.float32, scale=True)]))
     model = torchvision.models.detection.maskrcnn_resnet50_fpn(
@@ -145,6 +197,53 @@ def test_objects_that_are_no_targets_are_left_out(tmp_path: Path) -> None:
     assert len(Dataset(pack, without_masks=True)[index][1]["labels"]) == 2
 
 
+def a_pack(tmp_path: Path, annotations: list[dict[str, Any]]) -> segdata.Pack:
+    document = made.coco_document()
+    common = {"image_id": document["images"][0]["id"], "category_id": document["categories"][0]["id"], "iscrowd": 0}
+    document["annotations"] = [{**common, "id": place + 1, **item} for place, item in enumerate(annotations)]
+    made.coco(tmp_path / "coco", document)
+    segdata.convert(tmp_path / "coco", tmp_path / "pack")
+    return segdata.open(tmp_path / "pack").select(lambda sample: len(sample.instances) > 0)
+
+
+def test_a_box_that_float32_closes_is_no_target(tmp_path: Path) -> None:
+    ring = [[1, 1, 6, 1, 6, 6, 1, 6]]
+    sizes = [(5, 5), (1e-9, 5), (5, 1e-9)]
+    boxes = [{"bbox": [20, 20, *size], "segmentation": ring, "area": 25.0} for size in sizes]
+    (target,) = [target for _, target in Dataset(a_pack(tmp_path, boxes))]
+    assert target["boxes"].tolist() == [[20, 20, 25, 25]]
+    assert target["masks"].shape[0] == 1
+
+
+def test_difficult_objects_can_be_left_out(tmp_path: Path) -> None:
+    root = made.voc(tmp_path / "voc")
+    file = root / "Annotations/2007_000001.xml"
+    file.write_text(file.read_text().replace("<difficult>0", "<difficult>1", 1))
+    segdata.convert(root, tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack", split="train")
+    ((_, target),) = Dataset(pack)
+    assert target["difficult"].tolist() == [1, 0]
+    ((_, target),) = Dataset(pack, difficult=False)
+    assert target["difficult"].tolist() == [0]
+
+
+def test_labels_lead_back_to_categories(pack: segdata.Pack, folder: Path) -> None:
+    dataset = Dataset(pack)
+    api = COCO(folder / "annotations" / "instances_train2017.json")
+    for _, target in dataset:
+        ids = [pack.labels[int(dataset.indices[label])].id for label in target["labels"]]
+        assert ids == [item["category_id"] for item in api.imgToAnns[target["image_id"]] if not item["iscrowd"]]
+    assert dataset.indices[0] == -1
+
+
+def test_what_was_never_annotated_is_no_empty_target(tmp_path: Path) -> None:
+    segdata.convert(made.camvid_segnet(tmp_path / "camvid"), tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack")
+    with pytest.raises(segdata.SegdataError, match="not annotated") as caught:
+        Dataset(pack)[0]
+    assert caught.value.key == pack.keys[0]
+
+
 def test_labels_leave_no_gap(cityscapes: segdata.Pack) -> None:
     dataset = Dataset(cityscapes)
     things = ["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
@@ -163,6 +262,31 @@ def test_panoptic_targets(cityscapes: segdata.Pack) -> None:
         for item in target["info"]:
             inside = sample.semantic[segments == item["id"]]
             assert (inside == item["category"]).all()
+            assert not cityscapes.labels[item["category"]].ignore
+
+
+def test_objects_that_nobody_separated_are_a_crowd_segment(tmp_path: Path) -> None:
+    root = made.cityscapes(tmp_path / "cityscapes")
+    (file,) = root.rglob("*_instanceIds.png")
+    numbers = np.array(Image.open(file))
+    numbers[numbers == 26007] = 26
+    made.put(file, made.png(numbers))
+    segdata.convert(root, tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack")
+    ((_, target),) = Dataset(pack, target="panoptic")
+    cars = [item for item in target["info"] if pack.labels[item["category"]].name == "car"]
+    areas = {item["iscrowd"]: int((target["segments"] == item["id"]).sum()) for item in cars}
+    assert areas == {True: 8 * 15, False: 6 * 10}
+
+
+def test_ignored_categories_are_no_semantic_target(cityscapes: segdata.Pack) -> None:
+    ignored = [index for index, category in enumerate(cityscapes.labels.categories) if category.ignore]
+    for (_, target), sample in zip(Dataset(cityscapes, target="semantic"), cityscapes, strict=True):
+        assert sample.semantic is not None
+        is_left_out = np.isin(sample.semantic, [*ignored, 255])
+        assert np.isin(sample.semantic, ignored).any()
+        assert np.array_equal(target.numpy() == 255, is_left_out)
+        assert np.array_equal(target.numpy()[~is_left_out], sample.semantic[~is_left_out])
 
 
 def test_unknown_targets_and_missing_maps(pack: segdata.Pack) -> None:

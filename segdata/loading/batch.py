@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -35,7 +35,7 @@ class Batch:
     images: Images | None = None
     semantic: npt.NDArray[Any] | tuple[npt.NDArray[Any] | None, ...] | None = None
     dense: tuple[npt.NDArray[np.uint8], ...] | None = None
-    items: tuple[Any, ...] | None = field(default=None)
+    items: tuple[Any, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -76,6 +76,16 @@ class Batch:
     def difficult(self) -> npt.NDArray[np.bool_]:
         """(N,) bool."""
         return self._column("difficult", np.bool_)
+
+    @cached_property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """(N,) bool."""
+        return self._column("truncated", np.bool_)
+
+    @cached_property
+    def occluded(self) -> npt.NDArray[np.bool_]:
+        """(N,) bool."""
+        return self._column("occluded", np.bool_)
 
     @cached_property
     def has_mask(self) -> npt.NDArray[np.bool_]:

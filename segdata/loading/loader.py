@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -19,10 +21,11 @@ import numpy.typing as npt
 from segdata.errors import SegdataError, UsageError, WorkerLost
 from segdata.labels import LabelSpace
 from segdata.loading.batch import Batch
+from segdata.loading.order import Batches, Indices, Order
+from segdata.pack.read import Pack
 from segdata.sample import Sample
 
 Transform = Callable[[Sample, np.random.Generator], Any]
-Indices = npt.NDArray[np.int64]
 
 _AHEAD = 2
 """Batches in the making per worker."""
@@ -51,13 +54,20 @@ class Loader:
         rank, world: this process and how many there are. All get the same number of batches: without `drop_last` the
             order is continued from its beginning until it can be shared equally.
         drop_last: leave out what does not fill a batch on every rank.
-        batches: index lists to use as batches, or a function of the epoch that returns them; every rank takes its
-            share of whole batches, and what cannot be shared is left out.
+        batches: index lists to use as batches instead of `batch_size`, read once; or a function of the epoch that
+            returns them. `shuffle` shuffles the batches, not their samples. Every rank takes its share of whole
+            batches; what cannot be shared is left out.
         reuse: decode into buffers that are overwritten when the next batch is taken; saves the page faults of fresh
             memory. Without it every batch is yours to keep.
         images, semantic: whether to decode photos and label maps.
         masks: "runs" leaves masks as run lengths (`batch.masks`), "dense" also expands them (`batch.dense`).
-        timeout: seconds to wait for a batch before naming the sample that holds it up.
+        timeout: seconds that a worker may spend on one sample; then the sample is named.
+
+    Raises:
+        UsageError: an option is out of its range.
+        IndexError: `batches` names a sample that is not there.
+        SegdataError: from iteration: a damaged image or record, with its key, shard and record.
+        WorkerLost: from iteration: a sample that held a worker up for longer than `timeout`.
     """
 
     def __init__(
@@ -72,111 +82,106 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         drop_last: bool = False,
-        batches: Iterable[Sequence[int]] | Callable[[int], Iterable[Sequence[int]]] | None = None,
+        batches: Batches | None = None,
         reuse: bool = False,
         images: bool = True,
         semantic: bool = True,
         masks: Literal["runs", "dense"] = "runs",
         timeout: float = 300.0,
     ) -> None:
-        if batch_size < 1 or workers < 0 or not 0 <= rank < world:
+        if workers < 0 or timeout <= 0 or masks not in ("runs", "dense"):
             raise UsageError(
                 "loader options are out of range",
-                why=f"batch_size {batch_size} (≥ 1), workers {workers} (≥ 0), rank {rank} of {world}",
+                why=f"workers {workers} (≥ 0), timeout {timeout} (> 0), masks {masks!r} ('runs' or 'dense')",
             )
+        self._order = Order(
+            len(pack),
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world=world,
+            drop_last=drop_last,
+            batches=batches,
+        )
         self.pack = pack
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.seed = seed
         self.workers = workers
         self.transform = transform
-        self.rank = rank
-        self.world = world
-        self.drop_last = drop_last
         self.reuse = reuse
         self.images = images
         self.semantic = semantic
         self.masks = masks
         self.timeout = timeout
-        self._batches = batches if callable(batches) or batches is None else [list(batch) for batch in batches]
         self.epoch = 0
         self._position = 0
         self._has_begun = False
+        self._iteration: object = None
 
     def __len__(self) -> int:
         """Batches of an epoch (of the current one, where `batches` is a function)."""
-        if self._batches is not None:
-            return len(self._plan(self.epoch))
-        count = len(self.pack)
-        share = count // self.world if self.drop_last else -(-count // self.world)
-        return share // self.batch_size if self.drop_last else -(-share // self.batch_size)
+        return self._order.length(self.epoch)
 
     def __iter__(self) -> Iterator[Batch]:
         if self._has_begun:
             self.set_epoch(self.epoch + 1)
         self._has_begun = True
-        plan = self._plan(self.epoch)[self._position :]
-        made = (
-            self._threaded(plan)
-            if self.workers
-            else (self._make(one, self.epoch, _Buffers(), _Job(one)) for one in plan)
-        )
-        for batch in made:
-            self._position += 1
-            yield batch
+        self._iteration = iteration = object()
+        plan = self._order.batches(self.epoch)
+        begin = self._position
+        left = (plan[number] for number in range(begin, len(plan)))
+        workers = min(self.workers, len(plan) - begin)
+        made = self._threaded(left, self.epoch, workers) if workers > 0 else self._here(left, self.epoch)
+        with closing(made):
+            for number, batch in enumerate(made, begin + 1):
+                if self._iteration is iteration:  # a later iteration has taken over otherwise
+                    self._position = number
+                yield batch
 
-    # ------------------------------------------------------------------ order
+    # ------------------------------------------------------------------ where it stands
 
     def set_epoch(self, epoch: int) -> None:
         """Begin the next iteration at the start of this epoch; otherwise every iteration begins the next one."""
-        self.epoch, self._position, self._has_begun = epoch, 0, False
+        self.epoch, self._position, self._has_begun, self._iteration = epoch, 0, False, None
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader stands, for `load_state_dict` of a loader with the same options; plain numbers."""
-        return {"epoch": self.epoch, "position": self._position, "seed": self.seed, "options": self._identity()}
+        """Where the loader stands, for `load_state_dict` of a loader with the same options; plain numbers.
+
+        It is the same on every rank, so that one checkpoint serves all.
+        """
+        return {"epoch": self.epoch, "position": self._position, "order": self._order.state(self.epoch)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after the last batch that was taken before `state_dict` was called.
 
         Raises:
-            UsageError: the state is of a loader with other options; both are shown.
+            UsageError: the state is of a loader with other options, which would go on with other batches; the
+                differences are shown.
         """
-        if list(state["options"]) != self._identity() or state["seed"] != self.seed:
+        here = self._order.state(state["epoch"])
+        if dict(state["order"]) != here:
+            names = [name for name in here if state["order"].get(name) != here[name]]
             raise UsageError(
                 "the state belongs to a loader with other options",
-                why=f"samples, batch size, shuffle, drop_last, rank, world: {state['options']} with seed {state['seed']}; "
-                f"here {self._identity()} with seed {self.seed}",
+                why="; ".join(f"{name} was {state['order'].get(name)}, here {here[name]}" for name in names),
+                fix="load it with the same pack and options, or begin a new epoch with set_epoch",
             )
         self.set_epoch(state["epoch"])
-        self._position = state["position"]
-        if self._position >= len(self):
+        if state["position"] >= len(self):
             self.set_epoch(state["epoch"] + 1)
-
-    def _identity(self) -> list[int]:
-        return [len(self.pack), self.batch_size, int(self.shuffle), int(self.drop_last), self.rank, self.world]
-
-    def _plan(self, epoch: int) -> list[Indices]:
-        """This rank's batches of an epoch."""
-        rng = np.random.default_rng((self.seed, epoch))
-        if self._batches is not None:
-            given = list(self._batches(epoch)) if callable(self._batches) else self._batches
-            order = rng.permutation(len(given)) if self.shuffle else np.arange(len(given))
-            shared = order[: len(given) // self.world * self.world]
-            return [np.asarray(given[number], np.int64) for number in shared[self.rank :: self.world].tolist()]
-        count = len(self.pack)
-        order = rng.permutation(count) if self.shuffle else np.arange(count)
-        share = count // self.world if self.drop_last else -(-count // self.world)
-        own = np.resize(order, share * self.world)[self.rank :: self.world]
-        end = len(own) // self.batch_size * self.batch_size if self.drop_last else len(own)
-        return [own[begin : begin + self.batch_size] for begin in range(0, end, self.batch_size)]
+        else:
+            self._position = state["position"]
 
     # ------------------------------------------------------------------ work
 
-    def _threaded(self, plan: Sequence[Indices]) -> Iterator[Batch]:
+    def _here(self, plan: Iterator[Indices], epoch: int) -> Generator[Batch, None, None]:
+        """The batches, made by the caller's own thread."""
+        buffers = _Buffers()
+        for indices in plan:
+            yield self._make(_Job(indices, buffers), epoch)
+
+    def _threaded(self, plan: Iterator[Indices], epoch: int, workers: int) -> Generator[Batch, None, None]:
         """The batches in order, made by threads a few ahead."""
-        epoch = self.epoch
         tasks: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        workers = min(self.workers, len(plan))
         free = [_Buffers() for _ in range(_AHEAD * workers + 1)]
         stop = threading.Event()
 
@@ -184,96 +189,126 @@ class Loader:
             while (job := tasks.get()) is not None:
                 if not stop.is_set():
                     try:
-                        job.batch = self._make(job.indices, epoch, job.buffers, job)
+                        job.batch = self._make(job, epoch)
                     except BaseException as error:
                         job.error = error
                 job.is_done.set()
 
-        for _ in range(workers):
-            threading.Thread(target=work, daemon=True, name="segdata-loader").start()
+        threads = [threading.Thread(target=work, daemon=True, name="segdata-loader") for _ in range(workers)]
+        for thread in threads:
+            thread.start()
         waiting: deque[_Job] = deque()
-        left = iter(plan)
         try:
             while True:
-                while len(waiting) < _AHEAD * workers and (indices := next(left, None)) is not None:
+                while len(waiting) < _AHEAD * workers and (indices := next(plan, None)) is not None:
                     job = _Job(indices, free.pop())
                     waiting.append(job)
                     tasks.put(job)
                 if not waiting:
                     return
                 job = waiting.popleft()
-                if not job.is_done.wait(self.timeout):
-                    raise WorkerLost(
-                        f"a sample was not ready after {self.timeout:g} seconds",
-                        key=self.pack[job.at].key,
-                        fix="look at its image and at the transform, or give a longer timeout",
-                    )
+                self._wait(job, threads)
                 if job.error is not None:
                     raise job.error
                 assert job.batch is not None
                 yield job.batch
+                job.batch = None
                 free.append(job.buffers)
         finally:
             stop.set()
-            for _ in range(workers):
+            for _ in threads:
                 tasks.put(None)
 
-    def _make(self, indices: Indices, epoch: int, buffers: _Buffers, job: _Job) -> Batch:
+    def _wait(self, job: _Job, threads: Sequence[threading.Thread]) -> None:
+        """Until the batch is there, or one of its samples has held it up for too long."""
+        while not job.is_done.wait(max(0.0, min(1.0, job.since + self.timeout - time.monotonic()))):
+            if time.monotonic() - job.since > self.timeout:
+                error = WorkerLost(
+                    f"a sample was not ready after {self.timeout:g} seconds",
+                    fix="look at its image and at the transform, or give a longer timeout",
+                )
+                raise locate(error, self.pack, job.at)
+            if not any(thread.is_alive() for thread in threads):
+                raise WorkerLost(
+                    "the loader's threads are gone",
+                    why="an iteration does not go on in a forked process",
+                    fix="begin the iteration in the process that uses it",
+                )
+
+    def _make(self, job: _Job, epoch: int) -> Batch:
         """One batch; an error names the sample."""
-        if not self.reuse:
-            buffers = _Buffers()
-        samples = []
+        buffers = job.buffers if self.reuse else _Buffers()
+        samples: list[Sample] = []
         items: list[Any] = []
-        photos = None
+        images = semantic = dense = None
         try:
-            for index in indices.tolist():
-                job.at = index
+            for index in job.indices.tolist():
+                job.begin(index)
                 samples.append(self.pack[index])
             if self.transform is not None:
-                for index, sample in zip(indices.tolist(), samples, strict=True):
-                    job.at = index
-                    items.append(self.transform(sample, np.random.default_rng((self.seed, epoch, index))))
-                return Batch(samples, indices, items=tuple(items))
+                for index, sample in zip(job.indices.tolist(), samples, strict=True):
+                    job.begin(index)
+                    items.append(self.transform(sample, self._order.rng(epoch, index)))
+                return Batch(samples, job.indices, items=tuple(items))
             if self.images:
                 views = buffers.views("images", [(sample.height, sample.width, 3) for sample in samples])
-                for index, sample, view in zip(indices.tolist(), samples, views, strict=True):
-                    job.at = index
+                for index, sample, view in zip(job.indices.tolist(), samples, views, strict=True):
+                    job.begin(index)
                     decoded = sample.decode(out=view)
                     if decoded is not view:
                         view[...] = decoded
-                photos = _together(views)
-            semantic = dense = None
-            if self.semantic:
-                maps = []
-                for index, sample in zip(indices.tolist(), samples, strict=True):
-                    job.at = index
-                    maps.append(sample.semantic)
-                semantic = None if all(item is None for item in maps) else _stacked(maps)
+                images = _together(views)
+            if self.semantic and any(sample.has_semantic for sample in samples):
+                semantic = self._semantic(job, samples, buffers)
             if self.masks == "dense":
                 shapes = [(len(sample.instances), sample.height, sample.width) for sample in samples]
                 planes = buffers.views("dense", shapes)
-                for index, sample, view in zip(indices.tolist(), samples, planes, strict=True):
-                    job.at = index
+                for index, sample, view in zip(job.indices.tolist(), samples, planes, strict=True):
+                    job.begin(index)
                     sample.instances.masks.dense(out=view)
                 dense = tuple(planes)
-            return Batch(samples, indices, photos, semantic, dense)
-        except SegdataError as error:
-            raise error.located(key=self.pack[job.at].key) from error
+            return Batch(samples, job.indices, images, semantic, dense)
         except Exception as error:
-            error.add_note(f"while sample {self.pack[job.at].key!r} (index {job.at}) was loaded")
+            locate(error, self.pack, job.at)
             raise
+
+    def _semantic(self, job: _Job, samples: Sequence[Sample], buffers: _Buffers) -> Any:
+        """The label maps, one array where all are there and of one size, else a tuple."""
+        dtype = self.pack.labels.dtype
+        shapes = [(sample.height, sample.width) if sample.has_semantic else (0, 0) for sample in samples]
+        views = buffers.views("semantic", shapes, dtype)
+        for index, sample, view in zip(job.indices.tolist(), samples, views, strict=True):
+            if sample.has_semantic:
+                job.begin(index)
+                sample.read_semantic(out=view)
+        if all(sample.has_semantic for sample in samples):
+            return _together(views)
+        return tuple(view if sample.has_semantic else None for sample, view in zip(samples, views, strict=True))
+
+
+def locate(error: Exception, pack: Samples, index: int) -> Exception:
+    """The same error with the key, shard and record of the sample at which it happened."""
+    key = pack[index].key
+    if isinstance(error, SegdataError):
+        return error.located(key=key, place=pack.place(index) if isinstance(pack, Pack) else f"sample {index}")
+    error.add_note(f"while sample {key!r} (index {index}) was loaded")
+    return error
 
 
 @dataclass(eq=False)
 class _Job:
-    """A batch in the making; `at` is the sample that is being worked on."""
+    """A batch in the making; `at` is the sample that is being worked on, `since` when that began."""
 
     indices: Indices
-    buffers: _Buffers = field(default_factory=lambda: _Buffers())
+    buffers: _Buffers
     is_done: threading.Event = field(default_factory=threading.Event)
+    since: float = field(default_factory=time.monotonic)
     batch: Batch | None = None
     error: BaseException | None = None
     at: int = 0
+
+    def begin(self, index: int) -> None:
+        self.at, self.since = index, time.monotonic()
 
 
 class _Buffers:
@@ -282,30 +317,26 @@ class _Buffers:
     def __init__(self) -> None:
         self._held: dict[str, npt.NDArray[np.uint8]] = {}
 
-    def views(self, what: str, shapes: Sequence[tuple[int, ...]]) -> list[npt.NDArray[np.uint8]]:
-        """One uint8 array per shape, lying one after another."""
-        sizes = [int(np.prod(shape)) for shape in shapes]
+    def views(
+        self, what: str, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any] | None = None
+    ) -> list[npt.NDArray[Any]]:
+        """One array per shape, lying one after another; uint8 unless another dtype is given."""
+        dtype = dtype or np.dtype(np.uint8)
+        sizes = [int(np.prod(shape)) * dtype.itemsize for shape in shapes]
         held = self._held.get(what)
         if held is None or held.size < sum(sizes):
             held = self._held[what] = np.empty(sum(sizes), np.uint8)
         views = []
         begin = 0
         for shape, size in zip(shapes, sizes, strict=True):
-            views.append(held[begin : begin + size].reshape(shape))
+            views.append(held[begin : begin + size].view(dtype).reshape(shape))
             begin += size
         return views
 
 
-def _together(views: Sequence[npt.NDArray[np.uint8]]) -> Any:
+def _together(views: Sequence[npt.NDArray[Any]]) -> Any:
     """Neighbouring views of one size as one array without copying, else a tuple."""
     first = views[0]
     if any(view.shape != first.shape for view in views):
         return tuple(views)
     return np.lib.stride_tricks.as_strided(first, (len(views), *first.shape), (first.nbytes, *first.strides))
-
-
-def _stacked(maps: Sequence[npt.NDArray[Any] | None]) -> Any:
-    known = [item for item in maps if item is not None]
-    if len(known) == len(maps) and len({item.shape for item in known}) == 1:
-        return np.stack(known)
-    return tuple(maps)

@@ -1,7 +1,7 @@
 """Packs as PyTorch datasets: what torchvision's models take, in one line.
 
 Without a `transform`, masks stay run lengths inside a worker process and become tensors when they arrive in the
-consumer; so they cost a few kilobytes on the way, with any `DataLoader` and any `collate_fn`.
+consumer; so they cost a few kilobytes on the way, with any `DataLoader`. A `collate_fn` that uses them finds tensors.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import get_worker_info
+from torch.utils.data._utils.collate import default_collate_fn_map
 from torchvision import tv_tensors
 
 from segdata.errors import UsageError
 from segdata.labels import LabelSpace
-from segdata.loading.loader import Samples
+from segdata.loading.loader import Samples, locate
 from segdata.masks import Masks
 from segdata.sample import Instances, Sample
 
@@ -31,11 +32,13 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
 
     Targets:
         detection: `boxes` (N, 4) float32 x0 y0 x1 y1, `labels` (N,) int64 from 1 (see `classes`), `masks` (N, H, W)
-            uint8, `area` (N,) float32, `iscrowd` (N,) int64, `image_id` int. Boxes without width or height are left
-            out.
-        semantic: a `tv_tensors.Mask` (H, W) int64 of category indices, `IGNORE` where unlabelled.
-        panoptic: `segments` (H, W) int64, 0 where unlabelled, and `info`, a list of `id`, `category`, `isthing`,
-            `iscrowd` per segment: every thing one, every category of stuff one.
+            uint8 0/1, `area` (N,) float32, `iscrowd` and `difficult` (N,) int64 0/1, `image_id` int. Boxes without
+            width or height are left out.
+        semantic: a `tv_tensors.Mask` (H, W) int64 of category indices, `IGNORE` where unlabelled and for categories
+            that the label space ignores.
+        panoptic: `segments` (H, W) int64, 0 where unlabelled or ignored, and `info`, a list of `id`, `category`,
+            `isthing`, `iscrowd` per segment: every thing one, every category of stuff one. Pixels of a thing's
+            category that no object has are one segment with `iscrowd`, as in Cityscapes' panoptic files.
 
     Args:
         pack: what to load.
@@ -43,9 +46,15 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         transform: called as `transform(image, target)`, as torchvision's v2 transforms are.
         crowds: whether crowds become detection targets.
         without_masks: whether objects that were only boxed do; their masks are empty.
+        difficult: whether objects that the source calls difficult do.
 
     Attributes:
         classes: names by label; of detection, `classes[0]` is "background".
+        indices: (len(classes),) int64, the label space's index of each label; −1 for detection's background.
+
+    Raises:
+        UsageError: an unknown target; from items: the sample was not annotated in this way.
+        SegdataError: from items: a damaged image or record, with its key, shard and record.
     """
 
     def __init__(
@@ -56,6 +65,7 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         *,
         crowds: bool = False,
         without_masks: bool = False,
+        difficult: bool = True,
     ) -> None:
         if target not in ("detection", "semantic", "panoptic"):
             raise UsageError(f"there is no target {target!r}", why="targets are detection, semantic, panoptic")
@@ -64,9 +74,11 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         self.transform = transform
         self.crowds = crowds
         self.without_masks = without_masks
-        chosen = _objects(pack.labels)
+        self.difficult = difficult
         names = [category.name for category in pack.labels.categories]
+        chosen = _objects(pack.labels)
         self.classes = ["background", *(names[index] for index in chosen)] if target == "detection" else names
+        self.indices = np.array([-1, *chosen] if target == "detection" else range(len(names)), np.int64)
         self._label = np.zeros(len(names), np.int64)
         self._label[chosen] = np.arange(1, len(chosen) + 1)
 
@@ -75,37 +87,47 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         sample = self.pack[index]
-        image = tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1))
-        if self.target == "detection":
-            target = self._detection(sample, index)
-        elif self.target == "semantic":
-            target = _semantic(sample, self.pack.labels)
-        else:
-            target = _panoptic(sample, self.pack.labels)
-        return (image, target) if self.transform is None else self.transform(image, target)
+        try:
+            image = tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1))
+            if self.target == "detection":
+                target = self._detection(sample, index)
+            elif self.target == "semantic":
+                target = _semantic(sample, self.pack.labels)
+            else:
+                target = _panoptic(sample, self.pack.labels)
+            return (image, target) if self.transform is None else self.transform(image, target)
+        except Exception as error:
+            locate(error, self.pack, index)
+            raise
 
     def _detection(self, sample: Sample, index: int) -> dict[str, Any]:
+        if not sample.has_instances:
+            raise UsageError(
+                "the objects of this sample were not annotated",
+                fix="select samples: pack.select(lambda sample: sample.has_instances)",
+            )
         instances = sample.instances
-        boxes = instances.boxes
+        boxes = instances.boxes.astype(np.float32)
         keep = (self._label[instances.category] > 0) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         if not self.crowds:
             keep &= ~instances.iscrowd
         if not self.without_masks:
             keep &= instances.has_mask
+        if not self.difficult:
+            keep &= ~instances.difficult
         kept = np.nonzero(keep)[0]
         masks = instances.masks if len(kept) == len(instances) else instances.masks[kept]
         area = np.where(np.isnan(instances.area), instances.masks.areas, instances.area)[kept]
         is_light = self.transform is None and get_worker_info() is not None
         return {
             "boxes": tv_tensors.BoundingBoxes(
-                torch.from_numpy(boxes[kept].astype(np.float32)),
-                format="XYXY",
-                canvas_size=(sample.height, sample.width),
+                torch.from_numpy(boxes[kept]), format="XYXY", canvas_size=(sample.height, sample.width)
             ),
             "labels": torch.from_numpy(self._label[instances.category[kept]]),
             "masks": _Travelling(masks) if is_light else _dense(masks),
             "area": torch.from_numpy(area.astype(np.float32)),
             "iscrowd": torch.from_numpy(instances.iscrowd[kept].astype(np.int64)),
+            "difficult": torch.from_numpy(instances.difficult[kept].astype(np.int64)),
             "image_id": sample.id if sample.id >= 0 else index,
         }
 
@@ -117,15 +139,57 @@ def collate(items: Sequence[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[An
 
 
 class _Travelling:
-    """Masks on their way out of a worker: run lengths when pickled, a tensor when unpickled."""
+    """Masks inside a worker: run lengths on the way out, unless somebody used them as the tensor that they stand for."""
 
     def __init__(self, masks: Masks) -> None:
-        self.masks = masks
+        self._masks = masks
+        self._made: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        masks = self.masks
+        masks = self._masks
+        if self._made is not None:
+            return _itself, (self._made,)
         parts = (np.ascontiguousarray(masks.frames), np.ascontiguousarray(masks.runs), np.asarray(masks.pointer))
         return _arrived, (masks.height, masks.width, *parts)
+
+    def tensor(self) -> Any:
+        """The masks, (N, H, W) uint8."""
+        if self._made is None:
+            self._made = _dense(self._masks)
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.tensor()[item]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tensor(), name)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return function(*_as_tensors(args), **_as_tensors(kwargs or {}))
+
+
+def _as_tensors(value: Any) -> Any:
+    """The same value with masks on their way replaced by tensors."""
+    if isinstance(value, _Travelling):
+        return value.tensor()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_as_tensors(item) for item in value)
+    return {name: _as_tensors(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def _stacked(batch: Sequence[_Travelling], *, collate_fn_map: Any = None) -> Any:
+    return torch.stack([masks.tensor() for masks in batch])
+
+
+default_collate_fn_map[_Travelling] = _stacked
+
+
+def _itself(tensor: Any) -> Any:
+    return tensor
 
 
 def _arrived(height: int, width: int, frames: Any, runs: Any, pointer: Any) -> Any:
@@ -147,13 +211,15 @@ def _objects(labels: LabelSpace) -> list[int]:
 
 
 def _semantic(sample: Sample, labels: LabelSpace) -> Any:
-    if sample.semantic is None:
+    semantic = sample.semantic
+    if semantic is None:
         raise UsageError(
             "this sample has no label map",
-            key=sample.key,
             fix="use target='detection', or select samples: pack.select(lambda sample: sample.has_semantic)",
         )
-    return tv_tensors.Mask(torch.from_numpy(sample.semantic.astype(np.int64)))
+    kept = np.arange(labels.void + 1)
+    kept[[index for index, category in enumerate(labels.categories) if category.ignore]] = labels.void
+    return tv_tensors.Mask(torch.from_numpy(kept[semantic]))
 
 
 def _panoptic(sample: Sample, labels: LabelSpace) -> dict[str, Any]:
@@ -164,15 +230,23 @@ def _panoptic(sample: Sample, labels: LabelSpace) -> dict[str, Any]:
         info.append({"id": len(info) + 1, "category": category, "isthing": is_thing, "iscrowd": is_crowd})
         return len(info)
 
+    if not sample.has_instances and not sample.has_semantic:
+        raise UsageError(
+            "this sample was not annotated",
+            fix="select samples: pack.select(lambda sample: sample.has_instances or sample.has_semantic)",
+        )
     if sample.semantic is not None:
         lookup = np.zeros(labels.void + 1, np.int64)
         for value in np.unique(sample.semantic).tolist():
             if value != labels.void and not labels[value].ignore:
-                lookup[value] = add(value, bool(labels[value].isthing), False)
+                is_thing = bool(labels[value].isthing)
+                lookup[value] = add(value, is_thing, is_thing)
         segments = lookup[sample.semantic]
-    instances: Instances = sample.instances.take(sample.instances.has_mask)
+    is_ignored = np.array([category.ignore for category in labels.categories], bool)
+    instances: Instances = sample.instances
+    instances = instances.take(instances.has_mask & ~is_ignored[instances.category])
     numbers = [
-        add(category, True, bool(is_crowd))
+        add(category, labels[category].isthing is not False, bool(is_crowd))
         for category, is_crowd in zip(instances.category.tolist(), instances.iscrowd.tolist(), strict=True)
     ]
     order = np.lexsort((-instances.masks.areas, ~instances.iscrowd))

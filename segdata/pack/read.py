@@ -6,6 +6,7 @@ pack is replaced by a newer one.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from segdata.errors import NotThere
+from segdata.errors import DamagedData, NotThere
 from segdata.labels import LabelMapping, LabelSpace
 from segdata.pack import layout
 from segdata.pack.store import Store
@@ -74,7 +75,14 @@ class Pack(Sequence[Sample]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the files itself."""
-        return _reopened, (self._store.folder, self._store.images_root, self._members, self._mapping)
+        store = self._store
+        return _reopened, (
+            store.folder.absolute(),
+            store.index["crc32"],
+            store.images_root,
+            self._members,
+            self._mapping,
+        )
 
     def __len__(self) -> int:
         return self._store.count if self._members is None else len(self._members)
@@ -89,9 +97,10 @@ class Pack(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> Sample | Pack:
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
+        index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of a pack with {len(self)} samples")
-        index = int(index) % len(self)
+        index %= len(self)
         return self._store.sample(index if self._members is None else int(self._members[index]), self._mapping)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -179,11 +188,19 @@ class Pack(Sequence[Sample]):
         return {int(member): position for position, member in enumerate(self._members)}
 
     def select(self, which: Sequence[int] | npt.NDArray[Any] | Callable[[Sample], bool]) -> Pack:
-        """Some of these samples: by index (in the order given) or by a predicate."""
+        """Some of these samples: by index (in the order given), by a boolean for each, or by a predicate.
+
+        Raises:
+            IndexError: an index that is not there, or booleans that are not one for each sample.
+            TypeError: neither integers nor booleans.
+        """
         if callable(which):
             chosen = np.array([i for i in range(len(self)) if which(self[i])], np.int64)
         else:
-            chosen = np.asarray(which, np.int64).reshape(-1)
+            given = np.asarray(which).reshape(-1)
+            if given.size and given.dtype.kind not in "iub":
+                raise TypeError(f"samples are chosen by integers or booleans, not {given.dtype}")
+            chosen = np.arange(len(self))[given] if given.dtype == np.bool_ else given.astype(np.int64)
         if len(chosen) and (chosen.min() < -len(self) or chosen.max() >= len(self)):
             raise IndexError(f"indices reach from {chosen.min()} to {chosen.max()}; there are {len(self)} samples")
         return Pack(self._store, self.indices[chosen], self._mapping)
@@ -216,9 +233,21 @@ class Pack(Sequence[Sample]):
 
 
 def _reopened(
-    folder: Path, images_root: Path | None, members: npt.NDArray[np.int64] | None, mapping: LabelMapping | None
+    folder: Path,
+    crc32: str,
+    images_root: Path | None,
+    members: npt.NDArray[np.int64] | None,
+    mapping: LabelMapping | None,
 ) -> Pack:
-    return Pack(Store(folder.absolute(), layout.read_index(folder), images_root), members, mapping)
+    index = layout.read_index(folder)
+    if index["crc32"] != crc32:
+        raise DamagedData(
+            "the pack was replaced after it was opened",
+            file=folder / layout.INDEX,
+            why="another process would read other samples than the one that sent it here",
+            fix="open the pack again",
+        )
+    return Pack(Store(folder, index, images_root), members, mapping)
 
 
 class _Keys(Sequence[str]):

@@ -145,7 +145,7 @@ class Store:
             instances=(lambda: self._instances(table, row, height, width, mapping))
             if flags & layout.INSTANCES_ANNOTATED
             else None,
-            semantic=(lambda: self._semantic(shard, row, height, width, mapping))
+            semantic=(lambda out: self._semantic(shard, row, height, width, mapping, out))
             if flags & layout.SEMANTIC_ANNOTATED
             else None,
             extra=lambda: Records(table["image/extra"], table["image/extra_offset"])[row],
@@ -225,14 +225,19 @@ class Store:
         return instances.with_category(category).take(category >= 0)
 
     def _semantic(
-        self, shard: Shard, row: int, height: int, width: int, mapping: LabelMapping | None
+        self,
+        shard: Shard,
+        row: int,
+        height: int,
+        width: int,
+        mapping: LabelMapping | None,
+        out: npt.NDArray[Any] | None,
     ) -> npt.NDArray[Any]:
         import zstandard
 
         table = shard.table
         begin, end = table["semantic/offset"][row : row + 2].tolist()
-        frame = table["semantic/data"][begin:end].tobytes()
-        size = height * width * self.labels.dtype.itemsize
+        frame = table["semantic/data"][begin:end]
         if zlib.crc32(frame) != int(table["semantic/crc32"][row]):
             raise DamagedData(
                 "a semantic map is damaged",
@@ -242,13 +247,25 @@ class Store:
                 why="its checksum differs from the recorded one",
                 fix="convert the dataset again with --force",
             )
-        data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size)
-        semantic: npt.NDArray[Any] = np.frombuffer(data, self.labels.dtype.newbyteorder("<")).reshape(height, width)
+        stored = (
+            np.empty((height, width), self.labels.dtype.newbyteorder("<"))
+            if mapping is not None or out is None
+            else out
+        )
+        with zstandard.ZstdDecompressor().stream_reader(frame) as reader:
+            count = reader.readinto(stored.reshape(-1).view(np.uint8))
+            if count != stored.nbytes or reader.read(1):
+                raise DamagedData(
+                    "a semantic map is not of its image's size",
+                    file=table.path,
+                    key=_text(table, "image/key", row),
+                    place=f"shard {self.shards.index(shard)}, record {row}",
+                    fix="convert the dataset again with --force",
+                )
         if mapping is None:
-            return semantic.astype(self.labels.dtype)
+            return stored
         lookup: npt.NDArray[Any] = mapping.lookup(self.labels)
-        mapped: npt.NDArray[Any] = lookup[semantic]
-        return mapped
+        return np.take(lookup, stored, out=out, mode="clip" if out is not None else "raise")
 
 
 def _text(table: MappedFile, name: str, row: int) -> str:
