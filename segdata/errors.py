@@ -6,6 +6,7 @@
     │   ├── InvalidAnnotation     an annotation document or record
     │   ├── InvalidImage          an image or label file
     │   ├── InvalidManifest       a dataset's TOML file
+    │   ├── InvalidArchive        an archive of another kind, or with members that cannot be
     │   ├── UnknownLayout         a folder in which no known dataset layout was found
     │   ├── CannotRepresent       the target format has no way to say this
     │   └── LabelMismatch         two label spaces that were taken for one
@@ -121,6 +122,10 @@ class InvalidImage(InvalidInput):
 
 class InvalidManifest(InvalidInput):
     """A dataset's TOML file that does not follow the schema."""
+
+
+class InvalidArchive(InvalidInput):
+    """An archive of another kind than its name says, or with members that cannot be extracted."""
 
 
 class UnknownLayout(InvalidInput):

@@ -1,0 +1,254 @@
+"""Archives written byte by byte, so that they can lie: zip and tar, each field as the test wants it."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Entry:
+    """One zip member; what is None is as it should be."""
+
+    name: bytes
+    data: bytes = b"content\n"
+    method: int = 0
+    flags: int = 0
+    mode: int = 0o100644
+    local_name: bytes | None = None
+    crc: int | None = None
+    size: int | None = None
+    offset: int | None = None
+    """Where the directory says that the member stands."""
+
+    @property
+    def packed(self) -> bytes:
+        if self.method != 8:
+            return self.data
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        return packer.compress(self.data) + packer.flush()
+
+
+def zip_of(*entries: Entry, disk: int = 0, comment: bytes = b"") -> bytes:
+    """A zip file after PKWARE's description, without zip64."""
+    body = b""
+    directory = b""
+    for entry in entries:
+        packed = entry.packed
+        crc = zlib.crc32(entry.data) if entry.crc is None else entry.crc
+        size = len(entry.data) if entry.size is None else entry.size
+        offset = len(body) if entry.offset is None else entry.offset
+        name = entry.name if entry.local_name is None else entry.local_name
+        common = struct.pack("<HHHHIII", entry.flags, entry.method, 0, 0x21, crc, len(packed), size)
+        if entry.offset is None:
+            body += b"PK\x03\x04" + struct.pack("<H", 20) + common + struct.pack("<HH", len(name), 0) + name + packed
+        directory += (
+            b"PK\x01\x02"
+            + struct.pack("<HH", 3 << 8 | 20, 20)
+            + common
+            + struct.pack("<HHHHHII", len(entry.name), 0, 0, 0, 0, entry.mode << 16, offset)
+            + entry.name
+        )
+    end = struct.pack(
+        "<4sHHHHIIH",
+        b"PK\x05\x06",
+        disk,
+        disk,
+        len(entries),
+        len(entries),
+        len(directory),
+        len(body),
+        len(comment),
+    )
+    return body + directory + end + comment
+
+
+def tar_header(
+    name: bytes,
+    size: int | bytes = 0,
+    kind: bytes = b"0",
+    *,
+    link: bytes = b"",
+    mode: int = 0o644,
+    uid: int = 0,
+    checksum: int | None = None,
+) -> bytes:
+    """A POSIX header; a size in bytes is put in as it is."""
+    field = size if isinstance(size, bytes) else b"%011o\0" % size
+    begin = name.ljust(100, b"\0") + b"%07o\0" % mode + b"%07o\0" % uid + b"%07o\0" % uid + field + b"%011o\0" % 0
+    end = kind + link.ljust(100, b"\0") + b"ustar\x0000" + bytes(64) + bytes(16) + bytes(155) + bytes(12)
+    total = sum(begin) + 8 * 32 + sum(end) if checksum is None else checksum
+    return begin + b"%06o\0 " % total + end
+
+
+def tar_member(name: bytes, data: bytes = b"content\n", **fields: object) -> bytes:
+    """A header, the data, and its padding."""
+    return tar_header(name, len(data), **fields) + data + bytes(-len(data) % 512)  # type: ignore[arg-type]
+
+
+def tar_of(*parts: bytes, end: bytes = bytes(1024)) -> bytes:
+    """Members and the mark of the end."""
+    return b"".join(parts) + end
+
+
+def pax(**records: str) -> bytes:
+    """An extended header for the next member."""
+    content = b""
+    for key, value in records.items():
+        line = f" {key}={value}\n".encode("utf-8", "surrogateescape")
+        length = len(line) + 1
+        while len(str(length)) + len(line) != length:
+            length = len(str(length)) + len(line)
+        content += str(length).encode() + line
+    return tar_member(b"pax", content, kind=b"x")
+
+
+LINK, PIPE, DEVICE, SOCKET = 0o120777, 0o010644, 0o020644, 0o140644
+GOOD = Entry(b"folder/good.txt")
+
+HOSTILE_ZIP: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
+    "C1 dots": (zip_of(GOOD, Entry(b"../../escaped")), 11, ("'../../escaped'", "not allowed")),
+    "C1 inner dots": (zip_of(GOOD, Entry(b"folder/../../escaped")), 11, ("not allowed",)),
+    "C1 absolute": (zip_of(GOOD, Entry(b"/tmp/escaped")), 11, ("'/tmp/escaped'", "not allowed")),
+    "C1 drive": (zip_of(GOOD, Entry(b"C:escaped")), 11, ("not allowed",)),
+    "C1 backslash": (zip_of(GOOD, Entry(b"..\\escaped")), 11, ("not allowed",)),
+    "C1 NUL": (zip_of(GOOD, Entry(b"good\0.txt")), 11, (r"'good\x00.txt'", "not allowed")),
+    "C1 empty": (zip_of(GOOD, Entry(b"")), 11, ("''", "not allowed")),
+    "C4 link": (zip_of(GOOD, Entry(b"link", b"/etc/passwd", mode=LINK)), 11, ("'link'", "symbolic link")),
+    "C4 link, as if from DOS": (zip_of(Entry(b"link", b"..", mode=LINK)), 11, ("symbolic link",)),
+    "C3 pipe": (zip_of(GOOD, Entry(b"pipe", b"", mode=PIPE)), 11, ("'pipe'", "a pipe")),
+    "C3 device": (zip_of(GOOD, Entry(b"null", b"", mode=DEVICE)), 11, ("'null'", "a device")),
+    "C3 socket": (zip_of(GOOD, Entry(b"socket", b"", mode=SOCKET)), 11, ("a socket",)),
+    "C3 set-user": (zip_of(GOOD, Entry(b"tool", mode=0o104755)), 11, ("'tool'", "another user", "0o4755")),
+    "C5 ratio": (zip_of(GOOD, Entry(b"bomb", bytes(4 << 20), 8)), 11, ("'bomb'", "too large", "200 times")),
+    "C5 same bytes": (
+        zip_of(Entry(b"a", b"x" * 900), Entry(b"a", b"x" * 900, offset=0)), 11, ("share the same bytes", "'a'")
+    ),
+    "C5 into the directory": (
+        zip_of(GOOD, Entry(b"long", b"x" * 900, method=0))[:-22].replace(b"x" * 900, b"x" * 100)
+        + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 2, 2, 46 * 2 + 19, 30 * 2 + 19 + 8 + 100, 0),
+        11,
+        ("runs into the directory", "'long'"),
+    ),
+    "C5 more than declared": (
+        zip_of(GOOD, Entry(b"more", b"y" * 5000, 8, size=100)), 8, ("'more'", "CRC")
+    ),
+    "C5 less than declared": (
+        zip_of(GOOD, Entry(b"less", b"y" * 5000, size=9000)), 11, ("not as large as it says", "'less'", "9,000")
+    ),
+    "C8 twice": (
+        zip_of(GOOD, Entry(b"a", b"one"), Entry(b"a", b"two")), 4, ("occurs twice", "'a', entry 1", "entry 2")
+    ),
+    "C8 file and folder": (zip_of(Entry(b"a"), Entry(b"a/b")), 4, ("both a file and a folder", "'a'", "'a/b'")),
+    "C10 forms": (
+        zip_of(Entry("\u00e9".encode(), flags=0x800), Entry("e\u0301".encode(), flags=0x800)), 4, ("accents", r"\xe9")
+    ),
+    "C10 right to left": (
+        zip_of(Entry("a\u202egpj.exe".encode(), flags=0x800)), 4, (r"\u202e", "direction")
+    ),
+    "C10 control": (zip_of(Entry(b"a\x1b[31m.txt")), 4, (r"\x1b", "control")),
+    "C10 newline": (zip_of(Entry(b"a\nb")), 4, (r"\n", "control")),
+    "C10 long": (zip_of(GOOD, Entry(b"n" * 300)), 4, ("too long", "300 bytes of 255")),
+    "C11 cut": (zip_of(GOOD, Entry(b"b", b"z" * 2000))[:1500], 8, ("cut short at byte 1,500", "no")),
+    "C11 cut behind an inner zip": (
+        zip_of(GOOD, Entry(b"inner.zip", zip_of(Entry(b"deep"))), Entry(b"rest"))[: 30 + 15 + 8 + 30 + 9 + len(zip_of(Entry(b"deep")))],
+        4,
+        ("damaged directory", "should begin at byte"),
+    ),
+    "C12 CRC": (zip_of(GOOD, Entry(b"folder/wrong.bin", b"w" * 50, crc=1)), 8, ("folder/wrong.bin", "CRC")),
+    "C12 broken deflate": (
+        zip_of(GOOD, Entry(b"broken", b"abc" * 1000, 8)).replace(
+            Entry(b"", b"abc" * 1000, 8).packed, b"\xff" * len(Entry(b"", b"abc" * 1000, 8).packed)
+        ),
+        8,
+        ("'broken'", "damaged"),
+    ),
+    "C13 encrypted": (zip_of(GOOD, Entry(b"secret", flags=1)), 4, ("'secret'", "encrypted")),
+    "C13 method": (zip_of(GOOD, Entry(b"new", method=93)), 4, ("'new'", "method 93 (zstandard)", "deflate")),
+    "C13 unknown method": (zip_of(GOOD, Entry(b"new", method=77)), 4, ("method 77",)),
+    "C13 split": (zip_of(GOOD, disk=1), 4, ("split archive",)),
+    "C1 names differ": (zip_of(Entry(b"shown", local_name=b"other")), 4, ("'shown'", "not what the directory says")),
+    "C15 tar": (tar_of(tar_member(b"a")), 4, ("not what its name says", "tar")),
+    "C15 gzip": (gzip.compress(b"x", mtime=0), 4, ("not what its name says", "gzip")),
+    "C15 web page": (b"\n<!DOCTYPE html><html><title>Sign in</title></html>", 4, ("web page",)),
+    "C15 rar": (b"Rar!\x1a\x07\x01\x00" + bytes(600), 4, ("rar",)),
+    "empty": (b"", 8, ("cut short at byte 0",)),
+}  # fmt: skip
+"""Name → the file, the exit code, and what the message says."""
+
+HOSTILE_TAR: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
+    "C1 dots": (tar_of(tar_member(b"good"), tar_member(b"../../escaped")), 11, ("'../../escaped'", "not allowed")),
+    "C1 absolute": (tar_of(tar_member(b"good"), tar_member(b"/tmp/escaped")), 11, ("not allowed",)),
+    "C1 empty": (tar_of(tar_member(b"good"), tar_member(b"")), 11, ("not allowed",)),
+    "C1 extended": (tar_of(pax(path="../escaped"), tar_member(b"fine")), 11, ("'../escaped'", "not allowed")),
+    "C1 extended NUL": (tar_of(pax(path="a\0b"), tar_member(b"fine")), 11, ("not allowed",)),
+    "C1 GNU long name": (
+        tar_of(tar_member(b"././@LongLink", b"x/../../escaped\0", kind=b"L"), tar_member(b"fine")), 11, ("not allowed",)
+    ),
+    "C2 symbolic link": (
+        tar_of(tar_header(b"link", kind=b"2", link=b"/tmp"), tar_member(b"link/escaped")), 11, ("'link'", "symbolic")
+    ),
+    "C2 inner link": (tar_of(tar_member(b"a"), tar_header(b"b", kind=b"2", link=b"a")), 11, ("symbolic link",)),
+    "C2 hard link": (tar_of(tar_header(b"link", kind=b"1", link=b"/etc/passwd")), 11, ("hard link",)),
+    "C3 device": (tar_of(tar_member(b"good"), tar_header(b"null", kind=b"3")), 11, ("'null'", "a device")),
+    "C3 pipe": (tar_of(tar_header(b"pipe", kind=b"6")), 11, ("a pipe",)),
+    "C3 set-user": (tar_of(tar_member(b"tool", mode=0o4755)), 11, ("'tool'", "another user")),
+    "C3 unknown kind": (tar_of(tar_member(b"odd", kind=b"Z")), 11, ("unknown kind",)),
+    "C6 huge size": (tar_of(tar_header(b"huge", 0o77777777777)), 11, ("'huge'", "too large")),
+    "C6 larger than the file": (tar_of(tar_header(b"large", 5000)), 8, ("cut short", "'large'", "5,000 bytes")),
+    "C6 negative size": (tar_of(tar_header(b"minus", b"\xff" * 12)), 11, ("'minus'", "cannot be", "-1")),
+    "C6 negative extended size": (tar_of(pax(size="-512"), tar_member(b"minus")), 4, ("no number", "-512")),
+    "C6 sparse": (tar_of(tar_member(b"sparse", kind=b"S")), 11, ("sparse file",)),
+    "C6 sparse, extended": (
+        tar_of(pax(**{"GNU.sparse.major": "1", "GNU.sparse.realsize": "99999999999"}), tar_member(b"sparse")),
+        11,
+        ("sparse file",),
+    ),
+    "C6 long header": (tar_of(tar_member(b"pax", bytes(1 << 17), kind=b"x"), tar_member(b"a")), 11, ("header is too long",)),
+    "C6 broken extended header": (tar_of(tar_member(b"pax", b"99 a=b\n", kind=b"x"), tar_member(b"a")), 4, ("extended header is damaged",)),
+    "C8 twice": (tar_of(tar_member(b"a", b"1"), tar_member(b"a", b"2")), 4, ("occurs twice", "byte 0", "byte 1024")),
+    "C10 control": (tar_of(tar_member(b"a\x07b")), 4, (r"\x07",)),
+    "C10 not UTF-8": (tar_of(tar_member(b"caf\xe9")), 4, ("undecodable", r"\udce9")),
+    "C10 long": (tar_of(pax(path="n" * 300), tar_member(b"a")), 4, ("too long", "300 bytes of 255")),
+    "C11 cut in a member": (tar_of(tar_member(b"a", b"x" * 5000))[:3000], 8, ("cut short at byte 3,000", "'a'")),
+    "C11 cut between members": (tar_member(b"a") + tar_member(b"b"), 8, ("cut short at byte 2,048", "before the mark")),
+    "C12 damaged header": (tar_of(tar_member(b"a"), tar_member(b"b", checksum=1)), 8, ("header is damaged", "byte 1024")),
+    "C15 gzip": (gzip.compress(tar_of(tar_member(b"a")), mtime=0), 4, ("not what its name says", "gzip")),
+    "C15 zip": (zip_of(GOOD), 4, ("not what its name says", "zip")),
+    "C15 web page": (b"<html><head><title>404</title></head></html>", 4, ("web page",)),
+}  # fmt: skip
+
+_TGZ = gzip.compress(tar_of(tar_member(b"folder/a", bytes(range(256)) * 40)), mtime=0)
+
+HOSTILE_TGZ: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
+    "C1 dots": (gzip.compress(tar_of(tar_member(b"good"), tar_member(b"../x"))), 11, ("'../x'", "not allowed")),
+    "C2 link": (gzip.compress(tar_of(tar_header(b"l", kind=b"2", link=b".."))), 11, ("symbolic link",)),
+    "C5 ratio": (gzip.compress(tar_of(tar_member(b"bomb", bytes(8 << 20)))), 11, ("too large",)),
+    "C5 behind the end": (gzip.compress(tar_of(tar_member(b"a"), end=bytes(8 << 20))), 11, ("too large",)),
+    "C11 cut": (_TGZ[:-30], 8, ("cut short at byte",)),
+    "C11 inner tar cut": (gzip.compress(tar_member(b"a") + tar_header(b"b", 9)), 8, ("cut short at byte", "of the tar inside")),
+    "C12 checksum": (_TGZ[:-8] + b"\0\0\0\0" + _TGZ[-4:], 8, ("damaged", "CRC")),
+    "C12 broken data": (_TGZ[:60] + b"\xff" * 60 + _TGZ[120:], 8, ("damaged", "byte")),
+    "C15 no tar inside": (gzip.compress(b"only text, and not much of it"), 8, ("cut short",)),
+    "C15 no tar inside, longer": (gzip.compress(b"only text " * 99), 4, ("holds no tar", "byte 0")),
+    "C15 plain tar": (tar_of(tar_member(b"a")), 4, ("not what its name says", "tar")),
+    "C15 bzip2": (b"BZh91AY&SY" + bytes(600), 4, ("bzip2",)),
+}  # fmt: skip
+
+
+def write(folder: Path, kind: str, name: str) -> Path:
+    """Write one of the archives above as `mine.KIND`."""
+    table = {"zip": HOSTILE_ZIP, "tar": HOSTILE_TAR, "tgz": HOSTILE_TGZ}[kind]
+    path = folder / f"mine.{kind}"
+    path.write_bytes(table[name][0])
+    return path
+
+
+CASES = [
+    (kind, name)
+    for kind, table in (("zip", HOSTILE_ZIP), ("tar", HOSTILE_TAR), ("tgz", HOSTILE_TGZ))
+    for name in table
+]
