@@ -11,12 +11,11 @@ from segdata.fetch.members import Member
 from segdata.fetch.tars import Tar
 from segdata.fetch.zips import Zip
 
-_KINDS = {".zip": "zip", ".tar.gz": "gzip", ".tgz": "gzip", ".tar": "tar"}
 _SIGNS = (
     (0, b"PK\x03\x04", "zip"),
     (0, b"PK\x05\x06", "zip"),
     (0, b"PK\x07\x08", "split zip"),
-    (0, b"\x1f\x8b", "gzip"),
+    (0, b"\x1f\x8b", "tar.gz"),
     (257, b"ustar", "tar"),
     (0, b"BZh", "bzip2"),
     (0, b"\xfd7zXZ\x00", "xz"),
@@ -36,50 +35,48 @@ class Archive(Protocol):
     def close(self) -> None: ...
 
 
-def is_archive(name: str) -> bool:
-    """Whether a file of this name is extracted; others are put in place as they are."""
-    return _kind_by_name(name) is not None
+def open_archive(archive: Path, kind: str, archive_bytes: int | None, most_bytes: int) -> Archive:
+    """The archive by its content, which must be of the kind that was expected.
 
-
-def open_archive(archive: Path, archive_bytes: int | None, most_bytes: int) -> Archive:
-    """The archive by its content, which must be of the kind that its name says.
+    Args:
+        kind: "zip", "tar", "tar.gz", or "file" for one that is put in place as it is.
+        archive_bytes: the size that the whole archive should have.
+        most_bytes: the most bytes that its members may have.
 
     Raises:
         InvalidArchive: it is something else.
     """
-    by_name = _kind_by_name(archive.name)
-    if by_name is None:
+    if kind == "file":
         return _Plain(archive)
     with archive.open("rb") as file:
         begin = file.read(512)
-    kind = next((kind for at, sign, kind in _SIGNS if begin[at:].startswith(sign)), None)
-    if kind is None and (b"<html" in begin.lower() or begin.lstrip().lower().startswith((b"<!doctype", b"<?xml"))):
-        kind = "web page"
-    if kind is None and by_name == "tar" and len(begin) == 512:
-        kind = "tar"  # before POSIX, headers had no sign; their checksum is compared below
-    if kind is None and by_name == "zip" and begin:
-        kind = "zip"  # no member where one should begin: the search for its end gives the better message
-    if kind != by_name:
-        is_short = kind is None and archive_bytes is not None and len(begin) < min(512, archive_bytes)
-        if is_short or not begin:
-            raise DamagedData(
-                f"{archive.name} is cut short at byte {len(begin)}",
-                file=archive,
-                fix="run the same command with --repair",
-            )
+    found = _kind(begin)
+    if found is None and begin and (kind == "zip" or (kind == "tar" and len(begin) == 512)):
+        # Old tars have no sign, and a zip that is cut at its begin has none: what is wrong is found below.
+        found = kind
+    if found is None and len(begin) < min(512, archive_bytes or 1):
+        raise DamagedData(
+            f"{archive.name} is cut short at byte {len(begin)}",
+            file=archive,
+            fix="run the same command with --repair",
+        )
+    if found != kind:
         raise InvalidArchive(
             f"{archive.name} is not what its name says",
             file=archive,
-            why=f"its content is that of a {kind or 'file of unknown kind'}, it begins with {begin[:16]!r}",
+            why=f"its content is that of a {found or 'file of unknown kind'}, not of a {kind}; it begins with {begin[:16]!r}",
             fix="get it again, or give it its right name; supported are .zip, .tar, .tar.gz and .tgz",
         )
     if kind == "zip":
         return Zip(archive, archive_bytes)
-    return Tar(archive, is_gzip=kind == "gzip", expected_bytes=archive_bytes, most_bytes=most_bytes)
+    return Tar(archive, is_gzip=kind == "tar.gz", expected_bytes=archive_bytes, most_bytes=most_bytes)
 
 
-def _kind_by_name(name: str) -> str | None:
-    return next((kind for ending, kind in _KINDS.items() if name.lower().endswith(ending)), None)
+def _kind(begin: bytes) -> str | None:
+    sign = next((kind for at, sign, kind in _SIGNS if begin[at:].startswith(sign)), None)
+    text = begin.lower()
+    is_page = b"<html" in text or text.lstrip().startswith((b"<!doctype", b"<?xml"))
+    return sign or ("web page" if is_page else None)
 
 
 class _Plain:

@@ -24,7 +24,7 @@ from segdata.fetch import members
 from segdata.fetch.archives import Archive, open_archive
 from segdata.fetch.extracted import File, Progress, Receipt, is_whole, read_receipt, sha256
 from segdata.fetch.members import Member
-from segdata.files import checked_name, disk_errors, remove_tree, sync_folder
+from segdata.files import checked_name, disk_errors, remove_tree, sync_disk, sync_folder
 
 
 def extract(
@@ -32,7 +32,8 @@ def extract(
     into: Path,
     *,
     receipt: Path,
-    digest: str | None = None,
+    kind: str,
+    digest: str,
     prefix: str = "",
     contains: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
@@ -42,7 +43,7 @@ def extract(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Receipt:
-    """Extract an archive (zip, tar, tar.gz); a file that is none is put in place as it is. Safe to run again.
+    """Extract an archive; safe to run again.
 
     All members are checked before anything is written. Files get the permissions 0644 and folders 0755; owners and
     dates are not taken over. Two processes must not extract into one folder at once: the caller holds a lock.
@@ -50,7 +51,8 @@ def extract(
     Args:
         into: the folder that gets the files; archives of one dataset may share it.
         receipt: the file that lists what was extracted; its folder must exist.
-        digest: the archive's digest as far as it is known; computed otherwise.
+        kind: "zip", "tar", "tar.gz", or "file" for one that is put in place as it is.
+        digest: of the archive; with another one, it is extracted anew.
         prefix: a folder below `into` that the files go into.
         contains: patterns of the members that are expected; `*` also stands for `/`.
         rename: member → name, for files that would lie in each other's place.
@@ -62,12 +64,12 @@ def extract(
 
     Raises:
         Unsafe: a member that leads out, a link, a device, a bomb: nothing was written.
-        InvalidArchive: another kind than its name says; unknown methods; names that collide; members that are missing.
+        InvalidArchive: another kind than expected; unknown methods; names that collide; members that are missing.
         DamagedData: cut short, a wrong checksum, or a file in place that differs and would be overwritten.
         DiskError: no space, no permission.
     """
     source: dict[str, Any] = {
-        "digest": digest or f"sha256:{sha256(archive)}",
+        "digest": digest,
         "prefix": prefix,
         "contains": list(contains),
         "rename": dict(rename or {}),
@@ -80,24 +82,20 @@ def extract(
     if ready is None or ready.source != source:
         with disk_errors(staging):
             remove_tree(staging)
-        ready = _staged(
-            archive,
-            staging,
-            source,
-            archive_bytes=archive_bytes,
-            extracted_bytes=extracted_bytes,
-            progress=progress,
-        )
+        with disk_errors(archive):
+            size = archive.stat().st_size
+            opened = open_archive(archive, kind, archive_bytes, members.limit(size, extracted_bytes))
+        with contextlib.closing(opened):
+            ready = _staged(opened, archive, staging, source, size, extracted_bytes, progress)
     try:
         _merge(staging / "tree", into, {file.path: file for file in ready.files}, archive.name, force=force)
+        if not is_whole(ready, into):
+            raise DiskError(
+                "extracted files vanished while they were put in place", file=into, fix="run the same command again"
+            )
     except SegdataError:
         remove_tree(staging)
         raise
-    if not is_whole(ready, into):
-        remove_tree(staging)
-        raise DiskError(
-            "extracted files vanished while they were put in place", file=into, fix="run the same command again"
-        )
     ready.write(receipt)
     with disk_errors(staging):
         remove_tree(staging)
@@ -111,35 +109,29 @@ def extracted(receipt: Path, into: Path, source: Mapping[str, Any]) -> Receipt |
 
 
 def _staged(
+    opened: Archive,
     archive: Path,
     staging: Path,
     source: Mapping[str, Any],
-    *,
-    archive_bytes: int | None,
+    archive_bytes: int,
     extracted_bytes: int | None,
     progress: Progress | None,
 ) -> Receipt:
     """Check the archive, and write all its files into the staging folder."""
-    with disk_errors(archive):
-        size = archive.stat().st_size
-        opened = open_archive(archive, archive_bytes, members.limit(size, extracted_bytes))
-    try:
-        listing = members.checked(opened.members(), archive)
-        total = members.within(listing.members, archive, archive_bytes=size, extracted_bytes=extracted_bytes)
-        expected, extra = members.chosen(listing.members, source["contains"], archive)
-        if source["allow_extra"]:
-            expected, extra = listing.members, ()
-        paths = _paths(expected, source["prefix"], source["rename"], archive)
-        remarks = (*listing.remarks, *opened.remarks)
-        with _dropped(staging, total):
-            if listing.clashes:
-                remarks += _case(staging, listing.clashes, archive)
-            files = _write(opened, archive, staging / "tree", expected, paths, progress)
-            result = Receipt(archive.name, source, tuple(files), extra, remarks)
-            _sync(staging / "tree")
-            result.write(staging / "receipt.json")
-    finally:
-        opened.close()
+    listing = members.checked(opened.members(), archive)
+    total = members.within(listing.members, archive, archive_bytes=archive_bytes, extracted_bytes=extracted_bytes)
+    expected, extra = members.chosen(listing.members, source["contains"], archive)
+    if source["allow_extra"]:
+        expected, extra = listing.members, ()
+    paths = _paths(expected, source["prefix"], source["rename"], archive)
+    remarks = (*listing.remarks, *opened.remarks)
+    with _dropped(staging, total):
+        if listing.clashes:
+            remarks += _case(staging, listing.clashes, archive)
+        files = tuple(_write(opened, archive, staging / "tree", expected, paths, progress))
+        sync_disk(staging)
+        result = Receipt(archive.name, source, files, extra, remarks)
+        result.write(staging / "receipt.json")
     return result
 
 
@@ -282,18 +274,6 @@ def _case(staging: Path, clashes: Sequence[str], archive: Path) -> tuple[str, ..
             fix="choose a place on another file system",
         )
     return tuple(f"{clash} differ only in case" for clash in clashes)
-
-
-def _sync(tree: Path) -> None:
-    """Bring every file and folder to the disk: one pass at the end, when most of it is there already."""
-    for parent, _, names in os.walk(tree):
-        for name in names:
-            descriptor = os.open(Path(parent) / name, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        sync_folder(Path(parent))
 
 
 def _merge(tree: Path, into: Path, files: Mapping[str, File], name: str, *, force: bool) -> None:

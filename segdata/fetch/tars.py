@@ -136,21 +136,22 @@ class _Walk:
             header = self._header(block, at)
             name = records.get("path", header.name)
             self.place = f"member {name!r} at byte {at}"
-            if header.type in (b"x", b"g", b"L"):
+            kind = block[156:157]
+            if kind in (b"x", b"g", b"L"):
                 content = self._long_header(header)
-                if header.type == b"L":
+                if kind == b"L":
                     records["path"] = content.rstrip(b"\0").decode("utf-8", "surrogateescape")
-                elif header.type == b"x":
+                elif kind == b"x":
                     records |= _records(content)
                 continue
-            if header.type not in (*_FILES, _FOLDER):
-                raise refused_kind(_KINDS.get(header.type, f"of the unknown kind {header.type!r}"))
+            if kind not in (*_FILES, _FOLDER):
+                raise refused_kind(_KINDS.get(kind, f"of the unknown kind {kind!r}"))
             sparse = next((key for key in records if key.startswith("GNU.sparse")), None)
             if sparse:
                 raise refused_kind(_KINDS[b"S"])
             size = _size(records.get("size"), header.size)
-            is_folder = header.type == _FOLDER or name.endswith("/")
-            if header.type == _FOLDER:
+            is_folder = header.isdir() or name.endswith("/")  # before POSIX, a slash at the end said so
+            if kind == _FOLDER:
                 size = 0  # some archivers put the folder's own size here; no data follows
             if size < 0 or (is_folder and size):
                 raise Unsafe("a member has a size that cannot be", why=f"found {size}")
@@ -173,7 +174,6 @@ class _Walk:
             if at == 0:
                 raise InvalidArchive("it holds no tar", place="byte 0", why=str(error)) from error
             raise DamagedData("a header is damaged", place=f"byte {at}", why=str(error)) from error
-        header.type = block[156:157]  # the library turns some kinds into others
         return header
 
     def _long_header(self, header: tarfile.TarInfo) -> bytes:

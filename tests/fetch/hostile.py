@@ -6,7 +6,6 @@ import gzip
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass
@@ -124,6 +123,14 @@ HOSTILE_ZIP: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
     "C3 socket": (zip_of(GOOD, Entry(b"socket", b"", mode=SOCKET)), 11, ("a socket",)),
     "C3 set-user": (zip_of(GOOD, Entry(b"tool", mode=0o104755)), 11, ("'tool'", "another user", "0o4755")),
     "C5 ratio": (zip_of(GOOD, Entry(b"bomb", bytes(4 << 20), 8)), 11, ("'bomb'", "too large", "200 times")),
+    "C5 overlap": (
+        zip_of(
+            Entry(b"outer", zip_of(Entry(b"inner", b"x" * 900))[: 35 + 900]),
+            Entry(b"inner", b"x" * 900, offset=35),
+        ),
+        11,
+        ("share the same bytes", "'outer' and 'inner'"),
+    ),
     "C5 same bytes": (
         zip_of(Entry(b"a", b"x" * 900), Entry(b"a", b"x" * 900, offset=0)), 11, ("share the same bytes", "'a'")
     ),
@@ -172,7 +179,7 @@ HOSTILE_ZIP: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
     "C13 split": (zip_of(GOOD, disk=1), 4, ("split archive",)),
     "C1 names differ": (zip_of(Entry(b"shown", local_name=b"other")), 4, ("'shown'", "not what the directory says")),
     "C15 tar": (tar_of(tar_member(b"a")), 4, ("not what its name says", "tar")),
-    "C15 gzip": (gzip.compress(b"x", mtime=0), 4, ("not what its name says", "gzip")),
+    "C15 gzip": (gzip.compress(b"x", mtime=0), 4, ("not what its name says", "tar.gz")),
     "C15 web page": (b"\n<!DOCTYPE html><html><title>Sign in</title></html>", 4, ("web page",)),
     "C15 rar": (b"Rar!\x1a\x07\x01\x00" + bytes(600), 4, ("rar",)),
     "empty": (b"", 8, ("cut short at byte 0",)),
@@ -216,7 +223,7 @@ HOSTILE_TAR: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
     "C11 cut in a member": (tar_of(tar_member(b"a", b"x" * 5000))[:3000], 8, ("cut short at byte 3,000", "'a'")),
     "C11 cut between members": (tar_member(b"a") + tar_member(b"b"), 8, ("cut short at byte 2,048", "before the mark")),
     "C12 damaged header": (tar_of(tar_member(b"a"), tar_member(b"b", checksum=1)), 8, ("header is damaged", "byte 1024")),
-    "C15 gzip": (gzip.compress(tar_of(tar_member(b"a")), mtime=0), 4, ("not what its name says", "gzip")),
+    "C15 gzip": (gzip.compress(tar_of(tar_member(b"a")), mtime=0), 4, ("not what its name says", "tar.gz")),
     "C15 zip": (zip_of(GOOD), 4, ("not what its name says", "zip")),
     "C15 web page": (b"<html><head><title>404</title></head></html>", 4, ("web page",)),
 }  # fmt: skip
@@ -239,16 +246,9 @@ HOSTILE_TGZ: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-def write(folder: Path, kind: str, name: str) -> Path:
-    """Write one of the archives above as `mine.KIND`."""
-    table = {"zip": HOSTILE_ZIP, "tar": HOSTILE_TAR, "tgz": HOSTILE_TGZ}[kind]
-    path = folder / f"mine.{kind}"
-    path.write_bytes(table[name][0])
-    return path
-
-
-CASES = [
-    (kind, name)
+CASES = {
+    f"{kind} {name}": (kind, *case)
     for kind, table in (("zip", HOSTILE_ZIP), ("tar", HOSTILE_TAR), ("tgz", HOSTILE_TGZ))
-    for name in table
-]
+    for name, case in table.items()
+}
+"""Kind and name → the file's ending, its bytes, the exit code, and what the message says."""
