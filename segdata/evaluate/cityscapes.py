@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.errors import InvalidAnnotation
+from segdata.formats import verbatim
 from segdata.labels import LabelSpace
+from segdata.sample import Sample
 
 GROUP_LIMIT = 1000
 """Numbers of an instance map from here on are single objects, label id · 1000 + n; below they are label ids."""
@@ -61,3 +64,32 @@ class Classes:
         """The category of each number of an instance map, −1 where there is none."""
         wide = numbers.astype(np.int64)
         return self.index_of_id[np.where(wide < GROUP_LIMIT, wide, wide // GROUP_LIMIT)]
+
+
+def instance_map(sample: Sample, table: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[Any]:
+    """The instance map of a sample: (H, W) label id · 1000 + n for objects, label ids elsewhere (0 for void).
+
+    Args:
+        table: index in the sample's label space → index in `labels`, its void for nothing.
+    """
+    stored = sample.extra.get("cityscapes", {}).get("instance_map")
+    if stored is not None:
+        return verbatim.to_array(stored)
+    ids = np.zeros(labels.void + 1, np.uint16)
+    ids[: len(labels)] = [max(category.id, 0) for category in labels.categories]
+    instances = sample.instances
+    label = ids[table[instances.category]].astype(np.int64)
+    order = np.argsort(label, kind="stable")
+    nth = np.empty(len(label), np.int64)
+    nth[order] = np.arange(len(label)) - np.searchsorted(label[order], label[order])
+    numbers = np.where(instances.iscrowd, label, label * GROUP_LIMIT + nth)
+    if len(nth) and nth.max() >= GROUP_LIMIT:
+        raise InvalidAnnotation(
+            f"an image has more than {GROUP_LIMIT} objects of one category",
+            key=sample.key,
+            why="Cityscapes numbers them 0…999",
+        )
+    canvas = np.zeros((sample.height, sample.width), np.uint16)
+    if sample.semantic is not None:
+        canvas[:] = ids[table[sample.semantic]]
+    return instances.masks.paint(numbers, canvas)

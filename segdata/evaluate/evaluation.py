@@ -29,13 +29,28 @@ class Result:
 
 Metric = Callable[[Predictions, Truth], Result]
 
+
+def _is_city(truth: Truth) -> bool:
+    return truth.labels.name == "cityscapes"
+
+
 METRICS: dict[str, str] = {
     "coco-bbox": "segdata.evaluate.coco:bbox",
+    "semantic": "segdata.evaluate.pixels:semantic",
+    "voc-segmentation": "segdata.evaluate.pixels:voc_segmentation",
+    "cityscapes-pixel": "segdata.evaluate.pixels:cityscapes_pixel_level",
+    "cityscapes-instance": "segdata.evaluate.segments:cityscapes_instance_level",
+    "panoptic": "segdata.evaluate.segments:panoptic_quality",
 }
 """Every metric and the function that computes it (imported when it is asked for)."""
 
 DEFAULTS: tuple[tuple[str, Callable[[Predictions, Truth], bool]], ...] = (
     ("coco-bbox", lambda predictions, truth: predictions.holds >= {"boxes", "scores"}),
+    ("semantic", lambda predictions, truth: "semantic" in predictions.holds),
+    ("voc-segmentation", lambda predictions, truth: "semantic" in predictions.holds and truth.labels.name == "voc"),
+    ("cityscapes-pixel", lambda predictions, truth: "semantic" in predictions.holds and _is_city(truth)),
+    ("cityscapes-instance", lambda predictions, truth: predictions.holds >= {"masks", "scores"} and _is_city(truth)),
+    ("panoptic", lambda predictions, truth: "panoptic" in predictions.holds),
 )
 """Which metrics are computed when none is named: those whose condition holds."""
 

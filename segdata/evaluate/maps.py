@@ -1,0 +1,147 @@
+"""The label maps of both sides, image by image, and the mistake that is seen only when all are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata import manifest
+from segdata.errors import InvalidAnnotation, InvalidInput, LabelMismatch, UsageError
+from segdata.evaluate.semantic import Confusion
+from segdata.formats.results import Predictions, Truth
+from segdata.labels import LabelSpace
+from segdata.sample import Sample
+
+_SHOWN = 5
+_TRAIN_VIEW = "cityscapes-19"
+
+
+def require(predictions: Predictions, what: str, metric: str) -> None:
+    """Refuse predictions that do not hold what a metric compares.
+
+    Raises:
+        UsageError: saying what they hold.
+    """
+    if what not in predictions.holds:
+        raise UsageError(
+            f"{metric} compares {what}, which these predictions do not hold",
+            file=predictions.path,
+            why=f"they hold {', '.join(sorted(predictions.holds)) or 'nothing'}",
+            fix="name another metric with --metric, or give other predictions",
+        )
+
+
+def pairs(predictions: Predictions, truth: Truth) -> Iterator[tuple[Sample, Sample]]:
+    """Truth and prediction of every image whose truth has a label map.
+
+    Raises:
+        InvalidInput: no truth has a label map, predictions are missing (after all others were walked through), or the
+            two maps of an image are of different sizes.
+    """
+    missing: list[str] = []
+    compared = 0
+    for place in range(len(truth)):
+        known = truth.get(place)
+        if not known.has_semantic:
+            predictions.problems.remark("image without label map in the truth: left out", known.key)
+            continue
+        compared += 1
+        predicted = predictions.get(place)
+        if predicted is None or not predicted.has_semantic:
+            missing.append(known.key)
+            continue
+        require_size(predicted, known, predictions)
+        if not missing:
+            yield known, predicted
+    if not compared:
+        raise InvalidInput(
+            "the truth has no label maps",
+            file=truth.path,
+            why=f"none of its {len(truth)} images has one",
+            fix="give a truth with label maps, or another metric with --metric",
+        )
+    refuse_missing(missing, compared, predictions)
+
+
+def require_size(predicted: Sample, known: Sample, predictions: Predictions) -> None:
+    """Refuse a prediction of another size than its image.
+
+    Raises:
+        InvalidAnnotation: naming both sizes.
+    """
+    if (predicted.height, predicted.width) != (known.height, known.width):
+        raise InvalidAnnotation(
+            "a prediction is of another size than the truth",
+            file=predictions.path / predicted.file if predicted.file else predictions.path,
+            key=known.key,
+            why=f"prediction {predicted.width} × {predicted.height}, truth {known.width} × {known.height} "
+            "(width × height)",
+            fix="predict at the original size, or scale label maps back with nearest-neighbour sampling",
+        )
+
+
+def refuse_missing(missing: list[str], count: int, predictions: Predictions) -> None:
+    """Refuse predictions that do not speak of every image.
+
+    Raises:
+        InvalidAnnotation: with the count and the first names.
+    """
+    if missing:
+        raise InvalidAnnotation(
+            f"{len(missing)} of {count} images have no prediction",
+            file=predictions.path,
+            why=f"missing are {', '.join(missing[:_SHOWN])}{' …' if len(missing) > _SHOWN else ''}",
+            fix="predict them too, or evaluate one split with --split",
+        )
+
+
+def refuse_misread(confusion: Confusion, labels: LabelSpace, predictions: Predictions) -> None:
+    """Refuse predictions whose numbers are right in another numbering: trainIds for label ids, counted from 1, and so on.
+
+    The other numbering must be right for at least half of the pixels, for three classes by more than half, and twice as
+    often as the given one: no model is that good at being wrong.
+
+    Raises:
+        LabelMismatch: saying which numbering fits.
+    """
+    total = confusion.sum()
+    hits = np.diagonal(confusion[:, :-1]).sum()
+    truth = confusion.sum(1)
+    for name, other, fix in _numberings(labels):
+        columns = np.flatnonzero(other >= 0)
+        right = np.zeros(len(labels), np.int64)
+        np.add.at(right, other[columns], confusion[other[columns], columns])
+        classes = int((2 * right > np.maximum(truth, 1)).sum())
+        if classes >= 3 and right.sum() > max(2 * hits, total / 2):
+            raise LabelMismatch(
+                f"the predictions look like {name}",
+                file=predictions.path,
+                why=f"read so, {right.sum() / total:.0%} of the pixels are right; read as given, {hits / total:.0%}",
+                fix=fix,
+            )
+
+
+def _numberings(labels: LabelSpace) -> Iterator[tuple[str, npt.NDArray[np.int64], str]]:
+    """Other meanings of the predicted numbers: name, (K,) the index that a number would have meant (−1 none), remedy."""
+    count = len(labels)
+    indices = np.arange(count)
+    for shift, name in ((-1, "category numbers counted from 1"), (1, "category numbers one too low")):
+        moved = indices + shift
+        yield name, np.where((moved >= 0) & (moved < count), moved, -1), "write category indices, the first is 0"
+    city = manifest.label_space("cityscapes")
+    if any(category.name not in city.index_of_name for category in labels.categories):
+        return
+    train = manifest.view(city, _TRAIN_VIEW).target
+    # What was read as label id v (or trainId v) would be trainId v (or label id v).
+    as_train = np.full(count, -1)
+    as_label = np.full(count, -1)
+    for index, category in enumerate(labels.categories):
+        label, train_id = city[city.index_of_name[category.name]].id, train.index_of_name.get(category.name, -1)
+        if 0 <= label < len(train):
+            as_train[index] = labels.index_of_name.get(train[label].name, -1)
+        if train_id >= 0:
+            as_label[index] = labels.index_of_name.get(city[train_id].name, -1)
+    yield "trainIds that were read as label ids", as_train, "convert them, or name the files *_labelTrainIds.png"
+    yield "label ids that were read as trainIds", as_label, "name the files *_labelIds.png"

@@ -1,0 +1,141 @@
+"""A folder of label maps: predictions as one PNG an image, grey or palette, values raw (never by colour).
+
+    frankfurt_000000_000294_gtFine_labelIds.png     name tells the numbers: Cityscapes label ids
+    frankfurt_000000_000294_labelTrainIds.png       … trainIds (also …_trainIds.png)
+    2007_000033.png                                 else category indices of the truth's label space, as in VOC
+    2007_000033_anything.png                        a name may go on after the key
+
+Files are looked for in all folders below. In a folder that has `*_labelIds.png` other PNGs are passed over (so colour
+and instance images may lie beside them), else in one with `*TrainIds.png`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata import images, manifest
+from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, SegdataError
+from segdata.formats.contract import read_bytes
+from segdata.formats.results import Predictions, Truth
+from segdata.formats.results_files import by_place, files_below, require_all
+from segdata.labels import LabelSpace
+from segdata.problems import Problems
+from segdata.sample import Sample
+
+LAYOUT = "a folder of label-map PNGs (label-maps)"
+
+_LABEL_IDS = re.compile(r"_labelIds\.png$", re.IGNORECASE)
+_TRAIN_IDS = re.compile(r"_(label)?TrainIds\.png$", re.IGNORECASE)
+_TRAIN_VIEW = "cityscapes-19"
+
+
+def detect(path: Path) -> bool:
+    """Whether there is a PNG somewhere below the folder."""
+    return path.is_dir() and next(iter(files_below(path, ".png")), None) is not None
+
+
+def read(path: Path, truth: Truth, problems: Problems) -> Predictions:
+    """One label map for every image of the truth that has one.
+
+    Raises:
+        InvalidAnnotation: images without a file, or with several.
+    """
+    names, numbers = _chosen(sorted(files_below(path, ".png")))
+    found = by_place(path, names, truth, problems)
+    require_all(path, found, truth, lambda sample: sample.has_semantic, "label map")
+    table = _table(numbers, truth.labels, path)
+    return Predictions(
+        path,
+        "label-maps",
+        frozenset({"semantic"}),
+        lambda place: _sample(path, found[place], place, truth, table, numbers) if place in found else None,
+        problems,
+    )
+
+
+def is_label_ids(name: str) -> bool:
+    """Whether a file's name says that it holds Cityscapes label ids."""
+    return _LABEL_IDS.search(name) is not None
+
+
+def _chosen(names: Sequence[str]) -> tuple[list[str], str]:
+    """The files that are label maps, and what their numbers are."""
+    for pattern, numbers in ((_LABEL_IDS, "label ids"), (_TRAIN_IDS, "trainIds")):
+        chosen = [name for name in names if pattern.search(name)]
+        if chosen:
+            return chosen, numbers
+    return list(names), "indices"
+
+
+def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64]:
+    """(65536,) the index in `labels` of every number, its void for "nothing", −1 for numbers that do not exist."""
+    table = np.full(65536, -1, np.int64)
+    if numbers == "indices":
+        drawn = [index for index, category in enumerate(labels.categories) if category.id >= 0]
+        table[drawn] = drawn
+        if "unlabeled" not in labels.index_of_name:
+            table[labels.void] = labels.void
+        return table
+    city = manifest.label_space("cityscapes")
+    known = [category.name for category in labels.categories if category.name in city.index_of_name]
+    if len(known) < len(labels):
+        raise LabelMismatch(
+            "predictions are named as Cityscapes label maps; the truth has other categories",
+            file=path,
+            why=f"{labels.name!r} has {next(c.name for c in labels.categories if c.name not in city.index_of_name)!r}",
+            fix="give predictions for this truth, or name the files after its images alone",
+        )
+    if numbers == "trainIds":
+        view = manifest.view(city, _TRAIN_VIEW).target
+        source, table[255] = [(index, category.name) for index, category in enumerate(view.categories)], labels.void
+    else:
+        source = [(category.id, category.name) for category in city.categories if category.id >= 0]
+    for number, name in source:
+        table[number] = labels.index_of_name.get(name, labels.void)
+    return table
+
+
+def _sample(root: Path, name: str, place: int, truth: Truth, table: npt.NDArray[np.int64], numbers: str) -> Sample:
+    try:
+        stored = images.read_labels(read_bytes(root, name, "the predictions"))
+    except SegdataError as error:
+        raise error.located(file=root / name) from error
+    values = stored.values
+    if values.ndim != 2:
+        raise InvalidImage(
+            "label map is a colour image",
+            file=root / name,
+            why=f"PNG mode {stored.mode}; colours are no label values",
+            fix="save the category numbers as a grey or palette PNG",
+        )
+    indices = table[values]
+    if (indices < 0).any():
+        raise _outside(root / name, values, indices < 0, truth.labels, numbers)
+    labels = truth.labels
+    return Sample(truth.keys[place], *values.shape, file=name, semantic=indices.astype(labels.dtype))
+
+
+def _outside(
+    path: Path, values: npt.NDArray[np.integer], wrong: npt.NDArray[np.bool_], labels: LabelSpace, numbers: str
+) -> InvalidAnnotation:
+    row, column = np.argwhere(wrong)[0].tolist()
+    value = int(values[row, column])
+    is_city = "unlabeled" in labels.index_of_name or labels.name.startswith("cityscapes")
+    fix = "correct the predictions"
+    if numbers == "trainIds" or (is_city and value <= 33):
+        fix = "these look like label ids (0…33): name the files *_labelIds.png"
+    elif is_city and value == 255:
+        fix = "255 occurs in trainId maps: convert them to label ids, or name the files *_labelTrainIds.png"
+    return InvalidAnnotation(
+        "label map holds a value that the label space does not have",
+        file=path,
+        place=f"pixel row {row}, column {column}",
+        why=f"value {value}, read as {numbers} of {labels.name!r} ({len(labels)} categories); "
+        f"{int(wrong.sum()):,} pixels of this file",
+        fix=fix,
+    )
