@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from segdata import evaluate
+    from segdata import evaluate, fetch
     from segdata.draw import overlay
     from segdata.errors import SegdataError
     from segdata.formats import read
@@ -39,6 +39,7 @@ _HOMES = {
     "SegdataError": "segdata.errors",
     "convert": "segdata.prepare",
     "evaluate": "segdata.evaluate",
+    "fetch": "segdata.fetch",
     "open": "segdata.pack.read:open_pack",
     "overlay": "segdata.draw",
     "read": "segdata.formats",
@@ -46,6 +47,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "fetch",
     "read",
     "convert",
     "open",

@@ -32,6 +32,8 @@ _REASONS = {
     errno.EIO: ("input/output error: the disk may be failing", "check the disk before you go on"),
     errno.ENOTDIR: ("a file stands where a folder is expected", "move it away or choose another place"),
     errno.EISDIR: ("a folder stands where a file is expected", "move it away or choose another place"),
+    errno.ENOLCK: ("the file system has no working locks", "choose another place, or add --no-lock"),
+    errno.EOPNOTSUPP: ("the file system has no working locks", "choose another place, or add --no-lock"),
     errno.EXDEV: ("the two places are on different file systems", "choose a place on one file system"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter name"),
 }
@@ -78,8 +80,11 @@ def sync_disk(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write a file so that `path` is either as before or has all of `data`, even if the machine stops.
+
+    Args:
+        mode: permissions from the first moment on, less the process's mask.
 
     Raises:
         DiskError: the file could not be written; nothing is left behind.
@@ -87,7 +92,7 @@ def write_whole(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
     with disk_errors(path):
         try:
-            with part.open("wb") as file:
+            with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -95,8 +95,25 @@ def load(path: Path) -> Manifest:
 
     Raises:
         InvalidManifest: not TOML, unknown or missing keys, wrong types, views of categories that do not exist.
+        NotThere: there is no such file.
     """
-    return _build(path.stem, path.read_text("utf-8"), str(path))
+    with disk_errors(path):
+        data = path.read_bytes()
+    try:
+        return _build(path.stem, data.decode(), str(path))
+    except UnicodeDecodeError as error:
+        raise InvalidManifest("manifest is not UTF-8", file=path, place=f"byte {error.start}") from error
+
+
+def find(dataset: str | Path) -> Manifest:
+    """A manifest by a shipped name or alias, or by the path of one's own file (it has a slash, or ends in .toml).
+
+    Raises:
+        NotThere: there is none; close names are listed.
+        InvalidManifest: see `load`.
+    """
+    text = str(dataset)
+    return load(Path(text)) if "/" in text or text.endswith(".toml") else shipped(text)
 
 
 @cache

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "segdata"
 
 FLOORS = [
     {"errors"},
-    {"files", "tables"},
+    {"files", "secrets", "tables"},
     {"remotes", "labels", "runs", "rings", "images", "problems"},
     {"masks"},
     {"sample", "manifest"},
@@ -89,6 +89,7 @@ def test_the_public_names() -> None:
     import segdata
 
     assert segdata.__all__ == [
+        "fetch",
         "read",
         "convert",
         "open",

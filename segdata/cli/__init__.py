@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from segdata import __version__
+from segdata import __version__, secrets
 from segdata.errors import DiskError, SegdataError, printable
 
 app = typer.Typer(
@@ -51,8 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    from segdata.cli import convert, demo, evaluate, info, list, show, stats, verify  # noqa: F401 (each adds its verb)
+    from segdata.cli import convert, demo, evaluate, fetch, info, list, login, logout, show, stats, verify  # noqa: F401 (each adds its verb)
 
+    secrets.take()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     code = _run(arguments)

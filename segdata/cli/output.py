@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -79,6 +80,50 @@ def progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] |
                 remark(f"{what}: {done} of {total} samples ({done / max(total, 1):.0%})")
 
         yield line
+
+
+@contextlib.contextmanager
+def transfers(*, quiet: bool) -> Iterator[tuple[Callable[[str, int, int | None], None], Callable[[str], None]]]:
+    """Bars of several files on a terminal, a plain line for all every ten seconds elsewhere; and a way to tell things.
+
+    Gives (progress, tell): progress is called with (what, bytes done, bytes in all), from any thread.
+    """
+    if quiet or os.environ.get("SEGDATA_NO_PROGRESS"):
+        yield lambda what, done, total: None, (lambda text: None) if quiet else remark
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+
+        bars: dict[str, Any] = {}
+        lock = threading.Lock()
+
+        def move(what: str, done: int, total: int | None) -> None:
+            with lock:
+                if what not in bars:
+                    bars[what] = tqdm(desc=what, unit="B", unit_scale=True, dynamic_ncols=True, leave=False)
+                    bars[what].initial = done
+                    bars[what].n = done
+                bar = bars[what]
+                bar.total = total
+                bar.update(done - bar.n)
+                if done == total:
+                    bars.pop(what).close()
+
+        yield move, lambda text: tqdm.write(printable(text), file=sys.stderr)
+        for bar in bars.values():
+            bar.close()
+    else:
+        files: dict[str, tuple[int, int | None]] = {}
+        last = time.monotonic()
+
+        def line(what: str, done: int, total: int | None) -> None:
+            nonlocal last
+            files[what] = done, total
+            if time.monotonic() - last >= _EVERY_SECONDS:
+                last = time.monotonic()
+                done, total = files[what]
+                remark(f"{what}: {size(done)}" + (f" of {size(total)} ({done / max(total, 1):.0%})" if total else ""))
+
+        yield line, remark
 
 
 @contextlib.contextmanager

@@ -1,13 +1,41 @@
-"""From a manifest to files on disk: downloaded, verified, extracted. The only room that opens sockets.
+"""From a manifest to files on disk: downloaded, verified, extracted. The only room that opens connections.
 
+>>> import segdata
+>>> done = segdata.fetch("camvid", accept_license=["camvid"])       # doctest: +SKIP
+>>> done.folder, [file.sha256 for file in done.files]               # doctest: +SKIP
+
+    folders.py    where everything lies
     plan.py       what has to be fetched, decided from the manifest and what is on disk; touches nothing
     terms.py      the licence, shown and accepted once
     signin.py     credentials and the sites' sign-in flows
-    exchange.py   one request: redirects, cookies, time-outs, what a reply says about itself
+    addresses.py  mirrors and packages: where each file comes from
+    downloads.py  several at once
     download.py   one file: resumed, hashed, retried, checked
+    exchange.py   one request: redirects, cookies, time-outs, what a reply says about itself
+    part.py       a download in progress
+    receipts.py   what is known about a finished one
+    repair.py     rotten chunks, fetched alone
     extract.py    one archive: members checked, staged, made visible
-    receipts.py   what is known about a finished file
-    folders.py    where all of it lies
+    job.py        fetch(): all of it in order
 
 Deliberately left to others: reading the files (`segdata.formats`), turning them into a pack (`segdata.prepare`).
 """
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Callable(ModuleType):
+    """`segdata.fetch` is this package and the function of the same name."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Bring a dataset to disk, verified and extracted; see `segdata.fetch.job.fetch`."""
+        from segdata.fetch.job import fetch
+
+        return fetch(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

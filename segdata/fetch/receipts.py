@@ -17,11 +17,11 @@ of the whole file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +108,19 @@ def bad_chunks(
     return bad
 
 
-def hash_file(path: Path, progress: Callable[[int, int], None] | None = None) -> tuple[str, tuple[int, ...]]:
-    """SHA-256 and the chunks' CRC-32 of a file that is on disk already."""
-    whole, checksums, done = sha256(), [], 0
-    total = path.stat().st_size
+def hash_file(
+    path: Path, algorithm: str = "sha256", progress: Callable[[int, int], None] | None = None
+) -> tuple[int, dict[str, str], tuple[int, ...]]:
+    """Size, digests (SHA-256 and one more) and the chunks' CRC-32 of a file that is on disk already."""
+    whole = {name: hashlib.new(name, usedforsecurity=False) for name in {"sha256", algorithm}}
+    checksums, done = [], 0
+    with disk_errors(path):
+        total = path.stat().st_size
     for data in chunks(path):
-        whole.update(data)
+        for item in whole.values():
+            item.update(data)
         checksums.append(zlib.crc32(data))
         done += len(data)
         if progress:
             progress(done, total)
-    return whole.hexdigest(), tuple(checksums)
+    return done, {name: item.hexdigest() for name, item in whole.items()}, tuple(checksums)

@@ -1,0 +1,32 @@
+"""`segdata login`."""
+
+from __future__ import annotations
+
+import typer
+
+from segdata.cli import app, output, prompt
+
+
+@app.command(epilog="Example: segdata login cityscapes")
+def login(
+    dataset: str = typer.Argument(..., help="A dataset whose site needs an account, or the path of a manifest."),
+    netrc: bool = typer.Option(False, "--netrc", help="Keep the account in ~/.netrc instead of the system's key ring."),
+    timeout: float = typer.Option(60.0, min=0.1, help="Seconds of silence after which a connection is given up."),
+    json: bool = output.Json,
+) -> None:
+    """Sign in to a dataset's site once, and keep the account for later fetches.
+
+    The account comes from SEGDATA_…_USERNAME and SEGDATA_…_PASSWORD or is asked for; there is no option for it.
+    """
+    from segdata.fetch import signin
+    from segdata.fetch.exchange import Patience
+
+    with output.only_ours(active=json):
+        site = signin.site(dataset)
+        found = signin.credentials(site, ask=prompt.account(), is_fresh=True)
+        signin.Session(site, found, Patience(timeout=timeout)).sign_in()
+        place = signin.keep(site, found, in_netrc=netrc)
+    if json:
+        output.result({"site": site.host, "username": found.username, "kept_in": place})
+    else:
+        output.table([("site", site.host), ("name", found.username), ("kept in", place)])

@@ -1,0 +1,24 @@
+"""`segdata logout`."""
+
+from __future__ import annotations
+
+import typer
+
+from segdata.cli import app, output
+
+
+@app.command(epilog="Example: segdata logout cityscapes")
+def logout(
+    dataset: str = typer.Argument(..., help="A dataset whose site needs an account, or the path of a manifest."),
+    json: bool = output.Json,
+) -> None:
+    """Remove an account that `segdata login` keeps."""
+    from segdata.fetch import signin
+
+    with output.only_ours(active=json):
+        site = signin.site(dataset)
+        places = signin.forget(site)
+    if json:
+        output.result({"site": site.host, "removed_from": list(places)})
+    else:
+        output.table([("site", site.host), ("removed from", ", ".join(places))])

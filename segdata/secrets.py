@@ -1,0 +1,31 @@
+"""Passwords from the environment, kept out of sight: of child processes, of messages and of addresses that are shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit
+
+_NAMES = re.compile(r"SEGDATA_\w+_(USERNAME|PASSWORD)")
+_taken: dict[str, str] = {}
+
+
+def take() -> None:
+    """Move segdata's credentials out of the environment, so that no child process gets them."""
+    for name in [name for name in os.environ if _NAMES.fullmatch(name)]:
+        _taken[name] = os.environ.pop(name)
+
+
+def get(name: str) -> str | None:
+    """A credential that was, or is, in the environment under this name."""
+    return _taken.get(name) or os.environ.get(name) or None
+
+
+def shown(url: str) -> str:
+    """An address for messages and receipts: without user, password, query and fragment, where tokens travel."""
+    parts = urlsplit(url)
+    try:
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        port = ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
