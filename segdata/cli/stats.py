@@ -44,14 +44,16 @@ def stats(
     pictures: list[Path] = []
     with output.only_ours(active=json), output.progress("counting", quiet=quiet) as progress:
         if plots is not None:
-            from segdata import plots as drawing
+            from segdata import charts
 
-            drawing.require_matplotlib()
+            charts.require_matplotlib()
         counted = stats.statistics(source, source_format=source_format, splits=split, labels=labels, progress=progress)
         if compare is not None:
             other = stats.statistics(compare, splits=split, labels=labels, progress=progress)
             comparison = stats.compare(counted, other)
         if plots is not None:
+            from segdata import plots as drawing
+
             pictures = drawing.draw(counted, plots)
     if json:
         compared = {} if other is None else {"other": other.as_dict(), "comparison": comparison}

@@ -1,0 +1,136 @@
+"""The one style of all charts, by matplotlib: an empty plot, curves, bars, histograms and matrices, as PNG or SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.errors import UsageError, printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#23272e"
+FAINT = "#8a919c"
+GRID = "#e4e7eb"
+BAR = "#3b6ea8"
+SERIES = ("#3b6ea8", "#d1662f", "#3f8f5b", "#9a5fb0", "#b3922b", "#4aa3b5", "#b5485d", "#6b7280")
+"""Colours of curves, in order; they begin again after the last."""
+
+Curve = tuple[npt.ArrayLike, npt.ArrayLike]
+"""(K,) x and (K,) y."""
+
+
+def require_matplotlib() -> None:
+    """Say what is missing before anything is counted.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise UsageError("pictures need matplotlib, which is not installed", fix="pip install 'segdata[plots]'")
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG, 144 dots an inch."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144)
+    return buffer.getvalue()
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an `<svg>` element for an HTML page; the same figure gives the same text."""
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({"svg.hashsalt": "segdata", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+
+
+def curves(
+    title: str, series: Mapping[str, Curve], x: str = "", y: str = "", *, y_limits: tuple[float, float] | None = None
+) -> Figure:
+    """Lines in one plot, with a legend where there are several; a series of one point is a dot."""
+    figure, axes = canvas(title, x, y)
+    for number, (name, (xs, ys)) in enumerate(series.items()):
+        colour = SERIES[number % len(SERIES)]
+        marker = "o" if np.size(xs) < 2 else None
+        axes.plot(np.asarray(xs), np.asarray(ys), color=colour, label=plain(name), linewidth=1.6, marker=marker)
+    if y_limits is not None:
+        axes.set_ylim(y_limits)
+    if len(series) > 1:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    return figure
+
+
+def bars(title: str, values: Mapping[str, float], *, form: str = "{:.3f}") -> Figure:
+    """Horizontal bars with their values written beside them, in the order given."""
+    figure, axes = canvas(title, height=1.3 + 0.24 * max(len(values), 4))
+    drawn = axes.barh(range(len(values)), list(values.values()), color=BAR, height=0.72)
+    texts = [form.format(value) for value in values.values()]
+    axes.bar_label(drawn, texts, padding=4, color=FAINT, fontsize=8)
+    axes.set_yticks(range(len(values)), [plain(name) for name in values])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(max(len(values), 4) - 0.4, -0.6)
+    axes.set_xlim(0, max([*values.values(), 1e-9]) * 1.1)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return figure
+
+
+def histogram(title: str, counts: npt.ArrayLike, edges: npt.ArrayLike, x: str = "", y: str = "") -> Figure:
+    """Counts (K,) over bins with (K + 1,) edges."""
+    figure, axes = canvas(title, x, y, width=4.8, height=2.8)
+    axes.stairs(np.asarray(counts), np.asarray(edges), fill=True, color=BAR)
+    axes.set_ylim(0)
+    return figure
+
+
+def matrix(title: str, values: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str], x: str, y: str) -> Figure:
+    """A (len(rows), len(columns)) table of shares 0..1 as shades, with numbers while there is room."""
+    side = 1.6 + 0.34 * max(len(rows), len(columns), 4)
+    figure, axes = canvas(title, x, y, width=side + 1.2, height=side)
+    axes.grid(visible=False)
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), [plain(name) for name in columns], rotation=90, fontsize=7)
+    axes.set_yticks(range(len(rows)), [plain(name) for name in rows], fontsize=7)
+    if len(rows) <= 30:
+        for row, column in np.argwhere(np.nan_to_num(values) >= 0.005).tolist():
+            share = float(values[row, column])
+            colour = "white" if share > 0.6 else INK
+            axes.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=6, color=colour)
+    return figure
+
+
+def plain(text: str, most: int = 36) -> str:
+    """Text as a label: short, without control characters, and nothing that matplotlib reads as mathematics or hides."""
+    shown = printable(text).replace("\n", " ")
+    shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    return shown.replace("$", r"\$").lstrip("_") or " "
+
+
+def canvas(title: str, x: str = "", y: str = "", *, width: float = 7.2, height: float = 4.2) -> tuple[Figure, Axes]:
+    """An empty plot in the one style of all pictures; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    axes: Any = figure.add_subplot()
+    axes.set_title(plain(title, 80), loc="left", color=INK, fontsize=12, fontweight="bold", pad=10)
+    axes.set_xlabel(plain(x) if x else "", color=INK)
+    axes.set_ylabel(plain(y) if y else "", color=INK)
+    axes.set_axisbelow(True)
+    if y:
+        axes.grid(axis="y", color=GRID)
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.spines[:].set_visible(False)
+    axes.spines["bottom"].set(visible=True, color=FAINT)
+    return figure, axes
