@@ -108,6 +108,23 @@ class Masks:
         return cls._from_spans((start, stop - start, owner), count, height, width)
 
     @classmethod
+    def from_crops(
+        cls, crops: Sequence[npt.NDArray[Any]], places: Sequence[tuple[int, int]], height: int, width: int
+    ) -> Masks:
+        """From parts of the image, each (h, w) at its (x, y) and wholly inside; every value other than 0 is inside."""
+        starts, lengths, owners = [], [], []
+        for number, (crop, (x, y)) in enumerate(zip(crops, places, strict=True)):
+            edges = np.diff(np.pad((crop.T != 0).astype(np.int8), ((0, 0), (1, 1))), axis=1)
+            column, top = np.nonzero(edges == 1)
+            starts.append((x + column) * height + y + top)
+            lengths.append(np.nonzero(edges == -1)[1] - top)
+            owners.append(np.full(len(top), number))
+        if not starts:
+            return cls.empty(height, width)
+        spans = merge((np.concatenate(starts), np.concatenate(lengths), np.concatenate(owners)))
+        return cls._from_spans(spans, len(crops), height, width)
+
+    @classmethod
     def from_counts(cls, counts: IntArray, pointer: IntArray, height: int, width: int) -> Masks:
         """From COCO run lengths of the full frame, flat; mask i owns `counts[pointer[i]:pointer[i + 1]]`.
 

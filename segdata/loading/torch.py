@@ -76,7 +76,7 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         self.without_masks = without_masks
         self.difficult = difficult
         names = [category.name for category in pack.labels.categories]
-        chosen = _objects(pack.labels)
+        chosen = object_categories(pack.labels)
         self.classes = ["background", *(names[index] for index in chosen)] if target == "detection" else names
         self.indices = np.array([-1, *chosen] if target == "detection" else range(len(names)), np.int64)
         self._label = np.zeros(len(names), np.int64)
@@ -200,7 +200,7 @@ def _dense(masks: Masks) -> Any:
     return tv_tensors.Mask(torch.from_numpy(masks.dense()))
 
 
-def _objects(labels: LabelSpace) -> list[int]:
+def object_categories(labels: LabelSpace) -> list[int]:
     """Categories that objects can have: things where the space says so, never the background or ignored ones."""
     says = any(category.isthing is not None for category in labels.categories)
     return [

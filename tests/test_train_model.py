@@ -1,0 +1,191 @@
+"""The model against torchvision: same weights and images → same detections and losses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import torchvision
+from torchvision.models.detection.mask_rcnn import MaskRCNN
+
+from segdata.masks import Masks
+from segdata.train import detect, losses, maskrcnn, targets, views
+from segdata.train.config import Config
+from segdata.train.views import Item, View
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def photo(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Smooth colours, so that scaling matters and a few pixels do not decide."""
+    coarse = torch.from_numpy(rng.random((1, 3, height // 8, width // 8)))
+    fine = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+    return (fine[0].permute(1, 2, 0) * 255).to(torch.uint8).numpy()
+
+
+def ellipses(rng: np.random.Generator, count: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """(count, height, width) overlapping rings: ellipses with a hole."""
+    rows, columns = np.mgrid[:height, :width]
+    planes = []
+    for _ in range(count):
+        y, x = rng.uniform(0.2, 0.8, 2) * (height, width)
+        b, a = rng.uniform(0.12, 0.4, 2) * (height, width)
+        distance = ((rows - y) / b) ** 2 + ((columns - x) / a) ** 2
+        planes.append((distance <= 1) & (distance > 0.1))
+    return np.array(planes, np.uint8)
+
+
+def item(image: npt.NDArray[np.uint8], masks: npt.NDArray[np.uint8], labels: list[int], view: View, seed: int) -> Item:
+    """A training image as the Loader's transform makes it."""
+    runs = Masks.from_dense(masks)
+    crops = [np.ascontiguousarray(crop).reshape(-1) for crop in runs.crops()]
+    x0, y0, x1, y1 = view.window
+    return Item(
+        image[y0:y1, x0:x1],
+        view,
+        view.boxes(runs.boxes),
+        np.array(labels, np.int64),
+        runs.frames.astype(np.int64),
+        np.concatenate(crops),
+        seed,
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled", "mirrored"),
+    [((90, 120), (90, 120), False), ((90, 120), (133, 178), False), ((90, 120), (60, 81), True), ((90, 121), (180, 242), True)],
+)
+def test_mask_targets_are_those_of_dense_masks(size: Any, scaled: Any, mirrored: bool) -> None:
+    rng = np.random.default_rng(0)
+    masks = ellipses(rng, 4, *size)
+    view = View((0, 0, size[1], size[0]), *scaled, mirrored)
+    one = item(np.zeros((*size, 3), np.uint8), masks, [1] * 4, view, 0)
+    corners = rng.uniform(-0.1, 1.1, (40, 2, 2)) * (scaled[1], scaled[0])
+    boxes = torch.from_numpy(np.concatenate((corners.min(1), corners.max(1)), axis=1).astype(np.float32))
+    owner = torch.from_numpy(rng.integers(0, 4, 40))
+    dense = torch.from_numpy(masks[:, :, ::-1].copy() if mirrored else masks)
+    dense = torch.nn.functional.interpolate(dense[:, None].float(), scaled)[:, 0]
+    expected = torchvision.models.detection.roi_heads.project_masks_on_boxes(dense, boxes, owner, 28)
+    assert expected.amax() > 0.9
+    torch.testing.assert_close(targets.at(one, boxes, owner, 28), expected, atol=1e-5, rtol=0)
+
+
+def test_a_window_gives_the_targets_of_the_cropped_masks() -> None:
+    rng = np.random.default_rng(1)
+    masks = ellipses(rng, 3, 80, 100)
+    view = View((13, 7, 83, 67), 90, 105, True)
+    one = item(np.zeros((80, 100, 3), np.uint8), masks, [1] * 3, view, 0)
+    boxes = torch.tensor([[0.0, 0, 105, 90], [20.3, 11.2, 77.7, 61], [50, 3, 104, 40]])
+    owner = torch.tensor([0, 1, 2])
+    dense = torch.from_numpy(masks[:, 7:67, 13:83][:, :, ::-1].copy())[:, None].float()
+    dense = torch.nn.functional.interpolate(dense, (90, 105))[:, 0]
+    expected = torchvision.models.detection.roi_heads.project_masks_on_boxes(dense, boxes, owner, 28)
+    torch.testing.assert_close(targets.at(one, boxes, owner, 28), expected, atol=1e-5, rtol=0)
+
+
+def small(**values: Any) -> Config:
+    """The smallest model of the family."""
+    settings = dict(
+        backbone="resnet18",
+        fpn_channels=32,
+        box_head_size=64,
+        mask_head_channels=32,
+        min_size=(160,),
+        max_size=224,
+        norm="batch",
+        anchor_sizes=(16.0, 32.0, 64.0, 128.0, 256.0),
+    )
+    return Config().changed(**{**settings, **values})
+
+
+EVERYTHING = dict(rpn_anchors_per_image=10**7, rois_per_image=10**7, roi_positive_ratio=0.5)
+"""Nothing is left out by chance, so that torchvision's sampling and ours agree."""
+
+
+@pytest.mark.parametrize("heads", ["v1", "v2"])
+def test_losses_are_torchvisions(heads: str) -> None:
+    config = small(heads=heads, **EVERYTHING)
+    model = maskrcnn.build(config, 3).train()
+    rng = np.random.default_rng(2)
+    photos = [photo(rng, 120, 160), photo(rng, 150, 130)]
+    masks = [ellipses(rng, 3, 120, 160), ellipses(rng, 2, 150, 130)]
+    labels = [[1, 2, 3], [3, 1]]
+    items = []
+    given = []
+    for one, planes, names in zip(photos, masks, labels, strict=True):
+        size = views.scaled_size(*one.shape[:2], config)
+        items.append(item(one, planes, names, View((0, 0, one.shape[1], one.shape[0]), *size), 5))
+        boxes = torch.from_numpy(Masks.from_dense(planes).boxes.astype(np.float32))
+        given.append({"boxes": boxes, "labels": torch.tensor(names), "masks": torch.from_numpy(planes)})
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    expected = model([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in photos], given)
+    model.load_state_dict(state)
+    images = views.placed([one.pixels for one in items], [one.view for one in items], config, torch.device("cpu"))
+    found = losses.losses(model, images, items, config)
+    values = dict(zip(losses.NAMES, (found.sums / found.counts).tolist(), strict=True))
+    theirs = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")
+    for ours, name in zip(losses.NAMES, theirs, strict=True):
+        assert values[ours] == pytest.approx(expected[name].item(), abs=1e-4), ours
+        assert values[ours] > 0
+
+
+def torchvision_resnet50(weights: Path | None) -> tuple[MaskRCNN, float]:
+    """Torchvision's model with a weights file, or with random weights that see many objects."""
+    model = torchvision.models.detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    if weights is not None:
+        model.load_state_dict(torch.load(weights, weights_only=True))
+        return model.eval(), 0.05
+    torch.manual_seed(3)
+    with torch.no_grad():
+        model.roi_heads.box_predictor.cls_score.weight.normal_(std=0.35)
+        model.roi_heads.box_predictor.bbox_pred.weight.normal_(std=0.05)
+        model.roi_heads.mask_predictor.mask_fcn_logits.weight.normal_(std=0.3)
+    return model.eval(), 0.05
+
+
+def check_detections(theirs: MaskRCNN, ours: MaskRCNN, config: Config, photos: list[Any], least: int) -> None:
+    with torch.inference_mode():
+        expected = theirs([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in photos])
+    found = detect.detect(ours, photos, config, np.arange(len(ours.roi_heads.box_predictor.cls_score.bias) - 1))
+    for one, wanted in zip(found, expected, strict=True):
+        assert len(one) == len(wanted["scores"]) >= least
+        np.testing.assert_allclose(one.score, wanted["scores"].numpy(), atol=1e-5)
+        np.testing.assert_array_equal(one.category + 1, wanted["labels"].numpy())
+        np.testing.assert_allclose(one.boxes, wanted["boxes"].numpy(), atol=1e-3)
+        masks = (wanted["masks"][:, 0] >= 0.5).numpy()
+        assert 0 < masks.mean() < 1
+        assert (one.masks.dense() != masks).mean() < 1e-6
+
+
+def test_detections_of_the_small_model_are_torchvisions() -> None:
+    config = small(detection_min_confidence=0.2)
+    model = maskrcnn.build(config, 3).eval()
+    with torch.no_grad():
+        model.roi_heads.box_predictor.cls_score.weight.normal_(std=0.5)
+        model.roi_heads.mask_predictor.mask_fcn_logits.weight.normal_(std=0.3)
+    rng = np.random.default_rng(4)
+    check_detections(model, model, config, [photo(rng, 120, 200), photo(rng, 190, 104)], 5)
+
+
+@pytest.mark.full
+def test_detections_of_resnet50_are_torchvisions() -> None:
+    """With trained weights where `SEGDATA_TORCHVISION_WEIGHTS` names a file of maskrcnn_resnet50_fpn."""
+    file = os.environ.get("SEGDATA_TORCHVISION_WEIGHTS")
+    theirs, least = torchvision_resnet50(Path(file) if file else None)
+    config = Config(norm="batch", detection_min_confidence=least)
+    ours = maskrcnn.build(config, 90).eval()
+    ours.load_state_dict(theirs.state_dict())
+    rng = np.random.default_rng(5)
+    check_detections(theirs, ours, config, [photo(rng, 240, 320), photo(rng, 320, 256)], 20)
