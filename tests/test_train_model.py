@@ -65,7 +65,12 @@ def item(image: npt.NDArray[np.uint8], masks: npt.NDArray[np.uint8], labels: lis
 
 @pytest.mark.parametrize(
     ("size", "scaled", "mirrored"),
-    [((90, 120), (90, 120), False), ((90, 120), (133, 178), False), ((90, 120), (60, 81), True), ((90, 121), (180, 242), True)],
+    [
+        ((90, 120), (90, 120), False),
+        ((90, 120), (133, 178), False),
+        ((90, 120), (60, 81), True),
+        ((90, 121), (180, 242), True),
+    ],
 )
 def test_mask_targets_are_those_of_dense_masks(size: Any, scaled: Any, mirrored: bool) -> None:
     rng = np.random.default_rng(0)
@@ -95,22 +100,24 @@ def test_a_window_gives_the_targets_of_the_cropped_masks() -> None:
     torch.testing.assert_close(targets.at(one, boxes, owner, 28), expected, atol=1e-5, rtol=0)
 
 
+SMALL: dict[str, Any] = {
+    "backbone": "resnet18",
+    "fpn_channels": 32,
+    "box_head_size": 64,
+    "mask_head_channels": 32,
+    "min_size": (160,),
+    "max_size": 224,
+    "norm": "batch",
+    "anchor_sizes": (16.0, 32.0, 64.0, 128.0, 256.0),
+}
+
+
 def small(**values: Any) -> Config:
     """The smallest model of the family."""
-    settings = dict(
-        backbone="resnet18",
-        fpn_channels=32,
-        box_head_size=64,
-        mask_head_channels=32,
-        min_size=(160,),
-        max_size=224,
-        norm="batch",
-        anchor_sizes=(16.0, 32.0, 64.0, 128.0, 256.0),
-    )
-    return Config().changed(**{**settings, **values})
+    return Config().changed(**{**SMALL, **values})
 
 
-EVERYTHING = dict(rpn_anchors_per_image=10**7, rois_per_image=10**7, roi_positive_ratio=0.5)
+EVERYTHING: dict[str, Any] = {"rpn_anchors_per_image": 10**7, "rois_per_image": 10**7, "roi_positive_ratio": 0.5}
 """Nothing is left out by chance, so that torchvision's sampling and ours agree."""
 
 

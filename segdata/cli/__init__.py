@@ -51,7 +51,22 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    from segdata.cli import convert, demo, evaluate, fetch, info, list, login, logout, show, stats, verify  # noqa: F401 (each adds its verb)
+    from segdata.cli import (  # noqa: F401 (each adds its verb)
+        config,
+        convert,
+        demo,
+        evaluate,
+        fetch,
+        info,
+        list,
+        login,
+        logout,
+        predict,
+        show,
+        stats,
+        train,
+        verify,
+    )
 
     secrets.take()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

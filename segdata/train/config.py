@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from segdata.errors import UsageError
+from segdata.errors import NotThere, UsageError
 from segdata.files import disk_errors
 
 
@@ -66,7 +66,9 @@ class Config:
         1024, "width of the box head's dense layers", low=8, high=8192, original="FPN_CLASSIF_FC_LAYERS_SIZE"
     )
     mask_head_channels: int = _option(256, "channels of the mask head", low=8, high=1024)
-    box_pool_size: int = _option(7, "cells of a side of a proposal for the box head", low=1, high=32, original="POOL_SIZE")
+    box_pool_size: int = _option(
+        7, "cells of a side of a proposal for the box head", low=1, high=32, original="POOL_SIZE"
+    )
     mask_pool_size: int = _option(
         14,
         "the same for the mask head, whose masks have twice as many",
@@ -88,7 +90,7 @@ class Config:
     # images
     min_size: tuple[int, ...] = _option(
         (800,),
-        "the shorter side is scaled to this; of several, training picks one a batch and detection takes the last",
+        "the shorter side is scaled to this; of several, training picks one an image and detection takes the last",
         low=32,
         high=8192,
         original="IMAGE_MIN_DIM",
@@ -97,9 +99,7 @@ class Config:
         1333, "unless the longer side would pass this", low=32, high=16384, original="IMAGE_MAX_DIM"
     )
     min_scale: float = _option(0.0, "scale by at least this", low=0, high=16, original="IMAGE_MIN_SCALE")
-    fixed_size: bool = _option(
-        False, "pad every image to max_size × max_size", original='IMAGE_RESIZE_MODE ("square")'
-    )
+    fixed_size: bool = _option(False, "pad every image to max_size × max_size", original='IMAGE_RESIZE_MODE ("square")')
     mean: tuple[float, ...] = _option(
         (0.485, 0.456, 0.406), "subtracted from R, G, B in 0..1", low=0, high=1, original="MEAN_PIXEL (0..255)"
     )
@@ -116,7 +116,11 @@ class Config:
         0.7, "overlap above which the weaker proposal goes", low=0, high=1, original="RPN_NMS_THRESHOLD"
     )
     rpn_bbox_std_dev: tuple[float, ...] = _option(
-        (1.0, 1.0, 1.0, 1.0), "unit of x y width height offsets", low=0.001, high=10, original="RPN_BBOX_STD_DEV (y x h w)"
+        (1.0, 1.0, 1.0, 1.0),
+        "unit of x y width height offsets",
+        low=0.001,
+        high=10,
+        original="RPN_BBOX_STD_DEV (y x h w)",
     )
     pre_nms_limit_training: int = _option(
         2000, "proposals of a level before suppression, in training", low=1, high=100_000, original="PRE_NMS_LIMIT"
@@ -169,7 +173,11 @@ class Config:
     accumulate: int = _option(1, "batches to one update of the weights", low=1, high=4096)
     epochs: int = _option(12, "passes over the data; stages, where given, say it instead", low=1, high=100_000)
     steps_per_epoch: int = _option(
-        0, "updates that count as an epoch; 0 for a pass over the data", low=0, high=10_000_000, original="STEPS_PER_EPOCH"
+        0,
+        "updates that count as an epoch; 0 for a pass over the data",
+        low=0,
+        high=10_000_000,
+        original="STEPS_PER_EPOCH",
     )
     layers: str = _option(
         "all",
@@ -183,9 +191,7 @@ class Config:
     optimizer: str = _option("sgd", "SGD with momentum, or AdamW", choices=("sgd", "adamw"))
     learning_rate: float = _option(0.005, "at its highest", low=0, high=100, original="LEARNING_RATE")
     momentum: float = _option(0.9, "of SGD; beta1 of AdamW", low=0, high=0.9999, original="LEARNING_MOMENTUM")
-    weight_decay: float = _option(
-        0.0001, "of all weights but norms and biases", low=0, high=1, original="WEIGHT_DECAY"
-    )
+    weight_decay: float = _option(0.0001, "of all weights but norms and biases", low=0, high=1, original="WEIGHT_DECAY")
     schedule: str = _option("step", "how the rate falls", choices=("step", "cosine", "constant"))
     milestones: tuple[float, ...] = _option(
         (0.67, 0.92), "shares of the training at which the step schedule falls to a tenth", low=0, high=1
@@ -201,7 +207,10 @@ class Config:
     # data
     flip: float = _option(0.5, "probability that an image is mirrored", low=0, high=1)
     scale_jitter: tuple[float, ...] = _option(
-        (1.0, 1.0), "least and most random scaling after min_size; what is larger than before is cropped", low=0.05, high=20
+        (1.0, 1.0),
+        "least and most random scaling after min_size; what is larger than before is cropped",
+        low=0.05,
+        high=20,
     )
     large_scale_jitter: bool = _option(
         False, "scale max_size by 0.1 … 2, crop, and pad to max_size × max_size (Ghiasi et al. 2021)"
@@ -213,7 +222,9 @@ class Config:
     seed: int = _option(0, "of weights, order, augmentation and sampling", low=0, high=2**31 - 1)
     checkpoint_steps: int = _option(0, "updates between checkpoints; 0 for one an epoch", low=0, high=10_000_000)
     validate_epochs: int = _option(1, "epochs between validations; 0 for none", low=0, high=100_000)
-    validation_images: int = _option(0, "most images of a validation; 0 for all", low=0, high=10**9, original="VALIDATION_STEPS")
+    validation_images: int = _option(
+        0, "most images of a validation; 0 for all", low=0, high=10**9, original="VALIDATION_STEPS"
+    )
     example_pictures: int = _option(4, "pictures of detections beside truth at each validation", low=0, high=64)
     log_steps: int = _option(10, "updates between lines of metrics", low=1, high=1_000_000)
 
@@ -289,6 +300,16 @@ def read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(opened)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError("the settings file is not TOML", file=path, why=str(error)) from error
+
+
+def chosen(file: Path | None, changes: Sequence[str], run: Path | None = None) -> Config:
+    """Settings of a TOML file or of a run, else the defaults; then `changes`, each NAME=VALUE."""
+    if run is not None and file is not None:
+        raise UsageError("settings are a file's or a run's, not both", fix="leave out --config")
+    if run is not None and not (run / "config.toml").is_file():
+        raise NotThere("there is no run here", file=run, fix=f"segdata train PACK -o {run}")
+    path = run / "config.toml" if run is not None else file
+    return Config.from_dict({**(read_toml(path) if path is not None else {}), **settings(changes)}, file=path)
 
 
 def settings(texts: Sequence[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 from torchvision.models.detection.transform import resize_boxes
+from torchvision.ops import batched_nms
 
 from segdata.masks import Masks
 from segdata.sample import Instances
@@ -35,24 +36,56 @@ def detect(
     Args:
         model: in evaluation mode.
         photos: each (H, W, 3) uint8 RGB.
-        categories: the category index of the network's label 1, 2, ….
+        categories: the category of each of the network's labels from 1 on; −1 for labels that do not count.
         flip: also look at the mirrored photo, and pool what is found.
 
     Returns:
         For each photo, instances with scores; masks in its own size, boxes from the network.
     """
-    device = next(model.parameters()).device
     index = np.asarray(categories, np.int64)
-    views = [View((0, 0, photo.shape[1], photo.shape[0]), *scaled_size(*photo.shape[:2], config)) for photo in photos]
+    once = _forward(model, photos, config, mirrored=False)
+    again = _forward(model, photos, config, mirrored=True) if flip else [None] * len(photos)
+    return [
+        _instances(_pooled(one, other, config), photo.shape[0], photo.shape[1], index, config.mask_threshold)
+        for one, other, photo in zip(once, again, photos, strict=True)
+    ]
+
+
+Found = dict[str, Tensor]
+"""Of one photo: `boxes` (N, 4) in its pixels, `labels` (N,), `scores` (N,), `masks` (N, 1, M, M)."""
+
+
+def _forward(model: MaskRCNN, photos: Sequence[Photo], config: Config, *, mirrored: bool) -> list[Found]:
+    """What the network finds, in pixels of the photos as they are."""
+    device = next(model.parameters()).device
+    views = [
+        View((0, 0, photo.shape[1], photo.shape[0]), *scaled_size(photo.shape[0], photo.shape[1], config), mirrored)
+        for photo in photos
+    ]
     with torch.inference_mode(), torch.autocast(device.type, precision(config), enabled=config.precision != "fp32"):
         images = placed(photos, views, config, device, memory_format=memory_format(config))
         features = model.backbone(images.tensors)
         proposals, _ = model.rpn(images, features)
+        found: list[Found]
         found, _ = model.roi_heads(features, proposals, images.image_sizes)
-    return [
-        _instances(one, photo.shape[:2], (view.height, view.width), index, config.mask_threshold)
-        for one, photo, view in zip(found, photos, views, strict=True)
-    ]
+        for one, photo, view in zip(found, photos, views, strict=True):
+            height, width = photo.shape[:2]
+            boxes = resize_boxes(one["boxes"].float(), [view.height, view.width], [height, width])
+            if mirrored:
+                boxes = torch.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), dim=1)
+                one["masks"] = one["masks"].flip(3)
+            one["boxes"], one["masks"] = boxes, one["masks"].float()
+    return found
+
+
+def _pooled(one: Found, other: Found | None, config: Config) -> Found:
+    """Two looks at a photo as one: of each object the surer detection stays."""
+    if other is None:
+        return one
+    both = {name: torch.cat((one[name], other[name])) for name in one}
+    keep = batched_nms(both["boxes"], both["scores"].float(), both["labels"], config.detection_nms_threshold)
+    keep = keep[: config.detection_max_instances]
+    return {name: values[keep] for name, values in both.items()}
 
 
 def precision(config: Config) -> torch.dtype:
@@ -65,20 +98,18 @@ def memory_format(config: Config) -> Any:
     return torch.channels_last if config.channels_last else torch.contiguous_format
 
 
-def _instances(
-    found: dict[str, Tensor], size: tuple[int, ...], seen: tuple[int, int], categories: Any, threshold: float
-) -> Instances:
-    height, width = size
-    boxes = resize_boxes(found["boxes"].float(), list(seen), [height, width])
-    masks = pasted(found["masks"].float(), boxes, height, width, threshold)
-    corners = boxes.cpu().numpy().astype(np.float64)
+def _instances(found: Found, height: int, width: int, categories: npt.NDArray[np.int64], threshold: float) -> Instances:
+    category = categories[found["labels"].cpu().numpy() - 1]
+    counts = torch.from_numpy(category >= 0).to(found["boxes"].device)
+    masks = pasted(found["masks"][counts], found["boxes"][counts], height, width, threshold)
+    corners = found["boxes"][counts].cpu().numpy().astype(np.float64)
     return Instances.build(
-        categories[found["labels"].cpu().numpy() - 1],
+        category[category >= 0],
         masks,
         id=np.arange(1, len(corners) + 1),
         bbox=np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1),
         area=masks.areas,
-        score=found["scores"].double().cpu().numpy(),
+        score=found["scores"][counts].double().cpu().numpy(),
     )
 
 
@@ -98,6 +129,8 @@ def pasted(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: flo
         sides = (max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1))
         crop = F.interpolate(mask[None], size=sides, mode="bilinear", align_corners=False)[0, 0] >= threshold
         left, top = max(x0, 0), max(y0, 0)
-        crops.append(crop[top - y0 : max(min(y1 + 1, height) - y0, 0), left - x0 : max(min(x1 + 1, width) - x0, 0)].numpy())
+        crops.append(
+            crop[top - y0 : max(min(y1 + 1, height) - y0, 0), left - x0 : max(min(x1 + 1, width) - x0, 0)].numpy()
+        )
         places.append((left, top))
     return Masks.from_crops(crops, places, height, width)

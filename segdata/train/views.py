@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.models.detection.image_list import ImageList
 
 from segdata.labels import LabelSpace
+from segdata.loading.torch import object_categories
 from segdata.sample import Sample
 from segdata.train.config import Config
 
@@ -134,7 +135,7 @@ class Prepare:
         size = scaled_size(height, width, config, int(rng.choice(config.min_size)))
         if config.scale_jitter == (1.0, 1.0):
             return View((0, 0, width, height), *size, mirrored)
-        factor = rng.uniform(*config.scale_jitter) * size[0] / height
+        factor = rng.uniform(config.scale_jitter[0], config.scale_jitter[1]) * size[0] / height
         return _cropped(height, width, factor, size, mirrored, rng)
 
 
@@ -156,12 +157,15 @@ def _cropped(
 
 def label_of_category(labels: LabelSpace) -> npt.NDArray[np.int64]:
     """(K,) the network's label of each category: from 1 in the space's order, 0 for what objects cannot be."""
-    from segdata.loading.torch import object_categories
-
     table = np.zeros(max(len(labels), 1), np.int64)
     chosen = object_categories(labels)
     table[chosen] = np.arange(1, len(chosen) + 1)
     return table
+
+
+def categories_of(labels: LabelSpace) -> npt.NDArray[np.int64]:
+    """The category of each of the network's labels from 1 on: those that objects can have."""
+    return np.nonzero(label_of_category(labels))[0]
 
 
 def placed(

@@ -1,0 +1,77 @@
+"""`segdata predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from segdata.cli import app, output
+
+
+@app.command(epilog="Example: segdata predict runs/first photos -o found --pictures pictures --score-threshold 0.5")
+def predict(
+    model: str = typer.Argument(..., help="A run, a checkpoint, a weights file, or torchvision:coco-v1."),
+    source: Path = typer.Argument(..., help="A pack, a folder of photos, or one photo."),
+    target: Path = typer.Option(..., "--output", "-o", help="The pack to write."),
+    split: str | None = typer.Option(None, "--split", help="Only this split of a pack."),
+    score_threshold: float = typer.Option(
+        0.05, "--score-threshold", min=0.0, max=1.0, help="Keep scores from here on."
+    ),
+    changes: list[str] = typer.Option([], "--set", help="A setting of detection as NAME=VALUE; can be repeated."),
+    flip: bool = typer.Option(False, "--flip", help="Look at mirrored photos, too."),
+    pictures: Path | None = typer.Option(None, "--pictures", help="A folder for a picture of every photo."),
+    results: Path | None = typer.Option(None, "--coco", help="A JSON file for COCO results."),
+    images: bool = typer.Option(True, "--images/--no-images", help="Keep the photos in the pack, too."),
+    batch_size: int = typer.Option(4, min=1, max=1024, help="Photos at a time."),
+    limit: int | None = typer.Option(None, min=1, help="Only the first ones."),
+    device: str | None = typer.Option(None, "--device", help="cpu or cuda (default: a GPU where there is one)."),
+    threads: int | None = typer.Option(None, "--threads", min=1, help="Processors for arithmetic."),
+    force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
+    wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same target."),
+    json: bool = output.Json,
+    quiet: bool = output.Quiet,
+) -> None:
+    """Detect objects with a trained model and write them as a pack with scores."""
+    from segdata.train import config as settings
+    from segdata.train import needs
+
+    with output.only_ours(active=json), output.progress("detecting", quiet=quiet) as progress:
+        needs.torch()
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        from segdata.train import predict as room
+
+        given = {"detection_min_confidence": score_threshold, **settings.settings(changes)}
+        report = room.predict(
+            room.load(model, device=device, flip=flip, **given),
+            source,
+            target,
+            split=split,
+            batch_size=batch_size,
+            limit=limit,
+            pictures=pictures,
+            results=results,
+            embed=images,
+            force=force,
+            wait=wait,
+            progress=progress,
+        )
+    if json:
+        output.result(report.as_dict())
+    else:
+        if not quiet:
+            output.remarks(report.problems)
+        output.table(
+            [
+                ("target", f"{report.target} (pack)"),
+                ("photos", f"{report.samples:,}"),
+                ("objects", f"{report.instances:,}"),
+                ("pictures", pictures),
+                ("COCO results", results),
+            ]
+        )
+    if report.skipped:
+        raise typer.Exit(3)

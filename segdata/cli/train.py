@@ -1,0 +1,124 @@
+"""`segdata train`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from segdata.cli import app, output
+
+if TYPE_CHECKING:
+    from segdata.train.engine import Status
+
+_EVERY_SECONDS = 10.0
+
+
+@app.command(epilog="Example: segdata train packs/coco -o runs/first --set backbone=resnet18 --set epochs=3")
+def train(
+    pack: Path = typer.Argument(..., help="The pack to train on."),
+    run: Path = typer.Option(..., "--output", "-o", help="The run's folder."),
+    split: str | None = typer.Option(None, "--split", help="Train on this split (default: the one called train…)."),
+    validation: str | None = typer.Option(
+        None, "--validation", help='Validate on this split (default: the one called val…; "none" for none).'
+    ),
+    labels: str | None = typer.Option(None, "--labels", help="A view of the pack's label space (cityscapes-19)."),
+    config: Path | None = typer.Option(None, "--config", help="Settings, TOML: see segdata config maskrcnn."),
+    changes: list[str] = typer.Option([], "--set", help="A setting as NAME=VALUE; can be repeated."),
+    weights: str | None = typer.Option(
+        None, "--weights", help="Begin with these: a run, a file, or torchvision:coco-v1, :coco-v2, :imagenet."
+    ),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the run's own settings."),
+    device: str | None = typer.Option(None, "--device", help="cpu or cuda (default: a GPU where there is one)."),
+    threads: int | None = typer.Option(None, "--threads", min=1, help="Processors for arithmetic."),
+    wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same run."),
+    json: bool = output.Json,
+    quiet: bool = output.Quiet,
+) -> None:
+    """Train Mask R-CNN on a pack; a run that was stopped goes on when the same command is given again."""
+    import segdata
+    from segdata.train import config as settings
+    from segdata.train import feed, needs
+
+    with output.only_ours(active=json):
+        needs.torch()
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        chosen = settings.chosen(config, changes, run if resume else None)
+        whole = segdata.open(pack, labels=labels)
+        train_split, validation_split = feed.split_names(whole, split, validation)
+        from segdata.train import engine
+
+        with _told(quiet=quiet) as tell:
+            report = engine.train(
+                whole if train_split is None else whole.split(train_split),
+                run,
+                chosen,
+                validate=None if validation_split is None else whole.split(validation_split),
+                start=weights,
+                device=device,
+                wait=wait,
+                tell=tell,
+            )
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    if json:
+        output.result({**report.as_dict(), "split": train_split, "validation": validation_split})
+        return
+    for remark in () if quiet else report.remarks:
+        output.remark(f"note: {remark}")
+    output.table(
+        [
+            ("run", f"{report.run} ({'already done' if report.was_done else 'done'})"),
+            ("trained on", f"{report.images:,} images{f' of {train_split}' if train_split else ''}"),
+            ("updates", f"{report.steps:,} in {report.epochs:,} epochs"),
+            ("validation", ", ".join(f"{name} {value:.3f}" for name, value in report.metrics.items())),
+            ("best AP", None if report.best is None else f"{report.best:.3f}"),
+        ]
+    )
+
+
+@contextlib.contextmanager
+def _told(*, quiet: bool) -> Iterator[Callable[[Status], None] | None]:
+    """A bar on a terminal, a plain line every ten seconds elsewhere, nothing when quiet."""
+    if quiet or os.environ.get("SEGDATA_NO_PROGRESS"):
+        yield None
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(desc="training", unit="update", dynamic_ncols=True, leave=False) as bar:
+
+            def move(status: Status) -> None:
+                bar.total = status.steps
+                bar.set_description_str(status.doing, refresh=False)
+                bar.set_postfix_str(_numbers(status), refresh=False)
+                bar.update(status.step - bar.n)
+
+            yield move
+    else:
+        last = -_EVERY_SECONDS
+
+        def line(status: Status) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _EVERY_SECONDS or status.step == status.steps:
+                last = time.monotonic()
+                output.remark(f"{status.doing}: update {status.step} of {status.steps}, {_numbers(status)}")
+
+        yield line
+
+
+def _numbers(status: Status) -> str:
+    values: dict[str, Any] = dict(status.values)
+    texts = [f"epoch {status.epoch}"]
+    if "train/loss" in values:
+        texts.append(f"loss {values['train/loss']:.3f}")
+        texts.append(f"{values['system/images_per_second']:.1f} images/s")
+    return ", ".join(texts)

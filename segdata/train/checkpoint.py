@@ -1,0 +1,157 @@
+"""Checkpoints: tensors in safetensors, everything else in JSON beside it, which is written last.
+
+    checkpoints/step-00000400.safetensors      tensors
+    checkpoints/step-00000400.json             their size and SHA-256, and what is no tensor; has a checksum of its own
+
+A file under its final name is whole; the JSON is the commit point. Nothing is unpickled, and nothing is used before its
+checksum was compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from segdata.errors import DamagedData, InvalidInput, NotThere
+from segdata.files import canonical_json, checked_name, disk_errors, write_whole
+
+FORMAT = "segdata checkpoint"
+VERSION = 1
+KEPT = 2
+"""Checkpoints that stay; older ones go."""
+
+_STEP = re.compile(r"step-(\d{8})\.json")
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
+    """Write `path` (without ending) as two files.
+
+    Args:
+        document: what is no tensor; JSON.
+    """
+    from safetensors.torch import save as encoded
+
+    data = encoded({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    whole = {
+        "format": FORMAT,
+        "version": VERSION,
+        "tensors": {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()},
+        **document,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".json").unlink(missing_ok=True)
+    write_whole(path.with_suffix(".safetensors"), data)
+    text = canonical_json(whole)
+    write_whole(path.with_suffix(".json"), canonical_json({"crc32": f"{zlib.crc32(text):08x}", "content": whole}))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """What a checkpoint's JSON says, after its checksum was compared.
+
+    Raises:
+        NotThere: no such file.
+        DamagedData: cut short or changed.
+        InvalidInput: of another kind or version.
+    """
+    path = path.with_suffix(".json")
+    with disk_errors(path):
+        data = path.read_bytes()
+    try:
+        outer = json.loads(data)
+        whole = outer["content"]
+        intact = f"{zlib.crc32(canonical_json(whole)):08x}" == outer["crc32"]
+    except (ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        raise DamagedData(
+            "the checkpoint's description is damaged",
+            file=path,
+            why="its checksum is not the stated one",
+            fix="use another checkpoint of the run, or restore this file",
+        )
+    if whole.get("format") != FORMAT or whole.get("version") != VERSION:
+        raise InvalidInput(
+            "this is no checkpoint that this segdata reads",
+            file=path,
+            why=f"{whole.get('format')!r} of version {whole.get('version')!r}; expected {FORMAT!r} of version {VERSION}",
+        )
+    found: dict[str, Any] = whole
+    return found
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and document of a checkpoint, verified.
+
+    Raises:
+        DamagedData: the tensors are not those that were written; a flipped bit is enough.
+    """
+    from safetensors.torch import load as decoded
+
+    document = read_document(path)
+    file = path.with_suffix(".safetensors")
+    with disk_errors(file):
+        data = file.read_bytes()
+    stated = document["tensors"]
+    if len(data) != stated["bytes"]:
+        raise DamagedData(
+            "the checkpoint's tensors are cut short" if len(data) < stated["bytes"] else "the checkpoint is too long",
+            file=file,
+            why=f"{len(data):,} bytes; {stated['bytes']:,} were written",
+            fix="use another checkpoint of the run, or restore this file",
+        )
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != stated["sha256"]:
+        raise DamagedData(
+            "the checkpoint's tensors are damaged",
+            file=file,
+            why=f"sha256 {digest[:12]}… instead of {stated['sha256'][:12]}…",
+            fix="use another checkpoint of the run, or restore this file",
+        )
+    return decoded(data), document
+
+
+def step_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint after `step` updates lies, without ending."""
+    return folder / f"step-{step:08d}"
+
+
+def newest(folder: Path) -> Path | None:
+    """The last whole checkpoint of a folder, without ending; a damaged one is an error, not a reason to go back."""
+    steps = [path for path in folder.glob("step-*.json") if _STEP.fullmatch(path.name)]
+    return max(steps).with_suffix("") if steps else None
+
+
+def remove_old(folder: Path, kept: int = KEPT) -> None:
+    """Remove all but the last checkpoints, and what unfinished ones left."""
+    steps = sorted(path for path in folder.glob("step-*.json") if _STEP.fullmatch(path.name))
+    names = {path.stem for path in steps[-kept:]}
+    for path in folder.iterdir():
+        checked_name(path.name, "the checkpoint folder")
+        if path.stem not in names and (path.name.startswith("step-") or ".part-" in path.name):
+            path.unlink(missing_ok=True)
+
+
+def of_run(run: Path) -> Path:
+    """The weights that a run stands for: the best validated, else the newest; without ending.
+
+    Raises:
+        NotThere: the folder is no run, or the run has no checkpoint yet.
+    """
+    if (run / "best.json").is_file():
+        return run / "best"
+    found = newest(run / "checkpoints") if (run / "checkpoints").is_dir() else None
+    if found is None:
+        raise NotThere(
+            "there is no trained model here",
+            file=run,
+            why="neither best.json nor checkpoints/ is there",
+            fix=f"segdata train PACK -o {run}",
+        )
+    return found

@@ -1,0 +1,64 @@
+"""One process or several: what `torchrun` says in the environment, and sums over all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+_WAIT = datetime.timedelta(minutes=10)
+"""After this long without the others a process gives up."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all: `rank` of `size`, on `device`."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes, everywhere."""
+        if self.size > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+@contextlib.contextmanager
+def joined(device: str | None = None) -> Iterator[World]:
+    """The world that `torchrun` started, or this process alone.
+
+    Args:
+        device: "cpu" or "cuda"; by default a GPU where there is one.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    place = torch.device(kind)
+    if place.type == "cuda":
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if place.index is None else place.index)
+        torch.cuda.set_device(place)
+    if size == 1:
+        yield World(0, 1, place)
+        return
+    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_WAIT)
+    try:
+        yield World(rank, size, place)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,21 @@
+"""Whether the extra that training needs is installed."""
+
+from __future__ import annotations
+
+from importlib import util
+
+from segdata.errors import UsageError
+
+
+def torch() -> None:
+    """Raise unless torch, torchvision and safetensors can be imported.
+
+    Raises:
+        UsageError: one is missing; the extra is named.
+    """
+    missing = [name for name in ("torch", "torchvision", "safetensors") if util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"this needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            fix="pip install 'segdata[train]'",
+        )

@@ -1,0 +1,280 @@
+"""Weights from a file into a model: a run's, torchvision's; heads of other classes start afresh, and that is said.
+
+A PyTorch file (`.pth`, `.pt`) is opened in the weights-only way: what would run code is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError, Unsafe, UsageError
+from segdata.files import disk_errors
+from segdata.labels import LabelSpace
+from segdata.train import checkpoint, published
+from segdata.train.config import Config
+from segdata.train.views import categories_of
+
+_PREDICTORS = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")
+"""Where the number of classes shows."""
+
+_CLASSES = "roi_heads.box_predictor.cls_score.bias"
+
+_SMALL_EPS = ("bf2d0c1e",)
+"""SHA-256 prefixes (as in their file names) of torchvision's weights that were trained with an epsilon of 0."""
+
+NAMES = ("torchvision:coco-v1", "torchvision:coco-v2", "torchvision:imagenet")
+"""Weights that torchvision downloads into its own cache."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors of a model and what is known about them.
+
+    Attributes:
+        source: where they come from, for messages.
+        config: the settings of the run that made them; None for other people's files.
+        labels: the label space that they know; None likewise.
+        categories: the category of each of the network's labels from 1 on, −1 for none; None for the space's objects.
+        data: fingerprint of the pack that they were trained on.
+        eps: of frozen norms.
+    """
+
+    source: str
+    tensors: Mapping[str, Tensor]
+    config: Config | None = None
+    labels: LabelSpace | None = None
+    categories: npt.NDArray[np.int64] | None = None
+    data: str | None = None
+    eps: float = 1e-5
+
+
+def read(source: str | Path) -> Weights:
+    """Open weights by name or file.
+
+    Args:
+        source: a run's folder, one of its checkpoints, a PyTorch file with a state dictionary, or one of `NAMES`.
+
+    Raises:
+        NotThere: no such file, or no checkpoint in the run.
+        DamagedData: a checksum differs, or the file is cut short.
+        Unsafe: a PyTorch file that is more than tensors.
+    """
+    if str(source).startswith("torchvision:"):
+        return _torchvision(str(source))
+    path = Path(source)
+    if path.is_dir():
+        return _own(checkpoint.of_run(path))
+    if path.suffix in (".json", ".safetensors"):
+        return _own(path.with_suffix(""))
+    if not path.is_file():
+        raise NotThere("there are no such weights", file=path, fix=f"name a run, a file, or one of {', '.join(NAMES)}")
+    return _pytorch(path)
+
+
+def _own(path: Path) -> Weights:
+    tensors, document = checkpoint.load(path)
+    prefix = "model."
+    return Weights(
+        str(path),
+        {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)},
+        Config.from_dict(document["config"], file=path.with_suffix(".json")),
+        LabelSpace.from_dict(document["labels"]),
+        data=document["data"],
+        eps=document["eps"],
+    )
+
+
+def _pytorch(path: Path) -> Weights:
+    with disk_errors(path), path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise _refused(path, error) from error
+    for name in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InvalidInput(
+            "the weights file holds no state dictionary", file=path, why=f"it holds {type(state).__name__}"
+        )
+    eps = 0.0 if digest.startswith(_SMALL_EPS) else 1e-5
+    return _published(str(path), {str(name): value for name, value in state.items()}, eps)
+
+
+def _refused(path: Path, error: Exception) -> SegdataError:
+    """Why a PyTorch file was not opened."""
+    text = str(error)
+    why = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:200]
+    if type(error).__name__ == "UnpicklingError" and "invalid load key" not in text:
+        return Unsafe(
+            "the weights file holds more than tensors; it was not opened",
+            file=path,
+            why=why,
+            fix="save only model.state_dict(), or the tensors as safetensors",
+        )
+    return DamagedData(
+        "the weights file cannot be read",
+        file=path,
+        why=f"it is cut short, damaged, or no PyTorch file: {why}",
+        fix="fetch or copy the file again",
+    )
+
+
+def _torchvision(name: str) -> Weights:
+    from torchvision.models import ResNet50_Weights
+    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, MaskRCNN_ResNet50_FPN_Weights
+
+    known = {
+        "torchvision:coco-v1": MaskRCNN_ResNet50_FPN_Weights.COCO_V1,
+        "torchvision:coco-v2": MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
+        "torchvision:imagenet": ResNet50_Weights.IMAGENET1K_V1,
+    }
+    if name not in known:
+        raise UsageError(f"there are no weights {name!r}", why=f"names are {', '.join(NAMES)}")
+    try:
+        state = known[name].get_state_dict(progress=False, check_hash=True)
+    except OSError as error:
+        raise NotThere(
+            "torchvision could not download these weights",
+            file=known[name].url,
+            why=str(error),
+            fix="download the file elsewhere and pass its path",
+        ) from error
+    if name.endswith("imagenet"):
+        state = {f"backbone.body.{key}": value for key, value in state.items() if not key.startswith("fc.")}
+    return _published(name, state, 0.0 if name.endswith("coco-v1") else 1e-5)
+
+
+def _published(source: str, tensors: Mapping[str, Tensor], eps: float) -> Weights:
+    """Other people's tensors; their categories are known when there are as many as COCO's."""
+    labels = categories = None
+    if _CLASSES in tensors and len(tensors[_CLASSES]) == published.COCO_LABELS:
+        labels, categories = published.labels_of(tensors)
+    return Weights(source, tensors, labels=labels, categories=categories, eps=eps)
+
+
+def put(weights: Weights, model: nn.Module, labels: LabelSpace | None = None) -> list[str]:
+    """Copy weights into a model; returns remarks about what starts afresh.
+
+    Heads for other classes start afresh, but for the rows of categories that have the same name on both sides;
+    everything else must fit.
+
+    Args:
+        labels: what the model's classes are, for a model that will be trained.
+
+    Raises:
+        InvalidInput: another model: the first differences are listed.
+        DamagedData: values that are not finite.
+    """
+    own = model.state_dict()
+    given = {_renamed(name): value for name, value in weights.tensors.items()}
+    given = {name: value for name, value in given.items() if name in own or not name.endswith("num_batches_tracked")}
+    remarks = []
+    pairs = None if labels is None else _pairs(weights, given, own, labels)
+    if pairs is not None:
+        for name in own:
+            if name in given and name.startswith(_PREDICTORS):
+                given[name] = _rows(given[name], own[name], pairs, 4 if ".bbox_pred." in name else 1)
+        remarks.append(
+            f"the heads know {len(weights.tensors[_CLASSES]) - 1} classes, here are {len(own[_CLASSES]) - 1}: "
+            f"{max(len(pairs) - 1, 0)} of the same name are taken over, the others start afresh"
+        )
+    is_backbone = all(name.startswith("backbone.body.") for name in given)
+    if is_backbone:
+        remarks.append("only the ResNet is in the file; everything else starts afresh")
+    _require_fit(given, own, weights.source, is_backbone=is_backbone)
+    model.load_state_dict({name: value.to(own[name].dtype) for name, value in given.items()}, strict=False)
+    for module in model.modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            module.eps = weights.eps
+    return remarks
+
+
+def _require_fit(given: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str, *, is_backbone: bool) -> None:
+    """Raise unless there is a finite tensor of the right shape for every one of the model (or of its ResNet)."""
+    wanted = [name for name in own if not is_backbone or name.startswith("backbone.body.")]
+    differences = [
+        f"{name}: not in the file" for name in wanted if name not in given and not name.endswith("num_batches_tracked")
+    ]
+    differences += [f"{name}: not in the model" for name in given if name not in own]
+    differences += [
+        f"{name}: {list(value.shape)} in the file, {list(own[name].shape)} in the model"
+        for name, value in given.items()
+        if name in own and value.shape != own[name].shape
+    ]
+    if differences:
+        raise InvalidInput(
+            "the weights are of another model",
+            file=source,
+            why="; ".join(differences[:5]) + (f"; … {len(differences) - 5} more" if len(differences) > 5 else ""),
+            fix="set backbone, heads, norm and sizes as the file's model has them (segdata config maskrcnn)",
+        )
+    for name, value in given.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise DamagedData("the weights hold values that are not finite", file=source, place=name)
+
+
+def _pairs(
+    weights: Weights, given: Mapping[str, Tensor], own: Mapping[str, Tensor], labels: LabelSpace
+) -> list[tuple[int, int]] | None:
+    """Rows of the heads (there, here) of the background and of categories with the same name; None to take all as is."""
+    if _CLASSES not in given:
+        return None
+    known, classes = weights.labels, len(given[_CLASSES])
+    if known is None:
+        return None if classes == len(own[_CLASSES]) else []
+    here = {labels[category].name: label for label, category in enumerate(categories_of(labels).tolist(), 1)}
+    there = categories_of(known).tolist() if weights.categories is None else weights.categories.tolist()
+    pairs = [(0, 0)]
+    pairs += [
+        (label, here[known[category].name])
+        for label, category in enumerate(there, 1)
+        if category >= 0 and known[category].name in here
+    ]
+    return None if pairs == [(row, row) for row in range(classes)] and classes == len(own[_CLASSES]) else pairs
+
+
+def _rows(given: Tensor, own: Tensor, pairs: list[tuple[int, int]], each: int) -> Tensor:
+    """`own` with the rows of some classes taken from `given`; a class has `each` rows. Other widths start afresh."""
+    merged = own.clone()
+    if given.shape[1:] == own.shape[1:]:
+        for there, here in pairs:
+            merged[here * each : (here + 1) * each] = given[there * each : (there + 1) * each]
+    return merged
+
+
+def _renamed(name: str) -> str:
+    """Names of older torchvision files as they are today."""
+    for kind in ("weight", "bias"):
+        name = name.replace(f"rpn.head.conv.{kind}", f"rpn.head.conv.0.0.{kind}")
+    if name.startswith("roi_heads.mask_head.mask_fcn"):
+        number, kind = name.removeprefix("roi_heads.mask_head.mask_fcn").split(".")
+        return f"roi_heads.mask_head.{int(number) - 1}.0.{kind}"
+    for part in ("inner_blocks", "layer_blocks"):
+        head, found, rest = name.partition(f"backbone.fpn.{part}.")
+        if found and rest.count(".") == 1:
+            level, kind = rest.split(".")
+            return f"{head}{found}{level}.0.{kind}"
+    return name
+
+
+def frozen_eps(model: nn.Module) -> float:
+    """The epsilon of a model's frozen norms, which belongs to its weights."""
+    return next((module.eps for module in model.modules() if isinstance(module, FrozenBatchNorm2d)), 1e-5)
+
+
+def as_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """A model's tensors under the names that checkpoints have."""
+    state: Mapping[str, Any] = model.state_dict()
+    return {f"model.{name}": value for name, value in state.items()}

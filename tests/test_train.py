@@ -1,0 +1,296 @@
+"""Training and prediction by the real commands: the smallest model, two updates."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Outcome, run_segdata
+
+import segdata
+from segdata.drawn import coco
+from segdata.train import checkpoint, engine, trackers, weights
+from segdata.train.config import Config, settings
+from segdata.train.predict import load
+
+TINY = {
+    "backbone": "resnet18",
+    "fpn_channels": 16,
+    "box_head_size": 16,
+    "mask_head_channels": 16,
+    "norm": "group",
+    "min_size": [96],
+    "max_size": 128,
+    "anchor_sizes": [8.0, 16.0, 32.0, 64.0, 128.0],
+    "rois_per_image": 32,
+    "post_nms_rois_training": 100,
+    "post_nms_rois": 50,
+    "steps_per_epoch": 2,
+    "epochs": 1,
+    "warmup_steps": 0,
+    "log_steps": 1,
+    "validation_images": 2,
+    "example_pictures": 1,
+    "workers": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    segdata.convert(coco.draw(folder / "raw", images=8), folder / "pack")
+    return folder / "pack"
+
+
+def options(**changes: Any) -> list[str]:
+    return [f"--set={name}={json.dumps(value)}" for name, value in {**TINY, **changes}.items()]
+
+
+def train(pack: Path, run: Path, *more: object, **changes: Any) -> Outcome:
+    return run_segdata("train", pack, "-o", run, "--threads", 1, "--json", *options(**changes), *more)
+
+
+@pytest.fixture(scope="module")
+def run(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    outcome = train(pack, folder)
+    assert outcome.code == 0, outcome.err
+    assert outcome.document["steps"] == 2
+    assert (outcome.document["split"], outcome.document["validation"]) == ("train2017", "val2017")
+    return folder
+
+
+def test_a_run_folder_holds_everything(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "best.json",
+        "best.safetensors",
+        "checkpoints",
+        "config.json",
+        "config.toml",
+        "environment.json",
+        "metrics.jsonl",
+        "pictures",
+        "state.json",
+    }
+    assert Config.from_toml(run / "config.toml") == Config.from_dict(TINY)
+    assert json.loads((run / "state.json").read_text()) == {"state": "done"}
+    rows = trackers.lines(run)
+    assert [row["step"] for row in rows] == [1, 2, 2]
+    assert rows[0]["train/loss"] == pytest.approx(sum(rows[0][f"train/{name}"] for name in engine.losses.NAMES))
+    assert "validation/AP" in rows[2]
+    assert len(list((run / "pictures").rglob("*.png"))) == 1
+
+
+def test_predictions_are_a_pack_with_scores(run: Path, pack: Path, tmp_path: Path) -> None:
+    target = tmp_path / "found"
+    outcome = run_segdata(
+        "predict", run, pack, "-o", target, "--split", "val2017", "--score-threshold", 0.001, "--threads", 1,
+        "--coco", tmp_path / "results.json", "--pictures", tmp_path / "pictures", "--json", "--flip",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    truth, found = segdata.open(pack, split="val2017"), segdata.open(target)
+    assert list(found.keys) == list(truth.keys) and list(found.splits) == ["val2017"]
+    assert found.labels.digest == truth.labels.digest
+    scores = np.concatenate([sample.instances.score for sample in found])
+    assert len(scores) == outcome.document["instances"] > 0 and scores.min() >= 0.001
+    assert run_segdata("verify", target, "--deep").code == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {row["image_id"] for row in results} <= {sample.id for sample in truth}
+    assert len(results) == len(scores)
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == len(truth)
+    assert run_segdata("predict", run, pack, "-o", target, "--split", "val2017").code == 2
+
+
+def test_a_folder_of_photos_is_predicted(run: Path, pack: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for sample in segdata.open(pack)[:2]:
+        (photos / f"{sample.key}.jpg").write_bytes(sample.encoded or b"")
+    outcome = run_segdata("predict", run, photos, "-o", tmp_path / "found", "--threads", 1, "--json")
+    assert outcome.code == 0, outcome.err
+    assert len(segdata.open(tmp_path / "found")) == 2
+    outcome = run_segdata("predict", run, tmp_path / "none", "-o", tmp_path / "other")
+    assert outcome.code == 10
+
+
+def test_the_same_command_again_is_done_at_once(run: Path, pack: Path) -> None:
+    again = train(pack, run)
+    assert again.code == 0 and again.document["was_done"]
+    other = train(pack, run, learning_rate=0.1)
+    assert other.code == 2 and "learning_rate" in other.document["error"]["why"]
+
+
+def test_settings_are_printed_and_read_back(tmp_path: Path) -> None:
+    printed = run_segdata("config", "maskrcnn", "--set", "learning_rate=0.06")
+    file = tmp_path / "settings.toml"
+    file.write_text(printed.out)
+    assert Config.from_toml(file) == Config(learning_rate=0.06)
+    assert "[LEARNING_RATE]" in printed.out
+    file.write_text("learning_rat = 1\n")
+    wrong = run_segdata("config", "maskrcnn", "--config", file, "--json")
+    assert wrong.code == 2 and "learning_rate" in wrong.document["error"]["why"]
+    assert wrong.document["error"]["file"] == str(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("flip=2", "0 … 1"),
+        ("flip=nan", "0 … 1"),
+        ("backbone=resnet5", "resnet50"),
+        ("epochs=1.5", "whole number"),
+        ("fixed_size=1", "true or false"),
+        ("stages=heads", "LAYERS:EPOCHS"),
+        ("mean=1,2", "0 … 1"),
+        ("LEARNING_RATE=1", "learning_rate"),
+        ("DETECTION_MIN_CONFIDENCE=1", "detection_min_confidence"),
+    ],
+)
+def test_bad_settings_are_refused(text: str, words: str) -> None:
+    with pytest.raises(segdata.SegdataError) as error:
+        Config.from_dict(settings([text]))
+    assert words in str(error.value)
+
+
+# ---------------------------------------------------------------------- hostile checkpoints
+
+
+class _Harmful:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("this code ran",)
+
+
+def test_a_pickle_with_code_is_refused(pack: Path, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save({"model": _Harmful()}, file)
+    outcome = run_segdata("predict", file, pack, "-o", tmp_path / "found", "--json")
+    assert outcome.code == 11 and outcome.document["error"]["id"] == "Unsafe"
+    assert "this code ran" not in outcome.out + outcome.err
+    assert not (tmp_path / "found").exists()
+
+
+def test_damaged_weights_are_found(run: Path, pack: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    file = copy / "best.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 0x40
+    file.write_bytes(data)
+    outcome = run_segdata("predict", copy, pack, "-o", tmp_path / "found", "--json")
+    assert outcome.code == 8 and "sha256" in outcome.document["error"]["why"]
+    file.write_bytes(data[:-100])
+    outcome = run_segdata("predict", copy, pack, "-o", tmp_path / "found", "--json")
+    assert outcome.code == 8 and "cut short" in outcome.document["error"]["message"]
+    text = (copy / "best.json").read_text()
+    (copy / "best.json").write_text(text.replace('"eps":1e-05', '"eps":2e-05'))
+    assert text != (copy / "best.json").read_text()
+    assert run_segdata("predict", copy, pack, "-o", tmp_path / "found").code == 8
+    half = tmp_path / "half.pth"
+    torch.save({"a": torch.zeros(1000)}, half)
+    half.write_bytes(half.read_bytes()[:2000])
+    assert run_segdata("predict", half, pack, "-o", tmp_path / "found").code == 8
+
+
+def test_another_model_is_explained(run: Path, pack: Path, tmp_path: Path) -> None:
+    outcome = train(pack, tmp_path / "other", "--weights", run, fpn_channels=32)
+    assert outcome.code == 4
+    assert "[16" in outcome.document["error"]["why"] and "[32" in outcome.document["error"]["why"]
+
+
+def test_heads_of_other_classes_start_afresh_but_for_same_names(run: Path) -> None:
+    given = weights.read(run)
+    assert given.labels is not None
+    some = segdata.LabelSpace(
+        "three",
+        (
+            segdata.Category("zebra", 1, isthing=True),
+            segdata.Category("toaster oven", 2, isthing=True),
+            segdata.Category("person", 3, isthing=True),
+        ),
+    )
+    model = engine.maskrcnn.build(Config.from_dict(TINY), 3)
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    (remark,) = weights.put(given, model, some)
+    assert "80 classes" in remark and "2 of the same name" in remark
+    names = [category.name for category in given.labels.categories]
+    for part, each in (
+        ("box_predictor.cls_score", 1),
+        ("box_predictor.bbox_pred", 4),
+        ("mask_predictor.mask_fcn_logits", 1),
+    ):
+        name = f"roi_heads.{part}.weight"
+        old, new = given.tensors[name], model.state_dict()[name]
+        for here, there in ((0, 0), (1, names.index("zebra") + 1), (3, names.index("person") + 1)):
+            assert torch.equal(new[here * each : (here + 1) * each], old[there * each : (there + 1) * each])
+        assert torch.equal(new[2 * each : 3 * each], fresh[name][2 * each : 3 * each])
+    assert torch.equal(model.state_dict()["backbone.body.conv1.weight"], given.tensors["backbone.body.conv1.weight"])
+
+
+def test_torchvision_weights_say_which_model_they_are(tmp_path: Path) -> None:
+    config = Config.from_dict({**TINY, "norm": "batch"})
+    state = engine.maskrcnn.build(config, 90).state_dict()
+    older = {name.replace("rpn.head.conv.0.0", "rpn.head.conv"): value for name, value in state.items()}
+    torch.save(older, tmp_path / "weights.pth")
+    model = load(tmp_path / "weights.pth", device="cpu", min_size=[96], max_size=128, detection_min_confidence=0.0)
+    assert (model.config.backbone, model.config.fpn_channels, len(model.labels)) == ("resnet18", 16, 80)
+    (found,) = model([np.zeros((60, 80, 3), np.uint8)])
+    assert len(found) and 0 <= found.category.min() <= found.category.max() < 80
+
+
+# ---------------------------------------------------------------------- trackers and checkpoints
+
+
+class _Broken:
+    """A tracker that fails in one call."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("start", "log", "log_image", "log_artifact", "finish"):
+            raise AttributeError(name)
+
+        def call(*_: Any) -> None:
+            self.calls.append(name)
+            if name == self.where:
+                raise RuntimeError("no connection")
+
+        return call
+
+
+def test_a_broken_tracker_never_stops_a_run(pack: Path, tmp_path: Path) -> None:
+    broken, good = _Broken("log"), _Broken("nowhere")
+    whole = segdata.open(pack)
+    report = engine.train(
+        whole.split("train2017"),
+        tmp_path / "run",
+        Config.from_dict(TINY),
+        validate=whole.split("val2017"),
+        trackers=[broken, good],
+        device="cpu",
+    )
+    assert report.steps == 2
+    assert broken.calls == ["start", "log"]
+    assert good.calls == ["start", "log", "log", "log", "log_image", "log_artifact", "finish"]
+
+
+def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        checkpoint.save(checkpoint.step_path(tmp_path, step), {"a": torch.full((2,), step)}, {"step": step})
+        (tmp_path / ".step-00000009.json.part-1").write_text("left over")
+        checkpoint.remove_old(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000002.json",
+        "step-00000002.safetensors",
+        "step-00000003.json",
+        "step-00000003.safetensors",
+    ]
+    newest = checkpoint.newest(tmp_path)
+    assert newest is not None and checkpoint.load(newest)[1]["step"] == 3
