@@ -37,11 +37,7 @@ def predict(
     from segdata.train import needs
 
     with output.only_ours(active=json), output.progress("detecting", quiet=quiet) as progress:
-        needs.torch()
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
+        needs.torch(threads)
         from segdata.train import predict as room
 
         given = {"detection_min_confidence": score_threshold, **settings.settings(changes)}

@@ -47,11 +47,7 @@ def train(
     from segdata.train import feed, needs
 
     with output.only_ours(active=json):
-        needs.torch()
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
+        needs.torch(threads)
         chosen = settings.chosen(config, changes, run if resume else None)
         whole = segdata.open(pack, labels=labels)
         train_split, validation_split = feed.split_names(whole, split, validation)

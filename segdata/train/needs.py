@@ -7,8 +7,11 @@ from importlib import util
 from segdata.errors import UsageError
 
 
-def torch() -> None:
+def torch(threads: int | None = None) -> None:
     """Raise unless torch, torchvision and safetensors can be imported.
+
+    Args:
+        threads: how many processors torch may calculate with from here on.
 
     Raises:
         UsageError: one is missing; the extra is named.
@@ -19,3 +22,7 @@ def torch() -> None:
             f"this needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
             fix="pip install 'segdata[train]'",
         )
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
