@@ -6,6 +6,8 @@ worker died is tried twice more, alone; the other tasks finish first.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import faulthandler
 import mmap
 import multiprocessing
@@ -32,6 +34,7 @@ ATTEMPTS = 3
 _CELL = struct.Struct("<qq")  # item being worked on, items begun
 _POLL_SECONDS = 0.2
 _STACK_SECONDS = 0.5
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
 
 def available() -> int:
@@ -97,7 +100,7 @@ class _Pool:
         hang_seconds: float,
     ) -> None:
         self.task, self.name_of, self.done, self.tell = task, name_of, done, tell
-        self.hang_seconds, self.log = hang_seconds, _log()
+        self.hang_seconds, self.log, self.parent = hang_seconds, _log(), os.getpid()
         self.waiting = list(range(count))
         self.alone: list[int] = []
         self.failures: dict[int, list[str]] = {}
@@ -198,11 +201,11 @@ class _Pool:
     def _work(self, pipe: Connection, parents: Connection, cell: int) -> None:
         """In the worker: do what comes in, until the parent is gone."""
         parents.close()
+        _end_with(self.parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         faulthandler.register(signal.SIGUSR1, file=self.log.open("a"), all_threads=True)
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         begun = _CELL.unpack_from(self.cells, cell * _CELL.size)[1]
 
         def beat(item: int) -> None:
@@ -225,10 +228,16 @@ class _Pool:
 
 
 def _end_with(parent: int) -> None:
-    """End this process soon after its parent."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    """End this process when its parent has ended: at once where the kernel can tell (Linux), else within a second."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def _log() -> Path:

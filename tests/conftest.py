@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import json
 import os
 import subprocess
@@ -13,6 +15,9 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from warm import Server
+
+from segdata import drawn
 
 pytest_plugins = ["places"]
 
@@ -33,23 +38,68 @@ class Outcome:
         return json.loads(self.out)
 
 
-def run_segdata(*arguments: object, timeout: float = 120, **environment: str) -> Outcome:
-    """Run the real command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "segdata", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env={**os.environ, **environment},
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Outcome(done.returncode, done.stdout, done.stderr)
+_AT_START = ("PYTHON", "LC_", "LANG")
+"""Environment variables that the interpreter reads when it starts."""
+
+
+@functools.cache
+def _warm() -> Server:
+    return Server()
+
+
+def run_segdata(
+    *arguments: object, timeout: float = 120, kill_after: float | None = None, **environment: str
+) -> Outcome:
+    """Run the real command in a process of its own; `kill_after` seconds kill it."""
+    words = [os.fsdecode(item) if isinstance(item, os.PathLike) else str(item) for item in arguments]
+    variables = {**os.environ, **environment}
+    if any(name.startswith(_AT_START) for name in environment):
+        done = subprocess.run(
+            [sys.executable, "-m", "segdata", *words],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=variables,
+            check=False,
+        )
+        outcome = Outcome(done.returncode, done.stdout, done.stderr)
+    else:
+        outcome = Outcome(*_warm().run(words, variables, timeout, kill_after))
+    assert "Traceback" not in outcome.err, outcome.err
+    return outcome
 
 
 @pytest.fixture
 def segdata_command() -> Callable[..., Outcome]:
     return run_segdata
+
+
+DRAWN: dict[str, Callable[[Path], Path]] = {
+    "coco": lambda root: drawn.coco.draw(root, images=6),
+    "voc": lambda root: drawn.voc.draw(root, images=5),
+    "cityscapes": lambda root: drawn.cityscapes.draw(root, images=4, size=(128, 256)),
+    "camvid": lambda root: drawn.camvid.draw(root, images=4, size=(128, 256)),
+    "camvid_segnet": lambda root: drawn.camvid.draw_segnet(root, images=3, size=(128, 256)),
+}
+
+
+@pytest.fixture(scope="session")
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Drawn datasets by name: drawn once for all test processes, so nobody may write into them."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "drawn"
+    root.mkdir(exist_ok=True)
+
+    @functools.cache
+    def one(name: str) -> Path:
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            note = root / f"{name}.path"
+            if not note.exists():
+                note.write_text(str(DRAWN[name](root / name)))
+            return Path(note.read_text())
+
+    return one
 
 
 def tree(root: Path) -> dict[str, bytes]:

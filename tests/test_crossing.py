@@ -16,18 +16,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from samples import SAMPLES
 
-from segdata import drawn
-
-SIZE = (128, 256)
 FORMATS = ("coco", "voc", "cityscapes", "camvid")
-
-
-def drawn_source(name: str, root: Path) -> Path:
-    if name == "coco":
-        return drawn.coco.draw(root, images=6)
-    if name == "voc":
-        return drawn.voc.draw(root, images=5)
-    return {"cityscapes": drawn.cityscapes, "camvid": drawn.camvid}[name].draw(root, images=4, size=SIZE)
 
 
 REAL = {
@@ -39,19 +28,12 @@ REAL = {
 
 
 @pytest.fixture(scope="module", params=["drawn", "real"])
-def sources(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    made: dict[str, Path] = {}
-
-    def source(name: str) -> Path:
-        if request.param == "real":
-            if not SAMPLES.is_dir():
-                pytest.skip("no sample data (set SEGDATA_SAMPLES to a folder that has it)")
-            return SAMPLES / REAL[name]
-        if name not in made:
-            made[name] = drawn_source(name, tmp_path_factory.mktemp(name) / name)
-        return made[name]
-
-    return source
+def sources(request: pytest.FixtureRequest, drawing: Callable[[str], Path]) -> Callable[[str], Path]:
+    if request.param == "drawn":
+        return drawing
+    if not SAMPLES.is_dir():
+        pytest.skip("no sample data (set SEGDATA_SAMPLES to a folder that has it)")
+    return lambda name: SAMPLES / REAL[name]
 
 
 def crossed(source: Path, to: str, target: Path) -> tuple[dict[str, Any], Path]:
@@ -309,8 +291,8 @@ def test_masks_of_voc_and_cityscapes_as_label_maps(sources: Any, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("source", "to"), [(a, b) for a in FORMATS for b in FORMATS if a != b])
-def test_nothing_is_lost_unasked(source: str, to: str, tmp_path: Path) -> None:
-    folder = drawn_source(source, tmp_path / "source")
+def test_nothing_is_lost_unasked(source: str, to: str, drawing: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = drawing(source)
     pack = tmp_path / "pack"
     assert run_segdata("convert", folder, pack).code == 0
     outcomes: list[Outcome] = []
@@ -337,8 +319,8 @@ def test_nothing_is_lost_unasked(source: str, to: str, tmp_path: Path) -> None:
     assert first == second
 
 
-def test_nothing_lost_needs_no_permission(tmp_path: Path) -> None:
-    folder = drawn.camvid.draw_segnet(tmp_path / "source", images=3, size=SIZE)
+def test_nothing_lost_needs_no_permission(drawing: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = drawing("camvid_segnet")
     outcome = run_segdata("convert", folder, tmp_path / "target", "--to", "coco", "--json")
     assert outcome.code == 0
     assert outcome.document["problems"]["losses"] == {}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,8 +31,8 @@ def pixels(path: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.coco.draw(tmp_path_factory.mktemp("coco"), images=6)
+def coco(drawing: Callable[[str], Path]) -> Path:
+    return drawing("coco")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pycocotools.coco import COCO
 from samples import SAMPLES, needs_samples
 from scipy import ndimage
 
-from segdata import drawn, stats
+from segdata import stats
 
 
 def counted_by_pycocotools(annotations: Path) -> tuple[Counter[str], dict[str, Counter[str]]]:
@@ -88,10 +89,10 @@ def test_coco_samples_count_as_pycocotools_counts_them(split: str) -> None:
     check_against_pycocotools(counted, SAMPLES / "coco/annotations" / f"instances_{split}.json")
 
 
-def test_a_drawn_dataset_and_its_pack_count_alike(tmp_path: Path) -> None:
-    folder = drawn.coco.draw(tmp_path / "coco", images=8)
+def test_a_drawn_dataset_and_its_pack_count_alike(drawing: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = drawing("coco")
     assert run_segdata("convert", folder, tmp_path / "pack").code == 0
-    of_folder, of_pack = (run_segdata("stats", tmp_path / name, "--json").document for name in ("coco", "pack"))
+    of_folder, of_pack = (run_segdata("stats", path, "--json").document for path in (folder, tmp_path / "pack"))
     for split, counted in of_folder["splits"].items():
         check_against_pycocotools(counted, folder / "annotations" / f"instances_{split}.json")
     assert of_pack["splits"] == of_folder["splits"]

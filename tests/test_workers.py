@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from conftest import run_segdata, tree
 
 import segdata
-from segdata import drawn, inputs, workers
+from segdata import inputs, workers
 from segdata.errors import InvalidInput, WorkerLost
 
 
@@ -59,6 +61,7 @@ def test_a_task_that_kills_its_worker_is_named_after_three_attempts_and_the_othe
             if item == 21:
                 with (tmp_path / "tries").open("a") as file:
                     file.write("x")
+                faulthandler.disable()  # the death is meant: no report of it
                 os.kill(os.getpid(), signal.SIGSEGV)
         return number
 
@@ -134,8 +137,8 @@ def test_workers_end_with_their_parent() -> None:
 
 
 @pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.coco.draw(tmp_path_factory.mktemp("coco") / "coco", images=12)
+def coco(drawing: Callable[[str], Path]) -> Path:
+    return drawing("coco")
 
 
 def without_receipt(root: Path) -> dict[str, bytes]:
@@ -214,18 +217,13 @@ def test_a_sample_that_kills_every_worker_is_named_and_the_next_run_goes_on(
 
 @pytest.mark.parametrize("to", ["pack", "voc"])
 def test_same_bytes_after_the_parent_was_killed(to: str, coco: Path, tmp_path: Path) -> None:
-    def command(target: Path) -> list[str]:
-        return [sys.executable, "-m", "segdata", "convert", str(coco), str(target), "--to", to, "--workers", "2", "--shard-samples", "1", "--allow-loss", "-q"]  # fmt: skip
-
+    options = ("--to", to, "--workers", "2", "--shard-samples", "1", "--allow-loss", "-q")
     began = time.monotonic()
-    subprocess.run(command(tmp_path / "expected"), check=True, capture_output=True)
+    assert run_segdata("convert", coco, tmp_path / "expected", *options).code == 0
     took = time.monotonic() - began
-    for share in (0.5, 0.7, 0.85):
-        parent = subprocess.Popen(command(tmp_path / "target"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(share * took)
-        parent.kill()
-        parent.wait()
-    done = subprocess.run([*command(tmp_path / "target"), "--wait", "10"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for share in (0.3, 0.6, 0.8):
+        run_segdata("convert", coco, tmp_path / "target", *options, "--wait", "10", kill_after=share * took)
+    done = run_segdata("convert", coco, tmp_path / "target", *options, "--wait", "10")
+    assert done.code == 0, done.err
     assert without_receipt(tmp_path / "target") == without_receipt(tmp_path / "expected")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".target.staging")] == []
