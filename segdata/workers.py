@@ -216,7 +216,7 @@ class _Pool:
         while True:
             try:
                 number = pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionError):
                 return
             try:
                 answer = ("ok", self.task(number, beat))
@@ -224,7 +224,8 @@ class _Pool:
                 answer = ("error", error)
             except BaseException as error:
                 answer = ("error", RuntimeError("".join(traceback.format_exception(error))))
-            pipe.send(answer)
+            with contextlib.suppress(ConnectionError):
+                pipe.send(answer)
 
 
 def _end_with(parent: int) -> None:
