@@ -28,7 +28,11 @@ OnError = Literal["stop", "skip"]
 
 @dataclass(frozen=True)
 class Input:
-    """A source of samples, whatever it is."""
+    """A source of samples, whatever it is.
+
+    Attributes:
+        scanned, pack: the folder's entries or the chosen samples, as long as no step has changed them.
+    """
 
     format: str
     root: Path
@@ -42,6 +46,8 @@ class Input:
     get: Callable[[int, Problems], Sample]
     problems: Problems = field(default_factory=Problems)
     renamed: Sequence[tuple[str, str]] = ()
+    scanned: tuple[Source, Sequence[Entry]] | None = None
+    pack: Pack | None = None
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -157,6 +163,7 @@ def _from_folder(
         digest.hexdigest(),
         lambda index, report: module.load(found, entries[index], report),
         problems,
+        scanned=(found, entries),
     )
 
 
@@ -178,6 +185,7 @@ def _from_pack(pack: Pack, wanted: Sequence[str], limit: int | None) -> Input:
         sizes,
         digest.hexdigest(),
         lambda index, report: pack[chosen[index]],
+        pack=pack.select(chosen),
     )
 
 
@@ -191,6 +199,8 @@ def changed(data: Input, steps: Sequence[Step]) -> Input:
 def _after(data: Input, step: Step) -> Input:
     return replace(
         data,
+        scanned=None,
+        pack=None,
         labels=step.space(data.labels),
         get=lambda index, problems: step.sample(data.get(index, problems), data.labels, problems),
     )
@@ -202,6 +212,8 @@ def crossed(data: Input, to: str) -> Input:
     plan = into.plan(Header(data.labels, data.splits, data.documents), data.keys, data.problems)
     return replace(
         data,
+        scanned=None,
+        pack=None,
         labels=plan.header.labels,
         splits={name: list(members) for name, members in plan.header.splits.items()},
         documents=plan.header.documents,

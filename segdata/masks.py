@@ -136,6 +136,11 @@ class Masks:
         sums = ends[pointer[1:]] - ends[pointer[:-1]]
         if len(counts) and counts.min() < 0:
             raise InvalidAnnotation("run lengths hold a negative run", why=f"found {int(counts.min())}")
+        if len(counts) and counts.max() > height * width:
+            raise InvalidAnnotation(
+                "run lengths hold a run longer than the image",
+                why=f"found {int(counts.max())}; height {height} · width {width} = {height * width}",
+            )
         if np.any(sums != height * width):
             wrong = int(np.nonzero(sums != height * width)[0][0])
             raise InvalidAnnotation(
@@ -192,24 +197,7 @@ class Masks:
             polygons: per mask its rings, each flat x0 y0 x1 y1 … of at least three points; rings are united (one
                 inside another cuts no hole). A mask without rings is empty.
         """
-        from pycocotools import mask as coco_mask
-
-        flat: list[Sequence[float]] = [
-            ring if is_near(ring, height, width) else clip(ring, height, width) for rings in polygons for ring in rings
-        ]
-        encoded = coco_mask.frPyObjects([ring or [0.0] * 6 for ring in flat], height, width) if flat else []
-        strings: list[bytes] = []
-        position = 0
-        for rings in polygons:
-            parts = encoded[position : position + len(rings)]
-            position += len(rings)
-            if len(parts) == 1:
-                strings.append(parts[0]["counts"])
-            elif parts:
-                strings.append(coco_mask.merge(parts)["counts"])
-            else:
-                strings.append(string_of_zeros(height * width))
-        return cls.from_counts(*decode_counts(strings), height, width)
+        return cls.from_counts(*decode_counts(polygon_strings(polygons, height, width)), height, width)
 
     @classmethod
     def from_id_map(cls, ids: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[Any]) -> Masks:
@@ -455,6 +443,29 @@ class Masks:
         bottom = np.where(nth == pieces[of] - 1, (position + length - 1 - last * height)[of], height[of] - 1)
         start = (frame[of, 0] + first[of] + nth) * self.height + frame[of, 1] + top
         return merge((start, bottom - top + 1, owner[of]))
+
+
+def polygon_strings(polygons: Sequence[Sequence[Sequence[float]]], height: int, width: int) -> list[bytes]:
+    """Each polygon, a list of flat rings that are united, as a compressed run-length string of the full frame.
+
+    It is pycocotools' rasteriser that draws; a polygon without rings is empty.
+    """
+    from pycocotools import mask as coco_mask
+
+    flat = [ring if is_near(ring, height, width) else clip(ring, height, width) for rings in polygons for ring in rings]
+    encoded = coco_mask.frPyObjects([ring or [0.0] * 6 for ring in flat], height, width) if flat else []
+    strings: list[bytes] = []
+    position = 0
+    for rings in polygons:
+        parts = encoded[position : position + len(rings)]
+        position += len(rings)
+        if len(parts) == 1:
+            strings.append(parts[0]["counts"])
+        elif parts:
+            strings.append(coco_mask.merge(parts)["counts"])
+        else:
+            strings.append(string_of_zeros(height * width))
+    return strings
 
 
 def _sampling(low: float, high: float, size: int, limit: int) -> npt.NDArray[np.float64]:

@@ -76,6 +76,35 @@ def decode_counts(strings: Sequence[bytes]) -> tuple[IntArray, IntArray]:
     return values, pointer.astype(np.int64)
 
 
+def check_strings(strings: Sequence[bytes], pixels: Sequence[int] | IntArray) -> None:
+    """Raise unless every compressed string holds runs that sum to its image's pixels.
+
+    Raises:
+        InvalidAnnotation: bad characters, negative runs, another sum; `place` names the string, counted from 0.
+    """
+    expected = np.asarray(pixels, np.int64)
+    counts, pointer = decode_counts(strings)
+    ends = np.concatenate(([0], np.cumsum(counts)))
+    sums = ends[pointer[1:]] - ends[pointer[:-1]]
+    owner = np.repeat(np.arange(len(strings)), np.diff(pointer))
+    is_run = (counts >= 0) & (counts <= expected[owner])
+    wrong = np.concatenate((owner[~is_run], np.flatnonzero(sums != expected)))
+    if not len(wrong):
+        return
+    first = int(wrong.min())
+    own = counts[pointer[first] : pointer[first + 1]]
+    odd = own[(own < 0) | (own > expected[first])]
+    raise InvalidAnnotation(
+        "run lengths hold something that is no run"
+        if len(odd)
+        else "run lengths do not add up to the size of the image",
+        place=f"mask {first}",
+        why=f"found {odd[0]}"
+        if len(odd)
+        else f"they sum to {own.sum()}; height · width of the image is {expected[first]}",
+    )
+
+
 def _owner_of(begin: IntArray, string_ends: IntArray) -> IntArray:
     owner: IntArray = np.searchsorted(string_ends, begin, side="right")
     return owner

@@ -19,7 +19,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from segdata.evaluate.evaluation import DEFAULTS, METRICS, Evaluation, Result, evaluate
+from segdata.evaluate.evaluation import DEFAULTS, METRICS, Evaluation, evaluate
+from segdata.evaluate.result import Result
 
 __all__ = ["DEFAULTS", "METRICS", "Evaluation", "Result", "evaluate"]
 

@@ -9,23 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from segdata.errors import UsageError
+from segdata.evaluate.result import Result
 from segdata.evaluate.sides import open_predictions, open_truth
 from segdata.formats.results import Predictions, Truth
 from segdata.inputs import Labels
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a metric found.
-
-    Attributes:
-        numbers: what is printed: name → number, None where undefined, or a mapping of such.
-        details: arrays behind the numbers, for the report.
-    """
-
-    numbers: Mapping[str, Any]
-    details: Any = None
-
 
 Metric = Callable[[Predictions, Truth], Result]
 
@@ -36,6 +23,9 @@ def _is_city(truth: Truth) -> bool:
 
 METRICS: dict[str, str] = {
     "coco-bbox": "segdata.evaluate.coco:bbox",
+    "coco-segm": "segdata.evaluate.coco:segm",
+    "coco-boundary": "segdata.evaluate.coco:boundary",
+    "coco-agnostic": "segdata.evaluate.coco:agnostic",
     "semantic": "segdata.evaluate.pixels:semantic",
     "voc-segmentation": "segdata.evaluate.pixels:voc_segmentation",
     "cityscapes-pixel": "segdata.evaluate.pixels:cityscapes_pixel_level",
@@ -46,6 +36,7 @@ METRICS: dict[str, str] = {
 
 DEFAULTS: tuple[tuple[str, Callable[[Predictions, Truth], bool]], ...] = (
     ("coco-bbox", lambda predictions, truth: predictions.holds >= {"boxes", "scores"}),
+    ("coco-segm", lambda predictions, truth: predictions.holds >= {"masks", "scores"}),
     ("semantic", lambda predictions, truth: "semantic" in predictions.holds),
     ("voc-segmentation", lambda predictions, truth: "semantic" in predictions.holds and truth.labels.name == "voc"),
     ("cityscapes-pixel", lambda predictions, truth: "semantic" in predictions.holds and _is_city(truth)),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import LabelMismatch, NotThere
-from segdata.formats import results
+from segdata.formats import coco_columns, results
+from segdata.formats.columns import Columns
 from segdata.formats.results import Holding, Predictions, Truth
 from segdata.inputs import Input, Labels, changed, open_input, origin, relabelling, table_of
 from segdata.labels import LabelSpace
@@ -35,7 +37,17 @@ def open_truth(path: Path, *, split: str | None = None, labels: Labels = None) -
 
 def truth_of(path: Path, made_from: str, data: Input) -> Truth:
     """A truth from what a conversion would read."""
-    return Truth(
+
+    def images() -> npt.NDArray[np.int64]:
+        if data.pack is not None:
+            return np.column_stack((data.pack.column("image/id"), data.pack.column("image/size"))).astype(np.int64)
+        if data.format == "coco" and data.scanned is not None:
+            return coco_columns.sizes(*data.scanned)
+        samples = (data.get(place, Problems()) for place in range(len(data)))
+        rows = [(sample.id, sample.height, sample.width) for sample in samples]
+        return np.array(rows, np.int64).reshape(-1, 3)
+
+    truth = Truth(
         path,
         data.format,
         made_from,
@@ -43,15 +55,18 @@ def truth_of(path: Path, made_from: str, data: Input) -> Truth:
         data.splits,
         data.keys,
         lambda place: data.get(place, data.problems),
-        lambda: np.array([data.get(place, Problems()).id for place in range(len(data))], np.int64),
-        lambda: _sizes(data),
-        data.problems,
+        images,
+        problems=data.problems,
     )
+    if data.format != "coco" or data.scanned is None:
+        return truth
+    source, entries = data.scanned
 
+    def columns(place: int) -> Columns:
+        height, width = truth.sizes[place].tolist()
+        return coco_columns.columns(source, entries[place], height, width, data.problems)
 
-def _sizes(data: Input) -> npt.NDArray[np.int64]:
-    samples = (data.get(place, Problems()) for place in range(len(data)))
-    return np.array([(sample.height, sample.width) for sample in samples], np.int64).reshape(-1, 2)
+    return replace(truth, find_columns=columns)
 
 
 def open_predictions(path: Path, truth: Truth, *, kind: str | None = None) -> Predictions:

@@ -101,6 +101,8 @@ def _malformed(data: bytes, path: Path, message: str) -> InvalidAnnotation:
         # msgspec points behind the first trailing character, and at the character itself everywhere else.
         place = _position(data, int(found.group(1)) - ("trailing" in message))
         why = message.replace(found.group(0), "").replace("JSON is malformed: ", "").strip()
+        if re.match(rb"NaN|Inf", data[int(found.group(1)) :]):
+            why = "NaN and Infinity are no numbers in JSON"
     else:
         place = _position(data, len(data))
         why = "the text ends in the middle of a value: the file is cut short"

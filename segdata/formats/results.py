@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import NotThere, UnknownLayout, UsageError
+from segdata.formats.columns import Columns
 from segdata.labels import LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Sample
@@ -45,8 +46,8 @@ class Truth:
         splits: name → places of its images.
         keys: every image's key (`Sample.key`), in order.
         get: the image at a place with its annotations, read anew each time.
-        find_ids: (N,) int64, the source's number of every image, −1 where it has none.
-        find_sizes: (N, 2) int64, height and width of every image.
+        find_images: (N, 3) int64, the source's number of every image (−1 where it has none), its height and width.
+        find_columns: the objects at a place, where they can be had without reading the whole sample.
         problems: what was odd in it.
     """
 
@@ -57,22 +58,35 @@ class Truth:
     splits: Mapping[str, Sequence[int]]
     keys: Sequence[str]
     get: Callable[[int], Sample]
-    find_ids: Callable[[], npt.NDArray[np.int64]]
-    find_sizes: Callable[[], npt.NDArray[np.int64]]
+    find_images: Callable[[], npt.NDArray[np.int64]]
+    find_columns: Callable[[int], Columns] | None = None
     problems: Problems = field(default_factory=Problems)
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    @cached_property
-    def ids(self) -> npt.NDArray[np.int64]:
-        """(N,) int64, the source's number of every image, −1 where it has none."""
-        return self.find_ids()
+    def columns(self, place: int) -> Columns:
+        """The objects of the image at a place."""
+        return Columns.of(self.get(place).instances) if self.find_columns is None else self.find_columns(place)
 
     @cached_property
+    def _images(self) -> npt.NDArray[np.int64]:
+        return self.find_images()
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """(N,) int64, the source's number of every image, −1 where it has none."""
+        return self._images[:, 0]
+
+    @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """(N, 2) int64, height and width of every image in pixels."""
-        return self.find_sizes()
+        return self._images[:, 1:]
+
+    @cached_property
+    def place_of_id(self) -> dict[int, int]:
+        """Number → place."""
+        return {number: place for place, number in enumerate(self.ids.tolist()) if number >= 0}
 
     @cached_property
     def place_of_key(self) -> dict[str, int]:
@@ -90,6 +104,7 @@ class Predictions:
         holds: what is in them.
         get: what was predicted for the truth's image at a place, under the truth's label space; None where the
             predictions do not speak of it.
+        find_columns: the detections at a place, where they can be had without making a sample.
         problems: what was odd in them; metrics add to it.
     """
 
@@ -97,7 +112,15 @@ class Predictions:
     kind: str
     holds: frozenset[Holding]
     get: Callable[[int], Sample | None]
+    find_columns: Callable[[int], Columns] | None = None
     problems: Problems = field(default_factory=Problems)
+
+    def columns(self, place: int) -> Columns:
+        """What was detected in the truth's image at a place."""
+        if self.find_columns is not None:
+            return self.find_columns(place)
+        sample = self.get(place)
+        return Columns.none() if sample is None else Columns.of(sample.instances)
 
 
 class Results(Protocol):

@@ -146,6 +146,12 @@ class Pack(Sequence[Sample]):
         """The key of sample `index`, without reading more."""
         return self._store.key(int(self.indices[index]) if self._members is not None else index)
 
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One number (or row of numbers) of every sample: "image/id", "image/size" … as docs/pack.md names them."""
+        parts = [shard.table[name] for shard in self._store.shards]
+        whole = np.concatenate(parts) if parts else np.zeros(0, layout.expected_dtype(name))
+        return whole if self._members is None else whole[self._members]
+
     def place(self, index: int) -> str:
         """Where sample `index` lies: its shard and record, for messages."""
         shard, row = self._store.locate(int(self.indices[index]))
