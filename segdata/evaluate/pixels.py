@@ -12,7 +12,7 @@ from segdata import manifest
 from segdata.errors import InvalidAnnotation, LabelMismatch
 from segdata.evaluate import cityscapes_pixel, maps
 from segdata.evaluate.cityscapes import Classes, instance_map
-from segdata.evaluate.evaluation import Result
+from segdata.evaluate.result import Result
 from segdata.evaluate.semantic import Confusion, count, scores
 from segdata.formats.results import Predictions, Truth
 from segdata.labels import LabelSpace

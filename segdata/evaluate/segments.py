@@ -10,9 +10,9 @@ import numpy.typing as npt
 from segdata.errors import CannotRepresent, InvalidAnnotation, InvalidInput
 from segdata.evaluate import cityscapes_instance, maps, panoptic
 from segdata.evaluate.cityscapes import instance_map
-from segdata.evaluate.evaluation import Result
 from segdata.evaluate.panoptic import Segments
 from segdata.evaluate.pixels import cityscapes_classes
+from segdata.evaluate.result import Result
 from segdata.formats.results import Predictions, Truth
 from segdata.labels import LabelSpace
 from segdata.sample import Instances, Sample

@@ -147,7 +147,7 @@ def read(path: Path, truth: Truth, problems: Problems) -> Predictions:
         holds.add("boxes")
     if file.masks is not None:
         holds.add("masks")
-    return Predictions(path, "coco-results", frozenset(holds), file.sample, file.columns, problems)
+    return Predictions(path, "coco-results", frozenset(holds), file.sample, problems, file.columns)
 
 
 def _sorted(detections: Sequence[_Detection], truth: Truth, path: Path) -> tuple[Any, ...]:

@@ -47,8 +47,8 @@ class Truth:
         keys: every image's key (`Sample.key`), in order.
         get: the image at a place with its annotations, read anew each time.
         find_images: (N, 3) int64, the source's number of every image (−1 where it has none), its height and width.
-        find_columns: the objects at a place, where they can be had without reading the whole sample.
         problems: what was odd in it.
+        find_columns: the objects at a place, where they can be had without reading the whole sample.
     """
 
     path: Path
@@ -59,8 +59,8 @@ class Truth:
     keys: Sequence[str]
     get: Callable[[int], Sample]
     find_images: Callable[[], npt.NDArray[np.int64]]
-    find_columns: Callable[[int], Columns] | None = None
     problems: Problems = field(default_factory=Problems)
+    find_columns: Callable[[int], Columns] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -104,16 +104,16 @@ class Predictions:
         holds: what is in them.
         get: what was predicted for the truth's image at a place, under the truth's label space; None where the
             predictions do not speak of it.
-        find_columns: the detections at a place, where they can be had without making a sample.
         problems: what was odd in them; metrics add to it.
+        find_columns: the detections at a place, where they can be had without making a sample.
     """
 
     path: Path
     kind: str
     holds: frozenset[Holding]
     get: Callable[[int], Sample | None]
-    find_columns: Callable[[int], Columns] | None = None
     problems: Problems = field(default_factory=Problems)
+    find_columns: Callable[[int], Columns] | None = None
 
     def columns(self, place: int) -> Columns:
         """What was detected in the truth's image at a place."""
