@@ -1,4 +1,11 @@
-"""The main job on data that segdata draws itself: four datasets drawn, converted, verified, opened and pictured."""
+"""The main job on data that segdata draws itself, from a web server to pictures.
+
+    ROOT/drawn/NAME              a dataset in its official layout
+    ROOT/server/NAME             its archives, named and packed as the official ones
+    ROOT/manifests/NAME.toml     where they are served, with sizes and digests
+    ROOT/datasets/NAME           what `prepare` makes of them: raw/, receipts/, pack/
+    ROOT/contact-sheet.png       some of the samples
+"""
 
 from __future__ import annotations
 
@@ -10,10 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from segdata import draw, drawn
+from segdata.drawn import archives
+from segdata.fetch.exchange import Patience
 from segdata.files import remove_tree, write_whole
 from segdata.pack.read import open_pack
 from segdata.pack.verify import verify
-from segdata.prepare import convert
+from segdata.prepare import prepare
+from segdata.served import serving
 
 DRAW: dict[str, Callable[[Path], Path]] = {
     "coco": drawn.coco.draw,
@@ -22,6 +32,8 @@ DRAW: dict[str, Callable[[Path], Path]] = {
     "camvid": drawn.camvid.draw,
 }
 """Format → what draws a dataset in its official layout."""
+
+LICENCE = "Apache-2.0, drawn by a program"
 
 PICTURES = 3
 """Samples of each dataset on the contact sheet."""
@@ -32,6 +44,8 @@ class Row:
     """What came of one dataset; shares are of all pixels, crowds and overlaps counted."""
 
     name: str
+    archives: int
+    downloaded: int
     pack: Path
     samples: int
     instances: int
@@ -50,19 +64,33 @@ class Demo:
 
 
 def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
-    """Draw, convert, verify, open and picture; safe to run again.
+    """Draw, pack, serve, fetch, convert, verify, open and picture; safe to run again.
 
     Args:
-        root: a folder; gets `raw/` (official layouts), `packs/` and `contact-sheet.png`.
+        root: a folder; see above for what it gets.
         tell: receives a line for each step.
     """
     rows = []
     pictures = []
     for name, make in DRAW.items():
-        source = _drawn(root / "raw" / name, make, tell)
-        pack_folder = root / "packs" / name
-        tell(f"{name}: converting and verifying")
-        convert(source, pack_folder, force=True, clean=True)
+        source = _drawn(root / "drawn" / name, make, tell)
+        published = _published(name, source, root / "server" / name, tell)
+        largest = max(published, key=lambda path: path.stat().st_size).name
+        manifest = root / "manifests" / f"{name}.toml"
+        manifest.parent.mkdir(exist_ok=True)
+        with serving(published[0].parent, cut=(largest,)) as address:
+            write_whole(manifest, archives.manifest(name, published[0].parent, address, licence=LICENCE).encode())
+            tell(f"{name}: fetching from {address}, which cuts the first answer for {largest} half-way")
+            done = prepare(
+                manifest,
+                root=root / "datasets",
+                force=True,
+                clean=True,
+                patience=Patience(first_wait=0.1),
+                tell=lambda text, name=name: tell(f"{name}: {text}"),
+            )
+        pack_folder = done.pack
+        tell(f"{name}: converted; verifying and drawing its overlays")
         verification = verify(pack_folder, deep=True)
         pack = open_pack(pack_folder)
         seen: set[int] = set()
@@ -75,6 +103,8 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
         rows.append(
             Row(
                 name,
+                len(published),
+                done.fetched.bytes if done.fetched else 0,
                 pack_folder,
                 len(pack),
                 pack.info["instances"],
@@ -84,7 +114,6 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
                 verification.is_good,
             )
         )
-        tell(f"{name}: drawing its overlays")
         richest = sorted(range(len(pack)), key=lambda i: -len(pack[i].instances))[:PICTURES]
         pictures += [draw.overlay(pack[index], pack.labels) for index in sorted(richest)]
     buffer = io.BytesIO()
@@ -96,12 +125,25 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
     return Demo(tuple(rows), picture)
 
 
+def _published(name: str, source: Path, folder: Path, tell: Callable[[str], None]) -> tuple[Path, ...]:
+    """The dataset's archives, packed unless they are there already."""
+    whole = tuple(folder / packed.file for packed in archives.PUBLISHED[name].archives)
+    if folder.is_dir():
+        return whole
+    tell(f"{name}: packing {', '.join(path.name for path in whole)}")
+    part = folder.with_name(f".{name}.part")
+    remove_tree(part)
+    archives.publish(name, source, part)
+    part.rename(folder)
+    return whole
+
+
 def _drawn(folder: Path, make: Callable[[Path], Path], tell: Callable[[str], None]) -> Path:
     """The dataset in `folder`, drawn unless it is there already."""
     note = folder / ".drawn"
     if note.is_file():
         return folder / note.read_text()
-    tell(f"{folder.name}: drawing")
+    tell(f"{folder.name}: drawing a dataset in the official layout")
     part = folder.with_name(f".{folder.name}.part")
     remove_tree(part)
     remove_tree(folder)

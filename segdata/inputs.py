@@ -63,13 +63,19 @@ def open_input(
     *,
     needs_images: bool,
     on_error: OnError = "stop",
+    lists: Mapping[str, Sequence[str]] | None = None,
 ) -> Input:
-    """Open a pack or a dataset folder, and choose its splits."""
+    """Open a pack or a dataset folder, and choose its splits.
+
+    Args:
+        lists: split → keys of its samples; such a split takes the place of the folder's own of that name.
+    """
     if name == "pack" or (name is None and is_pack(source)):
         return _from_pack(open_pack(source), splits, limit)
     problems = Problems()
     name, found = formats.scan(source, name, problems, labels=labels)
-    chosen, members = _choose(len(found.entries), found.splits, splits, limit, source)
+    own = {**found.splits, **_listed(found.entries, lists or {}, problems)}
+    chosen, members = _choose(len(found.entries), own, splits, limit, source)
     entries = [found.entries[index] for index in chosen]
     missing = missing_images(found.root, entries) if images != "none" or not needs_images else []
     if missing and on_error == "stop":
@@ -117,6 +123,17 @@ def relabelling(labels: Labels, source: LabelSpace) -> Relabel:
     if labels in manifest.spaces():
         return Relabel(manifest.by_name(source, manifest.label_space(str(labels))))
     return Relabel(manifest.view(source, str(labels)))
+
+
+def _listed(entries: Sequence[Entry], lists: Mapping[str, Sequence[str]], problems: Problems) -> dict[str, list[int]]:
+    """The listed splits over the samples that are there; names of others are counted."""
+    place = {entry.key: index for index, entry in enumerate(entries)}
+    splits = {name: [place[key] for key in keys if key in place] for name, keys in lists.items()}
+    for name, keys in lists.items():
+        for key in keys:
+            if key not in place:
+                problems.remark("name in a published split list without a file", f"{name}: {key}")
+    return {name: members for name, members in splits.items() if members}
 
 
 def _choose(

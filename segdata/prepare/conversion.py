@@ -8,7 +8,7 @@ by writing its index, a dataset folder by one rename.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segdata import formats, normalise
@@ -32,6 +32,7 @@ def convert(
     source_format: str | None = None,
     to: str = "pack",
     splits: Sequence[str] = (),
+    lists: Mapping[str, Sequence[str]] | None = None,
     labels: Labels = None,
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
@@ -59,6 +60,7 @@ def convert(
         source_format: the source's format; found out from its layout by default.
         to: "pack" or a format's name.
         splits: only these splits.
+        lists: a folder's splits by keys of samples, in place of its own of the same names.
         labels: map categories: the name of a view ("cityscapes-19") or of a label space ("voc", by names), a TOML file,
             or a mapping. The name of a space of the folder's own format says what the folder's numbers mean.
         keep, drop: only these categories, all but these (names after `labels`).
@@ -95,7 +97,17 @@ def convert(
         "shard_samples": shard_samples,
     }
     table = table_of(labels, source, source_format)
-    data = open_input(source, source_format, splits, table, images, limit, needs_images=to == "pack", on_error=on_error)
+    data = open_input(
+        source,
+        source_format,
+        splits,
+        table,
+        images,
+        limit,
+        needs_images=to == "pack",
+        on_error=on_error,
+        lists=lists,
+    )
     made_from = origin(source, data)
     steps: list[Step] = []
     if labels is not None and table is None:

@@ -1,0 +1,236 @@
+"""`prepare`: a dataset by its name → files on disk → a pack; what is done already is not done again.
+
+ROOT/NAME/receipts/.prepared.json    what the pack was made of and how; written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import segdata
+from segdata import formats
+from segdata import manifest as manifests
+from segdata.errors import DamagedData, SegdataError, UsageError
+from segdata.fetch.folders import Folders, folders
+from segdata.fetch.job import Fetched, fetch
+from segdata.files import canonical_json, disk_errors, remove_tree, write_whole
+from segdata.inputs import Labels, OnError
+from segdata.manifest import Manifest
+from segdata.pack import layout
+from segdata.pack.read import is_pack, open_pack
+from segdata.prepare.conversion import convert
+from segdata.prepare.job import Progress, Report
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` did.
+
+    Attributes:
+        name: the dataset.
+        pack: the pack's folder.
+        samples, instances: how many there are in the pack.
+        splits: name → number of samples.
+        problems: what was odd in the source, and what was left out.
+        fetched: None when the pack was there already.
+        was_done: True when the pack was there already, made of the same files with the same options.
+    """
+
+    name: str
+    pack: Path
+    samples: int
+    instances: int
+    splits: Mapping[str, int]
+    problems: Mapping[str, Any]
+    fetched: Fetched | None
+    was_done: bool
+
+    @property
+    def skipped(self) -> int:
+        """Items that were left out of the pack."""
+        return sum(item["count"] for item in self.problems["skipped"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result for `--json`."""
+        return {
+            **{key: getattr(self, key) for key in ("name", "samples", "instances", "was_done", "problems")},
+            "pack": str(self.pack),
+            "splits": dict(self.splits),
+            "fetched": self.fetched.as_dict() if self.fetched else None,
+        }
+
+
+def prepare(
+    dataset: str | Path,
+    *,
+    root: Path | None = None,
+    only: Sequence[str] = (),
+    splits: Sequence[str] = (),
+    labels: Labels = None,
+    images: layout.Images = "embed",
+    on_error: OnError = "stop",
+    decode: bool = False,
+    workers: int | None = None,
+    force: bool = False,
+    clean: bool = False,
+    wait: float = 0.0,
+    converting: Progress | None = None,
+    **fetching: Any,
+) -> Prepared:
+    """Fetch a dataset and convert it to a pack; each step is skipped when its receipt says that it is done.
+
+    The extracted files may be removed afterwards: a pack that was made of everything that was fetched stays done.
+
+    Args:
+        dataset: a known name, or the path of a manifest.
+        root: the folder of all datasets (default: `$SEGDATA_ROOT`, else the platform's data folder).
+        only: parts to fetch; the pack is made of all that was fetched so far.
+        splits, labels, images, on_error, decode, workers, clean, wait: as in `segdata.convert`.
+        force: replace extracted files that were changed, and a pack that was made with other options or is damaged.
+        converting: called with (samples done, samples in all).
+        fetching: more options of `segdata.fetch`.
+
+    Raises:
+        UsageError: the format cannot be read, or the pack that is there was made with other options.
+        SegdataError: see `segdata.errors`; what was finished stays, and the same call goes on from there.
+    """
+    found = manifests.find(dataset)
+    if found.format not in formats.NAMES:
+        raise UsageError(
+            f"{found.name} cannot be made a pack: there is no reader for its format {found.format!r}",
+            why=f"readers are there for {', '.join(sorted(formats.NAMES))}",
+            fix=f"segdata fetch {dataset} brings its files",
+        )
+    own = folders(found.name, root)
+    options = {
+        "splits": list(splits),
+        "labels": None if labels is None else repr(labels),
+        "images": images,
+        "on_error": on_error,
+        "decode": decode,
+    }
+    if not force and (done := _done(found, own, only, options)) is not None:
+        return done
+    fetched = fetch(dataset, root=root, only=only, force=force, wait=wait, **fetching)
+    before = _receipt(own)
+    is_ours = before is not None and before["options"] == options
+    if force:
+        _drop_damaged(own.pack)
+    is_new_table = found.labels.name not in manifests.spaces() and found.format != "coco"  # COCO's documents name theirs
+    table = found.labels if labels is None and is_new_table else labels
+    report = convert(
+        own.raw / found.root,
+        own.pack,
+        source_format=found.format,
+        splits=splits,
+        lists={name: split.names for name, split in found.splits.items() if split.names is not None},
+        labels=table,
+        images=images,
+        on_error=on_error,
+        decode=decode,
+        workers=workers,
+        force=force or is_ours,
+        clean=clean,
+        wait=wait,
+        progress=converting,
+    )
+    index = layout.read_index(own.pack)
+    document = {
+        "options": options,
+        "sources": _sources(own),
+        "fingerprint": index["provenance"]["fingerprint"],
+        "segdata": segdata.__version__,
+    }
+    write_whole(own.receipts / ".prepared.json", canonical_json(document))
+    return _prepared(found, own, report, fetched)
+
+
+def _done(found: Manifest, own: Folders, only: Sequence[str], options: Mapping[str, Any]) -> Prepared | None:
+    """The result of an earlier run, if it was made of all that is wanted, with these options.
+
+    Raises:
+        UsageError: there is a pack with other options.
+        DamagedData: the pack is not what was written.
+    """
+    chosen = set(only) or {part for part, is_default in found.parts.items() if is_default}
+    before = _receipt(own)
+    if before is None or not is_pack(own.pack):
+        return None
+    if before["options"] != options:
+        differing = [name for name in options if options[name] != before["options"].get(name)]
+        raise UsageError(
+            f"{found.name} was prepared with other options",
+            file=own.pack,
+            why="; ".join(f"{name}: {before['options'].get(name)!r} then, {options[name]!r} now" for name in differing),
+            fix="add --force to make the pack anew, or use `segdata convert` for a second one",
+        )
+    wanted = {f"{remote.file}.members.json" for remote in found.remotes if remote.part in chosen}
+    sources = _sources(own)
+    if before["sources"] != sources or not wanted <= sources.keys() or before["segdata"] != segdata.__version__:
+        return None
+    index = layout.read_index(own.pack)
+    if index["provenance"]["fingerprint"] != before["fingerprint"]:
+        return None
+    try:
+        open_pack(own.pack)
+    except DamagedData as error:
+        error.fix = f"segdata prepare {found.name} --force makes it anew"
+        raise
+    report = Report(
+        found.format,
+        "pack",
+        own.pack,
+        index["samples"],
+        index["instances"],
+        {split["name"]: split["samples"] for split in index["splits"]},
+        index["report"],
+        was_done=True,
+    )
+    return _prepared(found, own, report, None)
+
+
+def _prepared(found: Manifest, own: Folders, report: Report, fetched: Fetched | None) -> Prepared:
+    return Prepared(
+        found.name,
+        own.pack,
+        report.samples,
+        report.instances,
+        report.splits,
+        report.problems,
+        fetched,
+        was_done=fetched is None,
+    )
+
+
+def _receipt(own: Folders) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads((own.receipts / ".prepared.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return document if {"options", "sources", "fingerprint", "segdata"} <= document.keys() else None
+
+
+def _sources(own: Folders) -> dict[str, str]:
+    """The receipts of all extractions, by their content."""
+    with disk_errors(own.receipts):
+        return {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(own.receipts.glob("*.members.json"))
+        }
+
+
+def _drop_damaged(pack: Path) -> None:
+    """Remove a pack that cannot be opened, so that it can be made anew."""
+    if not is_pack(pack):
+        return
+    try:
+        open_pack(pack)
+    except SegdataError:
+        with disk_errors(pack):
+            remove_tree(pack)
+
