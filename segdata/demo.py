@@ -1,10 +1,10 @@
 """The main job on data that segdata draws itself, from a web server to pictures.
 
-    ROOT/drawn/NAME              a dataset in its official layout
-    ROOT/server/NAME             its archives, named and packed as the official ones
-    ROOT/manifests/NAME.toml     where they are served, with sizes and digests
-    ROOT/datasets/NAME           what `prepare` makes of them: raw/, receipts/, pack/
-    ROOT/contact-sheet.png       some of the samples
+ROOT/drawn/NAME              a dataset in its official layout
+ROOT/server/NAME             its archives, named and packed as the official ones
+ROOT/manifests/NAME.toml     where they are served, with sizes and digests
+ROOT/datasets/NAME           what `prepare` makes of them: raw/, receipts/, pack/
+ROOT/contact-sheet.png       some of the samples
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
         manifest.parent.mkdir(exist_ok=True)
         with serving(published[0].parent, cut=(largest,)) as address:
             write_whole(manifest, archives.manifest(name, published[0].parent, address, licence=LICENCE).encode())
-            tell(f"{name}: fetching from {address}, which cuts the first answer for {largest} half-way")
+            if not (root / "datasets" / name / "pack").exists():
+                tell(f"{name}: fetching from {address}, where the first answer for {largest} ends half-way")
             done = prepare(
                 manifest,
                 root=root / "datasets",
@@ -90,7 +91,9 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
                 tell=lambda text, name=name: tell(f"{name}: {text}"),
             )
         pack_folder = done.pack
-        tell(f"{name}: converted; verifying and drawing its overlays")
+        fetched = done.fetched.bytes if done.fetched else 0
+        what = f"{fetched:,} bytes fetched, verified and extracted" if fetched else "all archives were here already"
+        tell(f"{name}: {what}; {done.samples} samples in the pack; verifying it and drawing overlays")
         verification = verify(pack_folder, deep=True)
         pack = open_pack(pack_folder)
         seen: set[int] = set()
@@ -104,7 +107,7 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
             Row(
                 name,
                 len(published),
-                done.fetched.bytes if done.fetched else 0,
+                fetched,
                 pack_folder,
                 len(pack),
                 pack.info["instances"],

@@ -23,7 +23,7 @@ FLOORS = [
     {"fetch", "pack", "normalise", "draw", "workers"},
     {"formats"},
     {"inputs"},
-    {"prepare", "describe", "stats", "loading", "evaluate", "drawn"},
+    {"prepare", "describe", "stats", "loading", "evaluate", "drawn", "served"},
     {"train", "demo", "plots"},
     {"cli"},
     {"__main__"},
@@ -184,7 +184,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 
 def test_commands_in_the_documents_exist() -> None:
     verbs = set(re.findall(r"^  (\w+) ", run_segdata("--help").out.partition("Commands:")[2], re.MULTILINE))
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for block in code_blocks(path, "(?:sh|bash|console)"):
             for line in block.splitlines():
                 match = re.match(r"\$? ?segdata (\w+)", line)

@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
         login,
         logout,
         predict,
+        prepare,
         show,
         stats,
         train,

@@ -15,7 +15,7 @@ def demo(
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
-    """Draw datasets in the four official layouts, convert, verify and picture them."""
+    """Draw datasets in the four official layouts, serve them on this machine, fetch, convert, verify and picture them."""
     from segdata import demo as job
 
     with output.only_ours(active=json):
@@ -24,12 +24,22 @@ def demo(
         rows = [vars(row) for row in done.rows]
         output.result({"datasets": rows, "picture": str(done.picture)})
     else:
-        print(f"{'dataset':<12}{'samples':>8}{'objects':>9}{'categories':>12}{'crowds':>8}{'pack':>11}  verified")
+        titles = (
+            f"{'dataset':<12}{'archives':>9}{'fetched':>11}{'samples':>9}{'objects':>9}{'categories':>12}{'crowds':>8}"
+        )
+        print(f"{titles}{'pack':>11}  verified")
         for row in done.rows:
-            size, state = output.size(row.bytes), "good" if row.is_good else "DAMAGED"
-            print(
-                f"{row.name:<12}{row.samples:>8}{row.instances:>9}{row.categories:>12}{row.crowds:>8}{size:>11}  {state}"
-            )
-        print(f"\npicture  {done.picture}\nnext     segdata show {done.rows[0].pack} --count 4 -o sheet.png")
+            fetched, size = output.size(row.downloaded), output.size(row.bytes)
+            counts = f"{row.samples:>9}{row.instances:>9}{row.categories:>12}{row.crowds:>8}"
+            state = "good" if row.is_good else "DAMAGED"
+            print(f"{row.name:<12}{row.archives:>9}{fetched:>11}{counts}{size:>11}  {state}")
+        print()
+        output.table(
+            [
+                ("picture", done.picture),
+                ("look", f"segdata show {done.rows[0].pack} --count 4 -o sheet.png"),
+                ("again", f"segdata prepare {root}/manifests/coco.toml --root {root}/datasets"),
+            ]
+        )
     if not all(row.is_good for row in done.rows):
         raise typer.Exit(8)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import app, output, prompt
-from segdata.errors import UsageError
+from segdata.cli import app, fetching, output, prompt
 
 if TYPE_CHECKING:
     from segdata.fetch.plan import Plan
@@ -17,45 +15,35 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: segdata fetch camvid --dry-run")
 def fetch(
-    dataset: str = typer.Argument(..., help="A known dataset (segdata list), or the path of a manifest."),
-    root: Path | None = typer.Option(None, envvar="SEGDATA_ROOT", help="The folder of all datasets."),
-    only: list[str] = typer.Option([], "--only", help="Parts, separated by commas (default: the usual ones)."),
-    mirror: str | None = typer.Option(None, help="An address that has the files under their own names; tried first."),
-    from_dir: Path | None = typer.Option(
-        None, exists=True, file_okay=False, help="A folder with archives that you have; verified, linked or copied."
-    ),
+    dataset: str = fetching.Dataset,
+    root: Path | None = fetching.Root,
+    only: list[str] = fetching.Only,
+    mirror: str | None = fetching.Mirror,
+    from_dir: Path | None = fetching.FromDir,
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be done; touch nothing, ask nobody."),
-    offline: bool = typer.Option(False, "--offline", help="Never open a connection."),
+    offline: bool = fetching.Offline,
     repair: bool = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again."),
-    accept_license: list[str] = typer.Option([], "--accept-license", metavar="ID", help="Terms that you accept."),
-    accept_unverified: bool = typer.Option(
-        False, "--accept-unverified", help="Take files that nobody publishes a digest of, and pin them from then on."
-    ),
-    accept_new_hash: bool = typer.Option(
-        False, "--accept-new-hash", help="Take complete files that differ from the manifest; this is recorded."
-    ),
-    keep_archives: bool = typer.Option(False, "--keep-archives", help="Keep archives after they were extracted."),
+    accept_license: list[str] = fetching.AcceptLicense,
+    accept_unverified: bool = fetching.AcceptUnverified,
+    accept_new_hash: bool = fetching.AcceptNewHash,
+    keep_archives: bool = fetching.KeepArchives,
     force: bool = typer.Option(False, "--force", help="Replace extracted files that were changed."),
-    ignore_space: bool = typer.Option(False, "--ignore-space", help="Go on although the disk looks too small."),
-    no_lock: bool = typer.Option(
-        False, "--no-lock", help="For file systems without locks: run only one fetch at a time."
-    ),
-    jobs: int = typer.Option(3, "--jobs", "-j", min=1, max=32, help="Files downloaded at once."),
-    limit_rate: str | None = typer.Option(None, metavar="RATE", help="Bytes a second in all, such as 500K or 20M."),
-    wait: float = typer.Option(0.0, min=0, help="Seconds to wait for another process at the same dataset."),
-    timeout: float = typer.Option(60.0, min=0.1, help="Seconds of silence after which a connection is given up."),
-    retries: int = typer.Option(5, min=1, max=100, help="Attempts at an address without progress."),
-    retry_wait: float = typer.Option(1.0, min=0, max=600, help="Seconds before the second attempt; then they double."),
+    ignore_space: bool = fetching.IgnoreSpace,
+    no_lock: bool = fetching.NoLock,
+    jobs: int = fetching.Jobs,
+    limit_rate: str | None = fetching.LimitRate,
+    wait: float = fetching.Wait,
+    timeout: float = fetching.Timeout,
+    retries: int = fetching.Retries,
+    retry_wait: float = fetching.RetryWait,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
     """Bring a dataset from its official place to disk, verified and extracted; run it again to go on."""
-    from segdata.fetch.exchange import Patience
-
-    parts = [name for text in only for name in text.split(",") if name]
-    rate = _rate(limit_rate)
+    parts = fetching.parts(only)
+    rate = fetching.rate(limit_rate)
     if dry_run:
-        _show_plan(dataset, root, parts, from_dir, json=json)
+        show_plan(dataset, root, parts, from_dir, json=json)
         return
     from segdata.fetch.job import fetch as job
 
@@ -78,7 +66,7 @@ def fetch(
             jobs=jobs,
             limit_rate=rate,
             wait=wait,
-            patience=Patience(timeout=timeout, retries=retries, first_wait=retry_wait),
+            patience=fetching.patience(timeout, retries, retry_wait),
             ask_terms=prompt.terms(),
             ask_account=prompt.account(),
             progress=progress,
@@ -99,7 +87,8 @@ def fetch(
         raise typer.Exit(3)
 
 
-def _show_plan(dataset: str, root: Path | None, parts: list[str], from_dir: Path | None, *, json: bool) -> None:
+def show_plan(dataset: str, root: Path | None, parts: list[str], from_dir: Path | None, *, json: bool) -> None:
+    """Print what a fetch would do."""
     from segdata import manifest
     from segdata.fetch.folders import folders
     from segdata.fetch.plan import plan
@@ -141,12 +130,3 @@ def _summary(todo: Plan) -> None:
         ("more parts", f"{', '.join(others)} (--only)" if others else None),
     ]
     output.table(rows)
-
-
-def _rate(text: str | None) -> float | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text, re.IGNORECASE)
-    if not match or float(match[1]) <= 0:
-        raise UsageError(f"{text!r} is no rate", fix="write bytes a second, such as 500K, 20M or 1G")
-    return float(match[1]) * 1024.0 ** " KMG".index(match[2].upper() or " ")

@@ -61,7 +61,9 @@ PUBLISHED = {
         "",
         (
             Packed("gtFine_trainvaltest.zip", "gtFine", {"gtFine": "gtFine"}, ("README", "license.txt")),
-            Packed("leftImg8bit_trainvaltest.zip", "leftImg8bit", {"leftImg8bit": "leftImg8bit"}, ("README", "license.txt")),
+            Packed(
+                "leftImg8bit_trainvaltest.zip", "leftImg8bit", {"leftImg8bit": "leftImg8bit"}, ("README", "license.txt")
+            ),
         ),
     ),
     "camvid": Publication(

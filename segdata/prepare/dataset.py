@@ -55,6 +55,11 @@ class Prepared:
         """Items that were left out of the pack."""
         return sum(item["count"] for item in self.problems["skipped"])
 
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """Files without a published digest that this run accepted."""
+        return self.fetched.unverified if self.fetched else ()
+
     def as_dict(self) -> dict[str, Any]:
         """The result for `--json`."""
         return {
@@ -121,7 +126,9 @@ def prepare(
     is_ours = before is not None and before["options"] == options
     if force:
         _drop_damaged(own.pack)
-    is_new_table = found.labels.name not in manifests.spaces() and found.format != "coco"  # COCO's documents name theirs
+    is_new_table = (
+        found.labels.name not in manifests.spaces() and found.format != "coco"
+    )  # COCO's documents name theirs
     table = found.labels if labels is None and is_new_table else labels
     report = convert(
         own.raw / found.root,
@@ -233,4 +240,3 @@ def _drop_damaged(pack: Path) -> None:
     except SegdataError:
         with disk_errors(pack):
             remove_tree(pack)
-

@@ -1,0 +1,106 @@
+"""`segdata prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from segdata.cli import app, fetching, output, prompt
+from segdata.cli.convert import Images, OnError
+from segdata.cli.fetch import show_plan
+
+
+@app.command(epilog="Example: segdata prepare camvid")
+def prepare(
+    dataset: str = fetching.Dataset,
+    root: Path | None = fetching.Root,
+    only: list[str] = fetching.Only,
+    split: list[str] = typer.Option([], "--split", help="Only this split goes into the pack; can be repeated."),
+    labels: str | None = typer.Option(
+        None, "--labels", help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file."
+    ),
+    images: Images = typer.Option(Images.embed, help="Put images into the pack, refer to them, or leave them out."),
+    on_error: OnError = typer.Option(OnError.stop, help="Stop at invalid items, or skip and list them."),
+    decode: bool = typer.Option(False, "--decode", help="Decode every image fully as a check."),
+    workers: int | None = typer.Option(None, min=1, help="Processes that convert (default: one per processor)."),
+    mirror: str | None = fetching.Mirror,
+    from_dir: Path | None = fetching.FromDir,
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be fetched; touch nothing, ask nobody."),
+    offline: bool = fetching.Offline,
+    accept_license: list[str] = fetching.AcceptLicense,
+    accept_unverified: bool = fetching.AcceptUnverified,
+    accept_new_hash: bool = fetching.AcceptNewHash,
+    keep_archives: bool = fetching.KeepArchives,
+    force: bool = typer.Option(False, "--force", help="Replace changed files, and a pack made with other options."),
+    clean: bool = typer.Option(False, "--clean", help="After replacing a pack, remove the old one's files."),
+    ignore_space: bool = fetching.IgnoreSpace,
+    no_lock: bool = fetching.NoLock,
+    jobs: int = fetching.Jobs,
+    limit_rate: str | None = fetching.LimitRate,
+    wait: float = fetching.Wait,
+    timeout: float = fetching.Timeout,
+    retries: int = fetching.Retries,
+    retry_wait: float = fetching.RetryWait,
+    json: bool = output.Json,
+    quiet: bool = output.Quiet,
+) -> None:
+    """Fetch a dataset and convert it to a pack under ROOT/NAME/pack; what is done already is not done again."""
+    if dry_run:
+        show_plan(dataset, root, fetching.parts(only), from_dir, json=json)
+        return
+    from segdata.prepare import prepare as job
+
+    with (
+        output.only_ours(active=json),
+        output.transfers(quiet=quiet) as (progress, tell),
+        output.progress("converting", quiet=quiet) as converting,
+    ):
+        done = job(
+            dataset,
+            root=root,
+            only=fetching.parts(only),
+            splits=split,
+            labels=labels,
+            images=images.value,
+            on_error=on_error.value,
+            decode=decode,
+            workers=workers,
+            mirror=mirror,
+            from_dir=from_dir,
+            offline=offline,
+            accept_license=accept_license,
+            accept_unverified=accept_unverified,
+            accept_new_hash=accept_new_hash,
+            keep_archives=keep_archives,
+            force=force,
+            clean=clean,
+            ignore_space=ignore_space,
+            lock=not no_lock,
+            jobs=jobs,
+            limit_rate=fetching.rate(limit_rate),
+            wait=wait,
+            patience=fetching.patience(timeout, retries, retry_wait),
+            ask_terms=prompt.terms(),
+            ask_account=prompt.account(),
+            progress=progress,
+            tell=tell,
+            converting=converting,
+        )
+    if json:
+        output.result(done.as_dict())
+    else:
+        if not quiet:
+            output.remarks(dict(done.problems))
+        output.table(
+            [
+                ("pack", f"{done.pack} ({'already there' if done.was_done else 'written'})"),
+                ("samples", f"{done.samples:,}"),
+                ("instances", f"{done.instances:,}"),
+                ("splits", ", ".join(f"{name} {count:,}" for name, count in done.splits.items())),
+            ]
+        )
+    if done.unverified and not quiet:
+        output.remark(f"note: nobody publishes a digest of {', '.join(done.unverified)}; what arrived is pinned")
+    if done.skipped or done.unverified:
+        raise typer.Exit(3)
