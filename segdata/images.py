@@ -165,6 +165,9 @@ def decode(
         InvalidImage: the data is damaged or of a kind that cannot be decoded.
         Unsafe: more than `max_pixels` pixels.
     """
+    pixels = _decode_ordinary(data, max_pixels, out)
+    if pixels is not None:
+        return pixels
     header = _within(probe(data), max_pixels)
     if header.codec == "jpeg" and header.color in ("RGB", "grey") and header.bits == 8:
         return _decode_jpeg(data, out)
@@ -187,6 +190,23 @@ def decode(
     elif image.mode in ("RGBA", "RGBa", "RGBX"):
         return np.asarray(image)[:, :, :3].copy()
     return np.asarray(image.convert("RGB"))
+
+
+def _decode_ordinary(
+    data: bytes | memoryview, max_pixels: int, out: npt.NDArray[np.uint8] | None
+) -> npt.NDArray[np.uint8] | None:
+    """A whole JPEG of an ordinary kind; anything else is None, so that the long way says what it is."""
+    if bytes(data[:3]) != b"\xff\xd8\xff" or bytes(data[-2:]) != b"\xff\xd9":
+        return None
+    import simplejpeg
+
+    try:
+        height, width, color, _ = simplejpeg.decode_jpeg_header(data)
+        if color not in ("YCbCr", "Gray") or height * width > max_pixels:
+            return None
+        return _decode_jpeg(data, out)
+    except (ValueError, RuntimeError):
+        return None
 
 
 def _decode_jpeg(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:

@@ -149,8 +149,10 @@ class Instances:
     @property
     def boxes(self) -> FloatArray:
         """(N, 4) float64 corners x0 y0 x1 y1 from `bbox`, half-open; from the masks where no box was annotated."""
-        boxes = np.concatenate((self.bbox[:, :2], self.bbox[:, :2] + self.bbox[:, 2:]), axis=1)
-        return np.where(np.isnan(boxes), self.masks.boxes, boxes)
+        boxes = self.bbox.copy()
+        boxes[:, 2:] += boxes[:, :2]
+        is_unknown = np.isnan(boxes)
+        return np.where(is_unknown, self.masks.boxes, boxes) if is_unknown.any() else boxes
 
     @classmethod
     def build(
@@ -312,7 +314,8 @@ class Sample:
     @property
     def encoded(self) -> bytes | None:
         """The image file's bytes, read anew each time."""
-        return self._encoded() if callable(self._encoded) else self._encoded
+        encoded = self._encoded() if callable(self._encoded) else self._encoded
+        return None if encoded is None else bytes(encoded)
 
     @property
     def image(self) -> npt.NDArray[np.uint8]:
@@ -325,7 +328,7 @@ class Sample:
 
     def decode(self, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
         """`image`, into a buffer of yours where the decoder can ((H, W, 3) uint8)."""
-        encoded = self.encoded
+        encoded = self._encoded() if callable(self._encoded) else self._encoded
         if encoded is None:
             raise InvalidImage(
                 "this sample has no image",

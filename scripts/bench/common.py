@@ -10,11 +10,22 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
+
+PEERS = (
+    "torch==2.14.1",
+    "torchvision==0.29.1",
+    "opencv-python-headless",
+    "datasets",
+    "webdataset",
+    "mosaicml-streaming",
+    "scipy",
+)
+"""What loading is measured against, and what draws the frames."""
 
 
 def inside(name: str, packages: Sequence[str]) -> None:
@@ -27,7 +38,9 @@ def inside(name: str, packages: Sequence[str]) -> None:
     if not done.exists() or done.read_text() != "\n".join(packages):
         print(f"installing {', '.join(packages)} …", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages, "-e", ROOT], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=True)  # pip tries versions for an hour
+        uv = [folder / "bin" / "uv", "pip", "install", "--quiet", "--python", python]
+        subprocess.run([*uv, *packages, "-e", ROOT], check=True)
         done.write_text("\n".join(packages))
     os.execv(python, [str(python), *sys.argv])
 
@@ -43,6 +56,16 @@ def interleaved(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
             run()
             seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def drain(items: Callable[[], Iterable[object]]) -> Callable[[], None]:
+    """Take all items and keep none."""
+
+    def run() -> None:
+        for _ in items():
+            pass
+
+    return run
 
 
 def report(title: str, lines: Sequence[str], command: str) -> None:

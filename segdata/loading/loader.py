@@ -6,6 +6,7 @@ of workers, nor on where a run was resumed.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -27,6 +29,7 @@ from segdata.sample import Sample
 
 Transform = Callable[[Sample, np.random.Generator], Any]
 
+_UINT8 = np.dtype(np.uint8)
 _AHEAD = 2
 """Batches in the making per worker."""
 
@@ -251,22 +254,20 @@ class Loader:
                     items.append(self.transform(sample, self._order.rng(epoch, index)))
                 return Batch(samples, job.indices, items=tuple(items))
             if self.images:
-                views = buffers.views("images", [(sample.height, sample.width, 3) for sample in samples])
-                for index, sample, view in zip(job.indices.tolist(), samples, views, strict=True):
+                images = buffers.arrays("images", [(sample.height, sample.width, 3) for sample in samples])
+                for index, sample, image in zip(job.indices.tolist(), samples, images, strict=True):
                     job.begin(index)
-                    decoded = sample.decode(out=view)
-                    if decoded is not view:
-                        view[...] = decoded
-                images = _together(views)
+                    decoded = sample.decode(out=image)
+                    if decoded is not image:
+                        image[...] = decoded
             if self.semantic and any(sample.has_semantic for sample in samples):
                 semantic = self._semantic(job, samples, buffers)
             if self.masks == "dense":
                 shapes = [(len(sample.instances), sample.height, sample.width) for sample in samples]
-                planes = buffers.views("dense", shapes)
-                for index, sample, view in zip(job.indices.tolist(), samples, planes, strict=True):
+                dense = tuple(buffers.arrays("dense", shapes))
+                for index, sample, planes in zip(job.indices.tolist(), samples, dense, strict=True):
                     job.begin(index)
-                    sample.instances.masks.dense(out=view)
-                dense = tuple(planes)
+                    sample.instances.masks.dense(out=planes)
             return Batch(samples, job.indices, images, semantic, dense)
         except Exception as error:
             locate(error, self.pack, job.at)
@@ -274,16 +275,15 @@ class Loader:
 
     def _semantic(self, job: _Job, samples: Sequence[Sample], buffers: _Buffers) -> Any:
         """The label maps, one array where all are there and of one size, else a tuple."""
-        dtype = self.pack.labels.dtype
         shapes = [(sample.height, sample.width) if sample.has_semantic else (0, 0) for sample in samples]
-        views = buffers.views("semantic", shapes, dtype)
-        for index, sample, view in zip(job.indices.tolist(), samples, views, strict=True):
+        maps = buffers.arrays("semantic", shapes, self.pack.labels.dtype)
+        for index, sample, view in zip(job.indices.tolist(), samples, maps, strict=True):
             if sample.has_semantic:
                 job.begin(index)
                 sample.read_semantic(out=view)
         if all(sample.has_semantic for sample in samples):
-            return _together(views)
-        return tuple(view if sample.has_semantic else None for sample, view in zip(samples, views, strict=True))
+            return maps
+        return tuple(view if sample.has_semantic else None for sample, view in zip(samples, maps, strict=True))
 
 
 def locate(error: Exception, pack: Samples, index: int) -> Exception:
@@ -317,26 +317,16 @@ class _Buffers:
     def __init__(self) -> None:
         self._held: dict[str, npt.NDArray[np.uint8]] = {}
 
-    def views(
-        self, what: str, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any] | None = None
-    ) -> list[npt.NDArray[Any]]:
-        """One array per shape, lying one after another; uint8 unless another dtype is given."""
-        dtype = dtype or np.dtype(np.uint8)
-        sizes = [int(np.prod(shape)) * dtype.itemsize for shape in shapes]
+    def arrays(self, what: str, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any] = _UINT8) -> Any:
+        """Room for one array per shape: (B, *shape) where all shapes agree, else a tuple."""
+        sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
         held = self._held.get(what)
         if held is None or held.size < sum(sizes):
             held = self._held[what] = np.empty(sum(sizes), np.uint8)
-        views = []
-        begin = 0
-        for shape, size in zip(shapes, sizes, strict=True):
-            views.append(held[begin : begin + size].view(dtype).reshape(shape))
-            begin += size
-        return views
-
-
-def _together(views: Sequence[npt.NDArray[Any]]) -> Any:
-    """Neighbouring views of one size as one array without copying, else a tuple."""
-    first = views[0]
-    if any(view.shape != first.shape for view in views):
-        return tuple(views)
-    return np.lib.stride_tricks.as_strided(first, (len(views), *first.shape), (first.nbytes, *first.strides))
+        if shapes.count(shapes[0]) == len(shapes):
+            return held[: sum(sizes)].view(dtype).reshape(len(shapes), *shapes[0])
+        ends = list(accumulate(sizes))
+        return tuple(
+            held[end - size : end].view(dtype).reshape(shape)
+            for end, size, shape in zip(ends, sizes, shapes, strict=True)
+        )

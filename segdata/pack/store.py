@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import json
 import mmap
-import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -152,12 +151,12 @@ class Store:
             max_pixels=self.max_pixels,
         )
 
-    def _encoded(self, shard: Shard, row: int) -> bytes:
+    def _encoded(self, shard: Shard, row: int) -> bytes | memoryview:
         table = shard.table
         length = int(table["image/length"][row])
         if shard.images is not None:
             offset = int(table["image/offset"][row])
-            data: bytes = shard.images["images/data"][offset : offset + length].tobytes()
+            data: bytes | memoryview = shard.images["images/data"][offset : offset + length].data
             source = shard.images.path
         else:
             if self.images_root is None:
@@ -174,14 +173,14 @@ class Store:
                     why=error.strerror,
                     fix="restore it, or say where the images are now with images_root",
                 ) from error
-        if len(data) != length or zlib.crc32(data) != int(table["image/crc32"][row]):
+        if len(data) != length or layout.crc32(data) != int(table["image/crc32"][row]):
             raise DamagedData(
                 "an image is not the one that was converted",
                 file=source,
                 key=_text(table, "image/key", row),
                 place=f"shard {self.shards.index(shard)}, record {row}",
                 why=f"expected {length} bytes with crc32 {int(table['image/crc32'][row]):08x}, "
-                f"found {len(data)} with {zlib.crc32(data):08x}",
+                f"found {len(data)} with {layout.crc32(data):08x}",
                 fix="restore the file, or convert the dataset again with --force",
             )
         return data
@@ -238,7 +237,7 @@ class Store:
         table = shard.table
         begin, end = table["semantic/offset"][row : row + 2].tolist()
         frame = table["semantic/data"][begin:end]
-        if zlib.crc32(frame) != int(table["semantic/crc32"][row]):
+        if layout.crc32(frame) != int(table["semantic/crc32"][row]):
             raise DamagedData(
                 "a semantic map is damaged",
                 file=table.path,

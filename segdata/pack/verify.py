@@ -7,7 +7,6 @@ every semantic map, every mask, every reference, and pictures that occur in more
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,7 +133,7 @@ def _crc(file: Any, offset: int, length: int) -> int:
         chunk = file.read(min(length, _CHUNK))
         if not chunk:
             break
-        crc = zlib.crc32(chunk, crc)
+        crc = layout.crc32(chunk, crc)
         length -= len(chunk)
     return crc
 

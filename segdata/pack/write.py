@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -130,7 +129,7 @@ def _stored(
     if header.kind != "RGB":
         problems.remark(f"image is {header.kind}: becomes RGB when it is read", sample.key)
     offset = blob.add(encoded) if blob is not None else 0
-    return layout.CODECS[header.codec], offset, len(encoded), zlib.crc32(encoded)
+    return layout.CODECS[header.codec], offset, len(encoded), layout.crc32(encoded)
 
 
 def _swapped(sample: Sample, encoded: bytes, header: image_files.Header) -> str:
@@ -175,7 +174,7 @@ class _Table:
             )
         frame = self._compress(semantic) if semantic is not None else b""
         self.semantic.append(frame)
-        self.semantic_crc.append(zlib.crc32(frame))
+        self.semantic_crc.append(layout.crc32(frame))
         self.keys.append(sample.key.encode("utf-8", "surrogatepass"))
         self.files.append(sample.file.encode("utf-8", "surrogatepass"))
         self.rows.append((sample.id, sample.height, sample.width, flags, *stored))
@@ -289,7 +288,7 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str
                 "offset": frame.offsets[name],
                 "shape": list(array.shape),
                 "dtype": array.dtype.newbyteorder("<").str,
-                "crc32": f"{zlib.crc32(data):08x}",
+                "crc32": f"{layout.crc32(data):08x}",
             }
         file.flush()
         file.seek(0)
@@ -326,7 +325,7 @@ class _ImageBlob:
         with disk_errors(self.path):
             self._file.write(encoded)
         self._digest.update(encoded)
-        self._crc = zlib.crc32(encoded, self._crc)
+        self._crc = layout.crc32(encoded, self._crc)
         self.used += len(encoded)
         return place
 
