@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
-def coco(source: Path, target: Path, images: int) -> Path:
+def coco(source: Path, target: Path, images: int, folder_of_photos: str = "train") -> Path:
     """A COCO folder with one split, `train`, from the splits of another."""
     (target / "annotations").mkdir(parents=True)
-    (target / "train").mkdir()
+    (target / folder_of_photos).mkdir(parents=True)
     photos: list[tuple[dict[str, Any], list[dict[str, Any]], Path]] = []
     categories: list[dict[str, Any]] = []
     for path in sorted((source / "annotations").glob("instances_*.json")):
@@ -25,7 +25,7 @@ def coco(source: Path, target: Path, images: int) -> Path:
     out: dict[str, Any] = {"info": {}, "licenses": [], "images": [], "annotations": [], "categories": categories}
     for number, (image, own, file) in enumerate(islice(cycle(photos), images)):
         name = f"{number:012d}.jpg"
-        shutil.copyfile(file, target / "train" / name)
+        shutil.copyfile(file, target / folder_of_photos / name)
         out["images"].append({**image, "id": number + 1, "file_name": name})
         for item in own:
             out["annotations"].append({**item, "image_id": number + 1, "id": len(out["annotations"]) + 1})

@@ -1,0 +1,97 @@
+"""Frames of 2048 × 1024 in Cityscapes' layout: segdata against torchvision's `Cityscapes`.
+
+    python scripts/bench/cityscapes.py SAMPLES [--frames 30] [--rounds 7]
+
+SAMPLES is a folder with `camvid/segnet/CamVid`, whose frames are laid side by side. Both sides are shown to give the
+same pixels, label maps and objects before anything is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common import PEERS, drain, inside, interleaved, report, table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("samples", type=Path)
+    parser.add_argument("--frames", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    inside("loading", PEERS)
+    import numpy as np
+    import photos
+    from PIL import Image
+    from torchvision.datasets import Cityscapes
+
+    import segdata
+
+    with tempfile.TemporaryDirectory(prefix="segdata-bench-") as name:
+        folder = photos.cityscapes(arguments.samples / "camvid/segnet/CamVid", Path(name) / "city", arguments.frames)
+        segdata.convert(folder, Path(name) / "pack")
+        pack = segdata.open(Path(name) / "pack", split="train")
+        dataset = Cityscapes(folder, split="train", mode="fine", target_type=["semantic", "instance"])
+
+        def theirs() -> Iterator[Any]:
+            for image, (semantic, numbers) in dataset:
+                yield np.asarray(image), np.asarray(semantic), np.asarray(numbers)
+
+        def label_files() -> Iterator[Any]:
+            for semantic, numbers in zip(
+                sorted(folder.rglob("*labelIds.png")), sorted(folder.rglob("*instanceIds.png")), strict=True
+            ):
+                yield None, np.asarray(Image.open(semantic)), np.asarray(Image.open(numbers))
+
+        def ours(**options: Any) -> Iterator[Any]:
+            for batch in segdata.Loader(pack, reuse=True, **options):
+                yield None if batch.images is None else batch.images[0], batch.semantic[0], batch.samples[0].instances
+
+        ids = np.array([category.id for category in pack.labels.categories] + [0] * 221, np.int64)
+        for (image, semantic, numbers), (pixels, labels, instances) in zip(theirs(), ours(), strict=True):
+            if not np.array_equal(image, pixels) or not np.array_equal(semantic, ids[labels]):
+                sys.exit("the two sides give other pixels or label maps")
+            found = np.unique(numbers[numbers >= 1000])
+            dense = instances.masks.dense()
+            values = np.array([numbers[mask != 0][0] for mask in dense])
+            if sorted(values) != found.tolist() or any(
+                not np.array_equal(mask != 0, numbers == value) for mask, value in zip(dense, values, strict=True)
+            ):
+                sys.exit("the two sides give other objects")
+        print("equal pixels, label maps and objects", flush=True)
+        seconds = interleaved(
+            {
+                "segdata, image and labels": drain(ours),
+                "torchvision Cityscapes": drain(theirs),
+                "segdata, labels only": drain(lambda: ours(images=False)),
+                "label PNGs alone, with Pillow": drain(label_files),
+            },
+            arguments.rounds,
+        )
+        full, labels_only = seconds["torchvision Cityscapes"], seconds["label PNGs alone, with Pillow"]
+        report(
+            "Loading frames of Cityscapes' size",
+            [
+                f"{arguments.frames} frames of 2048 × 1024 (CamVid's frames side by side, as PNG), label maps and "
+                f"objects as run lengths; medians of {arguments.rounds} interleaved rounds; both gave equal pixels, "
+                "label maps and objects before. torchvision always decodes the image.",
+                "",
+                *table(
+                    ["", "frames/s", "times torchvision's speed", "times the label PNGs' speed"],
+                    [
+                        [name, f"{arguments.frames / value:,.1f}", f"{full / value:.2f}", f"{labels_only / value:.2f}"]
+                        for name, value in seconds.items()
+                    ],
+                ),
+            ],
+            "python scripts/bench/cityscapes.py SAMPLES",
+        )
+
+
+if __name__ == "__main__":
+    main()
