@@ -34,7 +34,7 @@ LOCKED = {
     "torch": ("loading/torch.py", "train"),
     "socket": ("fetch", "files.py"),
     "requests": ("fetch",),
-    "h5py": ("pack/frame.py", "train/matterport.py"),
+    "h5py": ("pack/frame.py", "train/matterport/weights.py"),
     "defusedxml": ("formats",),
     "pickle": (),
     "typer": ("cli",),
