@@ -225,7 +225,7 @@ def _after(data: Input, step: Step) -> Input:
 
 def crossed(data: Input, to: str) -> Input:
     """The same samples as the writer of another format wants them; what it cannot hold is counted as lost."""
-    into = cast(Into, import_module(f"segdata.formats.into_{to}"))
+    into = cast(Into, import_module(f"segdata.formats.into_{to.replace('-', '_')}"))
     plan = into.plan(Header(data.labels, data.splits, data.documents), data.keys, data.problems)
     return replace(
         data,

@@ -13,7 +13,7 @@ from segdata.labels import LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Sample
 
-NAMES = ("voc", "cityscapes", "camvid", "coco")
+NAMES = ("voc", "cityscapes", "camvid", "coco-panoptic", "coco")
 """Every format, in the order in which layouts are looked for."""
 
 
@@ -25,7 +25,7 @@ def named(name: str) -> Format:
     """
     if name not in NAMES:
         raise UsageError(f"there is no format {name!r}", why=f"formats are pack, {', '.join(sorted(NAMES))}")
-    return cast(Format, import_module(f"segdata.formats.{name}"))
+    return cast(Format, import_module(f"segdata.formats.{name.replace('-', '_')}"))
 
 
 def detect(root: Path) -> str:

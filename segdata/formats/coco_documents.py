@@ -147,7 +147,9 @@ def open_document(root: Path, path: Path, split: str) -> Document:
                 file=path,
                 place="$.annotations[0]",
                 why=f"its annotations have {', '.join(map(repr, first))}: {_guess(first)}",
-                fix=f"name it captions_{split}.json" if "caption" in first else "panoptic documents are not read here",
+                fix=f"name it captions_{split}.json"
+                if "caption" in first
+                else "give a panoptic document on its own, or add --from coco-panoptic",
             )
     return Document(name, kind, split, images, annotations, header)
 
@@ -292,7 +294,7 @@ def label_space(root: Path, documents: Sequence[Document]) -> LabelSpace:
     """The categories of the documents that give samples; those of different splits must agree."""
     merged: dict[int, Category] = {}
     for document in documents:
-        if document.kind not in ("instances", "image_info") and merged:
+        if document.kind not in ("instances", "image_info", "panoptic") and merged:
             continue
         records = document.header.get("categories") or []
         if not isinstance(records, list):

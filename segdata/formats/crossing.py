@@ -17,7 +17,7 @@ from segdata.masks import Masks
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
 
-FORMATS = ("coco", "voc", "cityscapes", "camvid")
+FORMATS = ("coco", "coco-panoptic", "voc", "cityscapes", "camvid")
 """Names under which samples keep what only one format understands."""
 
 _IMAGE_TAGS = ("filename", "size", "segmented")

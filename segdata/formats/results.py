@@ -27,7 +27,7 @@ from segdata.labels import LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Sample
 
-NAMES = ("coco-results", "cityscapes-results", "label-maps")
+NAMES = ("coco-results", "coco-panoptic", "cityscapes-results", "label-maps")
 """Every kind of results, in the order in which they are looked for; `coco-results` is `formats/coco_results.py`."""
 
 Holding = Literal["boxes", "masks", "scores", "semantic", "panoptic"]

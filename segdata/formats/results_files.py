@@ -68,7 +68,7 @@ def _place(path: str, places: Mapping[str, list[int]], truth: Truth) -> int | No
 
 
 def require_all(
-    root: Path, found: Mapping[int, str], truth: Truth, is_annotated: Callable[[Sample], bool], what: str
+    root: Path, found: Mapping[int, object], truth: Truth, is_annotated: Callable[[Sample], bool], what: str
 ) -> None:
     """Refuse predictions that leave out annotated images.
 
