@@ -30,7 +30,9 @@ def convert(
     source: Path = typer.Argument(..., help="A dataset folder in a known layout, or a pack."),
     target: Path = typer.Argument(..., help="The folder to make."),
     source_format: str | None = typer.Option(None, "--from", help="The source's format (default: by its layout)."),
-    to: str = typer.Option("pack", "--to", help="pack, coco, voc, cityscapes or camvid."),
+    to: str = typer.Option(
+        "pack", "--to", help="pack, coco, coco-panoptic, voc, cityscapes, camvid, cityscapes-results or voc-results."
+    ),
     split: list[str] = typer.Option([], "--split", help="Only this split; can be repeated."),
     labels: str | None = typer.Option(
         None, "--labels", help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file."

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, cast, overload
 
 from segdata.errors import NotThere, UnknownLayout, UsageError
-from segdata.formats.contract import Format, Header, Source
+from segdata.formats.contract import Format, Header, Source, Writer
 from segdata.labels import LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Sample
 
 NAMES = ("voc", "cityscapes", "camvid", "coco-panoptic", "coco")
 """Every format, in the order in which layouts are looked for."""
+
+RESULTS = ("cityscapes-results", "voc-results")
+"""Kinds of results that are written from predictions; none of them is read without the truth that they are about."""
 
 
 def named(name: str) -> Format:
@@ -24,8 +27,20 @@ def named(name: str) -> Format:
         UsageError: there is none.
     """
     if name not in NAMES:
-        raise UsageError(f"there is no format {name!r}", why=f"formats are pack, {', '.join(sorted(NAMES))}")
+        raise UsageError(
+            f"there is no format {name!r}",
+            why=f"formats are pack, {', '.join(sorted(NAMES))}; results {', '.join(RESULTS)}",
+        )
     return cast(Format, import_module(f"segdata.formats.{name.replace('-', '_')}"))
+
+
+def writer(name: str) -> Writer:
+    """The format or kind of results with this name, for writing.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return cast(Writer, import_module(f"segdata.formats.{name.replace('-', '_')}")) if name in RESULTS else named(name)
 
 
 def detect(root: Path) -> str:
@@ -133,4 +148,4 @@ def read(path: str | Path, split: str | None = None, *, format: str | None = Non
     return Folder(name, source, members, problems)
 
 
-__all__ = ["NAMES", "Folder", "Format", "Header", "Source", "detect", "named", "read", "scan"]
+__all__ = ["NAMES", "Folder", "Format", "Header", "Source", "detect", "named", "read", "scan", "writer"]

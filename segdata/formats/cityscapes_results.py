@@ -84,7 +84,7 @@ def read(path: Path, truth: Truth, problems: Problems) -> Predictions:
         label_map = None if maps is None else maps.get(place)
         return _sample(path, lines[place], found[place], place, truth, label_map)
 
-    return Predictions(path, "cityscapes-results", frozenset(holds), get, problems)
+    return Predictions(path, "cityscapes-results", frozenset(holds), get, problems=problems)
 
 
 def _table(labels: LabelSpace, path: Path) -> Mapping[int, int]:
@@ -215,7 +215,7 @@ def _is_inside(stored: images.LabelImage) -> npt.NDArray[np.bool_]:
 
 
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
-    """Write the label map and the text file with masks of every sample; objects without a score are truth, and left out."""
+    """Write the label map and the text file with masks of every sample."""
     ids = np.zeros(header.labels.void + 1, np.uint8)
     ids[: len(header.labels)] = [max(category.id, 0) for category in header.labels.categories]
     count = 0

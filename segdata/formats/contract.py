@@ -72,7 +72,19 @@ class Header:
     documents: Sequence[Mapping[str, Any]]
 
 
-class Format(Protocol):
+class Writer(Protocol):
+    """The functions of a module that segdata writes a folder with: a format, or a kind of results."""
+
+    def write_part(
+        self, samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int
+    ) -> Mapping[str, Any]:
+        """Write the files of some samples (each with its index, as in the splits); returns a receipt."""
+
+    def finish(self, receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
+        """Write what is one file for all samples."""
+
+
+class Format(Writer, Protocol):
     """The functions of a format file."""
 
     LAYOUT: str
@@ -86,14 +98,6 @@ class Format(Protocol):
 
     def load(self, source: Source, entry: Entry, problems: Problems) -> Sample:
         """One sample; pure. Single bad annotations go to `problems` and are left out; a bad image raises."""
-
-    def write_part(
-        self, samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int
-    ) -> Mapping[str, Any]:
-        """Write the files of some samples (each with its index, as in the splits); returns a receipt."""
-
-    def finish(self, receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
-        """Write what is one file for all samples."""
 
 
 def read_bytes(root: Path, name: str, what: str) -> bytes:

@@ -54,7 +54,7 @@ def read(path: Path, truth: Truth, problems: Problems) -> Predictions:
         "label-maps",
         frozenset({"semantic"}),
         lambda place: _sample(path, found[place], place, truth, table, numbers) if place in found else None,
-        problems,
+        problems=problems,
     )
 
 

@@ -56,7 +56,7 @@ def read(path: Path, truth: Truth, problems: Problems) -> Predictions:
     def get(place: int) -> Sample | None:
         return _predicted(folder, found[place], truth, place, problems) if place in found else None
 
-    return Predictions(path, "coco-panoptic", frozenset({"panoptic", "semantic"}), get, problems)
+    return Predictions(path, "coco-panoptic", frozenset({"panoptic", "semantic"}), get, problems=problems)
 
 
 def _found(path: Path) -> Path:

@@ -85,7 +85,7 @@ def convert(
     """
     source, target = Path(source), Path(target)
     if to != "pack":
-        formats.named(to)
+        formats.writer(to)
     if limit is not None and limit < 1:
         raise UsageError("--limit is out of range", why=f"expected 1 or more, found {limit}")
     options = {

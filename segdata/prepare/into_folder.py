@@ -59,7 +59,7 @@ def to_folder(job: Job, *, force: bool) -> Report:
         parts.mkdir(parents=True, exist_ok=True)
         write_whole(parts / _BOOT, _boot())
     header = Header(job.data.labels, job.data.splits, job.data.documents)
-    module = formats.named(job.to)
+    module = formats.writer(job.to)
 
     def part(number: int, beat: Beat) -> dict[str, Any]:
         problems = Problems()

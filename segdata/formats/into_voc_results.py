@@ -1,0 +1,52 @@
+"""Predictions → PASCAL VOC results. Categories meet VOC's by name; every pixel of a label map has a class there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segdata import manifest
+from segdata.formats.contract import Header
+from segdata.formats.crossing import Plan, distinct, lose_unmapped, split_names
+from segdata.problems import Problems
+from segdata.sample import Sample
+
+_ALL = "test"
+"""The image set of samples that are in no split."""
+
+
+def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
+    """VOC's own categories; image sets are the splits."""
+    labels = manifest.label_space("voc")
+    table = np.array(
+        [-1 if to is None else to for to in (*manifest.by_name(given.labels, labels).table, None)], np.int64
+    )
+    names = split_names({name.rpartition("/")[2]: members for name, members in given.splits.items()})
+    splits = {names[name.rpartition("/")[2]]: list(members) for name, members in given.splits.items()}
+    unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
+    if unlisted:
+        splits[_ALL] = sorted({*splits.get(_ALL, ()), *unlisted})
+    return Plan(given.labels, Header(labels, splits, []), distinct(keys, problems, flat=True), table)
+
+
+def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
+    """The sample under VOC's labels; pixels without a class become background."""
+    lose_unmapped(plan, sample, problems)
+    semantic = None
+    if sample.semantic is not None:
+        semantic = plan.relabelled(sample.semantic)
+        is_void = semantic == plan.void
+        problems.lose(
+            "pixels without a class: background", sample.key, int((sample.semantic == plan.source.void).sum())
+        )
+        semantic = np.where(is_void, 0, semantic).astype(np.uint8)
+    given = sample.instances
+    instances = given.take(plan.table[given.category] >= 0)
+    return Sample(
+        plan.keys[index],
+        sample.height,
+        sample.width,
+        instances=instances.with_category(plan.table[instances.category]) if sample.has_instances else None,
+        semantic=semantic,
+    )
