@@ -166,9 +166,9 @@ def test_voc_segmentation_results(tmp_path: Path) -> None:
     assert [path.parent.relative_to(tmp_path / "out").as_posix() for path in files] == [
         "results/VOC2012/Segmentation/comp5_val_cls"
     ] * len(samples)
-    assert all(
-        Image.open(path).mode == "P" and Image.open(path).getpalette()[:6] == [0, 0, 0, 128, 0, 0] for path in files
-    )
+    for path in files:
+        with Image.open(path) as image:
+            assert image.mode == "P" and image.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
     found = run_segdata("evaluate", tmp_path / "out", source, "--metric", "voc-segmentation", "--json")
     assert found.document["metrics"]["voc-segmentation"]["mIoU"] == 1
     Image.fromarray(np.full((made.HEIGHT, made.WIDTH), 255, np.uint8)).save(files[0])
