@@ -23,6 +23,11 @@ _LARGEST = (1 << 24) - 1
 
 
 def read_png(root: Path, name: str) -> images.LabelImage:
+    """The PNG of an image under the root, in colour as it must be.
+
+    Raises:
+        InvalidImage: no PNG, damaged or grey.
+    """
     try:
         stored = images.read_labels(read_bytes(root, name, "the document"))
     except SegdataError as error:
