@@ -76,6 +76,7 @@ def test_a_run_folder_holds_everything(run: Path) -> None:
         "environment.json",
         "metrics.jsonl",
         "pictures",
+        "report.html",
         "state.json",
     }
     assert Config.from_toml(run / "config.toml") == Config.from_dict(TINY)

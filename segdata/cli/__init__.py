@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         logout,
         predict,
         prepare,
+        runs,
         show,
         stats,
         train,

@@ -37,6 +37,9 @@ def train(
     resume: bool = typer.Option(False, "--resume", help="Go on with the run's own settings."),
     device: str | None = typer.Option(None, "--device", help="cpu or cuda (default: a GPU where there is one)."),
     threads: int | None = typer.Option(None, "--threads", min=1, help="Processors for arithmetic."),
+    tracker: list[str] = typer.Option(
+        [], "--tracker", help="Log to tensorboard, mlflow or neptune, too; can be repeated."
+    ),
     wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same run."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
@@ -45,13 +48,15 @@ def train(
     import segdata
     from segdata.train import config as settings
     from segdata.train import feed, needs
+    from segdata.train.report import FILE
 
+    is_main = int(os.environ.get("RANK", "0")) == 0
     with output.only_ours(active=json):
         needs.torch(threads)
         chosen = settings.chosen(config, changes, run if resume else None)
         whole = segdata.open(pack, labels=labels)
         train_split, validation_split = feed.split_names(whole, split, validation)
-        from segdata.train import engine
+        from segdata.train import engine, services
 
         with _told(quiet=quiet) as tell:
             report = engine.train(
@@ -60,11 +65,12 @@ def train(
                 chosen,
                 validate=None if validation_split is None else whole.split(validation_split),
                 start=weights,
+                trackers=[services.named(name) for name in dict.fromkeys(tracker)] if is_main else [],
                 device=device,
                 wait=wait,
                 tell=tell,
             )
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_main:
         return
     if json:
         output.result({**report.as_dict(), "split": train_split, "validation": validation_split})
@@ -76,7 +82,11 @@ def train(
             ("run", f"{report.run} ({'already done' if report.was_done else 'done'})"),
             ("trained on", f"{report.images:,} images{f' of {train_split}' if train_split else ''}"),
             ("updates", f"{report.steps:,} in {report.epochs:,} epochs"),
-            ("validation", ", ".join(f"{name} {value:.3f}" for name, value in report.metrics.items())),
+            (
+                "validation",
+                ", ".join(f"{name} {value:.3f}" for name, value in report.metrics.items() if "/" not in name),
+            ),
+            ("report", report.run / FILE),
             ("best AP", None if report.best is None else f"{report.best:.3f}"),
         ]
     )

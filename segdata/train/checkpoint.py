@@ -15,12 +15,13 @@ import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from segdata.errors import DamagedData, InvalidInput, NotThere
 from segdata.files import canonical_json, checked_name, disk_errors, write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = "segdata checkpoint"
 VERSION = 1

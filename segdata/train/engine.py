@@ -21,10 +21,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.image_list import ImageList
 
-from segdata.errors import InvalidInput, UsageError
+from segdata.errors import InvalidInput, NotThere, UsageError
 from segdata.files import locked
 from segdata.pack.read import Pack
-from segdata.train import checkpoint, losses, maskrcnn, schedule, trackers, validation, weights
+from segdata.train import checkpoint, losses, maskrcnn, report, schedule, trackers, validation, weights
 from segdata.train.config import Config
 from segdata.train.detect import memory_format, precision
 from segdata.train.distributed import World, joined
@@ -181,7 +181,7 @@ class _Training:
         self.validate = validate
         self.labels = pack.labels
         self.data = str(pack.info["provenance"]["fingerprint"])
-        self.tracker = All(RunFolder(run), others)
+        self.tracker = All(RunFolder(run), [report.Page(), *others])
         self.network = maskrcnn.build(config, len(categories_of(self.labels)))
         self.feed = Feed(self.pack, config, world)
         self.steps_per_epoch = config.steps_per_epoch or max(1, len(self.feed) // config.accumulate)
@@ -281,6 +281,8 @@ class _Training:
             state = "stopped" if stop.number else "done"
         finally:
             if self.world.is_main:
+                with contextlib.suppress(NotThere):
+                    self.tracker.log_artifact(self.step, checkpoint.of_run(self.run).with_suffix(".safetensors"))
                 self.tracker.finish(state)
         if stop.number:
             signal.raise_signal(stop.number)
@@ -461,7 +463,6 @@ class _Training:
             path = checkpoint.step_path(folder, self.step)
             checkpoint.save(path, tensors, document)
             checkpoint.remove_old(folder)
-            self.tracker.log_artifact(self.step, path.with_suffix(".safetensors"))
         self.world.wait()
 
 

@@ -43,6 +43,8 @@ def detections(model: Model, pack: Samples, config: Config, world: World) -> Fou
 def average_precision(pack: Samples, found: Found) -> dict[str, float]:
     """COCO's AP, AP50, AP75 of masks and AP of boxes by pycocotools, in 0..1; nothing where there is no object.
 
+    `category_AP/NAME` is the mask AP of one category.
+
     Args:
         found: instances of the images that count, by place in the pack.
     """
@@ -65,7 +67,20 @@ def average_precision(pack: Samples, found: Found) -> dict[str, float]:
             judged.accumulate()
             judged.summarize()
             numbers.update({name: float(judged.stats[place]) for place, name in enumerate(names)})
+            if kind == "segm":
+                numbers.update(_by_category(judged, pack.labels))
     return {name: value for name, value in numbers.items() if value >= 0}
+
+
+def _by_category(judged: Any, labels: LabelSpace) -> dict[str, float]:
+    """AP of each category from pycocotools' precisions (T, R, K, A, M): all sizes, at most 100 detections."""
+    precision = judged.eval["precision"][:, :, :, 0, -1]
+    means = {int(i): precision[:, :, place] for place, i in enumerate(judged.params.catIds)}
+    return {
+        f"category_AP/{labels[i].name.replace('/', '_')}": float(own[own > -1].mean())
+        for i, own in means.items()
+        if (own > -1).any()
+    }
 
 
 def _document(labels: LabelSpace, samples: Sequence[Sample], places: Sequence[int]) -> dict[str, Any]:

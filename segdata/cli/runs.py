@@ -1,0 +1,55 @@
+"""`segdata runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from segdata.cli import app, output
+
+
+@app.command(epilog="Example: segdata runs runs/first runs/second -o comparison.html")
+def runs(
+    folders: list[Path] = typer.Argument(..., metavar="RUN...", help="Folders given to segdata train -o."),
+    page: Path | None = typer.Option(None, "--output", "-o", help="An HTML page with the runs side by side."),
+    layers: str | None = typer.Option(None, "--layers", help="Show weights whose names match, as in backbone.*conv1*."),
+    first: int = typer.Option(5, "--first", min=1, help="Show the weights of so many convolutions."),
+    json: bool = output.Json,
+    quiet: bool = output.Quiet,
+) -> None:
+    """Show runs: what differs in their settings, what came of it; every run's report.html is brought up to date."""
+    from segdata.train import comparison, needs
+
+    with output.only_ours(active=json):
+        needs.torch()
+        from segdata.train import report
+
+        compared = comparison.compare(folders)
+        reports = [report.write(folder, pattern=layers, first=first) for folder in folders]
+        written = None if page is None else comparison.write(compared, page)
+    if json:
+        output.result({**compared.as_dict(), "reports": reports, "page": written})
+        return
+    names = [run.name for run in compared.runs]
+    rows: list[tuple[str, tuple[Any, ...]]] = [
+        ("state", tuple(run.state for run in compared.runs)),
+        ("updates", tuple(run.step for run in compared.runs)),
+        *compared.metrics,
+        *(compared.settings if len(names) > 1 else ()),
+    ]
+    cells = [["", *names], *([name, *map(_text, values)] for name, values in rows)]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(names) + 1)]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if not quiet:
+        for path in [*reports, *([] if written is None else [written])]:
+            output.remark(f"written: {path}")
+
+
+def _text(value: Any) -> str:
+    from segdata.errors import printable
+    from segdata.page import number
+
+    return printable(number(value if value is None or isinstance(value, (int, float)) else str(value)))
