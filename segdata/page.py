@@ -23,8 +23,18 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; } .row { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
 figure { margin: .6rem 0; } figcaption { color: #6b7280; font-size: .85rem; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; border-radius: 3px; } svg { max-width: 100%; height: auto; }
-details > summary { cursor: pointer; color: #3b6ea8; }
+details > summary { cursor: pointer; color: #3b6ea8; overflow-wrap: anywhere; }
+td.share { background: linear-gradient(90deg, #dbe6f3 var(--share), transparent var(--share)); padding-left: .5rem; }
+.figures { border: 1px solid #e4e7eb; border-radius: 8px; padding: .7rem 1rem; margin: .8rem 0; }
+.figures h3 { font-size: .95rem; margin: 0 0 .5rem; }
+.figures div { display: flex; flex-wrap: wrap; gap: .7rem 1.7rem; }
+.figures b { display: block; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+.figures b { color: #23272e; } .figures span { color: #6b7280; font-size: .82rem; }
+.tall { max-height: 38rem; overflow-y: auto; } .tall th { position: sticky; top: 0; background: #fff; }
 """
+
+TALL = 30
+"""Rows from which on a table scrolls in itself."""
 
 Cell = str | float | int | None
 
@@ -58,19 +68,32 @@ def note(words: str) -> str:
     return f'<p class="note">{text(words, 2000)}</p>'
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """A table; numbers are set to the right, None is "n/a"."""
+def figures(title: str, numbers: Iterable[tuple[str, Cell]]) -> str:
+    """A few (name, number) in large type, in a frame."""
+    cells = "".join(f"<span><b>{text(share(value))}</b>{text(name)}</span>" for name, value in numbers)
+    return f'<section class="figures"><h3>{text(title)}</h3><div>{cells}</div></section>'
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, bars: bool = False) -> str:
+    """A table; numbers are set to the right, None is "n/a".
+
+    Args:
+        bars: write shares (floats from 0 to 1) with three decimals, and draw them as bars behind their numbers.
+    """
     rows = list(rows)
     is_number = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(header))]
 
     def cell(tag: str, value: Cell, place: int) -> str:
         kind = ' class="number"' if is_number[place] else ""
-        return f"<{tag}{kind}>{text(number(value))}</{tag}>"
+        if bars and isinstance(value, float) and 0 <= value <= 1:
+            kind = f' class="number share" style="--share:{100 * value:.1f}%"'
+        return f"<{tag}{kind}>{text(share(value) if bars else number(value))}</{tag}>"
 
     lines = ["".join(cell("td", value, place) for place, value in enumerate(row)) for row in rows]
     head = "".join(cell("th", value, place) for place, value in enumerate(header))
     body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    size = "wide tall" if len(rows) > TALL else "wide"
+    return f'<div class="{size}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def number(value: Cell) -> str:
@@ -78,6 +101,11 @@ def number(value: Cell) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "n/a"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def share(value: Cell) -> str:
+    """A cell's value, floats with three decimals, as metrics are reported."""
+    return f"{value:.3f}" if isinstance(value, float) and math.isfinite(value) else number(value)
 
 
 def picture(data: bytes, caption: str = "", *, kind: str = "png") -> str:
@@ -91,6 +119,7 @@ def row(items: Iterable[str]) -> str:
     return f'<div class="row">{"".join(f"<div>{item}</div>" for item in items)}</div>'
 
 
-def folded(summary: str, parts: Iterable[str]) -> str:
-    """Parts that are shown when somebody asks for them."""
-    return f"<details><summary>{text(summary)}</summary>{''.join(parts)}</details>"
+def folded(summary: str, parts: Iterable[str], *, is_open: bool = False) -> str:
+    """Parts that are shown when somebody asks for them, or until somebody folds them."""
+    state = " open" if is_open else ""
+    return f"<details{state}><summary>{text(summary)}</summary>{''.join(parts)}</details>"

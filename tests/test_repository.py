@@ -24,7 +24,7 @@ FLOORS = [
     {"formats"},
     {"inputs"},
     {"prepare", "describe", "stats", "loading", "evaluate", "drawn", "served"},
-    {"train", "demo", "plots"},
+    {"train", "demo", "plots", "report"},
     {"cli"},
     {"__main__"},
 ]

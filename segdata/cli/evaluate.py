@@ -19,16 +19,19 @@ def evaluate(
     kind: str | None = typer.Option(None, "--from", help="The predictions' kind (default: by their look)."),
     split: str | None = typer.Option(None, "--split", help="Only this split of the truth."),
     labels: str | None = typer.Option(None, "--labels", help="Evaluate under a view of the labels (cityscapes-19)."),
+    report: Path | None = typer.Option(None, "--report", help="Write a page to look at into this folder."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
     """Compare predictions with truth: the official metrics, equal to the official evaluators."""
     from segdata import evaluate as room
+    from segdata.report import write as write_report
 
     with output.only_ours(active=json):
         found = room.evaluate(predictions, truth, metrics=metric, kind=kind, split=split, labels=labels)
+        page = None if report is None else write_report(found, report)
     if json:
-        output.result(found.as_dict())
+        output.result(found.as_dict() | ({} if page is None else {"report": str(page)}))
         return
     if not quiet:
         output.remarks(found.problems)
@@ -42,6 +45,8 @@ def _lines(numbers: Mapping[str, Any]) -> list[str]:
     width = max((len(str(name)) for name in numbers), default=0)
     lines = []
     for name, value in numbers.items():
+        if isinstance(value, list):
+            continue  # matrices are for --json and --report
         if isinstance(value, Mapping):
             lines += [str(name), *("  " + line for line in _lines(value))]
         else:
