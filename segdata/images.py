@@ -264,11 +264,13 @@ class LabelImage:
         values: (H, W) uint8 or uint16, or (H, W, 3 or 4) uint8 for colour files.
         mode: Pillow's name of the kind: "P", "L", "I;16", "RGB", "RGBA", "1".
         palette: RGB entries as bytes for mode "P", else None.
+        alpha: how opaque each entry of the palette is, as bytes (entries after the last are opaque), or None.
     """
 
     values: npt.NDArray[Any]
     mode: str
     palette: bytes | None
+    alpha: bytes | None = None
 
 
 def read_labels(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> LabelImage:
@@ -294,18 +296,28 @@ def read_labels(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> La
         values = values.astype(np.uint16)
     elif mode == "1":
         values = values.astype(np.uint8)
-    palette = bytes(image.getpalette("RGB")) if mode == "P" else None
-    return LabelImage(values, mode, palette)
+    if mode != "P":
+        return LabelImage(values, mode, None)
+    alpha = image.info.get("transparency")
+    if isinstance(alpha, int):  # Pillow's way to say that this entry alone is transparent
+        alpha = b"\xff" * alpha + b"\0"
+    return LabelImage(values, mode, bytes(image.getpalette("RGB")), alpha)
 
 
 def encode_png(
-    values: npt.NDArray[Any], *, palette: bytes | None = None, mode: str | None = None, level: int = 6
+    values: npt.NDArray[Any],
+    *,
+    palette: bytes | None = None,
+    alpha: bytes | None = None,
+    mode: str | None = None,
+    level: int = 6,
 ) -> bytes:
     """Encode raw label values or RGB pixels as PNG; the inverse of `read_labels`.
 
     Args:
         values: (H, W) uint8 or uint16, or (H, W, 3 or 4) uint8.
         palette: RGB entries; makes a palette PNG.
+        alpha: how opaque its entries are.
         mode: "1" for a one-bit file; otherwise it follows from `values` and `palette`.
     """
     from PIL import Image
@@ -317,7 +329,7 @@ def encode_png(
     elif mode == "1":
         image = Image.fromarray(values != 0)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=level)
+    image.save(buffer, format="PNG", compress_level=level, **({} if alpha is None else {"transparency": alpha}))
     return buffer.getvalue()
 
 

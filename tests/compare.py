@@ -42,9 +42,9 @@ def compare(format: str, expected: Path, actual: Path, ignore: Collection[str] =
     for name in sorted(there & here):
         a, b = expected / name, actual / name
         if name.endswith(".json"):
-            found = list(json_differences(json.loads(a.read_bytes()), json.loads(b.read_bytes()), "$"))
+            found = list(json_differences(json.loads(a.read_text("utf-8-sig")), json.loads(b.read_bytes()), "$"))
         elif name.endswith(".xml"):
-            found = list(xml_differences(ElementTree.parse(a).getroot(), ElementTree.parse(b).getroot(), ""))
+            found = list(xml_differences(xml(a), xml(b), ""))
         elif any(fnmatch.fnmatch(name, pattern) for pattern in LABELS[format]):
             found = list(label_differences(a, b))
         else:
@@ -87,8 +87,10 @@ def xml_differences(a: ElementTree.Element, b: ElementTree.Element, at: str) -> 
     if a.tag != b.tag:
         yield f"{at} is <{b.tag}>"
         return
-    if (a.text or "").strip() != (b.text or "").strip():
-        yield f"{at} has text {b.text!r}, expected {a.text!r}"
+    # Blanks between elements are layout; a leaf's blanks are its text.
+    x, y = (item.text or "" if len(item) == 0 else (item.text or "").strip() for item in (a, b))
+    if x != y or (a.tail or "").strip() != (b.tail or "").strip():
+        yield f"{at} has text {b.text!r} … {b.tail!r}, expected {a.text!r} … {a.tail!r}"
     if a.attrib != b.attrib:
         yield f"{at} has attributes {b.attrib}, expected {a.attrib}"
     if [item.tag for item in a] != [item.tag for item in b]:
@@ -98,6 +100,12 @@ def xml_differences(a: ElementTree.Element, b: ElementTree.Element, at: str) -> 
         yield from xml_differences(x, y, at)
 
 
+def xml(path: Path) -> ElementTree.Element:
+    """The document with its comments."""
+    builder = ElementTree.TreeBuilder(insert_comments=True)
+    return ElementTree.parse(path, ElementTree.XMLParser(target=builder)).getroot()
+
+
 def label_differences(a: Path, b: Path) -> Iterator[str]:
     with Image.open(a) as x, Image.open(b) as y:
         if x.mode != y.mode or x.size != y.size:
@@ -105,6 +113,8 @@ def label_differences(a: Path, b: Path) -> Iterator[str]:
             return
         if x.mode == "P" and x.getpalette() != y.getpalette():
             yield "palette differs"
+        if x.info.get("transparency") != y.info.get("transparency"):
+            yield "transparency differs"
         differ = np.asarray(x) != np.asarray(y)
         if differ.any():
             yield f"{int(differ.sum())} values differ, the first at {np.argwhere(differ)[0].tolist()}"

@@ -389,7 +389,7 @@ def test_palette_masks_are_read_as_indices(tmp_path: Path) -> None:
     [
         (
             {"Segmentation/train.txt": "2007_000001\n2007_000077\n"},
-            ("2007_000077", "entry 2", "Segmentation/train.txt"),
+            ("2007_000077", "line 2", "Segmentation/train.txt"),
         ),
         ({"Segmentation/val.txt": "2007_000001\n"}, ("both train and val", "2007_000001")),
     ],

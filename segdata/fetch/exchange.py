@@ -167,7 +167,7 @@ class Reply:
     def length(self) -> int | None:
         """Content-Length, when the server says it."""
         text = self.headers.get("Content-Length", "")
-        return int(text) if text.isdigit() and "chunked" not in self.headers.get("Transfer-Encoding", "") else None
+        return int(text) if text.isdecimal() and "chunked" not in self.headers.get("Transfer-Encoding", "") else None
 
     @property
     def encoding(self) -> str:
@@ -215,7 +215,7 @@ class Reply:
         text = self.headers.get("Retry-After", "").strip()
         if not text:
             return None
-        if text.isdigit():
+        if text.isdecimal():
             seconds = float(text)
         else:
             when = email.utils.parsedate_to_datetime(text) if _is_date(text) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -77,7 +78,45 @@ def scan(root: Path, name: str | None, problems: Problems, *, labels: LabelSpace
     name = name or detect(root)
     if not root.exists():
         raise NotThere(f"{root} does not exist", file=root)
-    return name, named(name).scan(root, problems, labels=labels)
+    source = named(name).scan(root, problems, labels=labels)
+    if not source.entries and name != "coco":
+        raise UnknownLayout(
+            "no sample was found", file=root, why=f"looked for {named(name).LAYOUT}", fix="check the folders' names"
+        )
+    if root.is_dir():
+        _remark_unread(source, problems)
+    return name, source
+
+
+def _remark_unread(source: Source, problems: Problems) -> None:
+    """Count the files of a dataset folder that no part of it names, and the folders that hold nothing else."""
+    read = {*source.annotation_files, *source.passed_over, *(entry.file for entry in source.entries)}
+    above = {"", *(parent for file in read for parent in _parents(file))}
+    for folder, inner, files in os.walk(source.root):
+        at = "" if Path(folder) == source.root else Path(folder).relative_to(source.root).as_posix() + "/"
+        for name in sorted(files):
+            if at + name not in read and not name.startswith("."):
+                problems.remark("file not read", at + name)
+        unread = sorted(name for name in inner if f"{at}{name}/" not in above)
+        inner[:] = sorted(set(inner).difference(unread))
+        for name in unread:
+            if not name.startswith(".") and _holds_data(Path(folder, name)):
+                problems.remark("folder not read", at + name)
+
+
+def _parents(file: str) -> Iterator[str]:
+    """`a/b/` and `a/` for `a/b/c`."""
+    at = file.rfind("/")
+    while at >= 0:
+        yield file[: at + 1]
+        at = file.rfind("/", 0, at)
+
+
+def _holds_data(folder: Path) -> bool:
+    """Whether a folder is neither empty nor something that a conversion wrote or is writing."""
+    names = {path.name for path in folder.iterdir()}
+    is_ours = bool(names & {"pack.json", ".segdata.json"}) or any(name.startswith(".work-") for name in names)
+    return bool(names) and not is_ours
 
 
 class Folder(Sequence[Sample]):

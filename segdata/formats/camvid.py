@@ -24,13 +24,12 @@ import numpy.typing as npt
 
 from segdata import images, manifest
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
-from segdata.formats import verbatim
+from segdata.formats import lists, palettes, verbatim
 from segdata.formats.contract import (
     Entry,
     Header,
     Source,
     file_size,
-    folders_in,
     names_in,
     read_bytes,
     stem,
@@ -44,9 +43,6 @@ LAYOUT = (
     "701_StillsRaw_full/ and LabeledApproved_full/, or train/ and trainannot/, "
     "or images/ and labels/ with codes.txt (CamVid)"
 )
-
-OFF_TABLE_LIMIT = 0.001
-"""Share of a file's pixels that may have colours off the table; more means that the file was resampled."""
 
 _STILLS, _LABELED = "701_StillsRaw_full", "LabeledApproved_full"
 _SPLITS = ("train", "val", "test")
@@ -92,18 +88,14 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         entries, splits = _segnet(root, texts, problems)
     else:
         folders = (_STILLS, _LABELED, "_L") if layout == "original" else ("images", "labels", "_P")
-        entries = _pairs(root, *folders, problems)
+        entries = _pairs(root, *folders)
         index_of = {entry.key: index for index, entry in enumerate(entries)}
         if layout == "fast.ai":
             splits = _valid(root, texts, index_of, problems)
         else:
-            lists = _lists(root, texts, index_of, problems)
-            splits = lists or _literature(index_of)
-            texts = {name: text for name, text in texts.items() if name == _COLORS or stem(name) in lists}
-    expected = {_STILLS, _LABELED, "images", "labels", *_SPLITS, *(f"{split}annot" for split in _SPLITS)}
-    for folder in folders_in(root):
-        if folder not in expected:
-            problems.remark("folder not read", folder)
+            listed = _lists(root, texts, index_of, problems)
+            splits = listed or _literature(index_of)
+            texts = {name: text for name, text in texts.items() if name == _COLORS or stem(name) in listed}
     files = [entry.data.file for entry in entries if entry.data.file]
     return Source(
         root=root,
@@ -116,15 +108,13 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
     )
 
 
-def _pairs(root: Path, photos: str, labeled: str, suffix: str, problems: Problems) -> list[Entry]:
+def _pairs(root: Path, photos: str, labeled: str, suffix: str) -> list[Entry]:
     """Photos and label files by name; the label's name is the photo's plus a suffix."""
     photo_of = {stem(name): f"{photos}/{name}" for name in names_in(root / photos, ".png", ".jpg")}
     label_of: dict[str, str] = {}
     for name in names_in(root / labeled, ".png"):
         if stem(name).endswith(suffix):
-            label_of[stem(name)[: -len(suffix)]] = f"{labeled}/{name}"
-        else:
-            problems.remark("file not read", f"{labeled}/{name}")
+            label_of[stem(name).removesuffix(suffix)] = f"{labeled}/{name}"
     return [
         _entry(root, key, photo_of.get(key, ""), label_of.get(key, ""))
         for key in sorted(photo_of.keys() | label_of.keys())
@@ -156,33 +146,19 @@ def _lists(
     """Splits by text files that name one image a line; the original has none, converted datasets have."""
     splits: dict[str, list[int]] = {}
     for name, text in texts.items():
-        lines = text.decode("utf-8", "replace").splitlines()
-        if name == _COLORS or not any(stem(line.strip().rpartition("/")[2]) in index_of for line in lines):
-            continue
-        members = []
-        for number, line in enumerate(lines, 1):
-            index = index_of.get(stem(line.strip().rpartition("/")[2]))
-            if index is not None:
-                members.append(index)
-            elif line.strip():
-                problems.skip(_not_there(root / name, number, line.strip()))
-        splits[stem(name)] = members
-    return splits
+        is_list = any(lists.name_in(line, index_of) for line in lists.lines_of(text))
+        if name != _COLORS and (is_list or (stem(name) in _SPLITS and not text.strip())):
+            splits[stem(name)] = lists.members(root / name, text, index_of, problems)
+    return splits if any(splits.values()) else {}
 
 
 def _valid(
     root: Path, texts: Mapping[str, bytes], index_of: Mapping[str, int], problems: Problems
 ) -> dict[str, list[int]]:
     """fast.ai: `valid.txt` names the validation images, all others are for training."""
-    valid: dict[int, None] = {}
-    for number, line in enumerate(texts.get(_VALID, b"").decode("utf-8", "replace").split(), 1):
-        index = index_of.get(stem(line.rpartition("/")[2]))
-        if index is None:
-            problems.skip(_not_there(root / _VALID, number, line))
-        else:
-            valid[index] = None
-    train = [index for index in index_of.values() if index not in valid]
-    return {"train": train, **({"valid": list(valid)} if valid else {})}
+    valid = lists.members(root / _VALID, texts.get(_VALID, b""), index_of, problems)
+    train = sorted(set(index_of.values()).difference(valid))
+    return {"train": train, **({"valid": valid} if valid else {})}
 
 
 def _segnet(root: Path, texts: Mapping[str, bytes], problems: Problems) -> tuple[list[Entry], dict[str, list[int]]]:
@@ -190,34 +166,12 @@ def _segnet(root: Path, texts: Mapping[str, bytes], problems: Problems) -> tuple
     splits: dict[str, list[int]] = {}
     seen: dict[str, str] = {}
     for split in _SPLITS:
-        photos = names_in(root / split, ".png", ".jpg")
-        labeled = set(names_in(root / f"{split}annot", ".png"))
-        names = sorted({*photos, *labeled})
         first = len(entries)
-        place = {name: first + index for index, name in enumerate(names)}
-        entries += [
-            _entry(
-                root,
-                stem(name),
-                f"{split}/{name}" if name in photos else "",
-                f"{split}annot/{name}" if name in labeled else "",
-            )
-            for name in names
-        ]
+        entries += _pairs(root, split, f"{split}annot", "")
+        place = {entry.key: index for index, entry in enumerate(entries[first:], first)}
         members = list(place.values())
         if f"{split}.txt" in texts:
-            members = []
-            lines = texts[f"{split}.txt"].decode("utf-8", "replace").splitlines()
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                name = line.split()[0].rpartition("/")[2]
-                if name not in place:
-                    problems.skip(_not_there(root / f"{split}.txt", number, name))
-                elif place[name] in members:
-                    problems.remark("name listed twice", f"{split}.txt: {name}")
-                else:
-                    members.append(place[name])
+            members = lists.members(root / f"{split}.txt", texts[f"{split}.txt"], place, problems)
         for index in members:
             key = entries[index].key
             if key in seen and {seen[key], split} == {"train", "val"}:
@@ -235,16 +189,6 @@ def _segnet(root: Path, texts: Mapping[str, bytes], problems: Problems) -> tuple
     return entries, splits
 
 
-def _not_there(path: Path, number: int, name: str) -> InvalidAnnotation:
-    return InvalidAnnotation(
-        "a list names an image that does not exist",
-        file=path,
-        place=f"line {number}",
-        why=f"there is no {name!r}",
-        fix="restore the image, or remove the line",
-    )
-
-
 # ---------------------------------------------------------------------- label spaces
 
 
@@ -252,7 +196,7 @@ def _space(root: Path, layout: str, texts: Mapping[str, bytes], files: Sequence[
     """From the dataset's own table where it has one, else the one that its layout has."""
     official = manifest.label_space("camvid-32")
     if layout == "fast.ai":
-        lines = texts[_CODES].decode("utf-8", "replace").splitlines()
+        lines = lists.lines_of(texts[_CODES])
         return _named([(line.strip(), None) for line in lines if line.strip()], official, root / _CODES)
     if _COLORS in texts:
         return _named(_read_colors(texts[_COLORS], root / _COLORS), official, root / _COLORS)
@@ -280,11 +224,11 @@ def _named(rows: Sequence[tuple[str, tuple[int, int, int] | None]], official: La
 
 def _read_colors(content: bytes, path: Path) -> list[tuple[str, tuple[int, int, int]]]:
     rows = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
-        if not line.strip():
+    for number, line in enumerate(lists.lines_of(content), 1):
+        if not line.strip() or line.startswith("#"):
             continue
         words = line.split()
-        if len(words) < 4 or not all(word.isdigit() and int(word) < 256 for word in words[:3]):
+        if len(words) < 4 or not all(word.isdecimal() and int(word) < 256 for word in words[:3]):
             raise InvalidAnnotation(
                 "a row of the colour table is not valid",
                 file=path,
@@ -309,16 +253,22 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
         if raw.values.ndim == 3:
             if not file.startswith(_LABELED):
                 problems.remark("labels are colours, where this layout has indices", entry.key)
-            semantic, off_table = _by_color(raw, labels, root / file, entry.key)
+            semantic, off_table = _by_color(raw.values, labels, root / file, entry.key)
             if off_table:
                 problems.remark("pixels with colours off the table, taken as void", entry.key, len(off_table))
                 residue["off_table"] = off_table
             if raw.mode == "RGBA" and np.any(raw.values[:, :, 3] != 255):
-                residue["alpha"] = verbatim.from_array(raw.values[:, :, 3])
+                residue["opacity"] = verbatim.from_array(raw.values[:, :, 3])
         else:
-            semantic = _by_index(raw, labels, root / file, entry.key)
-            if raw.palette is not None:
-                residue["palette"] = verbatim.from_bytes(raw.palette)
+            residue.update(verbatim.palette_of(raw))
+            colors = {index: item.color for index, item in enumerate(labels.categories) if item.color is not None}
+            pixels = palettes.repainted(raw, colors) if raw.mode == "P" else None
+            if pixels is None:
+                semantic = _by_index(raw, labels, root / file, entry.key)
+            else:
+                problems.remark("palette in an order of its own: categories taken from its colours", entry.key)
+                semantic, _ = _by_color(pixels, labels, root / file, entry.key)
+                residue["indices"] = verbatim.from_array(raw.values)
     if semantic is not None:
         size = (semantic.shape[0], semantic.shape[1])
     elif entry.file:
@@ -355,7 +305,7 @@ def _void(labels: LabelSpace) -> int:
 
 
 def _by_color(
-    raw: images.LabelImage, labels: LabelSpace, path: Path, key: str
+    pixels: npt.NDArray[np.uint8], labels: LabelSpace, path: Path, key: str
 ) -> tuple[npt.NDArray[Any], list[list[int]]]:
     """RGB → indices, and `[row, column, r, g, b]` of every pixel whose colour is not in the table."""
     table = np.full(1 << 24, -1, np.int32)
@@ -363,17 +313,17 @@ def _by_color(
         if category.color is not None:
             r, g, b = category.color
             table[r << 16 | g << 8 | b] = index
-    code = raw.values[:, :, :3].astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+    code = pixels[:, :, :3].astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     found = table[code]
     off = np.argwhere(found < 0)
-    if len(off) > OFF_TABLE_LIMIT * found.size:
+    if len(off) > palettes.OFF_TABLE_LIMIT * found.size:
         colors, counts = np.unique(code[found < 0], return_counts=True)
         first = np.argsort(-counts, kind="stable")[:8]
         raise InvalidAnnotation(
             "label file holds too many colours off the table",
             file=path,
             key=key,
-            why=f"{len(off)} of {found.size} pixels ({len(off) / found.size:.2%}, limit {OFF_TABLE_LIMIT:.1%}): "
+            why=f"{len(off)} of {found.size} pixels ({len(off) / found.size:.2%}, limit {palettes.OFF_TABLE_LIMIT:.1%}): "
             + ", ".join(
                 f"({c >> 16}, {(c >> 8) & 255}, {c & 255}) × {n}"
                 for c, n in zip(colors[first].tolist(), counts[first].tolist(), strict=True)
@@ -381,7 +331,7 @@ def _by_color(
             fix="use the original PNG (resizing or JPEG changes colours), or give the right table in label_colors.txt",
         )
     semantic = np.where(found < 0, _void(labels), found).astype(labels.dtype)
-    return semantic, [[*place, *raw.values[place[0], place[1], :3].tolist()] for place in off.tolist()]
+    return semantic, [[*place, *pixels[place[0], place[1], :3].tolist()] for place in off.tolist()]
 
 
 def _by_index(raw: images.LabelImage, labels: LabelSpace, path: Path, key: str) -> npt.NDArray[Any]:
@@ -422,16 +372,15 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
 
 def _label_png(semantic: npt.NDArray[Any], residue: Mapping[str, Any], colors: npt.NDArray[np.uint8]) -> bytes:
     if residue["mode"] in ("L", "P"):
-        palette = residue.get("palette")
-        values = semantic.astype(np.uint8)
-        return images.encode_png(values, palette=None if palette is None else verbatim.to_bytes(palette))
+        stored = residue.get("indices")
+        return verbatim.to_png(semantic.astype(np.uint8) if stored is None else verbatim.to_array(stored), residue)
     pixels = colors[semantic]
     for row, column, *color in residue.get("off_table", ()):
         pixels[row, column] = color
     if residue["mode"] == "RGBA":
         alpha = np.full(semantic.shape, 255, np.uint8)
-        if "alpha" in residue:
-            alpha = verbatim.to_array(residue["alpha"])
+        if "opacity" in residue:
+            alpha = verbatim.to_array(residue["opacity"])
         pixels = np.dstack((pixels, alpha))
     return images.encode_png(pixels)
 
@@ -442,9 +391,5 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
     for document in header.documents:
         if document.get("format") != "camvid":
             continue
-        content = verbatim.to_text({key: document[key] for key in ("text", "base64") if key in document})
-        if document["file"] not in (_COLORS, _CODES):
-            lines = content.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-            kept = [line for line in lines if not line.strip() or stem(line.split()[0].rpartition("/")[2]) in written]
-            content = "".join(kept).encode("utf-8", "surrogateescape")
-        write_file(root, document["file"], content)
+        is_list = document["file"] not in (_COLORS, _CODES)
+        write_file(root, document["file"], lists.without_absent(document, written) if is_list else lists.text(document))

@@ -47,6 +47,7 @@ LAYOUT = "leftImg8bit/SPLIT/CITY/ or gtFine/SPLIT/CITY/ (Cityscapes)"
 
 _PHOTO = "_leftImg8bit.png"
 _LABELS = ("labelIds.png", "instanceIds.png", "labelTrainIds.png", "color.png", "polygons.json")
+_MODES = {"labelIds": "L", "instanceIds": "I;16"}
 _GROUP_LIMIT = 1000
 
 
@@ -82,14 +83,11 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         if job not in jobs and (job[2] not in [name for _, _, name in jobs] or "gtFine" not in kinds):
             jobs = [other for other in jobs if other[2] != job[2]] + [job]
     for kind, split, name in jobs:
-        splits[name] = _enter(root, kind, split, entries, files, problems)
+        splits[name] = _enter(root, kind, split, entries, files)
     bad = set(manifest.shipped("cityscapes").known_bad)
     for entry in entries:
         if entry.key in bad:
             problems.remark("image known to be damaged in the official release", entry.key)
-    for folder in folders_in(root):
-        if folder not in ("leftImg8bit", "gtFine", "gtCoarse"):
-            problems.remark("folder not read", folder)
     return Source(
         root=root,
         layout="Cityscapes folders",
@@ -105,7 +103,7 @@ def _ordered(names: Sequence[str]) -> list[str]:
     return [name for name in official if name in names] + sorted(set(names) - set(official))
 
 
-def _enter(root: Path, kind: str, split: str, entries: list[Entry], files: list[str], problems: Problems) -> list[int]:
+def _enter(root: Path, kind: str, split: str, entries: list[Entry], files: list[str]) -> list[int]:
     """Add a split's frames; returns their places."""
     first = len(entries)
     cities = sorted({*folders_in(root / "leftImg8bit" / split), *folders_in(root / kind / split)})
@@ -120,8 +118,6 @@ def _enter(root: Path, kind: str, split: str, entries: list[Entry], files: list[
             base, _, suffix = name.rpartition(f"_{kind}_")
             if base and suffix in _LABELS:
                 found.setdefault(base, []).append(suffix)
-            else:
-                problems.remark("file not read", f"{kind}/{split}/{city}/{name}")
         for frame in sorted(photos | found.keys()):
             base = f"{kind}/{split}/{city}/{frame}_{kind}_"
             own = [base + suffix for suffix in found.get(frame, ())]
@@ -130,6 +126,13 @@ def _enter(root: Path, kind: str, split: str, entries: list[Entry], files: list[
             size = sum(file_size(root, file) for file in own)
             entries.append(Entry(f"{city}/{frame}", photo, size, _Frame(base, tuple(found.get(frame, ())))))
     return list(range(first, len(entries)))
+
+
+def inspect(root: Path, problems: Problems) -> None:
+    """Look for keys that occur twice in one object of a polygon document."""
+    for path in sorted(root.glob("gt*/*/*/*_polygons.json")):
+        for key in json_text.repeated_keys(json_text.map_file(path)):
+            problems.skip(json_text.key_twice(path, "$", key))
 
 
 # ---------------------------------------------------------------------- load
@@ -145,9 +148,11 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     polygons = _polygons(root, frame, labels, entry.key, problems)
     size = _size(root, entry, ids_file, numbers_file, polygons)
     numbers = None if numbers_file is None else numbers_file.values.astype(np.uint16)
-    if numbers is not None and numbers_file is not None and numbers_file.mode != "I;16":
+    if numbers_file is not None and numbers_file.mode != "I;16":
         problems.remark("instance file is not 16-bit", entry.key)
-        residue["instance_mode"] = numbers_file.mode
+    for name, file in (("labelIds", ids_file), ("instanceIds", numbers_file)):
+        if file is not None and file.mode != _MODES[name]:
+            residue.setdefault("stored", {})[name] = {"mode": file.mode, **verbatim.palette_of(file)}
     ids = None if ids_file is None else ids_file.values
     if ids is None and numbers is not None:
         problems.remark("no labelIds file: label map taken from instanceIds", entry.key)
@@ -157,8 +162,8 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     if ids is not None:
         if ids.shape != size:
             raise _other_size(root / (frame.base + "labelIds.png"), entry, ids.shape, size)
-        indices = table[ids]
-        if (indices < 0).any():
+        indices = table[np.minimum(ids, 255)]
+        if (indices < 0).any() or ids.max(initial=0) > 255:
             raise _unknown(root / (frame.base + "labelIds.png"), entry, ids, indices < 0, labels)
         semantic = indices.astype(labels.dtype)
     instances = None
@@ -173,14 +178,18 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
             problems.remark("instanceIds and labelIds disagree", f"{entry.key}: {wrong} pixels")
     if polygons is not None:
         residue["polygons"] = polygons
+        if ids is None:
+            problems.remark("polygons without label files: kept, not drawn", entry.key)
     for name, derived in (
         ("labelTrainIds", None if ids is None else _train_ids(ids, labels)),
         ("color", None if ids is None else _colors(ids, labels)),
     ):
         stored = _values(root, frame, f"{name}.png")
         if stored is not None:
-            is_derived = derived is not None and np.array_equal(stored.values, derived)
-            residue[name] = True if is_derived else {"mode": stored.mode, **verbatim.from_array(stored.values)}
+            is_derived = derived is not None and stored.palette is None and np.array_equal(stored.values, derived)
+            residue[name] = (
+                True if is_derived else {**verbatim.palette_of(stored), **verbatim.from_array(stored.values)}
+            )
             if name == "labelTrainIds" and not is_derived:
                 problems.remark("labelTrainIds are not those of labelIds", entry.key)
     return Sample(
@@ -340,12 +349,13 @@ def _polygons(root: Path, frame: _Frame, labels: LabelSpace, key: str, problems:
     data = json_text.map_file(path)
     document: dict[str, Any] = json_text.decode(data, dict[str, Any], path)
     missing = [name for name in ("imgHeight", "imgWidth", "objects") if name not in document]
-    if missing or not isinstance(document["objects"], list):
+    sizes = [document.get(name) for name in ("imgHeight", "imgWidth")]
+    if missing or not isinstance(document["objects"], list) or not all(type(value) is int for value in sizes):
         raise InvalidAnnotation(
             "polygon document is not valid",
             file=path,
             key=key,
-            why=f"it has no {', '.join(missing) or 'list of objects'}",
+            why=f"it has no {', '.join(missing) or 'list of objects with a size in whole numbers'}",
         )
     for number, item in enumerate(document["objects"]):
         place = f"$.objects[{number}]"
@@ -401,24 +411,29 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
         base = residue["base"]
         ids = None if sample.semantic is None else to_id[sample.semantic].astype(np.uint8)
         if ids is not None and "labelIds" not in residue.get("absent", ()):
-            write_file(root, base + "labelIds.png", images.encode_png(ids))
+            write_file(root, base + "labelIds.png", _stored("labelIds", ids, residue))
         if sample.has_instances:
             stored = residue.get("instance_map")
             numbers = _instance_map(ids, sample.instances) if stored is None else verbatim.to_array(stored)
-            if residue.get("instance_mode") == "L":
-                numbers = numbers.astype(np.uint8)
-            write_file(root, base + "instanceIds.png", images.encode_png(numbers))
+            write_file(root, base + "instanceIds.png", _stored("instanceIds", numbers, residue))
         if "polygons" in residue:
             write_file(root, base + "polygons.json", json_text.encode(residue["polygons"]))
         for name, derive in (("labelTrainIds", _train_ids), ("color", _colors)):
             kept = residue.get(name)
-            if kept is True:
-                values = None if ids is None else derive(ids, labels)
-            else:
+            if kept is not True:
                 values = None if kept is None else verbatim.to_array(kept)
+            else:
+                values = None if ids is None else derive(ids, labels)
             if values is not None:
-                write_file(root, f"{base}{name}.png", images.encode_png(values))
+                palette = kept if isinstance(kept, dict) else {}
+                write_file(root, f"{base}{name}.png", verbatim.to_png(values, palette))
     return {"samples": count}
+
+
+def _stored(name: str, values: npt.NDArray[Any], residue: Mapping[str, Any]) -> bytes:
+    """Ids as the kind of PNG that they were in."""
+    kept = residue.get("stored", {}).get(name, {"mode": _MODES[name]})
+    return verbatim.to_png(values.astype(np.uint16 if kept["mode"] == "I;16" else np.uint8), kept)
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:

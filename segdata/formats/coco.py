@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
+from segdata.errors import SegdataError, UnknownLayout
 from segdata.files import disk_errors, inside
 from segdata.formats import json_text
 from segdata.formats.coco_documents import (
@@ -41,7 +41,7 @@ from segdata.formats.coco_documents import (
     looks_like_coco,
     open_document,
 )
-from segdata.formats.coco_records import check, masks_of, records_of, remark, residue_of, with_residue
+from segdata.formats.coco_records import RESERVED, check, masks_of, records_of, remark, residue_of, with_residue
 from segdata.formats.contract import (
     Entry,
     Header,
@@ -55,6 +55,10 @@ from segdata.problems import Problems
 from segdata.sample import Instances, Polygons, Sample
 
 LAYOUT = "annotations/instances_*.json (COCO)"
+
+_COLUMNS = ("id", "file_name", "height", "width")
+_OURS = (*RESERVED, "captions")
+"""Names that `Sample.extra` gives a meaning of its own: an image record's fields of these names are kept apart."""
 
 _OFFICIAL_SPLIT = re.compile(r"/((?:train|val|test|unlabeled)20\d\d)/")
 
@@ -73,15 +77,14 @@ def detect(root: Path) -> bool:
 
 def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) -> Source:
     """Index every document: images in order, annotations by image; segmentations stay unparsed."""
-    if root.is_file():
-        paths, root = [root], root.parent
-    else:
-        paths = [folder / name for folder, name in candidates(root)]
+    root, paths = _files(root)
     by_split: dict[str, list[tuple[int, Path]]] = {}
+    passed_over: list[str] = []
     for path in paths:
         kind, split = kind_of(path.name)
         if kind in NOT_READ:
-            problems.remark(f"document not read: {kind}", path.relative_to(root).as_posix())
+            passed_over.append(path.relative_to(root).as_posix())
+            problems.remark(f"document not read: {kind}", passed_over[-1])
             continue
         rank = KINDS.index(kind) if kind else 0
         by_split.setdefault(split, []).append((rank, path))
@@ -92,7 +95,8 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
     for split, ranked in by_split.items():
         ranked.sort()
         if len(ranked) > 1 and ranked[-1][0] == KINDS.index("image_info"):
-            problems.remark("document not read: image_info", ranked.pop()[1].relative_to(root).as_posix())
+            passed_over.append(ranked.pop()[1].relative_to(root).as_posix())
+            problems.remark("document not read: image_info", passed_over[-1])
         members: list[int] = []
         for _, path in ranked:
             document = open_document(root, path, split)
@@ -123,31 +127,35 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
             for document in documents
         ],
         annotation_files=[document.name for document in documents],
+        passed_over=passed_over,
         data=documents,
     )
 
 
 def inspect(root: Path, problems: Problems) -> None:
     """Look for keys that occur twice in one object: readers keep one of them and never say so."""
-    folder = root.parent if root.is_file() else root
-    paths = [root] if root.is_file() else [above / name for above, name in candidates(root)]
-    for path in paths:
-        kind, split = kind_of(path.name)
-        if kind in NOT_READ:
+    for path in _files(root)[1]:
+        if kind_of(path.name)[0] in NOT_READ:
             continue
-        document = open_document(folder, path, split)
-        for where, records in (("images", document.images), ("annotations", document.annotations)):
-            for place, raw in enumerate(records):
-                for key in json_text.repeated_keys(raw):
-                    problems.skip(
-                        InvalidAnnotation(
-                            "an object has a key twice",
-                            file=path,
-                            place=f"$.{where}[{place}]",
-                            why=f"key {key!r}",
-                            fix="remove one of the two",
-                        )
-                    )
+        text = json_text.map_file(path)
+        top = json_text.decode(text, dict[str, msgspec.Raw], path)
+        repeated = [("$", key) for key in json_text.repeated_at_top(text, top)]
+        for name, value in top.items():
+            if name not in ("images", "annotations"):
+                repeated += [(f"$.{name}", key) for key in json_text.repeated_keys(value)]
+                continue
+            for place, raw in enumerate(json_text.decode(value, list[msgspec.Raw], path)):
+                repeated += [(f"$.{name}[{place}]", key) for key in json_text.repeated_keys(raw)]
+        for place_in_file, key in repeated:
+            problems.skip(json_text.key_twice(path, place_in_file, key))
+
+
+def _files(root: Path) -> tuple[Path, list[Path]]:
+    """The dataset's folder and its JSON files, where `root` is the folder or one of the files."""
+    if root.is_file():
+        return root.parent.parent if root.parent.name == "annotations" else root.parent, [root]
+    found = [folder / name for folder, name in candidates(root)]
+    return root, [path for path in found if kind_of(path.name)[0] or looks_like_coco(path)]
 
 
 # ---------------------------------------------------------------------- load
@@ -161,10 +169,9 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     path = source.root / own.name
     record = json_text.decode(own.images[index], dict[str, Any], path)
     height, width = record["height"], record["width"]
-    extra: dict[str, Any] = {
-        key: value for key, value in record.items() if key not in ("id", "file_name", "height", "width", "coco")
-    }
-    residue: dict[str, Any] = {"coco": record["coco"]} if "coco" in record else {}
+    extra: dict[str, Any] = {key: value for key, value in record.items() if key not in (*_COLUMNS, *_OURS)}
+    taken = {key: record[key] for key in _OURS if key in record}
+    residue: dict[str, Any] = {"fields": taken} if taken else {}
     carried: dict[str, Any] = {}
     official = _OFFICIAL_SPLIT.search(str(record.get("coco_url", "")))
     if (
@@ -396,12 +403,11 @@ def _own(
 
 def _image_record(sample: Sample, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A sample's record in a document's list of images."""
-    record = {key: value for key, value in sample.extra.items() if key not in ("coco", "captions")}
-    if "coco" in sample.extra.get("coco", {}):
-        record["coco"] = sample.extra["coco"]["coco"]
+    record = {key: value for key, value in sample.extra.items() if key not in _OURS}
     ending = sample.file[len(stem(sample.file)) :]
     return {
         **record,
+        **sample.extra.get("coco", {}).get("fields", {}),
         "id": sample.id,
         "file_name": sample.key + ending,
         "height": sample.height,

@@ -16,6 +16,9 @@ from segdata.rings import MAX_BOUNDARY, boundary_length
 from segdata.runs import check_strings
 from segdata.sample import Instances
 
+RESERVED = ("coco", "voc", "cityscapes", "camvid")
+"""Names under which samples and objects keep what only one format understands."""
+
 _KNOWN = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
 
 
@@ -165,11 +168,11 @@ def _shoelace(ring: Sequence[float]) -> float:
 
 def residue_of(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> dict[str, Any]:
     """What `rebuilt` (made from the columns alone) does not give back of the source's record."""
-    extra = {key: value for key, value in record.items() if key not in _KNOWN and key != "coco"}
+    extra = {key: value for key, value in record.items() if key not in (*_KNOWN, *RESERVED)}
     verbatim = {
         key: value
         for key, value in record.items()
-        if key == "coco" or (key in _KNOWN and key != "image_id" and not _same(rebuilt.get(key), value))
+        if key in RESERVED or (key in _KNOWN and key != "image_id" and not _same(rebuilt.get(key), value))
     }
     absent = [key for key in rebuilt if key not in record]
     residue: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +50,7 @@ class Source:
         documents: what its files say beyond single images; kept in the pack for the way back.
         annotation_files: files to fingerprint by content (paths under the root).
         data: what the format keeps for loading.
+        passed_over: files that were recognised, are not read, and are remarked already (paths under the root).
     """
 
     root: Path
@@ -60,7 +61,7 @@ class Source:
     documents: Sequence[Mapping[str, Any]] = ()
     annotation_files: Sequence[str] = ()
     data: Any = None
-    max_pixels: int | None = field(default=None)
+    passed_over: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

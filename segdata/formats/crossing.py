@@ -171,11 +171,14 @@ def lose_fields(
             problems.lose("captions", sample.key, len(value))
         elif name not in FORMATS and name not in image:
             problems.lose(f"image field {name!r}", sample.key)
+    for name in sample.extra.get("coco", {}).get("fields", {}):
+        problems.lose(f"image field {name!r}", sample.key)
     for document in sample.extra.get("coco", {}).get("documents", {}).values():
         problems.lose("records of further documents (keypoints, captions)", sample.key, len(document["annotations"]))
     for node in sample.extra.get("voc", {}).get("children", ()):
         if not isinstance(node, str) and node[0] not in _IMAGE_TAGS:
             problems.lose(f"image field {node[0]!r}", sample.key)
+    problems.lose("XML attributes", sample.key, sum(map(_attributes, (sample.extra, *sample.instances.extra))))
     if "polygons" in sample.extra.get("cityscapes", {}):
         problems.lose("polygon documents", sample.key)
     off_table = sample.extra.get("camvid", {}).get("off_table", ())
@@ -184,9 +187,18 @@ def lose_fields(
         for name in extra:
             if name not in FORMATS and name not in instance:
                 problems.lose(f"object field {name!r}", sample.key)
+        for name in extra.get("coco", {}).get("verbatim", {}).keys() & set(FORMATS):
+            problems.lose(f"object field {name!r}", sample.key)
         for tag in further_nodes(extra):
             if tag not in instance:
                 problems.lose(f"object field {tag!r}", sample.key)
+
+
+def _attributes(extra: Mapping[str, Any]) -> int:
+    """How many attributes VOC's XML has on an element and its own known fields."""
+    kept = extra.get("voc", {})
+    known = [node for node in kept.get("children", ()) if not isinstance(node, str)]
+    return len(kept.get("attributes", {})) + sum(len(node[2]) for node in known if len(node) > 2)
 
 
 def further_nodes(extra: Mapping[str, Any]) -> dict[str, list[Any]]:

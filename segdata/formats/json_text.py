@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import mmap
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from segdata.errors import InvalidAnnotation
 from segdata.files import disk_errors
@@ -79,6 +81,28 @@ def repeated_keys(text: bytes | memoryview | msgspec.Raw) -> list[str]:
 
     json.loads(bytes(text), object_pairs_hook=look)
     return repeated
+
+
+def key_twice(path: Path, place: str, key: str) -> InvalidAnnotation:
+    """One of `repeated_keys` as an error."""
+    return InvalidAnnotation(
+        "an object has a key twice", file=path, place=place, why=f"key {key!r}", fix="remove one of the two"
+    )
+
+
+def repeated_at_top(text: memoryview, top: Mapping[str, msgspec.Raw]) -> list[str]:
+    """Keys that occur more than once in the outermost object `text`, of which `top` is what a reader kept.
+
+    The kept values are cut out of the text first, so that a document of any size is looked at without parsing it.
+    """
+    start = np.frombuffer(text, np.uint8).ctypes.data
+    values = [np.frombuffer(memoryview(raw), np.uint8) for raw in top.values()]
+    gaps = []
+    at = 0
+    for begin, end in sorted((value.ctypes.data - start, value.ctypes.data - start + len(value)) for value in values):
+        gaps.append(bytes(text[at:begin]))
+        at = end
+    return repeated_keys(b"0".join([*gaps, bytes(text[at:])]))
 
 
 def _not_utf8(data: bytes, path: Path) -> InvalidAnnotation:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from segdata import images
+from segdata.images import LabelImage
 
 
 def from_array(array: npt.NDArray[Any]) -> dict[str, Any]:
@@ -30,6 +34,18 @@ def to_array(document: dict[str, Any]) -> npt.NDArray[Any]:
     size = int(np.prod(document["shape"])) * dtype.itemsize
     data = zstandard.ZstdDecompressor().decompress(base64.b64decode(document["data"]), max_output_size=size)
     return np.frombuffer(data, dtype).reshape(document["shape"]).astype(document["dtype"])
+
+
+def palette_of(raw: LabelImage) -> dict[str, str]:
+    """The palette of a label image and how opaque its entries are, where it has any."""
+    parts = {"palette": raw.palette, "alpha": raw.alpha}
+    return {name: from_bytes(data) for name, data in parts.items() if data is not None}
+
+
+def to_png(values: npt.NDArray[Any], palette: Mapping[str, Any]) -> bytes:
+    """A PNG of label values with what `palette_of` kept."""
+    colors, alpha = (to_bytes(palette[name]) if name in palette else None for name in ("palette", "alpha"))
+    return images.encode_png(values, palette=colors, alpha=alpha)
 
 
 def from_bytes(data: bytes) -> str:

@@ -29,28 +29,25 @@ import numpy.typing as npt
 from segdata import images, manifest
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
 from segdata.files import inside
-from segdata.formats import verbatim, voc_xml
+from segdata.formats import lists, verbatim, voc_masks, voc_xml
 from segdata.formats.contract import (
     Entry,
     Header,
     Source,
     file_size,
-    folders_in,
     names_in,
     read_bytes,
     stem,
     write_file,
 )
-from segdata.formats.voc_lists import PALETTE, read_labelmap, read_lists
-from segdata.formats.voc_objects import OBJECT, fill, instances_of, object_nodes, template_of
+from segdata.formats.voc_lists import read_labelmap, read_lists
+from segdata.formats.voc_objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc_xml import Node, Tree
-from segdata.labels import Color, LabelSpace
+from segdata.labels import LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Sample
 
 LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png (PASCAL VOC)"
-
-VOID = 255
 _IMAGE: list[Any] = [
     ["folder", "VOC2012"],
     "filename",
@@ -113,9 +110,6 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         files += own
         photo = f"JPEGImages/{photos[key]}" if key in photos else ""
         entries.append(Entry(key, photo, sum(file_size(root, file) for file in own), data))
-    for folder in folders_in(root):
-        if folder not in (*found, "JPEGImages", "ImageSets"):
-            problems.remark("folder not read", folder)
     table = root / "labelmap.txt"
     documents: list[dict[str, Any]] = []
     if table.is_file():
@@ -123,15 +117,15 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         content = read_bytes(root, "labelmap.txt", "the dataset")
         documents.append({"format": "voc", "file": "labelmap.txt", **verbatim.from_text(content)})
         labels = labels or read_labelmap(content, table)
-    lists, splits = read_lists(root, {key: index for index, key in enumerate(keys)}, problems)
-    files += [document["file"] for document in lists]
+    image_sets, splits = read_lists(root, {key: index for index, key in enumerate(keys)}, problems)
+    files += [document["file"] for document in image_sets]
     return Source(
         root=root,
         layout="PASCAL VOC folders",
         labels=labels or manifest.label_space("voc"),
         entries=entries,
         splits=splits or {"all": range(len(entries))},
-        documents=[*documents, *lists],
+        documents=[*documents, *image_sets],
         annotation_files=files,
     )
 
@@ -143,8 +137,8 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     """One image with its objects and label maps."""
     root, labels, files = source.root, source.labels, entry.data
     tree = _parse(root, files.xml)
-    classes, semantic = _classes(root, files.classes, labels)
-    objects, numbers = _objects(root, files.objects)
+    classes, semantic = voc_masks.read_classes(root, files.classes, labels)
+    objects, numbers = voc_masks.read_objects(root, files.objects)
     height, width = _size(root, entry, tree, semantic, numbers)
     if semantic is not None and numbers is not None and semantic.shape != numbers.shape:
         raise InvalidImage(
@@ -177,9 +171,14 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     )
     if tree is not None:
         residue["children"] = template_of(voc_xml.children(tree.root), _image_nodes(sample), "object")
-    for name, raw in (("class", classes), ("object", objects)):
-        if raw is not None:
-            residue.update(_picture(name, raw))
+        if voc_xml.attributes(tree.root):
+            residue["attributes"] = voc_xml.attributes(tree.root)
+    for name, raw, values in (("class", classes, semantic), ("object", objects, numbers)):
+        if raw is not None and values is not None:
+            kept = voc_masks.kept(raw, values)
+            if "indices" in kept:
+                problems.remark("palette in an order of its own: values taken from its colours", entry.key)
+            residue.update({f"{name}_{what}": value for what, value in kept.items()})
     if files.xml is None and instances is not None:
         residue["xml"] = False
     if numbers is not None:
@@ -219,77 +218,6 @@ def _parse(root: Path, file: str | None) -> Tree | None:
     return tree
 
 
-def _classes(
-    root: Path, file: str | None, labels: LabelSpace
-) -> tuple[images.LabelImage | None, npt.NDArray[Any] | None]:
-    """The class mask as read, and as map of category indices."""
-    if file is None:
-        return None, None
-    path = root / file
-    raw = _read(root, file)
-    if raw.values.ndim == 3:
-        colors = {category.color: index for index, category in enumerate(labels.categories) if category.color}
-        return raw, _by_color(raw.values, {**colors, _color(VOID): labels.void}, path).astype(labels.dtype)
-    values = raw.values
-    wrong = (values >= len(labels)) & (values != VOID)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0].tolist()
-        raise InvalidAnnotation(
-            "mask holds a value that is no class",
-            file=path,
-            place=f"pixel row {row}, column {column}",
-            why=f"value {int(values[row, column])}; classes are 0 … {len(labels) - 1}, void is {VOID}",
-            fix="use the label space of this dataset (labelmap.txt, or --labels)",
-        )
-    semantic = values.astype(labels.dtype)
-    semantic[values == VOID] = labels.void
-    return raw, semantic
-
-
-def _objects(root: Path, file: str | None) -> tuple[images.LabelImage | None, npt.NDArray[Any] | None]:
-    """The object mask as read, and as map of object numbers (0 background, 255 void)."""
-    if file is None:
-        return None, None
-    raw = _read(root, file)
-    if raw.values.ndim == 3:
-        colors = {_color(index): index for index in range(256)}
-        return raw, _by_color(raw.values, colors, root / file).astype(np.uint8)
-    return raw, raw.values
-
-
-def _read(root: Path, file: str) -> images.LabelImage:
-    try:
-        raw = images.read_labels(read_bytes(root, file, "the dataset"))
-    except SegdataError as error:
-        raise error.located(file=root / file) from error
-    if raw.mode not in ("P", "L", "RGB", "RGBA"):
-        raise InvalidImage("mask is of a kind that VOC does not have", file=root / file, why=f"PNG mode {raw.mode}")
-    return raw
-
-
-def _color(index: int) -> Color:
-    return PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]
-
-
-def _by_color(pixels: npt.NDArray[np.uint8], table: Mapping[Color, int], path: Path) -> npt.NDArray[np.int64]:
-    """RGB → values by a colour table; colours off the table are an error that lists them."""
-    code = pixels[:, :, :3].astype(np.int64) @ np.array([65536, 256, 1])
-    colors, inverse, counts = np.unique(code, return_inverse=True, return_counts=True)
-    values = [table.get((int(c) >> 16, (int(c) >> 8) & 255, int(c) & 255), -1) for c in colors]
-    unknown = [
-        f"({c >> 16}, {(c >> 8) & 255}, {c & 255}) × {count}"
-        for c, count, value in zip(colors.tolist(), counts.tolist(), values, strict=True)
-        if value < 0
-    ]
-    if unknown:
-        raise InvalidAnnotation(
-            "colour mask holds colours that are not in the table",
-            file=path,
-            why=", ".join(unknown[:10]) + (" …" if len(unknown) > 10 else ""),
-        )
-    return np.asarray(values, np.int64)[inverse].reshape(code.shape)
-
-
 def _size(
     root: Path,
     entry: Entry,
@@ -302,7 +230,7 @@ def _size(
         size = voc_xml.child(tree.root, "size")
         if size is not None:
             values = [voc_xml.text(voc_xml.child(size, tag)) for tag in ("height", "width")]
-            if not all(value and value.isdigit() and int(value) > 0 for value in values):
+            if not all(value and value.isdecimal() and int(value) > 0 for value in values):
                 raise InvalidAnnotation(
                     "annotation has no valid size",
                     file=root / entry.data.xml,
@@ -321,18 +249,6 @@ def _size(
     except SegdataError as error:
         raise error.located(file=root / entry.file, key=entry.key) from error
     return header.height, header.width
-
-
-def _picture(name: str, raw: images.LabelImage) -> dict[str, Any]:
-    """How a mask was stored, where it was not with VOC's palette."""
-    residue: dict[str, Any] = {}
-    if raw.mode != "P":
-        residue[f"{name}_mode"] = raw.mode
-        if raw.mode == "RGBA":
-            residue[f"{name}_pixels"] = verbatim.from_array(raw.values)
-    elif raw.palette != PALETTE:
-        residue[f"{name}_palette"] = verbatim.from_bytes(raw.palette or b"")
-    return residue
 
 
 def _image_nodes(sample: Sample) -> dict[str, Node]:
@@ -393,28 +309,22 @@ def _tree(sample: Sample, labels: LabelSpace, residue: Mapping[str, Any]) -> Nod
         if not kept.get("xml", True):
             continue
         known = object_nodes(instances, index, labels, extra)
-        objects.append(["object", fill(kept.get("children", OBJECT), known, "", ())])
+        objects.append(_node("object", fill(kept.get("children", OBJECT), known, "", ()), kept))
     template = residue.get("children", _IMAGE)
     filled = fill(template, _image_nodes(sample), "object", objects)
     if "object" not in template:
         filled += objects
-    return ["annotation", filled]
+    return _node("annotation", filled, residue)
+
+
+def _node(tag: str, nodes: list[Node], kept: Mapping[str, Any]) -> Node:
+    return [tag, nodes, kept["attributes"]] if "attributes" in kept else [tag, nodes]
 
 
 def _png(name: str, values: npt.NDArray[np.uint8], labels: LabelSpace | None, residue: Mapping[str, Any]) -> bytes:
-    mode = residue.get(f"{name}_mode", "P")
-    if mode == "RGBA":
-        return images.encode_png(verbatim.to_array(residue[f"{name}_pixels"]))
-    if mode == "RGB":
-        table = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
-        for index, category in enumerate(labels.categories if labels else ()):
-            if category.color is not None:
-                table[index] = category.color
-        return images.encode_png(table[values])
-    if mode == "L":
-        return images.encode_png(values)
-    kept = residue.get(f"{name}_palette")
-    return images.encode_png(values, palette=PALETTE if kept is None else verbatim.to_bytes(kept))
+    prefix = f"{name}_"
+    kept = {what.removeprefix(prefix): value for what, value in residue.items() if what.startswith(prefix)}
+    return voc_masks.to_png(values, labels, kept)
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
@@ -424,10 +334,6 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
     for document in header.documents:
         if document.get("format") != "voc":
             continue
-        content = verbatim.to_text({key: document[key] for key in ("text", "base64") if key in document})
-        if document["file"].startswith("ImageSets/"):
-            lines = content.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-            names = masked if document.get("only_masked") else written
-            kept = [line for line in lines if not line.strip() or line.split()[0] in names]
-            content = "".join(kept).encode("utf-8", "surrogateescape")
-        write_file(root, document["file"], content)
+        is_list = document["file"].startswith("ImageSets/")
+        names = masked if document.get("only_masked") else written
+        write_file(root, document["file"], lists.without_absent(document, names) if is_list else lists.text(document))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from segdata.errors import InvalidAnnotation, SegdataError
-from segdata.formats import verbatim
+from segdata.formats import lists
 from segdata.formats.contract import (
     folders_in,
     names_in,
@@ -45,12 +45,13 @@ def read_lists(
         for name in names_in(root / "ImageSets" / folder, ".txt"):
             file = f"ImageSets/{folder}/{name}"
             content = read_bytes(root, file, "the dataset")
-            documents.append({"format": "voc", "file": file, **verbatim.from_text(content)})
-            rows = [line.split() for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
-            if stem(name) not in _SPLITS and any(len(row) > 1 for row in rows):
-                continue
-            split = stem(name) if folder == "Segmentation" else f"{folder}/{stem(name)}"
-            splits[split] = _members(root / file, rows, index_of, problems)
+            is_split = stem(name) in _SPLITS or not _has_marks(content, index_of)
+            documents.append(lists.document("voc", file, content, index_of, is_split=is_split))
+            if others := documents[-1].get("others"):
+                problems.remark("list names images that are not there: lines kept", file, len(others))
+            if is_split:
+                split = stem(name) if folder == "Segmentation" else f"{folder}/{stem(name)}"
+                splits[split] = lists.members(root / file, content, index_of, problems)
         prefix = "" if folder == "Segmentation" else f"{folder}/"
         both = set(splits.get(prefix + "train", ())) & set(splits.get(prefix + "val", ()))
         if both:
@@ -66,38 +67,22 @@ def read_lists(
     return documents, splits
 
 
-def _members(path: Path, rows: Sequence[Sequence[str]], index_of: Mapping[str, int], problems: Problems) -> list[int]:
-    members: dict[int, None] = {}
-    for number, row in enumerate(rows, 1):
-        index = index_of.get(row[0])
-        if index is None:
-            problems.skip(
-                InvalidAnnotation(
-                    "a list names an image that does not exist",
-                    file=path,
-                    place=f"entry {number}",
-                    why=f"{row[0]!r} has no image, annotation or mask",
-                    fix="restore the files, or remove the name from the list",
-                )
-            )
-        elif index in members and len(row) == 1:
-            problems.remark("name listed twice", f"{path.name}: {row[0]}")
-        else:
-            members[index] = None
-    return list(members)
+def _has_marks(content: bytes, index_of: Mapping[str, int]) -> bool:
+    """Whether lines have more than an image's name, as the lists per class do."""
+    return any(len(line.split()) > 1 and line.strip() not in index_of for line in lists.lines_of(content))
 
 
 def read_labelmap(content: bytes, path: Path) -> LabelSpace:
     """The categories of a `labelmap.txt`: `name:r,g,b:parts:actions` a line."""
     categories: list[Category] = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(lists.lines_of(content), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
         values = rest.split(":")[0].split(",")
         color: Color | None = None
         if values != [""]:
-            if len(values) != 3 or not all(value.strip().isdigit() and int(value) < 256 for value in values):
+            if len(values) != 3 or not all(value.strip().isdecimal() and int(value) < 256 for value in values):
                 raise InvalidAnnotation(
                     "a colour is not three numbers 0…255",
                     file=path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from segdata.problems import Problems
 from segdata.sample import Instances
 
 VOID = 255
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 OBJECT = ["name", "pose", "truncated", "difficult", "bndbox"]
 """Children of an `<object>` in the order of VOC 2007, where nothing else is known."""
@@ -66,8 +69,11 @@ def instances_of(
         extra: dict[str, Any] = {} if pose in (None, "Unspecified") else {"pose": pose}
         known = object_nodes(instances, place, labels, extra)
         template = template_of(voc_xml.children(nodes[place]), known, None)
-        if template != OBJECT:
-            extra["voc"] = {"children": template}
+        residue: dict[str, Any] = {} if template == OBJECT else {"children": template}
+        if voc_xml.attributes(nodes[place]):
+            residue["attributes"] = voc_xml.attributes(nodes[place])
+        if residue:
+            extra["voc"] = residue
         extras.append(extra)
     extras += [{"voc": {"xml": False}} for _ in loose]
     return Instances(**{**vars(instances), "extra": extras})
@@ -134,10 +140,7 @@ def _object(
 
 
 def _number(value: str | None) -> float | None:
-    try:
-        number = float(value or "")
-    except ValueError:
-        return None
+    number = float(value) if value and _NUMBER.fullmatch(value) else float("inf")
     return number if abs(number) < 1e9 else None
 
 
@@ -238,14 +241,16 @@ def object_nodes(instances: Instances, index: int, labels: LabelSpace, extra: Ma
 def template_of(nodes: Sequence[Node], known: Mapping[str, Node], repeated: str | None) -> list[Any]:
     """Children in order: a tag where `known` gives the same node, the node itself otherwise.
 
-    `repeated` is a tag that stands for all its nodes at the place of the first.
+    `repeated` is a tag that stands once for all its nodes where these follow each other, else once for each.
     """
     template: list[Any] = []
     used: set[str] = set()
+    places = [place for place, node in enumerate(nodes) if node[0] == repeated]
+    is_one_run = not places or places[-1] - places[0] + 1 == len(places)
     for node in nodes:
         tag = node[0]
         if tag == repeated:
-            if tag not in used:
+            if not (is_one_run and tag in used):
                 template.append(tag)
         elif tag not in used and known.get(tag) == node:
             template.append(tag)
@@ -256,11 +261,16 @@ def template_of(nodes: Sequence[Node], known: Mapping[str, Node], repeated: str 
 
 
 def fill(template: Sequence[Any], known: Mapping[str, Node], repeated: str, nodes: Sequence[Node]) -> list[Node]:
-    """The inverse of `template_of`."""
+    """The inverse of `template_of`; where `repeated` stands the last time it takes all nodes that are left."""
     filled: list[Node] = []
+    left = list(nodes)
+    times = template.count(repeated)
     for item in template:
         if item == repeated:
-            filled += nodes
+            times -= 1
+            taken = len(left) if times == 0 else min(1, len(left))
+            filled += left[:taken]
+            del left[:taken]
         elif isinstance(item, str):
             filled.append(known[item])
         else:

@@ -1,17 +1,19 @@
 """PASCAL VOC's XML ↔ plain trees, safely, with the line of every element for messages.
 
 A *node* is `[tag, text]` for a leaf and `[tag, [nodes…]]` otherwise, with a third item for attributes where there are any.
+Text and comments between elements are nodes with the tags `TEXT` and `COMMENT`.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree  # building only; parsing goes through defusedxml
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from segdata.errors import InvalidAnnotation, Unsafe
 
 Node = list[Any]
+TEXT, COMMENT = "#text", "#comment"
 
 MAX_BYTES = 1 << 24
 MAX_DEPTH = 32
@@ -93,8 +95,16 @@ def children(node: Node) -> list[Node]:
 
 
 def text(node: Node | None) -> str | None:
-    """A leaf's text."""
-    return node[1] if node is not None and isinstance(node[1], str) else None
+    """A leaf's text, without blanks around it."""
+    if node is None or any(item[0] not in (TEXT, COMMENT) for item in children(node)):
+        return None
+    texts = [node[1]] if isinstance(node[1], str) else [item[1] for item in node[1] if item[0] == TEXT]
+    return "".join(texts).strip()
+
+
+def attributes(node: Node) -> dict[str, str]:
+    """An element's attributes."""
+    return node[2] if len(node) > 2 else {}
 
 
 class _TooDeep(Exception):
@@ -106,7 +116,8 @@ class _Builder:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._open: list[tuple[Node, list[Node], list[str]]] = []
+        self._open: list[tuple[Node, list[Node]]] = []
+        self._texts: list[str] = []
         self.expat: Any = None
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -115,34 +126,55 @@ class _Builder:
         node: Node = [tag, "", dict(attributes)] if attributes else [tag, ""]
         self._tree._lines[id(node)] = self.expat.CurrentLineNumber
         if self._open:
+            self._keep_text()
             self._open[-1][1].append(node)
         else:
             self._tree.root = node
-        self._open.append((node, [], []))
+        self._open.append((node, []))
+        self._texts = []
 
     def data(self, data: str) -> None:
+        self._texts.append(data)
+
+    def comment(self, comment: str) -> None:
         if self._open:
-            self._open[-1][2].append(data)
+            self._keep_text()
+            self._open[-1][1].append([COMMENT, comment])
 
     def end(self, tag: str) -> None:
-        node, inner, texts = self._open.pop()
-        stripped = "".join(texts).strip()
-        if inner and stripped:
-            inner.append(["#text", stripped])
-        node[1] = inner if inner else stripped
+        node, inner = self._open.pop()
+        if inner:
+            self._keep_text(inner)
+            node[1] = inner
+        else:
+            node[1] = "".join(self._texts)
+        self._texts = []
 
     def close(self) -> None:
         pass
 
+    def _keep_text(self, inner: list[Node] | None = None) -> None:
+        """Text between children; blanks there are layout."""
+        if "".join(self._texts).strip():
+            (self._open[-1][1] if inner is None else inner).append([TEXT, "".join(self._texts)])
+        self._texts = []
+
 
 def _element(node: Node) -> ElementTree.Element:
+    if node[0] == COMMENT:
+        comment: Any = ElementTree.Comment(node[1])
+        return cast(ElementTree.Element, comment)
     element = ElementTree.Element(node[0], node[2] if len(node) > 2 else {})
     if isinstance(node[1], str):
         element.text = node[1]
         return element
+    last: ElementTree.Element | None = None
     for item in node[1]:
-        if item[0] == "#text":
+        if item[0] != TEXT:
+            last = _element(item)
+            element.append(last)
+        elif last is None:
             element.text = item[1]
         else:
-            element.append(_element(item))
+            last.tail = item[1]
     return element

@@ -1,0 +1,38 @@
+"""Palette PNGs whose palette is in another order than the label table, as programs that make files smaller leave them.
+
+The colours then tell the categories, and the indices mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.images import LabelImage
+from segdata.labels import Color
+
+OFF_TABLE_LIMIT = 0.001
+"""Share of a file's pixels that may have colours off the table; more means that its colours are not the table's."""
+
+
+def repainted(raw: LabelImage, color_of: Mapping[int, Color]) -> npt.NDArray[np.uint8] | None:
+    """The pixels' colours, (H, W, 3) uint8, where they are the table's and the indices are not; else None.
+
+    Args:
+        raw: a palette image.
+        color_of: value → the colour that it should have.
+    """
+    counts = np.bincount(raw.values.ravel(), minlength=256)
+    entries = np.zeros((256, 3), np.uint8)
+    stored = np.frombuffer(raw.palette or b"", np.uint8).reshape(-1, 3)
+    entries[: len(stored)] = stored
+    table = set(color_of.values())
+    is_moved, off = False, 0
+    for index in np.nonzero(counts)[0].tolist():
+        red, green, blue = entries[index].tolist()
+        color = (red, green, blue)
+        is_moved |= color in table and color_of.get(index) != color
+        off += 0 if color in table else int(counts[index])
+    return entries[raw.values] if is_moved and off <= OFF_TABLE_LIMIT * raw.values.size else None
