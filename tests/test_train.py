@@ -17,7 +17,7 @@ from conftest import Outcome, run_segdata
 import segdata
 from segdata import cli
 from segdata.drawn import objects
-from segdata.train import checkpoint, engine, trackers, weights
+from segdata.train import checkpoint, engine, schedule, trackers, weights
 from segdata.train.config import Config, settings
 from segdata.train.predict import load
 
@@ -319,3 +319,57 @@ def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
     ]
     newest = checkpoint.newest(tmp_path)
     assert newest is not None and checkpoint.load(newest)[1]["step"] == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "precision": "bf16",
+            "channels_last": True,
+            "optimizer": "adamw",
+            "schedule": "cosine",
+            "gradient_clip_norm": 1.0,
+        },
+        {"heads": "v2", "norm": "batch", "accumulate": 2, "large_scale_jitter": True, "mask_targets": "binary"},
+        {"stages": ["heads:1", "4+:1:0.5"], "norm": "frozen", "scale_jitter": [0.7, 1.4], "min_size": [80, 96]},
+    ],
+    ids=["bf16", "v2", "stages"],
+)
+def test_ways_to_train(changes: dict[str, Any], pack: Path, tmp_path: Path) -> None:
+    config = Config.from_dict({**TINY, "steps_per_epoch": 1, "validate_epochs": 0, **changes})
+    whole = segdata.open(pack, split="train2017")
+    fresh = engine.maskrcnn.build(config, len(whole.labels)).state_dict()
+    report = engine.train(whole, tmp_path / "run", config, device="cpu")
+    state = weights.read(tmp_path / "run").tensors
+    changed = {name for name, value in fresh.items() if not torch.equal(value, state[name])}
+    assert report.steps == len(config.plan)
+    assert any(name.startswith("roi_heads.mask_head") for name in changed)
+    if config.stages:
+        assert any(name.startswith("backbone.body.layer3") for name in changed)
+        assert not any(name.startswith(("backbone.body.conv1", "backbone.body.layer2")) for name in changed)
+    rows = trackers.lines(tmp_path / "run")
+    assert rows and all(np.isfinite(row["train/loss"]) for row in rows)
+
+
+def test_stages_and_rates() -> None:
+    config = Config(stages=("heads:1", "all:2:0.1"), warmup_steps=2, warmup_factor=0.5, learning_rate=1.0)
+    plan = schedule.stages(config, 10)
+    assert [(stage.layers, stage.begin, stage.end, stage.factor) for stage in plan] == [
+        ("heads", 0, 10, 1.0),
+        ("all", 10, 30, 0.1),
+    ]
+    assert [schedule.stage_at(plan, step).layers for step in (0, 9, 10, 29)] == ["heads", "heads", "all", "all"]
+    rates = [schedule.learning_rate(config, step, 100) for step in (0, 1, 2, 66, 67, 91, 92)]
+    assert rates == pytest.approx([0.5, 0.75, 1.0, 1.0, 0.1, 0.1, 0.01])
+    cosine = config.changed(schedule="cosine", warmup_steps=0)
+    assert [schedule.learning_rate(cosine, step, 100) for step in (0, 50, 100)] == pytest.approx([1.0, 0.5, 0.0])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(pack: Path, tmp_path: Path) -> None:
+    config = Config.from_dict(
+        {**TINY, "learning_rate": 100.0, "steps_per_epoch": 20, "validate_epochs": 0, "rpn_bbox_loss": 1000.0}
+    )
+    with pytest.raises(segdata.SegdataError, match="not finite"):
+        engine.train(segdata.open(pack, split="train2017"), tmp_path / "run", config, device="cpu")
+    assert json.loads((tmp_path / "run" / "state.json").read_text()) == {"state": "failed"}

@@ -30,7 +30,7 @@ WORK = ROOT / ".bench" / "train_small"
 
 SMALL: dict[str, Any] = {
     "backbone": "resnet18",
-    "norm": "batch",
+    "norm": "group",
     "fpn_channels": 64,
     "box_head_size": 256,
     "mask_head_channels": 64,
@@ -50,8 +50,16 @@ SMALL: dict[str, Any] = {
     "workers": 1,
 }
 
-DRAWN = {**SMALL, "min_size": (192,), "max_size": 256, "batch_size": 8, "epochs": 14, "learning_rate": 0.001}
-PHOTOS = {**SMALL, "min_size": (256,), "max_size": 320, "batch_size": 4, "epochs": 300, "learning_rate": 0.001}
+DRAWN = {**SMALL, "min_size": (192,), "max_size": 256, "batch_size": 4, "epochs": 11, "learning_rate": 0.0007}
+PHOTOS = {
+    **SMALL,
+    "min_size": (256,),
+    "max_size": 320,
+    "batch_size": 2,
+    "epochs": 300,
+    "learning_rate": 0.0005,
+    "flip": 0,
+}
 GOALS = {"drawn": (0.5, 20), "photos": (0.7, 30)}
 
 

@@ -1,4 +1,4 @@
-"""A COCO folder to learn from: animals on meadows and laid tables, every mask exact, with its holes.
+"""A COCO folder to learn from: laid tables, or animals on meadows, too; every mask exact, with its holes.
 
 Unlike `coco.draw`, which shows every oddity of the format, this one is plain: two splits, visible pixels as run lengths.
 """
@@ -14,6 +14,7 @@ import numpy as np
 
 from segdata import manifest
 from segdata.drawn import files, scenes
+from segdata.drawn.scene import Scene
 
 _COCO = {"table": "dining table"}
 
@@ -26,6 +27,7 @@ def draw(
     height: int = 240,
     width: int = 320,
     seed: int = 0,
+    scene: Callable[[np.random.Generator, int, int], Scene] = scenes.laid_table,
     tell: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Two splits of object scenes in COCO's layout of 2017.
@@ -34,6 +36,7 @@ def draw(
         root: folder to write into.
         train, val: images of each split; no scene is in both.
         seed: same seed, same bytes.
+        scene: one of `scenes`.
         tell: called with images drawn and in all.
 
     Returns:
@@ -46,12 +49,12 @@ def draw(
     for split, members in (("train2017", range(train)), ("val2017", range(train, train + val))):
         rows, annotations = [], []
         for number in members:
-            scene = scenes.objects(files.rng(seed, 2, number), height, width)
+            drawn = scene(files.rng(seed, 2, number), height, width)
             name = f"{number + 1:012d}.jpg"
-            files.picture(scene, root / split / name)
+            files.picture(drawn, root / split / name)
             rows.append({"id": number + 1, "file_name": name, "height": height, "width": width})
-            owner = files.owner(scene)
-            for place, region in enumerate(scene.regions, 1):
+            owner = files.owner(drawn)
+            for place, region in enumerate(drawn.regions, 1):
                 category = index_of_name.get(_COCO.get(region.name, region.name))
                 visible = owner == place
                 if category is None or visible.sum() < files.SMALLEST:

@@ -19,6 +19,13 @@ def objects(rng: np.random.Generator, height: int, width: int) -> Scene:
     return c.finish()
 
 
+def laid_table(rng: np.random.Generator, height: int, width: int) -> Scene:
+    """Things on a table, chairs at it: image (height, width, 3) and regions."""
+    c = Canvas(rng, height, width)
+    still_life.table(c)
+    return c.finish()
+
+
 def landscape(rng: np.random.Generator, height: int, width: int) -> Scene:
     """A meadow with trees and nobody on it: image (height, width, 3) and regions, none of them a thing."""
     c = Canvas(rng, height, width)

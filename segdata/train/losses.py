@@ -181,7 +181,7 @@ def _mask_loss(
     label = torch.cat([own[places] for own, places in zip(labels, positive, strict=True)])
     if not len(label):
         return logits.sum() * 0, 0
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(label.device.type, enabled=False):
         wanted = torch.cat(
             [
                 targets.at(item, box, owner[places], logits.shape[-1])
