@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -373,3 +375,22 @@ def test_a_loss_that_is_not_finite_stops_the_run(pack: Path, tmp_path: Path) -> 
     with pytest.raises(segdata.SegdataError, match="not finite"):
         engine.train(segdata.open(pack, split="train2017"), tmp_path / "run", config, device="cpu")
     assert json.loads((tmp_path / "run" / "state.json").read_text()) == {"state": "failed"}
+
+
+@pytest.mark.full
+def test_the_python_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = objects.draw(tmp_path / "raw", train=2, val=1, height=96, width=128)
+    for split in ("train", "val"):
+        (raw / f"{split}2017").rename(raw / split)
+        (raw / "annotations" / f"instances_{split}2017.json").rename(raw / "annotations" / f"instances_{split}.json")
+    segdata.convert(raw, tmp_path / "packs" / "mine")
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[1] / "docs" / "train.md").read_text()
+    program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    names: dict[str, Any] = {"__name__": "guide"}
+    exec(compile(program, "docs/train.md", "exec"), names)
+    assert names["report"].steps == 1 and len(names["names"]) == len(names["found"])
+    for block in re.findall(r"^```py\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        compile(block, "docs/train.md", "exec")
+    for block in re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        Config.from_dict(tomllib.loads(block))

@@ -11,7 +11,7 @@ from segdata.cli import app, output
 
 @app.command(epilog="Example: segdata predict runs/first photos -o found --pictures pictures --score-threshold 0.5")
 def predict(
-    model: str = typer.Argument(..., help="A run, a checkpoint, a weights file, or torchvision:coco-v1."),
+    model: str = typer.Argument(..., help="A run, a checkpoint, a weights file (.pth, .h5), or torchvision:coco-v1."),
     source: Path = typer.Argument(..., help="A pack, a folder of photos, or one photo."),
     target: Path = typer.Option(..., "--output", "-o", help="The pack to write."),
     split: str | None = typer.Option(None, "--split", help="Only this split of a pack."),
@@ -40,7 +40,9 @@ def predict(
         needs.torch(threads)
         from segdata.train import predict as room
 
-        given = {"detection_min_confidence": score_threshold, **settings.settings(changes)}
+        given = settings.settings(changes)
+        if score_threshold is not None:
+            given["detection_min_confidence"] = score_threshold
         report = room.predict(
             room.load(model, device=device, flip=flip, **given),
             source,

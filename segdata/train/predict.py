@@ -24,7 +24,7 @@ from segdata.pack.read import Pack, is_pack, open_pack
 from segdata.pack.write import commit, write_dataset, write_shard
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
-from segdata.train import maskrcnn, published, weights
+from segdata.train import maskrcnn, matterport, published, weights
 from segdata.train.config import Config
 from segdata.train.detect import Photo, detect, memory_format
 from segdata.train.trackers import file_name, png
@@ -35,9 +35,10 @@ _SHARD = 1024
 
 
 class Detector(Protocol):
-    """Whatever finds objects in photos."""
+    """Whatever finds objects in photos: `labels` says what its categories are, `source` where it comes from."""
 
     labels: LabelSpace
+    source: str
 
     def __call__(self, photos: Sequence[Photo]) -> list[Instances]:
         """Instances of each photo, with scores."""
@@ -68,15 +69,33 @@ class Model:
         return detect(self.network, photos, self.config, self._categories, flip=self.flip)
 
 
-def load(source: str | Path, *, device: str | None = None, flip: bool = False, **changes: Any) -> Model:
+class _Keras:
+    """A model of Matterport's kind as a detector."""
+
+    def __init__(self, model: matterport.Model, source: str) -> None:
+        self.model = model
+        self.labels = model.labels
+        self.source = source
+
+    def __call__(self, photos: Sequence[Photo]) -> list[Instances]:
+        return [matterport.instances_of(result) for result in self.model.detect(photos)]
+
+
+def load(source: str | Path, *, device: str | None = None, flip: bool = False, **changes: Any) -> Detector:
     """A trained model, ready to detect.
 
     Args:
-        source: a run, a checkpoint, or a file of torchvision's COCO weights.
+        source: a run, a checkpoint, a file of torchvision's weights or a name of them, or a Keras file (`.h5`) of
+            Matterport's model.
         device: "cpu" or "cuda"; by default a GPU where there is one.
         flip: also look at mirrored photos.
         changes: settings of detection that differ from the run's (`detection_min_confidence=0.5`).
     """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if Path(source).suffix in (".h5", ".hdf5"):
+        if flip:
+            raise UsageError("Keras models do not look at mirrored photos", fix="leave out --flip")
+        return _Keras(matterport.load(Path(source), device=place, **changes), str(source))
     given = weights.read(source)
     labels, categories = given.labels, given.categories
     if labels is None:
@@ -85,7 +104,6 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
     config = (given.config or published.config_of(given.tensors, given.source)).changed(**changes)
     network = maskrcnn.build(config, len(categories))
     weights.put(given, network)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network.to(place, memory_format=memory_format(config))
     return Model(network, config, labels, categories=categories, flip=flip, source=given.source)
 
@@ -297,11 +315,7 @@ def _index(
     embed: bool,
 ) -> dict[str, Any]:
     shards = [receipt["entry"] for receipt in receipts]
-    maker = {"model": getattr(model, "source", ""), "settings": getattr(model, "config", None)}
-    if isinstance(maker["settings"], Config):
-        maker["settings"] = maker["settings"].as_dict()
-    else:
-        maker["settings"] = None
+    maker = {"model": model.source, "settings": model.config.as_dict() if isinstance(model, Model) else None}
     named = hashlib.sha256(canonical_json([maker, [shard["annotations"]["sha256"] for shard in shards]])).hexdigest()
     return {
         "format": layout.FORMAT,
