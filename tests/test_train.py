@@ -147,6 +147,27 @@ def test_a_folder_of_photos_is_predicted(run: Path, pack: Path, tmp_path: Path, 
     assert outcome.code == 10
 
 
+def test_an_unreadable_photo_stops_or_is_left_out_and_reported(
+    run: Path, pack: Path, tmp_path: Path, here: Here
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (sample,) = segdata.open(pack)[:1]
+    whole = sample.encoded or b""
+    (photos / "good.jpg").write_bytes(whole)
+    (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2 : len(whole) // 2 + 400] = b"\xff\xd9" * 200
+    (photos / "rotten.jpg").write_bytes(damaged)
+    outcome = here("predict", run, photos, "-o", tmp_path / "found", "--json")
+    assert outcome.code == 4 and outcome.document["error"]["file"].endswith("cut.jpg")
+    assert not (tmp_path / "found" / "pack.json").exists()
+    outcome = here("predict", run, photos, "-o", tmp_path / "found", "--json", "--on-error", "skip")
+    assert outcome.code == 3 and outcome.document["samples"] == 1, outcome.document
+    assert list(segdata.open(tmp_path / "found").keys) == ["good"]
+    assert segdata.verify(tmp_path / "found", deep=True).is_good
+
+
 def test_the_same_command_again_is_done_at_once(run: Path, pack: Path, here: Here) -> None:
     again = here(*arguments(pack, run))
     assert again.code == 0 and again.document["was_done"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from segdata.cli import app, output
+from segdata.cli.convert import OnError
 
 
 @app.command(epilog="Example: segdata predict runs/first photos -o found --pictures pictures --score-threshold 0.5")
@@ -23,6 +24,7 @@ def predict(
     pictures: Path | None = typer.Option(None, "--pictures", help="A folder for a picture of every photo."),
     results: Path | None = typer.Option(None, "--coco", help="A JSON file for COCO results."),
     images: bool = typer.Option(True, "--images/--no-images", help="Keep the photos in the pack, too."),
+    on_error: OnError = typer.Option(OnError.stop, help="Stop at a photo that cannot be read, or skip and list it."),
     batch_size: int = typer.Option(4, min=1, max=1024, help="Photos at a time."),
     limit: int | None = typer.Option(None, min=1, help="Only the first ones."),
     device: str | None = typer.Option(None, "--device", help="cpu or cuda (default: a GPU where there is one)."),
@@ -53,6 +55,7 @@ def predict(
             pictures=pictures,
             results=results,
             embed=images,
+            on_error=on_error.value,
             force=force,
             wait=wait,
             progress=progress,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.image_list import ImageList
 
-from segdata.errors import InvalidInput, NotThere, UsageError
-from segdata.files import locked
+from segdata.errors import NotThere, UsageError
+from segdata.files import free_for, locked, write_whole
 from segdata.pack.read import Pack
 from segdata.train import checkpoint, losses, maskrcnn, report, schedule, trackers, validation, weights
 from segdata.train.config import Config
@@ -30,8 +30,10 @@ from segdata.train.detect import memory_format, precision
 from segdata.train.distributed import World, joined
 from segdata.train.feed import Feed, usable
 from segdata.train.predict import Model
+from segdata.train.signals import Stop
 from segdata.train.trackers import All, RunFolder, Tracker
 from segdata.train.views import Item, categories_of, placed
+from segdata.train.window import Window
 
 EXAMPLE_CONFIDENCE = 0.5
 """Detections on example pictures have at least this score."""
@@ -102,40 +104,17 @@ def train(
     Raises:
         UsageError: the run was made with other settings, or there is nothing to train on.
         LabelMismatch: the validation pack has other categories.
-        InvalidInput: the loss became infinite.
+        InvalidInput: the loss is not finite any more.
     """
     if validate is not None:
         validate.labels.require_equal(pack.labels, "training and validation")
     with joined(device) as world, contextlib.ExitStack() as stack:
         if world.is_main:
             stack.enter_context(locked(run, wait=wait))
+            free_for(run, force=any((run / name).is_file() for name in ("config.toml", "state.json")), what="the run")
             run.mkdir(parents=True, exist_ok=True)
         world.wait()
         return _Training(pack, run, config, validate, start, trackers, world, tell).go()
-
-
-class _Stop:
-    """Signals become a wish to stop after the current update; a second one is obeyed at once."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Stop:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _frame: Any) -> None:
-        if self.number:
-            self.__exit__()
-            signal.raise_signal(number)
-        self.number = number
 
 
 class _Forward(nn.Module):
@@ -148,17 +127,6 @@ class _Forward(nn.Module):
 
     def forward(self, images: Tensor, sizes: list[tuple[int, int]], items: Sequence[Item]) -> losses.Losses:
         return losses.losses(self.network, ImageList(images, sizes), items, self.config)
-
-
-@dataclass
-class _Window:
-    """Losses since the last line of metrics."""
-
-    sums: list[float] = field(default_factory=lambda: [0.0] * len(losses.NAMES))
-    updates: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
 
 
 class _Training:
@@ -180,7 +148,7 @@ class _Training:
         self.remarks = [f"{count} images left out: {reason}" for reason, count in left_out.items()]
         self.validate = validate
         self.labels = pack.labels
-        self.data = str(pack.info["provenance"]["fingerprint"])
+        self.data = f"{pack.info['provenance']['fingerprint'][:24]}-{zlib.crc32(pack.indices.tobytes()):08x}"
         self.tracker = All(RunFolder(run), [report.Page(), *others])
         self.network = maskrcnn.build(config, len(categories_of(self.labels)))
         self.feed = Feed(self.pack, config, world)
@@ -192,7 +160,7 @@ class _Training:
         self.step = 0
         self.best: float | None = None
         self.metrics: dict[str, float] = {}
-        self.window = _Window()
+        self.window = Window(world.device)
         self.values: dict[str, float | str] = {}
         self._begin(start)
 
@@ -221,11 +189,9 @@ class _Training:
         if self.config.precision == "fp16":
             self.scaler.load_state_dict(document["scaler"])
         self.step, self.best, self.metrics = document["step"], document["best"], document["metrics"]
-        self.window = _Window(document["window"]["sums"], document["window"]["updates"])
+        self.window = Window(self.world.device, document["window"])
         if not self.feed.go_on(document["feed"]):
             self.remarks.append("the number of processes changed: the pass over the data begins anew")
-        if self.world.is_main:
-            trackers.cut_back(self.run, self.step)
 
     def _to_device(self) -> None:
         self.network.to(self.world.device, memory_format=memory_format(self.config))
@@ -267,11 +233,12 @@ class _Training:
         if self.step >= self.steps:
             return self._report(resumed_at, was_done=True)
         if self.world.is_main:
-            (self.run / "config.toml").write_text(self.config.as_toml())
+            trackers.cut_back(self.run, self.step)
+            write_whole(self.run / "config.toml", self.config.as_toml().encode())
             self.tracker.start(self.run, self._settings(), trackers.environment())
         state = "failed"
         try:
-            with _Stop() as stop:
+            with Stop() as stop:
                 batches = iter(self.feed)
                 while self.step < self.steps and not stop.number:
                     stage = schedule.stage_at(self.plan, self.step)
@@ -313,7 +280,7 @@ class _Training:
             was_done,
         )
 
-    def _stage(self, stage: schedule.Stage, batches: Iterator[Any], stop: _Stop) -> None:
+    def _stage(self, stage: schedule.Stage, batches: Iterator[Any], stop: Stop) -> None:
         """The updates of a stage: what is trained is fixed within it."""
         maskrcnn.choose_layers(self.network, stage.layers)
         forward: nn.Module = _Forward(self.network, self.config)
@@ -340,7 +307,7 @@ class _Training:
             if self.step % every == 0 or is_last:
                 self._save()
 
-    def _update(self, forward: nn.Module, batches: Iterator[Any], stage: schedule.Stage, stop: _Stop) -> None:
+    def _update(self, forward: nn.Module, batches: Iterator[Any], stage: schedule.Stage, stop: Stop) -> None:
         """One update of the weights, from `accumulate` batches."""
         config, world = self.config, self.world
         rate = schedule.learning_rate(config, self.step, self.steps) * stage.factor
@@ -368,41 +335,28 @@ class _Training:
                 means = found.sums / counts[:-1].clamp(min=1)
                 total = (means * weight).sum() * (world.size / config.accumulate)
                 self.scaler.scale(total).backward()
-            seen = world.sum(means.detach().clone())
-            self.window.sums = [a + b / config.accumulate for a, b in zip(self.window.sums, seen.tolist(), strict=True)]
+            self.window.add(world.sum(means.detach().clone()), 1 / config.accumulate)
             self.window.images += len(items) * world.size
-            if counts[-1] and not stop.number:
+            if world.size > 1 and counts[-1] and not stop.number:
                 stop.number = int(signal.SIGTERM)
-        if not all(map(_is_finite, self.window.sums)):
-            raise InvalidInput(
-                f"the loss is not finite any more at update {self.step + 1}",
-                file=self.run,
-                why=", ".join(f"{name} {value:g}" for name, value in zip(losses.NAMES, self.window.sums, strict=True)),
-                state="the checkpoints before it are kept",
-                fix="lower learning_rate, raise warmup_steps, or set gradient_clip_norm=5",
-            )
         if config.gradient_clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.window.updates += 1
+        self.window.close_update()
 
     # ------------------------------------------------------------------ what is written
 
     def _log(self) -> None:
-        window, self.window = self.window, _Window()
-        means = [value / max(window.updates, 1) for value in window.sums]
-        weighted = sum(getattr(self.config, name) * mean for name, mean in zip(losses.NAMES, means, strict=True))
+        self.window.require_finite(self.step)
         self.values = {
-            "train/loss": weighted,
-            **{f"train/{name}": mean for name, mean in zip(losses.NAMES, means, strict=True)},
+            **self.window.values(self.config),
             "train/learning_rate": self.optimizer.param_groups[0]["lr"],
             "train/epoch": self.step / self.steps_per_epoch,
-            "system/images_per_second": window.images / window.seconds if window.seconds else 0.0,
-            "system/waiting_for_data": window.waited / window.seconds if window.seconds else 0.0,
             **trackers.system(self.world.device),
         }
+        self.window = Window(self.world.device)
         if self.world.is_main:
             self.tracker.log(self.step, self.values)
 
@@ -445,6 +399,7 @@ class _Training:
 
     def _save(self) -> None:
         """A checkpoint from which this run goes on exactly."""
+        self.window.require_finite(self.step)
         if self.world.is_main:
             tensors = weights.as_tensors(self.network)
             for number, state in self.optimizer.state_dict()["state"].items():
@@ -457,14 +412,10 @@ class _Training:
                 "scaler": self.scaler.state_dict(),
                 "best": self.best,
                 "metrics": self.metrics,
-                "window": {"sums": self.window.sums, "updates": self.window.updates},
+                "window": self.window.state(),
             }
             folder = self.run / "checkpoints"
             path = checkpoint.step_path(folder, self.step)
             checkpoint.save(path, tensors, document)
             checkpoint.remove_old(folder)
         self.world.wait()
-
-
-def _is_finite(value: float) -> bool:
-    return value - value == 0

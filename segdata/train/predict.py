@@ -16,8 +16,9 @@ from torchvision.models.detection import MaskRCNN
 
 import segdata
 from segdata import draw, images
-from segdata.errors import NotThere, SegdataError, UsageError
+from segdata.errors import InvalidImage, NotThere, SegdataError, UsageError
 from segdata.files import canonical_json, disk_errors, free_for, locked, remove_tree, write_whole
+from segdata.inputs import OnError, without
 from segdata.labels import LabelSpace
 from segdata.pack import layout
 from segdata.pack.read import Pack, is_pack, open_pack
@@ -127,8 +128,12 @@ class Report:
         return {**vars(self), "target": str(self.target)}
 
 
-def photos(folder: Path) -> list[Sample]:
-    """The photos of a folder, in the order of their names, as samples without annotations; one file is one photo."""
+def photos(folder: Path, unreadable: Callable[[SegdataError], None]) -> list[Sample]:
+    """The photos of a folder, in the order of their names, as samples without annotations; one file is one photo.
+
+    Args:
+        unreadable: called with the error of each file that is none; it may raise it.
+    """
     if not folder.exists():
         raise NotThere(f"{folder} does not exist", file=folder)
     files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
@@ -136,7 +141,13 @@ def photos(folder: Path) -> list[Sample]:
     root = folder.parent if folder.is_file() else folder
     if not files:
         raise NotThere("there are no photos here", file=folder, why=f"photos end in {', '.join(_ENDINGS)}")
-    return [_photo(path, path.relative_to(root)) for path in files]
+    samples = []
+    for path in files:
+        try:
+            samples.append(_photo(path, path.relative_to(root)))
+        except InvalidImage as error:
+            unreadable(error)
+    return samples
 
 
 def _photo(path: Path, name: Path) -> Sample:
@@ -144,7 +155,7 @@ def _photo(path: Path, name: Path) -> Sample:
         data = path.read_bytes()
     try:
         header = images.probe(data)
-    except SegdataError as error:
+    except InvalidImage as error:
         raise error.located(file=path) from error
     return Sample(
         name.with_suffix("").as_posix(), header.height, header.width, file=name.as_posix(), encoded=path.read_bytes
@@ -162,6 +173,7 @@ def predict(
     pictures: Path | None = None,
     results: Path | None = None,
     embed: bool = True,
+    on_error: OnError = "stop",
     force: bool = False,
     wait: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
@@ -173,8 +185,16 @@ def predict(
         pictures: a folder for pictures of what was found.
         results: a file for COCO results of image and category ids of the source.
         embed: keep the photos in the pack, too.
+        on_error: whether a photo that cannot be read stops the work, or is left out and reported.
         force: replace what is at `target`.
     """
+    problems = Problems()
+
+    def unreadable(error: SegdataError) -> None:
+        if on_error == "stop" or error.exit_code not in (4, 8, 11):
+            raise error
+        problems.skip(error)
+
     samples: Sequence[Sample]
     if isinstance(source, Pack) or is_pack(source):
         pack = source if isinstance(source, Pack) else open_pack(source, split)
@@ -183,20 +203,20 @@ def predict(
     else:
         if split is not None:
             raise UsageError("a folder of photos has no splits", file=source)
-        samples, origin, splits = photos(source), "photos", {}
+        samples, origin, splits = photos(source, unreadable), "photos", {}
     count = len(samples) if limit is None else min(limit, len(samples))
     with locked(target, wait=wait):
         free_for(target, force=force or _is_unfinished(target), what="the pack of predictions")
         work = target / ".work-predict"
         remove_tree(work)
         work.mkdir(parents=True)
-        found = _Found(model, samples, batch_size, pictures, progress, count)
-        problems = Problems()
+        found = _Found(model, samples, batch_size, pictures, progress, count, unreadable)
         receipts = []
         left_out: list[int] = []
         for number, begin in enumerate(range(0, max(count, 1), _SHARD)):
             members = range(begin, min(begin + _SHARD, count))
             refused: list[int] = []
+            found.taken = []
             receipts.append(
                 write_shard(
                     work,
@@ -209,8 +229,8 @@ def predict(
                     left_out=refused,
                 )
             )
-            left_out += [members[place] for place in refused]
-        kept = {name: [i for i in members if i < count] for name, members in splits.items()}
+            left_out += sorted((set(members) - set(found.taken)) | {found.taken[place] for place in refused})
+        kept = without({name: [i for i in members if i < count] for name, members in splits.items()}, left_out)
         dataset = write_dataset(work, kept, [])
         commit(target, work, [*receipts, dataset], _index(model, receipts, dataset, kept, problems, origin, embed))
         remove_tree(work)
@@ -237,6 +257,7 @@ class _Found:
         pictures: Path | None,
         progress: Callable[[int, int], None] | None,
         count: int,
+        unreadable: Callable[[SegdataError], None],
     ) -> None:
         self.model = model
         self._given = samples
@@ -244,7 +265,9 @@ class _Found:
         self._pictures = pictures
         self._progress = progress
         self._count = count
+        self._unreadable = unreadable
         self.instances = 0
+        self.taken: list[int] = []
 
     def samples(self, members: range) -> Iterator[Sample]:
         batches = [members[begin : begin + self._batch] for begin in range(0, len(members), self._batch)]
@@ -254,13 +277,25 @@ class _Found:
                 assert ahead is not None
                 pixels = ahead.result()
                 ahead = decoder.submit(self._decoded, batches[number + 1]) if number + 1 < len(batches) else None
-                for index, photo, instances in zip(batch, pixels, self.model(pixels), strict=True):
+                for _, error in pixels:
+                    if isinstance(error, SegdataError):
+                        self._unreadable(error)
+                good = [(index, photo) for index, photo in pixels if not isinstance(photo, SegdataError)]
+                found = self.model([photo for _, photo in good]) if good else []
+                for (index, photo), instances in zip(good, found, strict=True):
+                    self.taken.append(index)
                     yield self._finished(self._given[index], photo, instances)
                 if self._progress is not None:
                     self._progress(batch[-1] + 1, self._count)
 
-    def _decoded(self, batch: range) -> list[Photo]:
-        return [self._given[index].image for index in batch]
+    def _decoded(self, batch: range) -> list[tuple[int, Photo | SegdataError]]:
+        decoded: list[tuple[int, Photo | SegdataError]] = []
+        for index in batch:
+            try:
+                decoded.append((index, self._given[index].image))
+            except SegdataError as error:
+                decoded.append((index, error.located(key=self._given[index].key)))
+        return decoded
 
     def _finished(self, sample: Sample, photo: Photo, instances: Instances) -> Sample:
         self.instances += len(instances)
