@@ -291,6 +291,17 @@ def test_torchvision_weights_say_which_model_they_are(tmp_path: Path) -> None:
     assert len(found) and 0 <= found.category.min() <= found.category.max() < 80
 
 
+def test_frozen_norms_of_torchvisions_first_coco_weights_have_no_epsilon(tmp_path: Path) -> None:
+    config = Config.from_dict({**TINY, "norm": "frozen"})
+    torch.save(engine.maskrcnn.build(config, 90).state_dict(), tmp_path / "weights.pth")
+    given = weights.read(tmp_path / "weights.pth")
+    assert given.eps == 0.0
+    model = engine.maskrcnn.build(config, 90)
+    assert weights.frozen_eps(model) == 1e-5
+    assert weights.put(given, model) == []
+    assert weights.frozen_eps(model) == 0.0
+
+
 # ---------------------------------------------------------------------- trackers and checkpoints
 
 

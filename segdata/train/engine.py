@@ -160,6 +160,7 @@ class _Training:
         self.step = 0
         self.best: float | None = None
         self.metrics: dict[str, float] = {}
+        self.validated = 0
         self.window = Window(world.device)
         self.values: dict[str, float | str] = {}
         self._begin(start)
@@ -189,6 +190,7 @@ class _Training:
         if self.config.precision == "fp16":
             self.scaler.load_state_dict(document["scaler"])
         self.step, self.best, self.metrics = document["step"], document["best"], document["metrics"]
+        self.validated = document["validated"]
         self.window = Window(self.world.device, document["window"])
         if not self.feed.go_on(document["feed"]):
             self.remarks.append("the number of processes changed: the pass over the data begins anew")
@@ -230,7 +232,7 @@ class _Training:
     def go(self) -> Report:
         """Train to the end, or until a signal."""
         resumed_at = self.step
-        if self.step >= self.steps:
+        if self.step >= self.steps and not self._validation_is_due():
             return self._report(resumed_at, was_done=True)
         if self.world.is_main:
             trackers.cut_back(self.run, self.step)
@@ -240,6 +242,9 @@ class _Training:
         try:
             with Stop() as stop:
                 batches = iter(self.feed)
+                if self._validation_is_due():
+                    self._validate(stop)
+                    self._save()
                 while self.step < self.steps and not stop.number:
                     stage = schedule.stage_at(self.plan, self.step)
                     self._stage(stage, batches, stop)
@@ -293,15 +298,13 @@ class _Training:
             self._update(forward, batches, stage, stop)
             self.step += 1
             self.window.seconds += time.perf_counter() - began
-            is_epoch = self.step % self.steps_per_epoch == 0
             is_last = self.step == self.steps
             if self.step % self.config.log_steps == 0 or is_last:
                 self._log()
             if self.tell is not None and self.world.is_main:
                 self.tell(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values))
-            epochs = self.config.validate_epochs
-            if is_epoch and epochs and (self.step // self.steps_per_epoch % epochs == 0 or is_last):
-                self._validate()
+            if self._validation_is_due():
+                self._validate(stop)
                 maskrcnn.train_mode(self.network, frozen=self.config.norm == "frozen")
             every = self.config.checkpoint_steps or self.steps_per_epoch
             if self.step % every == 0 or is_last:
@@ -360,7 +363,14 @@ class _Training:
         if self.world.is_main:
             self.tracker.log(self.step, self.values)
 
-    def _validate(self) -> None:
+    def _validation_is_due(self) -> bool:
+        """Whether these weights are to be validated and were not yet."""
+        epoch, rest = divmod(self.step, self.steps_per_epoch)
+        every = self.config.validate_epochs
+        is_time = every > 0 and epoch > 0 and rest == 0 and (epoch % every == 0 or self.step == self.steps)
+        return is_time and self.validated != self.step
+
+    def _validate(self, stop: Stop) -> None:
         """Detect, score, keep the best; without a validation split, only pictures of training images."""
         pack = self.pack if self.validate is None else self.validate
         config = self.config
@@ -369,7 +379,10 @@ class _Training:
         if self.tell is not None and self.world.is_main:
             self.tell(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values, "validating"))
         model = Model(self.network, self.config, self.labels)
-        found = validation.detections(model, pack, config, self.world)
+        found = validation.detections(model, pack, config, self.world, lambda: stop.number > 0)
+        if found is None:
+            return
+        self.validated = self.step
         is_best = False
         if self.validate is not None and self.world.is_main:
             self.metrics = validation.average_precision(pack, found)
@@ -412,6 +425,7 @@ class _Training:
                 "scaler": self.scaler.state_dict(),
                 "best": self.best,
                 "metrics": self.metrics,
+                "validated": self.validated,
                 "window": self.window.state(),
             }
             folder = self.run / "checkpoints"

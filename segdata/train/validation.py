@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,20 @@ from segdata.train.views import categories_of, label_of_category
 Found = dict[int, Instances]
 
 
-def detections(model: Model, pack: Samples, config: Config, world: World) -> Found:
-    """Instances by place in the pack; every process detects its share, and all get all."""
+def detections(
+    model: Model, pack: Samples, config: Config, world: World, is_stopped: Callable[[], bool]
+) -> Found | None:
+    """Instances by place in the pack; every process detects its share, and all get all.
+
+    Args:
+        is_stopped: asked between batches; one process alone then gives up, and there is nothing.
+    """
     count = min(len(pack), config.validation_images or len(pack))
     own = range(world.rank, count, world.size)
     found: Found = {}
     for begin in range(0, len(own), config.batch_size):
+        if world.size == 1 and is_stopped():
+            return None
         members = own[begin : begin + config.batch_size]
         for index, instances in zip(members, model([pack[i].image for i in members]), strict=True):
             found[index] = instances

@@ -5,7 +5,6 @@ A PyTorch file (`.pth`, `.pt`) is opened in the weights-only way: what would run
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +27,6 @@ _PREDICTORS = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_lo
 """Where the number of classes shows."""
 
 _CLASSES = "roi_heads.box_predictor.cls_score.bias"
-
-_SMALL_EPS = ("bf2d0c1e",)
-"""SHA-256 prefixes (as in their file names) of torchvision's weights that were trained with an epsilon of 0."""
 
 NAMES = ("torchvision:coco-v1", "torchvision:coco-v2", "torchvision:imagenet")
 """Weights that torchvision downloads into its own cache."""
@@ -95,10 +91,11 @@ def _own(path: Path) -> Weights:
 
 
 def _pytorch(path: Path) -> Weights:
-    with disk_errors(path), path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with disk_errors(path):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except SegdataError:
+        raise
     except Exception as error:
         raise _refused(path, error) from error
     for name in ("model", "state_dict"):
@@ -108,8 +105,7 @@ def _pytorch(path: Path) -> Weights:
         raise InvalidInput(
             "the weights file holds no state dictionary", file=path, why=f"it holds {type(state).__name__}"
         )
-    eps = 0.0 if digest.startswith(_SMALL_EPS) else 1e-5
-    return _published(str(path), {str(name): value for name, value in state.items()}, eps)
+    return _published(str(path), {str(name): value for name, value in state.items()})
 
 
 def _refused(path: Path, error: Exception) -> SegdataError:
@@ -153,14 +149,22 @@ def _torchvision(name: str) -> Weights:
         ) from error
     if name.endswith("imagenet"):
         state = {f"backbone.body.{key}": value for key, value in state.items() if not key.startswith("fc.")}
-    return _published(name, state, 0.0 if name.endswith("coco-v1") else 1e-5)
+    return _published(name, state)
 
 
-def _published(source: str, tensors: Mapping[str, Tensor], eps: float) -> Weights:
-    """Other people's tensors; their categories are known when there are as many as COCO's."""
+def _published(source: str, tensors: Mapping[str, Tensor]) -> Weights:
+    """Other people's tensors; their categories are known when there are as many as COCO's.
+
+    Torchvision's first COCO weights were trained with frozen norms of epsilon 0 and are used so; they, and what was
+    fine-tuned from them, are told by COCO's classes, the first heads, and norms that never counted batches.
+    """
     labels = categories = None
+    eps = 1e-5
     if _CLASSES in tensors and len(tensors[_CLASSES]) == published.COCO_LABELS:
         labels, categories = published.labels_of(tensors)
+        is_first = not any(name.startswith("rpn.head.conv.1.") for name in tensors)
+        if is_first and not any(name.endswith("num_batches_tracked") for name in tensors):
+            eps = 0.0
     return Weights(source, tensors, labels=labels, categories=categories, eps=eps)
 
 
