@@ -89,7 +89,7 @@ def bars(title: str, values: Mapping[str, float], *, form: str = "{:.3f}") -> Fi
 
 def histogram(title: str, counts: npt.ArrayLike, edges: npt.ArrayLike, x: str = "", y: str = "") -> Figure:
     """Counts (K,) over bins with (K + 1,) edges."""
-    figure, axes = canvas(title, x, y, width=4.8, height=2.8)
+    figure, axes = canvas(title, x, y, height=3.2)
     axes.stairs(np.asarray(counts), np.asarray(edges), fill=True, color=BAR)
     axes.set_ylim(0)
     return figure
@@ -125,8 +125,8 @@ def canvas(title: str, x: str = "", y: str = "", *, width: float = 7.2, height: 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     axes: Any = figure.add_subplot()
     axes.set_title(plain(title, 80), loc="left", color=INK, fontsize=12, fontweight="bold", pad=10)
-    axes.set_xlabel(plain(x) if x else "", color=INK)
-    axes.set_ylabel(plain(y) if y else "", color=INK)
+    axes.set_xlabel(plain(x, 80) if x else "", color=INK)
+    axes.set_ylabel(plain(y, 80) if y else "", color=INK)
     axes.set_axisbelow(True)
     if y:
         axes.grid(axis="y", color=GRID)

@@ -21,8 +21,10 @@ table { border-collapse: collapse; font-size: .88rem; margin: .6rem 0; }
 th, td { text-align: left; padding: .22rem .9rem .22rem 0; border-bottom: 1px solid #e4e7eb; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; } .row { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
+.row > div { flex: 1 1 30rem; min-width: 0; max-width: 56rem; }
 figure { margin: .6rem 0; } figcaption { color: #6b7280; font-size: .85rem; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; border-radius: 3px; } svg { max-width: 100%; height: auto; }
+.row svg { width: 100%; }
 details > summary { cursor: pointer; color: #3b6ea8; overflow-wrap: anywhere; }
 td.share { background: linear-gradient(90deg, #dbe6f3 var(--share), transparent var(--share)); padding-left: .5rem; }
 .figures { border: 1px solid #e4e7eb; border-radius: 8px; padding: .7rem 1rem; margin: .8rem 0; }

@@ -196,3 +196,12 @@ def test_histograms_of_the_first_convolutions_or_of_a_pattern() -> None:
 def test_the_run_folder_is_json(tmp_path: Path) -> None:
     tell(tmp_path / "run")
     assert json.loads((tmp_path / "run/state.json").read_text()) == {"state": "done"}
+
+
+def test_the_tracker_of_the_guide_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (Path(__file__).resolve().parents[1] / "docs/tracking.md").read_text()
+    room: dict[str, Any] = {}
+    exec(guide.split("```python\n")[1].split("```")[0], room)
+    tell(tmp_path / "run", room["Printer"]())
+    printed = capsys.readouterr().out.splitlines()
+    assert (printed[0], printed[-1], len(printed)) == ("begin run 0.02", "done", 6)

@@ -92,15 +92,17 @@ def _parts(run: History, pattern: str | None, first: int) -> Iterable[str]:
 
 
 def curves(runs: Sequence[History]) -> list[str]:
-    """Loss, its parts, validation and learning rate as SVG; several runs share each plot."""
+    """Loss, its parts, validation and learning rate as SVG; several runs share each plot, and then without the parts."""
     names = sorted({name for run in runs for name in run.names})
     parts = [name for name in names if name.startswith("train/") and name not in _SINGLE]
     validation = [name for name in names if name.startswith("validation/") and not name.startswith(CLASSES)]
+    if len(runs) > 1:
+        parts, validation = [], [name for name in validation if name == "validation/AP"]
     found = []
     for title, chosen, limits in (
         ("Loss", ["train/loss"], None),
         ("Parts of the loss", parts, None),
-        ("Validation", validation, (0.0, 1.0)),
+        ("Validation" if len(runs) == 1 else "Mask AP in validation", validation, (0.0, 1.0)),
         ("Learning rate", ["train/learning_rate"], None),
     ):
         series = {
