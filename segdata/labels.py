@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segdata.errors import InvalidInput, LabelMismatch, NotThere
 
@@ -187,6 +188,14 @@ class LabelMapping:
                     )
                 table[source.index_of_name[name]] = index
         return cls(target, tuple(table))
+
+
+def look_up(table: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`table[values]`; of bytes by bytes several times as fast."""
+    if table.dtype == values.dtype == np.uint8 and len(table) == 256:
+        return np.frombuffer(values.tobytes().translate(table.tobytes()), np.uint8).reshape(values.shape)
+    found: npt.NDArray[Any] = table[values]
+    return found
 
 
 def _pairs(mine: tuple[Category, ...], theirs: tuple[Category, ...]) -> list[tuple[Category | None, Category | None]]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from segdata.errors import InvalidAnnotation
 from segdata.formats import verbatim
+from segdata.formats.results import Truth
 from segdata.labels import LabelSpace
 from segdata.sample import Sample
 
@@ -64,6 +65,14 @@ class Classes:
         """The category of each number of an instance map, −1 where there is none."""
         wide = numbers.astype(np.int64)
         return self.index_of_id[np.where(wide < GROUP_LIMIT, wide, wide // GROUP_LIMIT)]
+
+
+def instance_numbers(truth: Truth, place: int, table: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[Any] | None:
+    """The instance map of an image of the truth (see `instance_map`); None where no objects are annotated."""
+    if truth.find_numbers is not None:
+        return truth.find_numbers(place)
+    sample = truth.get(place)
+    return instance_map(sample, table, labels) if sample.has_instances else None
 
 
 def instance_map(sample: Sample, table: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from segdata.evaluate.cityscapes import GROUP_LIMIT, Classes
 from segdata.evaluate.semantic import mean
-from segdata.masks import Masks
+from segdata.formats.regions import Crop
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -56,7 +56,11 @@ class Matches:
 
 
 def match(
-    instances: npt.NDArray[Any], category: npt.NDArray[Any], score: npt.NDArray[Any], masks: Masks, classes: Classes
+    instances: npt.NDArray[Any],
+    category: npt.NDArray[np.int64],
+    score: npt.NDArray[np.float64],
+    crops: Sequence[Crop],
+    classes: Classes,
 ) -> Matches:
     """Compare the predictions of one image with its instance map.
 
@@ -64,7 +68,7 @@ def match(
         instances: (H, W) unsigned numbers: label id · 1000 + n for objects, label ids elsewhere.
         category: (P,) predicted category indices.
         score: (P,) float64.
-        masks: P predicted masks; empty ones are left out, as are categories that are not evaluated or no things.
+        crops: P predicted masks; empty ones are left out, as are categories that are not evaluated or no things.
     """
     size_of = np.bincount(instances.ravel())
     numbers = np.flatnonzero(size_of)
@@ -72,18 +76,17 @@ def match(
     counts = classes.evaluated & classes.isthing
     is_void = (numbers < GROUP_LIMIT) & ~(classes.evaluated[label] & (label >= 0))
     is_region = counts[label] & (label >= 0)
-    # Every number's place among the regions; void is one place more, the rest another.
     regions = int(is_region.sum())
-    place = np.full(len(size_of), regions + 1, np.int64)
-    place[numbers[is_void]] = regions
-    place[numbers[is_region]] = np.arange(regions)
-    kept = np.flatnonzero(counts[category] & (masks.areas > 0))
-    common = np.zeros((len(kept), regions + 2), np.int64)
-    chosen = masks[kept]
-    for row, crop, (x, y, width, height) in zip(common, chosen.crops(), chosen.frames.tolist(), strict=True):
-        under = instances[y : y + height, x : x + width][crop.view(bool)]
-        row += np.bincount(place[under], minlength=regions + 2)
-    predicted = np.asarray(category, np.int64)[kept]
+    areas = np.array([np.count_nonzero(crop) for _, _, crop in crops], np.int64)
+    kept = np.flatnonzero((category < len(classes)) & (areas > 0))
+    kept = kept[counts[category[kept]]]
+    common = np.zeros((len(kept), regions + 1), np.int64)  # the last column is void
+    for row, place in zip(common, kept.tolist(), strict=True):
+        x, y, crop = crops[place]
+        under = instances[y : y + crop.shape[0], x : x + crop.shape[1]][crop]
+        pixels = np.bincount(under, minlength=len(size_of))[numbers]
+        row[:-1], row[-1] = pixels[is_region], pixels[is_void].sum()
+    predicted = category[kept]
     regional = label[is_region]
     meets = (common[:, :regions] > 0) & (predicted[:, None] == regional[None, :])
     at_prediction, at_truth = np.nonzero(meets)
@@ -92,8 +95,8 @@ def match(
         size_of[numbers[is_region]],
         numbers[is_region] < GROUP_LIMIT,
         predicted,
-        np.asarray(score, np.float64)[kept],
-        chosen.areas,
+        score[kept],
+        areas[kept],
         common[:, regions],
         at_truth,
         at_prediction,

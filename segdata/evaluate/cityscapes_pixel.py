@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.evaluate import semantic
 from segdata.evaluate.cityscapes import GROUP_LIMIT, Classes
 from segdata.evaluate.semantic import mean, nullable, ratio, sums
 
@@ -57,12 +58,7 @@ def count(
         instances: (H, W) instance numbers: label id · 1000 + n for objects, less for everything else.
         prediction: (H, W) category indices; values ≥ K are no class.
     """
-    side = len(classes) + 1
-    key = np.minimum(truth, side - 1).astype(np.uint16)
-    key *= np.uint16(side)
-    predicted = np.minimum(prediction, side - 1).astype(np.uint16)
-    key += predicted
-    confusion = np.bincount(key.ravel(), minlength=side * side).reshape(side, side)[:-1]
+    confusion = semantic.count(truth, prediction, len(classes))
     # Objects × predicted class, over the pixels of objects alone.
     places = np.flatnonzero(instances.ravel() > GROUP_LIMIT)
     number = instances.ravel()[places]
@@ -70,7 +66,9 @@ def count(
     objects = np.flatnonzero(present)
     row = np.zeros(len(present), np.int64)
     row[objects] = np.arange(len(objects))
-    table = np.bincount(row[number] * side + predicted.ravel()[places], minlength=len(objects) * side)
+    side = len(classes) + 1
+    predicted = np.minimum(prediction.ravel()[places], side - 1)
+    table = np.bincount(row[number] * side + predicted, minlength=len(objects) * side)
     table = table.reshape(len(objects), side)[:, :-1]
     category = classes.labels_of(objects)
     weighable = (category >= 0) & classes.evaluated[category] & classes.isthing[category]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,9 @@ from segdata.errors import InvalidAnnotation, InvalidInput, LabelMismatch, Usage
 from segdata.evaluate.semantic import Confusion
 from segdata.formats.results import Predictions, Truth
 from segdata.labels import LabelSpace
-from segdata.sample import Sample
+
+LabelMap = npt.NDArray[Any]
+"""(H, W) unsigned category indices."""
 
 _SHOWN = 5
 _TRAIN_VIEW = "cityscapes-19"
@@ -33,8 +36,8 @@ def require(predictions: Predictions, what: str, metric: str) -> None:
         )
 
 
-def pairs(predictions: Predictions, truth: Truth) -> Iterator[tuple[Sample, Sample]]:
-    """Truth and prediction of every image whose truth has a label map.
+def pairs(predictions: Predictions, truth: Truth) -> Iterator[tuple[int, LabelMap, LabelMap]]:
+    """Place, true and predicted label map of every image whose truth has one.
 
     Raises:
         InvalidInput: no truth has a label map, predictions are missing (after all others were walked through), or the
@@ -42,19 +45,20 @@ def pairs(predictions: Predictions, truth: Truth) -> Iterator[tuple[Sample, Samp
     """
     missing: list[str] = []
     compared = 0
-    for place in range(len(truth)):
-        known = truth.get(place)
-        if not known.has_semantic:
-            predictions.problems.remark("image without label map in the truth: left out", known.key)
+    for place, key in enumerate(truth.keys):
+        known = truth.semantic(place)
+        if known is None:
+            predictions.problems.remark("image without label map in the truth: left out", key)
             continue
         compared += 1
         predicted = predictions.get(place)
-        if predicted is None or not predicted.has_semantic:
-            missing.append(known.key)
+        found = None if predicted is None else predicted.semantic
+        if predicted is None or found is None:
+            missing.append(key)
             continue
-        require_size(predicted, known, predictions)
+        require_size(predictions, key, (predicted.height, predicted.width), known.shape, predicted.file)
         if not missing:
-            yield known, predicted
+            yield place, known, found
     if not compared:
         raise InvalidInput(
             "the truth has no label maps",
@@ -65,19 +69,20 @@ def pairs(predictions: Predictions, truth: Truth) -> Iterator[tuple[Sample, Samp
     refuse_missing(missing, compared, predictions)
 
 
-def require_size(predicted: Sample, known: Sample, predictions: Predictions) -> None:
-    """Refuse a prediction of another size than its image.
+def require_size(
+    predictions: Predictions, key: str, found: tuple[int, int], known: tuple[int, ...], file: str = ""
+) -> None:
+    """Refuse a prediction of another (height, width) than its image.
 
     Raises:
         InvalidAnnotation: naming both sizes.
     """
-    if (predicted.height, predicted.width) != (known.height, known.width):
+    if found != known:
         raise InvalidAnnotation(
             "a prediction is of another size than the truth",
-            file=predictions.path / predicted.file if predicted.file else predictions.path,
-            key=known.key,
-            why=f"prediction {predicted.width} × {predicted.height}, truth {known.width} × {known.height} "
-            "(width × height)",
+            file=predictions.path / file if file else predictions.path,
+            key=key,
+            why=f"prediction {found[1]} × {found[0]}, truth {known[1]} × {known[0]} (width × height)",
             fix="predict at the original size, or scale label maps back with nearest-neighbour sampling",
         )
 

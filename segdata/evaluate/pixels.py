@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +10,11 @@ import numpy.typing as npt
 from segdata import manifest
 from segdata.errors import InvalidAnnotation, LabelMismatch
 from segdata.evaluate import cityscapes_pixel, maps
-from segdata.evaluate.cityscapes import Classes, instance_map
+from segdata.evaluate.cityscapes import Classes, instance_numbers
 from segdata.evaluate.result import Result
 from segdata.evaluate.semantic import Confusion, count, scores
 from segdata.formats.results import Predictions, Truth
-from segdata.labels import LabelSpace
+from segdata.labels import LabelSpace, look_up
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +63,10 @@ def _semantic(predictions: Predictions, truth: Truth, metric: str) -> Result:
     total = np.zeros((len(labels), len(labels) + 1), np.int64)
     rows = np.flatnonzero([not category.ignore for category in labels.categories])
     keys, accuracy = [], []
-    for known, predicted in maps.pairs(predictions, truth):
-        own = count(_map(known), _map(predicted), len(labels))
+    for place, known, predicted in maps.pairs(predictions, truth):
+        own = count(known, predicted, len(labels))
         total += own
-        keys.append(known.key)
+        keys.append(truth.keys[place])
         accuracy.append(_accuracy(own, rows))
     maps.refuse_misread(total, labels, predictions)
     confusion = evaluated(total, labels)
@@ -82,12 +81,13 @@ def cityscapes_pixel_level(predictions: Predictions, truth: Truth) -> Result:
     city, classes, table = cityscapes_classes(truth, "cityscapes-pixel")
     total = cityscapes_pixel.nothing(classes)
     keys, accuracy = [], []
-    for known, predicted in maps.pairs(predictions, truth):
-        own = cityscapes_pixel.count(
-            table[_map(known)], instance_map(known, table, city), table[_map(predicted)], classes
-        )
+    for place, known, predicted in maps.pairs(predictions, truth):
+        numbers = instance_numbers(truth, place, table, city)
+        if numbers is None:
+            numbers = np.zeros(known.shape, np.uint16)
+        own = cityscapes_pixel.count(look_up(table, known), numbers, look_up(table, predicted), classes)
         total += own
-        keys.append(known.key)
+        keys.append(truth.keys[place])
         accuracy.append(_accuracy(own.confusion, np.flatnonzero(classes.evaluated)))
     full = np.zeros((len(city), len(city) + 1), np.int64)
     full[: len(classes), : len(classes)] = total.confusion[:, :-1]
@@ -124,11 +124,6 @@ def evaluated(confusion: Confusion, labels: LabelSpace) -> Confusion:
     counts = np.array([not category.ignore for category in labels.categories], bool)
     rows = confusion[counts]
     return np.column_stack((rows[:, :-1][:, counts], rows[:, :-1][:, ~counts].sum(1) + rows[:, -1]))
-
-
-def _map(sample: Any) -> npt.NDArray[Any]:
-    label_map: npt.NDArray[Any] = sample.semantic
-    return label_map
 
 
 def _accuracy(confusion: Confusion, rows: npt.NDArray[np.int64]) -> float:

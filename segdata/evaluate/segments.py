@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from segdata.errors import CannotRepresent, InvalidAnnotation, InvalidInput
 from segdata.evaluate import cityscapes_instance, maps, panoptic
-from segdata.evaluate.cityscapes import instance_map
+from segdata.evaluate.cityscapes import instance_numbers
 from segdata.evaluate.panoptic import Segments
 from segdata.evaluate.pixels import cityscapes_classes
 from segdata.evaluate.result import Result
@@ -46,7 +46,8 @@ def panoptic_quality(predictions: Predictions, truth: Truth) -> Result:
         if predicted is None:
             missing.append(known.key)
             continue
-        maps.require_size(predicted, known, predictions)
+        size = (known.height, known.width)
+        maps.require_size(predictions, known.key, (predicted.height, predicted.width), size, predicted.file)
         own = panoptic.count(
             segments(known, labels, is_truth=True, as_said=as_said), segments(predicted, labels), len(labels)
         )
@@ -111,38 +112,36 @@ def cityscapes_instance_level(predictions: Predictions, truth: Truth) -> Result:
     """Cityscapes' instance-level evaluation, for a truth in its label space or a view of it."""
     maps.require(predictions, "masks", "cityscapes-instance")
     city, classes, table = cityscapes_classes(truth, "cityscapes-instance")
+    counts = np.zeros(city.void + 1, bool)
+    counts[: len(classes)] = classes.evaluated & classes.isthing
     parts = []
     missing: list[str] = []
     keys: list[str] = []
-    for place in range(len(truth)):
-        known = truth.get(place)
-        if not known.has_instances:
-            predictions.problems.remark("image without objects annotated in the truth: left out", known.key)
+    for place, key in enumerate(truth.keys):
+        numbers = instance_numbers(truth, place, table, city)
+        if numbers is None:
+            predictions.problems.remark("image without objects annotated in the truth: left out", key)
             continue
-        predicted = predictions.get(place)
-        keys.append(known.key)
-        if predicted is None:
-            missing.append(known.key)
+        keys.append(key)
+        found = predictions.regions(place)
+        if found is None:
+            missing.append(key)
             continue
-        maps.require_size(predicted, known, predictions)
-        found = predicted.instances
+        maps.require_size(predictions, key, (found.height, found.width), numbers.shape)
         if np.isnan(found.score).any():
             raise InvalidAnnotation(
                 "predictions without a score",
                 file=predictions.path,
-                key=known.key,
-                why=f"{int(np.isnan(found.score).sum())} of {len(found)} have none (NaN)",
+                key=key,
+                why=f"{int(np.isnan(found.score).sum())} of {len(found.score)} have none (NaN)",
                 fix="give every prediction a score",
             )
         category = table[found.category].astype(np.int64)
-        skipped = ~(classes.evaluated & classes.isthing)[np.minimum(category, len(classes) - 1)]
-        skipped |= category >= len(classes)
-        if skipped.any():
+        passed_over = int((~counts[category]).sum())
+        if passed_over:
             kind = "predictions of categories that are not evaluated: passed over"
-            predictions.problems.remark(kind, known.key, int(skipped.sum()))
-        found, category = found.take(~skipped), category[~skipped]
-        numbers = instance_map(known, table, city)
-        parts.append(cityscapes_instance.match(numbers, category, found.score, found.masks, classes))
+            predictions.problems.remark(kind, key, passed_over)
+        parts.append(cityscapes_instance.match(numbers, category, found.score, found.crops, classes))
     if not keys:
         raise InvalidInput("the truth has no objects annotated", file=truth.path)
     maps.refuse_missing(missing, len(keys), predictions)

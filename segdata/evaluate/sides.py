@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import LabelMismatch, NotThere
-from segdata.formats import coco_columns, results
+from segdata.formats import cityscapes, coco_columns, results
 from segdata.formats.columns import Columns
 from segdata.formats.results import Holding, Predictions, Truth
 from segdata.inputs import Input, Labels, changed, open_input, origin, relabelling, table_of
@@ -58,9 +58,15 @@ def truth_of(path: Path, made_from: str, data: Input) -> Truth:
         images,
         problems=data.problems,
     )
-    if data.format != "coco" or data.scanned is None:
+    if data.scanned is None or data.format not in ("coco", "cityscapes"):
         return truth
     source, entries = data.scanned
+    if data.format == "cityscapes":
+        return replace(
+            truth,
+            find_semantic=lambda place: cityscapes.label_map(source, entries[place]),
+            find_numbers=lambda place: cityscapes.instance_numbers(source, entries[place]),
+        )
 
     def columns(place: int) -> Columns:
         height, width = truth.sizes[place].tolist()

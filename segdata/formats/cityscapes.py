@@ -38,7 +38,7 @@ from segdata.formats.contract import (
     read_bytes,
     write_file,
 )
-from segdata.labels import LabelSpace
+from segdata.labels import LabelSpace, look_up
 from segdata.masks import Masks
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
@@ -180,12 +180,10 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
         residue["polygons"] = polygons
         if ids is None:
             problems.remark("polygons without label files: kept, not drawn", entry.key)
-    for name, derived in (
-        ("labelTrainIds", None if ids is None else _train_ids(ids, labels)),
-        ("color", None if ids is None else _colors(ids, labels)),
-    ):
+    for name, derive in (("labelTrainIds", _train_ids), ("color", _colors)):
         stored = _values(root, frame, f"{name}.png")
         if stored is not None:
+            derived = None if ids is None else derive(ids, labels)
             is_derived = derived is not None and stored.palette is None and np.array_equal(stored.values, derived)
             residue[name] = (
                 True if is_derived else {**verbatim.palette_of(stored), **verbatim.from_array(stored.values)}
@@ -201,6 +199,34 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
         semantic=semantic,
         extra={"cityscapes": residue} if frame.found else {"cityscapes": {"base": frame.base}},
     )
+
+
+def label_map(source: Source, entry: Entry) -> npt.NDArray[np.uint8] | None:
+    """A frame's label map alone, as `load` gives it; None where it takes more than the labelIds file to know it."""
+    stored = _values(source.root, entry.data, "labelIds.png")
+    if stored is None or stored.values.dtype != np.uint8 or source.labels.dtype != np.uint8:
+        return None
+    table = source.labels.table_from_ids(256)
+    unknown = np.flatnonzero((np.bincount(stored.values.ravel(), minlength=256) > 0) & (table < 0))
+    if len(unknown):
+        wrong = np.isin(stored.values, unknown)
+        path = source.root / (entry.data.base + "labelIds.png")
+        raise _unknown(path, entry, stored.values, wrong, source.labels)
+    return look_up(table.astype(np.uint8), stored.values)
+
+
+def instance_numbers(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | None:
+    """A frame's instance map alone: label id · 1000 + n for objects, label ids elsewhere; None where there is none."""
+    stored = _values(source.root, entry.data, "instanceIds.png")
+    if stored is None:
+        return None
+    numbers = stored.values.astype(np.uint16, copy=False)
+    for value in np.flatnonzero(np.bincount(numbers.ravel())).tolist():
+        label = value // _GROUP_LIMIT if value >= _GROUP_LIMIT else value
+        if label not in source.labels.index_of_id:
+            path = source.root / (entry.data.base + "instanceIds.png")
+            raise _unknown(path, entry, numbers, numbers == value, source.labels)
+    return numbers
 
 
 def _values(root: Path, frame: _Frame, suffix: str) -> images.LabelImage | None:

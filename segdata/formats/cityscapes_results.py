@@ -27,6 +27,7 @@ from segdata import images, manifest
 from segdata.errors import InvalidAnnotation, LabelMismatch, SegdataError, Unsafe
 from segdata.formats import label_maps
 from segdata.formats.contract import Header, read_bytes, write_file
+from segdata.formats.regions import Crop, Regions
 from segdata.formats.results import Holding, Predictions, Truth
 from segdata.formats.results_files import by_place, files_below, require_all
 from segdata.labels import LabelSpace
@@ -78,13 +79,16 @@ def read(path: Path, truth: Truth, problems: Problems) -> Predictions:
         maps = label_maps.read(path, truth, Problems())
         holds.add("semantic")
 
+    def regions(place: int) -> Regions | None:
+        return _regions(path, lines[place], place, truth, maps) if place in lines else None
+
     def get(place: int) -> Sample | None:
         if place not in lines:
             return None
         label_map = None if maps is None else maps.get(place)
-        return _sample(path, lines[place], found[place], place, truth, label_map)
+        return _sample(_regions(path, lines[place], place, truth, maps), truth.keys[place], found[place], label_map)
 
-    return Predictions(path, "cityscapes-results", frozenset(holds), get, problems=problems)
+    return Predictions(path, "cityscapes-results", frozenset(holds), get, problems=problems, find_regions=regions)
 
 
 def _table(labels: LabelSpace, path: Path) -> Mapping[int, int]:
@@ -152,48 +156,57 @@ def _line(fields: Sequence[str], folder: str, table: Mapping[int, int]) -> _Line
     return _Line(mask, table[label], numbers[1])
 
 
-def _sample(
-    root: Path, lines: Sequence[_Line], name: str, place: int, truth: Truth, label_map: Sample | None
-) -> Sample:
-    parts: list[Masks] = []
+def _regions(root: Path, lines: Sequence[_Line], place: int, truth: Truth, maps: Predictions | None) -> Regions:
+    """The masks of one image, decoded and cut to what is inside."""
+    crops: list[Crop] = []
+    size: tuple[int, ...] = ()
     for line in lines:
-        part = _mask(root, line.mask)
-        if parts and (part.height, part.width) != (parts[0].height, parts[0].width):
+        inside = _mask(root, line.mask)
+        if size and inside.shape != size:
             raise InvalidAnnotation(
                 "masks of one image are of different sizes",
                 file=root / line.mask,
                 key=truth.keys[place],
-                why=f"{part.width} × {part.height}, {lines[0].mask} {parts[0].width} × {parts[0].height}",
+                why=f"{inside.shape[1]} × {inside.shape[0]}, {lines[0].mask} {size[1]} × {size[0]} (width × height)",
             )
-        parts.append(part)
-    sized = parts[0] if parts else label_map or truth.get(place)
-    masks = Masks.concatenate(parts, sized.height, sized.width)
-    return Sample(
-        truth.keys[place],
-        sized.height,
-        sized.width,
-        file=name,
-        instances=Instances.build(
-            [line.category for line in lines], masks, bbox=masks.frames, score=[line.score for line in lines]
-        ),
-        semantic=None if label_map is None else label_map.semantic,
-    )
+        size = inside.shape
+        crops.append(_cut(inside))
+    if not size:
+        sized = (None if maps is None else maps.get(place)) or truth.get(place)
+        size = (sized.height, sized.width)
+    category = np.array([line.category for line in lines], np.int64)
+    return Regions(size[0], size[1], category, np.array([line.score for line in lines], np.float64), crops)
 
 
-def _mask(root: Path, name: str) -> Masks:
-    """One mask from its PNG."""
+def _sample(regions: Regions, key: str, name: str, label_map: Sample | None) -> Sample:
+    height, width = regions.height, regions.width
+    parts = []
+    for x, y, crop in regions.crops:
+        part = Masks.from_dense(crop[None])
+        shift = np.array([x, y, 0, 0], np.int32) * (part.areas > 0)
+        parts.append(Masks(height, width, part.frames + shift, part.runs, part.pointer))
+    masks = Masks.concatenate(parts, height, width)
+    instances = Instances.build(regions.category, masks, bbox=masks.frames, score=regions.score)
+    semantic = None if label_map is None else label_map.semantic
+    return Sample(key, height, width, file=name, instances=instances, semantic=semantic)
+
+
+def _mask(root: Path, name: str) -> npt.NDArray[np.bool_]:
+    """One mask's PNG: (H, W) bool."""
     try:
-        stored = images.read_labels(read_bytes(root, name, "the predictions"))
+        return _is_inside(images.read_labels(read_bytes(root, name, "the predictions")))
     except SegdataError as error:
         raise error.located(file=root / name) from error
-    inside = _is_inside(stored)
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    height, width = inside.shape
+
+
+def _cut(inside: npt.NDArray[np.bool_]) -> Crop:
+    """The part of a mask that holds all of it; nothing of an empty one."""
+    rows = np.flatnonzero(inside.any(1))
     if not len(rows):
-        return Masks.empty(height, width, 1)
-    y, x = int(rows[0]), int(columns[0])
-    crop = Masks.from_dense(inside[None, y : rows[-1] + 1, x : columns[-1] + 1])
-    return Masks(height, width, crop.frames + np.array([x, y, 0, 0], np.int32), crop.runs, crop.pointer)
+        return 0, 0, np.zeros((0, 0), bool)
+    part = inside[rows[0] : rows[-1] + 1]
+    columns = np.flatnonzero(part.any(0))
+    return int(columns[0]), int(rows[0]), np.ascontiguousarray(part[:, columns[0] : columns[-1] + 1])
 
 
 def _is_inside(stored: images.LabelImage) -> npt.NDArray[np.bool_]:

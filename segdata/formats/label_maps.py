@@ -23,7 +23,7 @@ from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, Segda
 from segdata.formats.contract import read_bytes
 from segdata.formats.results import Predictions, Truth
 from segdata.formats.results_files import by_place, files_below, require_all
-from segdata.labels import LabelSpace
+from segdata.labels import LabelSpace, look_up
 from segdata.problems import Problems
 from segdata.sample import Sample
 
@@ -113,11 +113,14 @@ def _sample(root: Path, name: str, place: int, truth: Truth, table: npt.NDArray[
             why=f"PNG mode {stored.mode}; colours are no label values",
             fix="save the category numbers as a grey or palette PNG",
         )
-    indices = table[values]
-    if (indices < 0).any():
-        raise _outside(root / name, values, indices < 0, truth.labels, numbers)
+    present = np.flatnonzero(np.bincount(values.ravel()))
+    unknown = present[table[present] < 0]
+    if len(unknown):
+        raise _outside(root / name, values, np.isin(values, unknown), truth.labels, numbers)
     labels = truth.labels
-    return Sample(truth.keys[place], *values.shape, file=name, semantic=indices.astype(labels.dtype))
+    is_small = values.dtype == labels.dtype == np.uint8
+    semantic = look_up(table[:256].astype(np.uint8), values) if is_small else table[values].astype(labels.dtype)
+    return Sample(truth.keys[place], *values.shape, file=name, semantic=semantic)
 
 
 def _outside(

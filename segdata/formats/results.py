@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import NotThere, UnknownLayout, UsageError
 from segdata.formats.columns import Columns
+from segdata.formats.regions import Regions
 from segdata.labels import LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Sample
@@ -49,6 +50,7 @@ class Truth:
         find_images: (N, 3) int64, the source's number of every image (−1 where it has none), its height and width.
         problems: what was odd in it.
         find_columns: the objects at a place, where they can be had without reading the whole sample.
+        find_semantic, find_numbers: the same for label maps and Cityscapes' instance maps; they may give None.
     """
 
     path: Path
@@ -61,6 +63,8 @@ class Truth:
     find_images: Callable[[], npt.NDArray[np.int64]]
     problems: Problems = field(default_factory=Problems)
     find_columns: Callable[[int], Columns] | None = None
+    find_semantic: Callable[[int], npt.NDArray[Any] | None] | None = None
+    find_numbers: Callable[[int], npt.NDArray[Any] | None] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -68,6 +72,11 @@ class Truth:
     def columns(self, place: int) -> Columns:
         """The objects of the image at a place."""
         return Columns.of(self.get(place).instances) if self.find_columns is None else self.find_columns(place)
+
+    def semantic(self, place: int) -> npt.NDArray[Any] | None:
+        """The label map of the image at a place, None where it has none."""
+        found = None if self.find_semantic is None else self.find_semantic(place)
+        return self.get(place).semantic if found is None else found
 
     @cached_property
     def _images(self) -> npt.NDArray[np.int64]:
@@ -106,6 +115,7 @@ class Predictions:
             predictions do not speak of it.
         problems: what was odd in them; metrics add to it.
         find_columns: the detections at a place, where they can be had without making a sample.
+        find_regions: the same for scored masks.
     """
 
     path: Path
@@ -114,6 +124,14 @@ class Predictions:
     get: Callable[[int], Sample | None]
     problems: Problems = field(default_factory=Problems)
     find_columns: Callable[[int], Columns] | None = None
+    find_regions: Callable[[int], Regions | None] | None = None
+
+    def regions(self, place: int) -> Regions | None:
+        """The scored masks in the truth's image at a place; None where the predictions do not speak of it."""
+        if self.find_regions is not None:
+            return self.find_regions(place)
+        sample = self.get(place)
+        return None if sample is None else Regions.of(sample.instances)
 
     def columns(self, place: int) -> Columns:
         """What was detected in the truth's image at a place."""
