@@ -27,6 +27,7 @@ def fetch(
     accept_unverified: bool = fetching.AcceptUnverified,
     accept_new_hash: bool = fetching.AcceptNewHash,
     keep_archives: bool = fetching.KeepArchives,
+    allow_extra: bool = fetching.AllowExtra,
     force: bool = typer.Option(False, "--force", help="Replace extracted files that were changed."),
     ignore_space: bool = fetching.IgnoreSpace,
     no_lock: bool = fetching.NoLock,
@@ -60,6 +61,7 @@ def fetch(
             accept_unverified=accept_unverified,
             accept_new_hash=accept_new_hash,
             keep_archives=keep_archives,
+            allow_extra=allow_extra,
             force=force,
             ignore_space=ignore_space,
             lock=not no_lock,
@@ -84,6 +86,8 @@ def fetch(
         output.remark(
             f"note: nobody publishes a digest of {', '.join(done.unverified)}; what arrived is pinned from now on"
         )
+    fetching.left_out(done.extra)
+    if done.unverified or done.extra:
         raise typer.Exit(3)
 
 

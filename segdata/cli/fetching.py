@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from segdata.cli import output
 from segdata.errors import UsageError
 
 Dataset = typer.Argument(..., help="A known dataset (segdata list), or the path of a manifest.")
@@ -30,6 +31,7 @@ AcceptNewHash = typer.Option(
     False, "--accept-new-hash", help="Take complete files that differ from the manifest; this is recorded."
 )
 KeepArchives = typer.Option(False, "--keep-archives", help="Keep archives after they were extracted.")
+AllowExtra = typer.Option(False, "--allow-extra", help="Also extract members that the manifest does not expect.")
 IgnoreSpace = typer.Option(False, "--ignore-space", help="Go on although the disk looks too small.")
 NoLock = typer.Option(False, "--no-lock", help="For file systems without locks: run only one fetch at a time.")
 Jobs = typer.Option(3, "--jobs", "-j", min=1, max=32, help="Files downloaded at once.")
@@ -40,6 +42,16 @@ Retries = typer.Option(5, "--retries", min=1, max=100, help="Attempts at an addr
 RetryWait = typer.Option(
     1.0, "--retry-wait", min=0, max=600, help="Seconds before the second attempt; then they double."
 )
+
+
+def left_out(members: Sequence[str]) -> None:
+    """A remark about members that were not extracted."""
+    if members:
+        more = f" and {len(members) - 5} more" if len(members) > 5 else ""
+        output.remark(
+            f"note: {len(members)} members that the manifest does not expect were left out "
+            f"({', '.join(members[:5])}{more}); --allow-extra extracts them"
+        )
 
 
 def parts(only: Sequence[str]) -> list[str]:

@@ -32,6 +32,7 @@ def prepare(
     accept_unverified: bool = fetching.AcceptUnverified,
     accept_new_hash: bool = fetching.AcceptNewHash,
     keep_archives: bool = fetching.KeepArchives,
+    allow_extra: bool = fetching.AllowExtra,
     force: bool = typer.Option(False, "--force", help="Replace changed files, and a pack made with other options."),
     clean: bool = typer.Option(False, "--clean", help="After replacing a pack, remove the old one's files."),
     ignore_space: bool = fetching.IgnoreSpace,
@@ -73,6 +74,7 @@ def prepare(
             accept_unverified=accept_unverified,
             accept_new_hash=accept_new_hash,
             keep_archives=keep_archives,
+            allow_extra=allow_extra,
             force=force,
             clean=clean,
             ignore_space=ignore_space,
@@ -102,5 +104,7 @@ def prepare(
         )
     if done.unverified and not quiet:
         output.remark(f"note: nobody publishes a digest of {', '.join(done.unverified)}; what arrived is pinned")
-    if done.skipped or done.unverified:
+    extra = done.fetched.extra if done.fetched else ()
+    fetching.left_out(extra)
+    if done.skipped or done.unverified or extra:
         raise typer.Exit(3)

@@ -6,19 +6,53 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, output
+from segdata.cli import app, fetching, output
 from segdata.errors import printable
 
 
 @app.command(epilog="Example: segdata verify packs/voc --deep")
 def verify(
-    path: Path = typer.Argument(..., help="A pack, or a dataset folder in a known layout."),
+    path: str = typer.Argument(..., help="A pack, a dataset folder, or the name or manifest of a fetched dataset."),
+    root: Path | None = fetching.Root,
     deep: bool = typer.Option(False, "--deep", help="Read everything: every image, mask and record."),
     source_format: str | None = typer.Option(None, "--from", help="A folder's format (default: by its layout)."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
-    """Check that a pack is what was written, or that a dataset folder is valid."""
+    """Check that a pack is what was written, that a folder is valid, or all that was fetched and made of a dataset."""
+    if path.endswith(".toml") or not Path(path).exists():
+        _dataset(path, root, deep=deep, json=json, quiet=quiet)
+    else:
+        _path(Path(path), source_format, deep=deep, json=json, quiet=quiet)
+
+
+def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: bool) -> None:
+    from segdata import manifest, prepare
+    from segdata.errors import NotThere
+
+    if "/" in name and not name.endswith(".toml"):
+        raise NotThere(f"{name} does not exist", file=name, fix="check the path; `segdata list` shows known datasets")
+    with output.only_ours(active=json), output.transfers(quiet=quiet) as (progress, _):
+        found = prepare.check(name, root=root, deep=deep, progress=progress)
+    if json:
+        output.result({**found.as_dict(), "ok": found.is_good})
+    else:
+        for error in found.damages:
+            output.remark(f"segdata: error[{type(error).__name__}]: {error}")
+        if found.files.extra:
+            output.remark(
+                f"note: {len(found.files.extra)} files are from no archive ({', '.join(found.files.extra[:3])})"
+            )
+        pack = "no pack" if found.pack is None else f"pack of {found.pack.samples:,} samples"
+        state = "good" if found.is_good else f"{len(found.damages)} damages"
+        print(
+            f"{manifest.find(name).name}: {found.archives} archives, {found.files.files:,} extracted files, {pack}: {state}"
+        )
+    if not found.is_good:
+        raise typer.Exit(8)
+
+
+def _path(path: Path, source_format: str | None, *, deep: bool, json: bool, quiet: bool) -> None:
     from segdata import prepare
     from segdata.pack import verify as pack_verify
     from segdata.pack.read import is_pack

@@ -7,14 +7,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segdata import manifest as manifests
 from segdata.errors import DiskError, HashMismatch, NetworkError, NotVerifiable, SegdataError, SignInError, Unsafe
-from segdata.fetch import addresses, extract, signin, terms
+from segdata.fetch import addresses, extract, extracted, signin, terms
 from segdata.fetch.download import Wanted, adopt
 from segdata.fetch.downloads import downloads
 from segdata.fetch.exchange import Patience
@@ -37,6 +37,7 @@ class Fetched:
         files: receipts of all files of the chosen parts, in the manifest's order.
         unverified: files without a published digest that this run accepted; they are pinned from now on.
         bytes: downloaded by this run.
+        extra: members that the manifest does not expect, which this run left out, as ARCHIVE/MEMBER.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Fetched:
     files: tuple[Receipt, ...]
     unverified: tuple[str, ...]
     bytes: int
+    extra: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The result for `--json`."""
@@ -62,6 +64,7 @@ class Fetched:
             "files": rows,
             "unverified": list(self.unverified),
             "downloaded": self.bytes,
+            "extra": list(self.extra),
         }
 
 
@@ -78,6 +81,7 @@ def fetch(
     accept_unverified: bool = False,
     accept_new_hash: bool = False,
     keep_archives: bool = False,
+    allow_extra: bool = False,
     force: bool = False,
     ignore_space: bool = False,
     lock: bool = True,
@@ -104,6 +108,7 @@ def fetch(
         accept_unverified: take files that nobody publishes a digest of; their digest is recorded and pinned.
         accept_new_hash: take complete files that differ from the manifest; who, when and both digests are recorded.
         keep_archives: do not remove archives after extraction.
+        allow_extra: also extract members that the manifest does not expect.
         force: replace extracted files that were changed.
         ignore_space: go on although the disk looks too small.
         lock: hold the dataset's lock; False only where the file system has none.
@@ -120,12 +125,14 @@ def fetch(
     folders = Folders((root or default_root()) / found.name)
     command = f"segdata fetch {dataset}" + (f" --only {','.join(only)}" if only else "")
     first = plan(found, folders, only=only, from_dir=from_dir)  # what is wrong with the request is said before waiting
-    if all(item.is_done for item in first.items) and not repair:
-        return _result(first, 0, ())
+    if all(item.is_done for item in first.items) and not (repair or force or allow_extra):
+        return _result(first)
     _check_folders(folders)
     pace = Pace(progress, tell, limit_rate)
     patience = patience or Patience()
     with locked(folders.raw, wait=wait) if lock else contextlib.nullcontext():
+        if force or allow_extra:
+            _forget_changed(first, changed=force, extra=allow_extra)
         todo = plan(found, folders, only=only, from_dir=from_dir)
         unverified = todo.unverified
         if unverified and not accept_unverified:
@@ -154,6 +161,8 @@ def fetch(
         def addressed(todo: Plan, items: Sequence[Item]) -> list[Wanted]:
             return addresses.remote(todo, items, mirror, ask_account, patience, accept_new_hash, command)
 
+        unpack = partial(_extract, folders=folders, pace=pace, keep=keep_archives, allow_extra=allow_extra, force=force)
+        extra: tuple[str, ...] = ()
         if repair:
             _repair(todo, lambda items: addressed(todo, items), patience, pace)
             todo = plan(found, folders, only=only, from_dir=from_dir)
@@ -161,7 +170,7 @@ def fetch(
             if item.is_here and not item.is_done:
                 want = addresses.local(item, folders, accept_other=accept_new_hash, command=command)
                 receipt = _settle(item, want, pace)
-                _extract(item, receipt, folders, pace, keep=keep_archives, force=force)
+                extra += unpack(item, receipt)
         absent = {item.remote.file: item for item in todo.items if not item.is_here}
         downloaded, failures = 0, list[SegdataError]()
         if absent:
@@ -173,15 +182,33 @@ def fetch(
                             break
                     else:
                         downloaded += outcome.bytes - absent[file].have
-                        _extract(absent[file], outcome, folders, pace, keep=keep_archives, force=force)
+                        extra += unpack(absent[file], outcome)
         if failures:
             raise failures[0]
-        return _result(plan(found, folders, only=only), downloaded, unverified)
+        return replace(_result(plan(found, folders, only=only)), bytes=downloaded, unverified=unverified, extra=extra)
 
 
-def _result(done: Plan, downloaded: int, unverified: tuple[str, ...]) -> Fetched:
+def _result(done: Plan) -> Fetched:
     files = tuple(item.receipt for item in done.items if item.receipt is not None)
-    return Fetched(done.manifest.name, done.folders.raw, files, unverified, downloaded)
+    return Fetched(done.manifest.name, done.folders.raw, files, (), 0)
+
+
+def _forget_changed(done: Plan, *, changed: bool, extra: bool) -> None:
+    """Remove the receipts of extractions that have to be done again.
+
+    Args:
+        changed: those whose files are no longer as they were extracted, which is found by reading them.
+        extra: those that left members out.
+    """
+    for item in done.items:
+        path = done.folders.members(item.remote.file)
+        found = extracted.read_receipt(path)
+        if found is None:
+            continue
+        is_changed = changed and not extracted.differences(done.folders.raw, [found]).is_good
+        if is_changed or (extra and found.extra):
+            with disk_errors(path):
+                path.unlink()
 
 
 def _check_folders(folders: Folders) -> None:
@@ -264,10 +291,12 @@ def _take(path: Path, want: Wanted) -> None:
         sync_folder(want.target.parent)
 
 
-def _extract(item: Item, receipt: Receipt, folders: Folders, pace: Pace, *, keep: bool, force: bool) -> None:
-    """Extract one file, and remove the archive unless it is kept."""
+def _extract(
+    item: Item, receipt: Receipt, *, folders: Folders, pace: Pace, keep: bool, allow_extra: bool, force: bool
+) -> tuple[str, ...]:
+    """Extract one file, remove the archive unless it is kept, and give the members that were left out."""
     remote, archive = item.remote, folders.archive(item.remote.file)
-    extract.extract(
+    done = extract.extract(
         archive,
         folders.raw,
         receipt=folders.members(remote.file),
@@ -278,9 +307,15 @@ def _extract(item: Item, receipt: Receipt, folders: Folders, pace: Pace, *, keep
         rename=dict(remote.rename),
         archive_bytes=receipt.bytes,
         extracted_bytes=remote.extracted,
+        allow_extra=allow_extra,
         force=force,
         progress=lambda done, total: pace.progress(f"extracting {remote.file}", done, total),
     )
+    for remark in done.remarks[:5]:
+        pace.tell(f"{remote.file}: {remark}")
+    if len(done.remarks) > 5:
+        pace.tell(f"{remote.file}: {len(done.remarks) - 5} more remarks, see {folders.members(remote.file)}")
     if not keep:
         with disk_errors(archive):
             archive.unlink()
+    return tuple(f"{remote.file}/{name}" for name in done.extra)

@@ -182,7 +182,6 @@ HOSTILE_ZIP: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
     "C15 gzip": (gzip.compress(b"x", mtime=0), 4, ("not what its name says", "tar.gz")),
     "C15 web page": (b"\n<!DOCTYPE html><html><title>Sign in</title></html>", 4, ("web page",)),
     "C15 rar": (b"Rar!\x1a\x07\x01\x00" + bytes(600), 4, ("rar",)),
-    "empty": (b"", 8, ("cut short at byte 0",)),
 }  # fmt: skip
 """Name → the file, the exit code, and what the message says."""
 

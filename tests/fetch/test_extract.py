@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from conftest import tree
-from fetch import hostile
 from fetch.hostile import Entry, tar_header, tar_member, tar_of, zip_of
 
 from segdata.errors import DamagedData, InvalidArchive, SegdataError
@@ -63,19 +62,12 @@ def pack(path: Path, files: dict[str, bytes], *, mode: int = 0o600) -> Path:
     return path
 
 
-@pytest.mark.parametrize("case", hostile.CASES)
-def test_a_hostile_archive_is_refused_before_anything_is_written(case: str, tmp_path: Path) -> None:
-    ending, data, code, texts = hostile.CASES[case]
-    archive = tmp_path / f"mine.{ending}"
-    archive.write_bytes(data)
-    with pytest.raises(SegdataError) as caught:
-        run(archive, tmp_path)
-    assert caught.value.exit_code == code, str(caught.value)
-    assert "mine." in str(caught.value)
-    for text in texts:
-        assert text in str(caught.value)
-    assert [path.name for path in tmp_path.iterdir()] == [archive.name]
-    assert not Path("/tmp/escaped").exists() and not (tmp_path.parent / "escaped").exists()
+@pytest.mark.parametrize("ending", ["zip", "tar", "tgz"])
+def test_an_empty_file_is_cut_short(ending: str, tmp_path: Path) -> None:
+    (tmp_path / f"mine.{ending}").touch()
+    with pytest.raises(DamagedData, match="cut short at byte 0"):
+        run(tmp_path / f"mine.{ending}", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"mine.{ending}"]
 
 
 @pytest.mark.parametrize("ending", ["zip", "tar", "tgz"])
