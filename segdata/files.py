@@ -91,6 +91,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
     with disk_errors(path):
+        _remove_abandoned(path)
         try:
             with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(data)
@@ -101,6 +102,25 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
             part.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed have left of a file in the making; those that live are left alone."""
+    prefix = f".{path.name}.part-"
+    for other in path.parent.iterdir():
+        number = other.name.removeprefix(prefix)
+        if other.name.startswith(prefix) and number.isdecimal() and not _is_alive(int(number)):
+            other.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def canonical_json(document: Any) -> bytes:
