@@ -229,3 +229,19 @@ def test_every_manifest_has_remotes_and_terms(name: str) -> None:
     for remote in found.remotes:
         assert remote.is_verifiable or remote.urls
         assert remote.bytes or remote.about or not remote.is_verifiable
+
+
+@pytest.mark.parametrize("name", manifest.names())
+def test_every_dataset_has_a_page_with_its_files_terms_and_commands(name: str) -> None:
+    page = (Path(__file__).resolve().parents[1] / f"docs/datasets/{name}.md").read_text()
+    found = manifest.shipped(name)
+    for remote in found.remotes:
+        size = f"{remote.bytes:,}" if remote.bytes else f"about {remote.about:,}" if remote.about else "not published"
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{remote.part}` | `{remote.file}` |"))
+        assert f"| {size} |" in row and row.endswith("| no |" if remote.is_optional else "| yes |")
+        digest = remote.digest.algorithm if remote.digest else "from the site" if remote.package else "not published"
+        assert digest in row.split("|")[4]
+    assert found.terms is not None and found.terms.text in page and f"--accept-license {found.terms.id}" in page
+    assert found.citation.rstrip(".") in page
+    for text in ("## On disk", "## Known traps", f"segdata fetch {name} --dry-run", f"segdata verify {name}"):
+        assert text in page
