@@ -164,7 +164,7 @@ def test_a_stop_during_extraction(number: int, code: int, server: Server, tmp_pa
     manifest = large(server, tmp_path, 4_000)
     root = tmp_path / "root"
     process = start(*command("fetch", manifest, root, "--accept-unverified", "--keep-archives"))
-    wait_for(root / "mine/.staging-many.zip/tree/photos/000010.bin")
+    wait_for(root / "mine/.staging-many.zip/photos/000010.bin")
     process.send_signal(number)
     began = time.monotonic()
     _, err = process.communicate(timeout=30)

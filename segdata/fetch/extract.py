@@ -1,11 +1,12 @@
 """Archives → files: checked as a whole, written into a staging folder, then put in place by renames.
 
-    raw/                                 the final folder; several archives of one dataset share it
-    .staging-ARCHIVE/tree/               files in the making
-    .staging-ARCHIVE/receipt.json        written when all of them are whole and on the disk
-    RECEIPT                              written last: the commit point
+    raw/                 the final folder; several archives of one dataset share it
+    .staging-ARCHIVE/    files in the making
+    .RECEIPT.staged      written when all of them are whole and on the disk
+    RECEIPT              what was .RECEIPT.staged, when all files are in place: the commit point
 
-A run that is stopped leaves a staging folder. The next run goes on from it when its receipt is there, else removes it.
+A run that is stopped leaves a staging folder. The next run goes on from it when the staged receipt is there, else it
+begins anew.
 """
 
 from __future__ import annotations
@@ -78,28 +79,37 @@ def extract(
     if (done := extracted(receipt, into, source)) is not None:
         return done
     staging = into.parent / f".staging-{archive.name}"
-    ready = read_receipt(staging / "receipt.json")
+    staged = receipt.with_name(f".{receipt.name}.staged")
+    ready = read_receipt(staged)
     if ready is None or ready.source != source:
-        with disk_errors(staging):
-            remove_tree(staging)
+        _drop(staging, staged)
         with disk_errors(archive):
             size = archive.stat().st_size
             opened = open_archive(archive, kind, archive_bytes, members.limit(size, extracted_bytes))
         with contextlib.closing(opened):
-            ready = _staged(opened, archive, staging, source, size, extracted_bytes, progress)
+            ready = _stage(opened, archive, staging, source, size, extracted_bytes, progress)
+        ready.write(staged)
     try:
-        _merge(staging / "tree", into, {file.path: file for file in ready.files}, archive.name, force=force)
+        _merge(staging, into, {file.path: file for file in ready.files}, archive.name, force=force)
         if not is_whole(ready, into):
             raise DiskError(
                 "extracted files vanished while they were put in place", file=into, fix="run the same command again"
             )
     except SegdataError:
-        remove_tree(staging)
+        _drop(staging, staged)
         raise
-    ready.write(receipt)
-    with disk_errors(staging):
+    with disk_errors(receipt):
         remove_tree(staging)
+        staged.replace(receipt)
+        sync_folder(receipt.parent)
     return ready
+
+
+def _drop(staging: Path, staged: Path) -> None:
+    """Remove what an earlier run has left, the receipt first: it vouches for the rest."""
+    with disk_errors(staging):
+        staged.unlink(missing_ok=True)
+        remove_tree(staging)
 
 
 def extracted(receipt: Path, into: Path, source: Mapping[str, Any]) -> Receipt | None:
@@ -108,7 +118,7 @@ def extracted(receipt: Path, into: Path, source: Mapping[str, Any]) -> Receipt |
     return found if found is not None and found.source == source and is_whole(found, into) else None
 
 
-def _staged(
+def _stage(
     opened: Archive,
     archive: Path,
     staging: Path,
@@ -128,11 +138,9 @@ def _staged(
     with _dropped(staging, total):
         if listing.clashes:
             remarks += _case(staging, listing.clashes, archive)
-        files = tuple(_write(opened, archive, staging / "tree", expected, paths, progress))
+        files = tuple(_write(opened, archive, staging, expected, paths, progress))
         sync_disk(staging)
-        result = Receipt(archive.name, source, files, extra, remarks)
-        result.write(staging / "receipt.json")
-    return result
+    return Receipt(archive.name, source, files, extra, remarks)
 
 
 def _paths(expected: Iterable[Member], prefix: str, rename: Mapping[str, str], archive: Path) -> dict[str, str]:
@@ -161,8 +169,7 @@ def _write(
     """Write the files, and compare each size with the one that was declared."""
     sizes = {member.name: member.bytes for member in expected if not member.is_folder}
     total = sum(sizes.values())
-    made: set[Path] = set()
-    _folder(tree, made)
+    made = {tree}
     for member in expected:
         if member.is_folder:
             _folder(tree / paths[member.name], made)
@@ -283,6 +290,8 @@ def _merge(tree: Path, into: Path, files: Mapping[str, File], name: str, *, forc
         DamagedData: a file there differs from the archive's, and may not be replaced.
         Unsafe: a link stands in the way.
     """
+    if not tree.exists():
+        return  # everything was moved before
     with disk_errors(into):
         kept, differing = _in_the_way(tree, into, files)
         if differing and not force:

@@ -315,7 +315,8 @@ def _extract(
         pace.tell(f"{remote.file}: {remark}")
     if len(done.remarks) > 5:
         pace.tell(f"{remote.file}: {len(done.remarks) - 5} more remarks, see {folders.members(remote.file)}")
-    if not keep:
-        with disk_errors(archive):
+    with disk_errors(archive):
+        folders.part(remote.file).with_name(f".{remote.file}.part.state").unlink(missing_ok=True)  # of a killed run
+        if not keep:
             archive.unlink()
     return tuple(f"{remote.file}/{name}" for name in done.extra)

@@ -231,20 +231,21 @@ def test_a_link_in_the_folder_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_staging_folder_that_was_left_is_used_when_whole_and_removed_otherwise(tmp_path: Path) -> None:
     archive = pack(tmp_path / "a.zip", FILES)
-    staging = tmp_path / ".staging-a.zip"
-    (staging / "tree/data").mkdir(parents=True)
-    (staging / "tree/data/half").write_bytes(b"half")
+    staging, staged = tmp_path / ".staging-a.zip", tmp_path / ".a.zip.members.json.staged"
+    (staging / "data").mkdir(parents=True)
+    (staging / "data/half").write_bytes(b"half")
     receipt = run(archive, tmp_path)
-    assert tree(tmp_path / "raw") == FILES and not staging.exists()
+    assert tree(tmp_path / "raw") == FILES and not staging.exists() and not staged.exists()
     # Stopped while files were moved: some are in place, the others in the staging folder, and its receipt is written.
-    (tmp_path / "a.zip.members.json").unlink()
-    (staging / "tree/data").mkdir(parents=True)
-    receipt.write(staging / "receipt.json")
-    (tmp_path / "raw/data/train").rename(staging / "tree/data/train")
-    archive_bytes = archive.read_bytes()
-    archive.write_bytes(archive_bytes)
+    (tmp_path / "a.zip.members.json").rename(staged)
+    (staging / "data").mkdir(parents=True)
+    (tmp_path / "raw/data/train").rename(staging / "data/train")
     assert run(archive, tmp_path) == receipt
-    assert tree(tmp_path / "raw") == FILES and not staging.exists()
+    assert tree(tmp_path / "raw") == FILES and not staging.exists() and not staged.exists()
+    # Stopped just before the last step.
+    (tmp_path / "a.zip.members.json").rename(staged)
+    assert run(archive, tmp_path) == receipt
+    assert (tmp_path / "a.zip.members.json").exists() and not staged.exists()
 
 
 def test_names_that_differ_in_case_are_noted(tmp_path: Path) -> None:
