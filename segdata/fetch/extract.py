@@ -88,8 +88,9 @@ def extract(
             opened = open_archive(archive, kind, archive_bytes, members.limit(size, extracted_bytes))
         with contextlib.closing(opened):
             ready = _stage(opened, archive, staging, source, size, extracted_bytes, progress)
-        ready.write(staged)
     try:
+        if not staged.exists():
+            ready.write(staged)
         _merge(staging, into, {file.path: file for file in ready.files}, archive.name, force=force)
         if not is_whole(ready, into):
             raise DiskError(
