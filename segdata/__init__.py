@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from segdata import evaluate, fetch
+    from segdata import evaluate, fetch, prepare
     from segdata.draw import overlay
     from segdata.errors import SegdataError
     from segdata.formats import read
@@ -42,12 +42,14 @@ _HOMES = {
     "fetch": "segdata.fetch",
     "open": "segdata.pack.read:open_pack",
     "overlay": "segdata.draw",
+    "prepare": "segdata.prepare",
     "read": "segdata.formats",
     "verify": "segdata.pack.verify",
 }
 
 __all__ = [
     "fetch",
+    "prepare",
     "read",
     "convert",
     "open",

@@ -90,6 +90,7 @@ def test_the_public_names() -> None:
 
     assert segdata.__all__ == [
         "fetch",
+        "prepare",
         "read",
         "convert",
         "open",
