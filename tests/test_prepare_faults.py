@@ -148,6 +148,7 @@ def large(server: Server, folder: Path, files: int) -> Path:
     (folder / "archives").mkdir()
     (folder / "archives/many.zip").write_bytes(buffer.getvalue())
     server.routes = {"/many.zip": file(buffer.getvalue())}
+    server.requests.clear()
     manifest = folder / "mine.toml"
     manifest.write_text(
         f'title = "t"\nhomepage = "h"\nlicence = "l"\ncitation = "c"\nformat = "coco"\nlabel_space = "mine"\n'
@@ -219,6 +220,16 @@ def test_a_disk_that_fills_up_during_extraction(server: Server, tmp_path: Path, 
     done = run("fetch", manifest, small_disk, "--offline", "--accept-unverified", "--keep-archives")
     assert done.code in (0, 3), done.err
     assert len(list((small_disk / "mine/raw/photos").iterdir())) == 6
+
+
+def test_prepare_counts_the_pack_before_it_begins(server: Server, tmp_path: Path, small_disk: Path) -> None:
+    manifest = large(server, tmp_path, 1)
+    lines = [line for line in manifest.read_text().splitlines() if not line.startswith("bytes")]
+    manifest.write_text("\n".join([*lines, f"bytes = {2 << 20}", f"extracted = {5 << 19}"]) + "\n")
+    # 2 MiB to download and 2.5 to extract fit into 6 MiB; another 2.5 for the pack do not.
+    done = run("prepare", manifest, small_disk, "--accept-unverified")
+    assert done.code == 7 and "2,097,152 bytes to download, 2,621,440 to extract and 2,621,440 to convert" in done.err
+    assert not list(small_disk.iterdir()) and not server.requests
 
 
 def test_a_limit_on_the_size_of_files(server: Server, tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 import segdata
 from segdata import formats
 from segdata import manifest as manifests
-from segdata.errors import DamagedData, SegdataError, UsageError
+from segdata.errors import DamagedData, DiskError, SegdataError, UsageError
+from segdata.fetch.extracted import read_receipt
 from segdata.fetch.folders import Folders, folders
 from segdata.fetch.job import Fetched, fetch
+from segdata.fetch.plan import Plan, plan
 from segdata.files import canonical_json, disk_errors, remove_tree, write_whole
 from segdata.inputs import Labels, OnError
 from segdata.manifest import Manifest
@@ -121,6 +123,8 @@ def prepare(
     }
     if not force and (done := _done(found, own, only, options)) is not None:
         return done
+    if not fetching.get("ignore_space"):
+        _check_space(plan(found, own, only=only, from_dir=fetching.get("from_dir")), images)
     fetched = fetch(dataset, root=root, only=only, force=force, wait=wait, **fetching)
     before = _receipt(own)
     is_ours = before is not None and before["options"] == options
@@ -199,6 +203,29 @@ def _done(found: Manifest, own: Folders, only: Sequence[str], options: Mapping[s
         was_done=True,
     )
     return _prepared(found, own, report, None)
+
+
+def _check_space(todo: Plan, images: layout.Images) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Raises:
+        DiskError: with the three estimates and the free space.
+    """
+    converted = 0
+    if images == "embed":  # a pack holds the image files as they are, and annotations take no more than they did
+        for item in todo.items:
+            receipt = read_receipt(todo.folders.members(item.remote.file)) if item.is_done else None
+            converted += receipt.bytes if receipt else item.to_extract
+    needed = todo.to_download + todo.to_extract + converted
+    if needed > todo.free:
+        raise DiskError(
+            "the disk has not enough room",
+            file=todo.folders.home,
+            why=f"{todo.to_download:,} bytes to download, {todo.to_extract:,} to extract and {converted:,} to convert, "
+            f"{todo.free:,} are free",
+            state="nothing was downloaded",
+            fix=f"free {needed - todo.free:,} bytes, choose another --root, or add --ignore-space",
+        )
 
 
 def _prepared(found: Manifest, own: Folders, report: Report, fetched: Fetched | None) -> Prepared:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -16,7 +17,7 @@ import pytest
 from conftest import tree
 from fetch.hostile import Entry, tar_header, tar_member, tar_of, zip_of
 
-from segdata.errors import DamagedData, InvalidArchive, SegdataError
+from segdata.errors import DamagedData, DiskError, InvalidArchive, SegdataError
 from segdata.fetch.extract import extract
 from segdata.fetch.extracted import Receipt, differences, read_receipt
 
@@ -276,3 +277,15 @@ def test_old_and_foreign_archives(tmp_path: Path) -> None:
     (tmp_path / "own.zip").write_bytes(zip_of(Entry(b"./", b"", mode=0o040755), Entry(b"./b")))
     assert [file.path for file in run(tmp_path / "own.zip", tmp_path).files] == ["b"]
     assert json.loads((tmp_path / "own.zip.members.json").read_text())["files"][0][0] == "b"
+
+
+def test_a_folder_that_vanishes_is_a_clean_stop(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.zip", FILES)
+
+    def unmount(done: int, total: int) -> None:
+        shutil.rmtree(tmp_path / ".staging-a.zip")
+
+    with pytest.raises(DiskError, match="vanished while files were written") as caught:
+        run(archive, tmp_path, progress=unmount)
+    assert caught.value.exit_code == 7
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
