@@ -50,15 +50,16 @@ SMALL: dict[str, Any] = {
     "workers": 1,
 }
 
-DRAWN = {**SMALL, "min_size": (192,), "max_size": 256, "batch_size": 4, "epochs": 11, "learning_rate": 0.0007}
+DRAWN = {**SMALL, "min_size": (192,), "max_size": 256, "batch_size": 2, "epochs": 5, "learning_rate": 0.0005}
 PHOTOS = {
     **SMALL,
     "min_size": (256,),
     "max_size": 320,
     "batch_size": 2,
-    "epochs": 300,
-    "learning_rate": 0.0005,
-    "flip": 0,
+    "rois_per_image": 64,
+    "epochs": 120,
+    "learning_rate": 0.0008,
+    "flip": 0.0,
 }
 GOALS = {"drawn": (0.5, 20), "photos": (0.7, 30)}
 
