@@ -191,8 +191,10 @@ class LabelMapping:
 
 
 def look_up(table: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """`table[values]`; of bytes by bytes several times as fast."""
+    """`table[values]`; of bytes by bytes several times as fast, and `values` themselves where the table changes none."""
     if table.dtype == values.dtype == np.uint8 and len(table) == 256:
+        if np.array_equal(table, np.arange(256)):
+            return values
         return np.frombuffer(values.tobytes().translate(table.tobytes()), np.uint8).reshape(values.shape)
     found: npt.NDArray[Any] = table[values]
     return found

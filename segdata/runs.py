@@ -178,3 +178,16 @@ def string_of_zeros(pixels: int) -> bytes:
         characters.append(48 + (bits | (0x20 if more else 0)))
         if not more:
             return bytes(characters)
+
+
+def stretches(*maps: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:
+    """Start and length of the stretches of pixels, row by row, over which every one of some maps is constant.
+
+    Label maps are mostly constant: there are far fewer stretches than pixels to count.
+    """
+    flat = [values.ravel() for values in maps]
+    changes = flat[0][1:] != flat[0][:-1]
+    for values in flat[1:]:
+        changes |= values[1:] != values[:-1]
+    start = np.concatenate((np.zeros(min(flat[0].size, 1), np.int64), np.flatnonzero(changes) + 1))
+    return start, np.diff(start, append=flat[0].size)

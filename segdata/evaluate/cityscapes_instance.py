@@ -20,6 +20,7 @@ import numpy.typing as npt
 from segdata.evaluate.cityscapes import GROUP_LIMIT, Classes
 from segdata.evaluate.semantic import mean
 from segdata.formats.regions import Crop
+from segdata.runs import stretches
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -70,7 +71,8 @@ def match(
         score: (P,) float64.
         crops: P predicted masks; empty ones are left out, as are categories that are not evaluated or no things.
     """
-    size_of = np.bincount(instances.ravel())
+    start, length = stretches(instances)
+    size_of = np.bincount(instances.ravel()[start], length).astype(np.int64)
     numbers = np.flatnonzero(size_of)
     label = classes.labels_of(numbers)
     counts = classes.evaluated & classes.isthing

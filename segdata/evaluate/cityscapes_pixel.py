@@ -18,6 +18,7 @@ import numpy.typing as npt
 from segdata.evaluate import semantic
 from segdata.evaluate.cityscapes import GROUP_LIMIT, Classes
 from segdata.evaluate.semantic import mean, nullable, ratio, sums
+from segdata.runs import stretches
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -58,21 +59,19 @@ def count(
         instances: (H, W) instance numbers: label id · 1000 + n for objects, less for everything else.
         prediction: (H, W) category indices; values ≥ K are no class.
     """
-    confusion = semantic.count(truth, prediction, len(classes))
+    start, length = stretches(truth, instances, prediction)
+    number, predicted = instances.ravel()[start], prediction.ravel()[start]
+    confusion = semantic.tally(truth.ravel()[start], predicted, length, len(classes))
     # Objects × predicted class, over the pixels of objects alone.
-    places = np.flatnonzero(instances.ravel() > GROUP_LIMIT)
-    number = instances.ravel()[places]
-    present = np.bincount(number) if number.size else np.zeros(0, np.int64)
-    objects = np.flatnonzero(present)
-    row = np.zeros(len(present), np.int64)
-    row[objects] = np.arange(len(objects))
+    of_objects = number > GROUP_LIMIT
+    objects, row = np.unique(number[of_objects], return_inverse=True)
     side = len(classes) + 1
-    predicted = np.minimum(prediction.ravel()[places], side - 1)
-    table = np.bincount(row[number] * side + predicted, minlength=len(objects) * side)
-    table = table.reshape(len(objects), side)[:, :-1]
+    key = row * side + np.minimum(predicted[of_objects], side - 1)
+    table = np.bincount(key, length[of_objects], len(objects) * side).reshape(len(objects), side)
+    all_pixels, table = table.sum(1), table[:, :-1]
     category = classes.labels_of(objects)
     weighable = (category >= 0) & classes.evaluated[category] & classes.isthing[category]
-    table, category, size = table[weighable], category[weighable], present[objects[weighable]]
+    table, category, size = table[weighable], category[weighable], all_pixels[weighable]
     weight = classes.average_size[category] / size
     group = classes.group[category]
     hit = table[np.arange(len(category)), category]

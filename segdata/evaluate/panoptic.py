@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.evaluate.semantic import sums
+from segdata.runs import stretches
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -133,14 +134,9 @@ def _rows(columns: Mapping[str, npt.NDArray[Any]], ids: Sequence[int]) -> dict[s
 
 
 def _overlaps(truth: Segments, prediction: Segments) -> IntArray:
-    """(T + 2, P + 1) int64 pixels: rows void, the true segments, numbers of no segment; columns void, predictions.
-
-    Neighbouring pixels are mostly alike, so runs of equal pairs are looked up instead of pixels.
-    """
+    """(T + 2, P + 1) int64 pixels: rows void, the true segments, numbers of no segment; columns void, predictions."""
     mine, theirs = truth.map.ravel(), prediction.map.ravel()
-    changes = np.flatnonzero((mine[1:] != mine[:-1]) | (theirs[1:] != theirs[:-1])) + 1
-    start = np.concatenate(([0], changes)) if mine.size else changes
-    length = np.diff(np.append(start, mine.size))
+    start, length = stretches(truth.map, prediction.map)
     row = _places(mine[start], truth.id)
     column = _places(theirs[start], prediction.id)
     rows, columns = len(truth.id) + 2, len(prediction.id) + 2

@@ -108,7 +108,7 @@ def cityscapes_classes(truth: Truth, metric: str) -> tuple[LabelSpace, Classes, 
         LabelMismatch: the truth has categories that Cityscapes does not have.
     """
     city = manifest.shipped("cityscapes")
-    table = np.full(truth.labels.void + 1, city.labels.void, np.uint8)
+    table = np.arange(256, dtype=np.uint8)
     for index, category in enumerate(truth.labels.categories):
         if category.name not in city.labels.index_of_name:
             raise LabelMismatch(

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.runs import stretches
+
 Confusion = npt.NDArray[np.int64]
 """(K, K + 1) int64 pixels: row is the class in the truth, column the predicted one, the last column no class at all."""
 
@@ -26,15 +28,16 @@ def count(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], classes: int) -
         truth: (H, W) unsigned class indices; values ≥ `classes` are void and left out.
         prediction: (H, W) unsigned class indices; values ≥ `classes` are no class (always wrong, never a false positive).
     """
-    if truth.dtype == prediction.dtype == np.uint8:
-        # Both bytes side by side are one number of 16 bits.
-        both = np.empty((*truth.shape, 2), np.uint8)
-        both[..., 0], both[..., 1] = prediction, truth
-        table = np.bincount(both.view("<u2").ravel(), minlength=65536).reshape(256, 256)[:classes]
-        return np.column_stack((table[:, :classes], table[:, classes:].sum(1)))
+    start, length = stretches(truth, prediction)
+    return tally(truth.ravel()[start], prediction.ravel()[start], length, classes)
+
+
+def tally(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], pixels: npt.NDArray[Any], classes: int) -> Confusion:
+    """The confusion matrix of (S,) pairs of values, each over a number of pixels."""
     side = classes + 1
     key = np.minimum(truth, classes).astype(np.int64) * side + np.minimum(prediction, classes)
-    return np.bincount(key.ravel(), minlength=side * side).reshape(side, side)[:classes]
+    table = np.bincount(key, pixels, side * side).reshape(side, side)
+    return table[:classes].astype(np.int64)
 
 
 def scores(confusion: Confusion, names: Sequence[str]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from segdata.formats.contract import (
 from segdata.labels import LabelSpace, look_up
 from segdata.masks import Masks
 from segdata.problems import Problems
+from segdata.runs import stretches
 from segdata.sample import Instances, Sample
 
 LAYOUT = "leftImg8bit/SPLIT/CITY/ or gtFine/SPLIT/CITY/ (Cityscapes)"
@@ -207,12 +208,12 @@ def label_map(source: Source, entry: Entry) -> npt.NDArray[np.uint8] | None:
     if stored is None or stored.values.dtype != np.uint8 or source.labels.dtype != np.uint8:
         return None
     table = source.labels.table_from_ids(256)
-    unknown = np.flatnonzero((np.bincount(stored.values.ravel(), minlength=256) > 0) & (table < 0))
-    if len(unknown):
+    unknown = list(set(stored.values.tobytes().translate(None, bytes(np.flatnonzero(table >= 0).tolist()))))
+    if unknown:
         wrong = np.isin(stored.values, unknown)
         path = source.root / (entry.data.base + "labelIds.png")
         raise _unknown(path, entry, stored.values, wrong, source.labels)
-    return look_up(table.astype(np.uint8), stored.values)
+    return look_up(np.where(table < 0, np.arange(256), table).astype(np.uint8), stored.values)
 
 
 def instance_numbers(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | None:
@@ -221,7 +222,7 @@ def instance_numbers(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | N
     if stored is None:
         return None
     numbers = stored.values.astype(np.uint16, copy=False)
-    for value in np.flatnonzero(np.bincount(numbers.ravel())).tolist():
+    for value in np.unique(numbers.ravel()[stretches(numbers)[0]]).tolist():
         label = value // _GROUP_LIMIT if value >= _GROUP_LIMIT else value
         if label not in source.labels.index_of_id:
             path = source.root / (entry.data.base + "instanceIds.png")

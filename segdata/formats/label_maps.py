@@ -25,6 +25,7 @@ from segdata.formats.results import Predictions, Truth
 from segdata.formats.results_files import by_place, files_below, require_all
 from segdata.labels import LabelSpace, look_up
 from segdata.problems import Problems
+from segdata.runs import stretches
 from segdata.sample import Sample
 
 LAYOUT = "a folder of label-map PNGs (label-maps)"
@@ -113,12 +114,13 @@ def _sample(root: Path, name: str, place: int, truth: Truth, table: npt.NDArray[
             why=f"PNG mode {stored.mode}; colours are no label values",
             fix="save the category numbers as a grey or palette PNG",
         )
-    present = np.flatnonzero(np.bincount(values.ravel()))
+    present = np.unique(values.ravel()[stretches(values)[0]])
     unknown = present[table[present] < 0]
     if len(unknown):
         raise _outside(root / name, values, np.isin(values, unknown), truth.labels, numbers)
     labels = truth.labels
     is_small = values.dtype == labels.dtype == np.uint8
+    table = np.where(table < 0, np.arange(len(table)), table)
     semantic = look_up(table[:256].astype(np.uint8), values) if is_small else table[values].astype(labels.dtype)
     return Sample(truth.keys[place], *values.shape, file=name, semantic=semantic)
 

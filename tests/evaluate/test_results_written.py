@@ -196,3 +196,18 @@ def test_overlapping_predictions_become_segments_by_score(tmp_path: Path) -> Non
     assert [item["area"] for item in record["segments_info"]] == [36, 40, 24]
     assert [item["category_id"] for item in record["segments_info"]] == [3, 3, 8]
     assert re.fullmatch(r"[\w.]+\.png", record["file_name"]) and record["image_id"] == 5
+
+
+@needs_reference
+def test_a_pack_of_the_truth_gives_the_official_numbers(tmp_path: Path) -> None:
+    segdata.convert(CITY, tmp_path / "truth", images="none")
+    for given, metric, part in (
+        ("pred_pixel", "cityscapes-pixel", "pixel"),
+        ("pred_inst", "cityscapes-instance", "instance"),
+    ):
+        found = segdata.evaluate(CITY / given, tmp_path / "truth", metrics=[metric])  # type: ignore[operator]
+        assert_equal(found.metrics[metric], expected("cityscapes")[part])
+    folder = REFERENCE / "metrics/panoptic"
+    segdata.convert(folder / "gt.json", tmp_path / "panoptic", images="none")
+    found = segdata.evaluate(folder / "pred.json", tmp_path / "panoptic", metrics=["panoptic"])  # type: ignore[operator]
+    assert_equal(found.metrics["panoptic"], expected("panoptic"))
