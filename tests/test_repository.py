@@ -23,6 +23,7 @@ FLOORS = [
     {"fetch", "pack", "normalise", "draw", "workers"},
     {"formats"},
     {"inputs"},
+    {"sides"},
     {"prepare", "describe", "stats", "loading", "evaluate", "drawn", "served"},
     {"train", "demo", "plots", "report"},
     {"cli"},

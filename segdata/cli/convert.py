@@ -31,9 +31,14 @@ def convert(
     target: Path = typer.Argument(..., help="The folder to make."),
     source_format: str | None = typer.Option(None, "--from", help="The source's format (default: by its layout)."),
     to: str = typer.Option(
-        "pack", "--to", help="pack, coco, coco-panoptic, voc, cityscapes, camvid, cityscapes-results or voc-results."
+        "pack",
+        "--to",
+        help="pack, coco, coco-panoptic, voc, cityscapes, camvid, coco-results, cityscapes-results or voc-results.",
     ),
     split: list[str] = typer.Option([], "--split", help="Only this split; can be repeated."),
+    truth: Path | None = typer.Option(
+        None, "--truth", help="What results files are about: they become a pack with scores (--from coco-results …)."
+    ),
     labels: str | None = typer.Option(
         None, "--labels", help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file."
     ),
@@ -66,6 +71,7 @@ def convert(
             source_format=source_format,
             to=to,
             splits=split,
+            truth=truth,
             labels=labels,
             keep=keep,
             drop=drop,

@@ -19,6 +19,7 @@ from segdata.evaluate.columns import blocks
 from segdata.evaluate.curves import THRESHOLDS, Curves, Table
 from segdata.evaluate.overlap import Overlaps
 from segdata.evaluate.result import Result, mean
+from segdata.evaluate.watch import Watch
 from segdata.formats.results import Predictions, Truth
 
 AR_LIMITS = (1, 10, 100, 1000)
@@ -67,8 +68,11 @@ def _require_masks(predictions: Predictions, metric: str) -> None:
 def _curves(predictions: Predictions, truth: Truth, overlaps: Overlaps, *, classes: bool = True) -> Curves:
     ids = np.array([category.id for category in truth.labels.categories], np.int64)
     table = Table(ids, LIMITS if classes else AR_LIMITS, overlaps, classes=classes)
+    watch = Watch(predictions, truth)
     for block in blocks(predictions, truth, masks=overlaps is not overlap.boxes):
+        watch.look(block)
         table.add(block)
+    watch.finish()
     return table.finish()
 
 

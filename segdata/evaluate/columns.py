@@ -30,7 +30,7 @@ class Objects:
         category, id: (N,) int64.
         boxes: (N, 4) float64, x y width height as annotated, from the masks where nobody gave one.
         area: (N,) float64, the size that decides whether it is small, medium or large, in pixels.
-        iscrowd: (N,) bool.
+        iscrowd, difficult: (N,) bool.
         score: (N,) float64.
         shapes: the masks of every image of the block; none when only boxes were asked for.
         nth: (N,) int64, place in its image's shapes.
@@ -42,6 +42,7 @@ class Objects:
     boxes: FloatArray
     area: FloatArray
     iscrowd: BoolArray
+    difficult: BoolArray
     score: FloatArray
     shapes: Sequence[Shapes]
     nth: IntArray
@@ -51,7 +52,7 @@ class Objects:
 
     def take(self, chosen: npt.NDArray[np.integer] | BoolArray) -> Objects:
         """Some of them, in the order given."""
-        names = ("image", "category", "id", "boxes", "area", "iscrowd", "score", "nth")
+        names = ("image", "category", "id", "boxes", "area", "iscrowd", "difficult", "score", "nth")
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
@@ -127,6 +128,7 @@ def _joined(images: Sequence[Columns], *, masks: bool, is_truth: bool) -> Object
         bbox,
         area,
         np.concatenate([item.iscrowd for item in images]),
+        np.concatenate([item.difficult for item in images]),
         score,
         shapes,
         np.arange(len(bbox)) - np.repeat(np.cumsum(counts) - counts, counts),

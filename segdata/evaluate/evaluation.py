@@ -8,13 +8,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from segdata.errors import UsageError
+from segdata.errors import InvalidAnnotation, UsageError
 from segdata.evaluate.result import Result
-from segdata.evaluate.sides import open_predictions, open_truth
+from segdata.formats import voc_results
 from segdata.formats.results import Predictions, Truth
 from segdata.inputs import Labels
+from segdata.problems import Problems, one_line, summary
+from segdata.sides import open_predictions, open_truth
 
 Metric = Callable[[Predictions, Truth], Result]
+
+
+def _is_voc(truth: Truth) -> bool:
+    return truth.made_from == "voc"
 
 
 def _is_city(truth: Truth) -> bool:
@@ -26,6 +32,7 @@ METRICS: dict[str, str] = {
     "coco-segm": "segdata.evaluate.coco:segm",
     "coco-boundary": "segdata.evaluate.coco:boundary",
     "coco-agnostic": "segdata.evaluate.coco:agnostic",
+    "voc-detection": "segdata.evaluate.voc:detection",
     "semantic": "segdata.evaluate.pixels:semantic",
     "voc-segmentation": "segdata.evaluate.pixels:voc_segmentation",
     "cityscapes-pixel": "segdata.evaluate.pixels:cityscapes_pixel_level",
@@ -37,6 +44,7 @@ METRICS: dict[str, str] = {
 DEFAULTS: tuple[tuple[str, Callable[[Predictions, Truth], bool]], ...] = (
     ("coco-bbox", lambda predictions, truth: predictions.holds >= {"boxes", "scores"}),
     ("coco-segm", lambda predictions, truth: predictions.holds >= {"masks", "scores"}),
+    ("voc-detection", lambda predictions, truth: predictions.holds >= {"boxes", "scores"} and _is_voc(truth)),
     ("semantic", lambda predictions, truth: "semantic" in predictions.holds),
     ("voc-segmentation", lambda predictions, truth: "semantic" in predictions.holds and truth.labels.name == "voc"),
     ("cityscapes-pixel", lambda predictions, truth: "semantic" in predictions.holds and _is_city(truth)),
@@ -63,8 +71,11 @@ class Evaluation:
 
     @property
     def problems(self) -> dict[str, Any]:
-        """What was odd in the predictions."""
-        return self.predictions.problems.as_dict()
+        """What was odd in predictions and truth."""
+        both = Problems()
+        for side in (self.predictions, self.truth):
+            both.merge(side.problems.as_dict())
+        return both.as_dict()
 
     def as_dict(self) -> dict[str, Any]:
         """The evaluation as JSON holds it."""
@@ -103,7 +114,10 @@ def evaluate(
     for name in metrics:
         function(name)
     against = open_truth(Path(truth), split=split, labels=labels)
-    given = open_predictions(Path(predictions), against, kind=kind)
+    if split is None:
+        split = _split_of(Path(predictions), kind, against)
+        against = against if split is None else open_truth(Path(truth), split=split, labels=labels)
+    given = open_predictions(Path(predictions), against, kind=kind, split=split, labels=labels)
     chosen = list(metrics) or [name for name, is_wanted in DEFAULTS if is_wanted(given, against)]
     if not chosen:
         raise UsageError(
@@ -113,7 +127,27 @@ def evaluate(
             fix=f"name one with --metric: {', '.join(METRICS)}",
         )
     results = {name: function(name)(given, against) for name in chosen}
+    _require_valid(against)
     return Evaluation({name: result.numbers for name, result in results.items()}, results, given, against)
+
+
+def _split_of(predictions: Path, kind: str | None, truth: Truth) -> str | None:
+    """The split of the truth that the predictions' file names speak of."""
+    if kind != "voc-results" and not (kind is None and voc_results.detect(predictions)):
+        return None
+    split = voc_results.split_of(predictions, list(truth.splits))
+    return split if split is not None and len(truth.splits[split]) < len(truth) else None
+
+
+def _require_valid(truth: Truth) -> None:
+    problems = truth.problems
+    if problems.skips:
+        raise InvalidAnnotation(
+            f"the truth is not valid: {summary(problems.skipped.items())}",
+            file=truth.path,
+            why="\n          ".join(["the first are:", *(one_line(error) for error in problems.first)]),
+            fix="correct it, or convert it to a pack with --on-error skip and evaluate against that",
+        )
 
 
 def function(name: str) -> Metric:

@@ -17,7 +17,7 @@ from segdata.sample import Sample
 NAMES = ("voc", "cityscapes", "camvid", "coco-panoptic", "coco")
 """Every format, in the order in which layouts are looked for."""
 
-RESULTS = ("cityscapes-results", "voc-results")
+RESULTS = ("coco-results", "cityscapes-results", "voc-results")
 """Kinds of results that are written from predictions; none of them is read without the truth that they are about."""
 
 
@@ -31,6 +31,7 @@ def named(name: str) -> Format:
         raise UsageError(
             f"there is no format {name!r}",
             why=f"formats are pack, {', '.join(sorted(NAMES))}; results {', '.join(RESULTS)}",
+            fix="results are read together with what they are about: add --truth TRUTH" if name in RESULTS else None,
         )
     return cast(Format, import_module(f"segdata.formats.{name.replace('-', '_')}"))
 

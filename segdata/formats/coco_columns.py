@@ -98,6 +98,7 @@ def columns(source: Source, entry: Entry, height: int, width: int, problems: Pro
         bbox,
         area,
         np.array([record.iscrowd != 0 for record in records], bool),
+        np.zeros(len(records), bool),
         np.full(len(records), np.nan),
         np.array([bytes(record.segmentation) not in (b"null", b"[]", b"{}") for record in records], bool),
         shapes,

@@ -9,7 +9,7 @@ and else that of its mask: so the COCO API takes it (`loadRes`), also where ther
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import InvalidAnnotation
+from segdata.files import disk_errors, inside
 from segdata.formats import json_text
 from segdata.formats.coco_masks import strings_of
 from segdata.formats.columns import Columns, Shapes
+from segdata.formats.contract import Header, write_file
 from segdata.formats.results import Holding, Predictions, Truth
 from segdata.masks import Masks
 from segdata.problems import Problems
@@ -75,6 +77,7 @@ class _File:
             np.arange(own.start, own.stop),
             self.bbox[own],
             self.area[own],
+            np.zeros(count, bool),
             np.zeros(count, bool),
             self.score[own],
             np.full(count, self.masks is not None),
@@ -255,3 +258,81 @@ def _require_known(
         why=why,
         fix=fix,
     )
+
+
+# ---------------------------------------------------------------------- write
+
+
+_KINDS = {"bbox": ("bbox",), "segm": ("segmentation",), "both": ("bbox", "segmentation")}
+
+
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
+    """Collect records of boxes, of masks and of both; `finish` knows which of them say what the predictions hold."""
+    members = {split: set(map(int, indices)) for split, indices in header.splits.items()}
+    encoder = msgspec.json.Encoder()
+    lines: dict[tuple[str, str], list[bytes]] = {(split, kind): [] for split in members for kind in _KINDS}
+    has_boxes = has_masks = has_own_areas = False
+    for index, sample in samples:
+        own = [split for split in members if index in members[split]]
+        instances = sample.instances
+        bbox = instances.bbox
+        has_boxes |= not np.isnan(bbox).all()
+        has_masks |= bool(instances.has_mask.any())
+        has_own_areas |= bool((instances.has_mask & (instances.area != bbox[:, 2] * bbox[:, 3])).any())
+        for record in _records(sample, header):
+            for kind, fields in _KINDS.items():
+                kept = {
+                    key: value for key, value in record.items() if key in ("image_id", "category_id", "score", *fields)
+                }
+                text = encoder.encode(kept)
+                for split in own:
+                    lines[split, kind].append(text)
+    files: list[list[str]] = []
+    for place, ((split, kind), texts) in enumerate(lines.items()):
+        files.append([split, kind, f".parts/{number:05d}.{place}"])
+        write_file(root, files[-1][2], b",\n".join(texts))
+    return {"files": files, "has": [has_boxes, has_masks, has_own_areas]}
+
+
+def _records(sample: Sample, header: Header) -> Iterator[dict[str, Any]]:
+    instances = sample.instances
+    frames = instances.masks.frames.astype(np.float64)
+    bbox = np.where(np.isnan(instances.bbox), frames, instances.bbox)
+    for category, score, box, rle in zip(
+        instances.category.tolist(), instances.score.tolist(), bbox.tolist(), instances.masks.rle(), strict=True
+    ):
+        yield {
+            "image_id": sample.id,
+            "category_id": header.labels[category].id,
+            "bbox": box,
+            "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+            "score": score,
+        }
+
+
+def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
+    """One file for every split: of boxes, of masks, or of both where sizes are the boxes' anyway; else one of each.
+
+    A file with boxes makes the COCO API take their sizes for those of the masks, too, which is not what detectors'
+    authors report; so boxes and masks of a detector go into two files.
+    """
+    has_boxes, has_masks, has_own_areas = (any(receipt["has"][place] for receipt in receipts) for place in range(3))
+    kinds = (
+        ["bbox"] if not has_masks else ["segm"] if not has_boxes else ["bbox", "segm"] if has_own_areas else ["both"]
+    )
+    for split in header.splits:
+        for kind in kinds:
+            name = f"instances_{split}_{kind}_results.json".replace("_both", "")
+            parts = [
+                file for receipt in receipts for owner, own, file in receipt["files"] if (owner, own) == (split, kind)
+            ]
+            path = inside(root, name, "the split")
+            with disk_errors(path), path.open("wb") as out:
+                out.write(b"[")
+                separator = b""
+                for part in parts:
+                    text = (root / part).read_bytes()
+                    if text:
+                        out.write(separator + text)
+                        separator = b",\n"
+                out.write(b"]\n")

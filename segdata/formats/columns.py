@@ -66,6 +66,7 @@ class Columns:
     bbox: FloatArray
     area: FloatArray
     iscrowd: BoolArray
+    difficult: BoolArray
     score: FloatArray
     has_mask: BoolArray
     shapes: Callable[[], Shapes]
@@ -82,6 +83,7 @@ class Columns:
             instances.bbox,
             instances.area,
             instances.iscrowd,
+            instances.difficult,
             instances.score,
             instances.has_mask,
             lambda: Shapes.of_masks(instances.masks),

@@ -42,7 +42,10 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         )
         semantic = np.where(is_void, 0, semantic).astype(np.uint8)
     given = sample.instances
-    instances = given.take(plan.table[given.category] >= 0)
+    has_score = ~np.isnan(given.score)
+    problems.lose("objects without a score", sample.key, int((~has_score).sum()))
+    problems.lose("masks of objects: detections are boxes", sample.key, int((has_score & given.has_mask).sum()))
+    instances = given.take((plan.table[given.category] >= 0) & has_score)
     return Sample(
         plan.keys[index],
         sample.height,

@@ -28,7 +28,7 @@ from segdata.labels import LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Sample
 
-NAMES = ("coco-results", "coco-panoptic", "cityscapes-results", "label-maps")
+NAMES = ("coco-results", "voc-results", "coco-panoptic", "cityscapes-results", "label-maps")
 """Every kind of results, in the order in which they are looked for; `coco-results` is `formats/coco_results.py`."""
 
 Holding = Literal["boxes", "masks", "scores", "semantic", "panoptic"]
@@ -180,5 +180,7 @@ def detect(path: Path) -> str:
         "no known kind of predictions was found",
         file=path,
         why="looked for a pack; " + "; ".join(named(name).LAYOUT for name in NAMES),
-        fix="check the path, or name the kind with --from",
+        fix="it holds annotations, not predictions: give predictions first, then the truth"
+        if path.suffix == ".json"
+        else "check the path, or name the kind with --from",
     )

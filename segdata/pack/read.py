@@ -152,6 +152,14 @@ class Pack(Sequence[Sample]):
         whole = np.concatenate(parts) if parts else np.zeros(0, layout.expected_dtype(name))
         return whole if self._members is None else whole[self._members]
 
+    def instance_columns(self, name: str) -> Iterator[npt.NDArray[Any] | None]:
+        """One column of all instances, shard by shard, None where a shard has none: "instance/score" …
+
+        It covers the whole pack, whatever samples this is.
+        """
+        for shard in self._store.shards:
+            yield shard.table[name]
+
     def place(self, index: int) -> str:
         """Where sample `index` lies: its shard and record, for messages."""
         shard, row = self._store.locate(int(self.indices[index]))

@@ -20,9 +20,13 @@ from segdata.pack import layout
 from segdata.prepare.into_folder import is_done, to_folder
 from segdata.prepare.into_pack import to_pack
 from segdata.prepare.job import SHARD_SAMPLES, Job, Progress, Report
+from segdata.sides import open_results
 
 _CHANGED = "changed"
 """What a pack's origin is called when its samples are no longer as any source has them."""
+
+_PREDICTIONS = "predictions"
+"""What the origin of a pack of results is called: no format's files are its own, all are made of it."""
 
 
 def convert(
@@ -33,6 +37,7 @@ def convert(
     to: str = "pack",
     splits: Sequence[str] = (),
     lists: Mapping[str, Sequence[str]] | None = None,
+    truth: str | Path | None = None,
     labels: Labels = None,
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
@@ -61,6 +66,7 @@ def convert(
         to: "pack" or a format's name.
         splits: only these splits.
         lists: a folder's splits by keys of samples, in place of its own of the same names.
+        truth: a pack or dataset that results files (a source of predictions) are about; they become a pack with scores.
         labels: map categories: the name of a view ("cityscapes-19") or of a label space ("voc", by names), a TOML file,
             or a mapping. The name of a space of the folder's own format says what the folder's numbers mean.
         keep, drop: only these categories, all but these (names after `labels`).
@@ -89,26 +95,30 @@ def convert(
     if limit is not None and limit < 1:
         raise UsageError("--limit is out of range", why=f"expected 1 or more, found {limit}")
     options = {
-        "images": images,
+        "images": images if truth is None else "none",
         "splits": list(splits),
         "limit": limit,
         "on_error": on_error,
         "decode": decode,
         "shard_samples": shard_samples,
     }
-    table = table_of(labels, source, source_format)
-    data = open_input(
-        source,
-        source_format,
-        splits,
-        table,
-        images,
-        limit,
-        needs_images=to == "pack",
-        on_error=on_error,
-        lists=lists,
-    )
-    made_from = origin(source, data)
+    table = table_of(labels, source, source_format) if truth is None else None
+    if truth is not None:
+        images, made_from = "none", _PREDICTIONS
+        data = open_results(source, source_format, Path(truth), splits, limit)
+    else:
+        data = open_input(
+            source,
+            source_format,
+            splits,
+            table,
+            images,
+            limit,
+            needs_images=to == "pack",
+            on_error=on_error,
+            lists=lists,
+        )
+        made_from = origin(source, data)
     steps: list[Step] = []
     if labels is not None and table is None:
         steps.append(relabelling(labels, data.labels))

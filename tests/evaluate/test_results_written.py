@@ -19,9 +19,9 @@ from test_pixel_metrics import assert_equal, expected
 
 import segdata
 from segdata import manifest
-from segdata.evaluate.sides import open_predictions, open_truth
 from segdata.masks import Masks
 from segdata.sample import Instances, Sample
+from segdata.sides import open_predictions, open_truth
 
 CITY = REFERENCE / "metrics/cityscapes"
 
