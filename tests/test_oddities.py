@@ -390,3 +390,27 @@ def test_numbers_that_are_none_are_refused(make: Make, text: str, tmp_path: Path
     outcome = run_segdata("convert", tmp_path / "source", tmp_path / "pack")
     assert (outcome.code, text in outcome.err) == (4, True), outcome.err
     assert not (tmp_path / "pack").exists()
+
+
+# ---------------------------------------------------------------------- photos
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("convert", "--to", "voc", "--allow-loss"), ("convert", "--to", "coco"), ("convert", "--dry-run"), ("verify",)],
+)
+def test_photos_are_checked_whatever_is_made_of_them(command: tuple[str, ...], tmp_path: Path) -> None:
+    verb, *options = command
+    source = made.coco(tmp_path / "source")
+    target = () if verb == "verify" else (tmp_path / "target",)
+    photo = source / "val2017/000000000000.jpg"
+    good = photo.read_bytes()
+    for bad, text in ((good[: len(good) // 2], "cut short"), (made.photo(made.WIDTH + 1), "41 × 30")):
+        photo.write_bytes(bad)
+        outcome = run_segdata(verb, source, *target, *options)
+        assert outcome.code == 4, outcome.err
+        assert text in outcome.err
+        assert "000000000000.jpg" in outcome.err
+        assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    photo.write_bytes(good)
+    assert run_segdata(verb, source, *target, *options).code == 0

@@ -118,6 +118,17 @@ def _stored(
     encoded = None if images == "none" else sample.encoded
     if encoded is None:
         return layout.CODECS["none"], 0, 0, 0
+    header = check_image(sample, encoded, problems)
+    offset = blob.add(encoded) if blob is not None else 0
+    return layout.CODECS[header.codec], offset, len(encoded), layout.crc32(encoded)
+
+
+def check_image(sample: Sample, encoded: bytes, problems: Problems) -> image_files.Header:
+    """The header of a sample's image after a check of its structure and size; nothing is decoded.
+
+    Raises:
+        InvalidInput: not an image, cut short, or not of the sample's size.
+    """
     header = image_files.probe(encoded)
     if (header.height, header.width) != (sample.height, sample.width):
         raise InvalidInput(
@@ -128,8 +139,7 @@ def _stored(
         )
     if header.kind != "RGB":
         problems.remark(f"image is {header.kind}: becomes RGB when it is read", sample.key)
-    offset = blob.add(encoded) if blob is not None else 0
-    return layout.CODECS[header.codec], offset, len(encoded), layout.crc32(encoded)
+    return header
 
 
 def _swapped(sample: Sample, encoded: bytes, header: image_files.Header) -> str:

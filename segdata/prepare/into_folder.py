@@ -66,7 +66,7 @@ def to_folder(job: Job, *, force: bool) -> Report:
         counts = [0, 0]
 
         def samples() -> Iterator[tuple[int, Sample]]:
-            for index, sample in job.samples(job.tasks[number], problems, beat):
+            for index, sample in job.samples(job.tasks[number], problems, beat, with_images=True):
                 counts[0] += 1
                 counts[1] += len(sample.instances)
                 yield index, sample

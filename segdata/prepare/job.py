@@ -15,6 +15,7 @@ from segdata.errors import InvalidInput, SegdataError, WouldLose
 from segdata.files import canonical_json
 from segdata.inputs import Input, OnError
 from segdata.pack import layout
+from segdata.pack.write import check_image
 from segdata.problems import Problems
 from segdata.sample import Sample
 from segdata.workers import Beat, Task
@@ -96,7 +97,7 @@ class Job:
     def dry_run(self) -> Report:
         """Read and check everything."""
         problems = self.data.problems
-        samples, instances = self._scan(problems)
+        samples, instances = self._scan(problems, with_images=self.images != "none")
         self.stop_if_strict(problems)
         return self.report(samples, instances, problems, is_dry_run=True)
 
@@ -108,18 +109,18 @@ class Job:
         """
         problems = Problems()
         problems.merge({**self.data.problems.as_dict(), "skipped": [], "first": []})
-        self._scan(problems)
+        self._scan(problems, with_images=False)
         self.stop_if_strict(problems)
         if problems.losses:
             raise WouldLose(self.to, problems.as_dict()["losses"])
 
-    def _scan(self, problems: Problems) -> tuple[int, int]:
+    def _scan(self, problems: Problems, *, with_images: bool) -> tuple[int, int]:
         """Read all samples without writing; problems are added in the order of samples."""
 
         def scan(number: int, beat: Beat) -> list[Any]:
             own = Problems()
             samples = instances = 0
-            for _, sample in self.samples(self.tasks[number], own, beat):
+            for _, sample in self.samples(self.tasks[number], own, beat, with_images=with_images):
                 samples += 1
                 instances += len(sample.instances)
                 _ = sample.semantic
@@ -146,12 +147,20 @@ class Job:
         )
         return [results[number] for number in range(len(self.tasks))]
 
-    def samples(self, task: range, problems: Problems, beat: Beat) -> Iterator[tuple[int, Sample]]:
-        """The samples of a task that can be read; the others go to `problems`."""
+    def samples(
+        self, task: range, problems: Problems, beat: Beat, *, with_images: bool = False
+    ) -> Iterator[tuple[int, Sample]]:
+        """The samples of a task that can be read; the others go to `problems`.
+
+        Args:
+            with_images: check the structure and size of images, where a pack did not do so before.
+        """
         for index in task:
             beat(index)
             try:
                 sample = self.data.get(index, problems)
+                if with_images and self.data.format != "pack":
+                    _check_image(sample, problems)
                 if self.decode and sample.encoded is not None:
                     _ = sample.image
             except (InvalidInput, SegdataError) as error:
@@ -190,6 +199,15 @@ class Job:
     def _tell(self, done: int) -> None:
         if self.progress is not None:
             self.progress(done, len(self.data))
+
+
+def _check_image(sample: Sample, problems: Problems) -> None:
+    encoded = sample.encoded
+    if encoded is not None:
+        try:
+            check_image(sample, encoded, problems)
+        except SegdataError as error:
+            raise error.located(key=sample.key, file=sample.file or None) from error
 
 
 def cut(sizes: Sequence[tuple[int, int]], images: layout.Images, most_samples: int = SHARD_SAMPLES) -> list[range]:
