@@ -36,10 +36,15 @@ _SHARD = 1024
 
 
 class Detector(Protocol):
-    """Whatever finds objects in photos: `labels` says what its categories are, `source` where it comes from."""
+    """Whatever finds objects in photos."""
 
-    labels: LabelSpace
-    source: str
+    @property
+    def labels(self) -> LabelSpace:
+        """What the categories of its instances are."""
+
+    @property
+    def source(self) -> str:
+        """Where it comes from."""
 
     def __call__(self, photos: Sequence[Photo]) -> list[Instances]:
         """Instances of each photo, with scores."""
@@ -70,18 +75,6 @@ class Model:
         return detect(self.network, photos, self.config, self._categories, flip=self.flip)
 
 
-class _Keras:
-    """A model of Matterport's kind as a detector."""
-
-    def __init__(self, model: matterport.Model, source: str) -> None:
-        self.model = model
-        self.labels = model.labels
-        self.source = source
-
-    def __call__(self, photos: Sequence[Photo]) -> list[Instances]:
-        return [matterport.instances_of(result) for result in self.model.detect(photos)]
-
-
 def load(source: str | Path, *, device: str | None = None, flip: bool = False, **changes: Any) -> Detector:
     """A trained model, ready to detect.
 
@@ -96,7 +89,7 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
     if Path(source).suffix in (".h5", ".hdf5"):
         if flip:
             raise UsageError("Keras models do not look at mirrored photos", fix="leave out --flip")
-        return _Keras(matterport.load(Path(source), device=place, **changes), str(source))
+        return matterport.load(source, device=place, **changes)
     given = weights.read(source)
     labels, categories = given.labels, given.categories
     if labels is None:
@@ -350,7 +343,8 @@ def _index(
     embed: bool,
 ) -> dict[str, Any]:
     shards = [receipt["entry"] for receipt in receipts]
-    maker = {"model": model.source, "settings": model.config.as_dict() if isinstance(model, Model) else None}
+    config = getattr(model, "config", None)
+    maker = {"model": model.source, "settings": None if config is None else config.as_dict()}
     named = hashlib.sha256(canonical_json([maker, [shard["annotations"]["sha256"] for shard in shards]])).hexdigest()
     return {
         "format": layout.FORMAT,

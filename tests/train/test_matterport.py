@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +169,24 @@ def test_resnet101_is_wired_as_its_layers_say(tmp_path: Path) -> None:
         assert np.array_equal(one["class_ids"], two["class_ids"]) and np.array_equal(one["rois"], two["rois"])
         assert np.abs(one["scores"] - two["scores"]).max() <= 1e-4
         assert np.mean(one["masks"] != two["masks"]) <= 1e-4
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_the_guide_runs(weights: Path, tmp_path: Path) -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "matterport.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "mask_rcnn_coco.h5").symlink_to(weights)
+    (tmp_path / "photo.jpg").write_bytes((MATTERPORT / "photos" / "3132016470_c27baa00e8_z.jpg").read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join(blocks)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "resnet50 81 person" in done.stdout and "49 objects before" in done.stdout and "gone:" in done.stdout
+    assert {"first.png", "surer.png", "runs.png", "weights.png", "mine.h5"} <= {
+        path.name for path in tmp_path.iterdir()
+    }

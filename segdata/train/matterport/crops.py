@@ -40,6 +40,8 @@ def crop_and_resize(maps: Sequence[Tensor], boxes: Tensor, owner: Tensor, level:
     Returns:
         (R, C, size, size)
     """
+    if not len(boxes):
+        return maps[0].new_zeros((0, maps[0].shape[1], size, size))
     heights, widths = (torch.tensor([m.shape[axis] for m in maps], device=boxes.device) for axis in (2, 3))
     counts = torch.tensor([m.shape[0] * m.shape[2] * m.shape[3] for m in maps], device=boxes.device)
     begin = (torch.cumsum(counts, 0) - counts)[level] + owner * heights[level] * widths[level]

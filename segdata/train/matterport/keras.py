@@ -88,7 +88,7 @@ def load(
         warnings.warn(f"{path.name}: {len(unused)} layers have no place in {what}: {_listed(unused)}", stacklevel=2)
     network.to(memory_format=torch.channels_last).to(device).eval()
     order = tuple(layer.name for layer in layers if layer.name in fresh)
-    return Model(network, settings, backbone, space or _numbered(num_classes), order, unused)
+    return Model(network, settings, backbone, space or _numbered(num_classes), path.name, order, unused)
 
 
 def save(model: Model, path: Path | str) -> None:

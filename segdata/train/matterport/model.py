@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,7 @@ class Model:
         config: its settings.
         backbone: "resnet50" or "resnet101".
         labels: the classes; class k of the network is `labels[k − 1]`, 0 is the background.
+        source: the name of the weights file.
         fresh: names of layers that were not read from a file.
         unused: names of layers with weights in the file that the network has no place for.
     """
@@ -79,6 +80,7 @@ class Model:
     config: Config
     backbone: str
     labels: LabelSpace
+    source: str = ""
     fresh: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
@@ -109,7 +111,7 @@ class Model:
                 raise UsageError(
                     f"{name} is part of the network and cannot change", fix=f"load the weights with {name}=…"
                 )
-        return Model(self.network, other, self.backbone, self.labels, self.fresh, self.unused)
+        return replace(self, config=other)
 
     # ------------------------------------------------------------------ detect
 
@@ -141,6 +143,10 @@ class Model:
         for result in self._detected(images()):
             sample = waiting.pop(0)
             yield sample.with_annotations(instances=instances_of(result), semantic=None, extra=None)
+
+    def __call__(self, photos: Sequence[npt.NDArray[Any]]) -> list[Instances]:
+        """The same as instances, as `segdata.train.predict` takes them."""
+        return [instances_of(result) for result in self._detected(photos)]
 
     def _detected(self, images: Iterable[npt.NDArray[Any]]) -> Iterator[dict[str, Any]]:
         group: list[tuple[tuple[int, ...], Letterbox]] = []

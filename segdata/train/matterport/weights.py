@@ -55,10 +55,11 @@ class WeightsFile:
 
     def shape(self, layer: str, weight: str) -> Shape | None:
         """The shape that an array is said to have; None where there is no array of floats."""
-        array = self._root[layer].get(weight)
-        if not hasattr(array, "dtype") or array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
-            return None
-        shape: Shape | None = array.shape
+        with _reading(self.path):
+            array = self._root[layer].get(weight)
+            if not hasattr(array, "dtype") or array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
+                return None
+            shape: Shape | None = array.shape
         return shape
 
     def read(self, layer: str, weight: str, shape: Shape) -> npt.NDArray[np.float32]:
@@ -70,7 +71,7 @@ class WeightsFile:
         found = self.shape(layer, weight)
         if found != shape:
             raise InvalidInput(f"{weight} has shape {found}, not {shape}", file=self.path, place=layer)
-        with self._reading():
+        with _reading(self.path):
             values: npt.NDArray[np.float32] = np.asarray(self._root[layer][weight][()], np.float32)
         largest = np.abs(values).max(initial=0.0)
         if not largest < _LARGEST:
@@ -122,7 +123,7 @@ class WeightsFile:
         return parts if number else None
 
     def _texts(self, group: Any, attribute: str) -> list[str]:
-        with self._reading():
+        with _reading(self.path):
             kind = group.attrs.get_id(attribute)
             count = int(np.prod(kind.shape)) if kind.shape else 0
             if count == 0:
@@ -132,16 +133,18 @@ class WeightsFile:
             values = np.asarray(group.attrs[attribute]).reshape(-1).tolist()
         return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values]
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            if isinstance(error, SegdataError):
-                raise
-            raise DamagedData(
-                "the weights file is damaged", file=self.path, why=str(error), fix="get the file again"
-            ) from error
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever the HDF5 library stumbles over is damage."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, SegdataError):
+            raise
+        raise DamagedData(
+            "the weights file is cut short or damaged", file=path, why=str(error), fix="get the file again"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -157,21 +160,11 @@ def opened(path: Path) -> Iterator[WeightsFile]:
     _check_kind(path)
     import h5py
 
-    try:
+    with _reading(path):
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise DamagedData(
-            "the weights file is cut short or broken", file=path, why=str(error), fix="get the file again"
-        ) from error
     with file:
-        try:
+        with _reading(path):
             weights = WeightsFile(path, file)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            if isinstance(error, SegdataError):
-                raise
-            raise DamagedData(
-                "the weights file is damaged", file=path, why=str(error), fix="get the file again"
-            ) from error
         yield weights
 
 
