@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from compare import compare
 from conftest import run_segdata
 from made import put
 from PIL import Image
+from samples import SAMPLES, needs_samples
 
 import segdata
+from segdata.errors import UsageError
 
 Make = Callable[[Path], Any]
 
@@ -414,3 +417,14 @@ def test_photos_are_checked_whatever_is_made_of_them(command: tuple[str, ...], t
         assert [path.name for path in tmp_path.iterdir()] == ["source"]
     photo.write_bytes(good)
     assert run_segdata(verb, source, *target, *options).code == 0
+
+
+@needs_samples
+def test_panoptic_pictures_are_read_and_a_changed_one_is_noticed(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / "coco_panoptic", tmp_path / "source")
+    report = segdata.convert(tmp_path / "source", tmp_path / "pack", source_format="coco-panoptic")
+    assert report.problems["remarks"]["folder not read"]["examples"] == ["extra"]
+    (path,) = (tmp_path / "source/annotations/panoptic_val2017").iterdir()
+    resaved(path, lambda m: m, compress_level=1)
+    with pytest.raises(UsageError, match="--force"):
+        segdata.convert(tmp_path / "source", tmp_path / "pack", source_format="coco-panoptic")

@@ -28,7 +28,7 @@ from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
 from segdata.files import checked_name, disk_errors, inside
 from segdata.formats import json_text
 from segdata.formats.coco_documents import Document, candidates, enter, kind_of, label_space
-from segdata.formats.contract import Entry, Header, Source, read_bytes, stem, write_file
+from segdata.formats.contract import Entry, Header, Source, names_in, read_bytes, stem, write_file
 from segdata.formats.panoptic_predictions import read
 from segdata.formats.panoptic_segments import check, encode, objects, read_png, records_of
 from segdata.labels import LabelSpace
@@ -78,6 +78,7 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
         _require_one_each(document, path)
     if not documents:
         raise UnknownLayout("no panoptic document was found", file=root, why=f"looked for {LAYOUT}")
+    folders = [_folder(Path(document.name)).as_posix() for document in documents]
     return Source(
         root=root,
         layout="COCO panoptic documents",
@@ -88,7 +89,10 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
             {"format": NAME, "file": document.name, "split": document.split, "header": document.header}
             for document in documents
         ],
-        annotation_files=[document.name for document in documents],
+        annotation_files=[
+            *(document.name for document in documents),
+            *(f"{folder}/{name}" for folder in folders for name in names_in(root / folder, ".png")),
+        ],
         data=documents,
     )
 
