@@ -78,6 +78,9 @@ def test_any_data_loader_gives_the_same(pack: segdata.Pack, workers: int, contex
     for (image, target), (expected_image, expected) in zip(found, Dataset(pack), strict=True):
         assert torch.equal(image, expected_image)
         assert isinstance(target["masks"], tv_tensors.Mask)
+        assert isinstance(target["boxes"], tv_tensors.BoundingBoxes)
+        assert target["boxes"].canvas_size == tuple(image.shape[1:])
+        assert list(target) == list(expected) and target["image_id"] == expected["image_id"]
         assert torch.equal(target["masks"], expected["masks"])
         assert torch.equal(target["boxes"], expected["boxes"])
 
@@ -132,19 +135,6 @@ def test_a_damaged_image_is_named(workers: int, tmp_path: Path) -> None:
         list(DataLoader(Dataset(segdata.open(tmp_path / "pack")), num_workers=workers, collate_fn=collate))
 
 
-def test_mask_rcnn_trains_on_it(pack: segdata.Pack) -> None:
-    dataset = Dataset(pack, transform=v2.Compose([v2.Resize(96), v2.ToDtype(torch.float32, scale=True)]))
-    model = torchvision.models.detection.maskrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=len(dataset.classes), min_size=96, max_size=160
-    )
-    images, targets = next(iter(DataLoader(dataset, 2, collate_fn=collate)))
-    losses = model(images, targets)
-    total = sum(losses.values())
-    total.backward()
-    assert torch.isfinite(total)
-    assert model.roi_heads.mask_predictor.mask_fcn_logits.weight.grad.abs().sum() > 0
-
-
 def test_a_segmentation_model_trains_on_label_maps(cityscapes: segdata.Pack) -> None:
     pack = cityscapes.viewed("cityscapes-19")
     dataset = Dataset(pack, target="semantic", transform=v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}))
@@ -178,7 +168,7 @@ def test_images_without_objects_are_well_formed(tmp_path: Path) -> None:
         assert target["masks"].shape == (0, *image.shape[1:])
 
 
-def test_objects_that_are_no_targets_are_left_out(tmp_path: Path) -> None:
+def test_objects_that_are_no_targets_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     document = made.coco_document()
     image = document["images"][0]
     category = document["categories"][0]["id"]
@@ -193,8 +183,12 @@ def test_objects_that_are_no_targets_are_left_out(tmp_path: Path) -> None:
     segdata.convert(tmp_path / "coco", tmp_path / "pack")
     pack = segdata.open(tmp_path / "pack")
     index = list(pack.keys).index(Path(image["file_name"]).stem)
-    assert len(Dataset(pack)[index][1]["labels"]) == 1
     assert len(Dataset(pack, without_masks=True)[index][1]["labels"]) == 2
+    assert not caplog.records
+    dataset = Dataset(pack)
+    assert [len(dataset[index][1]["labels"]) for _ in range(2)] == [1, 1]
+    (record,) = caplog.records  # told once, with the sample and what to do
+    assert pack.keys[index] in record.getMessage() and "without_masks=True" in record.getMessage()
 
 
 def a_pack(tmp_path: Path, annotations: list[dict[str, Any]]) -> segdata.Pack:

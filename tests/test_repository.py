@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -178,8 +179,9 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 
     made.voc(tmp_path / "VOCdevkit/VOC2012")
     blocks = code_blocks(ROOT / "README.md", "python")
-    assert blocks
-    program = "\n".join(blocks)
+    assert len(blocks) > 1
+    needs_torch = find_spec("torch") is None or find_spec("albumentations") is None
+    program = "\n".join(blocks[:2] if needs_torch else ["import warnings; warnings.simplefilter('ignore')", *blocks])
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

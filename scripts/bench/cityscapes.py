@@ -38,8 +38,11 @@ def main() -> None:
         pack = segdata.open(Path(name) / "pack", split="train")
         dataset = Cityscapes(folder, split="train", mode="fine", target_type=["semantic", "instance"])
 
+        order = np.argsort(dataset.images).tolist()  # they come as the file system lists them
+
         def theirs() -> Iterator[Any]:
-            for image, (semantic, numbers) in dataset:
+            for place in order:
+                image, (semantic, numbers) = dataset[place]
                 yield np.asarray(image), np.asarray(semantic), np.asarray(numbers)
 
         def label_files() -> Iterator[Any]:

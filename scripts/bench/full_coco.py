@@ -146,6 +146,39 @@ os.wait()
 """
 
 
+EPOCHS = """
+import gc, sys
+import segdata
+def private():
+    lines = open('/proc/self/smaps_rollup').read().splitlines()
+    return sum(int(l.split()[1]) for l in lines if l.startswith('Private_Dirty')) / 1000
+pack = segdata.open(sys.argv[1])
+class Read:
+    def __len__(self):
+        return len(pack) + 2 * WORKERS
+    def __getitem__(self, index):
+        if index >= len(pack):
+            gc.collect()
+            return private()
+        return float(pack[index].instances.masks.areas.sum()) * 0
+WORKERS = 2
+loader = segdata.Loader(pack, 64, shuffle=True, workers=2, images=False)
+held = []
+for _ in range(2):
+    for batch in loader:
+        batch.boxes, batch.masks[0].areas
+    gc.collect()
+    held.append(private())
+print('Loader', *held)
+try:
+    import torch.utils.data
+except ImportError:
+    sys.exit()
+loader = torch.utils.data.DataLoader(Read(), 1, num_workers=WORKERS, persistent_workers=True, prefetch_factor=64)
+print('DataLoader', *(max(float(value) for value in loader) for _ in range(2)))
+"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=120_000)
@@ -176,6 +209,9 @@ def main() -> None:
     )
     dirty, micro = map(float, subprocess.check_output([sys.executable, "-c", WORKER, str(pack)], text=True).split())
     print(f"forked worker, 20,000 samples with their columns: {dirty:.1f} MB dirtied, {micro:.1f} µs a sample")
+    for line in subprocess.check_output([sys.executable, "-c", EPOCHS, str(pack)], text=True).splitlines():
+        name, *held = line.split()
+        print(f"{name} with two workers, private memory after each of two epochs: {' and '.join(held)} MB")
     if not arguments.no_peer:
         peer = f"from pycocotools.coco import COCO; COCO({str(source)!r})"
         seconds, peak = watched([sys.executable, "-c", peer])

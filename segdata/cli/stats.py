@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -155,12 +154,16 @@ def _side_by_side(comparison: Mapping[str, Any]) -> None:
         print(f"… {len(rows) - CATEGORIES} more, with --json")
     print()
     output.table(
-        [
-            (_words(side), shorten(", ".join(names), WIDTH - 16, placeholder=f", … {len(names)} in all"))
-            for side in ("only_in_source", "only_in_other")
-            if (names := comparison[side])
-        ]
+        [(_words(side), _listed(names)) for side in ("only_in_source", "only_in_other") if (names := comparison[side])]
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """As many names as fit into the line, and how many there are."""
+    text = ", ".join(names)
+    if len(text) <= WIDTH - 16:
+        return text
+    return text[: WIDTH - 36].rpartition(", ")[0] + f", … {len(names)} in all"
 
 
 def _weight(row: Mapping[str, Any]) -> tuple[float, float]:

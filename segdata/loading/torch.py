@@ -6,7 +6,9 @@ consumer; so they cost a few kilobytes on the way, with any `DataLoader`. A `col
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +25,8 @@ from segdata.masks import Masks
 from segdata.sample import Instances, Sample
 
 Target = Literal["detection", "semantic", "panoptic"]
+_log = logging.getLogger(__name__)
+
 IGNORE = 255
 """Value of unlabelled pixels in semantic targets, for `CrossEntropyLoss(ignore_index=255)` (65535 above 255 classes)."""
 
@@ -79,6 +83,7 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         chosen = object_categories(pack.labels)
         self.classes = ["background", *(names[index] for index in chosen)] if target == "detection" else names
         self.indices = np.array([-1, *chosen] if target == "detection" else range(len(names)), np.int64)
+        self._has_told = False
         self._label = np.zeros(len(names), np.int64)
         self._label[chosen] = np.arange(1, len(chosen) + 1)
 
@@ -95,10 +100,13 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
                 target = _semantic(sample, self.pack.labels)
             else:
                 target = _panoptic(sample, self.pack.labels)
-            return (image, target) if self.transform is None else self.transform(image, target)
+            item = (image, target) if self.transform is None else self.transform(image, target)
         except Exception as error:
             locate(error, self.pack, index)
             raise
+        if get_worker_info() is not None and isinstance(item, tuple) and len(item) == 2 and type(item[1]) is dict:
+            item = (item[0], _Parcel(item[1]))
+        return item
 
     def _detection(self, sample: Sample, index: int) -> dict[str, Any]:
         if not sample.has_instances:
@@ -112,30 +120,47 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         if not self.crowds:
             keep &= ~instances.iscrowd
         if not self.without_masks:
+            self._tell(sample, int((keep & ~instances.has_mask).sum()))
             keep &= instances.has_mask
         if not self.difficult:
             keep &= ~instances.difficult
         kept = np.nonzero(keep)[0]
         masks = instances.masks if len(kept) == len(instances) else instances.masks[kept]
         area = np.where(np.isnan(instances.area), instances.masks.areas, instances.area)[kept]
-        is_light = self.transform is None and get_worker_info() is not None
+        is_on_its_way = self.transform is None and get_worker_info() is not None
         return {
             "boxes": tv_tensors.BoundingBoxes(
                 torch.from_numpy(boxes[kept]), format="XYXY", canvas_size=(sample.height, sample.width)
             ),
             "labels": torch.from_numpy(self._label[instances.category[kept]]),
-            "masks": _Travelling(masks) if is_light else _dense(masks),
+            "masks": _Travelling(masks) if is_on_its_way else _dense(masks),
             "area": torch.from_numpy(area.astype(np.float32)),
             "iscrowd": torch.from_numpy(instances.iscrowd[kept].astype(np.int64)),
             "difficult": torch.from_numpy(instances.difficult[kept].astype(np.int64)),
             "image_id": sample.id if sample.id >= 0 else index,
         }
 
+    def _tell(self, sample: Sample, left_out: int) -> None:
+        """Say once that a model would see these objects as background."""
+        if left_out and not self._has_told:
+            self._has_told = True
+            _log.warning(
+                "%d objects of sample %r have boxes but no masks and are left out; without_masks=True keeps them, "
+                "pack.select(lambda sample: sample.instances.has_mask.all()) leaves such images out",
+                left_out,
+                sample.key,
+            )
+
 
 def collate(items: Sequence[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Items → (images, targets), as torchvision's detection models take them; give it to a `DataLoader`."""
     images, targets = zip(*items, strict=True)
     return images, targets
+
+
+def columns(inputs: tuple[Any, dict[str, Any]]) -> tuple[Any, ...]:
+    """What is cut along with the boxes: `v2.SanitizeBoundingBoxes(labels_getter=columns)`; masks go by themselves."""
+    return tuple(inputs[1][name] for name in ("labels", "area", "iscrowd", "difficult"))
 
 
 class _Travelling:
@@ -186,6 +211,45 @@ def _stacked(batch: Sequence[_Travelling], *, collate_fn_map: Any = None) -> Any
 
 
 default_collate_fn_map[_Travelling] = _stacked
+
+
+class _Parcel(dict[str, Any]):
+    """A target inside a worker; its small tensors leave in one piece instead of through shared memory, one by one."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, ({name: _packed(value) for name, value in self.items()},)
+
+
+@dataclass(frozen=True)
+class _Small:
+    """A small tensor on its way; with a canvas size, boxes."""
+
+    values: np.ndarray
+    canvas_size: tuple[int, int] | None = None
+
+
+_LARGE_BYTES = 1 << 16
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.nbytes < _LARGE_BYTES and value.device.type == "cpu":
+        if type(value) is torch.Tensor and not value.requires_grad:
+            return _Small(value.numpy())
+        boxes: Any = value
+        if type(value) is tv_tensors.BoundingBoxes and boxes.format == tv_tensors.BoundingBoxFormat.XYXY:
+            return _Small(value.numpy(), boxes.canvas_size)
+    return value
+
+
+def _unpacked(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _tensor(value) if isinstance(value, _Small) else value for name, value in values.items()}
+
+
+def _tensor(small: _Small) -> Any:
+    values = torch.from_numpy(small.values)
+    if small.canvas_size is None:
+        return values
+    return tv_tensors.BoundingBoxes(values, format="XYXY", canvas_size=small.canvas_size)
 
 
 def _itself(tensor: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 import mmap
+import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -91,6 +92,7 @@ class Store:
         self.max_pixels: int = index.get("max_pixels", images.MAX_PIXELS)
         root = index.get("images_root")
         self.images_root = images_root or (None if root is None else Path(root))
+        self._of_thread = threading.local()
         self.shards: list[Shard] = []
         self.starts: list[int] = []
         self.count = 0
@@ -223,6 +225,15 @@ class Store:
             return instances.with_category(category)
         return instances.with_category(category).take(category >= 0)
 
+    @property
+    def _decompressor(self) -> Any:
+        """This thread's own; making one costs more than a label map."""
+        if not hasattr(self._of_thread, "decompressor"):
+            import zstandard
+
+            self._of_thread.decompressor = zstandard.ZstdDecompressor()
+        return self._of_thread.decompressor
+
     def _semantic(
         self,
         shard: Shard,
@@ -232,8 +243,6 @@ class Store:
         mapping: LabelMapping | None,
         out: npt.NDArray[Any] | None,
     ) -> npt.NDArray[Any]:
-        import zstandard
-
         table = shard.table
         begin, end = table["semantic/offset"][row : row + 2].tolist()
         frame = table["semantic/data"][begin:end]
@@ -251,7 +260,7 @@ class Store:
             if mapping is not None or out is None
             else out
         )
-        with zstandard.ZstdDecompressor().stream_reader(frame) as reader:
+        with self._decompressor.stream_reader(frame) as reader:
             count = reader.readinto(stored.reshape(-1).view(np.uint8))
             if count != stored.nbytes or reader.read(1):
                 raise DamagedData(
