@@ -23,9 +23,9 @@ def get(name: str) -> str | None:
 
 def shown(url: str) -> str:
     """An address for messages and receipts: without user, password, query and fragment, where tokens travel."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        port = ""
+        return "an address that cannot be read"
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"

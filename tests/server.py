@@ -28,8 +28,8 @@ class Request:
 class Exchange:
     """A request, and the means to answer it badly."""
 
-    def __init__(self, handler: http.server.BaseHTTPRequestHandler, request: Request) -> None:
-        self.handler, self.request = handler, request
+    def __init__(self, handler: http.server.BaseHTTPRequestHandler, request: Request, ended: threading.Event) -> None:
+        self.handler, self.request, self._ended = handler, request, ended
 
     def head(self, status: int, **headers: object) -> None:
         """The status line and the headers; `content_length=3` is Content-Length: 3."""
@@ -44,6 +44,10 @@ class Exchange:
         with contextlib.suppress(OSError):
             self.handler.wfile.write(data)
             self.request.sent += len(data)
+
+    def stall(self, seconds: float) -> None:
+        """Say nothing for a while."""
+        self._ended.wait(seconds)
 
     def cut(self) -> None:
         """End the connection after what was sent."""
@@ -80,10 +84,6 @@ class Server:
         """The requests for a path, in order."""
         return [request for request in self.requests if request.path.partition("?")[0] == path]
 
-    def stall(self, seconds: float) -> None:
-        """Say nothing for a while."""
-        self.released.wait(seconds)
-
 
 @contextlib.contextmanager
 def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
@@ -100,7 +100,7 @@ def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
             server.requests.append(request)
             path = self.path.partition("?")[0]
             route = server.routes.get(path) or server.routes.get(path[: path.find("/", 1) + 1])
-            exchange = Exchange(self, request)
+            exchange = Exchange(self, request, server.released)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 (route or (lambda x: x.answer(404, b"nothing here")))(exchange)
 
@@ -161,11 +161,15 @@ def once(first: Route, later: Route) -> Route:
 
 
 def cut_after(data: bytes, count: int, **headers: object) -> Route:
-    """Content-Length of the whole, and then only the first bytes."""
+    """Content-Length of the whole, and then only the first bytes; nothing more when asked for the rest."""
 
     def route(x: Exchange) -> None:
-        x.head(200, content_length=len(data), **{"etag": '"one"', **headers})
-        x.send(data[:count])
+        known = {"content_length": len(data) - (x.first or 0), "etag": '"one"', **headers}
+        if x.first is None:
+            x.head(200, **known)
+            x.send(data[:count])
+        else:
+            x.head(206, content_range=f"bytes {x.first}-{len(data) - 1}/{len(data)}", **known)
         x.cut()
 
     return route

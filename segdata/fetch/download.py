@@ -277,13 +277,17 @@ class Download:
     def _body(self, reply: Reply, count: int | None, total: int | None, data: bytes = b"") -> None:
         """Append what comes, `count` bytes when that is known; `data` has been read already."""
         known, received = total or self.wanted.bytes, 0
-        data = data or reply.read(self.pace.piece(READ_BYTES))
-        while data:
-            self._append(data, known)
-            received += len(data)
-            data = reply.read(self.pace.piece(READ_BYTES))
-        if (count is not None and received < count) or (known is not None and self.part.size < known):
-            raise TryAgain(f"the connection was cut at {self.part.size:,} of {known or count:,} bytes")
+        try:
+            data = data or reply.read(self.pace.piece(READ_BYTES))
+            while data:
+                self._append(data, known)
+                received += len(data)
+                data = reply.read(self.pace.piece(READ_BYTES))
+            if (count is not None and received < count) or (known is not None and self.part.size < known):
+                raise TryAgain("the connection was cut")
+        except TryAgain as failure:
+            place = f"at {self.part.size:,}{f' of {known:,}' if known else ''} bytes"
+            raise TryAgain(f"{failure.reason} {place}", failure.after) from None
 
     def _decoded(self, reply: Reply, data: bytes) -> None:
         """A body that the server compressed on its own account: decoded, and never resumed."""

@@ -97,24 +97,20 @@ class Client:
         cookies: RequestsCookieJar | None = None,
     ) -> requests.Response:
         """One request, redirects not followed. `cookies` are sent, and those that come back are put into it."""
-        self.session.cookies.clear()
         request = requests.Request(
             "POST" if form is not None else "GET", url, headers=dict(headers or {}), data=form, cookies=cookies
         )
         try:
             prepared = self.session.prepare_request(request)
             settings = self.session.merge_environment_settings(prepared.url or url, {}, True, None, None)
-            reply = self.session.send(
-                prepared,
-                allow_redirects=False,
-                timeout=(self.patience.connect, self.patience.timeout),
-                **settings,
+            # The adapter and not the session: that one keeps cookies and looks into redirects even when told not to.
+            reply = self.session.get_adapter(url).send(
+                prepared, timeout=(self.patience.connect, self.patience.timeout), **settings
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _judged(error, url) from None
         if cookies is not None:
             cookies.update(reply.cookies)
-        self.session.cookies.clear()
         return reply
 
     def get(
@@ -141,14 +137,16 @@ class Client:
             if reply.status_code not in _REDIRECTS or "Location" not in reply.headers:
                 return Reply(reply, here, self.patience)
             reply.close()
-            target = urljoin(here, reply.headers["Location"])
-            parts = urlsplit(target)
-            if parts.username is not None:
-                target = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+            target = _target(here, reply.headers["Location"])
             reason = _refusal(here, target, chain, is_pinned=is_pinned)
             if reason:
                 steps = " → ".join(shown(item) for item in (*chain, target))
-                error = Unsafe(f"a redirect was refused: {reason}", file=shown(url), why=steps)
+                error = Unsafe(
+                    f"a redirect was refused: {reason}",
+                    file=shown(url),
+                    why=steps,
+                    fix="if the file has moved, correct its address in the manifest, or name a --mirror",
+                )
                 is_loop = reason.startswith("it goes")
                 raise NextAddress(f"{reason}: {steps}", reply.status_code, None if is_loop else error)
             chain.append(target)
@@ -265,15 +263,22 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
-def _refusal(here: str, target: str, chain: list[str], *, is_pinned: bool) -> str | None:
-    """Why a redirect is not followed; None when it is."""
+def _target(here: str, location: str) -> str:
+    """Where a redirect leads, without a password in it; "" when it is no address."""
     try:
+        target = urljoin(here, location)
         parts = urlsplit(target)
         _ = parts.port
     except ValueError:
-        return "it goes to something that is no address"
+        return ""
+    return target if parts.username is None else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _refusal(here: str, target: str, chain: list[str], *, is_pinned: bool) -> str | None:
+    """Why a redirect is not followed; None when it is."""
+    parts = urlsplit(target)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        return f"it leads from {urlsplit(here).scheme} to {parts.scheme or 'nothing'}:"
+        return f"it leads from {urlsplit(here).scheme}: to {parts.scheme + ':' if parts.scheme else 'no address'}"
     if target in chain:
         return "it goes in a circle"
     if len(chain) > MOST_REDIRECTS:

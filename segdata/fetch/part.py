@@ -152,6 +152,7 @@ class Part:
             self.path.replace(target)
             sync_folder(target.parent)
             self.state.unlink(missing_ok=True)
+        self._forget()
 
     def discard(self) -> None:
         """Drop all bytes."""
@@ -161,6 +162,9 @@ class Part:
             self._close_files()
             self.state.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
+        self._forget()
+
+    def _forget(self) -> None:
         self.size, self.source = 0, None
         self._start_hashing()
 
