@@ -84,13 +84,13 @@ class Place:
             *timeout,
             *options,
             timeout=60,
-            **{
-                "HOME": str(self.folder),
-                "NO_PROXY": "127.0.0.1",
-                "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
-                **environment,
-            },
+            **{"HOME": str(self.folder), **self.quiet, **environment},
         )
+
+    @property
+    def quiet(self) -> dict[str, str]:
+        """An environment in which neither a key ring nor a proxy of this machine plays a part."""
+        return {"NO_PROXY": "127.0.0.1", "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
 
     def files(self) -> set[str]:
         """Names below the dataset's folder, receipts left out."""
