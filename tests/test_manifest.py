@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import made
@@ -245,3 +248,29 @@ def test_every_dataset_has_a_page_with_its_files_terms_and_commands(name: str) -
     assert found.citation.rstrip(".") in page
     for text in ("## On disk", "## Known traps", f"segdata fetch {name} --dry-run", f"segdata verify {name}"):
         assert text in page
+
+
+def test_record_manifest_fills_what_files_on_disk_say(tmp_path: Path) -> None:
+    script = Path(__file__).resolve().parents[1] / "scripts/record-manifest"
+    comment = "# kept as it is\n"
+    text = comment + GOOD + "".join(
+        f'[[remotes]]\npart = "p"\nurl = "http://h.example/{name}"\nbytes = "unknown"  # nobody says\ndigest = "{digest}"\n'
+        for name, digest in (("a.txt", "unknown"), ("b.txt", f"md5:{hashlib.md5(b'bb').hexdigest()}"), ("c.txt", "unknown"))
+    )  # fmt: skip
+    path = made.put(tmp_path / "mine.toml", text)
+    made.put(tmp_path / "files/a.txt", "a")
+    made.put(tmp_path / "files/b.txt", "bb")
+    command = [sys.executable, str(script), str(path), str(tmp_path / "files")]
+    assert subprocess.run([*command, "--check"], capture_output=True).returncode == 8 and path.read_text() == text
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "c.txt: not in" in done.stderr
+    found = manifest.load(path).remotes
+    assert [(row.bytes, str(row.digest)) for row in found] == [
+        (1, "sha256:" + hashlib.sha256(b"a").hexdigest()),
+        (2, "sha256:" + hashlib.sha256(b"bb").hexdigest()),
+        (None, "None"),
+    ]
+    assert path.read_text().startswith(comment) and path.read_text().count("# nobody says") == 3
+    assert subprocess.run([*command, "--check"], capture_output=True).returncode == 0
+    made.put(tmp_path / "files/a.txt", "x")
+    assert subprocess.run(command, capture_output=True).returncode == 8

@@ -10,6 +10,7 @@
     signin.py     credentials and the sites' sign-in flows
     addresses.py  mirrors and packages: where each file comes from
     downloads.py  several at once
+    wanted.py     a file to get, how to know it, and what to say when nobody gives it
     download.py   one file: resumed, hashed, retried, checked
     exchange.py   one request: redirects, cookies, time-outs, what a reply says about itself
     part.py       a download in progress

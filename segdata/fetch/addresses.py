@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from segdata.errors import NotThere
-from segdata.fetch.download import Wanted
 from segdata.fetch.exchange import Patience
 from segdata.fetch.folders import Folders
 from segdata.fetch.plan import Item, Plan
 from segdata.fetch.signin import AskFor, Session, credentials
+from segdata.fetch.wanted import Wanted
 from segdata.remotes import Digest
 
 

@@ -7,62 +7,22 @@ tried.
 
 from __future__ import annotations
 
-import getpass
 import random
 import re
-import time
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from requests.cookies import RequestsCookieJar
-
-from segdata.errors import DiskError, HashMismatch, NetworkError, SegdataError, SignInError
-from segdata.fetch import receipts
+from segdata.errors import DiskError, HashMismatch, SignInError
 from segdata.fetch.exchange import READ_BYTES, Client, NextAddress, Patience, Reply, TryAgain, refused
 from segdata.fetch.pace import Pace
 from segdata.fetch.part import Part, Source
 from segdata.fetch.receipts import CHUNK_BYTES, Receipt
+from segdata.fetch.wanted import Failure, Wanted, adopt, other_content, receipt_of, verdict
 from segdata.files import disk_errors
-from segdata.remotes import Digest
 from segdata.secrets import shown
 
 _HEAD = 512
 _PAGE = 1 << 16
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A file to get, and how to know that it is the right one (None: nobody says).
-
-    `cookies` are a signed-in site's, `sign_in_again` renews them once; with `accept_other`, the user takes a file that is
-    complete but another one.
-    """
-
-    file: str
-    archive: str
-    target: Path
-    part: Path
-    bad: Path
-    receipt: Path
-    urls: tuple[str, ...]
-    bytes: int | None
-    digest: Digest | None
-    cookies: RequestsCookieJar | None = None
-    sign_in_again: Callable[[], None] | None = None
-    accept_other: bool = False
-    command: str = "the same command"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why one address did not give the file."""
-
-    url: str
-    reason: str
-    error: SegdataError | None
-    digest: str | None = None
 
 
 class Download:
@@ -99,7 +59,7 @@ class Download:
                 failures.append(found)
                 if url != self.wanted.urls[-1]:
                     self.pace.tell(f"{self.wanted.file}: {shown(url)}: {found.reason}; trying the next address")
-            raise _verdict(self.wanted, failures)
+            raise verdict(self.wanted, failures)
         finally:
             self.stop()
 
@@ -140,7 +100,7 @@ class Download:
     def _commit(self, url: str, *, is_other: bool) -> Receipt:
         found = self.part.finish()
         source = self.part.source or Source(shown(url))
-        receipt = _receipt(self.wanted, self.part.size, found["sha256"], self.part.checksums(), source, is_other)
+        receipt = receipt_of(self.wanted, self.part.size, found["sha256"], self.part.checksums(), source, is_other)
         self.part.move(self.wanted.target)
         receipt.write(self.wanted.receipt)
         with disk_errors(self.wanted.bad):
@@ -310,7 +270,7 @@ class Download:
         if most is not None and self.part.size + len(data) > most:
             self.part.discard()
             raise NextAddress(
-                f"the server sends more than the {most:,} bytes that the file has", None, _changed(self.wanted)
+                f"the server sends more than the {most:,} bytes that the file has", None, other_content(self.wanted)
             )
         block = self.part.size // CHUNK_BYTES
         self.part.write(data)
@@ -326,7 +286,7 @@ class Download:
     def _check_total(self, total: int | None, url: str) -> None:
         expected = self.wanted.bytes
         if total is not None and expected is not None and total != expected and not self.wanted.accept_other:
-            raise NextAddress(f"it offers {total:,} bytes, not {expected:,}", None, _changed(self.wanted))
+            raise NextAddress(f"it offers {total:,} bytes, not {expected:,}", None, other_content(self.wanted))
 
     def _is_same(self, url: str) -> bool:
         return self.part.source is not None and self.part.source.url == shown(url)
@@ -334,50 +294,6 @@ class Download:
     def _keeps_encoding(self, reply: Reply) -> bool:
         """Whether "gzip" only names what the file is: servers say so of .tar.gz files as they are."""
         return self.wanted.archive == "tar.gz" and reply.encoding in ("gzip", "x-gzip")
-
-
-def adopt(wanted: Wanted, path: Path, source: Source, pace: Pace) -> Receipt:
-    """The receipt of a file that is on disk already, after hashing and checking it; nothing is moved or written.
-
-    Raises:
-        HashMismatch: it is not the wanted file.
-    """
-    expected = wanted.digest
-    size, found, checksums = receipts.hash_file(
-        path, expected.algorithm if expected else "sha256", lambda done, total: pace.progress(wanted.file, done, total)
-    )
-    is_other = expected is not None and found[expected.algorithm] != expected.value
-    if expected and is_other and not wanted.accept_other:
-        raise HashMismatch(
-            f"{path.name} is not what the manifest names",
-            file=path,
-            place="the whole file",
-            why=f"expected {expected}, got {expected.algorithm}:{found[expected.algorithm]} ({size:,} bytes)",
-            state="the file was left as it is and not used",
-            fix=f"get the right file, or accept this content with {wanted.command} --accept-new-hash",
-        )
-    return _receipt(wanted, size, found["sha256"], checksums, source, is_other)
-
-
-def _receipt(
-    wanted: Wanted, size: int, sha256: str, checksums: tuple[int, ...], source: Source, is_other: bool
-) -> Receipt:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    instead = {"by": getpass.getuser(), "at": now, "instead_of": str(wanted.digest)}
-    return Receipt(
-        file=wanted.file,
-        bytes=size,
-        sha256=sha256,
-        digest=None if is_other or wanted.digest is None else str(wanted.digest),
-        first_use=wanted.digest is None,
-        accepted=instead if is_other else None,
-        url=source.url,
-        etag=source.etag,
-        last_modified=source.last_modified,
-        fetched=now,
-        chunk_bytes=CHUNK_BYTES,
-        crc32=checksums,
-    )
 
 
 def _no_page(wanted: Wanted, reply: Reply, head: bytes) -> None:
@@ -399,39 +315,3 @@ def _no_page(wanted: Wanted, reply: Reply, head: bytes) -> None:
         )
         raise NextAddress(what, reply.status, error)
     raise NextAddress(what, reply.status)
-
-
-def _changed(wanted: Wanted) -> HashMismatch:
-    return HashMismatch(f"{wanted.file} is not what the manifest names")
-
-
-def _verdict(wanted: Wanted, failures: list[Failure]) -> SegdataError:
-    """One error for all addresses: wrong content before refusals, refusals before silence."""
-    lines = "; ".join(f"{shown(item.url)}: {item.reason}" for item in failures)
-    wrong = [item for item in failures if isinstance(item.error, HashMismatch)]
-    if wrong:
-        same = len(wrong) == len(failures) and len({item.digest for item in wrong}) == 1
-        renewed = "; every address gives the same other file: upstream may have changed" if same else ""
-        return HashMismatch(
-            f"{wanted.file} is not what the manifest names",
-            file=wanted.file,
-            place="the whole file",
-            why=f"{lines}{renewed}",
-            state=f"kept as {wanted.bad}; nothing was extracted" if wanted.bad.exists() else "nothing was kept",
-            fix=f"run the same command again, or accept the new content with {wanted.command} --accept-new-hash",
-        )
-    errors = [item.error for item in failures if item.error]
-    if errors:
-        error = errors[0]
-        error.why = error.why or lines
-        return error
-    fix = "check the network, then run the same command again"
-    if any("REQUESTS_CA_BUNDLE" in item.reason for item in failures):
-        fix = "check the date of this machine and its certificates; REQUESTS_CA_BUNDLE names a file with further ones"
-    return NetworkError(
-        f"{wanted.file} could not be downloaded",
-        file=wanted.file,
-        why=lines,
-        state=f"what arrived is kept in {wanted.part}" if wanted.part.exists() else None,
-        fix=f"{fix}; an archive that you have already goes in with --from-dir DIR",
-    )

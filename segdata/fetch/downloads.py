@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Generator, Sequence
 
 from segdata.errors import SegdataError
-from segdata.fetch.download import Download, Wanted
+from segdata.fetch.download import Download
 from segdata.fetch.exchange import Patience
 from segdata.fetch.pace import Pace
 from segdata.fetch.receipts import Receipt
+from segdata.fetch.wanted import Wanted
 
 _POLL_SECONDS = 0.2
 

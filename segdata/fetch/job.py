@@ -15,7 +15,6 @@ from typing import Any
 from segdata import manifest as manifests
 from segdata.errors import DiskError, HashMismatch, NetworkError, NotVerifiable, SegdataError, SignInError, Unsafe
 from segdata.fetch import addresses, extract, extracted, signin, terms
-from segdata.fetch.download import Wanted, adopt
 from segdata.fetch.downloads import downloads
 from segdata.fetch.exchange import Patience
 from segdata.fetch.folders import Folders, default_root
@@ -24,6 +23,7 @@ from segdata.fetch.part import Source
 from segdata.fetch.plan import Item, Plan, plan
 from segdata.fetch.receipts import Receipt, bad_chunks
 from segdata.fetch.repair import mend
+from segdata.fetch.wanted import Wanted, adopt
 from segdata.files import disk_errors, locked, sync_folder
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from segdata.errors import HashMismatch, NetworkError
 from segdata.fetch import receipts
-from segdata.fetch.download import Wanted
 from segdata.fetch.exchange import Client, NextAddress, Patience, TryAgain, refused
 from segdata.fetch.pace import Pace
 from segdata.fetch.receipts import Receipt
+from segdata.fetch.wanted import Wanted
 from segdata.files import disk_errors, sync_folder
 from segdata.secrets import shown
 
