@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import email.utils
 import ipaddress
+import queue
 import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -74,6 +77,11 @@ class Patience:
         return min(10.0, self.timeout)
 
     @property
+    def head_seconds(self) -> float:
+        """Seconds for a name to be resolved, a connection to be made and the head of an answer to arrive."""
+        return self.connect + 2 * self.timeout
+
+    @property
     def floor_seconds(self) -> float:
         """Seconds over which a transfer must be faster than one KiB a second."""
         return 2 * self.timeout
@@ -104,9 +112,13 @@ class Client:
             prepared = self.session.prepare_request(request)
             settings = self.session.merge_environment_settings(prepared.url or url, {}, True, None, None)
             # The adapter and not the session: that one keeps cookies and looks into redirects even when told not to.
-            reply = self.session.get_adapter(url).send(
-                prepared, timeout=(self.patience.connect, self.patience.timeout), **settings
-            )
+            adapter = self.session.get_adapter(url)
+            timeout = (self.patience.connect, self.patience.timeout)
+            reply = _within(self.patience.head_seconds, partial(adapter.send, prepared, timeout=timeout, **settings))
+        except TimeoutError:
+            raise TryAgain(
+                f"{urlsplit(url).hostname} does not come to the head's end in {self.patience.head_seconds:g} s{_proxy(url)}"
+            ) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _judged(error, url) from None
         if cookies is not None:
@@ -251,6 +263,26 @@ def refused(reply: Reply, *, needs_account: bool) -> TryAgain | NextAddress:
         )
         return NextAddress(f"status {reply.status}: access refused", reply.status, error)
     return NextAddress(f"status {reply.status}", reply.status)
+
+
+def _within(seconds: float, call: Callable[[], requests.Response]) -> requests.Response:
+    """What a call gives, or `TimeoutError`: resolving a name, and a head that comes byte by byte, know no time-out."""
+    done: queue.SimpleQueue[requests.Response | BaseException] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            done.put(call())
+        except BaseException as error:
+            done.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        outcome = done.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 def _nothing(request: Any) -> Any:

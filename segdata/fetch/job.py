@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -123,7 +124,8 @@ def fetch(
     """
     found = manifests.find(dataset)
     folders = Folders((root or default_root()) / found.name)
-    command = f"segdata fetch {dataset}" + (f" --only {','.join(only)}" if only else "")
+    options = [*(["--root", str(root)] if root else []), *(["--only", ",".join(only)] if only else [])]
+    command = shlex.join(["segdata", "fetch", str(dataset), *options])
     first = plan(found, folders, only=only, from_dir=from_dir)  # what is wrong with the request is said before waiting
     if all(item.is_done for item in first.items) and not (repair or force or allow_extra):
         return _result(first)
@@ -134,6 +136,10 @@ def fetch(
         if force or allow_extra:
             _forget_changed(first, changed=force, extra=allow_extra)
         todo = plan(found, folders, only=only, from_dir=from_dir)
+        if found.terms is not None:
+            terms.accept(
+                found.terms, folders.receipts / ".terms.json", accepted=accept_license, ask=ask_terms, command=command
+            )
         unverified = todo.unverified
         if unverified and not accept_unverified:
             raise NotVerifiable(
@@ -141,10 +147,6 @@ def fetch(
                 why="what arrives cannot be checked; its digest would be recorded and pinned from then on",
                 state="nothing was downloaded",
                 fix=f"{command} --accept-unverified",
-            )
-        if found.terms is not None:
-            terms.accept(
-                found.terms, folders.receipts / ".terms.json", accepted=accept_license, ask=ask_terms, command=command
             )
         missing = [item.remote.file for item in todo.items if not item.is_here]
         if offline and (missing or repair):

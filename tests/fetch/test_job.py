@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -110,6 +111,19 @@ def test_a_file_that_is_no_archive_lies_where_the_manifest_says(place: Place) ->
     place.offer(b"1 2 3\n", name="colors.txt", into="lists/all")
     assert place.fetch().code == 0
     assert (place.home / "raw/lists/all/colors.txt").read_bytes() == b"1 2 3\n"
+
+
+def test_each_error_gives_a_command_that_leads_on(place: Place) -> None:
+    """Terms and a missing digest: what each letter says to type is enough to get to the end."""
+    text = place.manifest.read_text() + '[terms]\nid = "mine"\nurl = "https://h.example"\ntext = "Be kind."\n'
+    place.manifest.write_text(text)
+    place.offer(archive(), bytes="unknown", digest="unknown")
+    first = place.fetch("--json")
+    assert first.code == 6
+    second = run_segdata(*first.document["error"]["fix"].partition("segdata ")[2].split(), "--json")
+    assert second.code == 8
+    third = run_segdata(*second.document["error"]["fix"].partition("segdata ")[2].split())
+    assert third.code == 3 and place.is_whole(), third.err
 
 
 def test_archives_are_kept_on_request(place: Place) -> None:
@@ -231,7 +245,7 @@ def test_b6_a_place_that_cannot_be_written_is_found_before_any_download(place: P
 def test_b9_a_folder_that_is_deleted_meanwhile_ends_it(place: Place) -> None:
     data = archive(LARGE)
     place.offer(data)
-    run = begun(place, "--limit-rate", "6M")
+    run = begun(place, "--limit-rate", "2M")
     until(lambda: part_size(place) > 1 << 20)
     shutil.rmtree(place.home)
     error = run.communicate(timeout=30)[1]
@@ -262,10 +276,9 @@ def test_d2_d3_d5_a_signal_saves_what_arrived(number: signal.Signals, place: Pla
     place.offer(data, hanging(data, 5_000_000))
     run = begun(place, "--json")
     until(lambda: part_size(place) == 5_000_000)
-    began = time.monotonic()
     run.send_signal(number)
-    out, error = run.communicate(timeout=20)
-    assert run.returncode == 128 + number and time.monotonic() - began < 5
+    out, error = run.communicate(timeout=20)  # the server would be silent for longer
+    assert run.returncode == 128 + number
     assert "the same command goes on" in error and json.loads(out)["error"]["exit"] == 128 + number
     place.server.requests.clear()
     assert place.fetch().code == 0 and place.is_whole(0, LARGE)
@@ -308,15 +321,25 @@ def test_a_kill_between_the_file_and_its_receipt_costs_no_second_download(place:
 
 
 def test_e1_two_at_once_fetch_each_byte_once(place: Place) -> None:
-    data = archive(LARGE)
-    place.offer(data)
-    first = begun(place, "--limit-rate", "4M")
+    data, go_on = archive(LARGE), threading.Event()
+
+    def halfway(x: Exchange) -> None:
+        x.head(200, content_length=len(data), etag='"one"')
+        x.send(data[:5_000_000])
+        go_on.wait(60)
+        x.send(data[5_000_000:])
+
+    place.offer(data, halfway)
+    first = begun(place)
     until(lambda: part_size(place) > 0)
     second = place.fetch()
     assert second.code == 9 and f"pid {first.pid}" in second.err and "--wait" in second.err
-    third = place.fetch("--wait", "30")
-    assert third.code == 0 and first.wait(20) == 0
+    third = begun(place, "--wait", "50")
+    time.sleep(0.5)
+    go_on.set()
+    assert first.wait(40) == 0 and third.wait(40) == 0
     first.communicate()
+    third.communicate()
     assert len(place.server.of(A)) == 1 and place.is_whole(0, LARGE)
 
 
@@ -342,6 +365,25 @@ def test_e6_without_working_locks_it_says_so(place: Place) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 7 and "no working locks" in done.stderr and "--no-lock" in done.stderr
     assert subprocess.run([*command, "--no-lock"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed (apt-get install strace)")
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("fsync:error=EIO", "may be failing"),
+        ("fsync:error=ENOSPC", "disk is full"),
+        ("rename:error=EXDEV", "file systems"),
+    ],
+)
+def test_b3_b4_b5_what_the_disk_refuses_at_the_end_does_not_become_visible(fault: str, text: str, place: Place) -> None:
+    place.offer(archive())
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={fault}"]
+    command += [sys.executable, "-m", "segdata", "fetch", str(place.manifest), "--root", str(place.home.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 7 and text in done.stderr, done.stderr
+    assert not place.is_whole() and not (place.home / "archives/a.zip").exists()
+    assert place.fetch().code == 0 and place.is_whole()
 
 
 def test_what_is_on_disk_does_not_depend_on_how_it_came(place: Place) -> None:
