@@ -57,7 +57,7 @@ PHOTOS = {
     "max_size": 320,
     "batch_size": 2,
     "rois_per_image": 64,
-    "epochs": 120,
+    "epochs": 240,
     "learning_rate": 0.0008,
     "flip": 0.0,
 }
