@@ -21,6 +21,11 @@ from typing import Any
 
 from segdata.errors import DiskError, LockHeld, NotThere, Unsafe, UsageError
 
+try:  # zlib's values, four times as fast
+    from isal.isal_zlib import crc32 as crc32
+except ImportError:  # no wheel for this machine
+    from zlib import crc32 as crc32
+
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command again"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
@@ -78,6 +83,17 @@ def sync_disk(folder: Path) -> None:
             raise OSError(number, os.strerror(number), str(folder))
     finally:
         os.close(descriptor)
+
+
+def this_run() -> str:
+    """What tells this run of the machine from those before and after a restart; "" where the system does not say.
+
+    What was written is read back as it was written while the machine runs, whether it is on the disk yet or not.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:

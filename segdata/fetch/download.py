@@ -100,7 +100,15 @@ class Download:
     def _commit(self, url: str, *, is_other: bool) -> Receipt:
         found = self.part.finish()
         source = self.part.source or Source(shown(url))
-        receipt = receipt_of(self.wanted, self.part.size, found["sha256"], self.part.checksums(), source, is_other)
+        receipt = receipt_of(
+            self.wanted,
+            self.part.size,
+            found["sha256"],
+            self.part.checksums(),
+            source,
+            is_other=is_other,
+            is_synced=self.part.is_synced,
+        )
         self.part.move(self.wanted.target)
         receipt.write(self.wanted.receipt)
         with disk_errors(self.wanted.bad):

@@ -42,6 +42,7 @@ def extract(
     extracted_bytes: int | None = None,
     allow_extra: bool = False,
     force: bool = False,
+    may_take: bool = False,
     progress: Progress | None = None,
 ) -> Receipt:
     """Extract an archive; safe to run again.
@@ -61,6 +62,7 @@ def extract(
         extracted_bytes: what all files should have; without it, at most 200 times the archive.
         allow_extra: also extract members that are not expected.
         force: replace files that are not as the archive has them.
+        may_take: the archive is removed afterwards; one that is no archive is put in place itself, without copying it.
         progress: called with (bytes written, bytes in all).
 
     Raises:
@@ -87,7 +89,8 @@ def extract(
             size = archive.stat().st_size
             opened = open_archive(archive, kind, archive_bytes, members.limit(size, extracted_bytes))
         with contextlib.closing(opened):
-            ready = _stage(opened, archive, staging, source, size, extracted_bytes, progress)
+            taken = may_take and kind == "file" and archive.stat().st_nlink == 1  # a user's own file has two names
+            ready = _stage(opened, archive, staging, source, size, extracted_bytes, progress, is_taken=taken)
     try:
         if not staged.exists():
             ready.write(staged)
@@ -127,6 +130,8 @@ def _stage(
     archive_bytes: int,
     extracted_bytes: int | None,
     progress: Progress | None,
+    *,
+    is_taken: bool,
 ) -> Receipt:
     """Check the archive, and write all its files into the staging folder."""
     listing = members.checked(opened.members(), archive)
@@ -136,11 +141,13 @@ def _stage(
         expected, extra = listing.members, ()
     paths = _paths(expected, source["prefix"], source["rename"], archive)
     remarks = (*listing.remarks, *opened.remarks)
-    with _dropped(staging, total):
+    with _dropped(staging, 0 if is_taken else total):
         if listing.clashes:
             remarks += _case(staging, listing.clashes, archive)
-        files = tuple(_write(opened, archive, staging, expected, paths, progress))
-        sync_disk(staging)
+        files = _taken(archive, staging, paths[archive.name], source["digest"]) if is_taken else ()
+        if not files:
+            files = tuple(_write(opened, archive, staging, expected, paths, progress))
+            sync_disk(staging)
     return Receipt(archive.name, source, files, extra, remarks)
 
 
@@ -201,6 +208,18 @@ def _write(
             )
         done += written
         yield File(paths[name], written, digest.hexdigest())
+
+
+def _taken(file: Path, tree: Path, path: str, digest: str) -> tuple[File, ...]:
+    """A checked file under a second name in the staging folder; nothing where the file system has no second names."""
+    target = tree / path
+    _folder(target.parent, {tree})
+    try:
+        os.link(file, target)
+    except OSError:
+        return ()
+    target.chmod(0o644)
+    return (File(path, target.stat().st_size, digest.removeprefix("sha256:")),)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -171,7 +171,9 @@ def fetch(
         for item in todo.items:
             if item.is_here and not item.is_done:
                 want = addresses.local(item, folders, accept_other=accept_new_hash, command=command)
-                receipt = _settle(item, want, pace)
+                file = item.remote.file
+                placed = folders.raw / item.remote.into / dict(item.remote.rename).get(file, file)
+                receipt = _settle(item, want, placed, pace)
                 extra += unpack(item, receipt)
         absent = {item.remote.file: item for item in todo.items if not item.is_here}
         downloaded, failures = 0, list[SegdataError]()
@@ -259,18 +261,24 @@ def _repair(todo: Plan, addressed: Callable[[Sequence[Item]], list[Wanted]], pat
             mend(want, item.receipt, bad, patience, pace)
 
 
-def _settle(item: Item, want: Wanted, pace: Pace) -> Receipt:
-    """The receipt of a file that is on disk: it has one, or it is checked now, and taken over from the user's folder."""
+def _settle(item: Item, want: Wanted, placed: Path, pace: Pace) -> Receipt:
+    """The receipt of a file that is on disk: it has one, or it is checked now, and taken over from the user's folder.
+
+    Args:
+        placed: where the file lies when it is no archive and was put in its place already.
+    """
     if item.state == "downloaded" and item.receipt is not None:
         return item.receipt
-    path = item.link or want.target
+    path = item.link or (want.target if want.target.is_file() else placed)
     pace.tell(f"{want.file}: checking {path}")
+    known = item.receipt and Source(item.receipt.url, item.receipt.etag, item.receipt.last_modified)
     try:
-        receipt = adopt(want, path, Source("from-dir" if item.link else "found"), pace)
-    except HashMismatch:
-        if item.link is None and item.receipt is None:
+        receipt = adopt(want, path, known or Source("from-dir" if item.link else "found"), pace)
+    except HashMismatch as error:
+        if item.link is None and (item.receipt is None or item.receipt.is_doubtful):
             with disk_errors(path):
                 path.replace(want.bad)
+            error.state = f"kept as {want.bad}; the next run downloads it again"
         raise
     if item.link is not None:
         _take(item.link, want)
@@ -311,6 +319,7 @@ def _extract(
         extracted_bytes=remote.extracted,
         allow_extra=allow_extra,
         force=force,
+        may_take=not keep,
         progress=lambda done, total: pace.progress(f"extracting {remote.file}", done, total),
     )
     for remark in done.remarks[:5]:
@@ -320,5 +329,5 @@ def _extract(
     with disk_errors(archive):
         folders.part(remote.file).with_name(f".{remote.file}.part.state").unlink(missing_ok=True)  # of a killed run
         if not keep:
-            archive.unlink()
+            archive.unlink(missing_ok=True)
     return tuple(f"{remote.file}/{name}" for name in done.extra)

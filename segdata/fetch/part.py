@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import threading
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,10 +23,13 @@ from typing import Any
 
 from segdata.errors import DiskError
 from segdata.fetch.receipts import CHUNK_BYTES
-from segdata.files import disk_errors, sync_folder
+from segdata.files import crc32, disk_errors, sync_folder, this_run
 
 _AHEAD = 16
 """Pieces that may wait to be hashed."""
+
+_WAIT_BYTES = 64 << 20
+"""A larger file is not waited for until it is on the disk, see `Receipt.unsynced`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Part:
         self.algorithms = algorithms
         self.source: Source | None = None
         self.size = 0
+        self.is_synced = False
         self._lock = threading.Lock()
         self._closed = False
         self._file: Any = None
@@ -77,7 +80,7 @@ class Part:
             self._file = self.path.open("r+b", buffering=0)
             for checksum in checksums:
                 data = self._file.read(CHUNK_BYTES)
-                if len(data) < CHUNK_BYTES or zlib.crc32(data) != checksum:
+                if len(data) < CHUNK_BYTES or crc32(data) != checksum:
                     tail = None
                     break
                 self._hash(data)
@@ -86,7 +89,7 @@ class Part:
                     progress(self.size)
             if tail is not None:
                 data = self._file.read(tail[0])
-                if len(data) == tail[0] and zlib.crc32(data) == tail[1]:
+                if len(data) == tail[0] and crc32(data) == tail[1]:
                     self._hash(data)
             self._file.seek(self.size)
             self._file.truncate()
@@ -126,7 +129,7 @@ class Part:
             return False
 
     def finish(self) -> dict[str, str]:
-        """Make the bytes durable and give the digests of the whole file by algorithm."""
+        """The digests of the whole file by algorithm; its bytes are on the disk afterwards, unless it is large."""
         self._settle()
         if not self.is_in_place():
             raise DiskError(
@@ -134,8 +137,10 @@ class Part:
                 file=self.path.parent,
                 fix="mount or make it again and run the same command",
             )
-        with disk_errors(self.path):
-            os.fsync(self._file.fileno())
+        self.is_synced = self.size <= _WAIT_BYTES or not this_run()
+        if self.is_synced:
+            with disk_errors(self.path):
+                os.fsync(self._file.fileno())
         return {name: whole.hexdigest() for name, whole in self._whole.items()}
 
     def checksums(self) -> tuple[int, ...]:
@@ -256,7 +261,7 @@ class Part:
         while view:
             piece = view[: CHUNK_BYTES - self._begun]
             view = view[len(piece) :]
-            self._crc = zlib.crc32(piece, self._crc)
+            self._crc = crc32(piece, self._crc)
             self._begun += len(piece)
             if self._begun == CHUNK_BYTES:
                 self._checksums.append(self._crc)

@@ -25,7 +25,8 @@ class Item:
     """One file of the plan.
 
     Attributes:
-        state: "extracted"; "downloaded" (whole, with receipt); "unchecked" (there, without receipt); "begun"; "missing".
+        state: "extracted"; "downloaded" (whole, with receipt); "unchecked" (there, without a receipt that still counts);
+            "begun"; "missing".
         bytes: of the whole file, by the manifest or by what was pinned at first use; None when nobody says.
         have: bytes of it that are on disk.
         digest: what it must be; None when nobody says.
@@ -177,11 +178,16 @@ def _item(remote: Remote, folders: Folders, from_dir: Path | None) -> Item:
         receipt = None
     archive, part = folders.archive(remote.file), folders.part(remote.file)
     have, link = 0, None
-    if receipt is not None and _is_extracted(remote, folders, receipt):
-        state = "extracted"
+    is_whole = receipt is not None and _is_extracted(remote, folders, receipt)
+    is_doubtful = receipt is not None and receipt.is_doubtful
+    if is_whole and not (is_doubtful and remote.archive == "file"):
+        state = "extracted"  # what comes out of an archive is on the disk before its receipt is
     elif archive.is_file() and not archive.is_symlink():
         have = archive.stat().st_size
-        state = "downloaded" if receipt is not None and receipt.bytes == have else "unchecked"
+        is_checked = receipt is not None and receipt.bytes == have and not is_doubtful
+        state = "downloaded" if is_checked else "unchecked"
+    elif is_whole:
+        state = "unchecked"  # a file that is no archive, in its place
     elif part.is_file():
         state, have = "begun", part.stat().st_size
     else:

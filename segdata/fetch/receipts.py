@@ -9,9 +9,11 @@
      "url": "https://…",          without its query, or "from-dir"
      "etag": "\\"abc\\"", "last_modified": null,
      "fetched": "2026-11-24T10:00:00Z",
-     "chunk_bytes": 4194304, "crc32": [1, 2, …]}
+     "chunk_bytes": 4194304, "crc32": [1, 2, …],
+     "unsynced": null}            or the run of the machine in which a large file was written, without waiting for the disk
 
-A chunk's CRC-32 finds a rotten chunk without reading the network; that it was repaired well is decided by the digest
+A large file is vouched for while the machine runs: after a restart, which may have lost what was not on the disk yet, its
+digest is computed again before it is used. A chunk's CRC-32 finds a rotten chunk without reading the network; that it was repaired well is decided by the digest
 of the whole file.
 """
 
@@ -19,14 +21,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from segdata.errors import DamagedData
-from segdata.files import disk_errors, write_whole
+from segdata.files import crc32, disk_errors, this_run, write_whole
 
 CHUNK_BYTES = 4 << 20
 """Bytes of a chunk."""
@@ -48,6 +49,12 @@ class Receipt:
     fetched: str
     chunk_bytes: int
     crc32: tuple[int, ...]
+    unsynced: str | None = None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the machine was restarted since the file was written, and nobody had waited for the disk."""
+        return self.unsynced is not None and self.unsynced != this_run()
 
     def write(self, path: Path) -> None:
         """Make the receipt visible."""
@@ -99,7 +106,7 @@ def bad_chunks(
         if first >= receipt.bytes:
             break
         found = end
-        if zlib.crc32(data[: end - first]) != receipt.crc32[number] or len(data) < end - first:
+        if crc32(data[: end - first]) != receipt.crc32[number] or len(data) < end - first:
             bad.append((first, end))
         if progress:
             progress(end, receipt.bytes)
@@ -119,7 +126,7 @@ def hash_file(
     for data in chunks(path):
         for item in whole.values():
             item.update(data)
-        checksums.append(zlib.crc32(data))
+        checksums.append(crc32(data))
         done += len(data)
         if progress:
             progress(done, total)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from segdata.fetch.exchange import Client, NextAddress, Patience, TryAgain, refu
 from segdata.fetch.pace import Pace
 from segdata.fetch.receipts import Receipt
 from segdata.fetch.wanted import Wanted
-from segdata.files import disk_errors, sync_folder
+from segdata.files import crc32, disk_errors, sync_folder
 from segdata.secrets import shown
 
 Range = tuple[int, int]
@@ -89,7 +88,7 @@ def _get(client: Client, want: Wanted, receipt: Receipt, first: int, end: int, p
             except NextAddress as failure:
                 reason = failure.reason
                 break
-            if zlib.crc32(data) == receipt.crc32[begin // receipt.chunk_bytes]:
+            if crc32(data) == receipt.crc32[begin // receipt.chunk_bytes]:
                 pace.tell(f"{want.file}: bytes {begin}-{stop - 1} fetched again")
                 return data[first - begin : end - begin]
             reason = f"bytes {begin}-{stop - 1} are other ones there"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,15 @@ from segdata.remotes import Terms
 
 Ask = Callable[[str], bool]
 """Shows a text that ends in a question, and gives the answer."""
+
+
+def signed() -> dict[str, str]:
+    """Who accepts something, and when: "by" and "at"."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in containers
+        name = f"user {os.getuid()}"
+    return {"by": name, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def are_accepted(terms: Terms, record: Path) -> bool:
@@ -51,8 +61,7 @@ def accept(terms: Terms, record: Path, *, accepted: Sequence[str], ask: Ask | No
         known = json.loads(record.read_bytes())
     except (OSError, ValueError):
         known = {}
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    known[terms.id] = {"by": getpass.getuser(), "at": now, "url": terms.url, "text": terms.text, "sha256": terms.sha256}
+    known[terms.id] = {**signed(), "url": terms.url, "text": terms.text, "sha256": terms.sha256}
     with disk_errors(record):
         record.parent.mkdir(parents=True, exist_ok=True)
     write_whole(record, canonical_json(known) + b"\n")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import time
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from segdata.fetch import receipts
 from segdata.fetch.pace import Pace
 from segdata.fetch.part import Source
 from segdata.fetch.receipts import CHUNK_BYTES, Receipt
+from segdata.fetch.terms import signed
+from segdata.files import disk_errors, this_run
 from segdata.remotes import Digest
 from segdata.secrets import shown
 
@@ -53,7 +54,7 @@ class Failure:
 
 
 def adopt(wanted: Wanted, path: Path, source: Source, pace: Pace) -> Receipt:
-    """The receipt of a file that is on disk already, after hashing and checking it; nothing is moved or written.
+    """The receipt of a file that is there already, after hashing and checking it and waiting for the disk.
 
     Raises:
         HashMismatch: it is not the wanted file.
@@ -62,6 +63,8 @@ def adopt(wanted: Wanted, path: Path, source: Source, pace: Pace) -> Receipt:
     size, found, checksums = receipts.hash_file(
         path, expected.algorithm if expected else "sha256", lambda done, total: pace.progress(wanted.file, done, total)
     )
+    with disk_errors(path), path.open("rb") as file:
+        os.fsync(file.fileno())
     is_other = expected is not None and found[expected.algorithm] != expected.value
     if expected and is_other and not wanted.accept_other:
         raise HashMismatch(
@@ -72,28 +75,35 @@ def adopt(wanted: Wanted, path: Path, source: Source, pace: Pace) -> Receipt:
             state="the file was left as it is and not used",
             fix=f"get the right file, or accept this content with {wanted.command} --accept-new-hash",
         )
-    return receipt_of(wanted, size, found["sha256"], checksums, source, is_other)
+    return receipt_of(wanted, size, found["sha256"], checksums, source, is_other=is_other)
 
 
 def receipt_of(
-    wanted: Wanted, size: int, sha256: str, checksums: tuple[int, ...], source: Source, is_other: bool
+    wanted: Wanted,
+    size: int,
+    sha256: str,
+    checksums: tuple[int, ...],
+    source: Source,
+    *,
+    is_other: bool,
+    is_synced: bool = True,
 ) -> Receipt:
     """The receipt of a file; `is_other`: it is not the wanted one, and was accepted all the same."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    instead = {"by": getpass.getuser(), "at": now, "instead_of": str(wanted.digest)}
+    now = signed()
     return Receipt(
         file=wanted.file,
         bytes=size,
         sha256=sha256,
         digest=None if is_other or wanted.digest is None else str(wanted.digest),
         first_use=wanted.digest is None,
-        accepted=instead if is_other else None,
+        accepted={**now, "instead_of": str(wanted.digest)} if is_other else None,
         url=source.url,
         etag=source.etag,
         last_modified=source.last_modified,
-        fetched=now,
+        fetched=now["at"],
         chunk_bytes=CHUNK_BYTES,
         crc32=checksums,
+        unsynced=None if is_synced else this_run(),
     )
 
 

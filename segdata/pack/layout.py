@@ -21,11 +21,7 @@ import numpy as np
 
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.files import checked_name
-
-try:  # zlib's values, four times as fast
-    from isal.isal_zlib import crc32 as crc32
-except ImportError:  # no wheel for this machine
-    from zlib import crc32 as crc32
+from segdata.files import crc32 as crc32
 
 INDEX = "pack.json"
 FORMAT = "segdata pack"

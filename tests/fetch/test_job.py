@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import run_segdata, tree
-from places import Place, archive
+from places import Place, archive, sha256
 from server import Exchange, Route, file
 
 from segdata import manifest
@@ -133,6 +133,52 @@ def test_archives_are_kept_on_request(place: Place) -> None:
     assert (place.home / "archives/a.zip").read_bytes() == data
     shutil.rmtree(place.home / "raw")
     assert place.fetch().code == 0 and place.is_whole() and len(place.server.requests) == 1
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_file_that_is_no_archive_is_copied_only_when_both_are_kept(keep: bool, place: Place) -> None:
+    data = bytes(range(256)) * 1000
+    place.offer(data, name="table.bin")
+    assert place.fetch(*(["--keep-archives"] if keep else [])).code == 0
+    placed = place.home / "raw/table.bin"
+    assert placed.read_bytes() == data and placed.stat().st_nlink == 1
+    assert place.files() == {"raw/table.bin", *(["archives/table.bin"] if keep else [])}
+    members = json.loads((place.home / "receipts/table.bin.members.json").read_text())
+    assert members["files"] == [["table.bin", len(data), sha256(data).removeprefix("sha256:")]]
+
+
+def restarted(place: Place, file: str) -> None:
+    """Write into the receipt of a download that the machine ran another time then, and nobody waited for the disk."""
+    path = place.home / f"receipts/{file}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "unsynced": "0c44b9c7-0000-4000-8000-000000000000"}))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_d6_a_large_file_is_read_again_after_a_restart_of_the_machine(kept: bool, place: Place) -> None:
+    data = bytes(range(256)) * (260 << 10)  # 65 MiB
+    place.offer(data, name="table.bin")
+    assert place.fetch(*(["--keep-archives"] if kept else [])).code == 0
+    path = place.home / "receipts/table.bin.json"
+    assert json.loads(path.read_text())["unsynced"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    restarted(place, "table.bin")
+    placed = place.home / ("archives" if kept else "raw") / "table.bin"
+    if kept:
+        (place.home / "raw/table.bin").unlink()
+    place.server.requests.clear()
+    assert place.fetch("--offline").code == 0 and (place.home / "raw/table.bin").read_bytes() == data
+    assert json.loads(path.read_text())["unsynced"] is None
+    # The restart has lost the end of the file.
+    restarted(place, "table.bin")
+    if kept:
+        (place.home / "raw/table.bin").unlink()
+        placed.write_bytes(data)
+    with placed.open("r+b") as target:
+        target.seek(len(data) - 4096)
+        target.write(bytes(4096))
+    done = place.fetch()
+    assert done.code == 8 and "not what the manifest names" in done.err and "downloads it again" in done.err
+    assert not placed.exists() and not place.server.requests
+    assert place.fetch().code == 0 and (place.home / "raw/table.bin").read_bytes() == data
 
 
 # Files that are there already.
