@@ -1,6 +1,6 @@
 """Official metrics: segdata against the official evaluators, on drawn truth and detections of the usual numbers.
 
-    python scripts/bench/evaluate_coco.py [--images 1000] [--rounds 3]
+    python scripts/bench/evaluate_coco.py [--images 100 1000] [--rounds 3]
     python scripts/bench/evaluate_coco.py --memory [--images 100000]      # peak memory with 100 boxes an image, from packs
 
 Everything is timed from the files: reading truth and detections, masks, matching, and the numbers. Before anything is
@@ -124,7 +124,7 @@ def detections(folder: Path, images: int, rounds: int) -> tuple[list[str], list[
         seconds = interleaved(work, rounds)
         rows.append(
             [
-                f"coco-{kind}",
+                f"coco-{kind}, {images:,} images",
                 f"{seconds['segdata']:.2f} s",
                 *(
                     f"{seconds[name]:.2f} s ({seconds[name] / seconds['segdata']:.1f} × as long)"
@@ -216,29 +216,32 @@ def memory(folder: Path, images: int) -> list[str]:
 def main() -> None:
     """Draw, compare, time, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int)
+    parser.add_argument("--images", type=int, nargs="+")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     inside("evaluate-coco", PACKAGES)
     if options.memory:
-        images = options.images or 100_000
+        images = max(options.images or [100_000])
         with tempfile.TemporaryDirectory() as folder:
             lines = memory(Path(folder), images)
         report("Memory of an evaluation", lines, f"python scripts/bench/evaluate_coco.py --memory --images {images}")
         return
-    options.images = options.images or 1000
-    with tempfile.TemporaryDirectory() as folder:
-        header, rows = detections(Path(folder), options.images, options.rounds)
+    counts = options.images or [100, 1000]
+    rows = []
+    for images in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            header, some = detections(Path(folder), images, options.rounds)
+        rows += some
     report(
         "COCO's metrics",
         [
-            f"{options.images:,} drawn images of 480 × 640 with 7.3 objects each, from the files to the numbers, one "
-            f"process, median of {options.rounds} interleaved rounds. All twelve numbers agree to 1e-12.",
+            "Drawn images of 480 × 640 with 7.3 objects each, from the files to the numbers, one process, medians of "
+            f"{options.rounds} interleaved rounds. All twelve numbers agree to 1e-12.",
             "",
             *table(header, rows),
         ],
-        f"python scripts/bench/evaluate_coco.py --images {options.images} --rounds {options.rounds}",
+        f"python scripts/bench/evaluate_coco.py --images {' '.join(map(str, counts))} --rounds {options.rounds}",
     )
 
 

@@ -9,6 +9,10 @@ from typing import Any
 import typer
 
 from segdata.cli import app, output
+from segdata.errors import printable
+
+_UNDEFINED = 6
+"""Numbers without a value that have a line each; of more, so many are named."""
 
 
 @app.command(epilog="Example: segdata evaluate results.json instances_val2017.json --metric coco-segm")
@@ -27,30 +31,41 @@ def evaluate(
     from segdata import evaluate as room
     from segdata.report import write as write_report
 
-    with output.only_ours(active=json):
-        found = room.evaluate(predictions, truth, metrics=metric, kind=kind, split=split, labels=labels)
+    with output.only_ours(active=json), output.progress("evaluating", quiet=quiet) as progress:
+        found = room.evaluate(
+            predictions, truth, metrics=metric, kind=kind, split=split, labels=labels, progress=progress
+        )
         page = None if report is None else write_report(found, report)
     if json:
         output.result(found.as_dict() | ({} if page is None else {"report": str(page)}))
         return
     if not quiet:
         output.remarks(found.problems)
+    names = {str(category.id): category.name for category in found.truth.labels.categories}
     for name, numbers in found.metrics.items():
         print(name)
-        for line in _lines(numbers):
-            print("  " + line)
+        for line in _lines(numbers, names):
+            print("  " + printable(line))
 
 
-def _lines(numbers: Mapping[str, Any]) -> list[str]:
-    width = max((len(str(name)) for name in numbers), default=0)
+def _lines(numbers: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """A line for every number, with categories by name; many that are not defined share one. Lists are left out."""
+    names_here = names if numbers.keys() <= names.keys() else {}
+    shown = {names_here.get(key, key): value for key, value in numbers.items() if not isinstance(value, list)}
+    undefined = [name for name, value in shown.items() if value is None]
+    if len(undefined) > _UNDEFINED:
+        shown = {name: value for name, value in shown.items() if value is not None}
+    width = max(map(len, shown), default=0)
     lines = []
-    for name, value in numbers.items():
-        if isinstance(value, list):
-            continue  # matrices are for --json and --report
-        if isinstance(value, Mapping):
-            lines += [str(name), *("  " + line for line in _lines(value))]
-        else:
+    for name, value in shown.items():
+        if not isinstance(value, Mapping):
             lines.append(f"{name:<{width}}  {_text(value)}")
+        elif names_here:
+            lines.append(f"{name:<{width}}  " + "  ".join(f"{part} {_text(item)}" for part, item in value.items()))
+        else:
+            lines += [name, *("  " + line for line in _lines(value, names))]
+    if len(undefined) > _UNDEFINED:
+        lines.append(f"n/a: {', '.join(undefined[:_UNDEFINED])} … ({len(undefined)} in all)")
     return lines
 
 

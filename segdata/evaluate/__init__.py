@@ -5,7 +5,7 @@
 >>> found.metrics["coco-segm"]["AP"]                                                             # doctest: +SKIP
 
 To add a metric: write a function `(predictions, truth) → Result` in the file of its family and add a line to
-`METRICS`. It walks over `range(len(truth))`: `truth.get(place)` is the annotated sample and `predictions.get(place)`
+`METRICS`. It goes through `truth.walk()`: `truth.get(place)` is the annotated sample and `predictions.get(place)`
 the predicted one under the same label space, or None. `Result.numbers` holds what `--json` prints, with the official
 evaluator's names, None where undefined; `Result.details` whatever the report draws. What people should know goes to
 `predictions.problems.remark(kind, where)`.

@@ -83,7 +83,7 @@ def blocks(predictions: Predictions, truth: Truth, *, masks: bool) -> Iterator[B
     theirs: list[Columns] = []
     detections = products = 0
     order = order_of(truth).tolist()
-    for number, place in enumerate(order):
+    for number, place in enumerate(truth.walk(order)):
         places.append(place)
         mine.append(truth.columns(place))
         theirs.append(predictions.columns(place))

@@ -20,6 +20,9 @@ THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 
+CELLS = 1 << 22
+"""So many detections under so many sizes and thresholds are looked at in one step."""
+
 
 class Table:
     """What became of every detection.
@@ -93,16 +96,19 @@ class Table:
         for which in np.flatnonzero(self._positives.any(0)).tolist():
             own = by_category[limits[which] : limits[which + 1]]
             own = own[np.argsort(-score[own], kind="stable")]
-            own_rank = rank[own]
-            for size in np.flatnonzero(self._positives[:, which]).tolist():
-                positives = int(self._positives[size, which])
-                hit_bits, ignored_bits = hits[size, own], ignored[size, own]
-                for threshold in range(len(THRESHOLDS)):
-                    is_hit = (hit_bits >> threshold & 1).astype(bool)
-                    is_miss = ~is_hit & (ignored_bits >> threshold & 1 == 0)
-                    for most, limit in enumerate(self._limits):
-                        recall[most, size, threshold, which] = np.sum(is_hit & (own_rank < limit)) / positives
-                    precision[size, threshold, which] = interpolated(is_hit, is_miss, positives)
+            is_counted = [rank[own] < limit for limit in self._limits]
+            sizes, thresholds = np.indices(shape[:2]).reshape(2, -1)[
+                :, np.repeat(self._positives[:, which] > 0, shape[1])
+            ]
+            parts = -(-len(sizes) * len(own) // CELLS) or 1
+            for size, threshold in zip(np.array_split(sizes, parts), np.array_split(thresholds, parts), strict=True):
+                cell, bit = (size[:, None], own), threshold[:, None].astype(np.uint16)
+                is_hit = (hits[cell] >> bit & 1).astype(bool)
+                is_miss = ~is_hit & (ignored[cell] >> bit & 1 == 0)
+                positives = self._positives[size, which]
+                for most, counts in enumerate(is_counted):
+                    recall[most, size, threshold, which] = np.sum(is_hit & counts, axis=1) / positives
+                precision[size, threshold, which] = interpolated(is_hit, is_miss, positives)
         return Curves(precision, recall)
 
 
@@ -125,11 +131,24 @@ class Curves:
     recall: FloatArray
 
 
-def interpolated(hit: BoolArray, miss: BoolArray, positives: int) -> FloatArray:
-    """Precision at 101 recalls: (101,), of detections by falling score; the largest at this recall or a higher one."""
-    at = np.flatnonzero(hit)
-    hits = np.arange(1.0, len(at) + 1)
-    precision = hits / (np.cumsum(miss)[at] + hits + np.spacing(1))
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    place = np.searchsorted(hits / positives, RECALLS, side="left")
-    return np.append(precision, 0.0)[np.minimum(place, len(at))]
+def interpolated(hit: BoolArray, miss: BoolArray, positives: IntArray) -> FloatArray:
+    """Precision at 101 recalls: the largest at this recall or a higher one, 0 where it is not reached.
+
+    Args:
+        hit, miss: (R, D), of detections by falling score, in R settings.
+        positives: (R,), objects that count.
+
+    Returns:
+        (R, 101).
+    """
+    hits = np.cumsum(hit, axis=1, dtype=np.float64)
+    precision = hits / (np.cumsum(miss, axis=1) + hits + np.spacing(1))
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    needed = {count: np.searchsorted(np.arange(1.0, count + 1) / count, RECALLS) for count in set(positives.tolist())}
+    row, at = np.nonzero(hit)
+    begin = np.searchsorted(row, np.arange(len(hit) + 1))[:, None]
+    nth = begin[:-1] + np.stack([needed[count] for count in positives.tolist()])
+    is_reached = nth < begin[1:]
+    found = np.zeros(nth.shape)
+    found[is_reached] = precision[np.nonzero(is_reached)[0], at[nth[is_reached]]]
+    return found

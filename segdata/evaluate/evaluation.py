@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ def evaluate(
     kind: str | None = None,
     split: str | None = None,
     labels: Labels = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Compare predictions with truth.
 
@@ -107,6 +108,7 @@ def evaluate(
         kind: the kind of the predictions; found out by default.
         split: only this split of the truth.
         labels: a view of the truth's label space ("cityscapes-19") to evaluate under.
+        progress: called with (images done, of how many), anew for every metric.
 
     Raises:
         SegdataError: see `segdata.errors`; nothing is computed from predictions that do not fit the truth.
@@ -117,6 +119,7 @@ def evaluate(
     if split is None:
         split = _split_of(Path(predictions), kind, against)
         against = against if split is None else open_truth(Path(truth), split=split, labels=labels)
+    against = replace(against, progress=progress)
     given = open_predictions(Path(predictions), against, kind=kind, split=split, labels=labels)
     chosen = list(metrics) or [name for name, is_wanted in DEFAULTS if is_wanted(given, against)]
     if not chosen:

@@ -45,7 +45,8 @@ def pairs(predictions: Predictions, truth: Truth) -> Iterator[tuple[int, LabelMa
     """
     missing: list[str] = []
     compared = 0
-    for place, key in enumerate(truth.keys):
+    for place in truth.walk():
+        key = truth.keys[place]
         known = truth.semantic(place)
         if known is None:
             predictions.problems.remark("image without label map in the truth: left out", key)

@@ -37,7 +37,7 @@ def panoptic_quality(predictions: Predictions, truth: Truth) -> Result:
     missing: list[str] = []
     keys, quality = [], []
     as_said = truth.made_from == "coco-panoptic"
-    for place in range(len(truth)):
+    for place in truth.walk():
         known = truth.get(place)
         if not (known.has_instances or known.has_semantic):
             predictions.problems.remark("image without annotations in the truth: left out", known.key)
@@ -117,7 +117,8 @@ def cityscapes_instance_level(predictions: Predictions, truth: Truth) -> Result:
     parts = []
     missing: list[str] = []
     keys: list[str] = []
-    for place, key in enumerate(truth.keys):
+    for place in truth.walk():
+        key = truth.keys[place]
         numbers = instance_numbers(truth, place, table, city)
         if numbers is None:
             predictions.problems.remark("image without objects annotated in the truth: left out", key)

@@ -96,7 +96,7 @@ def check_rings(rings: list[Any], height: int, width: int) -> None:
             fix="wrap the ring in a list: [[x0, y0, …]]",
         )
     for number, ring in enumerate(rings):
-        if not isinstance(ring, list) or not all(type(value) in (int, float) for value in ring):
+        if not isinstance(ring, list) or not set(map(type, ring)) <= {int, float}:
             raise InvalidAnnotation("a ring is not a list of numbers", why=f"ring {number} is {ring!r}"[:200])
         if len(ring) % 2 or len(ring) < 6:
             raise InvalidAnnotation(

@@ -1,8 +1,9 @@
-"""A folder of label maps: predictions as one PNG an image, grey or palette, values raw (never by colour).
+"""A folder of label maps: predictions as one PNG an image. Values of grey and palette files are read raw.
 
     frankfurt_000000_000294_gtFine_labelIds.png     name tells the numbers: Cityscapes label ids
     frankfurt_000000_000294_labelTrainIds.png       … trainIds (also …_trainIds.png)
     2007_000033.png                                 else category indices of the truth's label space, as in VOC
+    0001TP_006690_L.png                             or, in RGB files, its categories' colours, as in CamVid
     2007_000033_anything.png                        a name may go on after the key
 
 Files are looked for in all folders below. In a folder that has `*_labelIds.png` other PNGs are passed over (so colour
@@ -108,12 +109,14 @@ def _sample(root: Path, name: str, place: int, truth: Truth, table: npt.NDArray[
         raise error.located(file=root / name) from error
     values = stored.values
     if values.ndim != 2:
-        raise InvalidImage(
-            "label map is a colour image",
-            file=root / name,
-            why=f"PNG mode {stored.mode}; colours are no label values",
-            fix="save the category numbers as a grey or palette PNG",
-        )
+        if stored.mode not in ("RGB", "RGBA") or numbers != "indices":
+            raise InvalidImage(
+                "label map is a colour image",
+                file=root / name,
+                why=f"PNG mode {stored.mode}, where {numbers} are expected",
+                fix="save the category numbers as a grey or palette PNG",
+            )
+        values = _by_color(values, truth.labels, root / name)
     present = np.unique(values.ravel()[stretches(values)[0]])
     unknown = present[table[present] < 0]
     if len(unknown):
@@ -123,6 +126,39 @@ def _sample(root: Path, name: str, place: int, truth: Truth, table: npt.NDArray[
     table = np.where(table < 0, np.arange(len(table)), table)
     semantic = look_up(table[:256].astype(np.uint8), values) if is_small else table[values].astype(labels.dtype)
     return Sample(truth.keys[place], *values.shape, file=name, semantic=semantic)
+
+
+def _by_color(pixels: npt.NDArray[np.integer], labels: LabelSpace, path: Path) -> npt.NDArray[np.integer]:
+    """RGB → category indices. Where an ignored category has the colour of another (licence plate, car), that counts."""
+    index_of: dict[int, int] = {}
+    for index, category in sorted(enumerate(labels.categories), key=lambda item: not item[1].ignore):
+        if category.color is not None:
+            red, green, blue = category.color
+            known = index_of.setdefault(red << 16 | green << 8 | blue, index)
+            if known != index and not labels[known].ignore and not category.ignore:
+                raise InvalidImage(
+                    "label map is a colour image",
+                    file=path,
+                    why=f"{labels[known].name!r} and {category.name!r} of {labels.name!r} have one colour",
+                    fix="save the category numbers as a grey or palette PNG",
+                )
+            index_of[red << 16 | green << 8 | blue] = index
+    code = pixels[:, :, :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    present, place = np.unique(code, return_inverse=True)
+    found = np.array([index_of.get(color, -1) for color in present.tolist()])
+    if (found < 0).any():
+        is_unknown = found[place].reshape(code.shape) < 0
+        row, column = np.argwhere(is_unknown)[0].tolist()
+        raise InvalidAnnotation(
+            "label map holds a colour that no category has",
+            file=path,
+            place=f"pixel row {row}, column {column}",
+            why=f"colour {tuple(pixels[row, column, :3].tolist())}; {int(is_unknown.sum()):,} of {code.size:,} pixels of "
+            f"this file have colours that {labels.name!r} does not have",
+            fix="write the label space's colours, without smoothing, or the category numbers as a grey or palette PNG",
+        )
+    indices: npt.NDArray[np.integer] = found[place].reshape(code.shape).astype(labels.dtype)
+    return indices
 
 
 def _outside(

@@ -11,7 +11,7 @@ gives one sample with scores for every image of the truth that it speaks of. A m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -51,6 +51,7 @@ class Truth:
         problems: what was odd in it.
         find_columns: the objects at a place, where they can be had without reading the whole sample.
         find_semantic, find_numbers: the same for label maps and Cityscapes' instance maps; they may give None.
+        progress: told (images done, of how many) by every walk over the images.
     """
 
     path: Path
@@ -65,9 +66,18 @@ class Truth:
     find_columns: Callable[[int], Columns] | None = None
     find_semantic: Callable[[int], npt.NDArray[Any] | None] | None = None
     find_numbers: Callable[[int], npt.NDArray[Any] | None] | None = None
+    progress: Callable[[int, int], None] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def walk(self, places: Sequence[int] | None = None) -> Iterator[int]:
+        """Places of the images, all of them by default, one after another."""
+        places = range(len(self)) if places is None else places
+        for done, place in enumerate(places, 1):
+            yield place
+            if self.progress is not None:
+                self.progress(done, len(places))
 
     def columns(self, place: int) -> Columns:
         """The objects of the image at a place."""

@@ -106,7 +106,7 @@ def outcome(predictions: Predictions, truth: Truth) -> Outcome:
     """Match everything once."""
     by_mask = "masks" in predictions.holds
     columns = _Columns()
-    for place in range(len(truth)):
+    for place in truth.walk():
         known = truth.get(place)
         if not known.has_instances:
             continue

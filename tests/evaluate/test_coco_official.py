@@ -88,3 +88,12 @@ def test_the_command_prints_one_document_and_a_table() -> None:
     assert document["metrics"]["coco-segm"]["per_category_AP"]["13"] is None
     text = run_segdata("evaluate", found, truth, "--metric", "coco-segm")
     assert text.code == 0 and re.search(r"AP50 +0\.408", text.out)
+    categories = json.loads(truth.read_bytes())["categories"]
+    assert all(re.search(rf"^    {category['name']} +(\d\.|n/a)", text.out, re.M) for category in categories)
+
+
+def test_progress_is_told_image_by_image() -> None:
+    told: list[tuple[int, int]] = []
+    segdata.evaluate(*files("coco_synth", "bbox"), progress=lambda done, total: told.append((done, total)))
+    images = len(json.loads(files("coco_synth", "bbox")[1].read_bytes())["images"])
+    assert told == [(done, images) for done in range(1, images + 1)]

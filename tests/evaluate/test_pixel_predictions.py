@@ -55,13 +55,19 @@ def predict(root: Path, suffix: str = "_pred_labelIds.png", change: Any = lambda
 
 TRAIN = np.full(256, 255, np.uint8)
 TRAIN[[7, 11, 23, 26]] = [0, 2, 10, 13]
+COLORS = np.zeros((256, 3), np.uint8)
+COLORS[[7, 11, 23, 26]] = [(128, 64, 128), (70, 70, 70), (70, 130, 180), (0, 0, 142)]  # as Cityscapes publishes them
 
 
 def test_label_ids_and_train_ids_are_told_by_name(tmp_path: Path) -> None:
     truth = city(tmp_path / "city")
-    for number, (suffix, change) in enumerate(
-        [("_pred_labelIds.png", lambda ids: ids), ("_labelTrainIds.png", lambda ids: TRAIN[ids]), (".png", lambda i: i)]
-    ):
+    cases: list[tuple[str, Any]] = [
+        ("_pred_labelIds.png", lambda ids: ids),
+        ("_labelTrainIds.png", lambda ids: TRAIN[ids]),
+        (".png", lambda ids: ids),
+        ("_color.png", lambda ids: COLORS[ids]),
+    ]
+    for number, (suffix, change) in enumerate(cases):
         given = predict(tmp_path / str(number), suffix, change)
         outcome = run_segdata("evaluate", given, truth, "--json")
         assert outcome.code == 0, outcome.err
@@ -77,7 +83,8 @@ def test_label_ids_and_train_ids_are_told_by_name(tmp_path: Path) -> None:
         ("_pred.png", lambda ids: np.where(ids == 26, 255, ids).astype(np.uint8), "InvalidAnnotation", "trainId"),
         ("_pred.png", lambda ids: ids + np.uint8(1), "LabelMismatch", "counted from 1"),
         ("_pred.png", lambda ids: ids[::2, ::2], "InvalidAnnotation", "30 × 20, truth 60 × 40"),
-        ("_pred.png", lambda ids: np.stack([ids] * 3, -1), "InvalidImage", "colour"),
+        ("_pred.png", lambda ids: np.stack([ids] * 3, -1), "InvalidAnnotation", "(23, 23, 23)"),
+        ("_labelIds.png", lambda ids: COLORS[ids], "InvalidImage", "label ids are expected"),
         ("_pred.png", lambda ids: np.full(SIZE, 77, np.uint8), "InvalidAnnotation", "value 77"),
     ],
 )
