@@ -13,6 +13,7 @@ Coordinates are pixels, x right, y down, boxes half-open; sizes are (height, wid
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import InvalidAnnotation
-from segdata.rings import chain, clip, corners, is_near
+from segdata.rings import Polygons, chain, clip, corners, is_near
 from segdata.runs import (
     IntArray,
     Spans,
@@ -131,8 +132,7 @@ class Masks:
         Raises:
             InvalidAnnotation: runs that are negative or do not sum to height · width.
         """
-        lengths = np.diff(pointer)
-        ends = np.concatenate(([0], np.cumsum(counts)))
+        ends = pointer_of(counts)
         sums = ends[pointer[1:]] - ends[pointer[:-1]]
         if len(counts) and counts.min() < 0:
             raise InvalidAnnotation("run lengths hold a negative run", why=f"found {int(counts.min())}")
@@ -148,10 +148,16 @@ class Masks:
                 why=f"they sum to {int(sums[wrong])}; height {height} · width {width} = {height * width}",
                 place=f"mask {wrong}",
             )
-        owner = np.repeat(np.arange(len(lengths)), lengths)
-        inside = (np.arange(len(counts)) - pointer[owner]) % 2 == 1
-        start = (ends[:-1] - ends[pointer[owner]])[inside]
-        return cls._from_spans(merge((start, counts[inside], owner[inside])), len(lengths), height, width)
+        return cls._from_counts(counts, pointer, height, width)
+
+    @classmethod
+    def _from_counts(cls, counts: IntArray, pointer: IntArray, height: int, width: int) -> Masks:
+        """`from_counts` of what is known to be right."""
+        ends, ones = pointer_of(counts), np.diff(pointer) // 2
+        inside = _odd_places(pointer)
+        start = ends[:-1][inside] - ends[pointer[:-1]].repeat(ones)
+        owner = np.arange(len(ones)).repeat(ones)
+        return cls._from_spans(merge((start, counts[inside], owner)), len(ones), height, width)
 
     @classmethod
     def from_rle(cls, rles: Sequence[dict[str, Any]], height: int, width: int) -> Masks:
@@ -190,14 +196,16 @@ class Masks:
         return cls.from_counts(flat, pointer, height, width)
 
     @classmethod
-    def from_polygons(cls, polygons: Sequence[Sequence[Sequence[float]]], height: int, width: int) -> Masks:
+    def from_polygons(cls, polygons: Polygons | Sequence[Sequence[Sequence[float]]], height: int, width: int) -> Masks:
         """Rasterise polygons exactly as pycocotools' `annToMask` does.
 
         Args:
             polygons: per mask its rings, each flat x0 y0 x1 y1 … of at least three points; rings are united (one
                 inside another cuts no hole). A mask without rings is empty.
         """
-        return cls.from_counts(*decode_counts(polygon_strings(polygons, height, width)), height, width)
+        if not isinstance(polygons, Polygons):
+            polygons = Polygons.of(polygons)
+        return cls._from_counts(*decode_counts(polygon_strings(polygons, height, width)), height, width)
 
     @classmethod
     def from_id_map(cls, ids: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[Any]) -> Masks:
@@ -236,38 +244,33 @@ class Masks:
         start, length, owner = spans
         if not len(start):
             return cls.empty(height, width, count)
-        # Split at the image's columns, so that every piece lies in one column.
-        first = start // height
-        last = (start + length - 1) // height
-        pieces = last - first + 1
-        of = np.repeat(np.arange(len(start)), pieces)
-        nth = ranges(np.zeros(len(start), np.int64), pieces)
-        column = first[of] + nth
-        top = np.where(nth == 0, (start % height)[of], 0)
-        bottom = np.where(nth == pieces[of] - 1, ((start + length - 1) % height)[of], height - 1)
-        owner = owner[of]
+        column = start // height
+        top = start - column * height
+        bottom = top + length - 1
+        if bottom.max() >= height:  # split at the image's columns, so that every piece lies in one column
+            pieces = bottom // height + 1
+            of = np.repeat(np.arange(len(start)), pieces)
+            nth = ranges(np.zeros(len(start), np.int64), pieces)
+            column, owner = column[of] + nth, owner[of]
+            bottom = np.minimum(bottom[of] - nth * height, height - 1)
+            top = np.where(nth == 0, top[of], 0)
         # The tight box of every mask that has a pixel.
-        begin = np.concatenate(([0], np.nonzero(np.diff(owner))[0] + 1))
-        present = owner[begin]
+        own = np.bincount(owner, minlength=count)
+        present = own.nonzero()[0]
+        own = own[present]
+        begin = own.cumsum() - own
         x0 = column[begin]
         y0 = np.minimum.reduceat(top, begin)
-        frame_width = column[np.append(begin[1:], len(owner)) - 1] - x0 + 1
+        frame_width = column[begin + own - 1] - x0 + 1
         frame_height = np.maximum.reduceat(bottom, begin) - y0 + 1
         frames = np.zeros((count, 4), np.int32)
-        frames[present] = np.stack((x0, y0, frame_width, frame_height), axis=1)
+        frames[present] = np.array((x0, y0, frame_width, frame_height)).T
         # Into the crop; runs that come to touch there become one.
-        frame = frames[owner].astype(np.int64)
-        position = (column - frame[:, 0]) * frame[:, 3] + top - frame[:, 1]
-        position, length, owner = merge((position, bottom - top + 1, owner))
-        runs, run_owner = alternate(position, length, owner, frames)
-        runs, run_owner = split_long(runs, run_owner)
-        return cls(
-            height,
-            width,
-            frames,
-            runs.astype(np.uint16),
-            pointer_of(np.bincount(run_owner, minlength=count)),
-        )
+        position = column * frame_height.repeat(own) + top - (x0 * frame_height + y0).repeat(own)
+        sizes = np.zeros(count, np.int64)
+        sizes[present] = frame_width * frame_height
+        runs, pointer = split_long(*alternate(merge((position, bottom - top + 1, owner)), sizes))
+        return cls(height, width, frames, runs.astype(np.uint16), pointer)
 
     # ------------------------------------------------------------------ what they are
 
@@ -285,8 +288,7 @@ class Masks:
 
     @cached_property
     def _is_inside(self) -> npt.NDArray[np.bool_]:
-        begin = np.repeat(self.pointer[:-1], np.diff(self.pointer))
-        return ((np.arange(len(self.runs)) - begin) & 1).astype(bool)
+        return _odd_places(self.pointer)
 
     # ------------------------------------------------------------------ into other forms
 
@@ -321,16 +323,7 @@ class Masks:
 
     def counts(self) -> tuple[IntArray, IntArray]:
         """COCO run lengths of the full frame, flat, and the (N + 1,) pointer into them; the inverse of `from_counts`."""
-        start, length, owner = self._spans()
-        frame = np.zeros((len(self), 4), np.int64)
-        frame[:, 2], frame[:, 3] = self.width, self.height
-        runs, run_owner = alternate(start, length, owner, frame)
-        blank = np.setdiff1d(np.arange(len(self)), owner)
-        if len(blank):
-            at = np.searchsorted(run_owner, blank)
-            runs = np.insert(runs, at, self.height * self.width)
-            run_owner = np.insert(run_owner, at, blank)
-        return runs, pointer_of(np.bincount(run_owner, minlength=len(self)))
+        return alternate(self._spans(), np.full(len(self), self.height * self.width, np.int64))
 
     def rle(self) -> list[dict[str, Any]]:
         """Full-frame COCO RLE dictionaries as pycocotools takes them: `{size: [h, w], counts: bytes}`."""
@@ -445,24 +438,30 @@ class Masks:
         return merge((start, bottom - top + 1, owner[of]))
 
 
-def polygon_strings(polygons: Sequence[Sequence[Sequence[float]]], height: int, width: int) -> list[bytes]:
-    """Each polygon, a list of flat rings that are united, as a compressed run-length string of the full frame.
+def _odd_places(pointer: IntArray) -> npt.NDArray[np.bool_]:
+    """Which runs count ones: every second one of its mask."""
+    begins_odd = (pointer[:-1] & 1).astype(bool).repeat(np.diff(pointer))
+    begins_odd[1::2] ^= True
+    return begins_odd
+
+
+def polygon_strings(polygons: Polygons, height: int, width: int) -> list[bytes]:
+    """Each polygon's rings, united, as a compressed run-length string of the full frame.
 
     It is pycocotools' rasteriser that draws; a polygon without rings is empty.
     """
     from pycocotools import mask as coco_mask
 
-    flat = [ring if is_near(ring, height, width) else clip(ring, height, width) for rings in polygons for ring in rings]
-    encoded = coco_mask.frPyObjects([ring or [0.0] * 6 for ring in flat], height, width) if flat else []
+    rings: list[Any] = polygons.flat()
+    if not is_near(polygons.values, height, width):
+        rings = [ring if is_near(ring, height, width) else clip(ring, height, width) or [0.0] * 6 for ring in rings]
+    encoded = coco_mask.frPyObjects(rings, height, width) if rings else []
     strings: list[bytes] = []
-    position = 0
-    for rings in polygons:
-        parts = encoded[position : position + len(rings)]
-        position += len(rings)
-        if len(parts) == 1:
-            strings.append(parts[0]["counts"])
-        elif parts:
-            strings.append(coco_mask.merge(parts)["counts"])
+    for begin, end in itertools.pairwise(polygons.pointer.tolist()):
+        if end - begin == 1:
+            strings.append(encoded[begin]["counts"])
+        elif end > begin:
+            strings.append(coco_mask.merge(encoded[begin:end])["counts"])
         else:
             strings.append(string_of_zeros(height * width))
     return strings

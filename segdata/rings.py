@@ -1,11 +1,79 @@
-"""Rings of points: how long they are, which part of them an image sees, and rings along pixel edges."""
+"""Rings of points: the polygons of instances, which part of them an image sees, and rings along pixel edges."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
+
+from segdata.runs import pointer_of
+
+
+@dataclass(frozen=True, eq=False)
+class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
+    """Source polygons of N instances as columns; `[i]` gives instance i's rings, each (K, 2) float64 x y.
+
+    Attributes:
+        values: (V,) float64, x0 y0 x1 y1 … of all rings.
+        rings: (R + 1,) int64; ring r is `values[rings[r]:rings[r + 1]]`.
+        pointer: (N + 1,) int64; instance i owns the rings `pointer[i] … pointer[i + 1] − 1`, possibly none.
+    """
+
+    values: npt.NDArray[np.float64]
+    rings: npt.NDArray[np.int64]
+    pointer: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.pointer) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float64], ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[npt.NDArray[np.float64], ...]]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        begin, end = int(self.pointer[index]), int(self.pointer[index + 1])
+        return tuple(self.values[self.rings[r] : self.rings[r + 1]].reshape(-1, 2) for r in range(begin, end))
+
+    @classmethod
+    def of(cls, polygons: Sequence[Sequence[Sequence[float] | npt.NDArray[np.float64]]]) -> Polygons:
+        """From per-instance lists of flat rings."""
+        rings = list(itertools.chain.from_iterable(polygons))
+        return cls(
+            np.array(list(itertools.chain.from_iterable(rings)), np.float64),
+            pointer_of(np.array([len(ring) for ring in rings], np.int64)),
+            pointer_of(np.array([len(item) for item in polygons], np.int64)),
+        )
+
+    @cached_property
+    def areas(self) -> npt.NDArray[np.float64]:
+        """(N,) float64, pixels that each instance's rings enclose in all (the shoelace formula)."""
+        x, y = self.values[0::2], self.values[1::2]
+        first, end = self.rings[:-1] // 2, self.rings[1:] // 2
+        following = np.arange(1, len(x) + 1)
+        following[end - 1] = first
+        cross = x * y[following] - x[following] * y
+        rings = np.abs(np.add.reduceat(cross, first)) / 2 if len(first) else np.zeros(0)
+        areas: npt.NDArray[np.float64] = np.bincount(
+            np.arange(len(self)).repeat(np.diff(self.pointer)), rings, len(self)
+        ).astype(np.float64, copy=False)
+        return areas
+
+    def flat(self) -> list[npt.NDArray[np.float64]]:
+        """Every ring, x0 y0 x1 y1 …."""
+        bounds = self.rings.tolist()
+        return [self.values[begin:end] for begin, end in itertools.pairwise(bounds)]
+
+    def take(self, indices: npt.NDArray[Any]) -> Polygons:
+        """The polygons of some instances."""
+        return Polygons.of([[ring.reshape(-1) for ring in self[int(i)]] for i in indices])
+
 
 MAX_BOUNDARY = 1 << 21
 """Longest outline of one ring that is drawn, in pixels: pycocotools needs about 100 bytes for each."""
@@ -22,15 +90,15 @@ def _reach(height: int, width: int) -> int:
     return 16 * max(height, width, 64)
 
 
-def is_near(ring: Sequence[float], height: int, width: int) -> bool:
-    """Whether pycocotools can rasterise the ring as it is (its buffers grow with the length of every edge)."""
+def is_near(values: npt.NDArray[np.float64], height: int, width: int) -> bool:
+    """Whether pycocotools can rasterise rings of these coordinates as they are (its buffers grow with every edge)."""
     reach = _reach(height, width)
-    return -reach <= min(ring) and max(ring) <= reach
+    return not values.size or bool(-reach <= values.min() and values.max() <= reach)
 
 
-def clip(ring: Sequence[float], height: int, width: int) -> list[float]:
+def clip(ring: npt.NDArray[np.float64], height: int, width: int) -> list[float]:
     """The part of a ring within one pixel of the image (Sutherland and Hodgman, 1974)."""
-    points = list(zip(ring[0::2], ring[1::2], strict=True))
+    points = [(x, y) for x, y in ring.reshape(-1, 2).tolist()]
     for axis, bound, sign in ((0, -1.0, 1), (0, width + 1.0, -1), (1, -1.0, 1), (1, height + 1.0, -1)):
         clipped: list[tuple[float, float]] = []
         for here, there in zip(points, points[1:] + points[:1], strict=True):

@@ -30,50 +30,53 @@ def decode_counts(strings: Sequence[bytes]) -> tuple[IntArray, IntArray]:
         InvalidAnnotation: a character outside the alphabet, or a string that ends inside a number.
     """
     string_lengths = np.array([len(string) for string in strings], np.int64)
-    string_ends = np.cumsum(string_lengths)
-    codes = np.frombuffer(b"".join(strings), np.uint8).astype(np.int64) - 48
-    if codes.size and (codes.min() < 0 or codes.max() > 63):
-        wrong = int(np.nonzero((codes < 0) | (codes > 63))[0][0])
-        raise InvalidAnnotation(
-            "run-length string holds a character outside its alphabet",
-            why=f"found {chr(int(codes[wrong]) + 48)!r}; only '0' (48) to 'o' (111) can occur",
-            place=f"mask {int(np.searchsorted(string_ends, wrong, side='right'))}",
-        )
-    is_last = (codes & 0x20) == 0
-    filled = string_lengths > 0
-    unfinished = np.nonzero(~is_last[string_ends[filled] - 1])[0]
-    if len(unfinished):
-        raise InvalidAnnotation(
-            "run-length string ends inside a number",
-            place=f"mask {int(np.nonzero(filled)[0][unfinished[0]])}",
-        )
+    string_ends = string_lengths.cumsum()
+    codes = np.frombuffer(b"".join(strings), np.uint8) - np.uint8(48)  # what is below wraps round to above
     if not codes.size:
         return np.zeros(0, np.int64), np.zeros(len(strings) + 1, np.int64)
-    begin = np.concatenate(([0], np.nonzero(is_last)[0][:-1] + 1))
-    width = np.diff(np.append(begin, codes.size))
-    if width.max() > 12:
+    if codes.max() > 63:
+        wrong = int(np.flatnonzero(codes > 63)[0])
+        raise InvalidAnnotation(
+            "run-length string holds a character outside its alphabet",
+            why=f"found {chr((int(codes[wrong]) + 48) % 256)!r}; only '0' (48) to 'o' (111) can occur",
+            place=f"mask {int(np.searchsorted(string_ends, wrong, side='right'))}",
+        )
+    last = (codes < 0x20).nonzero()[0]  # where a number ends
+    pointer = np.zeros(len(strings) + 1, np.int64)
+    pointer[1:] = last.searchsorted(string_ends)
+    filled = string_lengths.nonzero()[0]
+    unfinished = filled[codes[string_ends[filled] - 1] >= 0x20]
+    if len(unfinished):
+        raise InvalidAnnotation("run-length string ends inside a number", place=f"mask {int(unfinished[0])}")
+    width = last.copy()
+    width[0] += 1
+    width[1:] -= last[:-1]
+    longest = int(width.max())
+    if longest > 12:
         raise InvalidAnnotation("run-length string holds a number of more than 60 bits")
-    shift = 5 * ranges(np.zeros(len(begin), np.int64), width)
-    values = np.add.reduceat((codes & 0x1F) << shift, begin)
-    is_negative = (codes[begin + width - 1] & 0x10) != 0
-    values = np.where(is_negative, values - (np.int64(1) << (5 * width)), values)
-    pointer = np.concatenate(([0], np.cumsum(np.bincount(_owner_of(begin, string_ends), minlength=len(strings)))))
-    # Undo the differences: cumulative sums over every other count, from index 1 and from index 2.
-    owner = np.repeat(np.arange(len(strings)), np.diff(pointer))
-    nth = np.arange(len(values)) - pointer[owner]
-    chain = np.nonzero(nth > 0)[0]
-    group = owner[chain] * 2 + (nth[chain] & 1)
-    order = chain[np.argsort(group, kind="stable")]
-    sums = np.cumsum(values[order])
-    group = owner[order] * 2 + (nth[order] & 1)
-    starts = np.concatenate(([0], np.nonzero(np.diff(group))[0] + 1))
-    before = (
-        np.repeat(np.concatenate(([0], sums[starts[1:] - 1])), np.diff(np.append(starts, len(order))))
-        if len(order)
-        else np.zeros(0, np.int64)
-    )
-    values[order] = sums - before
-    return values, pointer.astype(np.int64)
+    # The last group is the highest, and its fourth bit the sign of the whole.
+    groups = codes & np.uint8(0x1F)
+    values = (groups[last].astype(np.int64) ^ 0x10) - 0x10
+    for back in range(1, longest):
+        wider = (width > back).nonzero()[0]
+        values[wider] = (values[wider] << 5) | groups[last[wider] - back]
+    _add_up(values, pointer[:-1][filled], pointer[1:][filled])
+    return values, pointer
+
+
+def _add_up(values: IntArray, begin: IntArray, end: IntArray) -> None:
+    """Undo the differences, in place: within each string, every value from the fourth on is added to that two before.
+
+    Sums over every other value of all strings at once; what came before a string is taken off again.
+    """
+    first = values[begin]
+    values[begin] = 0  # no other one builds on it
+    for parity in (0, 1):
+        every_other = values[parity::2]
+        sums = pointer_of(every_other)
+        before, after = (begin + 1 - parity) >> 1, (end + 1 - parity) >> 1
+        np.subtract(sums[1:], sums[before].repeat(after - before), out=every_other)
+    values[begin] = first
 
 
 def check_strings(strings: Sequence[bytes], pixels: Sequence[int] | IntArray) -> None:
@@ -105,11 +108,6 @@ def check_strings(strings: Sequence[bytes], pixels: Sequence[int] | IntArray) ->
     )
 
 
-def _owner_of(begin: IntArray, string_ends: IntArray) -> IntArray:
-    owner: IntArray = np.searchsorted(string_ends, begin, side="right")
-    return owner
-
-
 def pointer_of(lengths: npt.NDArray[Any]) -> IntArray:
     """(N + 1,) places at which N runs of items begin, and the end of the last."""
     pointer: IntArray = np.zeros(len(lengths) + 1, np.int64)
@@ -128,44 +126,53 @@ def ranges(start: IntArray, length: IntArray) -> IntArray:
 def merge(spans: Spans) -> Spans:
     """Join spans of one owner that touch, and drop empty ones."""
     start, length, owner = spans
-    keep = length > 0
-    start, length, owner = start[keep], length[keep], owner[keep]
-    if not len(start):
+    if not length.all():
+        keep = length > 0
+        start, length, owner = start[keep], length[keep], owner[keep]
+    touches = (start[1:] == start[:-1] + length[:-1]) & (owner[1:] == owner[:-1])
+    if not touches.any():
         return start, length, owner
-    is_new = np.concatenate(([True], (start[1:] != start[:-1] + length[:-1]) | (owner[1:] != owner[:-1])))
-    begin = np.nonzero(is_new)[0]
+    begin = np.flatnonzero(np.concatenate(([True], ~touches)))
     return start[begin], np.add.reduceat(length, begin), owner[begin]
 
 
-def alternate(
-    start: IntArray, length: IntArray, owner: IntArray, frames: npt.NDArray[Any]
-) -> tuple[IntArray, IntArray]:
-    """Spans → runs of zeros and ones in turn (a last run of zeros only where needed), and each run's owner."""
-    if not len(start):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    is_first = np.concatenate(([True], owner[1:] != owner[:-1]))
-    is_last = np.concatenate((is_first[1:], [True]))
-    previous = np.concatenate(([0], (start + length)[:-1]))
-    gap = np.where(is_first, start, start - previous)
-    size = frames[owner, 2].astype(np.int64) * frames[owner, 3]
-    rest = np.where(is_last, size - start - length, 0)
-    runs = np.stack((gap, length, rest), axis=1).reshape(-1)
-    keep = np.ones_like(runs, bool)
-    keep[2::3] = rest > 0
-    return runs[keep], np.repeat(owner, 3)[keep]
+def alternate(spans: Spans, sizes: IntArray) -> tuple[IntArray, IntArray]:
+    """Spans of N masks of `sizes` pixels → runs of zeros and ones in turn, and the (N + 1,) pointer into them.
+
+    A last run of zeros stands only where one is needed; a mask without pixels has no runs.
+    """
+    start, length, owner = spans
+    count = np.bincount(owner, minlength=len(sizes))
+    after = count.cumsum()
+    filled = count.nonzero()[0]
+    end = start + length
+    rest = sizes.copy()
+    rest[filled] -= end[after[filled] - 1]
+    has_rest = rest > 0
+    pointer = pointer_of(2 * count + has_rest)
+    gap = start.copy()
+    gap[1:] -= end[:-1]
+    first = (after - count)[filled]
+    gap[first] = start[first]
+    runs = np.empty(int(pointer[-1]), np.int64)
+    place = np.arange(0, 2 * len(start), 2) + (pointer[:-1] - 2 * (after - count)).repeat(count)
+    runs[place] = gap
+    runs[place + 1] = length
+    runs[pointer[1:][has_rest] - 1] = rest[has_rest]
+    return runs, pointer
 
 
-def split_long(runs: IntArray, owner: IntArray) -> tuple[IntArray, IntArray]:
-    """Split runs above 65,535 by runs of length zero of the other value."""
+def split_long(runs: IntArray, pointer: IntArray) -> tuple[IntArray, IntArray]:
+    """Split runs above 65,535 by runs of length zero of the other value; `pointer` as in `alternate`."""
+    if not len(runs) or runs.max() <= LONGEST_RUN:
+        return runs, pointer
     extra = np.maximum(runs - 1, 0) // LONGEST_RUN
-    if not extra.any():
-        return runs, owner
     pieces = 2 * extra + 1
     of = np.repeat(np.arange(len(runs)), pieces)
     nth = ranges(np.zeros(len(runs), np.int64), pieces)
     rest = runs - extra * LONGEST_RUN
     value = np.where(nth % 2 == 1, 0, np.where(nth == pieces[of] - 1, rest[of], LONGEST_RUN))
-    return value, owner[of]
+    return value, pointer_of(pieces)[pointer]
 
 
 def string_of_zeros(pixels: int) -> bytes:

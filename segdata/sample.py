@@ -18,53 +18,12 @@ import numpy.typing as npt
 from segdata import images
 from segdata.errors import InvalidImage
 from segdata.masks import Masks
+from segdata.rings import Polygons
+from segdata.runs import pointer_of
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Polygons(Sequence[tuple[FloatArray, ...]]):
-    """Source polygons of N instances as columns; `[i]` gives instance i's rings, each (K, 2) float64 x y.
-
-    Attributes:
-        values: (V,) float64, x0 y0 x1 y1 … of all rings.
-        rings: (R + 1,) int64; ring r is `values[rings[r]:rings[r + 1]]`.
-        pointer: (N + 1,) int64; instance i owns the rings `pointer[i] … pointer[i + 1] − 1`, possibly none.
-    """
-
-    values: FloatArray
-    rings: IntArray
-    pointer: IntArray
-
-    def __len__(self) -> int:
-        return len(self.pointer) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> tuple[FloatArray, ...]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[tuple[FloatArray, ...]]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        begin, end = int(self.pointer[index]), int(self.pointer[index + 1])
-        return tuple(self.values[self.rings[r] : self.rings[r + 1]].reshape(-1, 2) for r in range(begin, end))
-
-    @classmethod
-    def of(cls, polygons: Sequence[Sequence[Sequence[float] | FloatArray]]) -> Polygons:
-        """From per-instance lists of flat rings."""
-        rings = [ring for instance in polygons for ring in instance]
-        values = np.array([value for ring in rings for value in ring], np.float64)
-        return cls(
-            values,
-            np.concatenate(([0], np.cumsum([len(ring) for ring in rings], dtype=np.int64))).astype(np.int64),
-            np.concatenate(([0], np.cumsum([len(item) for item in polygons], dtype=np.int64))).astype(np.int64),
-        )
-
-    def take(self, indices: npt.NDArray[Any]) -> Polygons:
-        """The polygons of some instances."""
-        return Polygons.of([[ring.reshape(-1) for ring in self[int(i)]] for i in indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +65,8 @@ class Records(Sequence[dict[str, Any]]):
             else b""
             for record in records
         ]
-        offset = np.concatenate(([0], np.cumsum([len(text) for text in texts], dtype=np.int64)))
-        return cls(np.frombuffer(b"".join(texts), np.uint8), offset.astype(np.int64))
+        offset = pointer_of(np.array([len(text) for text in texts], np.int64))
+        return cls(np.frombuffer(b"".join(texts), np.uint8), offset)
 
 
 @dataclass(frozen=True, eq=False)

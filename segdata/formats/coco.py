@@ -41,7 +41,8 @@ from segdata.formats.coco_documents import (
     looks_like_coco,
     open_document,
 )
-from segdata.formats.coco_records import RESERVED, check, masks_of, records_of, remark, residue_of, with_residue
+from segdata.formats.coco_masks import masks_of
+from segdata.formats.coco_records import RESERVED, check, records_of, remark, residue_of, with_residue
 from segdata.formats.contract import (
     Entry,
     Header,
@@ -52,7 +53,8 @@ from segdata.formats.contract import (
 )
 from segdata.labels import LabelSpace
 from segdata.problems import Problems
-from segdata.sample import Instances, Polygons, Sample
+from segdata.rings import Polygons
+from segdata.sample import Instances, Sample
 
 LAYOUT = "annotations/instances_*.json (COCO)"
 
@@ -248,12 +250,13 @@ def _instances(
                 error.located(file=path, key=entry.key, place=f"annotation {record.get('id')}, $.annotations[{place}]")
             )
             continue
-        remark(record, f"{document.name}: annotation {record.get('id')}", height, width, problems)
         records.append(record)
         places.append(place)
     segmentations = [record.get("segmentation") for record in records]
-    masks = masks_of(segmentations, height, width)
     polygons = Polygons.of([item if isinstance(item, list) else [] for item in segmentations])
+    masks = masks_of(segmentations, polygons, height, width)
+    for record, drawn in zip(records, polygons.areas.tolist(), strict=True):
+        remark(record, drawn, f"{document.name}: annotation {record.get('id')}", height, width, problems)
     instances = Instances.build(
         [source.labels.index_of_id[record["category_id"]] for record in records],
         masks,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from segdata.errors import InvalidAnnotation
 from segdata.labels import LabelSpace
@@ -21,18 +20,10 @@ RESERVED = ("coco", "voc", "cityscapes", "camvid")
 
 _KNOWN = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
 
+_OURS = frozenset((*_KNOWN, *RESERVED))
 
-def masks_of(segmentations: Sequence[Any], height: int, width: int) -> Masks:
-    """Masks of polygons, run lengths of either kind, and (empty) of nothing, in order."""
-    is_rle = [isinstance(item, dict) for item in segmentations]
-    if not any(is_rle):
-        return Masks.from_polygons([item or [] for item in segmentations], height, width)
-    shapes = Masks.from_polygons(
-        [item or [] for item, rle in zip(segmentations, is_rle, strict=True) if not rle], height, width
-    )
-    runs = Masks.from_rle([item for item, rle in zip(segmentations, is_rle, strict=True) if rle], height, width)
-    both = Masks.concatenate([shapes, runs], height, width)
-    return both[np.argsort(np.argsort(is_rle, kind="stable"), kind="stable")]
+_NUMBERS = frozenset((int, float))
+"""The types that JSON's numbers have; True and False are none."""
 
 
 def check(record: dict[str, Any], labels: LabelSpace, height: int, width: int) -> None:
@@ -70,7 +61,7 @@ def check(record: dict[str, Any], labels: LabelSpace, height: int, width: int) -
 def _check_box(box: Any, height: int, width: int) -> None:
     if box == []:
         return
-    if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
+    if not isinstance(box, list) or len(box) != 4 or not _NUMBERS.issuperset(map(type, box)):
         raise InvalidAnnotation("bbox is not four numbers", why=f"found {box!r}"[:200])
     x, y, w, h = box
     if w < 0 or h < 0:
@@ -89,14 +80,14 @@ def _check_box(box: Any, height: int, width: int) -> None:
 
 def check_rings(rings: list[Any], height: int, width: int) -> None:
     """Raise what is wrong with a segmentation of rings."""
-    if rings and all(type(value) in (int, float) for value in rings):
+    if rings and _NUMBERS.issuperset(map(type, rings)):
         raise InvalidAnnotation(
             "segmentation is a flat list",
             why=f"found {len(rings)} numbers where a list of rings is expected",
             fix="wrap the ring in a list: [[x0, y0, …]]",
         )
     for number, ring in enumerate(rings):
-        if not isinstance(ring, list) or not set(map(type, ring)) <= {int, float}:
+        if not isinstance(ring, list) or not _NUMBERS.issuperset(map(type, ring)):
             raise InvalidAnnotation("a ring is not a list of numbers", why=f"ring {number} is {ring!r}"[:200])
         if len(ring) % 2 or len(ring) < 6:
             raise InvalidAnnotation(
@@ -104,11 +95,10 @@ def check_rings(rings: list[Any], height: int, width: int) -> None:
                 why=f"ring {number} has {len(ring)}; a ring needs x and y of at least three points",
                 fix="write a rectangle as its four corners, or remove the ring",
             )
-        if max(ring) > 1e9 or min(ring) < -1e9:
-            raise InvalidAnnotation(
-                "a ring has coordinates beyond any image", why=f"ring {number}, up to {max(ring)!r}"
-            )
-        if len(ring) * (max(ring) - min(ring)) > MAX_BOUNDARY and boundary_length(ring, height, width) > MAX_BOUNDARY:
+        low, high = min(ring), max(ring)
+        if high > 1e9 or low < -1e9:
+            raise InvalidAnnotation("a ring has coordinates beyond any image", why=f"ring {number}, up to {high!r}")
+        if len(ring) * (high - low) > MAX_BOUNDARY and boundary_length(ring, height, width) > MAX_BOUNDARY:
             raise InvalidAnnotation(
                 "a ring is longer than any outline",
                 why=f"ring {number}, {len(ring) // 2} points, is more than {MAX_BOUNDARY:,} pixels long",
@@ -127,8 +117,8 @@ def check_run_lengths(rle: dict[str, Any], height: int, width: int) -> None:
             + ("; height and width are swapped" if size == [width, height] else ""),
         )
     if isinstance(counts, list):
-        odd = [value for value in counts if type(value) is not int or not 0 <= value <= height * width]
-        if odd:
+        if counts and (set(map(type, counts)) != {int} or min(counts) < 0 or max(counts) > height * width):
+            odd = [value for value in counts if type(value) is not int or not 0 <= value <= height * width]
             raise InvalidAnnotation("run lengths hold something that is no run", why=f"{odd[0]!r}"[:200])
         if sum(counts) != height * width:
             raise InvalidAnnotation(
@@ -139,8 +129,8 @@ def check_run_lengths(rle: dict[str, Any], height: int, width: int) -> None:
         raise InvalidAnnotation("run lengths have no counts", why=f"counts is {counts!r}"[:200])
 
 
-def remark(record: dict[str, Any], where: str, height: int, width: int, problems: Problems) -> None:
-    """Count what is odd but legal."""
+def remark(record: dict[str, Any], drawn: float, where: str, height: int, width: int, problems: Problems) -> None:
+    """Count what is odd but legal; `drawn` is the area of the record's polygons."""
     segmentation = record.get("segmentation")
     if "iscrowd" not in record:
         problems.remark("iscrowd missing, taken as 0", where)
@@ -154,21 +144,21 @@ def remark(record: dict[str, Any], where: str, height: int, width: int, problems
         if x < 0 or y < 0 or x + w > width or y + h > height:
             problems.remark("box reaches up to one pixel past the image", where)
     if isinstance(segmentation, list) and segmentation and "area" in record and not record.get("iscrowd"):
-        drawn = sum(abs(_shoelace(ring)) for ring in segmentation)
         if abs(drawn - record["area"]) > 0.02 * max(drawn, record["area"]):
             problems.remark("area differs from the polygon's by more than 2 %", where)
-        if drawn == 0:
+        if drawn < 1e-6:
             problems.remark("polygon without area", where)
-
-
-def _shoelace(ring: Sequence[float]) -> float:
-    x, y = ring[0::2], ring[1::2]
-    return 0.5 * sum(a * d - c * b for a, b, c, d in zip(x, y, (*x[1:], x[0]), (*y[1:], y[0]), strict=True))
 
 
 def residue_of(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> dict[str, Any]:
     """What `rebuilt` (made from the columns alone) does not give back of the source's record."""
-    extra = {key: value for key, value in record.items() if key not in (*_KNOWN, *RESERVED)}
+    if (
+        "image_id" in record
+        and type(record.get("iscrowd")) is int
+        and {**rebuilt, "image_id": record["image_id"]} == record
+    ):
+        return {}
+    extra = {key: value for key, value in record.items() if key not in _OURS}
     verbatim = {
         key: value
         for key, value in record.items()
@@ -210,9 +200,10 @@ def records_of(instances: Instances, labels: LabelSpace) -> list[dict[str, Any]]
     crowd, has_mask = instances.iscrowd.tolist(), instances.has_mask.tolist()
     pointer, rings = instances.polygons.pointer.tolist(), instances.polygons.rings.tolist()
     values = instances.polygons.values.tolist()
+    outlines = [values[begin:end] for begin, end in itertools.pairwise(rings)]
     records = []
     for i in range(len(instances)):
-        segmentation: Any = [values[rings[r] : rings[r + 1]] for r in range(pointer[i], pointer[i + 1])]
+        segmentation: Any = outlines[pointer[i] : pointer[i + 1]]
         if has_mask[i] and not segmentation:
             segmentation = _rle(instances.masks, i, as_string=not crowd[i])
         record: dict[str, Any] = {

@@ -9,6 +9,7 @@ import json
 import mmap
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def decode(data: Any, kind: Any, path: Path, *, whole: Any = None) -> Any:
         InvalidAnnotation: not UTF-8, not JSON, nested too deep, numbers out of range, or of another shape.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        return _decoder(kind).decode(data)
     except RecursionError as error:
         raise InvalidAnnotation(
             "JSON is nested too deep", file=path, why="more levels than any annotation format has"
@@ -61,6 +62,11 @@ def decode(data: Any, kind: Any, path: Path, *, whole: Any = None) -> Any:
         raise InvalidAnnotation("JSON does not have the expected form", file=path, why=str(error)) from error
     except msgspec.DecodeError as error:
         raise _malformed(bytes(data), path, str(error)) from error
+
+
+@lru_cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def encode(value: Any) -> bytes:

@@ -20,7 +20,8 @@ from segdata.files import inside
 from segdata.labels import LabelMapping, LabelSpace
 from segdata.masks import Masks
 from segdata.pack import layout
-from segdata.sample import Instances, Polygons, Records, Sample
+from segdata.rings import Polygons
+from segdata.sample import Instances, Records, Sample
 
 
 class MappedFile:
