@@ -17,8 +17,8 @@ PACKAGE = ROOT / "segdata"
 
 FLOORS = [
     {"errors"},
-    {"files", "secrets", "tables"},
-    {"remotes", "labels", "runs", "rings", "images", "problems"},
+    {"files", "secrets", "tables", "runs"},
+    {"remotes", "labels", "rings", "images", "problems"},
     {"masks"},
     {"sample", "manifest", "charts", "page"},
     {"fetch", "pack", "normalise", "draw", "workers"},
