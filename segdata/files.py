@@ -176,9 +176,12 @@ def inside(root: Path, name: str, what: str) -> Path:
     Raises:
         Unsafe: see `checked_name`; or a symbolic link out of `root`.
     """
-    path = root / checked_name(name, what)
-    below = [path, *(parent for parent in path.parents if root in parent.parents)]
-    if any(item.is_symlink() for item in below):
+    path = root
+    is_link = False
+    for part in checked_name(name, what).parts:
+        path = path / part
+        is_link = is_link or path.is_symlink()
+    if is_link:
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(os.path.realpath(root)):
             raise Unsafe(f"{what} leads out of the dataset's folder through a link", file=path, why=f"to {real}")
