@@ -6,9 +6,10 @@ import fcntl
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import settings
 from warm import Server
 
-from segdata import drawn
+from segdata import cli, drawn
 
 pytest_plugins = ["places"]
 
@@ -72,6 +73,30 @@ def run_segdata(
 @pytest.fixture
 def segdata_command() -> Callable[..., Outcome]:
     return run_segdata
+
+
+Here = Callable[..., Outcome]
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
+    """The command in this process: without the seconds that importing torch takes."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [(number, signal.getsignal(number)) for number in numbers]
+    threads = "torch" in sys.modules and sys.modules["torch"].get_num_threads()
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main(list(map(str, arguments)))
+        out, err = capsys.readouterr()
+        return Outcome(int(stop.value.code or 0), out, err)
+
+    yield run
+    for number, handler in handlers:
+        signal.signal(number, handler)
+    if threads:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 DRAWN: dict[str, Callable[[Path], Path]] = {

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 import torchvision
+from torch.overrides import TorchFunctionMode
 from torchvision.models.detection.mask_rcnn import MaskRCNN
 
 from segdata.masks import Masks
@@ -121,31 +123,92 @@ EVERYTHING: dict[str, Any] = {"rpn_anchors_per_image": 10**7, "rois_per_image": 
 """Nothing is left out by chance, so that torchvision's sampling and ours agree."""
 
 
+class Example(NamedTuple):
+    """Two images with objects, as photos with dense masks and as items."""
+
+    photos: list[npt.NDArray[np.uint8]]
+    given: list[dict[str, torch.Tensor]]
+    items: list[Item]
+
+    def losses(self, model: MaskRCNN, config: Config) -> losses.Losses:
+        views_of, photos = [one.view for one in self.items], [one.pixels for one in self.items]
+        images = views.placed(photos, views_of, config, torch.device("cpu"))
+        return losses.losses(model, images, self.items, config)
+
+
+def example(config: Config) -> Example:
+    rng = np.random.default_rng(2)
+    found = Example([photo(rng, 120, 160), photo(rng, 150, 130)], [], [])
+    masks = [ellipses(rng, 3, 120, 160), ellipses(rng, 2, 150, 130)]
+    for one, planes, names in zip(found.photos, masks, [[1, 2, 3], [3, 1]], strict=True):
+        size = views.scaled_size(*one.shape[:2], config)
+        found.items.append(item(one, planes, names, View((0, 0, one.shape[1], one.shape[0]), *size), 5))
+        boxes = torch.from_numpy(Masks.from_dense(planes).boxes.astype(np.float32))
+        found.given.append({"boxes": boxes, "labels": torch.tensor(names), "masks": torch.from_numpy(planes)})
+    return found
+
+
 @pytest.mark.parametrize("heads", ["v1", "v2"])
 def test_losses_are_torchvisions(heads: str) -> None:
     config = small(heads=heads, **EVERYTHING)
     model = maskrcnn.build(config, 3).train()
-    rng = np.random.default_rng(2)
-    photos = [photo(rng, 120, 160), photo(rng, 150, 130)]
-    masks = [ellipses(rng, 3, 120, 160), ellipses(rng, 2, 150, 130)]
-    labels = [[1, 2, 3], [3, 1]]
-    items = []
-    given = []
-    for one, planes, names in zip(photos, masks, labels, strict=True):
-        size = views.scaled_size(*one.shape[:2], config)
-        items.append(item(one, planes, names, View((0, 0, one.shape[1], one.shape[0]), *size), 5))
-        boxes = torch.from_numpy(Masks.from_dense(planes).boxes.astype(np.float32))
-        given.append({"boxes": boxes, "labels": torch.tensor(names), "masks": torch.from_numpy(planes)})
+    two = example(config)
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    expected = model([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in photos], given)
+    expected = model([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in two.photos], two.given)
     model.load_state_dict(state)
-    images = views.placed([one.pixels for one in items], [one.view for one in items], config, torch.device("cpu"))
-    found = losses.losses(model, images, items, config)
+    found = two.losses(model, config)
     values = dict(zip(losses.NAMES, (found.sums / found.counts).tolist(), strict=True))
     theirs = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")
     for ours, name in zip(losses.NAMES, theirs, strict=True):
         assert values[ours] == pytest.approx(expected[name].item(), abs=1e-4), ours
         assert values[ours] > 0
+
+
+class Waits(TorchFunctionMode):
+    """Counts where the processor reads what a device has calculated: there, with a GPU, it waits."""
+
+    def __init__(self) -> None:
+        self.found: Counter[str] = Counter()
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(function, "__name__", str(function))
+        reads = {"tolist", "item", "__bool__", "__int__", "__float__", "__index__", "nonzero", "nms", "unique"}
+        if name in reads | {"masked_select", "bincount", "cpu", "numpy", "equal", "repeat_interleave"}:
+            self.found[name] += 1
+        if name == "where" and len(args) == 1:
+            self.found["nonzero"] += 1
+        keys = args[1] if name in ("__getitem__", "__setitem__") else ()
+        for key in keys if isinstance(keys, tuple) else (keys,):
+            self.found["nonzero"] += isinstance(key, torch.Tensor) and key.dtype == torch.bool
+        return function(*args, **(kwargs or {}))
+
+
+def test_rows_that_fill_up_change_no_loss_and_save_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU calculates with, on a CPU: samples of one size, and few places where the processor waits."""
+    config = small(rois_per_image=128, rpn_anchors_per_image=64, pre_nms_limit_training=30, norm="group")
+    model = maskrcnn.build(config, 3).train()
+    two = example(config)
+    expected = two.losses(model, config)
+    expected.sums.sum().backward()
+    gradients = {
+        name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
+    model.zero_grad()
+    monkeypatch.setattr(targets, "has_fixed_size", lambda device: True)
+    with Waits() as waits:
+        found = two.losses(model, config)
+    found.sums.sum().backward()
+    assert found.counts.tolist() == expected.counts.tolist()
+    assert found.counts[2] < 256, "nothing was filled up"
+    torch.testing.assert_close(found.sums, expected.sums, rtol=1e-5, atol=1e-5)
+    for name, parameter in model.named_parameters():
+        if name in gradients:
+            assert parameter.grad is not None
+            torch.testing.assert_close(
+                parameter.grad, gradients[name], rtol=1e-3, atol=1e-4 * gradients[name].abs().amax()
+            )
+    # of each image: proposals of some size, those that survive, the extent of mask targets; of all: regions by level
+    assert waits.found == {"nonzero": 2 + 2 * 4, "nms": 2, "tolist": 2}, waits.found
 
 
 def torchvision_resnet50(weights: Path | None) -> tuple[MaskRCNN, float]:

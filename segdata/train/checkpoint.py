@@ -1,10 +1,12 @@
 """Checkpoints: tensors in safetensors, everything else in JSON beside it, which is written last.
 
-    checkpoints/step-00000400.safetensors      tensors
-    checkpoints/step-00000400.json             their size and SHA-256, and what is no tensor; has a checksum of its own
+    checkpoints/step-00000400-9f3a12cd34ef.safetensors      tensors; the name holds the beginning of their SHA-256
+    checkpoints/step-00000400.json                          the tensors' file, size and SHA-256, and what is no tensor;
+                                                            has a checksum of its own
 
-A file under its final name is whole; the JSON is the commit point. Nothing is unpickled, and nothing is used before its
-checksum was compared.
+A file under its final name is whole; the JSON is the commit point. A checkpoint that is written anew never overwrites the
+tensors that the present JSON names, so that a moment without either does not exist. Nothing is unpickled, and nothing is
+used before its checksum was compared.
 """
 
 from __future__ import annotations
@@ -24,15 +26,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "segdata checkpoint"
-VERSION = 1
+VERSION = 2
 KEPT = 2
 """Checkpoints that stay; older ones go."""
 
 _STEP = re.compile(r"step-(\d{8})\.json")
+_DIGITS = 12
+"""Of the digest in a name."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
-    """Write `path` (without ending) as two files.
+    """Write `path` (without ending) as two files; what was there before stays whole until they are.
 
     Args:
         document: what is no tensor; JSON.
@@ -40,17 +44,26 @@ def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any])
     from safetensors.torch import save as encoded
 
     data = encoded({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    digest = hashlib.sha256(data).hexdigest()
+    file = path.with_name(f"{path.name}-{digest[:_DIGITS]}.safetensors")
     whole = {
         "format": FORMAT,
         "version": VERSION,
-        "tensors": {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()},
+        "tensors": {"file": file.name, "bytes": len(data), "sha256": digest},
         **document,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".json").unlink(missing_ok=True)
-    write_whole(path.with_suffix(".safetensors"), data)
+    write_whole(file, data)
     text = canonical_json(whole)
     write_whole(path.with_suffix(".json"), canonical_json({"crc32": f"{zlib.crc32(text):08x}", "content": whole}))
+    for other in path.parent.iterdir():
+        if other != file and _is_of(other, path.name):
+            other.unlink(missing_ok=True)
+
+
+def _is_of(file: Path, name: str) -> bool:
+    """Whether a file holds tensors of the checkpoint `name`, whole or in the making."""
+    return re.fullmatch(rf"\.?{re.escape(name)}-[0-9a-f]{{{_DIGITS}}}\.safetensors(\.part-\d+)?", file.name) is not None
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -87,6 +100,17 @@ def read_document(path: Path) -> dict[str, Any]:
     return found
 
 
+def path_of(file: Path) -> Path:
+    """The checkpoint, without ending, that one of its two files belongs to."""
+    stem = file.with_suffix("")
+    return stem.with_name(re.sub(rf"-[0-9a-f]{{{_DIGITS}}}$", "", stem.name)) if file.suffix == ".safetensors" else stem
+
+
+def tensors_file(path: Path, document: Mapping[str, Any]) -> Path:
+    """Where the tensors of a checkpoint lie, of which `read_document` gave the document."""
+    return path.parent / checked_name(document["tensors"]["file"], "the checkpoint").name
+
+
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and document of a checkpoint, verified.
 
@@ -96,10 +120,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors.torch import load as decoded
 
     document = read_document(path)
-    file = path.with_suffix(".safetensors")
+    stated = document["tensors"]
+    file = tensors_file(path, document)
     with disk_errors(file):
         data = file.read_bytes()
-    stated = document["tensors"]
     if len(data) != stated["bytes"]:
         raise DamagedData(
             "the checkpoint's tensors are cut short" if len(data) < stated["bytes"] else "the checkpoint is too long",
@@ -134,8 +158,8 @@ def remove_old(folder: Path, kept: int = KEPT) -> None:
     steps = sorted(path for path in folder.glob("step-*.json") if _STEP.fullmatch(path.name))
     names = {path.stem for path in steps[-kept:]}
     for path in folder.iterdir():
-        checked_name(path.name, "the checkpoint folder")
-        if path.stem not in names and (path.name.startswith("step-") or ".part-" in path.name):
+        is_ours = path.name.startswith("step-") or ".part-" in path.name
+        if is_ours and path.name[: len("step-00000000")] not in names:
             path.unlink(missing_ok=True)
 
 

@@ -34,6 +34,10 @@ class World:
             distributed.all_reduce(values)
         return values
 
+    def any(self, value: bool) -> bool:
+        """Whether it is true in one of the processes; their processors agree, and no GPU is waited for."""
+        return bool(self.sum(torch.tensor(float(value))))
+
     def wait(self) -> None:
         """Go on when all processes are here."""
         if self.size > 1:
@@ -57,7 +61,7 @@ def joined(device: str | None = None) -> Iterator[World]:
     if size == 1:
         yield World(0, 1, place)
         return
-    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_WAIT)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_WAIT)
     try:
         yield World(rank, size, place)
     finally:

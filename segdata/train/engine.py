@@ -15,24 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torchvision.models.detection import MaskRCNN
-from torchvision.models.detection.image_list import ImageList
-
 from segdata.errors import NotThere, UsageError
 from segdata.files import free_for, locked, write_whole
 from segdata.pack.read import Pack
-from segdata.train import checkpoint, losses, maskrcnn, report, schedule, trackers, validation, weights
+from segdata.train import checkpoint, maskrcnn, report, schedule, trackers, validation, weights
 from segdata.train.config import Config
-from segdata.train.detect import memory_format, precision
 from segdata.train.distributed import World, joined
 from segdata.train.feed import Feed, usable
+from segdata.train.learner import Learner
 from segdata.train.predict import Model
 from segdata.train.signals import Stop
 from segdata.train.trackers import All, RunFolder, Tracker
-from segdata.train.views import Item, categories_of, placed
+from segdata.train.views import Item, categories_of
 from segdata.train.window import Window
 
 EXAMPLE_CONFIDENCE = 0.5
@@ -117,18 +111,6 @@ def train(
         return _Training(pack, run, config, validate, start, trackers, world, tell).go()
 
 
-class _Forward(nn.Module):
-    """The losses as a module's forward, so that gradients can be shared between processes."""
-
-    def __init__(self, network: MaskRCNN, config: Config) -> None:
-        super().__init__()
-        self.network = network
-        self.config = config
-
-    def forward(self, images: Tensor, sizes: list[tuple[int, int]], items: Sequence[Item]) -> losses.Losses:
-        return losses.losses(self.network, ImageList(images, sizes), items, self.config)
-
-
 class _Training:
     """One training: its parts and its counts."""
 
@@ -150,13 +132,11 @@ class _Training:
         self.labels = pack.labels
         self.data = f"{pack.info['provenance']['fingerprint'][:24]}-{zlib.crc32(pack.indices.tobytes()):08x}"
         self.tracker = All(RunFolder(run), [report.Page(), *others])
-        self.network = maskrcnn.build(config, len(categories_of(self.labels)))
         self.feed = Feed(self.pack, config, world)
         self.steps_per_epoch = config.steps_per_epoch or max(1, len(self.feed) // config.accumulate)
         self.plan = schedule.stages(config, self.steps_per_epoch)
         self.steps = self.plan[-1].end
-        self.optimizer = schedule.optimizer(config, self.network)
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
+        self.learner = Learner(maskrcnn.build(config, len(categories_of(self.labels))), config, world)
         self.step = 0
         self.best: float | None = None
         self.metrics: dict[str, float] = {}
@@ -173,30 +153,20 @@ class _Training:
         if found is None:
             if start is not None:
                 given = weights.read(start)
-                self.remarks += weights.put(given, self.network, self.labels)
+                self.remarks += weights.put(given, self.learner.network, self.labels)
                 if given.data is not None and given.data != self.data:
                     self.remarks.append(
                         f"the weights were trained on other data ({given.data[:12]}, here {self.data[:12]})"
                     )
-            self._to_device()
             return
         tensors, document = checkpoint.load(found)
         self._require_same(document)
-        prefix = "model."
-        state = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        weights.put(weights.Weights(str(found), state, eps=document["eps"]), self.network)
-        self._to_device()
-        self._restore_optimizer(tensors)
-        if self.config.precision == "fp16":
-            self.scaler.load_state_dict(document["scaler"])
+        self.learner.restore(tensors, document, str(found))
         self.step, self.best, self.metrics = document["step"], document["best"], document["metrics"]
         self.validated = document["validated"]
         self.window = Window(self.world.device, document["window"])
         if not self.feed.go_on(document["feed"]):
             self.remarks.append("the number of processes changed: the pass over the data begins anew")
-
-    def _to_device(self) -> None:
-        self.network.to(self.world.device, memory_format=memory_format(self.config))
 
     def _require_same(self, document: Mapping[str, Any]) -> None:
         mine, theirs = self.config.as_dict(), document["config"]
@@ -218,15 +188,6 @@ class _Training:
                 fix="choose another folder; --weights RUN begins with this run's weights",
             )
 
-    def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, key = name.split(".", 2)
-                state.setdefault(int(number), {})[key] = value
-        whole = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
-
     # ------------------------------------------------------------------ go
 
     def go(self) -> Report:
@@ -238,7 +199,7 @@ class _Training:
             trackers.cut_back(self.run, self.step)
             write_whole(self.run / "config.toml", self.config.as_toml().encode())
             self.tracker.start(self.run, self._settings(), trackers.environment())
-        state = "failed"
+        state = "stopped"
         try:
             with Stop() as stop:
                 batches = iter(self.feed)
@@ -251,10 +212,14 @@ class _Training:
                 if stop.number:
                     self._save()
             state = "stopped" if stop.number else "done"
+        except Exception:
+            state = "failed"
+            raise
         finally:
             if self.world.is_main:
                 with contextlib.suppress(NotThere):
-                    self.tracker.log_artifact(self.step, checkpoint.of_run(self.run).with_suffix(".safetensors"))
+                    path = checkpoint.of_run(self.run)
+                    self.tracker.log_artifact(self.step, checkpoint.tensors_file(path, checkpoint.read_document(path)))
                 self.tracker.finish(state)
         if stop.number:
             signal.raise_signal(stop.number)
@@ -287,15 +252,13 @@ class _Training:
 
     def _stage(self, stage: schedule.Stage, batches: Iterator[Any], stop: Stop) -> None:
         """The updates of a stage: what is trained is fixed within it."""
-        maskrcnn.choose_layers(self.network, stage.layers)
-        forward: nn.Module = _Forward(self.network, self.config)
-        if self.world.size > 1:
-            gpus = [self.world.device.index] if self.world.device.type == "cuda" else None
-            forward = DistributedDataParallel(forward, device_ids=gpus, broadcast_buffers=self.config.norm == "batch")
-        maskrcnn.train_mode(self.network, frozen=self.config.norm == "frozen")
+        self.learner.choose(stage.layers)
         while self.step < stage.end and not stop.number:
             began = time.perf_counter()
-            self._update(forward, batches, stage, stop)
+            rate = schedule.learning_rate(self.config, self.step, self.steps) * stage.factor
+            self.window.add(self.learner.update(self._waited_for(batches), rate))
+            if self.world.any(stop.number > 0) and not stop.number:
+                stop.number = int(signal.SIGTERM)
             self.step += 1
             self.window.seconds += time.perf_counter() - began
             is_last = self.step == self.steps
@@ -305,49 +268,19 @@ class _Training:
                 self.tell(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values))
             if self._validation_is_due():
                 self._validate(stop)
-                maskrcnn.train_mode(self.network, frozen=self.config.norm == "frozen")
+                self.learner.train_mode()
             every = self.config.checkpoint_steps or self.steps_per_epoch
             if self.step % every == 0 or is_last:
                 self._save()
 
-    def _update(self, forward: nn.Module, batches: Iterator[Any], stage: schedule.Stage, stop: Stop) -> None:
-        """One update of the weights, from `accumulate` batches."""
-        config, world = self.config, self.world
-        rate = schedule.learning_rate(config, self.step, self.steps) * stage.factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        weight = torch.tensor([getattr(config, name) for name in losses.NAMES], device=world.device)
-        self.optimizer.zero_grad(set_to_none=True)
-        for number in range(config.accumulate):
+    def _waited_for(self, batches: Iterator[Any]) -> Iterator[Sequence[Item]]:
+        """The batches of an update; the time that they take to come is counted."""
+        for _ in range(self.config.accumulate):
             began = time.perf_counter()
             items = next(batches).items
             self.window.waited += time.perf_counter() - began
-            is_last = number == config.accumulate - 1
-            alone = forward.no_sync() if isinstance(forward, DistributedDataParallel) and not is_last else None
-            with alone or contextlib.nullcontext():
-                with torch.autocast(world.device.type, precision(config), enabled=config.precision != "fp32"):
-                    images = placed(
-                        [item.pixels for item in items],
-                        [item.view for item in items],
-                        config,
-                        world.device,
-                        memory_format=memory_format(config),
-                    )
-                    found = forward(images.tensors, images.image_sizes, items)
-                counts = world.sum(torch.cat((found.counts, found.counts.new_tensor([float(stop.number)]))))
-                means = found.sums / counts[:-1].clamp(min=1)
-                total = (means * weight).sum() * (world.size / config.accumulate)
-                self.scaler.scale(total).backward()
-            self.window.add(world.sum(means.detach().clone()), 1 / config.accumulate)
-            self.window.images += len(items) * world.size
-            if world.size > 1 and counts[-1] and not stop.number:
-                stop.number = int(signal.SIGTERM)
-        if config.gradient_clip_norm:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.window.close_update()
+            self.window.images += len(items) * self.world.size
+            yield items
 
     # ------------------------------------------------------------------ what is written
 
@@ -355,7 +288,7 @@ class _Training:
         self.window.require_finite(self.step)
         self.values = {
             **self.window.values(self.config),
-            "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train/learning_rate": self.learner.optimizer.param_groups[0]["lr"],
             "train/epoch": self.step / self.steps_per_epoch,
             **trackers.system(self.world.device),
         }
@@ -378,7 +311,7 @@ class _Training:
             config = config.changed(validation_images=max(config.example_pictures, 1))
         if self.tell is not None and self.world.is_main:
             self.tell(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values, "validating"))
-        model = Model(self.network, self.config, self.labels)
+        model = Model(self.learner.network, self.config, self.labels)
         found = validation.detections(model, pack, config, self.world, lambda: stop.number > 0)
         if found is None:
             return
@@ -398,7 +331,7 @@ class _Training:
                 self.tracker.log_image(self.step, sample.key, picture)
             if is_best:
                 document = {**self._document(), "metrics": self.metrics}
-                checkpoint.save(self.run / "best", weights.as_tensors(self.network), document)
+                checkpoint.save(self.run / "best", weights.as_tensors(self.learner.network), document)
         self.world.wait()
 
     def _document(self) -> dict[str, Any]:
@@ -407,22 +340,16 @@ class _Training:
             "config": self.config.as_dict(),
             "labels": self.labels.as_dict(),
             "data": self.data,
-            "eps": weights.frozen_eps(self.network),
+            **self.learner.document(),
         }
 
     def _save(self) -> None:
         """A checkpoint from which this run goes on exactly."""
         self.window.require_finite(self.step)
         if self.world.is_main:
-            tensors = weights.as_tensors(self.network)
-            for number, state in self.optimizer.state_dict()["state"].items():
-                for key, value in state.items():
-                    if isinstance(value, Tensor):
-                        tensors[f"optimizer.{number}.{key}"] = value
             document = {
                 **self._document(),
                 "feed": self.feed.state(),
-                "scaler": self.scaler.state_dict(),
                 "best": self.best,
                 "metrics": self.metrics,
                 "validated": self.validated,
@@ -430,6 +357,6 @@ class _Training:
             }
             folder = self.run / "checkpoints"
             path = checkpoint.step_path(folder, self.step)
-            checkpoint.save(path, tensors, document)
+            checkpoint.save(path, self.learner.tensors(), document)
             checkpoint.remove_old(folder)
         self.world.wait()

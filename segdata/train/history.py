@@ -100,7 +100,8 @@ def weights(run: Path) -> dict[str, npt.NDArray[Any]]:
     newest = checkpoint.newest(folder) if folder.is_dir() else None
     if newest is None:
         return {}
-    with safe_open(str(newest.with_suffix(".safetensors")), framework="numpy") as file:
+    tensors = checkpoint.tensors_file(newest, checkpoint.read_document(newest))
+    with safe_open(str(tensors), framework="numpy") as file:
         names = [name for name in file.keys() if name.startswith("model.")]  # noqa: SIM118 (not a dictionary)
         return {name.removeprefix("model."): np.asarray(file.get_tensor(name)) for name in names}
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection._utils import BoxCoder, encode_boxes
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
 from torchvision.ops import batched_nms, clip_boxes_to_image
@@ -22,6 +23,8 @@ from segdata.train.config import Config
 from segdata.train.views import Item, truth_tensors
 
 _BETA = 1 / 9
+_NOTHING = -1
+"""The label of rows that do not count."""
 NAMES = ("rpn_class_loss", "rpn_bbox_loss", "class_loss", "bbox_loss", "mask_loss")
 
 
@@ -42,6 +45,9 @@ class _Proposals(NamedTuple):
 def losses(model: MaskRCNN, images: ImageList, items: Sequence[Item], config: Config) -> Losses:
     """Forward pass in training.
 
+    On a GPU the processor runs ahead of the device: it waits for the proposals that survive suppression, for the level
+    that regions are pooled from, and for the extent of mask targets, and for nothing else.
+
     Args:
         images: as `views.placed` made them.
         items: their objects.
@@ -51,20 +57,29 @@ def losses(model: MaskRCNN, images: ImageList, items: Sequence[Item], config: Co
     keys: list[Tensor] = []
     features = model.backbone(images.tensors)
     proposals, rpn_class, rpn_bbox, anchors = _rpn(model.rpn, images, list(features.values()), truth, items, keys)
-    boxes, labels, owners, offsets = _chosen(model, proposals, truth, keys)
-    pooled = model.roi_heads.box_roi_pool(features, boxes, images.image_sizes)
+    regions = _chosen(model, proposals, truth, keys)
+    pooled = model.roi_heads.box_roi_pool(features, [own.boxes for own in regions], images.image_sizes)
     scores, deltas = model.roi_heads.box_predictor(model.roi_heads.box_head(pooled))
-    flat = torch.cat(labels)
-    class_loss = F.cross_entropy(scores.float(), flat, reduction="sum")
-    positive = torch.where(flat > 0)[0]
-    deltas = deltas.float().reshape(len(flat), -1, 4)[positive, flat[positive]]
-    bbox_loss = F.smooth_l1_loss(deltas, torch.cat(offsets)[positive], beta=_BETA, reduction="sum")
-    mask_loss, cells = _mask_loss(model, features, images, items, boxes, labels, owners, config)
-    counts = [anchors, anchors, len(flat), len(flat), cells]
+    label = torch.cat([own.labels for own in regions])
+    class_loss = F.cross_entropy(scores.float(), label, reduction="sum", ignore_index=_NOTHING)
+    deltas = _of_label(deltas.float().reshape(len(label), -1, 4), label)
+    bbox_loss = F.smooth_l1_loss(deltas, torch.cat([own.offsets for own in regions]), beta=_BETA, reduction="none")
+    mask_loss, cells = _mask_loss(model, features, images, items, regions, config)
+    rows = (label != _NOTHING).sum()
     return Losses(
-        torch.stack((rpn_class, rpn_bbox, class_loss, bbox_loss, mask_loss)),
-        torch.tensor(counts, dtype=torch.float32, device=device),
+        torch.stack((rpn_class, rpn_bbox, class_loss, _sum(bbox_loss, label > 0), mask_loss)),
+        torch.stack((anchors, anchors, rows, rows, cells)).float(),
     )
+
+
+def _sum(losses: Tensor, counts: Tensor) -> Tensor:
+    """The sum of the rows that count."""
+    return torch.where(counts.view(-1, *[1] * (losses.dim() - 1)), losses, 0.0).sum()
+
+
+def _of_label(values: Tensor, label: Tensor) -> Tensor:
+    """(R, …): of every row (R, K, …) what it says about its own label."""
+    return values[torch.arange(len(label), device=label.device), label.clamp(min=0)]
 
 
 def _rpn(
@@ -74,33 +89,47 @@ def _rpn(
     truth: list[dict[str, Tensor]],
     items: Sequence[Item],
     keys: list[Tensor],
-) -> tuple[_Proposals, Tensor, Tensor, int]:
+) -> tuple[_Proposals, Tensor, Tensor, Tensor]:
     """Proposals, the two losses of the proposal network as sums, and over how many anchors; fills `keys` by image."""
     objectness, deltas = rpn.head(features)
     anchors = rpn.anchor_generator(images, features)
     levels = [level[0].numel() for level in objectness]
     objectness, deltas = concat_box_prediction_layers(objectness, deltas)
-    objectness, deltas = objectness.float().flatten(), deltas.float()
+    objectness = objectness.float().view(len(anchors), -1)
+    deltas = deltas.float().view(len(anchors), -1, 4)
     with torch.no_grad():
-        boxes = rpn.box_coder.decode(deltas.detach(), anchors).view(len(anchors), -1, 4)
-        proposals = _proposals(rpn, boxes, objectness.view(len(anchors), -1), images.image_sizes, levels)
-        labels, matched = rpn.assign_targets_to_anchors(anchors, truth)
-        positives, negatives = [], []
-        sampler = rpn.fg_bg_sampler
-        for item, label in zip(items, labels, strict=True):
-            keys.append(targets.keys_of(item.seed, len(label), label.device))
-            chosen = targets.choose(
-                label >= 1, label == 0, keys[-1], sampler.batch_size_per_image, sampler.positive_fraction
-            )
-            positives.append(chosen[0])
-            negatives.append(chosen[1])
-        positive = torch.where(torch.cat(positives))[0]
-        sampled = torch.cat((positive, torch.where(torch.cat(negatives))[0]))
-        wanted = rpn.box_coder.encode(matched, anchors)
-    label = torch.cat(labels)
-    class_loss = F.binary_cross_entropy_with_logits(objectness[sampled], label[sampled], reduction="sum")
-    bbox_loss = F.smooth_l1_loss(deltas[positive], torch.cat(wanted)[positive], beta=_BETA, reduction="sum")
-    return proposals, class_loss, bbox_loss, len(sampled)
+        boxes = rpn.box_coder.decode(deltas.detach().flatten(0, 1), anchors).view(len(anchors), -1, 4)
+        proposals = _proposals(rpn, boxes, objectness, images.image_sizes, levels)
+    sampler, matcher = rpn.fg_bg_sampler, rpn.proposal_matcher
+    class_losses, bbox_losses, counted = [], [], []
+    for item, own, image, logits, offsets in zip(items, anchors, truth, objectness, deltas, strict=True):
+        keys.append(targets.keys_of(item.seed, len(own), own.device))
+        owner, verdict = targets.match(
+            rpn.box_similarity(image["boxes"], own), matcher.low_threshold, matcher.high_threshold, keep_best=True
+        )
+        places, counts = targets.choose(
+            verdict == 1, verdict == 0, keys[-1], sampler.batch_size_per_image, sampler.positive_fraction
+        )
+        is_positive = counts & (verdict[places] == 1)
+        wanted = _offsets(rpn.box_coder, _boxes(image)[owner[places]], own[places])
+        class_loss = F.binary_cross_entropy_with_logits(logits[places], is_positive.float(), reduction="none")
+        bbox_loss = F.smooth_l1_loss(offsets[places], wanted, beta=_BETA, reduction="none")
+        class_losses.append(_sum(class_loss, counts))
+        bbox_losses.append(_sum(bbox_loss, is_positive))
+        counted.append(counts.sum())
+    return proposals, torch.stack(class_losses).sum(), torch.stack(bbox_losses).sum(), torch.stack(counted).sum()
+
+
+def _offsets(coder: BoxCoder, wanted: Tensor, boxes: Tensor) -> Tensor:
+    """(R, 4): how boxes differ from the wanted ones, in the coder's units (which are not copied to the device)."""
+    offsets: Tensor = encode_boxes(wanted, boxes, torch.stack([boxes.new_full((), each) for each in coder.weights]))
+    return offsets
+
+
+def _boxes(image: Mapping[str, Tensor]) -> Tensor:
+    """An image's boxes; where there are none, one that nothing is ever matched with."""
+    boxes = image["boxes"]
+    return boxes if len(boxes) else boxes.new_tensor([[0.0, 0.0, 1.0, 1.0]])
 
 
 def _proposals(
@@ -137,29 +166,48 @@ def _proposals(
     return found
 
 
+class _Regions(NamedTuple):
+    """Proposals of an image for the heads, those of objects first.
+
+    Attributes:
+        boxes: (R, 4).
+        labels: (R,), 0 for background, `_NOTHING` for rows that fill up.
+        owners: (R,), whose object.
+        offsets: (R, 4), to that object.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    owners: Tensor
+    offsets: Tensor
+
+
+@torch.no_grad()
 def _chosen(
     model: MaskRCNN, proposals: _Proposals, truth: Sequence[Mapping[str, Tensor]], keys: Sequence[Tensor]
-) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    """Of each image the proposals for the heads: boxes, labels (0 background), whose object, offsets to it."""
+) -> list[_Regions]:
+    """Of each image the proposals that the heads learn from."""
     heads = model.roi_heads
-    boxes, labels, owners, wanted = [], [], [], []
-    with torch.no_grad():
-        for own, anchors, image, key in zip(proposals.boxes, proposals.anchors, truth, keys, strict=True):
-            candidates = torch.cat((own, image["boxes"]))
-            key = torch.cat((key[anchors], -torch.ones(len(image["boxes"]), device=key.device)))
-            (owner,), (label,) = heads.assign_targets_to_proposals([candidates], [image["boxes"]], [image["labels"]])
-            sampler = heads.fg_bg_sampler
-            chosen = targets.choose(
-                label >= 1, label == 0, key, sampler.batch_size_per_image, sampler.positive_fraction
-            )
-            kept = torch.where(chosen[0] | chosen[1])[0]
-            boxes.append(candidates[kept])
-            labels.append(label[kept])
-            owners.append(owner[kept])
-            whole = image["boxes"] if len(image["boxes"]) else candidates.new_zeros(1, 4)
-            wanted.append(whole[owner[kept]])
-        offsets = list(heads.box_coder.encode(wanted, boxes))
-    return boxes, labels, owners, offsets
+    sampler, matcher = heads.fg_bg_sampler, heads.proposal_matcher
+    found = []
+    for own, anchors, image, key in zip(proposals.boxes, proposals.anchors, truth, keys, strict=True):
+        candidates = torch.cat((own, image["boxes"]))
+        key = torch.cat((key[anchors], -torch.ones(len(image["boxes"]), device=key.device)))
+        owner, verdict = targets.match(
+            heads.box_similarity(image["boxes"], candidates),
+            matcher.low_threshold,
+            matcher.high_threshold,
+            keep_best=False,
+        )
+        places, counts = targets.choose(
+            verdict == 1, verdict == 0, key, sampler.batch_size_per_image, sampler.positive_fraction
+        )
+        boxes, owner = candidates[places], owner[places]
+        names = image["labels"] if len(image["labels"]) else owner.new_zeros(1)
+        label = torch.where(verdict[places] == 1, names[owner], 0)
+        label = torch.where(counts, label, _NOTHING)
+        found.append(_Regions(boxes, label, owner, _offsets(heads.box_coder, _boxes(image)[owner], boxes)))
+    return found
 
 
 def _mask_loss(
@@ -167,28 +215,27 @@ def _mask_loss(
     features: Mapping[str, Tensor],
     images: ImageList,
     items: Sequence[Item],
-    boxes: Sequence[Tensor],
-    labels: Sequence[Tensor],
-    owners: Sequence[Tensor],
+    regions: Sequence[_Regions],
     config: Config,
-) -> tuple[Tensor, int]:
-    """The mask loss over positive proposals as a sum, and over how many cells."""
+) -> tuple[Tensor, Tensor]:
+    """The mask loss over the proposals of objects as a sum, and over how many cells."""
     heads = model.roi_heads
-    positive = [torch.where(label > 0)[0] for label in labels]
-    inside = [box[places] for box, places in zip(boxes, positive, strict=True)]
-    pooled = heads.mask_roi_pool(features, inside, images.image_sizes)
-    logits = heads.mask_predictor(heads.mask_head(pooled)).float()
-    label = torch.cat([own[places] for own, places in zip(labels, positive, strict=True)])
-    if not len(label):
-        return logits.sum() * 0, 0
+    sampler = heads.fg_bg_sampler
+    most = int(sampler.batch_size_per_image * sampler.positive_fraction)
+    fixed = targets.has_fixed_size(images.tensors.device)
+    first = [slice(most if fixed else int((own.labels > 0).sum())) for own in regions]
+    boxes = [own.boxes[rows] for own, rows in zip(regions, first, strict=True)]
+    label = torch.cat([own.labels[rows] for own, rows in zip(regions, first, strict=True)])
+    pooled = heads.mask_roi_pool(features, boxes, images.image_sizes)
+    logits = _of_label(heads.mask_predictor(heads.mask_head(pooled)).float(), label)
     with torch.no_grad(), torch.autocast(label.device.type, enabled=False):
-        wanted = torch.cat(
-            [
-                targets.at(item, box, owner[places], logits.shape[-1])
-                for item, box, owner, places in zip(items, inside, owners, positive, strict=True)
-            ]
-        )
+        wanted = []
+        for item, own, box, rows in zip(items, regions, boxes, first, strict=True):
+            owner = torch.where(own.labels > 0, own.owners, len(item.labels))[rows]
+            wanted.append(targets.at(item, box, owner, logits.shape[-1]))
+        target = torch.cat(wanted)
         if config.mask_targets == "binary":
-            wanted = wanted.round()
-    chosen = logits[torch.arange(len(label), device=label.device), label]
-    return F.binary_cross_entropy_with_logits(chosen, wanted, reduction="sum"), wanted.numel()
+            target = target.round()
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    is_object = label > 0
+    return _sum(loss, is_object), is_object.sum() * logits.shape[-1] ** 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,19 +22,53 @@ def choose(is_positive: Tensor, is_negative: Tensor, keys: Tensor, count: int, r
         keys: (N,) float, drawn at random.
 
     Returns:
-        Both (N,) bool.
+        (S,) int64 which, positives first; (S,) bool whether a row counts. See `has_fixed_size`.
     """
-    positives = _smallest(is_positive, keys, int(count * ratio))
-    return positives, _smallest(is_negative, keys, count - int(positives.sum()))
+    positives, is_first = _smallest(is_positive, keys, int(count * ratio))
+    negatives, is_second = _smallest(is_negative, keys, count)
+    is_second &= torch.arange(len(negatives), device=keys.device) < count - is_first.sum()
+    places, counts = torch.cat((positives, negatives)), torch.cat((is_first, is_second))
+    order = (~counts).to(torch.uint8).argsort(stable=True)[:count]
+    places, counts = places[order], counts[order]
+    if has_fixed_size(keys.device):
+        return places, counts
+    size = int(counts.sum())
+    return places[:size], counts[:size]
 
 
-def _smallest(candidates: Tensor, keys: Tensor, count: int) -> Tensor:
-    places = torch.where(candidates)[0]
-    if len(places) > count:
-        places = places[keys[places].topk(count, largest=False).indices]
-    chosen = torch.zeros_like(candidates)
-    chosen[places] = True
-    return chosen
+def has_fixed_size(device: torch.device) -> bool:
+    """Whether samples are filled up with rows that do not count.
+
+    To know how many rows there are, the processor must wait until the device has come so far; a GPU that waits for work
+    in turn costs more than the rows. On a CPU only the rows cost.
+    """
+    return device.type != "cpu"
+
+
+def _smallest(candidates: Tensor, keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` candidates with the smallest keys, in order, and which of these rows are candidates at all."""
+    found, places = torch.where(candidates, keys, torch.inf).topk(min(count, len(keys)), largest=False)
+    return places, found < torch.inf
+
+
+def match(quality: Tensor, low: float, high: float, *, keep_best: bool) -> tuple[Tensor, Tensor]:
+    """Which object each candidate is matched with, as torchvision's `Matcher`, without waiting for the device.
+
+    Args:
+        quality: (G, N) overlaps of objects and candidates.
+        keep_best: every object's best candidates are positive, however little they overlap.
+
+    Returns:
+        (N,) int64 the object that it overlaps most; (N,) int64: 1 from `high` on, 0 below `low`, −1 between.
+    """
+    if not len(quality):
+        nothing = torch.zeros(quality.shape[1], dtype=torch.int64, device=quality.device)
+        return nothing, nothing
+    best, owner = quality.max(dim=0)
+    verdict = (best >= high).to(torch.int64) - ((best >= low) & (best < high)).to(torch.int64)
+    if keep_best:
+        verdict = torch.where((quality == quality.amax(dim=1, keepdim=True)).any(dim=0), 1, verdict)
+    return owner, verdict
 
 
 def keys_of(seed: int, count: int, device: torch.device) -> Tensor:
@@ -50,31 +87,40 @@ def at(item: Item, boxes: Tensor, owner: Tensor, size: int) -> Tensor:
 
     Args:
         boxes: (P, 4) float32 x0 y0 x1 y1 in pixels of the item's view.
-        owner: (P,) int64, whose mask.
+        owner: (P,) int64, whose mask; one past the last is nobody's, and gives zeros.
 
     Returns:
         (P, size, size) float32 in 0..1, on the device of `boxes`.
     """
-    targets = torch.zeros(len(boxes), size, size, device=boxes.device)
-    if not len(boxes):
+    device = boxes.device
+    targets = torch.zeros(len(boxes), size, size, device=device)
+    if not len(boxes) or not len(item.frames):
         return targets
+    order = owner.argsort(stable=True)
+    boxes, owner = boxes[order], owner[order]
+    objects = torch.arange(len(item.frames), device=device)
+    counts = (owner[:, None] == objects).sum(dim=0)
+    longest = torch.stack((boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])).amax(dim=1)
+    *ends, width, height = torch.cat((counts.cumsum(0), longest)).tolist()  # waits for the device, once an image
     view = item.view
     x0, y0, x1, y1 = view.window
-    frames = torch.from_numpy(item.frames).to(boxes.device)[owner]
-    across = _nearest(x1 - x0, view.width, boxes.device)
+    frames = torch.from_numpy(item.frames).to(device, non_blocking=True)
+    frames = frames[owner.clamp(max=len(frames) - 1)]
+    across = _nearest(x1 - x0, view.width, device)
     across = (x1 - 1 - across) if view.is_mirrored else (x0 + across)
-    columns = _weights(boxes[:, 0], boxes[:, 2], size, across, frames[:, 0], frames[:, 2])
-    down = y0 + _nearest(y1 - y0, view.height, boxes.device)
-    rows = _weights(boxes[:, 1], boxes[:, 3], size, down, frames[:, 1], frames[:, 3])
-    crops = torch.from_numpy(item.crops).to(boxes.device)
-    begin = 0
-    for number, (_, _, width, height) in enumerate(item.frames.tolist()):
-        end = begin + width * height
-        own = torch.where(owner == number)[0]
-        if len(own):
-            crop = crops[begin:end].view(height, width).to(torch.float32)
-            targets[own] = rows[own, :, :height] @ crop @ columns[own, :, :width].transpose(1, 2)
-        begin = end
+    down = y0 + _nearest(y1 - y0, view.height, device)
+    most_wide, most_high = item.frames[:, 2:].max(axis=0).tolist()
+    columns = _weights(boxes[:, 0], boxes[:, 2], size, width, across, frames[:, 0], frames[:, 2], most_wide)
+    rows = _weights(boxes[:, 1], boxes[:, 3], size, height, down, frames[:, 1], frames[:, 3], most_high)
+    crops = torch.from_numpy(item.crops).to(device, non_blocking=True)
+    found = torch.zeros_like(targets)
+    place = first = 0
+    for (_, _, wide, high), end in zip(item.frames.tolist(), map(int, ends), strict=True):
+        if end > first:
+            crop = crops[place : place + wide * high].view(high, wide).to(torch.float32)
+            found[first:end] = rows[first:end, :, :high] @ crop @ columns[first:end, :, :wide].transpose(1, 2)
+        place, first = place + wide * high, end
+    targets[order] = found
     return targets
 
 
@@ -83,24 +129,33 @@ def _nearest(source: int, target: int, device: torch.device) -> Tensor:
     places = torch.arange(target, device=device)
     if source == target:
         return places
-    scale = torch.tensor(source, dtype=torch.float32) / torch.tensor(target, dtype=torch.float32)
-    return (places.to(torch.float32) * scale.item()).floor().to(torch.int64).clamp(max=source - 1)
+    scale = float(np.float32(source) / np.float32(target))
+    return (places.to(torch.float32) * scale).floor().to(torch.int64).clamp(max=source - 1)
 
 
-def _weights(low: Tensor, high: Tensor, size: int, pixel_of: Tensor, begin: Tensor, length: Tensor) -> Tensor:
-    """(P, size, L) weights of a crop's pixels in each cell's mean along one axis, by RoIAlign's rules.
+def _weights(
+    low: Tensor,
+    high: Tensor,
+    size: int,
+    longest: float,
+    pixel_of: Tensor,
+    begin: Tensor,
+    length: Tensor,
+    most: int,
+) -> Tensor:
+    """(P, size, most) weights of a crop's pixels in each cell's mean along one axis, by RoIAlign's rules.
 
     Args:
         low, high: (P,) edges of the boxes in pixels of the view.
+        longest: the greatest distance between them.
         pixel_of: (limit,) the source pixel of every pixel of the view.
-        begin, length: (P,) where the crop begins in the source, and its pixels; L is the longest.
+        begin, length: (P,) where the crop begins in the source, and its pixels, at most `most`.
     """
     limit = len(pixel_of)
     extent = (high - low).clamp(min=1.0)
     samples = (extent / size).ceil()
     step = extent / size
-    most = int(samples.max())
-    nth = torch.arange(most, device=low.device)
+    nth = torch.arange(max(1, math.ceil(longest / size)), device=low.device)
     cell = torch.arange(size, device=low.device)
     inside = (nth[None, None, :] + 0.5) * (step / samples)[:, None, None]
     position = low[:, None, None] + cell[None, :, None] * step[:, None, None] + inside
@@ -111,7 +166,7 @@ def _weights(low: Tensor, high: Tensor, size: int, pixel_of: Tensor, begin: Tens
     fraction = position - floor
     floor = floor.to(torch.int64)
     ceiling = (floor + 1).clamp(max=limit - 1)
-    weights = torch.zeros(len(low), size, int(length.max()), device=low.device)
+    weights = torch.zeros(len(low), size, most, device=low.device)
     for pixel, weight in ((floor, (1 - fraction) * share), (ceiling, fraction * share)):
         place = pixel_of[pixel] - begin[:, None, None]
         is_in = (place >= 0) & (place < length[:, None, None])

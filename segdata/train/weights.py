@@ -71,7 +71,7 @@ def read(source: str | Path) -> Weights:
     if path.is_dir():
         return _own(checkpoint.of_run(path))
     if path.suffix in (".json", ".safetensors"):
-        return _own(path.with_suffix(""))
+        return _own(checkpoint.path_of(path))
     if not path.is_file():
         raise NotThere("there are no such weights", file=path, fix=f"name a run, a file, or one of {', '.join(NAMES)}")
     return _pytorch(path)

@@ -27,12 +27,9 @@ class Window:
         self.images = 0
         self.seconds = self.waited = 0.0
 
-    def add(self, means: Tensor, share: float) -> None:
-        """Count `share` of an update in whose batch the losses were `means`, (5,)."""
-        self._sums += means.to(self._sums.dtype) * share
-
-    def close_update(self) -> None:
-        """An update is done."""
+    def add(self, means: Tensor) -> None:
+        """Count an update whose losses were `means`, (5,)."""
+        self._sums += means
         self._updates += 1
 
     def state(self) -> dict[str, Any]:
