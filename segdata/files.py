@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -55,7 +56,36 @@ def disk_errors(path: Path) -> Iterator[None]:
         if isinstance(error, DiskError) or error.errno is None:
             raise
         reason, fix = _REASONS.get(error.errno, (error.strerror or str(error), "check the disk"))
-        raise DiskError(reason, file=error.filename or path, fix=fix) from error
+        at = Path(os.fsdecode(error.filename or path))
+        why = _owner(at) if error.errno in (errno.EACCES, errno.EPERM) else None
+        if error.errno == errno.ENOSPC and _has_no_inodes(at):
+            reason, fix = "the file system has no inodes left", "remove some files and run the same command again"
+        raise DiskError(reason, file=at, why=why, fix=fix) from error
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _owner(path: Path) -> str | None:
+    """Whose a path is, and who asks, for a message."""
+    with contextlib.suppress(OSError):
+        found = existing(path)
+        status = found.stat()
+        mode = f"mode {status.st_mode & 0o7777:04o}"
+        return f"{found} belongs to user {status.st_uid} ({mode}); this command runs as user {os.geteuid()}"
+    return None
+
+
+def _has_no_inodes(path: Path) -> bool:
+    """Whether a file system is full of files and not of bytes."""
+    with contextlib.suppress(OSError):
+        status = os.statvfs(existing(path))
+        return status.f_files > 0 and status.f_favail == 0
+    return False
 
 
 def sync_folder(folder: Path) -> None:
@@ -213,11 +243,13 @@ def remove_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(target: Path, *, wait: float = 0.0) -> Iterator[None]:
-    """Hold the lock of `target` (a file beside it; the kernel frees it when its holder dies).
+def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True) -> Iterator[None]:
+    """Hold the lock of `target`, a file beside it.
 
     Args:
         wait: seconds to wait for another holder before giving up.
+        by_kernel: the kernel frees the lock when its holder dies. False for file systems that cannot do that: there
+            the file itself is the lock, and one that a killed process left is removed on the machine where it ran.
 
     Raises:
         LockHeld: another process holds it; pid, host, command and start are named.
@@ -226,29 +258,18 @@ def locked(target: Path, *, wait: float = 0.0) -> Iterator[None]:
     deadline = time.monotonic() + wait
     with disk_errors(path):
         target.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.read(descriptor, 4096).decode("utf-8", "replace")
-                os.close(descriptor)
-                if time.monotonic() >= deadline:
+        while (descriptor := _flock(path) if by_kernel else _create(path)) is None:
+            if time.monotonic() >= deadline:
+                with contextlib.suppress(FileNotFoundError):
+                    holder = path.read_text(errors="replace").strip() or "an unknown process"
                     raise LockHeld(
                         f"another segdata process is working on {target}",
                         file=target,
-                        why=f"the lock is held by {holder.strip() or 'an unknown process'}",
-                        fix="wait for it to end, or add --wait SECONDS",
-                    ) from None
-                time.sleep(0.2)
-                continue
-            # A previous holder removes the file when it is done: make sure that this one is still the file's name.
-            try:
-                if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                    break
-            except FileNotFoundError:
-                pass
-            os.close(descriptor)
+                        why=f"the lock is held by {holder}",
+                        fix="wait for it to end, or add --wait SECONDS"
+                        + ("" if by_kernel else f"; if it does not run any more, delete {path}"),
+                    )
+            time.sleep(0.2)
     try:
         holder = f"pid {os.getpid()} on {socket.gethostname()}: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
         with contextlib.suppress(OSError):  # the text is only for messages
@@ -258,3 +279,39 @@ def locked(target: Path, *, wait: float = 0.0) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _flock(path: Path) -> int | None:
+    """The descriptor of the lock file, locked; None when another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A previous holder removes the file when it is done: make sure that this one is still the file's name.
+        if os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:  # there are no locks here, so nobody holds this one
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _create(path: Path) -> int | None:
+    """The descriptor of the lock file, made now; None when it is there and its maker may still run."""
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with contextlib.suppress(FileNotFoundError):
+        before = path.stat().st_ino
+        holder = re.match(r"pid (\d+) on (\S+):", path.read_text(errors="replace"))
+        if holder and holder[2] == socket.gethostname() and not _is_alive(int(holder[1])):
+            # Two may find it at once: whoever took a newer one away gives it back.
+            aside = path.with_name(f"{path.name}-{os.getpid()}")
+            path.rename(aside)
+            if aside.stat().st_ino != before:
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, path)
+            aside.unlink()
+    return None

@@ -113,7 +113,12 @@ def find(dataset: str | Path) -> Manifest:
         InvalidManifest: see `load`.
     """
     text = str(dataset)
-    return load(Path(text)) if "/" in text or text.endswith(".toml") else shipped(text)
+    if "/" not in text and not text.endswith(".toml"):
+        return shipped(text)
+    if not Path(text).exists():
+        fix = "correct the path of the manifest, or give the name of a dataset that `segdata list` shows"
+        raise NotThere(f"{text} does not exist", file=text, fix=fix)
+    return load(Path(text))
 
 
 @cache

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "segdata"
 FLOORS = [
     {"errors"},
     {"files", "secrets", "tables", "runs"},
-    {"remotes", "labels", "rings", "images", "problems"},
+    {"remotes", "labels", "rings", "images", "problems", "space"},
     {"masks"},
     {"sample", "manifest", "charts", "page"},
     {"fetch", "pack", "normalise", "draw", "workers"},

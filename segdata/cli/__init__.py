@@ -86,7 +86,15 @@ class _Terminated(BaseException):
         self.number = number
 
 
+_is_stopping = False
+
+
 def _terminate(number: int, _frame: Any) -> None:
+    """The first signal ends the work in order; a second one at once, as a kill would."""
+    global _is_stopping
+    if _is_stopping:
+        os._exit(128 + number)
+    _is_stopping = True
     raise _Terminated(number)
 
 
@@ -99,13 +107,18 @@ def _run(arguments: list[str]) -> int:
         return _fail(error.as_dict(), f"segdata: error[{type(error).__name__}]: {error}", wants_json)
     except _Terminated as stop:
         return _stopped(128 + stop.number, wants_json)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            raise  # the library ends the process by itself when nobody reads its output
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            full = DiskError("too many open files", file=error.filename, fix="raise the limit (ulimit -n)")
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            full = DiskError("the result could not be written to the output", why=os.strerror(error.errno))
+        else:
             return _bug(error, wants_json)
-        full = DiskError("the result could not be written to the output", why=os.strerror(error.errno))
         return _fail(full.as_dict(), f"segdata: error[DiskError]: {full}", wants_json)
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, output
+from segdata.cli import app, fetching, output
 
 
 class Images(StrEnum):
@@ -58,6 +58,7 @@ def convert(
     force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
     clean: bool = typer.Option(False, "--clean", help="After replacing a pack, remove the old one's files."),
     wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same target."),
+    no_lock: bool = fetching.NoLock,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
@@ -89,6 +90,7 @@ def convert(
             force=force,
             clean=clean,
             wait=wait,
+            lock=not no_lock,
             progress=progress,
         )
     if json:

@@ -22,11 +22,12 @@ def fetch(
     from_dir: Path | None = fetching.FromDir,
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be done; touch nothing, ask nobody."),
     offline: bool = fetching.Offline,
-    repair: bool = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again."),
+    repair: bool = fetching.Repair,
     accept_license: list[str] = fetching.AcceptLicense,
     accept_unverified: bool = fetching.AcceptUnverified,
     accept_new_hash: bool = fetching.AcceptNewHash,
     keep_archives: bool = fetching.KeepArchives,
+    keep_session: bool = fetching.KeepSession,
     allow_extra: bool = fetching.AllowExtra,
     force: bool = typer.Option(False, "--force", help="Replace extracted files that were changed."),
     ignore_space: bool = fetching.IgnoreSpace,
@@ -61,6 +62,7 @@ def fetch(
             accept_unverified=accept_unverified,
             accept_new_hash=accept_new_hash,
             keep_archives=keep_archives,
+            keep_session=keep_session,
             allow_extra=allow_extra,
             force=force,
             ignore_space=ignore_space,
@@ -73,6 +75,7 @@ def fetch(
             ask_account=prompt.account(),
             progress=progress,
             tell=tell,
+            command=fetching.command(),
         )
     if json:
         output.result(done.as_dict())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,9 +33,12 @@ AcceptNewHash = typer.Option(
     False, "--accept-new-hash", help="Take complete files that differ from the manifest; this is recorded."
 )
 KeepArchives = typer.Option(False, "--keep-archives", help="Keep archives after they were extracted.")
+KeepSession = typer.Option(
+    False, "--keep-session", help="Keep the session of a site that needs an account, readable by you alone, for a day."
+)
 AllowExtra = typer.Option(False, "--allow-extra", help="Also extract members that the manifest does not expect.")
 IgnoreSpace = typer.Option(False, "--ignore-space", help="Go on although the disk looks too small.")
-NoLock = typer.Option(False, "--no-lock", help="For file systems without locks: run only one fetch at a time.")
+NoLock = typer.Option(False, "--no-lock", help="For file systems without locks: a file alone is the lock.")
 Jobs = typer.Option(3, "--jobs", "-j", min=1, max=32, help="Files downloaded at once.")
 LimitRate = typer.Option(None, "--limit-rate", metavar="RATE", help="Bytes a second in all, such as 500K or 20M.")
 Wait = typer.Option(0.0, "--wait", min=0, help="Seconds to wait for another process at the same dataset.")
@@ -42,6 +47,14 @@ Retries = typer.Option(5, "--retries", min=1, max=100, help="Attempts at an addr
 RetryWait = typer.Option(
     1.0, "--retry-wait", min=0, max=600, help="Seconds before the second attempt; then they double."
 )
+
+
+Repair = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again.")
+
+
+def command() -> str:
+    """What was typed, for errors that tell what to type next."""
+    return shlex.join(["segdata", *sys.argv[1:]])
 
 
 def left_out(members: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ def login(
     with output.only_ours(active=json):
         site = signin.site(dataset)
         found = signin.credentials(site, ask=prompt.account(), is_fresh=True)
-        signin.Session(site, found, Patience(timeout=timeout)).sign_in()
+        signin.Session(site, lambda: found, Patience(timeout=timeout)).sign_in()
         place = signin.keep(site, found, in_netrc=netrc)
     if json:
         output.result({"site": site.host, "username": found.username, "kept_in": place})

@@ -8,6 +8,7 @@
     plan.py       what has to be fetched, decided from the manifest and what is on disk; touches nothing
     terms.py      the licence, shown and accepted once
     signin.py     credentials and the sites' sign-in flows
+    sessions.py   a session between commands, on request
     addresses.py  mirrors and packages: where each file comes from
     downloads.py  several at once
     wanted.py     a file to get, how to know it, and what to say when nobody gives it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from urllib.parse import quote
 
 from segdata.errors import NotThere
@@ -27,6 +28,7 @@ def remote(
     ask: AskFor | None,
     patience: Patience,
     accept_other: bool,
+    keep_session: bool,
     command: str,
 ) -> list[Wanted]:
     """Files that have to be downloaded. Signs in where one of them needs an account and no mirror was named.
@@ -38,9 +40,8 @@ def remote(
     session, packages = None, dict[str, int]()
     site = todo.manifest.signin
     if site is not None and mirror is None and any(item.remote.package for item in items):
-        session = _Session(Session(site, credentials(site, ask=ask), patience))
-        session.sign_in()
-        packages = session.session.packages()
+        session = _Session(Session(site, partial(credentials, site, ask=ask), patience, is_kept=keep_session))
+        packages = session.start()
     wanted = []
     for item in items:
         urls, digest, account = item.remote.urls, item.digest, None
@@ -61,6 +62,10 @@ class _Session:
         self.session = session
         self._lock = threading.Lock()
         self._times = 0
+
+    def start(self) -> dict[str, int]:
+        self._times = 1
+        return self.session.start()
 
     def sign_in(self) -> None:
         with self._lock:

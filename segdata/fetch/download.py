@@ -7,6 +7,7 @@ tried.
 
 from __future__ import annotations
 
+import errno
 import random
 import re
 import zlib
@@ -60,8 +61,26 @@ class Download:
                 if url != self.wanted.urls[-1]:
                     self.pace.tell(f"{self.wanted.file}: {shown(url)}: {found.reason}; trying the next address")
             raise verdict(self.wanted, failures)
+        except DiskError as error:
+            self.stop()
+            self._explain(error)
+            raise
         finally:
             self.stop()
+
+    def _explain(self, error: DiskError) -> None:
+        """Add to the disk's error what is still needed and what became of the part."""
+        number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+        if number == errno.EIO:  # the system forgets such an error once it was told: these bytes are not trusted again
+            for path in (self.part.state, self.part.path):
+                path.unlink(missing_ok=True)
+        known = self.wanted.bytes or (self.part.source and self.part.source.total)
+        if known and number in (errno.ENOSPC, errno.EDQUOT):
+            error.why = f"{known - self.part.size:,} of its {known:,} bytes are still to come"
+        if self.part.size and self.wanted.part.exists():
+            error.state = (
+                f"what arrived is kept in {self.wanted.part}; delete it to have its {self.part.size:,} bytes back"
+            )
 
     def _from(self, url: str) -> Receipt | Failure:
         self.is_resumed, self.asks_for_range = self.part.size > 0, True

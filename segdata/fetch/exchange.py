@@ -11,12 +11,13 @@ never an address with its query.
 from __future__ import annotations
 
 import email.utils
+import errno
 import ipaddress
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,7 +29,7 @@ import urllib3
 from requests.cookies import RequestsCookieJar
 
 from segdata import __version__
-from segdata.errors import SegdataError, SignInError, Unsafe
+from segdata.errors import DiskError, SegdataError, SignInError, Unsafe
 from segdata.secrets import shown
 
 READ_BYTES = 1 << 18
@@ -352,6 +353,9 @@ def _proxy(url: str) -> str:
 def _judged(error: Exception, url: str) -> TryAgain | NextAddress:
     """What a failed request means; the library's own text holds the whole address and is not passed on."""
     host = urlsplit(url).hostname
+    if any(getattr(item, "errno", None) in (errno.EMFILE, errno.ENFILE) for item in _nested(error)):
+        full = DiskError("too many open files", file=shown(url), fix="raise the limit (ulimit -n), or use --jobs 1")
+        return NextAddress("too many open files", None, full)
     if isinstance(error, requests.exceptions.ProxyError):
         return TryAgain(f"the proxy does not let the request through ({_reason(error)}){_proxy(url)}")
     if isinstance(error, requests.exceptions.SSLError):
@@ -365,8 +369,8 @@ def _judged(error: Exception, url: str) -> TryAgain | NextAddress:
     return TryAgain(f"{host} cannot be reached ({_reason(error)}){_proxy(url)}")
 
 
-def _reason(error: BaseException) -> str:
-    """The operating system's or TLS's word for it, from inside the library's nested exceptions."""
+def _nested(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those inside it, as the library nests them."""
     seen: list[BaseException] = []
     queue: list[Any] = [error]
     while queue:
@@ -374,6 +378,14 @@ def _reason(error: BaseException) -> str:
         if not isinstance(item, BaseException) or item in seen:
             continue
         seen.append(item)
+        yield item
+        queue += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's or TLS's word for it."""
+    item = error
+    for item in _nested(error):
         if isinstance(item, socket.gaierror):
             return f"its name cannot be resolved: {item.strerror}"
         verify = getattr(item, "verify_message", None)
@@ -383,5 +395,4 @@ def _reason(error: BaseException) -> str:
             return item.strerror
         if isinstance(item, OSError) and "Tunnel connection failed" in str(item):
             return str(item)[:60]
-        queue += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
-    return type(seen[-1]).__name__
+    return type(item).__name__

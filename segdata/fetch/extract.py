@@ -15,7 +15,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from segdata.fetch.archives import Archive, open_archive
 from segdata.fetch.extracted import File, Progress, Receipt, is_whole, read_receipt, sha256
 from segdata.fetch.members import Member
 from segdata.files import checked_name, disk_errors, remove_tree, sync_disk, sync_folder
+from segdata.space import free_bytes
 
 
 def extract(
@@ -247,7 +247,7 @@ def _dropped(staging: Path, total: int) -> Iterator[None]:
         DiskError: too little space, or the disk failed; what was written is gone.
     """
     with disk_errors(staging):
-        free = shutil.disk_usage(staging.parent).free
+        free = free_bytes(staging.parent)
     if total > free:
         raise _no_space(staging, total, free)
     try:
@@ -265,7 +265,7 @@ def _dropped(staging: Path, total: int) -> Iterator[None]:
         is_full = isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
         remove_tree(staging)
         if is_full:
-            raise _no_space(staging, total, shutil.disk_usage(staging.parent).free) from error
+            raise _no_space(staging, total, free_bytes(staging.parent)) from error
         error.state = error.state or "what was extracted so far of this archive is removed; the archive stays"
         raise
     except Exception:

@@ -95,12 +95,15 @@ class Differences:
         return not self.modified and not self.missing
 
 
-def differences(folder: Path, receipts: Iterable[Receipt], *, progress: Progress | None = None) -> Differences:
+def differences(
+    folder: Path, receipts: Iterable[Receipt], coming: Iterable[Receipt] = (), *, progress: Progress | None = None
+) -> Differences:
     """Read every extracted file again and compare.
 
     Args:
         folder: the folder that the archives were extracted into.
         receipts: of all archives in it.
+        coming: of archives whose files another process is putting in place; these files are neither missing nor extra.
     """
     listed = {file.path: file for receipt in receipts for file in receipt.files}
     total = sum(file.bytes for file in listed.values())
@@ -117,7 +120,8 @@ def differences(folder: Path, receipts: Iterable[Receipt], *, progress: Progress
             done += file.bytes
             if progress is not None:
                 progress(done, total)
-        extra = [path for path in _below(folder) if path not in listed]
+        also = {file.path for receipt in coming for file in receipt.files}
+        extra = [path for path in _below(folder) if path not in listed and path not in also]
     return Differences(len(listed), tuple(sorted(modified)), tuple(sorted(missing)), tuple(sorted(extra)))
 
 

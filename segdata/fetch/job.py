@@ -82,6 +82,7 @@ def fetch(
     accept_unverified: bool = False,
     accept_new_hash: bool = False,
     keep_archives: bool = False,
+    keep_session: bool = False,
     allow_extra: bool = False,
     force: bool = False,
     ignore_space: bool = False,
@@ -94,6 +95,7 @@ def fetch(
     ask_account: signin.AskFor | None = None,
     progress: Progress = nobody,
     tell: Tell = nobody,
+    command: str | None = None,
 ) -> Fetched:
     """Bring a dataset to disk, verified and extracted; what is done already is not done again.
 
@@ -109,15 +111,17 @@ def fetch(
         accept_unverified: take files that nobody publishes a digest of; their digest is recorded and pinned.
         accept_new_hash: take complete files that differ from the manifest; who, when and both digests are recorded.
         keep_archives: do not remove archives after extraction.
+        keep_session: use the session that the last sign-in left, and leave one, for a day at most.
         allow_extra: also extract members that the manifest does not expect.
         force: replace extracted files that were changed.
         ignore_space: go on although the disk looks too small.
-        lock: hold the dataset's lock; False only where the file system has none.
+        lock: by the kernel; False only where the file system cannot: then a file beside the data is the lock.
         jobs: files downloaded at once.
         limit_rate: bytes per second, over all files.
         wait: seconds to wait for another process that works on the same dataset.
         ask_terms, ask_account: how to ask a person; None where nobody can answer.
         progress, tell: see `segdata.fetch.pace`.
+        command: what a person typed, for errors that tell what to type next.
 
     Raises:
         SegdataError: see `segdata.errors`; finished files stay, and the same call goes on from there.
@@ -125,14 +129,14 @@ def fetch(
     found = manifests.find(dataset)
     folders = Folders((root or default_root()) / found.name)
     options = [*(["--root", str(root)] if root else []), *(["--only", ",".join(only)] if only else [])]
-    command = shlex.join(["segdata", "fetch", str(dataset), *options])
+    command = command or shlex.join(["segdata", "fetch", str(dataset), *options])
     first = plan(found, folders, only=only, from_dir=from_dir)  # what is wrong with the request is said before waiting
     if all(item.is_done for item in first.items) and not (repair or force or allow_extra):
         return _result(first)
     _check_folders(folders)
     pace = Pace(progress, tell, limit_rate)
     patience = patience or Patience()
-    with locked(folders.raw, wait=wait) if lock else contextlib.nullcontext():
+    with locked(folders.raw, wait=wait, by_kernel=lock):
         if force or allow_extra:
             _forget_changed(first, changed=force, extra=allow_extra)
         todo = plan(found, folders, only=only, from_dir=from_dir)
@@ -161,7 +165,7 @@ def fetch(
             _check_space(todo)
 
         def addressed(todo: Plan, items: Sequence[Item]) -> list[Wanted]:
-            return addresses.remote(todo, items, mirror, ask_account, patience, accept_new_hash, command)
+            return addresses.remote(todo, items, mirror, ask_account, patience, accept_new_hash, keep_session, command)
 
         unpack = partial(_extract, folders=folders, pace=pace, keep=keep_archives, allow_extra=allow_extra, force=force)
         extra: tuple[str, ...] = ()

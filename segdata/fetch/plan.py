@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from segdata.fetch.folders import Folders
 from segdata.fetch.receipts import Receipt
 from segdata.manifest import Manifest
 from segdata.remotes import Digest, Remote
+from segdata.space import free_bytes
 
 _GROWTH = {"zip": 1.1, "tar": 1.0, "tar.gz": 1.1, "file": 0.0}
 """Extracted bytes for a byte of archive, where the manifest does not say: photos hardly shrink."""
@@ -151,14 +151,7 @@ def plan(manifest: Manifest, folders: Folders, *, only: Sequence[str] = (), from
             )
     chosen = set(only) or {name for name, is_default in parts.items() if is_default}
     items = tuple(_item(remote, folders, from_dir) for remote in manifest.remotes if remote.part in chosen)
-    return Plan(manifest, folders, items, free_space(folders.home))
-
-
-def free_space(folder: Path) -> int:
-    """Free bytes where the folder is, or will be made."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return Plan(manifest, folders, items, free_bytes(folders.home))
 
 
 def expected(remote: Remote, receipt: Receipt | None) -> tuple[int | None, Digest | None]:

@@ -2,7 +2,7 @@
 
 Sources, in this order: the environment (SEGDATA_CITYSCAPES_USERNAME and _PASSWORD for a sign-in of kind "cityscapes"),
 the system's key ring, ~/.netrc, a question on the terminal. There is no option for a password. A session's cookies live
-in memory and go to the site's own origin.
+in memory (or in the file of `sessions.py`, on request) and go to the site's own origin.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from requests.cookies import RequestsCookieJar
 
 from segdata import manifest, secrets
 from segdata.errors import NetworkError, NotThere, SignInError, UsageError
+from segdata.fetch import sessions
 from segdata.fetch.exchange import Client, NextAddress, Patience, TryAgain, refused
 from segdata.files import write_whole
 from segdata.remotes import Digest, SignIn
@@ -114,7 +115,7 @@ def keep(site: SignIn, found: Credentials, *, in_netrc: bool) -> str:
 
 
 def forget(site: SignIn) -> tuple[str, ...]:
-    """Remove what `keep` stored; gives the places it was removed from.
+    """Remove what `keep` stored, and a session that was kept; gives the places it was removed from.
 
     Raises:
         NotThere: nothing is stored.
@@ -132,6 +133,10 @@ def forget(site: SignIn) -> tuple[str, ...]:
         if rest != text:
             _write_private(path, rest)
             places.append(str(path))
+    session = sessions.path(site)
+    if session.exists():
+        session.unlink()
+        places.append(str(session))
     if not places:
         raise NotThere(f"no credentials of {site.host} are stored", why=f"looked into the key ring and {path}")
     return tuple(places)
@@ -140,10 +145,22 @@ def forget(site: SignIn) -> tuple[str, ...]:
 class Session:
     """A signed-in session with a Cityscapes-like site: its list of packages, their digests and addresses."""
 
-    def __init__(self, site: SignIn, found: Credentials, patience: Patience) -> None:
-        self.site, self._credentials = site, found
+    def __init__(
+        self, site: SignIn, find: Callable[[], Credentials], patience: Patience, *, is_kept: bool = False
+    ) -> None:
+        self.site, self._find, self._is_kept = site, find, is_kept
         self._client, self._patience = Client(patience), patience
         self.cookies = RequestsCookieJar()
+
+    def start(self) -> dict[str, int]:
+        """The packages, in a session that was kept if it still works, else after signing in."""
+        kept = sessions.load(self.site) if self._is_kept else None
+        if kept is not None:
+            self.cookies.update(kept)
+            with contextlib.suppress(SignInError):
+                return self.packages()
+        self.sign_in()
+        return self.packages()
 
     def sign_in(self) -> None:
         """Sign in once; never tried twice with the same password, so that no account gets locked.
@@ -152,23 +169,26 @@ class Session:
             SignInError: the site refused, or its page is not the one that is known.
             NetworkError: the site cannot be reached.
         """
+        found = self._find()
         self.cookies.clear()
         address = f"{self.site.url}/login"
         first = self._request(address)
         first.close()
         if first.status_code >= 400:
             raise self._odd("the sign-in page", first.status_code)
-        form = {"username": self._credentials.username, "password": self._credentials.password, "submit": "Login"}
+        form = {"username": found.username, "password": found.password, "submit": "Login"}
         reply = self._request(address, form)
         reply.close()
         if reply.status_code == 302:
+            if self._is_kept:
+                sessions.save(self.site, self.cookies)
             return
         if reply.status_code >= 400 and reply.status_code not in (401, 403):
             raise self._odd("the sign-in form", reply.status_code)
         raise SignInError(
-            f"{self.site.host} refused the sign-in of {self._credentials.username!r}",
+            f"{self.site.host} refused the sign-in of {found.username!r}",
             place=f"{address} (status {reply.status_code})",
-            why=f"wrong name or password (from {self._credentials.source}), or the account is not confirmed yet",
+            why=f"wrong name or password (from {found.source}), or the account is not confirmed yet",
             state="nothing was stored and it was not tried again",
             fix=f"segdata login {self.site.kind}, or sign in once with a browser at {address}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from segdata.errors import DamagedData, NotThere, SegdataError
 from segdata.fetch import receipts
 from segdata.fetch.extracted import Differences, Receipt, differences, read_receipt
 from segdata.fetch.folders import folders
+from segdata.files import disk_errors
 from segdata.pack.read import is_pack
 from segdata.pack.verify import Verification, verify
 
@@ -80,10 +82,12 @@ def check(
         raise NotThere(f"{found.name} is not fetched", file=own.home, fix=f"segdata fetch {dataset}")
     damages: list[SegdataError] = []
     for file in kept:
-        damages += _archive(own.archive(file), own.receipt(file), f"segdata fetch {dataset} --repair", tell)
+        with contextlib.suppress(NotThere):  # a fetch at work has extracted and removed it meanwhile
+            damages += _archive(own.archive(file), own.receipt(file), f"segdata fetch {dataset} --repair", tell)
     changed = Differences(0)
     if own.raw.is_dir() or not is_pack(own.pack):
-        changed = differences(own.raw, known, progress=lambda done, total: tell("extracted files", done, total))
+        coming = [receipt for path in own.receipts.glob(".*.members.json.staged") if (receipt := read_receipt(path))]
+        changed = differences(own.raw, known, coming, progress=lambda done, total: tell("extracted files", done, total))
         damages += _files(changed, known, own.raw, str(dataset))
     pack = None
     if is_pack(own.pack):
@@ -98,7 +102,8 @@ def _archive(path: Path, receipt: Path, fix: str, tell: Progress) -> list[Segdat
     if found is None:
         return []
     bad = receipts.bad_chunks(path, found, lambda done, total: tell(path.name, done, total))
-    size = path.stat().st_size
+    with disk_errors(path):
+        size = path.stat().st_size
     if not bad and size == found.bytes:
         return []
     ranges = ", ".join(f"{first:,}-{end - 1:,}" for first, end in bad[:5]) + (" …" if len(bad) > 5 else "")

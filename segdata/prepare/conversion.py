@@ -55,6 +55,7 @@ def convert(
     force: bool = False,
     clean: bool = False,
     wait: float = 0.0,
+    lock: bool = True,
     progress: Progress | None = None,
 ) -> Report:
     """Convert a dataset folder or a pack.
@@ -84,6 +85,7 @@ def convert(
         force: replace a target that holds something else.
         clean: after replacing a pack, remove the files of the old one.
         wait: seconds to wait for another process that works on the target.
+        lock: by the kernel; False where the file system cannot: then a file beside the target is the lock.
         progress: called with (samples done, samples in all).
 
     Raises:
@@ -141,7 +143,7 @@ def convert(
         raise UsageError("source and target are the same folder", file=target)
     if crosses and not allow_loss and not is_done(job):
         job.require_no_loss()
-    with locked(target, wait=wait):
+    with locked(target, wait=wait, by_kernel=lock):
         return to_pack(job, force=force, clean=clean) if to == "pack" else to_folder(job, force=force)
 
 

@@ -86,6 +86,7 @@ def prepare(
     force: bool = False,
     clean: bool = False,
     wait: float = 0.0,
+    lock: bool = True,
     converting: Progress | None = None,
     **fetching: Any,
 ) -> Prepared:
@@ -97,7 +98,7 @@ def prepare(
         dataset: a known name, or the path of a manifest.
         root: the folder of all datasets (default: `$SEGDATA_ROOT`, else the platform's data folder).
         only: parts to fetch; the pack is made of all that was fetched so far.
-        splits, labels, images, on_error, decode, workers, clean, wait: as in `segdata.convert`.
+        splits, labels, images, on_error, decode, workers, clean, wait, lock: as in `segdata.convert`.
         force: replace extracted files that were changed, and a pack that was made with other options or is damaged.
         converting: called with (samples done, samples in all).
         fetching: more options of `segdata.fetch`.
@@ -121,11 +122,11 @@ def prepare(
         "on_error": on_error,
         "decode": decode,
     }
-    if not force and (done := _done(found, own, only, options)) is not None:
+    if not (force or fetching.get("repair")) and (done := _done(found, own, only, options)) is not None:
         return done
     if not fetching.get("ignore_space"):
         _check_space(plan(found, own, only=only, from_dir=fetching.get("from_dir")), images)
-    fetched = fetch(dataset, root=root, only=only, force=force, wait=wait, **fetching)
+    fetched = fetch(dataset, root=root, only=only, force=force, wait=wait, lock=lock, **fetching)
     before = _receipt(own)
     is_ours = before is not None and before["options"] == options
     if force:
@@ -148,6 +149,7 @@ def prepare(
         force=force or is_ours,
         clean=clean,
         wait=wait,
+        lock=lock,
         progress=converting,
     )
     index = layout.read_index(own.pack)

@@ -404,16 +404,6 @@ def test_e2_when_the_holder_is_killed_the_waiter_goes_on(place: Place) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed (apt-get install strace)")
-def test_e6_without_working_locks_it_says_so(place: Place) -> None:
-    place.offer(archive())
-    command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=flock:error=ENOLCK"]
-    command += [sys.executable, "-m", "segdata", "fetch", str(place.manifest), "--root", str(place.home.parent)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 7 and "no working locks" in done.stderr and "--no-lock" in done.stderr
-    assert subprocess.run([*command, "--no-lock"], capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed (apt-get install strace)")
 @pytest.mark.parametrize(
     ("fault", "text"),
     [

@@ -245,6 +245,39 @@ def test_i6_cookies_stay_with_the_site_and_in_memory(place: Place, site: Site, d
     assert b"session-0" not in text and b"PHPSESSID" not in text
 
 
+def test_i6_a_session_is_kept_only_on_request_and_for_a_day(place: Place, site: Site) -> None:
+    state = {"XDG_STATE_HOME": str(place.folder / "state")}
+    first = place.fetch("--keep-session", **ACCOUNT, **state)
+    assert first.code == 0 and site.logins == 1
+    (kept,) = (place.folder / "state/segdata").iterdir()
+    document = json.loads(kept.read_text())
+    assert kept.stat().st_mode & 0o777 == 0o600 and time.time() < document["expires"] <= time.time() + 24 * 3600
+    nothing_leaked(place, first)
+    # The next command needs no credentials; one without the option does not look at the session.
+    more = ("--only", "extra")
+    assert place.fetch(*more, **state).code == 6
+    assert place.fetch(*more, "--keep-session", **state).code == 0 and site.logins == 1
+    for path in place.home.rglob("*"):
+        assert path.is_dir() or b"session-0" not in path.read_bytes()
+
+    def again(**environment: str) -> Outcome:
+        (place.home / "raw/photos/3.bin").unlink(missing_ok=True)
+        return place.fetch(*more, "--keep-session", **state, **environment)
+
+    kept.chmod(0o644)
+    assert "chmod 600" in again(**ACCOUNT).err
+    kept.chmod(0o600)
+    site.expire()  # at the site: it is signed in anew, and the new session kept
+    assert again().code == 6 and again(**ACCOUNT).code == 0 and site.logins == 2 and again().code == 0
+    document = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**document, "expires": 1.0}))
+    assert again().code == 6
+    kept.write_text(json.dumps({**document, "site": "https://elsewhere.example"}))
+    assert again().code == 6
+    removed = run_segdata("logout", place.manifest, HOME=str(place.folder), **place.quiet, **state)
+    assert removed.code == 0 and str(kept) in removed.out and not kept.exists()
+
+
 def test_netrc_is_not_sent_to_hosts_that_need_no_account(place: Place, data: bytes) -> None:
     netrc = place.folder / ".netrc"
     netrc.write_text(f'machine 127.0.0.1 login me password "{CANARY}"\ndefault login me password "{CANARY}"\n')
