@@ -97,7 +97,7 @@ def histogram(title: str, counts: npt.ArrayLike, edges: npt.ArrayLike, x: str = 
 
 def matrix(title: str, values: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str], x: str, y: str) -> Figure:
     """A (len(rows), len(columns)) table of shares 0..1 as shades, with numbers while there is room."""
-    side = 1.6 + 0.34 * max(len(rows), len(columns), 4)
+    side = 1.6 + 0.26 * max(len(rows), len(columns), 4)
     figure, axes = canvas(title, x, y, width=side + 1.2, height=side)
     axes.grid(visible=False)
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")

@@ -23,6 +23,8 @@ _MASK = 0.45
 _SEMANTIC = 0.55
 _GOLDEN = 0.61803398875
 _IGNORED = (70, 70, 70)
+_DARKEST = 60
+"""Colours without a channel as bright as this cannot be told from each other."""
 _PANEL = (24, 26, 30)
 _TEXT = (236, 238, 242)
 _FAINT = (150, 156, 166)
@@ -106,11 +108,9 @@ def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int =
 def color_of(labels: LabelSpace, index: int, *, shift: int = 0) -> tuple[int, int, int]:
     """A category's colour; `shift` varies it a little so that neighbours of one category can be told apart."""
     own = labels[index].color
-    if labels[index].ignore:
+    if labels[index].ignore or labels[index].name == "background":
         return _IGNORED
-    if own is not None and max(own) < 60:
-        return _IGNORED
-    if own is not None:
+    if own is not None and max(own) >= _DARKEST:
         red, green, blue = own
     else:
         red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb((index * _GOLDEN) % 1, 0.75, 0.95))

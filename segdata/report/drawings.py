@@ -51,8 +51,8 @@ def scores(right: FloatArray, wrong: FloatArray, threshold: float) -> str:
     axes.stairs(hits, edges, fill=True, color=charts.BAR, label="right")
     axes.axvline(threshold, color=charts.INK, linewidth=1, linestyle=(0, (3, 3)), label="best F1")
     axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0)
-    axes.legend(frameon=False, labelcolor=charts.INK, fontsize=8)
+    axes.set_ylim(0, 1.15 * max(1, int((hits + misses).max())))
+    axes.legend(frameon=False, labelcolor=charts.INK, fontsize=8, loc="upper center", ncols=3)
     return charts.svg(figure)
 
 

@@ -36,7 +36,8 @@ def drawn(place: int, why: str, predictions: Predictions, truth: Truth, threshol
     known, predicted = truth.get(place), predictions.get(place)
     labels = truth.labels
     photo = _photo(known)
-    parts = [("truth", _overlay(known, labels, photo))]
+    overlay = _overlay(known, labels, photo)
+    parts = [("truth", overlay)]
     if predicted is not None:
         if predicted.has_instances:
             score = predicted.instances.score
@@ -44,7 +45,9 @@ def drawn(place: int, why: str, predictions: Predictions, truth: Truth, threshol
             predicted = _with_instances(predicted, kept)
         parts.append(("prediction", _overlay(predicted, labels, photo)))
         if known.semantic is not None and predicted.semantic is not None:
-            parts.append(("wrong pixels", _differences(known, predicted, labels, photo)))
+            scale = overlay.shape[0] // known.height  # small photos are drawn enlarged
+            wrong = _differences(known, predicted, labels, photo)
+            parts.append(("wrong pixels", wrong.repeat(scale, axis=0).repeat(scale, axis=1)))
     return Drawn(known.key, why, tuple((name, _encoded(picture)) for name, picture in parts))
 
 
