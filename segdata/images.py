@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +113,11 @@ def _probe_jpeg(data: bytes | memoryview) -> Header:
                 break
             bits, height, width, channels = struct.unpack(">BHHB", view[position + 4 : position + 10])
             header = Header("jpeg", height, width, {1: "grey", 3: "RGB", 4: "CMYK"}.get(channels, "RGB"), bits)
+            if marker not in _JPEG_PROCESSES:
+                kind = "lossless" if marker & 3 == 3 else "hierarchical"
+                raise InvalidImage(
+                    f"JPEG is {kind}, which cannot be decoded", fix="convert it to an ordinary JPEG or PNG"
+                )
         if marker == 0xDA:
             break
         position += 2 + length
@@ -129,6 +135,9 @@ def _probe_jpeg(data: bytes | memoryview) -> Header:
     return header
 
 
+_JPEG_PROCESSES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+"""Baseline, extended, progressive, and the last two with arithmetic coding."""
+
 _PNG_COLORS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
 
@@ -142,6 +151,8 @@ def _probe_png(data: bytes | memoryview) -> Header:
     position = 8
     while position + 12 <= len(view):
         length, kind = struct.unpack(">I4s", view[position : position + 8])
+        if kind in _PNG_COMPRESSED:
+            _require_small(bytes(view[position + 8 : position + 8 + length]), kind)
         position += 12 + length
         if kind == b"IEND" and position <= len(view):
             return Header("png", height, width, _PNG_COLORS[color], bits)
@@ -150,6 +161,37 @@ def _probe_png(data: bytes | memoryview) -> Header:
         why=f"{len(view)} bytes without an end chunk (IEND)",
         fix="fetch or copy the file again",
     )
+
+
+_PNG_COMPRESSED = (b"zTXt", b"iTXt", b"iCCP")
+_PNG_EXPANDED = 1 << 20
+"""Bytes that a compressed text or colour profile may have; it is Pillow's limit, too."""
+
+
+def _require_small(chunk: bytes, kind: bytes) -> None:
+    """Refuse a chunk that grows beyond the limit when it is decompressed.
+
+    Raises:
+        Unsafe: it does.
+    """
+    _, _, rest = chunk.partition(b"\0")
+    if kind == b"iTXt":
+        is_compressed, rest = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+        if not is_compressed:
+            return
+    else:
+        rest = rest[1:]
+    try:
+        grown = len(zlib.decompressobj().decompress(rest, _PNG_EXPANDED + 1))
+    except zlib.error:
+        return  # decoding says what is wrong
+    if grown > _PNG_EXPANDED:
+        raise Unsafe(
+            "PNG holds a text that grows beyond any use; it was not decoded",
+            place=f"chunk {kind.decode()}",
+            why=f"{len(chunk):,} bytes expand to more than {_PNG_EXPANDED:,}",
+            fix="check the file, or leave it out with --on-error skip",
+        )
 
 
 def decode(

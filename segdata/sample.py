@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata import images
-from segdata.errors import InvalidImage
+from segdata.errors import InvalidImage, SegdataError
 from segdata.masks import Masks
 from segdata.rings import Polygons
 from segdata.runs import pointer_of
@@ -282,6 +282,7 @@ class Sample:
 
         Raises:
             InvalidImage: there is no image here, or it cannot be decoded.
+            Unsafe: it is larger than any image of its dataset should be.
         """
         return self.decode()
 
@@ -297,7 +298,7 @@ class Sample:
             )
         try:
             return images.decode(encoded, max_pixels=self._max_pixels, out=out)
-        except InvalidImage as error:
+        except SegdataError as error:
             raise error.located(key=self.key, file=self.file or None) from error
 
     @cached_property

@@ -523,6 +523,9 @@ BAD_IMAGES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     "G5 empty": (lambda: b"", ("0 bytes",)),
     "G5 GIF": (animation, ("GIF",)),
     "G5 WebP": (lambda: b"RIFF\x24\0\0\0WEBPVP8 " + b"\0" * 20, ("WebP",)),
+    "G5 TIFF": (lambda: b"II*\0" + b"\0" * 40, ("TIFF",)),
+    "G8 lossless": (lambda: made.photo().replace(b"\xff\xc0", b"\xff\xc3", 1), ("JPEG is lossless",)),
+    "G8 hierarchical": (lambda: made.photo().replace(b"\xff\xc0", b"\xff\xc5", 1), ("JPEG is hierarchical",)),
     "F14 turned": (lambda: made.photo(made.HEIGHT, made.WIDTH), ("30 × 40", "40 × 30", "swapped")),
 }
 
@@ -578,6 +581,21 @@ def test_bombs_are_refused_before_decoding(size: tuple[int, int], tmp_path: Path
         made.put(source / "val2017" / record["file_name"], bomb(*size) if number == 0 else made.photo(seed=number))
     made.put(source / "annotations/instances_val2017.json", document)
     refused(source, tmp_path / "pack", 11, "larger than the limit", f"{size[0]} × {size[1]}")
+
+
+@pytest.mark.parametrize("options", [(), ("--decode",)])
+def test_a_text_that_grows_is_refused_before_it_does(options: tuple[str, ...], tmp_path: Path) -> None:
+    text = b"c\0\0" + zlib.compress(b"x" * (1 << 21))
+    chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    photo = made.photo(kind="PNG")
+    refused(
+        with_image(tmp_path, photo[:33] + chunk + photo[33:]),
+        tmp_path / "pack",
+        11,
+        "zTXt",
+        "000000000000",
+        options=options,
+    )
 
 
 # ---------------------------------------------------------------------- the place to write to

@@ -89,6 +89,9 @@ def encode_index(index: Mapping[str, Any]) -> bytes:
     return _HEAD + f"{crc32(body):08x}".encode() + body[len(_HEAD) + 8 :]
 
 
+_AGAIN = "convert the dataset again with --force, or restore this file"
+
+
 def read_index(folder: Path) -> dict[str, Any]:
     """Read and check a pack's index.
 
@@ -110,13 +113,14 @@ def read_index(folder: Path) -> dict[str, Any]:
     start = len(_HEAD)
     stated = data[start : start + 8]
     if not data.startswith(_HEAD):
-        raise DamagedData("this is not the index of a pack", file=path, why='it does not begin with {"crc32": "')
+        why = 'it does not begin with {"crc32": "'
+        raise DamagedData("this is not the index of a pack", file=path, why=why, fix=_AGAIN)
     if f"{crc32(data[:start] + _ZEROS + data[start + 8 :]):08x}".encode() != stated:
         raise DamagedData(
             "the pack's index is damaged",
             file=path,
             why=f"its checksum is not the stated {stated.decode('ascii', 'replace')}",
-            fix="convert the dataset again, or restore this file",
+            fix=_AGAIN,
         )
     index: dict[str, Any] = json.loads(data)
     if index.get("format") != FORMAT or not isinstance(index.get("version"), int):

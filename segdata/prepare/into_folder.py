@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import segdata
 from segdata import formats
 from segdata.errors import SegdataError, WorkerLost
 from segdata.files import canonical_json, disk_errors, free_for, remove_tree, sync_folder, write_whole
@@ -55,6 +56,8 @@ def to_folder(job: Job, *, force: bool) -> Report:
                 remove_tree(other)
         if done is not None:
             return done
+        if not force and (before := _read_json(job.target / RECEIPT)) is not None:
+            job.refuse_to_replace(before.get("options", {}), before.get("segdata", ""))
         free_for(job.target, force=force, what="the dataset folder")
         parts.mkdir(parents=True, exist_ok=True)
         write_whole(parts / _BOOT, _boot())
@@ -102,7 +105,13 @@ def _commit_folder(job: Job, staging: Path, report: Mapping[str, Any]) -> None:
     with disk_errors(staging):
         for path in sorted(staging.rglob("*")):
             _sync(path)
-        write_whole(staging / RECEIPT, canonical_json({"fingerprint": job.fingerprint, "report": report}))
+        receipt = {
+            "fingerprint": job.fingerprint,
+            "options": dict(job.options),
+            "segdata": segdata.__version__,
+            "report": report,
+        }
+        write_whole(staging / RECEIPT, canonical_json(receipt))
         old = job.target.parent / f".{job.target.name}.old"
         if job.target.exists():
             remove_tree(old)
@@ -115,7 +124,7 @@ def _commit_folder(job: Job, staging: Path, report: Mapping[str, Any]) -> None:
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return document
 

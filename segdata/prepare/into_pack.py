@@ -10,6 +10,7 @@ from typing import Any
 
 import segdata
 from segdata import images
+from segdata.errors import DamagedData, InvalidInput
 from segdata.files import canonical_json, disk_errors, free_for, remove_tree, write_whole
 from segdata.inputs import without
 from segdata.pack import layout
@@ -28,7 +29,7 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
         force: replace a target that holds something else.
         clean: after replacing a pack, remove the files of the old one.
     """
-    done = _finished_pack(job)
+    done = _finished_pack(job, force=force)
     work = job.target / f".work-{job.fingerprint[:16]}"
     with disk_errors(job.target):
         for other in (*job.target.glob(".work-*"), *job.target.glob(f".{layout.INDEX}.part-*")):
@@ -36,6 +37,9 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
                 remove_tree(other)
         if done is not None:
             return done
+        if is_pack(job.target) and not force:
+            made = layout.read_index(job.target)["provenance"]
+            job.refuse_to_replace(made["options"], made["segdata"])
         free_for(job.target, force=force or _is_unfinished(job.target), what="the pack")
         work.mkdir(parents=True, exist_ok=True)
     problems = job.data.problems
@@ -92,14 +96,19 @@ def _shard(job: Job, work: Path, number: int, beat: Beat) -> dict[str, Any]:
     return receipt
 
 
-def _finished_pack(job: Job) -> Report | None:
-    """The report of a pack that is already what this job would make; other packs are replaced only with --force."""
+def _finished_pack(job: Job, *, force: bool) -> Report | None:
+    """The report of a pack that is already what this job would make; others, damaged ones too, need --force."""
     if not is_pack(job.target):
         return None
-    index = layout.read_index(job.target)
-    if index["provenance"]["fingerprint"] != job.fingerprint:
-        return None
-    open_pack(job.target)
+    try:
+        index = layout.read_index(job.target)
+        if index["provenance"]["fingerprint"] != job.fingerprint:
+            return None
+        open_pack(job.target)
+    except (DamagedData, InvalidInput):
+        if force:
+            return None
+        raise
     return Report(
         job.data.format,
         "pack",

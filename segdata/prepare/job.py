@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import segdata
 from segdata import workers
-from segdata.errors import InvalidInput, SegdataError, WouldLose
+from segdata.errors import InvalidInput, SegdataError, UsageError, WouldLose
 from segdata.files import canonical_json
 from segdata.inputs import Input, OnError
 from segdata.pack import layout
@@ -87,6 +87,22 @@ class Job:
         """Tells whether a target was made from the same source with the same options by the same version."""
         what = [self.data.fingerprint, self.to, self.options, segdata.__version__, layout.VERSION]
         return hashlib.sha256(canonical_json(what)).hexdigest()
+
+    def refuse_to_replace(self, options: Mapping[str, Any], version: str) -> NoReturn:
+        """Say how the earlier conversion that made the target differs from this one.
+
+        Raises:
+            UsageError: always.
+        """
+        before, now = {**options, "segdata": version}, {**self.options, "segdata": segdata.__version__}
+        differing = [name for name in before | now if before.get(name) != now.get(name)]
+        said = "; ".join(f"{name}: {before.get(name)!r} then, {now.get(name)!r} now" for name in differing)
+        raise UsageError(
+            f"{self.target} was made with other options" if differing else f"{self.target} was made of other data",
+            file=self.target,
+            why=said or "files, splits or labels of the source are others",
+            fix="choose another name, or add --force to replace it",
+        )
 
     @cached_property
     def tasks(self) -> list[range]:

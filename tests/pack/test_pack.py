@@ -257,7 +257,7 @@ def test_other_options_need_force_and_open_packs_stay_readable(tmp_path: Path) -
     segdata.convert(source, tmp_path / "pack")
     old = segdata.open(tmp_path / "pack")
     outcome = run_segdata("convert", source, tmp_path / "pack", "--limit", 1)
-    assert outcome.code == 2 and "--force" in outcome.err
+    assert outcome.code == 2 and "--force" in outcome.err and "limit: None then, 1 now" in outcome.err
     assert run_segdata("convert", source, tmp_path / "pack", "--limit", 1, "--force").code == 0
     assert len(segdata.open(tmp_path / "pack")) == 1
     assert [sample.image.shape for sample in old] == [(made.HEIGHT, made.WIDTH, 3)] * 3
@@ -265,6 +265,40 @@ def test_other_options_need_force_and_open_packs_stay_readable(tmp_path: Path) -
     assert run_segdata("convert", source, tmp_path / "pack", "--limit", 2, "--force", "--clean").code == 0
     assert len(list((tmp_path / "pack").glob("images-*"))) == 1
     assert [sample.image.shape for sample in old] == [(made.HEIGHT, made.WIDTH, 3)] * 3
+
+
+def test_a_folder_made_with_other_options_or_of_other_data_is_not_replaced(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    segdata.convert(source, tmp_path / "back", to="coco")
+    before = tree(tmp_path / "back")
+    outcome = run_segdata("convert", source, tmp_path / "back", "--to", "coco", "--limit", 1)
+    assert outcome.code == 2 and "limit: None then, 1 now" in outcome.err
+    made.put(source / "annotations/instances_val2017.json", made.coco_document(2))
+    outcome = run_segdata("convert", source, tmp_path / "back", "--to", "coco")
+    assert outcome.code == 2 and "made of other data" in outcome.err
+    assert tree(tmp_path / "back") == before
+
+
+def test_a_damaged_index_is_replaced_with_force(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    segdata.convert(source, tmp_path / "pack")
+    before = tree(tmp_path / "pack")
+    (tmp_path / "pack/pack.json").write_bytes(b"")
+    outcome = run_segdata("convert", source, tmp_path / "pack")
+    assert outcome.code == 8 and "--force" in outcome.err
+    assert run_segdata("convert", source, tmp_path / "pack", "--force").code == 0
+    assert tree(tmp_path / "pack") == before
+
+
+@pytest.mark.parametrize("verb", ["info", "verify"])
+def test_nobody_reading_the_output_any_more_is_a_quiet_end(verb: str, tmp_path: Path) -> None:
+    segdata.convert(made.coco(tmp_path / "source"), tmp_path / "pack")
+    command = [sys.executable, "-m", "segdata", verb, str(tmp_path / "pack")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_a_failed_replacement_leaves_the_old_pack(tmp_path: Path) -> None:
