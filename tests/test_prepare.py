@@ -139,6 +139,27 @@ def test_parts_that_are_fetched_later_come_into_the_pack(server: Server, tmp_pat
 def test_a_dataset_without_a_reader_is_refused_before_anything_is_downloaded(tmp_path: Path) -> None:
     done = run("prepare", "sbd", tmp_path / "root", "--accept-license", "sbd")
     assert done.code == 2 and "no reader for its format 'sbd'" in done.err and "segdata fetch sbd" in done.err
+    assert "docs/datasets/sbd.md" in done.err
+
+
+def test_the_lines_that_make_a_known_layout_of_sbd_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    savemat = pytest.importorskip("scipy.io").savemat
+    folder = tmp_path / "ROOT/sbd/raw/benchmark_RELEASE/dataset"
+    (folder / "img").mkdir(parents=True)
+    (folder / "cls").mkdir()
+    for number, split in enumerate(("train", "val")):
+        photo = made.photo(seed=number)
+        (folder / f"img/2008_00000{number}.jpg").write_bytes(photo)
+        (folder / f"{split}.txt").write_text(f"2008_00000{number}\n")
+        classes = np.zeros(Image.open(io.BytesIO(photo)).size[::-1], np.uint8)
+        classes[2:5, 3:9] = 15 + number
+        savemat(folder / f"cls/2008_00000{number}.mat", {"GTcls": {"Segmentation": classes, "CategoriesPresent": 15}})
+    page = (Path(__file__).parents[1] / "docs/datasets/sbd.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec(page.partition("```python\n")[2].partition("```")[0], {})
+    segdata.convert("sbd-as-voc", "pack")
+    (sample,) = segdata.open("pack", split="val")
+    assert sample.semantic is not None and sample.semantic[2, 3] == 16 and (sample.semantic == 16).sum() == 18
     assert not (tmp_path / "root").exists()
 
 

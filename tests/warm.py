@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import json
 import os
-import pkgutil
 import signal
 import socket
 import struct
@@ -83,9 +82,12 @@ def _import_all() -> None:
     from segdata import cli
 
     assert all((h5py, PIL, pycocotools, simplejpeg))
-    for module in pkgutil.walk_packages(segdata.__path__, "segdata."):
-        if not module.name.endswith(("__main__", ".torch")) and ".train" not in module.name:
-            importlib.import_module(module.name)
+    root = Path(segdata.__file__).parent  # not by `pkgutil`, which imports every package that it looks into
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        if "train" not in parts[:1] and parts[-1] not in ("__init__", "__main__", "torch"):
+            importlib.import_module(".".join(("segdata", *parts)))
+    assert "torch" not in sys.modules
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.suppress(SystemExit):
         cli.main(["list"])
 

@@ -125,9 +125,11 @@ def show_plan(dataset: str, root: Path | None, parts: list[str], from_dir: Path 
 def _summary(todo: Plan) -> None:
     found = todo.manifest
     terms, others = found.terms, [name for name, is_default in found.parts.items() if not is_default]
+    unsized = sum(not (item.is_here or item.bytes or item.remote.about) for item in todo.items)
+    unknown = f" and {unsized} files of unknown size" if unsized else ""
     rows: list[tuple[str, Any]] = [
-        ("download", output.size(todo.to_download)),
-        ("extracted", f"about {output.size(todo.to_extract)}"),
+        ("download", f"{output.size(todo.to_download)}{unknown}"),
+        ("extracted", f"about {output.size(todo.to_extract)}{unknown}"),
         ("free", output.size(todo.free) + (" (not enough)" if todo.to_download + todo.to_extract > todo.free else "")),
         ("folder", todo.folders.home),
         ("licence", found.licence),

@@ -321,7 +321,8 @@ def _merge(tree: Path, into: Path, files: Mapping[str, File], name: str, *, forc
                 file=into / differing[0],
                 why=f"changed, or from another archive: {', '.join(differing[:3])}{more}",
                 state="nothing was replaced",
-                fix="move them away, or add --force to replace them with the archive's",
+                fix="move them away, or add --force to replace them with the archive's; if another archive has put them "
+                "there, `rename` in the manifest gives each its own name",
             )
         for path in kept:
             (tree / path).unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,21 +75,22 @@ def check(
     """
     found = manifests.find(dataset)
     own = folders(found.name, root)
+    command = shlex.join(["segdata", "fetch", str(dataset), *(["--root", str(root)] if root else [])])
     tell = progress or (lambda what, done, total: None)
     extracted = [read_receipt(own.members(remote.file)) for remote in found.remotes]
     known = [receipt for receipt in extracted if receipt is not None]
     kept = [remote.file for remote in found.remotes if own.archive(remote.file).is_file()]
     if not known and not kept and not is_pack(own.pack):
-        raise NotThere(f"{found.name} is not fetched", file=own.home, fix=f"segdata fetch {dataset}")
+        raise NotThere(f"{found.name} is not fetched", file=own.home, fix=command)
     damages: list[SegdataError] = []
     for file in kept:
         with contextlib.suppress(NotThere):  # a fetch at work has extracted and removed it meanwhile
-            damages += _archive(own.archive(file), own.receipt(file), f"segdata fetch {dataset} --repair", tell)
+            damages += _archive(own.archive(file), own.receipt(file), f"{command} --repair", tell)
     changed = Differences(0)
     if own.raw.is_dir() or not is_pack(own.pack):
         coming = [receipt for path in own.receipts.glob(".*.members.json.staged") if (receipt := read_receipt(path))]
         changed = differences(own.raw, known, coming, progress=lambda done, total: tell("extracted files", done, total))
-        damages += _files(changed, known, own.raw, str(dataset))
+        damages += _files(changed, known, own.raw, command)
     pack = None
     if is_pack(own.pack):
         pack = verify(own.pack, deep=deep, progress=lambda done, total: tell("pack (samples)", done, total))
@@ -118,7 +120,7 @@ def _archive(path: Path, receipt: Path, fix: str, tell: Progress) -> list[Segdat
     ]
 
 
-def _files(found: Differences, known: list[Receipt], raw: Path, dataset: str) -> list[SegdataError]:
+def _files(found: Differences, known: list[Receipt], raw: Path, command: str) -> list[SegdataError]:
     """One error for all modified files, one for all missing ones, with the archives that have them."""
     archive_of = {file.path: receipt.archive for receipt in known for file in receipt.files}
     damages: list[SegdataError] = []
@@ -132,7 +134,7 @@ def _files(found: Differences, known: list[Receipt], raw: Path, dataset: str) ->
                     f"{len(paths)} extracted files are {what}",
                     file=raw / paths[0],
                     why=", ".join(paths[:5]) + more,
-                    fix=f"segdata fetch {dataset}{option} brings them back from {', '.join(archives)}",
+                    fix=f"{command}{option} brings them back from {', '.join(archives)}",
                 )
             )
     return damages

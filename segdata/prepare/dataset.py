@@ -112,7 +112,8 @@ def prepare(
         raise UsageError(
             f"{found.name} cannot be made a pack: there is no reader for its format {found.format!r}",
             why=f"readers are there for {', '.join(sorted(formats.NAMES))}",
-            fix=f"segdata fetch {dataset} brings its files",
+            fix=f"segdata fetch {dataset} brings its files; put them into a known layout, then segdata convert FOLDER PACK"
+            + (f" (docs/datasets/{found.name}.md shows how)" if found.name in manifests.names() else ""),
         )
     own = folders(found.name, root)
     options = {

@@ -308,3 +308,11 @@ def test_errors_of_prepare_tell_to_type_prepare_again(place: Place) -> None:
     fix = json.loads(done.out)["error"]["fix"].partition("segdata ")[2]
     assert fix == " ".join([*words, "--accept-license", "mine"])
     assert "--accept-unverified" in run_segdata(*fix.split()).document["error"]["fix"]
+
+
+def test_what_nobody_knows_the_size_of_is_not_counted_as_nothing(place: Place) -> None:
+    place.offer(archive(), bytes="unknown")
+    done = place.fetch("--dry-run")
+    assert "0 B and 1 files of unknown size" in done.out
+    found = run_segdata("verify", place.manifest, "--root", place.home.parent)
+    assert found.code == 10 and f"segdata fetch {place.manifest} --root {place.home.parent}" in found.err

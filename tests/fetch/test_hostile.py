@@ -25,6 +25,10 @@ def offer(place: Place, name: str, data: bytes) -> Path:
     return folder
 
 
+FIRST_OF_ITS_KIND = set({(kind, code): name for name, (kind, _, code, _) in reversed(hostile.CASES.items())}.values())
+"""One case for each kind of archive and exit code: what comes after does not depend on more."""
+
+
 @pytest.mark.parametrize("case", hostile.CASES)
 def test_it_is_refused_and_nothing_is_written(case: str, place: Place) -> None:
     ending, data, code, texts = hostile.CASES[case]
@@ -39,6 +43,8 @@ def test_it_is_refused_and_nothing_is_written(case: str, place: Place) -> None:
     assert not [path.name for path in place.home.iterdir() if path.name.startswith(".staging")]
     assert (folder / f"mine.{ending}").read_bytes() == data
     assert not Path("/tmp/escaped").exists()
+    if case not in FIRST_OF_ITS_KIND:
+        return
     (place.home / f"archives/mine.{ending}").unlink()
     folder = offer(place, "a.zip", archive())
     done = fetch(place, "--from-dir", folder)
