@@ -1,7 +1,7 @@
 """A sample → a picture: its masks, outlines, boxes and legend over the photo.
 
-Crowds are hatched, void is marked by a dark dotted veil, box-only objects have dashed boxes. Colours are the label
-space's own where it has them and they can be told apart, else spread evenly by category.
+Crowds are hatched, void is marked by a dark dotted veil, box-only objects have dashed boxes, detections thin ones. Colours
+are the label space's own where it has them and they can be told apart, else spread evenly by category.
 """
 
 from __future__ import annotations
@@ -195,6 +195,8 @@ def _write_on(
         color = color_of(labels, int(instances.category[index]), shift=index)
         if not instances.has_mask[index]:
             _dashed(drawing, (x0, y0, x1, y1), color, max(1, size // 8))
+        elif instances.score[index] == instances.score[index]:  # what was detected is a box as well as a mask
+            drawing.rectangle((x0, y0, x1, y1), outline=(*color, 200))
         if not names:
             continue
         text = labels[int(instances.category[index])].name

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
 import tomllib
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import Here, run_segdata
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 import segdata
 from segdata.drawn import objects
-from segdata.train import checkpoint, engine, losses, report, schedule, trackers, weights
+from segdata.masks import Masks
+from segdata.train import checkpoint, engine, losses, report, schedule, trackers, validation, weights
 from segdata.train.config import Config, settings
 from segdata.train.predict import load
 
@@ -191,6 +196,35 @@ def test_bad_settings_are_refused(text: str, words: str) -> None:
     assert words in str(error.value)
 
 
+def test_validation_gives_the_numbers_of_pycocotools(pack: Path) -> None:
+    """Detections are the truth, some moved, some doubled, some of another category, some left out."""
+    val, rng = segdata.open(pack, split="val2017"), np.random.default_rng(0)
+    found, rows = {}, []
+    for place, sample in enumerate(val):
+        own = sample.instances.take(np.repeat(np.arange(len(sample.instances)), 2)[1:])
+        dense = np.stack([np.roll(mask, rng.integers(0, 9), axis=1) for mask in own.masks.dense()])
+        category = np.where(rng.random(len(own)) < 0.2, 0, own.category)
+        found[place] = segdata.Instances.build(
+            category, Masks.from_dense(dense), score=rng.random(len(own)), bbox=own.bbox, area=own.area
+        )
+        for rle, box, index, score in zip(
+            found[place].masks.rle(), own.bbox.tolist(), category, found[place].score, strict=True
+        ):
+            row = {"image_id": sample.id, "bbox": box, "score": float(score), "segmentation": rle}
+            rows.append({**row, "category_id": val.labels[index].id})
+    truth = COCO(str(pack.parent / "raw" / "annotations" / "instances_val2017.json"))
+    numbers = validation.average_precision(val, found)
+    assert 0.05 < numbers["AP"] < 0.95 and len(numbers) > 4
+    for kind, names in (("segm", {"AP": 0, "AP50": 1, "AP75": 2}), ("bbox", {"box_AP": 0})):
+        judged = COCOeval(truth, truth.loadRes(rows), kind)
+        judged.evaluate()
+        judged.accumulate()
+        judged.summarize()
+        assert {name: numbers[name] for name in names} == {
+            name: pytest.approx(judged.stats[place], abs=1e-12) for name, place in names.items()
+        }
+
+
 # ---------------------------------------------------------------------- hostile checkpoints
 
 
@@ -230,10 +264,46 @@ def test_damaged_weights_are_found(run: Path, pack: Path, tmp_path: Path, here: 
     assert here("predict", half, pack, "-o", tmp_path / "found").code == 8
 
 
+def test_a_digest_beside_weights_or_in_their_name_is_compared(
+    run: Path, pack: Path, tmp_path: Path, here: Here
+) -> None:
+    """Even where the changed bit makes another weight that looks like any."""
+    file = tmp_path / "mine.pth"
+    torch.save(dict(weights.read(run).tensors), file)
+    data = bytearray(file.read_bytes())
+    digest = hashlib.sha256(data).hexdigest()
+    named = tmp_path / f"maskrcnn_resnet50_fpn_coco-{digest[:8]}.pth"
+    more = ("-o", tmp_path / "found", "--json")
+    (tmp_path / "mine.pth.sha256").write_text(f"{digest}  mine.pth\n")
+    assert weights.read(file).tensors.keys() == weights.read(run).tensors.keys()
+    data[len(data) // 2] ^= 1
+    for path in (file, named):
+        path.write_bytes(data)
+        outcome = here("predict", path, pack, *more)
+        assert outcome.code == 8 and "sha256" in outcome.document["error"]["why"], outcome.err
+    (tmp_path / "mine.pth.sha256").write_text("<html>")
+    assert here("predict", file, pack, *more).code == 4
+
+
 def test_another_model_is_explained(run: Path, pack: Path, tmp_path: Path, here: Here) -> None:
     outcome = here(*arguments(pack, tmp_path / "other", "--weights", run, fpn_channels=32))
     assert outcome.code == 4
     assert "[16" in outcome.document["error"]["why"] and "[32" in outcome.document["error"]["why"]
+
+
+def test_weights_of_other_data_and_in_half_precision_are_taken(run: Path, pack: Path, tmp_path: Path) -> None:
+    """What they were trained on is told; halves become what the model calculates with."""
+    config = Config.from_dict({**TINY, "steps_per_epoch": 1, "validate_epochs": 0})
+    data = segdata.open(pack, split="val2017")
+    report = engine.train(data, tmp_path / "run", config, start=run, device="cpu")
+    assert any("trained on other data" in remark for remark in report.remarks), report.remarks
+    model = engine.maskrcnn.build(Config.from_dict(TINY), len(data.labels))
+    given = weights.read(run)
+    torch.save({name: value.half() for name, value in given.tensors.items()}, tmp_path / "half.pth")
+    assert weights.put(weights.read(tmp_path / "half.pth"), model) == []
+    for name, value in model.state_dict().items():
+        assert value.dtype == given.tensors[name].dtype
+        torch.testing.assert_close(value, given.tensors[name], rtol=1e-3, atol=1e-4)
 
 
 def test_heads_of_other_classes_start_afresh_but_for_same_names(run: Path) -> None:
@@ -370,6 +440,54 @@ def test_ways_to_train(changes: dict[str, Any], pack: Path, tmp_path: Path) -> N
     assert rows and all(np.isfinite(row["train/loss"]) for row in rows)
 
 
+@pytest.mark.full
+def test_half_precision_goes_on_with_its_scale(pack: Path, tmp_path: Path) -> None:
+    """The first scale is too large for half numbers, so updates are left out until it fits; it belongs to the state."""
+    config = Config.from_dict({**TINY, "precision": "fp16", "schedule": "constant", "validate_epochs": 0, "epochs": 2})
+    data = segdata.open(pack, split="train2017")
+    engine.train(data, tmp_path / "whole", config, device="cpu")
+    engine.train(data, tmp_path / "parts", config.changed(epochs=1), device="cpu")
+    assert engine.train(data, tmp_path / "parts", config, device="cpu").resumed_at == 2
+    (one, about), (two, again) = (
+        checkpoint.load(tmp_path / run / "checkpoints" / "step-00000004") for run in ("whole", "parts")
+    )
+    assert about["scaler"] == again["scaler"] and about["scaler"]["scale"] > 0
+    for name, value in one.items():
+        assert torch.equal(value, two[name]), name
+    assert np.isfinite(trackers.lines(tmp_path / "whole")[-1]["train/loss"])
+
+
+MODELS = [
+    pytest.param(backbone, heads, marks=() if (backbone, heads) == ("resnet34", "v2") else pytest.mark.full)
+    for backbone in ("resnet18", "resnet34", "resnet50", "resnet101")
+    for heads in ("v1", "v2")
+]
+
+
+@pytest.mark.parametrize(("backbone", "heads"), MODELS)
+def test_every_model_learns_is_saved_goes_on_and_detects(backbone: str, heads: str, pack: Path, tmp_path: Path) -> None:
+    data = segdata.open(pack, split="train2017")
+    config = Config.from_dict(
+        {**TINY, "backbone": backbone, "heads": heads, "steps_per_epoch": 1, "validate_epochs": 0}
+    )
+    run = tmp_path / "run"
+    engine.train(data, run, config, device="cpu")
+    before = weights.read(run).tensors
+    report = engine.train(data, run, config.changed(epochs=2), device="cpu")
+    assert (report.resumed_at, report.steps) == (1, 2)
+    after = weights.read(run).tensors
+    for part in ("backbone.body.layer4", "backbone.fpn", "rpn.head", "roi_heads.box_head", "roi_heads.mask_head"):
+        assert any(name.startswith(part) and not torch.equal(before[name], after[name]) for name in after), part
+    torch.save(dict(after), tmp_path / "weights.pth")
+    photo = data[0].image
+    sizes = {name: TINY[name] for name in ("min_size", "max_size", "anchor_sizes", "post_nms_rois")}
+    one, two = (
+        load(source, device="cpu", detection_min_confidence=0.0, **sizes)([photo])[0]
+        for source in (run, tmp_path / "weights.pth")
+    )
+    assert len(one) and one.score.tolist() == two.score.tolist() and one.boxes.tolist() == two.boxes.tolist()
+
+
 def test_stages_and_rates() -> None:
     config = Config(stages=("heads:1", "all:2:0.1"), warmup_steps=2, warmup_factor=0.5, learning_rate=1.0)
     plan = schedule.stages(config, 10)
@@ -391,6 +509,40 @@ def test_a_loss_that_is_not_finite_stops_the_run(pack: Path, tmp_path: Path) -> 
     with pytest.raises(segdata.SegdataError, match="not finite"):
         engine.train(segdata.open(pack, split="train2017"), tmp_path / "run", config, device="cpu")
     assert json.loads((tmp_path / "run" / "state.json").read_text()) == {"state": "failed"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_data_module_of_the_guide_feeds_lightning(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lightning = pytest.importorskip("lightning", reason="Lightning is not installed")
+    text = (Path(__file__).parents[1] / "docs" / "train.md").read_text()
+    prepare = re.search(r"^def prepare\(.*?(?=\n\n\nfor )", text, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^```py\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert prepare is not None
+    seen: list[tuple[Any, ...]] = []
+
+    class Model(lightning.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Conv2d(3, 1, 1)
+
+        def training_step(self, batch: Any, _: int) -> Any:
+            seen.extend(tuple(target["boxes"].shape) for _, target in batch)
+            return torch.stack([self.layer(image[None].float()).mean() for image, _ in batch]).mean()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    def trainer(**options: Any) -> Any:
+        return lightning.Trainer(
+            max_epochs=2, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, **options
+        )
+
+    there = types.SimpleNamespace(Trainer=trainer, LightningDataModule=lightning.LightningDataModule)
+    names = {"segdata": segdata, "np": np, "torch": torch, "model": Model(), "lightning": there}
+    monkeypatch.setattr(segdata, "open", lambda path, split, inner=segdata.open: inner(pack, split=f"{split}2017"))
+    exec(compile(prepare[0] + "\n" + block, "docs/train.md", "exec"), names)
+    train = segdata.open("packs/mine", split="train")
+    assert sorted(seen) == sorted(2 * [(int((~sample.instances.iscrowd).sum()), 4) for sample in train])
 
 
 @pytest.mark.full

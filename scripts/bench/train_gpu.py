@@ -26,12 +26,13 @@ from common import ROOT, report, table
 
 import segdata
 from segdata.drawn import objects
-from segdata.train import losses, maskrcnn, predict, schedule
+from segdata.train import maskrcnn, predict
 from segdata.train.config import Config
 from segdata.train.detect import memory_format, precision
 from segdata.train.distributed import World
 from segdata.train.feed import Feed
-from segdata.train.views import categories_of, placed
+from segdata.train.learner import Learner
+from segdata.train.views import categories_of
 
 WORK = ROOT / ".bench" / "train_gpu"
 
@@ -90,27 +91,15 @@ class Meter:
 
 def ours(pack: segdata.Pack, config: Config, device: torch.device) -> tuple[Iterator[Any], Callable[[Any], int]]:
     """segdata's batches and its step."""
-    network = maskrcnn.build(config, len(categories_of(pack.labels))).to(device, memory_format=memory_format(config))
-    maskrcnn.train_mode(network, frozen=True)
-    optimizer = schedule.optimizer(config, network)
+    world = World(0, 1, device)
+    learner = Learner(maskrcnn.build(config, len(categories_of(pack.labels))), config, world)
+    learner.choose("all")
 
     def step(batch: Any) -> int:
-        items = batch.items
-        with torch.autocast(device.type, precision(config), enabled=config.precision != "fp32"):
-            images = placed(
-                [item.pixels for item in items],
-                [item.view for item in items],
-                config,
-                device,
-                memory_format=memory_format(config),
-            )
-            found = losses.losses(network, images, items, config)
-        optimizer.zero_grad(set_to_none=True)
-        (found.sums / found.counts.clamp(min=1)).sum().backward()
-        optimizer.step()
-        return len(items)
+        learner.update([batch.items], config.learning_rate)
+        return len(batch.items)
 
-    return iter(Feed(pack, config, World(0, 1, device))), step
+    return iter(Feed(pack, config, world)), step
 
 
 def theirs(raw: Path, config: Config, classes: int, device: torch.device) -> tuple[Iterator[Any], Callable[[Any], int]]:

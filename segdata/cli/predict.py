@@ -16,8 +16,12 @@ def predict(
     source: Path = typer.Argument(..., help="A pack, a folder of photos, or one photo."),
     target: Path = typer.Option(..., "--output", "-o", help="The pack to write."),
     split: str | None = typer.Option(None, "--split", help="Only this split of a pack."),
-    score_threshold: float = typer.Option(
-        0.05, "--score-threshold", min=0.0, max=1.0, help="Keep scores from here on."
+    score_threshold: float | None = typer.Option(
+        None,
+        "--score-threshold",
+        min=0.0,
+        max=1.0,
+        help="Keep scores from here on (default: as the model is set, 0.05; 0.7 for .h5).",
     ),
     changes: list[str] = typer.Option([], "--set", help="A setting of detection as NAME=VALUE; can be repeated."),
     flip: bool = typer.Option(False, "--flip", help="Look at mirrored photos, too."),

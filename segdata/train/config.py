@@ -11,30 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from segdata.errors import NotThere, UsageError
-from segdata.files import disk_errors
-
-
-def _option(
-    default: Any,
-    meaning: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: Sequence[str] | None = None,
-    original: str | None = None,
-) -> Any:
-    return field(
-        default=default,
-        metadata={"meaning": meaning, "low": low, "high": high, "choices": choices, "original": original},
-    )
+from segdata.train.options import check, option, parsed, read_toml, toml_lines, types
 
 
 @dataclass(frozen=True)
@@ -46,191 +29,188 @@ class Config:
     """
 
     # model
-    backbone: str = _option(
+    backbone: str = option(
         "resnet50",
         "the ResNet under the feature pyramid",
         choices=("resnet18", "resnet34", "resnet50", "resnet101"),
         original="BACKBONE",
     )
-    heads: str = _option("v1", "torchvision's first heads, or its deeper, normalised second ones", choices=("v1", "v2"))
-    norm: str = _option(
+    heads: str = option("v1", "torchvision's first heads, or its deeper, normalised second ones", choices=("v1", "v2"))
+    norm: str = option(
         "frozen",
         "normalisation: frozen batch statistics (right for fine-tuning), trained ones, or groups (from scratch)",
         choices=("frozen", "batch", "group"),
         original="TRAIN_BN",
     )
-    fpn_channels: int = _option(
+    fpn_channels: int = option(
         256, "channels of the feature pyramid", low=8, high=1024, original="TOP_DOWN_PYRAMID_SIZE"
     )
-    box_head_size: int = _option(
+    box_head_size: int = option(
         1024, "width of the box head's dense layers", low=8, high=8192, original="FPN_CLASSIF_FC_LAYERS_SIZE"
     )
-    mask_head_channels: int = _option(256, "channels of the mask head", low=8, high=1024)
-    box_pool_size: int = _option(
+    mask_head_channels: int = option(256, "channels of the mask head", low=8, high=1024)
+    box_pool_size: int = option(
         7, "cells of a side of a proposal for the box head", low=1, high=32, original="POOL_SIZE"
     )
-    mask_pool_size: int = _option(
+    mask_pool_size: int = option(
         14,
         "the same for the mask head, whose masks have twice as many",
         low=1,
         high=64,
         original="MASK_POOL_SIZE; MASK_SHAPE is twice it",
     )
-    anchor_sizes: tuple[float, ...] = _option(
+    anchor_sizes: tuple[float, ...] = option(
         (32.0, 64.0, 128.0, 256.0, 512.0),
         "anchor sizes of the five levels, in pixels",
         low=1,
         high=4096,
         original="RPN_ANCHOR_SCALES",
     )
-    anchor_ratios: tuple[float, ...] = _option(
+    anchor_ratios: tuple[float, ...] = option(
         (0.5, 1.0, 2.0), "height / width of anchors", low=0.01, high=100, original="RPN_ANCHOR_RATIOS (width / height)"
     )
 
     # images
-    min_size: tuple[int, ...] = _option(
+    min_size: tuple[int, ...] = option(
         (800,),
         "the shorter side is scaled to this; of several, training picks one an image and detection takes the last",
         low=32,
         high=8192,
         original="IMAGE_MIN_DIM",
     )
-    max_size: int = _option(
-        1333, "unless the longer side would pass this", low=32, high=16384, original="IMAGE_MAX_DIM"
-    )
-    min_scale: float = _option(0.0, "scale by at least this", low=0, high=16, original="IMAGE_MIN_SCALE")
-    fixed_size: bool = _option(False, "pad every image to max_size × max_size", original='IMAGE_RESIZE_MODE ("square")')
-    mean: tuple[float, ...] = _option(
+    max_size: int = option(1333, "unless the longer side would pass this", low=32, high=16384, original="IMAGE_MAX_DIM")
+    min_scale: float = option(0.0, "scale by at least this", low=0, high=16, original="IMAGE_MIN_SCALE")
+    fixed_size: bool = option(False, "pad every image to max_size × max_size", original='IMAGE_RESIZE_MODE ("square")')
+    mean: tuple[float, ...] = option(
         (0.485, 0.456, 0.406), "subtracted from R, G, B in 0..1", low=0, high=1, original="MEAN_PIXEL (0..255)"
     )
-    std: tuple[float, ...] = _option((0.229, 0.224, 0.225), "then divided by this", low=0.001, high=10)
+    std: tuple[float, ...] = option((0.229, 0.224, 0.225), "then divided by this", low=0.001, high=10)
 
     # proposals
-    rpn_positive_iou: float = _option(0.7, "anchors above this overlap with an object are positive", low=0, high=1)
-    rpn_negative_iou: float = _option(0.3, "anchors below it are negative", low=0, high=1)
-    rpn_anchors_per_image: int = _option(
+    rpn_positive_iou: float = option(0.7, "anchors above this overlap with an object are positive", low=0, high=1)
+    rpn_negative_iou: float = option(0.3, "anchors below it are negative", low=0, high=1)
+    rpn_anchors_per_image: int = option(
         256, "anchors in the loss", low=1, high=100_000_000, original="RPN_TRAIN_ANCHORS_PER_IMAGE"
     )
-    rpn_positive_ratio: float = _option(0.5, "largest share of positive ones", low=0, high=1)
-    rpn_nms_threshold: float = _option(
+    rpn_positive_ratio: float = option(0.5, "largest share of positive ones", low=0, high=1)
+    rpn_nms_threshold: float = option(
         0.7, "overlap above which the weaker proposal goes", low=0, high=1, original="RPN_NMS_THRESHOLD"
     )
-    rpn_bbox_std_dev: tuple[float, ...] = _option(
+    rpn_bbox_std_dev: tuple[float, ...] = option(
         (1.0, 1.0, 1.0, 1.0),
         "unit of x y width height offsets",
         low=0.001,
         high=10,
         original="RPN_BBOX_STD_DEV (y x h w)",
     )
-    pre_nms_limit_training: int = _option(
+    pre_nms_limit_training: int = option(
         2000, "proposals of a level before suppression, in training", low=1, high=100_000, original="PRE_NMS_LIMIT"
     )
-    pre_nms_limit: int = _option(1000, "and in detection", low=1, high=100_000, original="PRE_NMS_LIMIT")
-    post_nms_rois_training: int = _option(
+    pre_nms_limit: int = option(1000, "and in detection", low=1, high=100_000, original="PRE_NMS_LIMIT")
+    post_nms_rois_training: int = option(
         2000, "proposals after it, in training", low=1, high=100_000, original="POST_NMS_ROIS_TRAINING"
     )
-    post_nms_rois: int = _option(1000, "and in detection", low=1, high=100_000, original="POST_NMS_ROIS_INFERENCE")
+    post_nms_rois: int = option(1000, "and in detection", low=1, high=100_000, original="POST_NMS_ROIS_INFERENCE")
 
     # heads
-    roi_positive_iou: float = _option(0.5, "proposals above this overlap with an object are its", low=0, high=1)
-    rois_per_image: int = _option(
+    roi_positive_iou: float = option(0.5, "proposals above this overlap with an object are its", low=0, high=1)
+    rois_per_image: int = option(
         512, "proposals in the heads' losses", low=1, high=100_000_000, original="TRAIN_ROIS_PER_IMAGE"
     )
-    roi_positive_ratio: float = _option(
+    roi_positive_ratio: float = option(
         0.25, "largest share of positive ones", low=0, high=1, original="ROI_POSITIVE_RATIO"
     )
-    bbox_std_dev: tuple[float, ...] = _option(
+    bbox_std_dev: tuple[float, ...] = option(
         (0.1, 0.1, 0.2, 0.2), "unit of x y width height offsets", low=0.001, high=10, original="BBOX_STD_DEV (y x h w)"
     )
-    max_objects: int = _option(
+    max_objects: int = option(
         0, "most objects of a training image, the largest; 0 for all", low=0, high=65535, original="MAX_GT_INSTANCES"
     )
-    mask_targets: str = _option(
+    mask_targets: str = option(
         "soft",
         "mask targets as sampled (torchvision's), or rounded to 0 and 1 (the original's)",
         choices=("soft", "binary"),
     )
-    rpn_class_loss: float = _option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS rpn_class_loss")
-    rpn_bbox_loss: float = _option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS rpn_bbox_loss")
-    class_loss: float = _option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS mrcnn_class_loss")
-    bbox_loss: float = _option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS mrcnn_bbox_loss")
-    mask_loss: float = _option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS mrcnn_mask_loss")
+    rpn_class_loss: float = option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS rpn_class_loss")
+    rpn_bbox_loss: float = option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS rpn_bbox_loss")
+    class_loss: float = option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS mrcnn_class_loss")
+    bbox_loss: float = option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS mrcnn_bbox_loss")
+    mask_loss: float = option(1.0, "weight of a loss", low=0, high=1000, original="LOSS_WEIGHTS mrcnn_mask_loss")
 
     # detection
-    detection_min_confidence: float = _option(
+    detection_min_confidence: float = option(
         0.05, "detections with a smaller score go", low=0, high=1, original="DETECTION_MIN_CONFIDENCE"
     )
-    detection_nms_threshold: float = _option(
+    detection_nms_threshold: float = option(
         0.5, "overlap above which the weaker of a class goes", low=0, high=1, original="DETECTION_NMS_THRESHOLD"
     )
-    detection_max_instances: int = _option(
+    detection_max_instances: int = option(
         100, "most detections of an image", low=1, high=65535, original="DETECTION_MAX_INSTANCES"
     )
-    mask_threshold: float = _option(0.5, "mask values from here on are inside", low=0, high=1)
+    mask_threshold: float = option(0.5, "mask values from here on are inside", low=0, high=1)
 
     # optimisation
-    batch_size: int = _option(2, "images of a process at a time", low=1, high=4096, original="IMAGES_PER_GPU")
-    accumulate: int = _option(1, "batches to one update of the weights", low=1, high=4096)
-    epochs: int = _option(12, "passes over the data; stages, where given, say it instead", low=1, high=100_000)
-    steps_per_epoch: int = _option(
+    batch_size: int = option(2, "images of a process at a time", low=1, high=4096, original="IMAGES_PER_GPU")
+    accumulate: int = option(1, "batches to one update of the weights", low=1, high=4096)
+    epochs: int = option(12, "passes over the data; stages, where given, say it instead", low=1, high=100_000)
+    steps_per_epoch: int = option(
         0,
         "updates that count as an epoch; 0 for a pass over the data",
         low=0,
         high=10_000_000,
         original="STEPS_PER_EPOCH",
     )
-    layers: str = _option(
+    layers: str = option(
         "all",
         "what is trained: the heads (with the pyramid), ResNet stages from the third, fourth or fifth on, or all",
         choices=("heads", "3+", "4+", "5+", "all"),
         original="train(layers=…)",
     )
-    stages: tuple[str, ...] = _option(
+    stages: tuple[str, ...] = option(
         (), "staged training as LAYERS:EPOCHS or LAYERS:EPOCHS:FACTOR of the rate, such as heads:2, 4+:4, all:6:0.1"
     )
-    optimizer: str = _option("sgd", "SGD with momentum, or AdamW", choices=("sgd", "adamw"))
-    learning_rate: float = _option(0.005, "at its highest", low=0, high=100, original="LEARNING_RATE")
-    momentum: float = _option(0.9, "of SGD; beta1 of AdamW", low=0, high=0.9999, original="LEARNING_MOMENTUM")
-    weight_decay: float = _option(0.0001, "of all weights but norms and biases", low=0, high=1, original="WEIGHT_DECAY")
-    schedule: str = _option("step", "how the rate falls", choices=("step", "cosine", "constant"))
-    milestones: tuple[float, ...] = _option(
+    optimizer: str = option("sgd", "SGD with momentum, or AdamW", choices=("sgd", "adamw"))
+    learning_rate: float = option(0.005, "at its highest", low=0, high=100, original="LEARNING_RATE")
+    momentum: float = option(0.9, "of SGD; beta1 of AdamW", low=0, high=0.9999, original="LEARNING_MOMENTUM")
+    weight_decay: float = option(0.0001, "of all weights but norms and biases", low=0, high=1, original="WEIGHT_DECAY")
+    schedule: str = option("step", "how the rate falls", choices=("step", "cosine", "constant"))
+    milestones: tuple[float, ...] = option(
         (0.67, 0.92), "shares of the training at which the step schedule falls to a tenth", low=0, high=1
     )
-    warmup_steps: int = _option(500, "updates over which the rate rises", low=0, high=1_000_000)
-    warmup_factor: float = _option(0.001, "share of the rate at the first update", low=0, high=1)
-    gradient_clip_norm: float = _option(
+    warmup_steps: int = option(500, "updates over which the rate rises", low=0, high=1_000_000)
+    warmup_factor: float = option(0.001, "share of the rate at the first update", low=0, high=1)
+    gradient_clip_norm: float = option(
         0.0, "longest gradient; 0 for no limit", low=0, high=1e6, original="GRADIENT_CLIP_NORM"
     )
-    precision: str = _option("fp32", "of the network's arithmetic", choices=("fp32", "bf16", "fp16"))
-    channels_last: bool = _option(False, "memory order of images and weights that GPUs prefer")
+    precision: str = option("fp32", "of the network's arithmetic", choices=("fp32", "bf16", "fp16"))
+    channels_last: bool = option(False, "memory order of images and weights that GPUs prefer")
 
     # data
-    flip: float = _option(0.5, "probability that an image is mirrored", low=0, high=1)
-    scale_jitter: tuple[float, ...] = _option(
+    flip: float = option(0.5, "probability that an image is mirrored", low=0, high=1)
+    scale_jitter: tuple[float, ...] = option(
         (1.0, 1.0),
         "least and most random scaling after min_size; what is larger than before is cropped",
         low=0.05,
         high=20,
     )
-    large_scale_jitter: bool = _option(
+    large_scale_jitter: bool = option(
         False, "scale max_size by 0.1 … 2, crop, and pad to max_size × max_size (Ghiasi et al. 2021)"
     )
-    aspect_batches: bool = _option(True, "put wide images together and tall ones together")
-    workers: int = _option(2, "threads that decode; 0 for none beside the training", low=0, high=256)
+    aspect_batches: bool = option(True, "put wide images together and tall ones together")
+    workers: int = option(2, "threads that decode; 0 for none beside the training", low=0, high=256)
 
     # the run
-    seed: int = _option(0, "of weights, order, augmentation and sampling", low=0, high=2**31 - 1)
-    checkpoint_steps: int = _option(0, "updates between checkpoints; 0 for one an epoch", low=0, high=10_000_000)
-    validate_epochs: int = _option(1, "epochs between validations; 0 for none", low=0, high=100_000)
-    validation_images: int = _option(
+    seed: int = option(0, "of weights, order, augmentation and sampling", low=0, high=2**31 - 1)
+    checkpoint_steps: int = option(0, "updates between checkpoints; 0 for one an epoch", low=0, high=10_000_000)
+    validate_epochs: int = option(1, "epochs between validations; 0 for none", low=0, high=100_000)
+    validation_images: int = option(
         0, "most images of a validation; 0 for all", low=0, high=10**9, original="VALIDATION_STEPS"
     )
-    example_pictures: int = _option(4, "pictures of detections beside truth at each validation", low=0, high=64)
-    log_steps: int = _option(10, "updates between lines of metrics", low=1, high=1_000_000)
+    example_pictures: int = option(4, "pictures of detections beside truth at each validation", low=0, high=64)
+    log_steps: int = option(10, "updates between lines of metrics", low=1, high=1_000_000)
 
     def __post_init__(self) -> None:
-        for option in dataclasses.fields(self):
-            object.__setattr__(self, option.name, _checked(option, getattr(self, option.name)))
+        check(self)
         for name, count in (("mean", 3), ("std", 3), ("scale_jitter", 2), ("bbox_std_dev", 4), ("rpn_bbox_std_dev", 4)):
             if len(getattr(self, name)) != count:
                 raise UsageError(f"{name} needs {count} numbers", why=f"got {getattr(self, name)!r}")
@@ -248,7 +228,7 @@ class Config:
         Raises:
             UsageError: an unknown name (close ones are named), or a bad value.
         """
-        known = {option.name for option in dataclasses.fields(cls)}
+        known = {field.name for field in dataclasses.fields(cls)}
         for name in values:
             if name not in known:
                 close = difflib.get_close_matches(name.lower(), known, n=3) or sorted(_by_original(name))
@@ -275,31 +255,18 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         """Names and values as JSON holds them."""
         return {
-            option.name: list(value) if isinstance(value := getattr(self, option.name), tuple) else value
-            for option in dataclasses.fields(self)
+            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
+            for field in dataclasses.fields(self)
         }
 
     def as_toml(self, *, explained: bool = False) -> str:
         """A TOML file; with `explained`, meanings, ranges and the original's names as comments."""
-        return "\n".join(line for row in describe(self) for line in _toml(row, explained)) + "\n"
+        return "\n".join(line for row in describe(self) for line in toml_lines(row, explained=explained)) + "\n"
 
     @property
     def plan(self) -> tuple[tuple[str, int, float], ...]:
         """Stages of the training: (layers, epochs, factor of the learning rate)."""
         return tuple(_stage(text) for text in self.stages) or ((self.layers, self.epochs, 1.0),)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Names and values of a TOML file.
-
-    Raises:
-        UsageError: not TOML.
-    """
-    try:
-        with disk_errors(path), path.open("rb") as opened:
-            return tomllib.load(opened)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError("the settings file is not TOML", file=path, why=str(error)) from error
 
 
 def chosen(file: Path | None, changes: Sequence[str], run: Path | None = None) -> Config:
@@ -315,69 +282,27 @@ def chosen(file: Path | None, changes: Sequence[str], run: Path | None = None) -
 def settings(texts: Sequence[str]) -> dict[str, Any]:
     """`["learning_rate=0.06", "backbone=resnet18", "min_size=[256]"]` as names and values; a list may go without brackets."""
     values: dict[str, Any] = {}
-    types = {option.name: str(option.type) for option in dataclasses.fields(Config)}
+    kinds = types(Config)
     for text in texts:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals:
             raise UsageError(f"a setting is NAME=VALUE, not {text!r}", fix="--set learning_rate=0.01")
         value = value.strip()
-        if types.get(name, "").startswith("tuple") and not value.startswith("["):
-            values[name] = [_parsed(item.strip()) for item in value.split(",") if item.strip()]
+        if kinds.get(name, (str, str))[0] is tuple and not value.startswith("["):
+            values[name] = [parsed(item.strip()) for item in value.split(",") if item.strip()]
         else:
-            values[name] = _parsed(value)
+            values[name] = parsed(value)
     return values
 
 
 def describe(config: Config | None = None) -> list[dict[str, Any]]:
     """Every setting: name, value, default, meaning, range or choices, and the original's name."""
-    config = config or Config()
+    values, defaults = (config or Config()).as_dict(), Config().as_dict()
     return [
-        {
-            "name": option.name,
-            "value": list(value) if isinstance(value := getattr(config, option.name), tuple) else value,
-            "default": list(option.default) if isinstance(option.default, tuple) else option.default,
-            **option.metadata,
-        }
-        for option in dataclasses.fields(config)
+        {"name": field.name, "value": values[field.name], "default": defaults[field.name], **field.metadata}
+        for field in dataclasses.fields(Config)
     ]
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _checked(option: dataclasses.Field[Any], value: Any) -> Any:
-    """The value in the type of its field, or an error that names the type, the range or the choices."""
-    name, rules = option.name, option.metadata
-    kind = _TYPES[name]
-    many = kind is tuple
-    if many and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        value = (value,)
-    items = tuple(value) if many and isinstance(value, (list, tuple)) else (value,)
-    inner = _INNER[name] if many else kind
-    if inner is float:
-        items = tuple(float(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in items)
-    wrong = many and not isinstance(value, (list, tuple))
-    if wrong or any(type(item) is not inner for item in items):
-        words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        expected = f"a list, each {words[inner]}" if many else words[inner]
-        raise UsageError(f"{name} must be {expected}", place=name, why=f"got {value!r}")
-    low, high, choices = rules["low"], rules["high"], rules["choices"]
-    for item in items:
-        if choices is not None and item not in choices:
-            close = difflib.get_close_matches(str(item), choices, n=1)
-            raise UsageError(
-                f"{name} cannot be {item!r}",
-                place=name,
-                why=f"choices are {', '.join(choices)}" + (f"; did you mean {close[0]}?" if close else ""),
-            )
-        if low is not None and not low <= item <= high:
-            raise UsageError(f"{name} is out of its range", place=name, why=f"got {item!r}; {low} … {high} is possible")
-    return items if many else items[0]
 
 
 def _stage(text: str) -> tuple[str, int, float]:
@@ -398,22 +323,3 @@ def _stage(text: str) -> tuple[str, int, float]:
 def _by_original(name: str) -> set[str]:
     """Our settings that go by this name in the original."""
     return {row["name"] for row in describe() if row["original"] and name.upper() in str(row["original"]).split()}
-
-
-def _toml(row: Mapping[str, Any], explained: bool) -> list[str]:
-    line = f"{row['name']} = {json.dumps(row['value'])}"
-    if not explained:
-        return [line]
-    words = row["meaning"]
-    if row["choices"]:
-        words += f" ({', '.join(row['choices'])})"
-    elif row["low"] is not None:
-        words += f" ({row['low']:g} … {row['high']:g})"
-    if row["original"]:
-        words += f" [{row['original']}]"
-    return [f"# {words}", line, ""]
-
-
-_HINTS = get_type_hints(Config)
-_TYPES = {name: tuple if str(hint).startswith("tuple") else hint for name, hint in _HINTS.items()}
-_INNER = {name: hint.__args__[0] for name, hint in _HINTS.items() if str(hint).startswith("tuple")}

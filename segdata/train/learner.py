@@ -53,9 +53,7 @@ class Learner:
         self._forward = _Forward(self.network, self.config)
         if self._world.size > 1:
             gpus = [self._world.device.index] if self._world.device.type == "cuda" else None
-            self._forward = DistributedDataParallel(
-                self._forward, device_ids=gpus, broadcast_buffers=self.config.norm == "batch"
-            )
+            self._forward = DistributedDataParallel(self._forward, device_ids=gpus)
         self.train_mode()
 
     def train_mode(self) -> None:

@@ -19,7 +19,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError, Unsafe, UsageError
 from segdata.files import disk_errors
 from segdata.labels import LabelSpace
-from segdata.train import checkpoint, published
+from segdata.train import checkpoint, digests, published
 from segdata.train.config import Config
 from segdata.train.views import categories_of
 
@@ -91,6 +91,7 @@ def _own(path: Path) -> Weights:
 
 
 def _pytorch(path: Path) -> Weights:
+    digests.check(path)
     try:
         with disk_errors(path):
             state = torch.load(path, map_location="cpu", weights_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from conftest import Here
 from keras_weights import made, needs_matterport
 
 import segdata
@@ -37,6 +39,7 @@ def little(path: Path, arrays: dict[str, Any] | None = None) -> Path:
     }
     layers.update(arrays or {})
     weights.write(path, list(layers.items()))
+    Path(f"{path}.sha256").unlink()  # so that what is changed in the file is looked at
     return path
 
 
@@ -89,8 +92,47 @@ def test_an_array_that_claims_more_than_is_stored_is_refused(tmp_path: Path) -> 
     with h5py.File(path, "r+") as file:
         del file["mrcnn_class_logits/mrcnn_class_logits/kernel:0"]
         file["mrcnn_class_logits"].create_dataset("mrcnn_class_logits/kernel:0", (1 << 20, 1 << 16), "f4")
-    with pytest.raises(DamagedData, match="larger than what is stored"):
+    with pytest.raises(Unsafe, match="larger than what is stored"):
         matterport.load(path)
+
+
+def _bytes(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def _linked(path: Path) -> None:
+    with h5py.File(little(path), "r+") as file:
+        external_link(file)
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (_bytes(pickle.dumps({"a": 1})), 11),
+        (_linked, 11),
+        (_bytes(b""), 8),
+        (lambda path: path.write_bytes(little(path).read_bytes()[:3000]), 8),
+        (
+            lambda path: little(path, {"mrcnn_class_logits": {"mrcnn_class_logits/kernel:0": np.full((4, 3), np.nan)}}),
+            4,
+        ),
+        (_bytes(b"<html>not found</html>"), 4),
+        (little, 4),
+        (lambda path: None, 10),
+    ],
+    ids=["pickle", "link", "empty", "cut", "one array", "html", "small", "absent"],
+)
+def test_the_command_refuses_and_leaves_nothing(
+    make: Callable[[Path], object], code: int, tmp_path: Path, here: Here
+) -> None:
+    path = tmp_path / "weights.h5"
+    make(path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(images.encode_png(np.zeros((8, 8, 3), np.uint8)))
+    outcome = here("predict", path, tmp_path / "photos", "-o", tmp_path / "found", "--json")
+    assert outcome.code == code == outcome.document["error"]["exit"], outcome.err
+    assert outcome.document["error"]["file"] == str(path)
+    assert not (tmp_path / "found").exists()
 
 
 def test_pickles_and_other_files_are_told_apart(tmp_path: Path) -> None:
@@ -266,6 +308,19 @@ def test_saved_weights_come_back_equal_also_from_under_model_weights(fresh: Mode
     with h5py.File(path, "r+") as file:
         file["model_weights/conv1/conv1/bias:0"][3] = np.nan
     with pytest.raises(DamagedData, match="a number that no weight is"):
+        matterport.load(path)
+
+
+def test_a_saved_file_has_its_digest_beside_it_and_a_changed_bit_is_found(saved: Path, tmp_path: Path) -> None:
+    side = Path(f"{saved}.sha256")
+    data = bytearray(saved.read_bytes())
+    assert side.read_text() == f"{hashlib.sha256(data).hexdigest()}  {saved.name}\n"
+    data[len(data) // 2] ^= 1
+    path = tmp_path / saved.name
+    path.write_bytes(data)
+    matterport.load(path)  # a weight that looks like any other
+    (tmp_path / side.name).write_text(side.read_text())
+    with pytest.raises(DamagedData, match="sha256"):
         matterport.load(path)
 
 

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import DamagedData, InvalidInput, SegdataError, Unsafe
-from segdata.files import disk_errors, write_whole
+from segdata.files import disk_errors
+from segdata.train import digests
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_OBJECTS = 50_000
@@ -154,10 +155,11 @@ def opened(path: Path) -> Iterator[WeightsFile]:
     Raises:
         NotThere: there is no such file.
         Unsafe: a pickle, or an object that leads to other files or needs foreign code.
-        DamagedData: cut short or broken.
+        DamagedData: cut short or broken, or not what the digest beside it says.
         InvalidInput: no HDF5, or not laid out as weights.
     """
     _check_kind(path)
+    digests.check(path)
     import h5py
 
     with _reading(path):
@@ -238,7 +240,7 @@ def _check_storage(array: Any, path: Path, place: str) -> None:
     stored = array.id.get_storage_size()
     claimed = (array.size or 0) * array.dtype.itemsize
     if stored > path.stat().st_size or claimed > stored * (_BEST_PACKED if filters else 1):
-        raise DamagedData(
+        raise Unsafe(
             "an array of the weights file is larger than what is stored of it",
             file=path,
             place=place,
@@ -261,7 +263,7 @@ def _check_chunks(array: Any, path: Path, place: str) -> None:
 
 
 def write(path: Path, layers: Sequence[tuple[str, Mapping[str, npt.NDArray[np.float32]]]]) -> None:
-    """Write groups with their named arrays as Keras 2 does; Keras and Matterport's code load it by name.
+    """Write groups with their named arrays as Keras 2 does, and their digest beside; Keras and Matterport's code load it.
 
     Raises:
         DiskError: the file could not be written; nothing is left behind.
@@ -278,4 +280,4 @@ def write(path: Path, layers: Sequence[tuple[str, Mapping[str, npt.NDArray[np.fl
             group.attrs["weight_names"] = np.array([weight.encode() for weight in arrays])
             for weight, values in arrays.items():
                 group.create_dataset(weight, data=values)
-    write_whole(path, memory.getvalue())
+    digests.write_vouched(path, memory.getvalue())
