@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+from xml.dom import minidom
 
 import numpy as np
 from PIL import Image
@@ -45,6 +46,8 @@ def compare(format: str, expected: Path, actual: Path, ignore: Collection[str] =
             found = list(json_differences(json.loads(a.read_text("utf-8-sig")), json.loads(b.read_bytes()), "$"))
         elif name.endswith(".xml"):
             found = list(xml_differences(xml(a), xml(b), ""))
+            if around(a) != around(b):
+                found.append(f"has {around(b)} around its root, expected {around(a)}")
         elif any(fnmatch.fnmatch(name, pattern) for pattern in LABELS[format]):
             found = list(label_differences(a, b))
         else:
@@ -101,9 +104,15 @@ def xml_differences(a: ElementTree.Element, b: ElementTree.Element, at: str) -> 
 
 
 def xml(path: Path) -> ElementTree.Element:
-    """The document with its comments."""
-    builder = ElementTree.TreeBuilder(insert_comments=True)
+    """The document with its comments and processing instructions."""
+    builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
     return ElementTree.parse(path, ElementTree.XMLParser(target=builder)).getroot()
+
+
+def around(path: Path) -> list[str]:
+    """What stands at the top of the document, in order."""
+    nodes = minidom.parse(str(path)).childNodes
+    return [node.tagName if isinstance(node, minidom.Element) else node.toxml() for node in nodes]
 
 
 def label_differences(a: Path, b: Path) -> Iterator[str]:

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed (apt-get install strace)"),
 ]
 
-CALLS = ("rename", "fsync", "pwrite64", "write", "unlink", "mkdir", "ftruncate")
+CALLS = ("rename", "fsync", "syncfs", "pwrite64", "write", "unlink", "mkdir", "ftruncate")
 
 
 def strace(command: list[str], *options: str) -> int:

@@ -226,6 +226,9 @@ VOC: dict[str, Make] = {
     ),
     "layout": xml(("><", ">\n\t\t<")),
     "comments": xml(("<object>", "<!-- a --><object><!--b-->"), ("<name>dog", "<name>dog<!--c-->")),
+    "comments and instructions outside": xml(
+        ("<annotation>", "<!-- a --><?tool x?><annotation>"), ("</annotation>", "<?tool y?></annotation><!--b--><?end?>")
+    ),
     "attributes": xml(
         ("<annotation>", '<annotation verified="yes">'), ("<object>", '<object id="3">'), ("<bndbox>", '<bndbox a="b">')
     ),

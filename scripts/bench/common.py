@@ -45,13 +45,20 @@ def inside(name: str, packages: Sequence[str]) -> None:
     os.execv(python, [str(python), *sys.argv])
 
 
-def interleaved(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each contestant; every round runs all of them, each after one unmeasured run at the start."""
+def interleaved(
+    work: Mapping[str, Callable[[], object]], rounds: int, before: Callable[[], object] = lambda: None
+) -> dict[str, float]:
+    """Median seconds of each contestant; every round runs all of them, each after one unmeasured run at the start.
+
+    `before` comes before each run, and its time does not count.
+    """
     for run in work.values():
+        before()
         run()
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, run in work.items():
+            before()
             began = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - began)

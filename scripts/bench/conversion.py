@@ -1,5 +1,8 @@
 """Conversion: COCO → pack against `cp` and datumaro's own format, COCO → VOC against datumaro.
 
+Both in this process and as commands, both waiting for the disk (segdata always does; the others are followed by `sync`)
+and not (then segdata's waiting is taken out by this script).
+
     python scripts/bench/conversion.py SAMPLES [--images 510] [--rounds 5] [--only pack|annotations|voc]
 
 SAMPLES is a folder with `coco` in COCO's layout, whose photos are repeated to the number wanted. What each side wrote is
@@ -9,6 +12,7 @@ compared before a ratio is printed.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -16,21 +20,24 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from common import inside, interleaved, report, table
 
-PEERS = ("datumaro",)
+PEERS = ("datumaro", "tensorboardX", "tabulate", "scipy", "matplotlib")  # the others are for its command
 COMMAND = "python scripts/bench/conversion.py SAMPLES"
 
 
-def anew(target: Path, work: Callable[[], object]) -> Callable[[], None]:
-    """The same work, into an empty place every time."""
+def cleared(work: Path) -> Callable[[], None]:
+    """Remove what was made before, and let the disk come to rest."""
 
-    def run() -> None:
-        shutil.rmtree(target, ignore_errors=True)
-        work()
+    def clear() -> None:
+        for target in work.iterdir():
+            if not target.name.startswith("coco-"):
+                shutil.rmtree(target)
+        os.sync()
 
-    return run
+    return clear
 
 
 def datumaro(folder: Path, target: Path, to: str, **options: Any) -> Callable[[], None]:
@@ -41,28 +48,36 @@ def datumaro(folder: Path, target: Path, to: str, **options: Any) -> Callable[[]
         if to == "voc":
             dataset.transform("polygons_to_masks")  # it writes no mask for a polygon otherwise
         dataset.export(str(target), to, save_media=True, **options)
-        synced(target)
 
-    return anew(target, run)
-
-
-def synced(target: Path) -> None:
-    """Wait until the files under a folder are on disk, as segdata does."""
-    subprocess.run(["sync", *(str(path) for path in target.rglob("*") if path.is_file())], check=True)
+    return run
 
 
-def copied(folder: Path, target: Path) -> Callable[[], None]:
-    def run() -> None:
-        subprocess.run(["cp", "-r", folder, target], check=True)
-        synced(target)
-
-    return anew(target, run)
-
-
-def segdata_to(folder: Path, target: Path, **options: Any) -> Callable[[], None]:
+def segdata_to(folder: Path, target: Path, **options: Any) -> Callable[[], object]:
     import segdata
 
-    return anew(target, lambda: segdata.convert(folder, target, workers=1, **options))
+    return lambda: segdata.convert(folder, target, workers=1, **options)
+
+
+def command(*words: str | Path) -> Callable[[], object]:
+    return lambda: subprocess.run(words, check=True, capture_output=True)
+
+
+def and_sync(run: Callable[[], object], target: Path) -> Callable[[], None]:
+    """Wait until the files under a folder are on disk, as segdata does."""
+
+    def both() -> None:
+        run()
+        subprocess.run(["sync", *(str(path) for path in target.rglob("*") if path.is_file())], check=True)
+
+    return both
+
+
+def without_waiting(run: Callable[[], object]) -> Callable[[], None]:
+    def alone() -> None:
+        with mock.patch("os.fsync"):
+            run()
+
+    return alone
 
 
 def the_same(folder: Path, pack: Path, theirs: Path) -> None:
@@ -96,44 +111,112 @@ def the_same(folder: Path, pack: Path, theirs: Path) -> None:
 
 
 def to_pack(folder: Path, work: Path, images: int, rounds: int) -> None:
-    ours, theirs = work / "pack", work / "datumaro"
-    runs = {
-        "segdata, COCO → pack": segdata_to(folder, ours),
-        "cp -r": copied(folder, work / "copy"),
-        "datumaro, COCO → its own format": datumaro(folder, theirs, "datumaro"),
+    ours, theirs, copy = work / "pack", work / "datumaro", work / "copy"
+    binaries = Path(sys.prefix) / "bin"
+    here = segdata_to(folder, ours)
+    there = datumaro(folder, theirs, "datumaro")
+    copied = command("cp", "-r", folder, copy)
+    our_command = command(binaries / "segdata", "convert", folder, ours, "--workers", "1", "--quiet")
+    their_command = command(
+        binaries / "datum", "convert", "-i", folder, "-if", "coco_instances", "-f", "datumaro", "-o", theirs,
+        "--", "--save-media",
+    )  # fmt: skip
+    kinds = {
+        "in a process, without waiting for the disk": (without_waiting(here), copied, there),
+        "in a process, until all is on disk": (here, and_sync(copied, copy), and_sync(there, theirs)),
+        "as a command, until all is on disk": (our_command, and_sync(copied, copy), and_sync(their_command, theirs)),
     }
-    for run in runs.values():
-        run()
+    here()
+    there()
     the_same(folder, ours, theirs)
-    seconds = interleaved(runs, rounds)
-    first = seconds["segdata, COCO → pack"]
+    names = ("segdata", "cp -r", "datumaro")
+    seconds = interleaved(
+        {f"{kind}: {name}": run for kind, runs in kinds.items() for name, run in zip(names, runs, strict=True)},
+        rounds,
+        cleared(work),
+    )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    rows = []
+    for kind in kinds:
+        segdata, cp, peer = (seconds[f"{kind}: {name}"] for name in names)
+        speeds = [f"{images / value:,.0f} images/s, {size / value:,.0f} MB/s" for value in (segdata, cp, peer)]
+        rows.append([kind, *speeds, f"{cp / segdata:.2f}", f"{peer / segdata:.2f}"])
     report(
         "COCO → pack",
         [
-            f"{images:,} photos with {size:.0f} MB, copied verbatim and checked in structure, one process; all three wait "
-            f"until everything is on disk; medians of {rounds} interleaved rounds.",
+            f"{images:,} photos with {size:.0f} MB, copied verbatim and checked in structure, on one core; medians of "
+            f"{rounds} interleaved rounds. datumaro keeps polygons as they are and has no checksums; segdata draws "
+            "every mask once, and hashes every byte.",
             "",
             *table(
-                ["", "images/s", "MB/s", "times segdata's time"],
                 [
-                    [name, f"{images / value:,.0f}", f"{size / value:,.0f}", f"{value / first:.2f}"]
-                    for name, value in seconds.items()
+                    "",
+                    "segdata",
+                    "cp -r",
+                    "datumaro to its own format",
+                    "segdata's speed against cp's",
+                    "against datumaro's",
                 ],
+                rows,
             ),
+            "",
+            *floors(folder, work, images),
         ],
         COMMAND,
     )
 
 
+def floors(folder: Path, work: Path, images: int) -> list[str]:
+    """What parts of the work take alone, in processor time."""
+    import hashlib
+    import json
+    import time
+
+    from pycocotools import mask as coco_mask
+
+    photos = [path.read_bytes() for path in sorted((folder / "images/train").iterdir())]
+    document = json.loads((folder / "annotations/instances_train.json").read_text())
+    shapes = {image["id"]: (image["height"], image["width"]) for image in document["images"]}
+    rings = [
+        (item["segmentation"], *shapes[item["image_id"]])
+        for item in document["annotations"]
+        if isinstance(item["segmentation"], list)
+    ]
+
+    def read_and_write() -> None:
+        (work / "all").mkdir()
+        with (work / "all/photos").open("wb") as file:
+            for path in sorted((folder / "images/train").iterdir()):
+                file.write(path.read_bytes())
+
+    parts = {
+        "reading the photos and writing them into one file": read_and_write,
+        "SHA-256 of the photos": lambda: [hashlib.sha256(photo).digest() for photo in photos],
+        "pycocotools drawing the polygons": lambda: [coco_mask.frPyObjects(*item) for item in rings],
+        "segdata, annotations only": segdata_to(folder, work / "pack", images="none"),
+        "segdata, all of it": segdata_to(folder, work / "pack"),
+    }
+    found = []
+    for name, part in parts.items():
+        times = []
+        for _ in range(5):
+            cleared(work)()
+            began = time.process_time()
+            part()
+            times.append(time.process_time() - began)
+        found.append(f"{name} {min(times):.2f} s")
+    return [f"Processor time of {images:,} images and {len(rings):,} polygons (least of 5): {', '.join(found)}."]
+
+
 def annotations_only(folder: Path, work: Path, images: int, rounds: int) -> None:
-    run = segdata_to(folder, work / "pack", images="none")
-    seconds = interleaved({"segdata": run}, rounds)["segdata"]
+    seconds = interleaved({"segdata": segdata_to(folder, work / "pack", images="none")}, rounds, cleared(work))[
+        "segdata"
+    ]
     report(
         "COCO → pack, annotations only",
         [
-            f"{images:,} images with real annotations, one process, `--images none`: {images / seconds:,.0f} images/s "
-            f"(median of {rounds}). At full-COCO size see above."
+            f"{images:,} images with real annotations, 10.7 objects each, one process, `--images none`: "
+            f"{images / seconds:,.0f} images/s (median of {rounds}). At full-COCO size, with 7.3 objects each, see above."
         ],
         COMMAND,
     )
@@ -146,7 +229,7 @@ def to_voc(folder: Path, work: Path, images: int, rounds: int) -> None:
     ours, theirs = work / "voc", work / "datumaro-voc"
     runs = {
         "segdata, COCO → VOC": segdata_to(folder, ours, to="voc", allow_loss=True),
-        "datumaro, COCO → VOC": datumaro(folder, theirs, "voc", label_map="source"),
+        "datumaro, COCO → VOC": and_sync(datumaro(folder, theirs, "voc", label_map="source"), theirs),
     }
     for run in runs.values():
         run()
@@ -157,7 +240,7 @@ def to_voc(folder: Path, work: Path, images: int, rounds: int) -> None:
         shares.append(float((mine & them).sum() / max((mine | them).sum(), 1)))
     if not shares:
         sys.exit("no masks were written")
-    seconds = interleaved(runs, rounds)
+    seconds = interleaved(runs, rounds, cleared(work))
     first = seconds["segdata, COCO → VOC"]
     report(
         "COCO → VOC with both kinds of masks",
@@ -193,11 +276,13 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="segdata-bench-") as name:
         work = Path(name)
-        folder = photos.coco(arguments.samples / "coco", work / "coco", arguments.images, "images/train")
-        jobs = {"pack": to_pack, "annotations": annotations_only, "voc": to_voc}
-        for kind, job in jobs.items():
+        jobs = {"pack": (to_pack, 1), "annotations": (annotations_only, 4), "voc": (to_voc, 1)}
+        for kind, (job, times) in jobs.items():
             if arguments.only in (None, kind):
-                job(folder, work, arguments.images, arguments.rounds)
+                images = arguments.images * times
+                folder = photos.coco(arguments.samples / "coco", work / f"coco-{kind}", images, "images/train")
+                job(folder, work, images, arguments.rounds)
+                shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,9 @@ from segdata.formats.coco_documents import (
     open_document,
 )
 from segdata.formats.coco_masks import masks_of
-from segdata.formats.coco_records import RESERVED, check, records_of, remark, residue_of, with_residue
+from segdata.formats.coco_records import check, records_of, remark, residue_of, with_residue
 from segdata.formats.contract import (
+    FORMATS,
     Entry,
     Header,
     Source,
@@ -59,7 +60,7 @@ from segdata.sample import Instances, Sample
 LAYOUT = "annotations/instances_*.json (COCO)"
 
 _COLUMNS = ("id", "file_name", "height", "width")
-_OURS = (*RESERVED, "captions")
+_OURS = (*FORMATS, "captions")
 """Names that `Sample.extra` gives a meaning of its own: an image record's fields of these names are kept apart."""
 
 _OFFICIAL_SPLIT = re.compile(r"/((?:train|val|test|unlabeled)20\d\d)/")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segdata.errors import InvalidAnnotation
+from segdata.formats.contract import FORMATS
 from segdata.labels import LabelSpace
 from segdata.masks import Masks
 from segdata.problems import Problems
@@ -15,12 +16,9 @@ from segdata.rings import MAX_BOUNDARY, boundary_length
 from segdata.runs import check_strings
 from segdata.sample import Instances
 
-RESERVED = ("coco", "voc", "cityscapes", "camvid")
-"""Names under which samples and objects keep what only one format understands."""
-
 _KNOWN = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
 
-_OURS = frozenset((*_KNOWN, *RESERVED))
+_OURS = frozenset((*_KNOWN, *FORMATS))
 
 _NUMBERS = frozenset((int, float))
 """The types that JSON's numbers have; True and False are none."""
@@ -162,7 +160,7 @@ def residue_of(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> dict[st
     verbatim = {
         key: value
         for key, value in record.items()
-        if key in RESERVED or (key in _KNOWN and key != "image_id" and not _same(rebuilt.get(key), value))
+        if key in FORMATS or (key in _KNOWN and key != "image_id" and not _same(rebuilt.get(key), value))
     }
     absent = [key for key in rebuilt if key not in record]
     residue: dict[str, Any] = {}

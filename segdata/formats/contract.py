@@ -73,6 +73,10 @@ class Header:
     documents: Sequence[Mapping[str, Any]]
 
 
+FORMATS = ("coco", "coco-panoptic", "voc", "cityscapes", "camvid")
+"""Names under which samples and objects keep what only one format understands."""
+
+
 class Writer(Protocol):
     """The functions of a module that segdata writes a folder with: a format, or a kind of results."""
 

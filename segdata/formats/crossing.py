@@ -11,17 +11,22 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from segdata.formats.contract import Header, stem
+from segdata.formats import voc_xml
+from segdata.formats.contract import FORMATS, Header, stem
 from segdata.labels import LabelSpace
 from segdata.masks import Masks
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
 
-FORMATS = ("coco", "coco-panoptic", "voc", "cityscapes", "camvid")
-"""Names under which samples keep what only one format understands."""
-
 _IMAGE_TAGS = ("filename", "size", "segmented")
 _OBJECT_TAGS = ("name", "pose", "truncated", "difficult", "occluded", "bndbox")
+_BESIDE = {
+    voc_xml.TEXT: "XML text between elements",
+    voc_xml.COMMENT: "XML comments",
+    voc_xml.INSTRUCTION: "XML processing instructions",
+}
+"""What in VOC's XML is no element, and what it is called when it is lost."""
+
 _DATED = re.compile(r"(train|val|test|trainval|minival)20\d\d")
 
 
@@ -175,10 +180,7 @@ def lose_fields(
         problems.lose(f"image field {name!r}", sample.key)
     for document in sample.extra.get("coco", {}).get("documents", {}).values():
         problems.lose("records of further documents (keypoints, captions)", sample.key, len(document["annotations"]))
-    for node in sample.extra.get("voc", {}).get("children", ()):
-        if not isinstance(node, str) and node[0] not in _IMAGE_TAGS:
-            problems.lose(f"image field {node[0]!r}", sample.key)
-    problems.lose("XML attributes", sample.key, sum(map(_attributes, (sample.extra, *sample.instances.extra))))
+    _lose_xml(sample, problems, instance)
     if "polygons" in sample.extra.get("cityscapes", {}):
         problems.lose("polygon documents", sample.key)
     off_table = sample.extra.get("camvid", {}).get("off_table", ())
@@ -194,18 +196,28 @@ def lose_fields(
                 problems.lose(f"object field {tag!r}", sample.key)
 
 
-def _attributes(extra: Mapping[str, Any]) -> int:
-    """How many attributes VOC's XML has on an element and its own known fields."""
-    kept = extra.get("voc", {})
-    known = [node for node in kept.get("children", ()) if not isinstance(node, str)]
-    return len(kept.get("attributes", {})) + sum(len(node[2]) for node in known if len(node) > 2)
+def _lose_xml(sample: Sample, problems: Problems, kept: Collection[str]) -> None:
+    """Count what VOC's XML holds beside the fields that every such file has, but for an object's nodes that are kept."""
+    own = sample.extra.get("voc", {})
+    nodes = [*own.get("before", ()), *own.get("children", ()), *own.get("after", ())]
+    count = len(own.get("attributes", ()))
+    for node in nodes:
+        if not isinstance(node, str) and node[0] not in (*_IMAGE_TAGS, *_BESIDE):
+            problems.lose(f"image field {node[0]!r}", sample.key)
+    for extra in sample.instances.extra:
+        given = extra.get("voc", {})
+        nodes += [node for node in given.get("children", ()) if isinstance(node, str) or node[0] not in kept]
+        count += len(given.get("attributes", ()))
+    problems.lose("XML attributes", sample.key, count + voc_xml.count_attributes(nodes))
+    for tag in voc_xml.beside(nodes):
+        problems.lose(_BESIDE[tag], sample.key)
 
 
 def further_nodes(extra: Mapping[str, Any]) -> dict[str, list[Any]]:
     """VOC's XML nodes of an object that are no columns (parts, actions, points), by tag."""
     found: dict[str, list[Any]] = {}
     for node in extra.get("voc", {}).get("children", ()):
-        if not isinstance(node, str) and node[0] not in _OBJECT_TAGS:
+        if not isinstance(node, str) and node[0] not in (*_OBJECT_TAGS, *_BESIDE):
             found.setdefault(node[0], []).append(node[1] if len(node) == 2 else node[1:])
     return found
 

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.formats import coco_records
-from segdata.formats.contract import Header, stem
+from segdata.formats.contract import FORMATS, Header, stem
 from segdata.formats.crossing import (
-    FORMATS,
     Plan,
     distinct,
     further_nodes,

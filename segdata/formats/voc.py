@@ -173,6 +173,7 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
         residue["children"] = template_of(voc_xml.children(tree.root), _image_nodes(sample), "object")
         if voc_xml.attributes(tree.root):
             residue["attributes"] = voc_xml.attributes(tree.root)
+        residue.update({name: nodes for name, nodes in (("before", tree.before), ("after", tree.after)) if nodes})
     for name, raw, values in (("class", classes, semantic), ("object", objects, numbers)):
         if raw is not None and values is not None:
             kept = voc_masks.kept(raw, values)
@@ -288,7 +289,9 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
             write_file(
                 root,
                 f"Annotations/{sample.key}.xml",
-                voc_xml.serialise(_tree(sample, header.labels, residue)),
+                voc_xml.serialise(
+                    _tree(sample, header.labels, residue), residue.get("before", ()), residue.get("after", ())
+                ),
             )
         if sample.semantic is not None:
             semantic = sample.semantic.astype(np.uint8)

@@ -1,29 +1,32 @@
 """PASCAL VOC's XML ↔ plain trees, safely, with the line of every element for messages.
 
 A *node* is `[tag, text]` for a leaf and `[tag, [nodes…]]` otherwise, with a third item for attributes where there are any.
-Text and comments between elements are nodes with the tags `TEXT` and `COMMENT`.
+Text, comments and processing instructions between elements are nodes with the tags `TEXT`, `COMMENT` and `INSTRUCTION`.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree  # building only; parsing goes through defusedxml
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from segdata.errors import InvalidAnnotation, Unsafe
 
 Node = list[Any]
-TEXT, COMMENT = "#text", "#comment"
+TEXT, COMMENT, INSTRUCTION = "#text", "#comment", "#instruction"
 
 MAX_BYTES = 1 << 24
 MAX_DEPTH = 32
 
 
 class Tree:
-    """A parsed document: its root node, and the line on which each node begins."""
+    """A parsed document: its root node, what stands before and after it, and the line on which each node begins."""
 
     def __init__(self) -> None:
         self.root: Node = []
+        self.before: list[Node] = []
+        self.after: list[Node] = []
         self._lines: dict[int, int] = {}
 
     def line(self, node: Node) -> str:
@@ -76,12 +79,14 @@ def parse(data: bytes, path: Path) -> Tree:
     return tree
 
 
-def serialise(node: Node) -> bytes:
+def serialise(node: Node, before: Sequence[Node] = (), after: Sequence[Node] = ()) -> bytes:
     """The document's text, indented with tabs as the official files are."""
-    element = _element(node)
-    ElementTree.indent(element, "\t")
-    content: bytes = ElementTree.tostring(element, encoding="utf-8")
-    return content + b"\n"
+    lines = []
+    for item in (*before, node, *after):
+        element = _element(item)
+        ElementTree.indent(element, "\t")
+        lines.append(ElementTree.tostring(element, encoding="utf-8") + b"\n")
+    return b"".join(lines)
 
 
 def child(node: Node, tag: str) -> Node | None:
@@ -96,7 +101,7 @@ def children(node: Node) -> list[Node]:
 
 def text(node: Node | None) -> str | None:
     """A leaf's text, without blanks around it."""
-    if node is None or any(item[0] not in (TEXT, COMMENT) for item in children(node)):
+    if node is None or any(item[0] not in (TEXT, COMMENT, INSTRUCTION) for item in children(node)):
         return None
     texts = [node[1]] if isinstance(node[1], str) else [item[1] for item in node[1] if item[0] == TEXT]
     return "".join(texts).strip()
@@ -105,6 +110,20 @@ def text(node: Node | None) -> str | None:
 def attributes(node: Node) -> dict[str, str]:
     """An element's attributes."""
     return node[2] if len(node) > 2 else {}
+
+
+def beside(nodes: Sequence[Node | str]) -> Iterator[str]:
+    """The tags of everything among and below some nodes that is no element: `TEXT`, `COMMENT`, `INSTRUCTION`."""
+    for node in nodes:
+        if not isinstance(node, str):
+            if node[0] in (TEXT, COMMENT, INSTRUCTION):
+                yield node[0]
+            yield from beside(children(node))
+
+
+def count_attributes(nodes: Sequence[Node | str]) -> int:
+    """How many attributes some nodes and those below them have."""
+    return sum(len(attributes(node)) + count_attributes(children(node)) for node in nodes if not isinstance(node, str))
 
 
 class _TooDeep(Exception):
@@ -137,9 +156,18 @@ class _Builder:
         self._texts.append(data)
 
     def comment(self, comment: str) -> None:
+        self._beside([COMMENT, comment])
+
+    def pi(self, target: str, data: str | None = None) -> None:
+        self._beside([INSTRUCTION, f"{target} {data}" if data else target])
+
+    def _beside(self, node: Node) -> None:
+        """Something that is no element, wherever it stands."""
         if self._open:
             self._keep_text()
-            self._open[-1][1].append([COMMENT, comment])
+            self._open[-1][1].append(node)
+        else:
+            (self._tree.after if self._tree.root else self._tree.before).append(node)
 
     def end(self, tag: str) -> None:
         node, inner = self._open.pop()
@@ -161,9 +189,9 @@ class _Builder:
 
 
 def _element(node: Node) -> ElementTree.Element:
-    if node[0] == COMMENT:
-        comment: Any = ElementTree.Comment(node[1])
-        return cast(ElementTree.Element, comment)
+    if node[0] in (COMMENT, INSTRUCTION):
+        made: Any = ElementTree.Comment(node[1]) if node[0] == COMMENT else ElementTree.PI(node[1])
+        return cast(ElementTree.Element, made)
     element = ElementTree.Element(node[0], node[2] if len(node) > 2 else {})
     if isinstance(node[1], str):
         element.text = node[1]

@@ -178,9 +178,9 @@ class Loader:
 
     def _here(self, plan: Iterator[Indices], epoch: int) -> Generator[Batch, None, None]:
         """The batches, made by the caller's own thread."""
-        buffers = _Buffers()
-        for indices in plan:
-            yield self._make(_Job(indices, buffers), epoch)
+        job = _Job(_NONE, _Buffers())
+        for job.indices in plan:
+            yield self._make(job, epoch)
 
     def _threaded(self, plan: Iterator[Indices], epoch: int, workers: int) -> Generator[Batch, None, None]:
         """The batches in order, made by threads a few ahead."""
@@ -293,6 +293,9 @@ def locate(error: Exception, pack: Samples, index: int) -> Exception:
         return error.located(key=key, place=pack.place(index) if isinstance(pack, Pack) else f"sample {index}")
     error.add_note(f"while sample {key!r} (index {index}) was loaded")
     return error
+
+
+_NONE: Indices = np.zeros(0, np.int64)
 
 
 @dataclass(eq=False)

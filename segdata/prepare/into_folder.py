@@ -11,7 +11,7 @@ from typing import Any
 import segdata
 from segdata import formats
 from segdata.errors import SegdataError, WorkerLost
-from segdata.files import canonical_json, disk_errors, free_for, remove_tree, sync_folder, write_whole
+from segdata.files import canonical_json, disk_errors, free_for, remove_tree, sync_disk, sync_folder, write_whole
 from segdata.formats.contract import Header
 from segdata.prepare.job import Job, Report
 from segdata.problems import Problems
@@ -103,8 +103,7 @@ def to_folder(job: Job, *, force: bool) -> Report:
 
 def _commit_folder(job: Job, staging: Path, report: Mapping[str, Any]) -> None:
     with disk_errors(staging):
-        for path in sorted(staging.rglob("*")):
-            _sync(path)
+        sync_disk(staging)
         receipt = {
             "fingerprint": job.fingerprint,
             "options": dict(job.options),
@@ -142,11 +141,3 @@ def _is_of_this_boot(parts: Path) -> bool:
         return (parts / _BOOT).read_bytes() == _boot()
     except OSError:
         return False
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
