@@ -15,6 +15,7 @@ import segdata
 
 pytestmark = [
     pytest.mark.full,
+    pytest.mark.timeout(3000),
     pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed (apt-get install strace)"),
 ]
 
