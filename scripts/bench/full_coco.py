@@ -18,6 +18,8 @@ import threading
 import time
 from pathlib import Path
 
+from common import report, table
+
 CATEGORIES = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
 
 
@@ -196,26 +198,64 @@ def main() -> None:
     print(f"source: {source.stat().st_size / 1e6:.0f} MB of JSON, {arguments.images:,} images")
     pack = arguments.folder / f"pack-{arguments.images}"
     subprocess.run(["rm", "-rf", str(pack)], check=True)
-    command = [sys.executable, "-m", "segdata", "convert", str(root), str(pack), "--images", "none", "-q"]
+    command = [
+        sys.executable,
+        "-m",
+        "segdata",
+        "convert",
+        str(root),
+        str(pack),
+        "--images",
+        "none",
+        "-q",
+        "--workers",
+        "1",
+    ]
     seconds, peak = watched(command)
-    print(f"convert: {seconds:.1f} s, {arguments.images / seconds:.0f} images/s, {peak:.0f} MB anonymous at the peak")
-    opens = [
+    rows = [
+        [
+            "convert the JSON to a pack (once), one core",
+            f"{seconds:.1f} s, {arguments.images / seconds:,.0f} images/s, {peak:.0f} MB anonymous memory at the peak",
+            "–",
+        ]
+    ]
+    opens = sorted(
         tuple(map(float, subprocess.check_output([sys.executable, "-c", OPEN, str(pack)], text=True).split()))
         for _ in range(arguments.rounds)
-    ]
-    opens.sort()
-    print(
-        f"open: {opens[len(opens) // 2][0]:.1f} ms (median of {len(opens)}), {max(r for _, r in opens):.1f} MB resident"
     )
+    peer = "not measured"
+    if not arguments.no_peer:
+        program = f"from pycocotools.coco import COCO; COCO({str(source)!r})"
+        peer = "{:.1f} s, {:,.0f} MB anonymous at the peak".format(*watched([sys.executable, "-c", program]))
+    millis = f"{opens[len(opens) // 2][0]:.1f} ms (median of {len(opens)})"
+    rows.append(["open", f"{millis}, {max(resident for _, resident in opens):.1f} MB resident", peer])
     dirty, micro = map(float, subprocess.check_output([sys.executable, "-c", WORKER, str(pack)], text=True).split())
-    print(f"forked worker, 20,000 samples with their columns: {dirty:.1f} MB dirtied, {micro:.1f} µs a sample")
+    rows.append(
+        [
+            "forked worker, 20,000 random samples with their columns",
+            f"{dirty:.1f} MB dirtied, {micro:.0f} µs a sample",
+            "–",
+        ]
+    )
     for line in subprocess.check_output([sys.executable, "-c", EPOCHS, str(pack)], text=True).splitlines():
         name, *held = line.split()
-        print(f"{name} with two workers, private memory after each of two epochs: {' and '.join(held)} MB")
-    if not arguments.no_peer:
-        peer = f"from pycocotools.coco import COCO; COCO({str(source)!r})"
-        seconds, peak = watched([sys.executable, "-c", peer])
-        print(f"pycocotools.COCO on the same file: {seconds:.1f} s, {peak:.0f} MB anonymous at the peak")
+        what = {
+            "Loader": "`segdata.Loader`, two threads: private memory of the process",
+            "DataLoader": "PyTorch's `DataLoader`, two processes: private memory of the larger one",
+        }[name]
+        megabytes = " and ".join(f"{float(value):.1f}" for value in held)
+        rows.append([f"{what} after one and after two epochs", f"{megabytes} MB", "–"])
+    objects = arguments.images * 22 // 3
+    report(
+        "Full-COCO size, without pixels",
+        [
+            f"A drawn index of {arguments.images:,} images and {objects:,} objects, "
+            f"{source.stat().st_size / 1e6:.0f} MB of JSON.",
+            "",
+            *table(["", "segdata", "pycocotools.COCO, same file"], rows),
+        ],
+        "python scripts/bench/full_coco.py",
+    )
 
 
 if __name__ == "__main__":
