@@ -267,6 +267,22 @@ def test_odd_voc_comes_back(name: str, tmp_path: Path) -> None:
     assert there_and_back("voc", tmp_path / "source", tmp_path)["differences"] == []
 
 
+@pytest.mark.parametrize("entries", [21, 256])
+def test_void_stays_void_when_a_palette_has_no_colour_for_it(entries: int, tmp_path: Path) -> None:
+    source = made.voc(tmp_path / "source")
+    for path in (source / "SegmentationClass").glob("*.png"):
+        image = Image.open(path)
+        values = np.asarray(image)
+        image.putpalette([*made.voc_palette()[:63], *[0] * 3 * (entries - 21)])
+        image.save(path, bits=8)
+        assert (values == 255).any()
+    assert there_and_back("voc", source, tmp_path)["differences"] == []
+    for sample in segdata.open(tmp_path / "pack"):
+        if sample.semantic is not None:
+            stored = np.asarray(Image.open(source / f"SegmentationClass/{sample.key}.png"))
+            assert np.array_equal(sample.semantic, stored)
+
+
 def test_a_palette_in_another_order_means_its_colours(tmp_path: Path) -> None:
     made.voc(tmp_path / "plain")
     masks(in_another_order)(tmp_path / "turned")

@@ -29,10 +29,12 @@ def repainted(raw: LabelImage, color_of: Mapping[int, Color]) -> npt.NDArray[np.
     stored = np.frombuffer(raw.palette or b"", np.uint8).reshape(-1, 3)
     entries[: len(stored)] = stored
     table = set(color_of.values())
+    # A palette that is filled up, with black as a rule, has some colours twice: at their own index they are in order.
+    in_order = {color for index, color in color_of.items() if tuple(entries[index].tolist()) == color}
     is_moved, off = False, 0
-    for index in np.nonzero(counts)[0].tolist():
+    for index in np.nonzero(counts[: len(stored)])[0].tolist():  # what lies beyond the palette has no colour
         red, green, blue = entries[index].tolist()
         color = (red, green, blue)
-        is_moved |= color in table and color_of.get(index) != color
+        is_moved |= color in table and color_of.get(index) != color and color not in in_order
         off += 0 if color in table else int(counts[index])
     return entries[raw.values] if is_moved and off <= OFF_TABLE_LIMIT * raw.values.size else None

@@ -85,7 +85,7 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
     """Every name that has an image, an annotation or a mask, sorted, and the lists."""
     photos = {stem(name): name for name in reversed(names_in(root / "JPEGImages", ".jpg", ".jpeg", ".png"))}
     found = {
-        folder: set(map(stem, names_in(root / folder, ending)))
+        folder: {stem(name) for name in names_in(root / folder, ending) if name.endswith(ending)}
         for folder, ending in (
             ("Annotations", ".xml"),
             ("SegmentationClass", ".png"),
