@@ -178,3 +178,18 @@ def cut_after(data: bytes, count: int, **headers: object) -> Route:
 def redirect(target: str, status: int = 302) -> Route:
     """To another address."""
     return lambda x: x.answer(status, b"", location=target)
+
+
+def hanging(data: bytes, count: int) -> Route:
+    """The first request gets so many bytes, then silence; later ones are served."""
+    serve = file(data)
+
+    def route(x: Exchange) -> None:
+        if x.first is not None or len(data) < count:
+            serve(x)
+            return
+        x.head(200, content_length=len(data), etag='"one"')
+        x.send(data[:count])
+        x.stall(60)
+
+    return route

@@ -17,13 +17,12 @@ from typing import Any
 
 import pytest
 from conftest import run_segdata
-from places import Place, archive
-from server import Exchange, file
+from places import Place, archive, mounted, until
+from server import file, hanging
 
 LARGE = 9 << 20
 
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed (apt-get install strace)")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: for another user, or a small disk")
 
 
 def command(place: Place, *options: object, verb: str = "fetch", root: Path | None = None) -> list[str]:
@@ -42,15 +41,8 @@ def strace(fault: str, *options: str) -> list[str]:
 @pytest.fixture
 def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A small disk, mounted with the options that the test names."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = run(["mount", "-t", "tmpfs", "-o", request.param, "tmpfs", str(folder)])
-    if done.returncode:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
-    try:
+    with mounted(tmp_path / "disk", request.param) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 @needs_strace
@@ -66,7 +58,6 @@ def test_b1_a_quota_counts_as_the_space_that_is_left(place: Place) -> None:
     assert place.fetch().code == 0
 
 
-@needs_root
 @pytest.mark.parametrize("disk", ["size=6m"], indirect=True)
 def test_b2_a_disk_that_fills_up_keeps_the_part_and_says_what_is_missing(disk: Path, place: Place) -> None:
     data = archive(LARGE)
@@ -106,7 +97,7 @@ def test_b2_b4_what_the_disk_refuses_half_way(fault: str, text: str, kept: bool,
     assert ("range" in place.server.requests[0].headers) is kept
 
 
-@needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as another user")
 def test_b6_a_folder_of_another_user_is_named_before_any_download(place: Place) -> None:
     if not shutil.which("setpriv"):
         pytest.skip("setpriv is not installed (util-linux)")
@@ -126,7 +117,6 @@ def test_b6_a_folder_of_another_user_is_named_before_any_download(place: Place) 
     assert run([*nobody, *command(place)]).returncode == 0 and place.is_whole()
 
 
-@needs_root
 @pytest.mark.parametrize("disk", ["size=20m"], indirect=True)
 def test_b6_a_read_only_place(disk: Path, place: Place) -> None:
     place.offer(archive())
@@ -138,7 +128,6 @@ def test_b6_a_read_only_place(disk: Path, place: Place) -> None:
     assert run(command(place, root=disk)).returncode == 0
 
 
-@needs_root
 @pytest.mark.parametrize("disk", ["size=20m,nr_inodes=12"], indirect=True)
 def test_b8_a_disk_without_inodes_is_not_called_full(disk: Path, place: Place) -> None:
     place.offer(archive())
@@ -197,17 +186,9 @@ def test_e6_without_working_locks_it_says_so(place: Place) -> None:
 def test_e7_without_kernel_locks_a_second_process_is_still_refused(place: Place) -> None:
     data = archive(LARGE)
 
-    def halfway(x: Exchange) -> None:
-        x.head(200, content_length=len(data), etag='"one"')
-        x.send(data[:5_000_000])
-        x.stall(60)
-
-    place.offer(data, halfway)
+    place.offer(data, hanging(data, 5_000_000))
     first = subprocess.Popen(command(place, "--no-lock"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    end = time.monotonic() + 30
-    while not (place.home / "archives/.a.zip.part").exists():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until((place.home / "archives/.a.zip.part").exists)
     lock = place.home / ".raw.lock"
     second = place.fetch("--no-lock")
     assert second.code == 9 and f"pid {first.pid} on " in second.err and f"delete {lock}" in second.err
@@ -226,16 +207,11 @@ def test_e7_without_kernel_locks_a_second_process_is_still_refused(place: Place)
 def test_e5_verify_beside_a_fetch_reads_what_is_committed(place: Place) -> None:
     data = archive(LARGE, seed=1)
 
-    def halfway(x: Exchange) -> None:
-        x.head(200, content_length=len(data), etag='"one"')
-        x.send(data[:5_000_000])
-        x.stall(60)
-
     def verify(*options: str) -> Any:
         return run_segdata("verify", place.manifest, "--root", place.home.parent, "--json", *options)
 
     place.offer(archive(), part="a")
-    place.offer(data, halfway, name="b.zip", part="b")
+    place.offer(data, hanging(data, 5_000_000), name="b.zip", part="b")
     first = subprocess.Popen(command(place, "--jobs", "1"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     end = time.monotonic() + 30
     while (
@@ -264,18 +240,10 @@ def test_e5_verify_beside_a_fetch_reads_what_is_committed(place: Place) -> None:
 def test_d2_a_second_signal_ends_it_at_once(place: Place) -> None:
     data = archive(LARGE)
 
-    def halfway(x: Exchange) -> None:
-        x.head(200, content_length=len(data), etag='"one"')
-        x.send(data[:5_000_000])
-        x.stall(60)
-
-    place.offer(data, halfway)
+    place.offer(data, hanging(data, 5_000_000))
     first = subprocess.Popen(command(place, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 30
     part = place.home / "archives/.a.zip.part"
-    while not part.exists() or part.stat().st_size < 5_000_000:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: part.exists() and part.stat().st_size == 5_000_000)
     for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):  # both signals wait when it goes on
         first.send_signal(number)
     out, _ = first.communicate(timeout=20)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Outcome
+from conftest import Outcome, run_segdata
 from places import Place, archive, sha256
 from server import Exchange, Route, cut_after, file, once, redirect, serving
 
@@ -532,6 +532,9 @@ def test_a23_a_rotten_chunk_is_fetched_alone(place: Place) -> None:
             target.seek(where)
             target.write(b"rot")
     place.server.requests.clear()
+    found = run_segdata("verify", place.manifest, "--root", place.home.parent)
+    assert found.code == 8 and f"bytes 4,194,304-8,388,607, 8,388,608-{len(data) - 1:,}" in found.err
+    assert f"segdata fetch {place.manifest} --root {place.home.parent} --repair" in found.err
     done = place.fetch("--repair", "--keep-archives")
     assert done.code == 0 and path.read_bytes() == data, done.err
     assert ranges(place) == ["bytes=4194304-8388607", f"bytes=8388608-{len(data) - 1}"]

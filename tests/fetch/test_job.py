@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from conftest import run_segdata, tree
-from places import Place, archive, sha256
-from server import Exchange, Route, file
+from places import Place, archive, sha256, until
+from server import Exchange, file, hanging
 
 from segdata import manifest
 
@@ -34,29 +34,6 @@ def begun(place: Place, *options: object, **environment: str) -> subprocess.Pope
         text=True,
         env={**os.environ, "HOME": str(place.folder), **place.quiet, **environment},
     )
-
-
-def hanging(data: bytes, count: int) -> Route:
-    """The first request gets so many bytes, then silence; later ones are served."""
-    serve = file(data)
-
-    def route(x: Exchange) -> None:
-        if x.first is not None or len(data) < count:
-            serve(x)
-            return
-        x.head(200, content_length=len(data), etag='"one"')
-        x.send(data[:count])
-        x.stall(60)
-
-    return route
-
-
-def until(happens: object, seconds: float = 30.0) -> None:
-    """Wait for something to become true."""
-    end = time.monotonic() + seconds
-    while not happens():  # type: ignore[operator]
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def part_size(place: Place) -> int:
