@@ -20,8 +20,8 @@ p.note { color: #6b7280; margin: .2rem 0 1rem; }
 table { border-collapse: collapse; font-size: .88rem; margin: .6rem 0; }
 th, td { text-align: left; padding: .22rem .9rem .22rem 0; border-bottom: 1px solid #e4e7eb; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; } .row { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
-.row > div { flex: 1 1 20rem; min-width: 0; max-width: 56rem; }
+.wide { overflow-x: auto; } .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1.2rem; align-items: start; }
+.row > div { min-width: 0; max-width: 56rem; }
 figure { margin: .6rem 0; } figcaption { color: #6b7280; font-size: .85rem; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; border-radius: 3px; } svg { max-width: 100%; height: auto; }
 .row svg { width: 100%; }

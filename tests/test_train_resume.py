@@ -260,6 +260,39 @@ def test_killed_at_every_step_it_goes_on_to_the_same_weights(pack: Path, whole: 
     assert_same(run, whole)
 
 
+_TOLD_ALONE = """
+import os, signal, sys
+from segdata.train import engine
+inner = engine._Training._log
+def told(self):
+    inner(self)
+    if os.environ["RANK"] == "1" and self.step == 2:
+        signal.raise_signal(signal.SIGTERM)
+engine._Training._log = told
+from segdata.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_all_processes_stop_when_one_is_told_to_between_updates(pack: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_TOLD_ALONE)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
+    done = subprocess.run(
+        [*launcher, *words(pack, tmp_path / "run", batch_size=1, log_steps=1)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode != 0
+    assert newest(tmp_path / "run").name == "step-00000002"
+    assert json.loads((tmp_path / "run" / "state.json").read_text()) == {"state": "stopped"}
+
+
 _DOUBLE = """
 import sys, torch
 torch.set_default_dtype(torch.float64)

@@ -177,7 +177,9 @@ class Config:
     milestones: tuple[float, ...] = option(
         (0.67, 0.92), "shares of the training at which the step schedule falls to a tenth", low=0, high=1
     )
-    warmup_steps: int = option(500, "updates over which the rate rises", low=0, high=1_000_000)
+    warmup_steps: int = option(
+        500, "updates over which the rate rises, a quarter of the training at most", low=0, high=1_000_000
+    )
     warmup_factor: float = option(0.001, "share of the rate at the first update", low=0, high=1)
     gradient_clip_norm: float = option(
         0.0, "longest gradient; 0 for no limit", low=0, high=1e6, original="GRADIENT_CLIP_NORM"

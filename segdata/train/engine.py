@@ -206,12 +206,13 @@ class _Training:
                 if self._validation_is_due():
                     self._validate(stop)
                     self._save()
-                while self.step < self.steps and not stop.number:
+                while self.step < self.steps and not self._ends(stop):
                     stage = schedule.stage_at(self.plan, self.step)
                     self._stage(stage, batches, stop)
-                if stop.number:
+                ends = self._ends(stop)
+                if ends:
                     self._save()
-            state = "stopped" if stop.number else "done"
+            state = "stopped" if ends else "done"
         except Exception:
             state = "failed"
             raise
@@ -221,9 +222,16 @@ class _Training:
                     path = checkpoint.of_run(self.run)
                     self.tracker.log_artifact(self.step, checkpoint.tensors_file(path, checkpoint.read_document(path)))
                 self.tracker.finish(state)
-        if stop.number:
+        if ends:
             signal.raise_signal(stop.number)
         return self._report(resumed_at)
+
+    def _ends(self, stop: Stop) -> bool:
+        """Whether one of the processes was asked to stop. All of them ask at the same places and hear the same."""
+        ends = self.world.any(stop.number > 0)
+        if ends and not stop.number:
+            stop.number = int(signal.SIGTERM)
+        return ends
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -253,12 +261,10 @@ class _Training:
     def _stage(self, stage: schedule.Stage, batches: Iterator[Any], stop: Stop) -> None:
         """The updates of a stage: what is trained is fixed within it."""
         self.learner.choose(stage.layers)
-        while self.step < stage.end and not stop.number:
+        while self.step < stage.end and not self._ends(stop):
             began = time.perf_counter()
             rate = schedule.learning_rate(self.config, self.step, self.steps) * stage.factor
             self.window.add(self.learner.update(self._waited_for(batches), rate))
-            if self.world.any(stop.number > 0) and not stop.number:
-                stop.number = int(signal.SIGTERM)
             self.step += 1
             self.window.seconds += time.perf_counter() - began
             is_last = self.step == self.steps

@@ -43,8 +43,9 @@ def learning_rate(config: Config, step: int, total: int) -> float:
     constant.
     """
     rate = config.learning_rate
-    if step < config.warmup_steps:
-        rate *= config.warmup_factor + (1 - config.warmup_factor) * step / config.warmup_steps
+    warmup = min(config.warmup_steps, total // 4)
+    if step < warmup:
+        rate *= config.warmup_factor + (1 - config.warmup_factor) * step / warmup
     if config.schedule == "cosine":
         return rate * 0.5 * (1 + math.cos(math.pi * step / max(total, 1)))
     if config.schedule == "step":
