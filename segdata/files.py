@@ -38,8 +38,8 @@ _REASONS = {
     errno.EIO: ("input/output error: the disk may be failing", "check the disk before you go on"),
     errno.ENOTDIR: ("a file stands where a folder is expected", "move it away or choose another place"),
     errno.EISDIR: ("a folder stands where a file is expected", "move it away or choose another place"),
-    errno.ENOLCK: ("the file system has no working locks", "choose another place, or add --no-lock"),
-    errno.EOPNOTSUPP: ("the file system has no working locks", "choose another place, or add --no-lock"),
+    errno.ENOLCK: ("no working locks here", "choose another place (fetch, prepare, convert: --no-lock)"),
+    errno.EOPNOTSUPP: ("no working locks here", "choose another place (fetch, prepare, convert: --no-lock)"),
     errno.EXDEV: ("the two places are on different file systems", "choose a place on one file system"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter name"),
 }
