@@ -97,12 +97,20 @@ def histogram(title: str, counts: npt.ArrayLike, edges: npt.ArrayLike, x: str = 
 
 def matrix(title: str, values: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str], x: str, y: str) -> Figure:
     """A (len(rows), len(columns)) table of shares 0..1 as shades, with numbers while there is room."""
-    side = 1.6 + 0.26 * max(len(rows), len(columns), 4)
-    figure, axes = canvas(title, x, y, width=side + 1.2, height=side)
+    across, down = [plain(name) for name in columns], [plain(name) for name in rows]
+    side = 1.0 + 0.26 * max(len(rows), len(columns), 4)
+    letters = 0.06  # inches of a letter of a name beside the table
+    figure, axes = canvas(
+        title,
+        x,
+        y,
+        width=side + 1.2 + letters * max(map(len, down), default=0),
+        height=side + letters * max(map(len, across), default=0),
+    )
     axes.grid(visible=False)
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), [plain(name) for name in columns], rotation=90, fontsize=7)
-    axes.set_yticks(range(len(rows)), [plain(name) for name in rows], fontsize=7)
+    axes.set_xticks(range(len(columns)), across, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(rows)), down, fontsize=7)
     if len(rows) <= 30:
         for row, column in np.argwhere(np.nan_to_num(values) >= 0.005).tolist():
             share = float(values[row, column])
