@@ -243,9 +243,8 @@ def test_killed_at_every_step_it_goes_on_to_the_same_weights(pack: Path, whole: 
     """Killed before every update and every file of a checkpoint, one after another in the same run."""
     run = tmp_path / "run"
     arguments = words(pack, run)
-    for attempt in range(
-        20
-    ):  # an update with the best weights and a checkpoint is five calls: each attempt gets further
+    # an update with the best weights and a checkpoint is five calls, so each attempt gets further
+    for attempt in range(20):
         done = subprocess.run(
             [sys.executable, "-c", _KILLED_AT, str(6 + attempt % 3), *arguments],
             capture_output=True,
