@@ -24,6 +24,7 @@ FromDir = typer.Option(
     file_okay=False,
     help="A folder with archives that you have; verified, linked or copied.",
 )
+Repair = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again.")
 Offline = typer.Option(False, "--offline", help="Never open a connection.")
 AcceptLicense = typer.Option([], "--accept-license", metavar="ID", help="Terms that you accept.")
 AcceptUnverified = typer.Option(
@@ -47,9 +48,6 @@ Retries = typer.Option(5, "--retries", min=1, max=100, help="Attempts at an addr
 RetryWait = typer.Option(
     1.0, "--retry-wait", min=0, max=600, help="Seconds before the second attempt; then they double."
 )
-
-
-Repair = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again.")
 
 
 def command() -> str:
