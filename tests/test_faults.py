@@ -166,6 +166,24 @@ def test_bad_coco_texts_are_refused_with_their_place(name: str, tmp_path: Path) 
     refused(tmp_path / "source", tmp_path / "pack", 4, "instances_val2017.json", *texts)
 
 
+@pytest.mark.parametrize("filling", [b"\0", b'\\"', b"1,", b'"",'])
+def test_values_longer_than_any_annotation_are_refused_before_they_are_read(filling: bytes, tmp_path: Path) -> None:
+    made.coco(tmp_path / "source")
+    path = tmp_path / "source/annotations/instances_val2017.json"
+    head = b'{"images": [], "annotations": [], "categories": [], "info": '
+    with path.open("wb") as file:
+        if filling == b"\0":
+            file.write(head + b'{"description": "')
+            file.truncate(2 << 30)  # a hole: two gigabytes that take no place
+            file.seek(0, 2)
+            file.write(b'"}}')
+        elif filling == b'\\"':
+            file.write(head + b'"' + filling * (40 << 20) + b'"}')
+        else:
+            file.write(head + b"[" + filling * (70 << 20 if filling == b"1," else 30 << 20) + filling[:-1] + b"]}")
+    refused(tmp_path / "source", tmp_path / "pack", 4, "instances_val2017.json", "than any annotation")
+
+
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     made.coco(tmp_path / "source")
     made.put(

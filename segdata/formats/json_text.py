@@ -1,6 +1,7 @@
 """JSON of unknown origin → Python, with errors that name the byte, line and column.
 
-msgspec does the parsing: it refuses NaN, Infinity and numbers out of range, and limits nesting.
+msgspec does the parsing: it refuses NaN, Infinity and numbers out of range, and limits nesting. What it would copy at
+any length is limited here before it looks: a single string or stretch of numbers, and a value that becomes objects.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from segdata.errors import InvalidAnnotation
 from segdata.files import disk_errors
 
 _BOM = b"\xef\xbb\xbf"
+_BLOCK = 1 << 25
+"""Bytes within which a string must begin or end."""
+
+_MOST = 1 << 26
+"""Bytes of text that are made into Python objects as a whole, which take up to ten times as many."""
+
+_END_OF_STRING = re.compile(rb'(?<!\\)"')
+"""A quote that begins or ends a string: within one, each has a backslash before it."""
 
 
 def map_file(path: Path) -> memoryview:
@@ -48,8 +57,10 @@ def decode(data: Any, kind: Any, path: Path, *, whole: Any = None) -> Any:
     """Parse a document, or a part of the document `whole`, as `kind`.
 
     Raises:
-        InvalidAnnotation: not UTF-8, not JSON, nested too deep, numbers out of range, or of another shape.
+        InvalidAnnotation: not UTF-8, not JSON, nested too deep, too long, numbers out of range, or of another shape.
     """
+    if len(data) > _BLOCK:
+        _check_lengths(data, kind, path)
     try:
         return _decoder(kind).decode(data)
     except RecursionError as error:
@@ -67,6 +78,27 @@ def decode(data: Any, kind: Any, path: Path, *, whole: Any = None) -> Any:
 @lru_cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
+
+
+def _check_lengths(data: Any, kind: Any, path: Path) -> None:
+    size = len(data)
+    for at in range(0, size - _BLOCK + 1, _BLOCK):
+        if not _END_OF_STRING.search(data, at, at + _BLOCK):
+            raise InvalidAnnotation(
+                "JSON holds a value that is longer than any annotation",
+                file=path,
+                place=f"around byte {at}",
+                why=f"no string begins or ends within {_BLOCK >> 20} MiB",
+                fix="remove the value: the file is damaged, or no annotation file",
+            )
+    if kind in (Any, dict[str, Any]) and size > _MOST:
+        raise InvalidAnnotation(
+            "a part of the JSON document is larger than any annotation",
+            file=path,
+            why=f"it has {size >> 20:,} MiB, segdata takes {_MOST >> 20}; it begins with "
+            f"{bytes(memoryview(data)[:60]).decode('utf-8', 'replace')!r}",
+            fix="remove the part: the file is damaged, or no annotation file",
+        )
 
 
 def encode(value: Any) -> bytes:
