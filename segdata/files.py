@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -176,13 +177,20 @@ def canonical_json(document: Any) -> bytes:
     )
 
 
+_NO_STEPS = frozenset(("", ".", ".."))
+
+
 def checked_name(name: str, what: str) -> PurePosixPath:
     """A relative path from somebody else's data, or an error if it could lead anywhere but downwards.
 
     Raises:
         Unsafe: absolute, with `..`, backslash, drive letter, NUL or empty parts, or a URL.
     """
-    parts = name.split("/")
+    _check_name(name, what)
+    return PurePosixPath(name)
+
+
+def _check_name(name: str, what: str) -> None:
     if (
         not name
         or "\\" in name
@@ -190,14 +198,13 @@ def checked_name(name: str, what: str) -> PurePosixPath:
         or "://" in name
         or name.startswith("/")
         or (len(name) > 1 and name[1] == ":")
-        or any(part in ("", ".", "..") for part in parts)
+        or not _NO_STEPS.isdisjoint(name.split("/"))
     ):
         raise Unsafe(
             f"{what} names a path that is not allowed",
             why=f"{name!r} is not a plain relative path (no '..', no leading '/', no backslash, no address)",
             fix="correct the name; nothing outside the dataset's folder is ever opened",
         )
-    return PurePosixPath(name)
 
 
 def inside(root: Path, name: str, what: str) -> Path:
@@ -206,16 +213,14 @@ def inside(root: Path, name: str, what: str) -> Path:
     Raises:
         Unsafe: see `checked_name`; or a symbolic link out of `root`.
     """
-    path = root
-    is_link = False
-    for part in checked_name(name, what).parts:
-        path = path / part
-        is_link = is_link or path.is_symlink()
-    if is_link:
-        real = Path(os.path.realpath(path))
+    _check_name(name, what)
+    steps = itertools.accumulate((os.fspath(root), *name.split("/")), os.path.join)
+    # Once for every image: text is twice as fast as paths.
+    if any(os.path.islink(step) for step in itertools.islice(steps, 1, None)):  # noqa: PTH114
+        real = Path(os.path.realpath(root / name))
         if not real.is_relative_to(os.path.realpath(root)):
-            raise Unsafe(f"{what} leads out of the dataset's folder through a link", file=path, why=f"to {real}")
-    return path
+            raise Unsafe(f"{what} leads out of the dataset's folder through a link", file=root / name, why=f"to {real}")
+    return root / name
 
 
 def free_for(target: Path, *, force: bool, what: str) -> None:

@@ -28,12 +28,15 @@ from segdata.runs import (
     IntArray,
     Spans,
     alternate,
+    cropped,
     decode_counts,
     merge,
+    odd_places,
     pointer_of,
     ranges,
-    split_long,
+    spans_of,
     string_of_zeros,
+    uncropped,
 )
 
 
@@ -153,11 +156,7 @@ class Masks:
     @classmethod
     def _from_counts(cls, counts: IntArray, pointer: IntArray, height: int, width: int) -> Masks:
         """`from_counts` of what is known to be right."""
-        ends, ones = pointer_of(counts), np.diff(pointer) // 2
-        inside = _odd_places(pointer)
-        start = ends[:-1][inside] - ends[pointer[:-1]].repeat(ones)
-        owner = np.arange(len(ones)).repeat(ones)
-        return cls._from_spans(merge((start, counts[inside], owner)), len(ones), height, width)
+        return cls._from_spans(spans_of(counts, pointer), len(pointer) - 1, height, width)
 
     @classmethod
     def from_rle(cls, rles: Sequence[dict[str, Any]], height: int, width: int) -> Masks:
@@ -240,37 +239,30 @@ class Masks:
         )
 
     @classmethod
+    def of_images(cls, counts: IntArray, pointer: IntArray, sizes: IntArray, images: IntArray) -> list[Masks]:
+        """Masks of several images at once from right run lengths as `from_counts` takes them.
+
+        Args:
+            sizes: (I, 2) int64, height and width of the images.
+            images: (I + 1,) int64; image i owns the masks `images[i] … images[i + 1] − 1`.
+        """
+        number = np.diff(images)
+        frames, runs, ends = cropped(spans_of(counts, pointer), int(images[-1]), sizes[:, 0].repeat(number))
+        bounds, at = images.tolist(), ends[images].tolist()
+        return [
+            cls(
+                height,
+                width,
+                frames[bounds[i] : bounds[i + 1]],
+                runs[at[i] : at[i + 1]],
+                ends[bounds[i] : bounds[i + 1] + 1] - at[i],
+            )
+            for i, (height, width) in enumerate(sizes.tolist())
+        ]
+
+    @classmethod
     def _from_spans(cls, spans: Spans, count: int, height: int, width: int) -> Masks:
-        start, length, owner = spans
-        if not len(start):
-            return cls.empty(height, width, count)
-        column = start // height
-        top = start - column * height
-        bottom = top + length - 1
-        if bottom.max() >= height:  # split at the image's columns, so that every piece lies in one column
-            pieces = bottom // height + 1
-            of = np.repeat(np.arange(len(start)), pieces)
-            nth = ranges(np.zeros(len(start), np.int64), pieces)
-            column, owner = column[of] + nth, owner[of]
-            bottom = np.minimum(bottom[of] - nth * height, height - 1)
-            top = np.where(nth == 0, top[of], 0)
-        # The tight box of every mask that has a pixel.
-        own = np.bincount(owner, minlength=count)
-        present = own.nonzero()[0]
-        own = own[present]
-        begin = own.cumsum() - own
-        x0 = column[begin]
-        y0 = np.minimum.reduceat(top, begin)
-        frame_width = column[begin + own - 1] - x0 + 1
-        frame_height = np.maximum.reduceat(bottom, begin) - y0 + 1
-        frames = np.zeros((count, 4), np.int32)
-        frames[present] = np.array((x0, y0, frame_width, frame_height)).T
-        # Into the crop; runs that come to touch there become one.
-        position = column * frame_height.repeat(own) + top - (x0 * frame_height + y0).repeat(own)
-        sizes = np.zeros(count, np.int64)
-        sizes[present] = frame_width * frame_height
-        runs, pointer = split_long(*alternate(merge((position, bottom - top + 1, owner)), sizes))
-        return cls(height, width, frames, runs.astype(np.uint16), pointer)
+        return cls(height, width, *cropped(spans, count, height))
 
     # ------------------------------------------------------------------ what they are
 
@@ -288,7 +280,7 @@ class Masks:
 
     @cached_property
     def _is_inside(self) -> npt.NDArray[np.bool_]:
-        return _odd_places(self.pointer)
+        return odd_places(self.pointer)
 
     # ------------------------------------------------------------------ into other forms
 
@@ -323,7 +315,10 @@ class Masks:
 
     def counts(self) -> tuple[IntArray, IntArray]:
         """COCO run lengths of the full frame, flat, and the (N + 1,) pointer into them; the inverse of `from_counts`."""
-        return alternate(self._spans(), np.full(len(self), self.height * self.width, np.int64))
+        return alternate(
+            uncropped(self.frames, self.runs, self.pointer, self.height),
+            np.full(len(self), self.height * self.width, np.int64),
+        )
 
     def rle(self) -> list[dict[str, Any]]:
         """Full-frame COCO RLE dictionaries as pycocotools takes them: `{size: [h, w], counts: bytes}`."""
@@ -415,34 +410,6 @@ class Masks:
         for row, column in np.argwhere(down == -1).tolist():  # right edge: downwards
             leaving.setdefault((column, row), []).append((column, row + 1))
         return [corners(ring, x, y) for ring in chain(leaving)]
-
-    def _spans(self) -> Spans:
-        """Set pixels of the full frame as column-major spans."""
-        lengths = self.runs.astype(np.int64)
-        ends = np.concatenate(([0], np.cumsum(lengths)))
-        owner = np.repeat(np.arange(len(self)), np.diff(self.pointer))
-        keep = self._is_inside & (lengths > 0)
-        position = (ends[:-1] - ends[self.pointer[owner]])[keep]
-        owner, length = owner[keep], lengths[keep]
-        position, length, owner = merge((position, length, owner))
-        frame = self.frames[owner].astype(np.int64)
-        height = frame[:, 3]
-        first = position // np.maximum(height, 1)
-        last = (position + length - 1) // np.maximum(height, 1)
-        pieces = last - first + 1
-        of = np.repeat(np.arange(len(position)), pieces)
-        nth = ranges(np.zeros(len(position), np.int64), pieces)
-        top = np.where(nth == 0, (position - first * height)[of], 0)
-        bottom = np.where(nth == pieces[of] - 1, (position + length - 1 - last * height)[of], height[of] - 1)
-        start = (frame[of, 0] + first[of] + nth) * self.height + frame[of, 1] + top
-        return merge((start, bottom - top + 1, owner[of]))
-
-
-def _odd_places(pointer: IntArray) -> npt.NDArray[np.bool_]:
-    """Which runs count ones: every second one of its mask."""
-    begins_odd = (pointer[:-1] & 1).astype(bool).repeat(np.diff(pointer))
-    begins_odd[1::2] ^= True
-    return begins_odd
 
 
 def polygon_strings(polygons: Polygons, height: int, width: int) -> list[bytes]:

@@ -70,6 +70,19 @@ class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
         bounds = self.rings.tolist()
         return [self.values[begin:end] for begin, end in itertools.pairwise(bounds)]
 
+    def cut(self, bounds: npt.NDArray[np.int64]) -> list[Polygons]:
+        """Those of the instances `bounds[i] … bounds[i + 1] − 1`, for each i."""
+        first = self.pointer[bounds]
+        begins = zip(bounds.tolist(), first.tolist(), self.rings[first].tolist(), strict=True)
+        return [
+            Polygons(
+                self.values[value:next_value],
+                self.rings[ring : next_ring + 1] - value,
+                self.pointer[instance : next_instance + 1] - ring,
+            )
+            for (instance, ring, value), (next_instance, next_ring, next_value) in itertools.pairwise(begins)
+        ]
+
     def take(self, indices: npt.NDArray[Any]) -> Polygons:
         """The polygons of some instances."""
         return Polygons.of([[ring.reshape(-1) for ring in self[int(i)]] for i in indices])

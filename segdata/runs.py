@@ -166,13 +166,87 @@ def split_long(runs: IntArray, pointer: IntArray) -> tuple[IntArray, IntArray]:
     """Split runs above 65,535 by runs of length zero of the other value; `pointer` as in `alternate`."""
     if not len(runs) or runs.max() <= LONGEST_RUN:
         return runs, pointer
-    extra = np.maximum(runs - 1, 0) // LONGEST_RUN
-    pieces = 2 * extra + 1
-    of = np.repeat(np.arange(len(runs)), pieces)
-    nth = ranges(np.zeros(len(runs), np.int64), pieces)
-    rest = runs - extra * LONGEST_RUN
-    value = np.where(nth % 2 == 1, 0, np.where(nth == pieces[of] - 1, rest[of], LONGEST_RUN))
-    return value, pointer_of(pieces)[pointer]
+    places = (runs > LONGEST_RUN).nonzero()[0]
+    extra = (runs[places] - 1) // LONGEST_RUN
+    rest = runs.copy()
+    rest[places] -= extra * LONGEST_RUN
+    before = np.resize(np.array([LONGEST_RUN, 0]), 2 * int(extra.sum()))
+    added = pointer_of(2 * extra)
+    return np.insert(rest, places.repeat(2 * extra), before), pointer + added[places.searchsorted(pointer)]
+
+
+def spans_of(counts: IntArray, pointer: IntArray) -> Spans:
+    """Full-frame run lengths of N masks as spans."""
+    ends, ones = pointer_of(counts), np.diff(pointer) // 2
+    inside = odd_places(pointer)
+    start = ends[:-1][inside] - ends[pointer[:-1]].repeat(ones)
+    return merge((start, counts[inside], np.arange(len(ones)).repeat(ones)))
+
+
+def cropped(
+    spans: Spans, count: int, height: int | IntArray
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint16], IntArray]:
+    """Frames, runs and pointer of `count` masks, from spans of the full frame; `height` is one, or each mask's own."""
+    start, length, owner = spans
+    frames = np.zeros((count, 4), np.int32)
+    if not len(start):
+        return frames, np.zeros(0, np.uint16), np.zeros(count + 1, np.int64)
+    tall = height if isinstance(height, int) else height[owner]
+    column = start // tall
+    top = start - column * tall
+    bottom = top + length - 1
+    pieces = bottom // tall + 1
+    if pieces.max() > 1:  # split at the image's columns, so that every piece lies in one column
+        of = np.repeat(np.arange(len(start)), pieces)
+        nth = ranges(np.zeros(len(start), np.int64), pieces)
+        column, owner = column[of] + nth, owner[of]
+        tall = tall if isinstance(tall, int) else tall[of]
+        bottom = np.minimum(bottom[of] - nth * tall, tall - 1)
+        top = np.where(nth == 0, top[of], 0)
+    # The tight box of every mask that has a pixel.
+    own = np.bincount(owner, minlength=count)
+    present = own.nonzero()[0]
+    own = own[present]
+    begin = own.cumsum() - own
+    x0 = column[begin]
+    y0 = np.minimum.reduceat(top, begin)
+    frame_width = column[begin + own - 1] - x0 + 1
+    frame_height = np.maximum.reduceat(bottom, begin) - y0 + 1
+    frames[present] = np.array((x0, y0, frame_width, frame_height)).T
+    # Into the crop; runs that come to touch there become one.
+    position = column * frame_height.repeat(own) + top - (x0 * frame_height + y0).repeat(own)
+    sizes = np.zeros(count, np.int64)
+    sizes[present] = frame_width * frame_height
+    runs, pointer = split_long(*alternate(merge((position, bottom - top + 1, owner)), sizes))
+    return frames, runs.astype(np.uint16), pointer
+
+
+def odd_places(pointer: IntArray) -> npt.NDArray[np.bool_]:
+    """Which runs count ones: every second one of its mask."""
+    begins_odd = (pointer[:-1] & 1).astype(bool).repeat(np.diff(pointer))
+    begins_odd[1::2] ^= True
+    return begins_odd
+
+
+def uncropped(frames: npt.NDArray[np.int32], runs: npt.NDArray[np.uint16], pointer: IntArray, height: int) -> Spans:
+    """Set pixels of the full frame, `height` pixels high, as column-major spans: the inverse of `cropped`."""
+    lengths = runs.astype(np.int64)
+    ends = pointer_of(lengths)
+    owner = np.repeat(np.arange(len(frames)), np.diff(pointer))
+    keep = odd_places(pointer) & (lengths > 0)
+    position = (ends[:-1] - ends[pointer[owner]])[keep]
+    position, length, owner = merge((position, lengths[keep], owner[keep]))
+    frame = frames[owner].astype(np.int64)
+    tall = frame[:, 3]
+    first = position // np.maximum(tall, 1)
+    last = (position + length - 1) // np.maximum(tall, 1)
+    pieces = last - first + 1
+    of = np.repeat(np.arange(len(position)), pieces)
+    nth = ranges(np.zeros(len(position), np.int64), pieces)
+    top = np.where(nth == 0, (position - first * tall)[of], 0)
+    bottom = np.where(nth == pieces[of] - 1, (position + length - 1 - last * tall)[of], tall[of] - 1)
+    start = (frame[of, 0] + first[of] + nth) * height + frame[of, 1] + top
+    return merge((start, bottom - top + 1, owner[of]))
 
 
 def string_of_zeros(pixels: int) -> bytes:

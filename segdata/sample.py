@@ -59,12 +59,8 @@ class Records(Sequence[dict[str, Any]]):
     @classmethod
     def of(cls, records: Sequence[Mapping[str, Any]]) -> Records:
         """From dictionaries; empty ones take no space."""
-        texts = [
-            json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-            if record
-            else b""
-            for record in records
-        ]
+        encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+        texts = [encode(record).encode("utf-8", "surrogatepass") if record else b"" for record in records]
         offset = pointer_of(np.array([len(text) for text in texts], np.int64))
         return cls(np.frombuffer(b"".join(texts), np.uint8), offset)
 

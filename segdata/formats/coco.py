@@ -29,7 +29,7 @@ import numpy as np
 
 from segdata.errors import SegdataError, UnknownLayout
 from segdata.files import disk_errors, inside
-from segdata.formats import json_text
+from segdata.formats import coco_regular, json_text
 from segdata.formats.coco_documents import (
     KINDS,
     NOT_READ,
@@ -236,6 +236,13 @@ def _instances(
     source: Source, document: Document, index: int, height: int, width: int, entry: Entry, problems: Problems
 ) -> Instances:
     path = source.root / document.name
+    regular = _regular(document, index, source.labels)
+    if regular is not None:
+        own = document.of_image(index)
+        for number, drawn in regular.odd:
+            found = json_text.decode(document.annotations[own[number]], dict[str, Any], path)
+            remark(found, drawn, f"{document.name}: annotation {found['id']}", height, width, problems)
+        return regular.instances
     records: list[dict[str, Any]] = []
     places: list[int] = []
     for place in document.of_image(index):
@@ -272,6 +279,21 @@ def _instances(
     rebuilt = records_of(instances, source.labels)
     extras = [residue_of(record, again) for record, again in zip(records, rebuilt, strict=True)]
     return Instances(**{**vars(instances), "extra": extras})
+
+
+def _regular(document: Document, index: int, labels: LabelSpace) -> coco_regular.Regular | None:
+    """The instances of an image if its records are regular; its neighbours are read with it."""
+    number, place = divmod(index, coco_regular.AT_ONCE)
+    if document.block[0] != number:
+        images = range(len(document.images))[number * coco_regular.AT_ONCE : (number + 1) * coco_regular.AT_ONCE]
+        places = [document.of_image(image) for image in images]
+        records = [[document.annotations[at] for at in own] for own in places]
+        document.block = (
+            number,
+            coco_regular.read(records, places, [document.size(image) for image in images], labels),
+        )
+    found: list[coco_regular.Regular | None] = document.block[1]
+    return found[place]
 
 
 # ---------------------------------------------------------------------- write

@@ -60,10 +60,18 @@ class Document:
         default_factory=lambda: (np.zeros(0, np.int64), np.zeros(1, np.int64))
     )
 
+    block: tuple[int, Any] = (-1, None)
+    """What was read last, many images at once: which, and what."""
+
     def of_image(self, index: int) -> list[int]:
         """Places of the annotations of the document's image `index`, in order."""
         order, pointer = self.by_image
         return cast(list[int], order[pointer[index] : pointer[index + 1]].tolist())
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of the document's image `index`."""
+        image = _IMAGE.decode(self.images[index])
+        return image.height, image.width
 
 
 @dataclass(frozen=True)
