@@ -194,6 +194,10 @@ class Unsafe(SegdataError):
     exit_code = 11
 
 
+OF_THE_DATA = (InvalidInput, DamagedData, NotThere, Unsafe)
+"""What one sample can be blamed for: `--on-error skip` leaves it out. Anything else would hit the next one, too."""
+
+
 class WorkerLost(SegdataError):
     """A worker process that died or hung on one sample, each time it was tried."""
 

@@ -51,7 +51,9 @@ def convert(
     on_error: OnError = typer.Option(OnError.stop, help="Stop at invalid items, or skip and list them."),
     allow_loss: bool = typer.Option(False, "--allow-loss", help="Convert although the target cannot hold all of it."),
     workers: int | None = typer.Option(None, min=1, help="Processes (default: one per processor)."),
-    shard_samples: int = typer.Option(4096, min=1, help="Most samples of a shard, the unit of work."),
+    shard_samples: int | None = typer.Option(
+        None, min=1, help="Most samples of a shard, the unit of work.", show_default="a sixteenth, 256 to 4,096"
+    ),
     hang_seconds: float = typer.Option(600.0, min=1, help="Stop a worker that stays at one sample for longer."),
     decode: bool = typer.Option(False, "--decode", help="Decode every image fully as a check."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Read and check everything, write nothing."),

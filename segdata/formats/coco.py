@@ -238,10 +238,8 @@ def _instances(
     path = source.root / document.name
     regular = _regular(document, index, source.labels)
     if regular is not None:
-        own = document.of_image(index)
-        for number, drawn in regular.odd:
-            found = json_text.decode(document.annotations[own[number]], dict[str, Any], path)
-            remark(found, drawn, f"{document.name}: annotation {found['id']}", height, width, problems)
+        for odd, drawn in regular.odd:
+            remark(odd, drawn, f"{document.name}: annotation {odd['id']}", height, width, problems)
         return regular.instances
     records: list[dict[str, Any]] = []
     places: list[int] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -54,11 +54,11 @@ class Regular:
     """The instances of an image of regular records.
 
     Attributes:
-        odd: (instance, area of its polygons) of those whose record deserves a remark.
+        odd: the records that deserve a remark, with the area of their polygons.
     """
 
     instances: Instances
-    odd: Sequence[tuple[int, float]]
+    odd: Sequence[tuple[dict[str, Any], float]]
 
 
 def read(
@@ -203,7 +203,10 @@ class _Block:
                 polygons=polygons[number],
                 extra=[{}] * (end - begin),
             )
-            found.append(Regular(instances, [(place - begin, area) for place, area in odd if begin <= place < end]))
+            remarkable = [
+                (msgspec.structs.asdict(self.records[place]), area) for place, area in odd if begin <= place < end
+            ]
+            found.append(Regular(instances, remarkable))
         return found
 
     def _odd(self) -> list[tuple[int, float]]:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata import images as image_files
-from segdata.errors import DamagedData, DiskError, InvalidInput, SegdataError
+from segdata.errors import OF_THE_DATA, DamagedData, DiskError, InvalidInput
 from segdata.files import disk_errors, sync_folder, write_whole
 from segdata.labels import LabelSpace
 from segdata.pack import layout
@@ -59,7 +59,7 @@ def write_shard(
         for place, sample in enumerate(samples):
             try:
                 table.add(sample, _stored(sample, images, blob, problems))
-            except SegdataError as error:
+            except OF_THE_DATA as error:
                 problems.skip(error.located(key=sample.key, file=sample.file or None))
                 left_out.append(place)
         files: dict[str, str] = {}

@@ -19,7 +19,7 @@ from segdata.normalise import Step
 from segdata.pack import layout
 from segdata.prepare.into_folder import is_done, to_folder
 from segdata.prepare.into_pack import to_pack
-from segdata.prepare.job import SHARD_SAMPLES, Job, Progress, Report
+from segdata.prepare.job import Job, Progress, Report
 from segdata.sides import open_results
 
 _CHANGED = "changed"
@@ -49,7 +49,7 @@ def convert(
     allow_loss: bool = False,
     decode: bool = False,
     workers: int | None = None,
-    shard_samples: int = SHARD_SAMPLES,
+    shard_samples: int | None = None,
     hang_seconds: float = 600.0,
     dry_run: bool = False,
     force: bool = False,
@@ -79,7 +79,7 @@ def convert(
         allow_loss: convert although the target cannot hold all of it; the report says what was lost either way.
         decode: decode every image fully, instead of checking its structure only.
         workers: processes; by default as many as there are processors. The result does not depend on it.
-        shard_samples: most samples of a shard, the unit of work.
+        shard_samples: most samples of a shard, the unit of work; by default a sixteenth of all, 256 to 4,096.
         hang_seconds: stop a worker that stays at one sample for longer.
         dry_run: read and check everything, write nothing.
         force: replace a target that holds something else.

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import segdata
 from segdata import workers
-from segdata.errors import InvalidInput, SegdataError, UsageError, WouldLose
+from segdata.errors import OF_THE_DATA, SegdataError, UsageError, WouldLose
 from segdata.files import canonical_json
 from segdata.inputs import Input, OnError
 from segdata.pack import layout
@@ -20,7 +20,8 @@ from segdata.problems import Problems
 from segdata.sample import Sample
 from segdata.workers import Beat, Task
 
-SHARD_SAMPLES = 4096
+SHARD_SAMPLES = (256, 4096)
+SHARDS = 16
 SHARD_IMAGE_BYTES = 1 << 30
 SHARD_ANNOTATION_BYTES = 1 << 28
 
@@ -108,7 +109,7 @@ class Job:
     def tasks(self) -> list[range]:
         """The shards."""
         images = self.images if self.to == "pack" else "embed"
-        return cut(self.data.sizes, images, self.options.get("shard_samples", SHARD_SAMPLES))
+        return cut(self.data.sizes, images, self.options.get("shard_samples"))
 
     def dry_run(self) -> Report:
         """Read and check everything."""
@@ -179,9 +180,7 @@ class Job:
                     _check_image(sample, problems)
                 if self.decode and sample.encoded is not None:
                     _ = sample.image
-            except (InvalidInput, SegdataError) as error:
-                if error.exit_code not in (4, 8, 10, 11):
-                    raise
+            except OF_THE_DATA as error:
                 problems.skip(error)
                 continue
             yield index, sample
@@ -226,13 +225,15 @@ def _check_image(sample: Sample, problems: Problems) -> None:
             raise error.located(key=sample.key, file=sample.file or None) from error
 
 
-def cut(sizes: Sequence[tuple[int, int]], images: layout.Images, most_samples: int = SHARD_SAMPLES) -> list[range]:
+def cut(sizes: Sequence[tuple[int, int]], images: layout.Images, most_samples: int | None = None) -> list[range]:
     """Cut consecutive samples into shards by their number and by bytes on disk; pure.
 
     Args:
         sizes: (bytes of the image, bytes of its own annotation files) of each sample.
-        most_samples: the most samples of one shard.
+        most_samples: the most samples of one shard; by default a sixteenth of all, at least 256 and at most 4,096.
     """
+    least, most = SHARD_SAMPLES
+    most_samples = most_samples or min(max(-(-len(sizes) // SHARDS), least), most)
     tasks = []
     begin = 0
     image_bytes = annotation_bytes = 0
