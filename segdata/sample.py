@@ -327,6 +327,12 @@ class Sample:
         """Sentences about the image, where the source had any."""
         return tuple(self.extra.get("captions", ()))
 
+    def with_encoded(self, encoded: bytes) -> Sample:
+        """The same sample with the image file's bytes at hand, so that they are not read again."""
+        sample = Sample.__new__(Sample)
+        vars(sample).update(vars(self), _encoded=encoded)
+        return sample
+
     def with_annotations(
         self,
         *,

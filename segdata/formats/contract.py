@@ -179,5 +179,8 @@ def write_file(root: Path, name: str, data: bytes) -> None:
     """
     path = inside(root, name, "the sample")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        try:
+            path.write_bytes(data)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)

@@ -64,7 +64,7 @@ class Plan:
         lookup = np.full(self.source.void + 1, self.void, self.header.labels.dtype)
         to = self.table[:-1]
         lookup[np.nonzero(to >= 0)[0]] = to[to >= 0]
-        mapped: npt.NDArray[Any] = lookup[semantic]
+        mapped: npt.NDArray[Any] = lookup.take(semantic)
         return mapped
 
 
@@ -126,24 +126,28 @@ def named(folder: str, key: str, ending: str, sample: Sample, problems: Problems
 # ---------------------------------------------------------------------- masks
 
 
-def layered(instances: Instances) -> tuple[npt.NDArray[np.int64], Masks]:
-    """Objects painted over each other, crowds first, then large to small.
+def layered(
+    masks: Masks, iscrowd: npt.NDArray[np.bool_], order: npt.NDArray[np.int64] | None = None
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Objects painted over each other: by default crowds first, then large to small.
 
     Returns:
-        (N,) int64 number of pixels of each object that stay visible, and the masks of what is visible.
+        (H, W) unsigned, the number (from 1) of the object on top of each pixel, 0 where there is none; and (N,) int64,
+        the pixels of each object that stay visible.
     """
-    masks = instances.masks
-    order = np.lexsort((-masks.areas, ~instances.iscrowd))
-    numbers = np.arange(1, len(masks) + 1)
-    layer = masks.paint(numbers, np.zeros((masks.height, masks.width), np.uint32), order)
-    visible = np.bincount(layer.ravel(), minlength=len(masks) + 1)[1:]
-    return visible, masks if np.array_equal(visible, masks.areas) else Masks.from_id_map(layer, numbers)
+    if order is None:
+        order = np.lexsort((-masks.areas, ~iscrowd))
+    layer = np.zeros((masks.height, masks.width), np.min_scalar_type(len(masks)))
+    masks.paint(np.arange(1, len(masks) + 1), layer, order)
+    frames = [layer[y : y + height, x : x + width] for x, y, width, height in masks.frames.tolist()]
+    visible = [np.count_nonzero(frame == number) for number, frame in enumerate(frames, 1)]
+    return layer, np.array(visible, np.int64)
 
 
-def lose_overlaps(sample: Sample, instances: Instances, visible: npt.NDArray[np.int64], problems: Problems) -> None:
+def lose_overlaps(sample: Sample, masks: Masks, visible: npt.NDArray[np.int64], problems: Problems) -> None:
     """Count the objects of which a map of numbers holds only a part; the part is inside, so IoU is its share."""
-    for place in np.nonzero(visible < instances.masks.areas)[0].tolist():
-        share = float(visible[place] / instances.masks.areas[place])
+    for place in np.nonzero(visible < masks.areas)[0].tolist():
+        share = float(visible[place] / masks.areas[place])
         problems.lose("objects partly hidden by others in a map of numbers", sample.key, iou=share)
 
 

@@ -26,6 +26,7 @@ from segdata.formats.crossing import (
     painted,
     split_names,
 )
+from segdata.masks import Masks
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
 
@@ -80,8 +81,11 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
     labels = plan.header.labels
     instances = sample.instances.take((plan.table[sample.instances.category] >= 0) & sample.instances.has_mask)
     category = plan.table[instances.category]
-    visible, shown = layered(instances)
-    lose_overlaps(sample, instances, visible, problems)
+    layer, visible = layered(instances.masks, instances.iscrowd)
+    lose_overlaps(sample, instances.masks, visible, problems)
+    shown = instances.masks
+    if not np.array_equal(visible, shown.areas):
+        shown = Masks.from_id_map(layer, np.arange(1, len(instances) + 1))
     adapted = Instances(**{**vars(instances.with_category(category)), "masks": shown})
     semantic = painted(adapted, labels.void) if sample.semantic is None else plan.relabelled(sample.semantic)
     isthing = np.array([bool(item.isthing) for item in labels.categories])

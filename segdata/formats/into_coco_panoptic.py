@@ -17,6 +17,7 @@ from segdata.formats.contract import FORMATS, Header, stem
 from segdata.formats.crossing import (
     Plan,
     distinct,
+    layered,
     lose_columns,
     lose_documents,
     lose_fields,
@@ -88,8 +89,9 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         problems.remark("scores: they settle overlaps, panoptic documents do not hold them", sample.key)
     chosen = given.take((plan.table[given.category] >= 0) & given.has_mask)
     chosen = chosen.with_category(plan.table[chosen.category])
-    layer, visible = _layer(chosen, by_score=has_scores)
-    lose_overlaps(sample, chosen, visible, problems)
+    by_score = np.argsort(np.nan_to_num(chosen.score, nan=-np.inf), kind="stable")
+    layer, visible = layered(chosen.masks, chosen.iscrowd, by_score if has_scores else None)
+    lose_overlaps(sample, chosen.masks, visible, problems)
     parts = [Masks.from_id_map(layer, np.flatnonzero(visible) + 1)]
     shown = chosen.take(visible > 0)
     category, crowd = [shown.category], [shown.iscrowd]
@@ -126,17 +128,6 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         ),
         extra=extra,
     )
-
-
-def _layer(instances: Instances, *, by_score: bool) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-    """(H, W) the number (from 1) of the object that is on top of every pixel, and each object's visible pixels."""
-    masks = instances.masks
-    order = np.lexsort((-masks.areas, ~instances.iscrowd))
-    if by_score:
-        order = np.argsort(np.nan_to_num(instances.score, nan=-np.inf), kind="stable")
-    layer = np.zeros((masks.height, masks.width), np.uint32)
-    masks.paint(np.arange(1, len(masks) + 1), layer, order)
-    return layer, np.bincount(layer.ravel(), minlength=len(masks) + 1)[1:]
 
 
 def _free(taken: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:

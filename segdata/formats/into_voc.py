@@ -7,6 +7,7 @@ number k belongs to the k-th object; overlapping objects are painted crowds firs
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,10 @@ from segdata.formats.crossing import (
     lose_overlaps,
     lose_unmapped,
     named,
-    painted,
     split_names,
 )
 from segdata.formats.voc_lists import PALETTE
+from segdata.formats.voc_objects import VOID
 from segdata.labels import Category, LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
@@ -99,40 +100,33 @@ def _text(file: str, lines: Sequence[str]) -> dict[str, Any]:
 
 
 def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
-    """The sample with objects numbered from 1, none covering another."""
+    """The sample with objects numbered from 1, and the map of these numbers."""
     key = plan.keys[index]
     lose_unmapped(plan, sample, problems)
     lose_fields(sample, problems, instance=("pose",))
     kept = _KEPT if sample.id >= 0 or "cityscapes" in sample.extra else {*_KEPT, "object ids"}
     lose_columns(sample, problems, kept=kept)
     instances = sample.instances
-    numbers = np.arange(1, len(instances) + 1)
-    too_many = instances.has_mask & (numbers > _MOST)
-    problems.lose(f"masks of objects after the first {_MOST}", sample.key, int(too_many.sum()))
-    has_mask = instances.has_mask & ~too_many
-    masks = instances.masks[np.nonzero(has_mask)[0]]
-    visible, shown = layered(instances.take(has_mask))
-    lose_overlaps(sample, instances.take(has_mask), visible, problems)
-    is_shown = has_mask.copy()
-    is_shown[has_mask] = visible > 0
-    blank = type(masks).empty(sample.height, sample.width, 1)
-    place = np.where(is_shown, np.cumsum(has_mask) - 1, len(shown))
-    adapted = Instances(
-        **{
-            **vars(instances),
-            "category": plan.table[instances.category],
-            "masks": type(masks).concatenate([shown, blank], sample.height, sample.width)[place],
-            "has_mask": is_shown,
-            "id": numbers,
-            "bbox": _boxes(instances),
-            "extra": [{"pose": own["pose"]} if "pose" in own else {} for own in instances.extra],
-        }
+    count = len(instances)
+    problems.lose(f"masks of objects after the first {_MOST}", sample.key, int(instances.has_mask[_MOST:].sum()))
+    masks = instances.masks if count <= _MOST else instances.masks[:_MOST]
+    numbers, visible = layered(masks, instances.iscrowd[:_MOST])
+    lose_overlaps(sample, masks, visible, problems)
+    category = plan.table[instances.category]
+    adapted = replace(
+        instances,
+        category=category,
+        has_mask=np.append(visible > 0, np.zeros(max(count - _MOST, 0), bool)),
+        id=np.arange(1, count + 1),
+        bbox=_boxes(instances),
+        extra=[{"pose": own["pose"]} if "pose" in own else {} for own in instances.extra],
     )
     semantic = None
     if sample.semantic is not None:
         semantic = plan.relabelled(sample.semantic)
-    elif sample.has_instances and (has_mask.any() or not len(instances)):
-        semantic = painted(adapted.take(is_shown), 0)
+        numbers[(numbers == 0) & (semantic == plan.void)] = VOID
+    elif sample.has_instances and (instances.has_mask[:_MOST].any() or not count):
+        semantic = np.append(0, category[:_MOST]).astype(np.uint8).take(numbers)
     return Sample(
         key,
         sample.height,
@@ -141,7 +135,7 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         encoded=lambda: sample.encoded,
         instances=adapted if sample.has_instances else None,
         semantic=semantic,
-        extra={"voc": {"object": sample.has_instances and semantic is not None}},
+        extra={"voc": {"object": sample.has_instances and semantic is not None, "object_numbers": numbers}},
     )
 
 

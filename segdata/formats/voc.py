@@ -297,8 +297,12 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
             semantic = sample.semantic.astype(np.uint8)
             write_file(root, f"SegmentationClass/{sample.key}.png", _png("class", semantic, header.labels, residue))
         if residue.get("object", bool(sample.instances.has_mask.any())):
-            stored = residue.get("object_map")
-            numbers = _object_map(sample) if stored is None else verbatim.to_array(stored)
+            if "object_map" in residue:
+                numbers = verbatim.to_array(residue["object_map"])
+            elif "object_numbers" in residue:
+                numbers = residue["object_numbers"]
+            else:
+                numbers = _object_map(sample)
             write_file(root, f"SegmentationObject/{sample.key}.png", _png("object", numbers, None, residue))
     return {"keys": written, "masked": masked}
 

@@ -177,7 +177,7 @@ class Job:
             try:
                 sample = self.data.get(index, problems)
                 if with_images and self.data.format != "pack":
-                    _check_image(sample, problems)
+                    sample = _with_checked_image(sample, problems)
                 if self.decode and sample.encoded is not None:
                     _ = sample.image
             except OF_THE_DATA as error:
@@ -216,13 +216,15 @@ class Job:
             self.progress(done, len(self.data))
 
 
-def _check_image(sample: Sample, problems: Problems) -> None:
+def _with_checked_image(sample: Sample, problems: Problems) -> Sample:
     encoded = sample.encoded
-    if encoded is not None:
-        try:
-            check_image(sample, encoded, problems)
-        except SegdataError as error:
-            raise error.located(key=sample.key, file=sample.file or None) from error
+    if encoded is None:
+        return sample
+    try:
+        check_image(sample, encoded, problems)
+    except SegdataError as error:
+        raise error.located(key=sample.key, file=sample.file or None) from error
+    return sample.with_encoded(encoded)
 
 
 def cut(sizes: Sequence[tuple[int, int]], images: layout.Images, most_samples: int | None = None) -> list[range]:
