@@ -232,6 +232,10 @@ VOC: dict[str, Make] = {
     "attributes": xml(
         ("<annotation>", '<annotation verified="yes">'), ("<object>", '<object id="3">'), ("<bndbox>", '<bndbox a="b">')
     ),
+    "namespaces": xml((
+        "<source><database>d</database></source>",
+        '<x:source xmlns:x="urn:x" xmlns:y="urn:y" y:a="&quot;1&quot;" xml:lang="en"><database xmlns="urn:d">d</database></x:source>',
+    )),
     "objects apart": xml(("</object><object>", "</object><between>x</between><object>"), ("<folder>VOC2012</folder>", "")),
     "text between elements": xml(("<source><database>", "<source>a<database>"), ("</database>", "</database>b")),
     "entities": xml(("<database>d", "<database><![CDATA[<a>&]]>&amp;&#233;")),

@@ -126,7 +126,7 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         semantic = plan.relabelled(sample.semantic)
         numbers[(numbers == 0) & (semantic == plan.void)] = VOID
     elif sample.has_instances and (instances.has_mask[:_MOST].any() or not count):
-        semantic = np.append(0, category[:_MOST]).astype(np.uint8).take(numbers)
+        semantic = masks.semantic(category[:_MOST], background=0, iscrowd=instances.iscrowd[:_MOST])
     return Sample(
         key,
         sample.height,

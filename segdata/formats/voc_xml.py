@@ -6,15 +6,19 @@ Text, comments and processing instructions between elements are nodes with the t
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree  # building only; parsing goes through defusedxml
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from xml.etree.ElementTree import ParseError  # parsing goes through defusedxml
+from xml.sax.saxutils import escape
 
 from segdata.errors import InvalidAnnotation, Unsafe
 
 Node = list[Any]
 TEXT, COMMENT, INSTRUCTION = "#text", "#comment", "#instruction"
+
+_XML = "http://www.w3.org/XML/1998/namespace"
+_IN_ATTRIBUTES = {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
 
 MAX_BYTES = 1 << 24
 MAX_DEPTH = 32
@@ -61,7 +65,7 @@ def parse(data: bytes, path: Path) -> Tree:
             why=type(error).__name__,
             fix="remove the <!DOCTYPE …> part; VOC annotations have none",
         ) from error
-    except ElementTree.ParseError as error:
+    except ParseError as error:
         line, column = error.position
         raise InvalidAnnotation(
             "XML is malformed",
@@ -81,12 +85,7 @@ def parse(data: bytes, path: Path) -> Tree:
 
 def serialise(node: Node, before: Sequence[Node] = (), after: Sequence[Node] = ()) -> bytes:
     """The document's text, indented with tabs as the official files are."""
-    lines = []
-    for item in (*before, node, *after):
-        element = _element(item)
-        ElementTree.indent(element, "\t")
-        lines.append(ElementTree.tostring(element, encoding="utf-8") + b"\n")
-    return b"".join(lines)
+    return "".join(f"{_written(item)}\n" for item in (*before, node, *after)).encode("utf-8", "xmlcharrefreplace")
 
 
 def child(node: Node, tag: str) -> Node | None:
@@ -188,21 +187,41 @@ class _Builder:
         self._texts = []
 
 
-def _element(node: Node) -> ElementTree.Element:
-    if node[0] in (COMMENT, INSTRUCTION):
-        made: Any = ElementTree.Comment(node[1]) if node[0] == COMMENT else ElementTree.PI(node[1])
-        return cast(ElementTree.Element, made)
-    element = ElementTree.Element(node[0], node[2] if len(node) > 2 else {})
-    if isinstance(node[1], str):
-        element.text = node[1]
-        return element
-    last: ElementTree.Element | None = None
-    for item in node[1]:
-        if item[0] != TEXT:
-            last = _element(item)
-            element.append(last)
-        elif last is None:
-            element.text = item[1]
+def _written(node: Node, depth: int = 0) -> str:
+    """A node as text; what is inside begins a line of its own, unless there is text."""
+    tag, content = node[0], node[1]
+    if tag == COMMENT:
+        return f"<!--{content}-->"
+    if tag == INSTRUCTION:
+        return f"<?{content}?>"
+    name, opening = (tag, tag) if len(node) == 2 and tag[0] != "{" else _opening(tag, attributes(node))
+    if not content:
+        return f"<{opening} />"
+    if isinstance(content, str):
+        return f"<{opening}>{escape(content)}</{name}>"
+    parts: list[str] = []
+    line = "\n" + "\t" * (depth + 1)
+    before, after = line, line[:-1]
+    for item in content:
+        if item[0] == TEXT:
+            before = after = escape(item[1])
         else:
-            last.tail = item[1]
-    return element
+            parts += (before, _written(item, depth + 1))
+            before, after = line, line[:-1]
+    return f"<{opening}>{''.join(parts)}{after}</{name}>"
+
+
+def _opening(tag: str, attributes: Mapping[str, str]) -> tuple[str, str]:
+    """The name of an element, and what stands between its brackets; namespaces ({URI}name) are named here."""
+    prefixes = {_XML: "xml"}
+
+    def plain(name: str) -> str:
+        if name[0] != "{":
+            return name
+        space, _, name = name[1:].partition("}")
+        return f"{prefixes.setdefault(space, f'ns{len(prefixes) - 1}')}:{name}"
+
+    name = plain(tag)
+    given = {plain(key): value for key, value in attributes.items()}
+    given |= {f"xmlns:{prefix}": space for space, prefix in prefixes.items() if space != _XML}
+    return name, " ".join((name, *(f'{key}="{escape(value, _IN_ATTRIBUTES)}"' for key, value in given.items())))
