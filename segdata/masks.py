@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import InvalidAnnotation
+from segdata.raster import draw
 from segdata.rings import Polygons, chain, clip, corners, is_near
 from segdata.runs import (
     IntArray,
@@ -204,7 +205,7 @@ class Masks:
         """
         if not isinstance(polygons, Polygons):
             polygons = Polygons.of(polygons)
-        return cls._from_counts(*decode_counts(polygon_strings(polygons, height, width)), height, width)
+        return cls._from_spans(draw(polygons, height, width), len(polygons), height, width)
 
     @classmethod
     def from_id_map(cls, ids: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[Any]) -> Masks:
@@ -239,15 +240,14 @@ class Masks:
         )
 
     @classmethod
-    def of_images(cls, counts: IntArray, pointer: IntArray, sizes: IntArray, images: IntArray) -> list[Masks]:
-        """Masks of several images at once from right run lengths as `from_counts` takes them.
+    def of_images(cls, spans: Spans, sizes: IntArray, images: IntArray) -> list[Masks]:
+        """Masks of several images at once, from spans of their full frames.
 
         Args:
             sizes: (I, 2) int64, height and width of the images.
             images: (I + 1,) int64; image i owns the masks `images[i] … images[i + 1] − 1`.
         """
-        number = np.diff(images)
-        frames, runs, ends = cropped(spans_of(counts, pointer), int(images[-1]), sizes[:, 0].repeat(number))
+        frames, runs, ends = cropped(spans, int(images[-1]), sizes[:, 0].repeat(np.diff(images)))
         bounds, at = images.tolist(), ends[images].tolist()
         return [
             cls(

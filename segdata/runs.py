@@ -136,6 +136,32 @@ def merge(spans: Spans) -> Spans:
     return start[begin], np.add.reduceat(length, begin), owner[begin]
 
 
+def unite(spans: Spans, reach: int) -> Spans:
+    """Join spans of one owner that touch or overlap, and drop empty ones.
+
+    Args:
+        spans: sorted by owner; an owner's own may be in any order.
+        reach: more than any place.
+    """
+    start, length, owner = spans
+    keep = length.nonzero()[0]
+    owner = owner[keep]
+    begin = owner * reach + start[keep]
+    end = begin + length[keep]
+    back = (begin[1:] < begin[:-1]).nonzero()[0]
+    if len(back):
+        mixed = np.isin(owner, owner[back]).nonzero()[0]
+        order = mixed[begin[mixed].argsort()]
+        begin[mixed], end[mixed] = begin[order], end[order]
+    end = np.maximum.accumulate(end)
+    is_first = np.ones(len(begin), bool)
+    np.greater(begin[1:], end[:-1], out=is_first[1:])
+    first = is_first.nonzero()[0]
+    if len(first) < len(begin):
+        begin, end, owner = begin[first], end[np.append(first[1:], len(end)) - 1], owner[first]
+    return begin - owner * reach, end - begin, owner
+
+
 def alternate(spans: Spans, sizes: IntArray) -> tuple[IntArray, IntArray]:
     """Spans of N masks of `sizes` pixels → runs of zeros and ones in turn, and the (N + 1,) pointer into them.
 

@@ -19,6 +19,7 @@ FLOORS = [
     {"errors"},
     {"files", "secrets", "tables", "runs"},
     {"remotes", "labels", "rings", "images", "problems", "space"},
+    {"raster"},
     {"masks"},
     {"sample", "manifest", "charts", "page"},
     {"fetch", "pack", "normalise", "draw", "workers"},
