@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 
 from segdata.errors import InvalidImage, Unsafe
 
@@ -209,18 +210,30 @@ def decode(
 
     Args:
         max_pixels: larger images are refused before decoding.
-        out: an optional C-ordered (H, W, 3) uint8 buffer to decode into (used where the decoder can).
+        out: a C-ordered (H, W, 3) uint8 buffer to decode into; it is what is returned.
 
     Raises:
-        InvalidImage: the data is damaged or of a kind that cannot be decoded.
+        InvalidImage: the data is damaged, of a kind that cannot be decoded, or of another size than `out`.
         Unsafe: more than `max_pixels` pixels.
     """
     pixels = _decode_ordinary(data, max_pixels, out)
-    if pixels is not None:
+    if pixels is None:
+        pixels = _decode_other(data, max_pixels)
+    if out is None or pixels is out:
         return pixels
+    if pixels.shape != out.shape:
+        raise InvalidImage(
+            "image is not of the expected size", why=f"its shape is {pixels.shape}; room was made for {out.shape}"
+        )
+    out[...] = pixels
+    return out
+
+
+def _decode_other(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.uint8]:
+    """Any image that can be decoded, with errors that say what the others are."""
     header = _within(probe(data), max_pixels)
     if header.codec == "jpeg" and header.color in ("RGB", "grey") and header.bits == 8:
-        return _decode_jpeg(data, out)
+        return _decode_jpeg(data, None)
     if header.codec == "jpeg" and header.bits != 8:
         raise InvalidImage(
             f"JPEG has {header.bits}-bit samples, which cannot be decoded", fix="convert it to an 8-bit JPEG or to PNG"
@@ -246,10 +259,8 @@ def _decode_ordinary(
     data: bytes | memoryview, max_pixels: int, out: npt.NDArray[np.uint8] | None
 ) -> npt.NDArray[np.uint8] | None:
     """A whole JPEG of an ordinary kind; anything else is None, so that the long way says what it is."""
-    if bytes(data[:3]) != b"\xff\xd8\xff" or bytes(data[-2:]) != b"\xff\xd9":
+    if data[:3] != b"\xff\xd8\xff" or data[-2:] != b"\xff\xd9":
         return None
-    import simplejpeg
-
     try:
         height, width, color, _ = simplejpeg.decode_jpeg_header(data)
         if color not in ("YCbCr", "Gray") or height * width > max_pixels:
@@ -260,15 +271,13 @@ def _decode_ordinary(
 
 
 def _decode_jpeg(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
-    import simplejpeg
-
     try:
         pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
             data, colorspace="RGB", fastdct=False, fastupsample=False, buffer=out
         )
     except (ValueError, RuntimeError) as error:
         raise InvalidImage("JPEG cannot be decoded", why=str(error), fix="fetch or copy the file again") from error
-    return pixels
+    return pixels if out is None or pixels.shape != out.shape else out  # it gives another view of the buffer
 
 
 def _within(header: Header, max_pixels: int) -> Header:

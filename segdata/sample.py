@@ -229,7 +229,7 @@ class Sample:
         height: int,
         width: int,
         *,
-        file: str = "",
+        file: str | Callable[[], str] = "",
         id: int = -1,
         encoded: bytes | Lazy | None = None,
         instances: Instances | Lazy | None = None,
@@ -240,10 +240,10 @@ class Sample:
         self.key = key
         self.height = height
         self.width = width
-        self.file = file
         self.id = id
         self.has_instances = instances is not None
         self.has_semantic = semantic is not None
+        self._file = file
         self._encoded = encoded
         self._instances = instances
         self._semantic = semantic
@@ -267,6 +267,11 @@ class Sample:
         return partial(Sample, self.key, self.height, self.width, **values), ()
 
     @property
+    def file(self) -> str:
+        """The image's path under the dataset's root, with ending; "" when unknown."""
+        return self._file() if callable(self._file) else self._file
+
+    @property
     def encoded(self) -> bytes | None:
         """The image file's bytes, read anew each time."""
         encoded = self._encoded() if callable(self._encoded) else self._encoded
@@ -283,7 +288,7 @@ class Sample:
         return self.decode()
 
     def decode(self, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
-        """`image`, into a buffer of yours where the decoder can ((H, W, 3) uint8)."""
+        """`image`, into a buffer of yours ((H, W, 3) uint8, C order), which is returned."""
         encoded = self._encoded() if callable(self._encoded) else self._encoded
         if encoded is None:
             raise InvalidImage(
@@ -345,7 +350,7 @@ class Sample:
             self.key,
             self.height,
             self.width,
-            file=self.file,
+            file=self._file,
             id=self.id,
             encoded=self._encoded,
             instances=instances,

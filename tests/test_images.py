@@ -116,3 +116,21 @@ def test_damaged_images_decode_or_give_a_declared_error(kind: str, data: st.Data
     except SegdataError:
         return
     assert pixels.dtype == np.uint8 and pixels.shape[2] == 3
+
+
+def test_decoding_into_a_buffer_gives_that_buffer_and_no_other_size_fits() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (7, 11, 3), np.uint8))
+    buffer = np.empty((7, 11, 3), np.uint8)
+    jpeg = encoded(image, "JPEG")
+    for data in (
+        jpeg,
+        jpeg + b"more",
+        encoded(image),
+        encoded(image.convert("CMYK"), "JPEG"),
+        encoded(image.convert("L")),
+    ):
+        assert images.decode(data, out=buffer) is buffer
+        assert np.array_equal(buffer, images.decode(data))
+        for shape in ((11, 7, 3), (6, 11, 3), (8, 11, 3)):
+            with pytest.raises(InvalidImage, match="not of the expected size"):
+                images.decode(data, out=np.empty(shape, np.uint8))

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -119,6 +119,7 @@ class Loader:
         self._position = 0
         self._has_begun = False
         self._iteration: object = None
+        self._dtype = pack.labels.dtype
 
     def __len__(self) -> int:
         """Batches of an epoch (of the current one, where `batches` is a function)."""
@@ -241,49 +242,49 @@ class Loader:
     def _make(self, job: _Job, epoch: int) -> Batch:
         """One batch; an error names the sample."""
         buffers = job.buffers if self.reuse else _Buffers()
+        indices = job.indices.tolist()
         samples: list[Sample] = []
-        items: list[Any] = []
-        images = semantic = dense = None
         try:
-            for index in job.indices.tolist():
+            for index in indices:
                 job.begin(index)
                 samples.append(self.pack[index])
             if self.transform is not None:
-                for index, sample in zip(job.indices.tolist(), samples, strict=True):
+                items: list[Any] = []
+                for index, sample in zip(indices, samples, strict=True):
                     job.begin(index)
                     items.append(self.transform(sample, self._order.rng(epoch, index)))
                 return Batch(samples, job.indices, items=tuple(items))
+            images = semantic = dense = None
             if self.images:
-                images = buffers.arrays("images", [(sample.height, sample.width, 3) for sample in samples])
-                for index, sample, image in zip(job.indices.tolist(), samples, images, strict=True):
-                    job.begin(index)
-                    decoded = sample.decode(out=image)
-                    if decoded is not image:
-                        image[...] = decoded
-            if self.semantic and any(sample.has_semantic for sample in samples):
-                semantic = self._semantic(job, samples, buffers)
+                images = buffers.arrays("images", [(sample.height, sample.width, 3) for sample in samples], _UINT8)
+            if self.semantic:
+                semantic = self._maps(samples, buffers)
             if self.masks == "dense":
                 shapes = [(len(sample.instances), sample.height, sample.width) for sample in samples]
-                dense = tuple(buffers.arrays("dense", shapes))
-                for index, sample, planes in zip(job.indices.tolist(), samples, dense, strict=True):
-                    job.begin(index)
-                    sample.instances.masks.dense(out=planes)
+                dense = tuple(buffers.arrays("dense", shapes, _UINT8))
+            for place, sample in enumerate(samples):
+                job.begin(indices[place])
+                if images is not None:
+                    sample.decode(images[place])
+                if semantic is not None and sample.has_semantic:
+                    sample.read_semantic(semantic[place])
+                if dense is not None:
+                    sample.instances.masks.dense(dense[place])
             return Batch(samples, job.indices, images, semantic, dense)
         except Exception as error:
             locate(error, self.pack, job.at)
             raise
 
-    def _semantic(self, job: _Job, samples: Sequence[Sample], buffers: _Buffers) -> Any:
-        """The label maps, one array where all are there and of one size, else a tuple."""
-        shapes = [(sample.height, sample.width) if sample.has_semantic else (0, 0) for sample in samples]
-        maps = buffers.arrays("semantic", shapes, self.pack.labels.dtype)
-        for index, sample, view in zip(job.indices.tolist(), samples, maps, strict=True):
-            if sample.has_semantic:
-                job.begin(index)
-                sample.read_semantic(out=view)
-        if all(sample.has_semantic for sample in samples):
+    def _maps(self, samples: Sequence[Sample], buffers: _Buffers) -> Any:
+        """Room for the label maps: one array where all are there and of one size, else a tuple; None without any."""
+        shapes = [(sample.height, sample.width) for sample in samples if sample.has_semantic]
+        if not shapes:
+            return None
+        maps = buffers.arrays("semantic", shapes, self._dtype)
+        if len(shapes) == len(samples):
             return maps
-        return tuple(view if sample.has_semantic else None for sample, view in zip(samples, maps, strict=True))
+        left = iter(maps)
+        return tuple(next(left) if sample.has_semantic else None for sample in samples)
 
 
 def locate(error: Exception, pack: Samples, index: int) -> Exception:
@@ -318,18 +319,20 @@ class _Buffers:
     """Memory of one batch, by purpose; grows to the largest batch."""
 
     def __init__(self) -> None:
-        self._held: dict[str, npt.NDArray[np.uint8]] = {}
+        self._held: dict[str, npt.NDArray[Any]] = {}
 
-    def arrays(self, what: str, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any] = _UINT8) -> Any:
-        """Room for one array per shape: (B, *shape) where all shapes agree, else a tuple."""
-        sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
+    def arrays(self, what: str, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> Any:
+        """Room for one array per shape: (B, *shape) where all shapes agree, else a tuple; always of one `dtype`."""
+        first = shapes[0]
+        if shapes.count(first) == len(shapes):
+            shape = (len(shapes), *first)
+            return self._room(what, math.prod(shape), dtype).reshape(shape)
+        ends = list(accumulate(map(math.prod, shapes), initial=0))
+        room = self._room(what, ends[-1], dtype)
+        return tuple(room[begin:end].reshape(shape) for (begin, end), shape in zip(pairwise(ends), shapes, strict=True))
+
+    def _room(self, what: str, size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         held = self._held.get(what)
-        if held is None or held.size < sum(sizes):
-            held = self._held[what] = np.empty(sum(sizes), np.uint8)
-        if shapes.count(shapes[0]) == len(shapes):
-            return held[: sum(sizes)].view(dtype).reshape(len(shapes), *shapes[0])
-        ends = list(accumulate(sizes))
-        return tuple(
-            held[end - size : end].view(dtype).reshape(shape)
-            for end, size, shape in zip(ends, sizes, shapes, strict=True)
-        )
+        if held is None or held.size < size:
+            held = self._held[what] = np.empty(size, dtype)
+        return held[:size]

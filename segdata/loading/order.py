@@ -138,5 +138,7 @@ class _Cut(Sequence[Indices]):
     def __getitem__(self, number: int | slice) -> Any:
         if isinstance(number, slice):
             return [self[place] for place in range(len(self))[number]]
-        begin = range(len(self))[number] * self._size
+        begin = (number if number >= 0 else number + len(self)) * self._size
+        if not 0 <= begin < len(self._indices):
+            raise IndexError(number)
         return self._indices[begin : begin + self._size]

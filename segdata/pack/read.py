@@ -72,6 +72,7 @@ class Pack(Sequence[Sample]):
         self._store = store
         self._members = members
         self._mapping = mapping
+        self._count = store.count if members is None else len(members)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the files itself."""
@@ -85,7 +86,7 @@ class Pack(Sequence[Sample]):
         )
 
     def __len__(self) -> int:
-        return self._store.count if self._members is None else len(self._members)
+        return self._count
 
     def __repr__(self) -> str:
         return f"Pack({str(self._store.folder)!r}, {len(self)} samples, labels {self.labels.name!r})"
@@ -98,10 +99,10 @@ class Pack(Sequence[Sample]):
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
         index = operator.index(index)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index} of a pack with {len(self)} samples")
-        index %= len(self)
-        return self._store.sample(index if self._members is None else int(self._members[index]), self._mapping)
+        if not -self._count <= index < self._count:
+            raise IndexError(f"sample {index} of a pack with {self._count} samples")
+        index %= self._count
+        return self._store.sample(index if self._members is None else self._members.item(index), self._mapping)
 
     def __iter__(self) -> Iterator[Sample]:
         for index in range(len(self)):

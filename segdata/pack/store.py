@@ -24,8 +24,8 @@ from segdata.rings import Polygons
 from segdata.sample import Instances, Records, Sample
 
 
-class MappedFile:
-    """One mapped file and its arrays; an array that the pack leaves out is None."""
+class MappedFile(dict[str, Any]):
+    """One mapped file and its arrays by name, found when first asked for; one that the pack leaves out is None."""
 
     def __init__(self, folder: Path, entry: Mapping[str, Any]) -> None:
         self.path = folder / entry["file"]
@@ -45,14 +45,10 @@ class MappedFile:
             raise DamagedData(
                 "a file of the pack is missing", file=self.path, fix="convert the dataset again with --force"
             ) from error
-        self._arrays: dict[str, npt.NDArray[Any] | None] = {}
 
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return self._arrays[name]
-        except KeyError:
-            self._arrays[name] = array = self._read(name)
-            return array
+    def __missing__(self, name: str) -> npt.NDArray[Any] | None:
+        self[name] = array = self._read(name)
+        return array
 
     def _read(self, name: str) -> npt.NDArray[Any] | None:
         place = self.entry["arrays"].get(name)
@@ -93,7 +89,6 @@ class Store:
         self.max_pixels: int = index.get("max_pixels", images.MAX_PIXELS)
         root = index.get("images_root")
         self.images_root = images_root or (None if root is None else Path(root))
-        self._of_thread = threading.local()
         self.shards: list[Shard] = []
         self.starts: list[int] = []
         self.count = 0
@@ -123,6 +118,10 @@ class Store:
             by_key.setdefault(self.key(index), []).append(index)
         return by_key
 
+    @cached_property
+    def _of_thread(self) -> _OfThread:
+        return _OfThread()
+
     def locate(self, index: int) -> tuple[Shard, int]:
         shard = self.shards[bisect.bisect_right(self.starts, index) - 1]
         return shard, index - shard.first
@@ -136,14 +135,14 @@ class Store:
         table = shard.table
         key = _text(table, "image/key", row)
         height, width = table["image/size"][row].tolist()
-        flags = int(table["image/flags"][row])
+        flags = table["image/flags"].item(row)
         return Sample(
             key,
             height,
             width,
-            file=_text(table, "image/file", row),
-            id=int(table["image/id"][row]),
-            encoded=(lambda: self._encoded(shard, row)) if table["image/codec"][row] else None,
+            file=lambda: _text(table, "image/file", row),
+            id=table["image/id"].item(row),
+            encoded=(lambda: self._encoded(shard, row)) if table["image/codec"].item(row) else None,
             instances=(lambda: self._instances(table, row, height, width, mapping))
             if flags & layout.INSTANCES_ANNOTATED
             else None,
@@ -156,9 +155,9 @@ class Store:
 
     def _encoded(self, shard: Shard, row: int) -> bytes | memoryview:
         table = shard.table
-        length = int(table["image/length"][row])
+        length = table["image/length"].item(row)
         if shard.images is not None:
-            offset = int(table["image/offset"][row])
+            offset = table["image/offset"].item(row)
             data: bytes | memoryview = shard.images["images/data"][offset : offset + length].data
             source = shard.images.path
         else:
@@ -176,7 +175,7 @@ class Store:
                     why=error.strerror,
                     fix="restore it, or say where the images are now with images_root",
                 ) from error
-        if len(data) != length or layout.crc32(data) != int(table["image/crc32"][row]):
+        if len(data) != length or layout.crc32(data) != table["image/crc32"].item(row):
             raise DamagedData(
                 "an image is not the one that was converted",
                 file=source,
@@ -226,15 +225,6 @@ class Store:
             return instances.with_category(category)
         return instances.with_category(category).take(category >= 0)
 
-    @property
-    def _decompressor(self) -> Any:
-        """This thread's own; making one costs more than a label map."""
-        if not hasattr(self._of_thread, "decompressor"):
-            import zstandard
-
-            self._of_thread.decompressor = zstandard.ZstdDecompressor()
-        return self._of_thread.decompressor
-
     def _semantic(
         self,
         shard: Shard,
@@ -247,7 +237,7 @@ class Store:
         table = shard.table
         begin, end = table["semantic/offset"][row : row + 2].tolist()
         frame = table["semantic/data"][begin:end]
-        if layout.crc32(frame) != int(table["semantic/crc32"][row]):
+        if layout.crc32(frame) != table["semantic/crc32"].item(row):
             raise DamagedData(
                 "a semantic map is damaged",
                 file=table.path,
@@ -256,30 +246,36 @@ class Store:
                 why="its checksum differs from the recorded one",
                 fix="convert the dataset again with --force",
             )
-        stored = (
-            np.empty((height, width), self.labels.dtype.newbyteorder("<"))
-            if mapping is not None or out is None
-            else out
-        )
-        with self._decompressor.stream_reader(frame) as reader:
-            count = reader.readinto(stored.reshape(-1).view(np.uint8))
-            if count != stored.nbytes or reader.read(1):
-                raise DamagedData(
-                    "a semantic map is not of its image's size",
-                    file=table.path,
-                    key=_text(table, "image/key", row),
-                    place=f"shard {self.shards.index(shard)}, record {row}",
-                    fix="convert the dataset again with --force",
-                )
+        stored = out
+        if stored is None or mapping is not None:
+            stored = np.empty((height, width), self.labels.dtype.newbyteorder("<"))
+        reader = self._of_thread.decompressor.stream_reader(frame)
+        if reader.readinto(stored) != stored.nbytes or reader.read(1):
+            raise DamagedData(
+                "a semantic map is not of its image's size",
+                file=table.path,
+                key=_text(table, "image/key", row),
+                place=f"shard {self.shards.index(shard)}, record {row}",
+                fix="convert the dataset again with --force",
+            )
         if mapping is None:
             return stored
         lookup: npt.NDArray[Any] = mapping.lookup(self.labels)
         return np.take(lookup, stored, out=out, mode="clip" if out is not None else "raise")
 
 
+class _OfThread(threading.local):
+    """Each thread's own decompressor: making one costs more than a label map."""
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
 def _text(table: MappedFile, name: str, row: int) -> str:
-    begin, end = table[name + "_offset"][row : row + 2].tolist()
-    return str(table[name][begin:end].tobytes(), "utf-8", "surrogatepass")
+    offset = table[name + "_offset"]
+    return str(table[name][offset.item(row) : offset.item(row + 1)], "utf-8", "surrogatepass")
 
 
 _NO_VALUES = np.zeros(0, np.float64)
