@@ -3,7 +3,7 @@
 Both in this process and as commands, both waiting for the disk (segdata always does; the others are followed by `sync`)
 and not (then segdata's waiting is taken out by this script).
 
-    python scripts/bench/conversion.py SAMPLES [--images 510] [--rounds 5] [--only pack|command|annotations|voc]
+    python scripts/bench/conversion.py SAMPLES [--images 510] [--rounds 5] [--only pack|bytes|command|annotations|voc]
 
 SAMPLES is a folder with `coco` in COCO's layout, whose photos are repeated to the number wanted. What each side wrote is
 compared before a ratio is printed.
@@ -163,6 +163,37 @@ def to_pack(folder: Path, work: Path, images: int, rounds: int) -> None:
     )
 
 
+def bytes_only(folder: Path, work: Path, images: int, rounds: int) -> None:
+    import json
+
+    path = folder / "annotations/instances_train.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    here, copied = segdata_to(folder, work / "pack"), command("cp", "-r", folder, work / "copy")
+    kinds = {
+        "without waiting for the disk": (without_waiting(here), copied),
+        "until all is on disk": (here, and_sync(copied, work / "copy")),
+    }
+    seconds = interleaved(
+        {f"{kind}: {name}": run for kind, runs in kinds.items() for name, run in zip(("us", "cp"), runs, strict=True)},
+        rounds,
+        cleared(work),
+    )
+    rows = []
+    for kind in kinds:
+        ours, theirs = seconds[f"{kind}: us"], seconds[f"{kind}: cp"]
+        rows.append([kind, speed(folder, images, ours), speed(folder, images, theirs), f"{theirs / ours:.2f}"])
+    report(
+        "COCO → pack, photos only",
+        [
+            f"{images:,} photos without annotations, one process each: copied, checked in structure and hashed here, "
+            f"copied by `cp -r` there; medians of {rounds} interleaved rounds.",
+            "",
+            *table(["", "segdata", "cp -r", "segdata's speed against cp's"], rows),
+        ],
+        COMMAND,
+    )
+
+
 def by_command(folder: Path, work: Path, images: int, rounds: int) -> None:
     ours, theirs, copy = work / "pack", work / "datumaro", work / "copy"
     binaries = Path(sys.prefix) / "bin"
@@ -304,7 +335,7 @@ def main() -> None:
     parser.add_argument("samples", type=Path)
     parser.add_argument("--images", type=int, default=510)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=("pack", "command", "annotations", "voc"))
+    parser.add_argument("--only", choices=("pack", "bytes", "command", "annotations", "voc"))
     arguments = parser.parse_args()
     inside("conversion", PEERS)
     import logging
@@ -317,6 +348,7 @@ def main() -> None:
         work = Path(name)
         jobs = {
             "pack": (to_pack, 1),
+            "bytes": (bytes_only, 4),
             "command": (by_command, 8),
             "annotations": (annotations_only, 4),
             "voc": (to_voc, 1),
