@@ -308,7 +308,7 @@ class Sample:
         if callable(self._instances):
             instances: Instances = self._instances()
             return instances
-        return self._instances or Instances.none(self.height, self.width)
+        return Instances.none(self.height, self.width) if self._instances is None else self._instances
 
     @cached_property
     def semantic(self) -> npt.NDArray[Any] | None:
