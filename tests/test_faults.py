@@ -787,3 +787,14 @@ def test_names_that_are_not_utf8_and_a_c_locale(tmp_path: Path) -> None:
     assert (tmp_path / "back/JPEGImages" / f"{odd}.jpg").read_bytes() == (
         source / "JPEGImages" / f"{odd}.jpg"
     ).read_bytes()
+
+
+def test_progress_is_off_when_asked(tmp_path: Path, here: Callable[..., Outcome]) -> None:
+    from segdata.cli import output
+
+    source = made.coco(tmp_path / "source")
+    for options, is_shown in (((), True), (("--no-progress",), False)):
+        assert here("convert", source, tmp_path / "pack", *options).code == 0
+        with output.progress("converting", quiet=False) as progress:
+            assert (progress is not None) is is_shown
+    assert here("convert", source, tmp_path / "pack").code == 0

@@ -108,7 +108,7 @@ def test_the_second_time_nothing_is_fetched_or_converted(server: Server, tmp_pat
 def test_other_options_are_refused_and_shown(server: Server, tmp_path: Path) -> None:
     home, _ = prepared(server, "voc", made.voc(tmp_path / "source"), tmp_path)
     other = run("prepare", "voc-2012", tmp_path / "root", "--images", "reference")
-    assert other.code == 2 and "images: 'embed' then, 'reference' now" in other.err
+    assert other.code == 4 and "images: 'embed' then, 'reference' now" in other.err
     forced = run("prepare", "voc-2012", tmp_path / "root", "--images", "reference", "--force", "--clean", "--offline")
     assert forced.code == 0, forced.err
     assert segdata.open(home / "pack").info["images"] == "reference"

@@ -63,6 +63,7 @@ def convert(
     no_lock: bool = fetching.NoLock,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
+    no_progress: bool = output.NoProgress,
 ) -> None:
     """Convert a dataset folder or a pack to a pack or to any format; what the target cannot hold is counted first."""
     from segdata import prepare

@@ -26,6 +26,7 @@ def evaluate(
     report: Path | None = typer.Option(None, "--report", help="Write a page to look at into this folder."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
+    no_progress: bool = output.NoProgress,
 ) -> None:
     """Compare predictions with truth: the official metrics, equal to the official evaluators."""
     from segdata import evaluate as room

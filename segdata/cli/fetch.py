@@ -40,6 +40,7 @@ def fetch(
     retry_wait: float = fetching.RetryWait,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
+    no_progress: bool = output.NoProgress,
 ) -> None:
     """Bring a dataset from its official place to disk, verified and extracted; run it again to go on."""
     parts = fetching.parts(only)

@@ -18,7 +18,23 @@ from segdata.errors import printable
 Json = typer.Option(False, "--json", help="Print one JSON document instead of text.")
 Quiet = typer.Option(False, "--quiet", "-q", help="No progress, no remarks.")
 
+_shows_progress = True
+
+
+def _show_progress(value: bool) -> bool:
+    global _shows_progress
+    _shows_progress = not (value or os.environ.get("SEGDATA_NO_PROGRESS"))
+    return value
+
+
+NoProgress = typer.Option(False, "--no-progress", callback=_show_progress, help="No progress; remarks stay.")
+
 _EVERY_SECONDS = 10.0
+
+
+def shows_progress() -> bool:
+    """Whether progress is wanted, unless a verb is quiet."""
+    return _shows_progress
 
 
 def result(document: dict[str, Any]) -> None:
@@ -58,7 +74,7 @@ def remarks(problems: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A bar on a terminal, a plain line every ten seconds elsewhere, nothing when quiet."""
-    if quiet or os.environ.get("SEGDATA_NO_PROGRESS"):
+    if quiet or not _shows_progress:
         yield None
     elif sys.stderr.isatty():
         from tqdm import tqdm
@@ -88,7 +104,7 @@ def transfers(*, quiet: bool) -> Iterator[tuple[Callable[[str, int, int | None],
 
     Gives (progress, tell): progress is called with (what, bytes done, bytes in all), from any thread.
     """
-    if quiet or os.environ.get("SEGDATA_NO_PROGRESS"):
+    if quiet or not _shows_progress:
         yield lambda what, done, total: None, (lambda text: None) if quiet else remark
     elif sys.stderr.isatty():
         from tqdm import tqdm

@@ -37,6 +37,7 @@ def predict(
     wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same target."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
+    no_progress: bool = output.NoProgress,
 ) -> None:
     """Detect objects with a trained model and write them as a pack with scores."""
     from segdata.train import config as settings

@@ -47,6 +47,7 @@ def prepare(
     retry_wait: float = fetching.RetryWait,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
+    no_progress: bool = output.NoProgress,
 ) -> None:
     """Fetch a dataset and convert it to a pack under ROOT/NAME/pack; what is done already is not done again."""
     if dry_run:

@@ -35,6 +35,7 @@ def stats(
     ),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
+    no_progress: bool = output.NoProgress,
 ) -> None:
     """Count what a dataset holds: objects, pixels, sizes, overlap and void, by category and by split."""
     from segdata import stats

@@ -43,6 +43,7 @@ def train(
     wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same run."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
+    no_progress: bool = output.NoProgress,
 ) -> None:
     """Train Mask R-CNN on a pack; a run that was stopped goes on when the same command is given again."""
     import segdata
@@ -95,7 +96,7 @@ def train(
 @contextlib.contextmanager
 def _told(*, quiet: bool) -> Iterator[Callable[[Status], None] | None]:
     """A bar on a terminal, a plain line every ten seconds elsewhere, nothing when quiet."""
-    if quiet or os.environ.get("SEGDATA_NO_PROGRESS"):
+    if quiet or not output.shows_progress():
         yield None
     elif sys.stderr.isatty():
         from tqdm import tqdm

@@ -18,6 +18,7 @@ def verify(
     source_format: str | None = typer.Option(None, "--from", help="A folder's format (default: by its layout)."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
+    no_progress: bool = output.NoProgress,
 ) -> None:
     """Check that a pack is what was written, that a folder is valid, or all that was fetched and made of a dataset."""
     if path.endswith(".toml") or not Path(path).exists():

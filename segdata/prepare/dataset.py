@@ -104,7 +104,8 @@ def prepare(
         fetching: more options of `segdata.fetch`.
 
     Raises:
-        UsageError: the format cannot be read, or the pack that is there was made with other options.
+        UsageError: the format cannot be read.
+        InvalidInput: the pack that is there was made with other options.
         SegdataError: see `segdata.errors`; what was finished stays, and the same call goes on from there.
     """
     found = manifests.find(dataset)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import segdata
 from segdata import workers
-from segdata.errors import OF_THE_DATA, SegdataError, UsageError, WouldLose
+from segdata.errors import OF_THE_DATA, InvalidInput, SegdataError, WouldLose
 from segdata.files import canonical_json
 from segdata.inputs import Input, OnError
 from segdata.pack import layout
@@ -93,12 +93,12 @@ class Job:
         """Say how the earlier conversion that made the target differs from this one.
 
         Raises:
-            UsageError: always.
+            InvalidInput: always.
         """
         before, now = {**options, "segdata": version}, {**self.options, "segdata": segdata.__version__}
         differing = [name for name in before | now if before.get(name) != now.get(name)]
         said = "; ".join(f"{name}: {before.get(name)!r} then, {now.get(name)!r} now" for name in differing)
-        raise UsageError(
+        raise InvalidInput(
             f"{self.target} was made with other options" if differing else f"{self.target} was made of other data",
             file=self.target,
             why=said or "files, splits or labels of the source are others",

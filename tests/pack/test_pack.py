@@ -257,7 +257,7 @@ def test_other_options_need_force_and_open_packs_stay_readable(tmp_path: Path) -
     segdata.convert(source, tmp_path / "pack")
     old = segdata.open(tmp_path / "pack")
     outcome = run_segdata("convert", source, tmp_path / "pack", "--limit", 1)
-    assert outcome.code == 2 and "--force" in outcome.err and "limit: None then, 1 now" in outcome.err
+    assert outcome.code == 4 and "--force" in outcome.err and "limit: None then, 1 now" in outcome.err
     assert run_segdata("convert", source, tmp_path / "pack", "--limit", 1, "--force").code == 0
     assert len(segdata.open(tmp_path / "pack")) == 1
     assert [sample.image.shape for sample in old] == [(made.HEIGHT, made.WIDTH, 3)] * 3
@@ -272,10 +272,10 @@ def test_a_folder_made_with_other_options_or_of_other_data_is_not_replaced(tmp_p
     segdata.convert(source, tmp_path / "back", to="coco")
     before = tree(tmp_path / "back")
     outcome = run_segdata("convert", source, tmp_path / "back", "--to", "coco", "--limit", 1)
-    assert outcome.code == 2 and "limit: None then, 1 now" in outcome.err
+    assert outcome.code == 4 and "limit: None then, 1 now" in outcome.err
     made.put(source / "annotations/instances_val2017.json", made.coco_document(2))
     outcome = run_segdata("convert", source, tmp_path / "back", "--to", "coco")
-    assert outcome.code == 2 and "made of other data" in outcome.err
+    assert outcome.code == 4 and "made of other data" in outcome.err
     assert tree(tmp_path / "back") == before
 
 
