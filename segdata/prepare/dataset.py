@@ -15,7 +15,7 @@ from typing import Any
 import segdata
 from segdata import formats
 from segdata import manifest as manifests
-from segdata.errors import DamagedData, DiskError, SegdataError, UsageError
+from segdata.errors import DamagedData, DiskError, InvalidInput, SegdataError, UsageError
 from segdata.fetch.extracted import read_receipt
 from segdata.fetch.folders import Folders, folders
 from segdata.fetch.job import Fetched, fetch
@@ -169,7 +169,7 @@ def _done(found: Manifest, own: Folders, only: Sequence[str], options: Mapping[s
     """The result of an earlier run, if it was made of all that is wanted, with these options.
 
     Raises:
-        UsageError: there is a pack with other options.
+        InvalidInput: there is a pack with other options.
         DamagedData: the pack is not what was written.
     """
     chosen = set(only) or {part for part, is_default in found.parts.items() if is_default}
@@ -178,7 +178,7 @@ def _done(found: Manifest, own: Folders, only: Sequence[str], options: Mapping[s
         return None
     if before["options"] != options:
         differing = [name for name in options if options[name] != before["options"].get(name)]
-        raise UsageError(
+        raise InvalidInput(
             f"{found.name} was prepared with other options",
             file=own.pack,
             why="; ".join(f"{name}: {before['options'].get(name)!r} then, {options[name]!r} now" for name in differing),
