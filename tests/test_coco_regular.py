@@ -105,6 +105,7 @@ EDITS: dict[str, tuple[Callable[..., None], bool]] = {
     "no segmentation": (setting(0, segmentation=[]), True),
     "two rings": (setting(0, segmentation=[[4.0, 4.0, 9.0, 4.0, 9.0, 9.0], [1.0, 1.0, 3.5, 1.0, 3.5, 9.25]]), True),
     "far ring": (setting(0, segmentation=[[4.0, 4.0, 9e6, 4.0, 9.0, 9.0]]), False),
+    "more than a megabyte": (setting(0, segmentation=[[4.0, 4.0, 9.0, 4.0, 9.0, 9.0]] * 40000), False),
     "polygon of a crowd": (setting(0, iscrowd=1), True),
     "box far past the image": (setting(0, bbox=[4.0, 4.0, 100.5, 8.25]), False),
     "odd ring": (setting(0, segmentation=[[4.0, 4.0, 9.0, 4.0, 9.0, 9.0, 1.0]]), False),

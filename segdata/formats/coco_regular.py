@@ -8,7 +8,7 @@ record are left to the general way, which takes a record at a time and can say w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -27,6 +27,9 @@ from segdata.sample import Instances
 
 AT_ONCE = 32
 """Images of a block."""
+
+_MOST = 1 << 20
+"""Bytes of JSON of one image; more would make a block too large for memory."""
 
 _EXACT = 1 << 53
 """Whole numbers below it are exact as float64."""
@@ -96,17 +99,16 @@ def read(
 
 
 def _decode(records: Sequence[Sequence[msgspec.Raw]]) -> list[list[_Record] | None]:
-    flat = list(itertools.chain.from_iterable(records))
+    is_small = [sum(map(len, own)) <= _MOST for own in records]
+    flat = list(itertools.chain.from_iterable(itertools.compress(records, is_small)))
     try:
-        found: Sequence[_Record | None] = _MANY.decode(b"[" + b",".join(flat) + b"]")
+        found: Iterator[_Record | None] = iter(_MANY.decode(b"[" + b",".join(flat) + b"]"))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        found = [_decode_one(record) for record in flat]
+        found = map(_decode_one, flat)
     decoded: list[list[_Record] | None] = []
-    begin = 0
-    for own in records:
-        part = [record for record in found[begin : begin + len(own)] if record is not None]
+    for own, is_read in zip(records, is_small, strict=True):
+        part = [record for record in itertools.islice(found, len(own) if is_read else 0) if record is not None]
         decoded.append(part if len(part) == len(own) else None)
-        begin += len(own)
     return decoded
 
 
