@@ -5,7 +5,7 @@ first run counting zeros: COCO's run lengths, of the crop instead of the whole i
 split by a run of length zero of the other value, so that `np.repeat` expands them as they are.
 
     run lengths of the crop  ↔  dense arrays, COCO RLE of the full frame, id maps
-    polygons                 →  run lengths (pycocotools' rasteriser)
+    polygons                 →  run lengths (as pycocotools draws them)
     run lengths              →  outlines (rings along pixel edges)
 
 Coordinates are pixels, x right, y down, boxes half-open; sizes are (height, width).
@@ -152,11 +152,6 @@ class Masks:
                 why=f"they sum to {int(sums[wrong])}; height {height} · width {width} = {height * width}",
                 place=f"mask {wrong}",
             )
-        return cls._from_counts(counts, pointer, height, width)
-
-    @classmethod
-    def _from_counts(cls, counts: IntArray, pointer: IntArray, height: int, width: int) -> Masks:
-        """`from_counts` of what is known to be right."""
         return cls._from_spans(spans_of(counts, pointer), len(pointer) - 1, height, width)
 
     @classmethod

@@ -1,15 +1,18 @@
-"""COCO's `segmentation` of any kind → masks, or compressed run-length strings of the full frame."""
+"""COCO's `segmentation` of any kind → masks, spans, or compressed run-length strings of the full frame."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from segdata.errors import InvalidAnnotation
 from segdata.formats.coco_records import check_rings, check_run_lengths
 from segdata.masks import Masks, polygon_strings
+from segdata.raster import draw
 from segdata.rings import Polygons
-from segdata.runs import check_strings, decode_counts
+from segdata.runs import IntArray, Spans, check_strings, decode_counts, pointer_of, spans_of
 
 
 def masks_of(segmentations: Sequence[Any], polygons: Polygons, height: int, width: int) -> Masks:
@@ -19,9 +22,32 @@ def masks_of(segmentations: Sequence[Any], polygons: Polygons, height: int, widt
         segmentations: checked, as the records have them.
         polygons: the same as columns, nothing where they are run lengths.
     """
-    if not any(isinstance(item, dict) for item in segmentations):
-        return Masks.from_polygons(polygons, height, width)
-    return Masks.from_counts(*decode_counts(_strings(segmentations, polygons, height, width)), height, width)
+    run_lengths = {
+        place: _counts(item["counts"]) for place, item in enumerate(segmentations) if item and isinstance(item, dict)
+    }
+    spans = spans_of_objects(polygons, run_lengths, height, width)
+    return Masks.of_images(spans, np.array([[height, width]]), np.array([0, len(polygons)]))[0]
+
+
+def _counts(counts: str | Sequence[int]) -> IntArray:
+    if isinstance(counts, str):
+        return decode_counts([counts.encode("utf-8", "replace")])[0]
+    return np.array(counts, np.int64)
+
+
+def spans_of_objects(
+    polygons: Polygons, run_lengths: Mapping[int, IntArray], height: int | IntArray, width: int | IntArray
+) -> Spans:
+    """Spans of objects that are polygons, or checked run lengths by their place; size as `raster.draw` takes it."""
+    spans = draw(polygons, height, width)
+    if not run_lengths:
+        return spans
+    pointer = pointer_of(np.array([len(counts) for counts in run_lengths.values()]))
+    start, length, nth = spans_of(np.concatenate(list(run_lengths.values())), pointer)
+    both = zip(spans, (start, length, np.array(list(run_lengths))[nth]), strict=True)
+    start, length, owner = (np.concatenate(pair) for pair in both)
+    order = owner.argsort(kind="stable")
+    return start[order], length[order], owner[order]
 
 
 def strings_of(segmentations: Sequence[Any], height: int, width: int) -> list[bytes]:

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import SegdataError
+from segdata.formats.coco_masks import spans_of_objects
 from segdata.formats.coco_records import check_run_lengths
 from segdata.labels import LabelSpace
 from segdata.masks import Masks
-from segdata.raster import draw
 from segdata.rings import MAX_BOUNDARY, Polygons
-from segdata.runs import Spans, pointer_of, spans_of
+from segdata.runs import pointer_of
 from segdata.sample import Instances
 
 AT_ONCE = 32
@@ -176,7 +176,9 @@ class _Block:
         """The columns, cut at the images."""
         bounds = self.images.tolist()
         polygons = self.polygons.cut(self.images)
-        masks = Masks.of_images(self._spans(), self.sizes, self.images)
+        counts = {place: np.array(rle["counts"], np.int64) for place, rle in self.run_lengths.items()}
+        spans = spans_of_objects(self.polygons, counts, self.height, self.width)
+        masks = Masks.of_images(spans, self.sizes, self.images)
         odd = self._odd()
         unknown = np.full(len(self.records), np.nan)
         no = np.zeros(len(self.records), bool)
@@ -204,17 +206,6 @@ class _Block:
             ]
             found.append(Regular(instances, remarkable))
         return found
-
-    def _spans(self) -> Spans:
-        spans = draw(self.polygons, self.height, self.width)
-        if not self.run_lengths:
-            return spans
-        counts = [np.array(rle["counts"], np.int64) for rle in self.run_lengths.values()]
-        start, length, nth = spans_of(np.concatenate(counts), pointer_of(np.array([len(own) for own in counts])))
-        both = zip(spans, (start, length, np.array(list(self.run_lengths))[nth]), strict=True)
-        start, length, owner = (np.concatenate(pair) for pair in both)
-        order = owner.argsort(kind="stable")
-        return start[order], length[order], owner[order]
 
     def _odd(self) -> list[tuple[int, float]]:
         x, y, w, h = self.bbox.T
