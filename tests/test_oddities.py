@@ -19,7 +19,7 @@ from PIL import Image
 from samples import SAMPLES, needs_samples
 
 import segdata
-from segdata.errors import UsageError
+from segdata.errors import InvalidInput
 
 Make = Callable[[Path], Any]
 
@@ -449,5 +449,5 @@ def test_panoptic_pictures_are_read_and_a_changed_one_is_noticed(tmp_path: Path)
     assert report.problems["remarks"]["folder not read"]["examples"] == ["extra"]
     (path,) = (tmp_path / "source/annotations/panoptic_val2017").iterdir()
     resaved(path, lambda m: m, compress_level=1)
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(InvalidInput, match="--force"):
         segdata.convert(tmp_path / "source", tmp_path / "pack", source_format="coco-panoptic")
