@@ -798,3 +798,8 @@ def test_progress_is_off_when_asked(tmp_path: Path, here: Callable[..., Outcome]
         with output.progress("converting", quiet=False) as progress:
             assert (progress is not None) is is_shown
     assert here("convert", source, tmp_path / "pack").code == 0
+
+
+def test_an_option_is_not_taken_for_the_folder_of_another() -> None:
+    outcome = run_segdata("predict", "model", "photos", "-o", "found", "--pictures", "--quiet")
+    assert outcome.code == 2 and "--pictures FOLDER" in outcome.err

@@ -8,6 +8,13 @@ import typer
 
 from segdata.cli import app, output
 from segdata.cli.convert import OnError
+from segdata.errors import UsageError
+
+
+def _a_folder(value: Path | None) -> Path | None:
+    if value is not None and value.name.startswith("-"):
+        raise UsageError("--pictures has no folder", why=f"what follows is {value}", fix="--pictures FOLDER")
+    return value
 
 
 @app.command(epilog="Example: segdata predict runs/first photos -o found --pictures pictures --score-threshold 0.5")
@@ -25,7 +32,9 @@ def predict(
     ),
     changes: list[str] = typer.Option([], "--set", help="A setting of detection as NAME=VALUE; can be repeated."),
     flip: bool = typer.Option(False, "--flip", help="Look at mirrored photos, too."),
-    pictures: Path | None = typer.Option(None, "--pictures", help="A folder for a picture of every photo."),
+    pictures: Path | None = typer.Option(
+        None, "--pictures", callback=_a_folder, help="A folder for a picture of every photo."
+    ),
     results: Path | None = typer.Option(None, "--coco", help="A JSON file for COCO results."),
     images: bool = typer.Option(True, "--images/--no-images", help="Keep the photos in the pack, too."),
     on_error: OnError = typer.Option(OnError.stop, help="Stop at a photo that cannot be read, or skip and list it."),
