@@ -14,7 +14,6 @@ def demo(
     root: Path = typer.Argument(Path("demo-data"), help="The folder to make."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
-    no_progress: bool = output.NoProgress,
 ) -> None:
     """Draw datasets in the four official layouts, serve them on this machine, fetch, convert, verify and picture them."""
     from segdata import demo as job
