@@ -85,6 +85,15 @@ def without_waiting(run: Callable[[], object]) -> Callable[[], None]:
     return alone
 
 
+def by_kind(
+    kinds: dict[str, tuple[Callable[[], object], ...]], rounds: int, work: Path
+) -> dict[str, tuple[float, ...]]:
+    """Median seconds of every contestant in every kind of race, all interleaved."""
+    runs = {f"{kind}, {place}": run for kind, own in kinds.items() for place, run in enumerate(own)}
+    seconds = iter(interleaved(runs, rounds, cleared(work)).values())
+    return {kind: tuple(next(seconds) for _ in own) for kind, own in kinds.items()}
+
+
 def the_same(folder: Path, pack: Path, theirs: Path) -> None:
     """The pack and datumaro's files hold the photos and objects of the source."""
     import json
@@ -127,15 +136,9 @@ def to_pack(folder: Path, work: Path, images: int, rounds: int) -> None:
     here()
     there()
     the_same(folder, ours, theirs)
-    names = ("segdata", "cp -r", "datumaro")
-    seconds = interleaved(
-        {f"{kind}: {name}": run for kind, runs in kinds.items() for name, run in zip(names, runs, strict=True)},
-        rounds,
-        cleared(work),
-    )
+    seconds = by_kind(kinds, rounds, work)
     rows = []
-    for kind in kinds:
-        segdata, cp, peer = (seconds[f"{kind}: {name}"] for name in names)
+    for kind, (segdata, cp, peer) in seconds.items():
         speeds = [speed(folder, images, value) for value in (segdata, cp, peer)]
         rows.append([kind, *speeds, f"{cp / segdata:.2f}", f"{peer / segdata:.2f}"])
     report(
@@ -159,7 +162,7 @@ def to_pack(folder: Path, work: Path, images: int, rounds: int) -> None:
             "",
             *floors(folder, work, images),
             "",
-            f"Five times datumaro's speed would be {seconds[f'{next(iter(kinds))}: datumaro'] / 5:.2f} s.",
+            f"Five times datumaro's speed would be {next(iter(seconds.values()))[2] / 5:.2f} s.",
         ],
         COMMAND,
     )
@@ -175,15 +178,10 @@ def bytes_only(folder: Path, work: Path, images: int, rounds: int) -> None:
         "without waiting for the disk": (without_waiting(here), copied),
         "until all is on disk": (here, and_sync(copied, work / "copy")),
     }
-    seconds = interleaved(
-        {f"{kind}: {name}": run for kind, runs in kinds.items() for name, run in zip(("us", "cp"), runs, strict=True)},
-        rounds,
-        cleared(work),
-    )
-    rows = []
-    for kind in kinds:
-        ours, theirs = seconds[f"{kind}: us"], seconds[f"{kind}: cp"]
-        rows.append([kind, speed(folder, images, ours), speed(folder, images, theirs), f"{theirs / ours:.2f}"])
+    rows = [
+        [kind, speed(folder, images, ours), speed(folder, images, theirs), f"{theirs / ours:.2f}"]
+        for kind, (ours, theirs) in by_kind(kinds, rounds, work).items()
+    ]
     report(
         "COCO → pack, photos only",
         [
@@ -308,16 +306,10 @@ def to_voc(folder: Path, work: Path, images: int, rounds: int) -> None:
         shares.append(float((mine & them).sum() / max((mine | them).sum(), 1)))
     if not shares:
         sys.exit("no masks were written")
-    names = ("segdata", "datumaro")
-    seconds = interleaved(
-        {f"{kind}: {name}": run for kind, runs in kinds.items() for name, run in zip(names, runs, strict=True)},
-        rounds,
-        cleared(work),
-    )
-    rows = []
-    for kind in kinds:
-        first, second = (seconds[f"{kind}: {name}"] for name in names)
-        rows.append([kind, f"{images / first:,.0f}", f"{images / second:,.0f}", f"{second / first:.2f}"])
+    rows = [
+        [kind, f"{images / first:,.0f}", f"{images / second:,.0f}", f"{second / first:.2f}"]
+        for kind, (first, second) in by_kind(kinds, rounds, work).items()
+    ]
     report(
         "COCO → VOC with both kinds of masks",
         [
