@@ -290,11 +290,12 @@ class Masks:
             begin = end
         return crops
 
-    def dense(self, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+    def dense(self, out: npt.NDArray[np.uint8] | None = None, *, blank: bool = False) -> npt.NDArray[np.uint8]:
         """All masks, (N, H, W) uint8 0/1.
 
         Args:
             out: where to write, (≥ N, H, W) uint8, C order; its first N planes are overwritten and returned.
+            blank: these planes are all zero already; only frames are written.
         """
         shape = (len(self), self.height, self.width)
         if out is None:
@@ -303,10 +304,16 @@ class Masks:
             out = out[: len(self)]
             if out.shape != shape or out.dtype != np.uint8:
                 raise ValueError(f"out must hold {shape} uint8, not {out.shape} {out.dtype}")
-            out.fill(0)
+            if not blank:
+                out.fill(0)
         for plane, crop, (x, y, width, height) in zip(out, self.crops(), self.frames.tolist(), strict=True):
             plane[y : y + height, x : x + width] = crop
         return out
+
+    def erase(self, planes: npt.NDArray[np.uint8]) -> None:
+        """Zero what `dense` has written into (N, H, W) planes of zeros, frame by frame."""
+        for plane, (x, y, width, height) in zip(planes, self.frames.tolist(), strict=True):
+            plane[y : y + height, x : x + width] = 0
 
     def counts(self) -> tuple[IntArray, IntArray]:
         """COCO run lengths of the full frame, flat, and the (N + 1,) pointer into them; the inverse of `from_counts`."""

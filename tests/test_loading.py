@@ -88,6 +88,16 @@ def test_dense_masks(pack: segdata.Pack) -> None:
             assert np.array_equal(dense, masks.dense())
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reused_planes_hold_nothing_of_earlier_batches(pack: segdata.Pack, workers: int) -> None:
+    loader = Loader(pack, 2, shuffle=True, workers=workers, masks="dense", reuse=True)
+    for batch in (batch for _ in range(3) for batch in loader):
+        for dense, masks in zip(batch.dense, batch.masks, strict=True):
+            assert np.array_equal(dense, masks.dense())
+            with pytest.raises(ValueError, match="read-only"):
+                dense[:] = 1
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("reuse", [False, True])
 def test_same_batches_for_any_number_of_workers(pack: segdata.Pack, shuffle: bool, reuse: bool) -> None:

@@ -26,7 +26,7 @@ class Batch:
         indices: (B,) int64, their places in the pack that is loaded.
         images: uint8 RGB, (B, H, W, 3) where all sizes agree, else a tuple of (H, W, 3); None if not asked for.
         semantic: label maps likewise, (B, H, W) or a tuple (None for samples without); None if not asked for.
-        dense: per sample (N_i, H, W) uint8 0/1 with `masks="dense"`, else None.
+        dense: per sample (N_i, H, W) uint8 0/1 with `masks="dense"`, else None; read-only where buffers are reused.
         items: what the loader's `transform` returned for each sample; None without one.
     """
 

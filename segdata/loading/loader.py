@@ -24,6 +24,7 @@ from segdata.errors import SegdataError, UsageError, WorkerLost
 from segdata.labels import LabelSpace
 from segdata.loading.batch import Batch
 from segdata.loading.order import Batches, Indices, Order
+from segdata.masks import Masks
 from segdata.pack.read import Pack
 from segdata.sample import Sample
 
@@ -61,7 +62,7 @@ class Loader:
             returns them. `shuffle` shuffles the batches, not their samples. Every rank takes its share of whole
             batches; what cannot be shared is left out.
         reuse: decode into buffers that are overwritten when the next batch is taken; saves the page faults of fresh
-            memory. Without it every batch is yours to keep.
+            memory. Dense masks are read-only then. Without it every batch is yours to keep.
         images, semantic: whether to decode photos and label maps.
         masks: "runs" leaves masks as run lengths (`batch.masks`), "dense" also expands them (`batch.dense`).
         timeout: seconds that a worker may spend on one sample; then the sample is named.
@@ -260,8 +261,7 @@ class Loader:
             if self.semantic:
                 semantic = self._maps(samples, buffers)
             if self.masks == "dense":
-                shapes = [(len(sample.instances), sample.height, sample.width) for sample in samples]
-                dense = tuple(buffers.arrays("dense", shapes, _UINT8))
+                dense = buffers.planes([sample.instances.masks for sample in samples])
             for place, sample in enumerate(samples):
                 job.begin(indices[place])
                 if images is not None:
@@ -269,7 +269,9 @@ class Loader:
                 if semantic is not None and sample.has_semantic:
                     sample.read_semantic(semantic[place])
                 if dense is not None:
-                    sample.instances.masks.dense(dense[place])
+                    sample.instances.masks.dense(dense[place], blank=True)
+            if dense is not None and self.reuse:
+                dense = tuple(map(_read_only, dense))
             return Batch(samples, job.indices, images, semantic, dense)
         except Exception as error:
             locate(error, self.pack, job.at)
@@ -320,6 +322,7 @@ class _Buffers:
 
     def __init__(self) -> None:
         self._held: dict[str, npt.NDArray[Any]] = {}
+        self._drawn: Sequence[tuple[Masks, npt.NDArray[np.uint8]]] = ()
 
     def arrays(self, what: str, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> Any:
         """Room for one array per shape: (B, *shape) where all shapes agree, else a tuple; always of one `dtype`."""
@@ -331,8 +334,24 @@ class _Buffers:
         room = self._room(what, ends[-1], dtype)
         return tuple(room[begin:end].reshape(shape) for (begin, end), shape in zip(pairwise(ends), shapes, strict=True))
 
+    def planes(self, masks: Sequence[Masks]) -> tuple[npt.NDArray[np.uint8], ...]:
+        """Room for the dense masks of each sample, all zero: what was drawn before is erased, far less than all."""
+        for own, planes in self._drawn:
+            own.erase(planes)
+        shapes = [(len(own), own.height, own.width) for own in masks]
+        dense: tuple[npt.NDArray[np.uint8], ...] = tuple(self.arrays("dense", shapes, _UINT8))
+        self._drawn = list(zip(masks, dense, strict=True))
+        return dense
+
     def _room(self, what: str, size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         held = self._held.get(what)
         if held is None or held.size < size:
-            held = self._held[what] = np.empty(size, dtype)
+            held = self._held[what] = np.zeros(size, dtype) if what == "dense" else np.empty(size, dtype)
         return held[:size]
+
+
+def _read_only(array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """What is written into planes that are erased frame by frame would come back in a later batch."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

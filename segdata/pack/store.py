@@ -193,7 +193,7 @@ class Store:
         begin, end = table["instance/pointer"][row : row + 2].tolist()
         count = end - begin
         run_offset = table["instance/run_offset"][begin : end + 1]
-        flags = table["instance/flags"][begin:end]
+        has_mask, iscrowd, difficult, truncated, occluded = (table["instance/flags"][begin:end] & _FLAGS) != 0
         score = table["instance/score"]
         instances = Instances(
             category=table["instance/category"][begin:end].astype(np.int64),
@@ -204,11 +204,11 @@ class Store:
                 table["instance/run"][int(run_offset[0]) : int(run_offset[-1])],
                 run_offset - run_offset[0],
             ),
-            has_mask=(flags & layout.HAS_MASK) != 0,
-            iscrowd=(flags & layout.IS_CROWD) != 0,
-            difficult=(flags & layout.IS_DIFFICULT) != 0,
-            truncated=(flags & layout.IS_TRUNCATED) != 0,
-            occluded=(flags & layout.IS_OCCLUDED) != 0,
+            has_mask=has_mask,
+            iscrowd=iscrowd,
+            difficult=difficult,
+            truncated=truncated,
+            occluded=occluded,
             id=table["instance/id"][begin:end],
             bbox=table["instance/bbox"][begin:end],
             area=table["instance/area"][begin:end],
@@ -278,6 +278,9 @@ def _text(table: MappedFile, name: str, row: int) -> str:
     return str(table[name][offset.item(row) : offset.item(row + 1)], "utf-8", "surrogatepass")
 
 
+_FLAGS = np.array(
+    [[layout.HAS_MASK], [layout.IS_CROWD], [layout.IS_DIFFICULT], [layout.IS_TRUNCATED], [layout.IS_OCCLUDED]], np.uint8
+)
 _NO_VALUES = np.zeros(0, np.float64)
 _NO_RINGS = np.zeros(1, np.int64)
 
