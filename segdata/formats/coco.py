@@ -112,7 +112,7 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
             file=root,
             why=f"looked for {', '.join(f'annotations/{kind}_*.json' for kind in KINDS)}",
         )
-    space = labels or label_space(root, documents)
+    space = labels or label_space(documents)
     return Source(
         root=root,
         layout="COCO documents",
@@ -169,8 +169,7 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     documents: list[Document] = source.data
     (number, index), *others = entry.data.places
     own = documents[number]
-    path = source.root / own.name
-    record = json_text.decode(own.images[index], dict[str, Any], path)
+    record = json_text.decode(own.images[index], dict[str, Any], own.path)
     height, width = record["height"], record["width"]
     extra: dict[str, Any] = {key: value for key, value in record.items() if key not in (*_COLUMNS, *_OURS)}
     taken = {key: record[key] for key in _OURS if key in record}
@@ -188,10 +187,10 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     if own.kind in ("instances", "person_keypoints"):
         instances = _instances(source, own, index, height, width, entry, problems)
     elif own.kind == "captions":
-        carried[own.name] = _carry(own, index, None, path, extra)
+        carried[own.name] = _carry(own, index, None, extra)
     for other, place in others:
         document = documents[other]
-        carried[document.name] = _carry(document, place, record, source.root / document.name, extra)
+        carried[document.name] = _carry(document, place, record, extra)
     first = next(document for document in documents if document.split == own.split)
     if own is not first:
         residue["own"] = [own.name, index]
@@ -211,17 +210,15 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     )
 
 
-def _carry(
-    document: Document, index: int, own: Mapping[str, Any] | None, path: Path, extra: dict[str, Any]
-) -> dict[str, Any]:
+def _carry(document: Document, index: int, own: Mapping[str, Any] | None, extra: dict[str, Any]) -> dict[str, Any]:
     """What a further document says about an image, verbatim: its place there, its record if another, its annotations."""
     carried: dict[str, Any] = {"place": index}
-    record = json_text.decode(document.images[index], dict[str, Any], path)
+    record = json_text.decode(document.images[index], dict[str, Any], document.path)
     if own is not None and record != own:
         carried["image"] = record
     annotations = []
     for place in document.of_image(index):
-        annotation = json_text.decode(document.annotations[place], dict[str, Any], path)
+        annotation = json_text.decode(document.annotations[place], dict[str, Any], document.path)
         if document.kind == "captions" and isinstance(annotation.get("caption"), str):
             captions = extra.setdefault("captions", [])
             captions.append(annotation.pop("caption"))
@@ -235,7 +232,6 @@ def _carry(
 def _instances(
     source: Source, document: Document, index: int, height: int, width: int, entry: Entry, problems: Problems
 ) -> Instances:
-    path = source.root / document.name
     regular = _regular(document, index, source.labels)
     if regular is not None:
         for odd, drawn in regular.odd:
@@ -245,7 +241,7 @@ def _instances(
     places: list[int] = []
     for place in document.of_image(index):
         try:
-            record: dict[str, Any] = json_text.decode(document.annotations[place], dict[str, Any], path)
+            record: dict[str, Any] = json_text.decode(document.annotations[place], dict[str, Any], document.path)
         except SegdataError as error:
             problems.skip(error.located(key=entry.key, place=f"$.annotations[{place}]"))
             continue
@@ -253,7 +249,9 @@ def _instances(
             check(record, source.labels, height, width)
         except SegdataError as error:
             problems.skip(
-                error.located(file=path, key=entry.key, place=f"annotation {record.get('id')}, $.annotations[{place}]")
+                error.located(
+                    file=document.path, key=entry.key, place=f"annotation {record.get('id')}, $.annotations[{place}]"
+                )
             )
             continue
         records.append(record)

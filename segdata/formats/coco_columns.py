@@ -62,7 +62,7 @@ def columns(source: Source, entry: Entry, height: int, width: int, problems: Pro
         InvalidAnnotation: a record that is no annotation, or a category that the document does not define.
     """
     document: Document = source.data[entry.data.places[0][0]]
-    path = source.root / document.name
+    path = document.path
     if document.kind not in ("instances", "person_keypoints"):
         return Columns.none()
     places = document.of_image(entry.data.places[0][1])

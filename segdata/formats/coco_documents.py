@@ -48,8 +48,9 @@ _LINK = msgspec.json.Decoder(_Link)
 
 @dataclass
 class Document:
-    """One JSON file, indexed: which annotations belong to which of its images."""
+    """One JSON file, indexed: which annotations belong to which of its images; `name` is its path under the root."""
 
+    path: Path
     name: str
     kind: str
     split: str
@@ -159,7 +160,7 @@ def open_document(root: Path, path: Path, split: str) -> Document:
                 if "caption" in first
                 else "give a panoptic document on its own, or add --from coco-panoptic",
             )
-    return Document(name, kind, split, images, annotations, header)
+    return Document(path, name, kind, split, images, annotations, header)
 
 
 def _guess(keys: Iterable[str]) -> str:
@@ -185,7 +186,7 @@ def enter(
     problems: Problems,
 ) -> None:
     """Add a document's images to the entries; those that are there already get one more place."""
-    path = root / document.name
+    path = document.path
     images = [_image(raw, index, path) for index, raw in enumerate(document.images)]
     index_of = {image.id: index for index, image in enumerate(images)}
     if len(index_of) < len(images):
@@ -298,7 +299,7 @@ def _image_folder(root: Path, document: Document, images: Sequence[_Image]) -> s
     return split
 
 
-def label_space(root: Path, documents: Sequence[Document]) -> LabelSpace:
+def label_space(documents: Sequence[Document]) -> LabelSpace:
     """The categories of the documents that give samples; those of different splits must agree."""
     merged: dict[int, Category] = {}
     for document in documents:
@@ -308,20 +309,20 @@ def label_space(root: Path, documents: Sequence[Document]) -> LabelSpace:
         if not isinstance(records, list):
             raise InvalidAnnotation(
                 "categories is not a list",
-                file=root / document.name,
+                file=document.path,
                 place="$.categories",
                 why=f"found {records!r}"[:200],
             )
         listed = [record.get("id") for record in records if isinstance(record, dict)]
         if all(type(number) is int for number in listed) and len(set(listed)) < len(listed):
-            raise _twice("category id", listed, "categories", root / document.name)
+            raise _twice("category id", listed, "categories", document.path)
         for index, record in enumerate(records):
-            category = _category(record, root / document.name, f"$.categories[{index}]")
+            category = _category(record, document.path, f"$.categories[{index}]")
             known = merged.get(category.id)
             if known is not None and known.name != category.name:
                 raise InvalidAnnotation(
                     f"two documents give category id {category.id} different names",
-                    file=root / document.name,
+                    file=document.path,
                     place=f"$.categories[{index}]",
                     why=f"{known.name!r} and {category.name!r}",
                     fix="convert the splits on their own",
@@ -332,7 +333,7 @@ def label_space(root: Path, documents: Sequence[Document]) -> LabelSpace:
     try:
         return LabelSpace("coco" if names and names <= official else "custom", tuple(merged.values()))
     except SegdataError as error:
-        raise error.located(file=root / documents[0].name, place="$.categories") from error
+        raise error.located(file=documents[0].path, place="$.categories") from error
 
 
 def _category(record: Any, path: Path, place: str) -> Category:

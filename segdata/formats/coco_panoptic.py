@@ -82,7 +82,7 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
     return Source(
         root=root,
         layout="COCO panoptic documents",
-        labels=labels or label_space(root, documents),
+        labels=labels or label_space(documents),
         entries=entries,
         splits=splits,
         documents=[
@@ -113,6 +113,7 @@ def _open(root: Path, path: Path) -> Document:
         )
     kind, split = kind_of(path.name)
     return Document(
+        path,
         path.relative_to(root).as_posix(),
         "panoptic",
         split if kind else stem(path.name),
@@ -147,17 +148,17 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     documents: list[Document] = source.data
     (number, index), *others = entry.data.places
     own = documents[number]
-    path = source.root / own.name
+    path = own.path
     record = json_text.decode(own.images[index], dict[str, Any], path)
     height, width = record["height"], record["width"]
     extra = {key: value for key, value in record.items() if key not in ("id", "file_name", "height", "width")}
     residue: dict[str, Any] = {}
-    annotation, at = _annotation(source.root, own, index)
+    annotation, at = _annotation(own, index)
     for other, place in others:
-        if _annotation(source.root, documents[other], place)[0] != annotation:
+        if _annotation(documents[other], place)[0] != annotation:
             raise InvalidAnnotation(
                 "two documents annotate one image differently",
-                file=source.root / documents[other].name,
+                file=documents[other].path,
                 key=entry.key,
                 fix="convert the documents on their own",
             )
@@ -196,12 +197,12 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     )
 
 
-def _annotation(root: Path, document: Document, index: int) -> tuple[dict[str, Any] | None, int]:
+def _annotation(document: Document, index: int) -> tuple[dict[str, Any] | None, int]:
     """The annotation of a document's image and its place in the list."""
     places = document.of_image(index)
     if not places:
         return None, -1
-    return json_text.decode(document.annotations[places[0]], dict[str, Any], root / document.name), places[0]
+    return json_text.decode(document.annotations[places[0]], dict[str, Any], document.path), places[0]
 
 
 def _png_of(annotation: Mapping[str, Any], key: str, path: Path) -> str:
