@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from segdata.formats import voc_xml
+from segdata.formats import voc_lists, voc_xml
 from segdata.formats.contract import FORMATS, Header, stem
 from segdata.labels import LabelSpace
 from segdata.masks import Masks
@@ -87,8 +87,47 @@ def split_names(splits: Mapping[str, Sequence[int]]) -> dict[str, str]:
     for name in splits:
         dated = _DATED.fullmatch(name)
         wanted = dated[1] if dated else name.replace("/", "_")
-        plain[name] = wanted if wanted not in plain.values() else name.replace("/", "_")
+        whole = name.replace("/", "_")
+        plain[name] = wanted if wanted not in plain.values() else _free(whole, plain.values())
     return plain
+
+
+def flat_splits(splits: Mapping[str, Sequence[int]], problems: Problems) -> dict[str, str]:
+    """Split → its name without slashes, all distinct; changed names are remarked."""
+    flat: dict[str, str] = {}
+    for name in splits:
+        flat[name] = _free(name.replace("/", "_"), flat.values())
+        remark_split(name, flat[name], problems)
+    return flat
+
+
+def remark_split(name: str, new: str, problems: Problems) -> None:
+    """Say that a split has another name."""
+    if new != name:
+        problems.remark("split has another name in the target", f"{name} → {new}")
+
+
+def plain_names(names: Sequence[str], *, without: str = "") -> list[str]:
+    """Category names for tables with one category a line: without line breaks, control characters, blanks at the ends.
+
+    Args:
+        without: further characters that the table gives a meaning.
+    """
+    plain: dict[str, None] = {}
+    for name in names:
+        visible = "".join(" " if character.isspace() else character for character in name)
+        visible = "".join("_" if ord(character) < 32 or character in without else character for character in visible)
+        plain[_free(" ".join(visible.split()) or "_", plain)] = None
+    return list(plain)
+
+
+def _free(wanted: str, taken: Collection[str]) -> str:
+    """The name, with a number behind it where it is taken."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
 
 
 def distinct(keys: Sequence[str], problems: Problems, *, flat: bool) -> list[str]:
@@ -104,10 +143,7 @@ def distinct(keys: Sequence[str], problems: Problems, *, flat: bool) -> list[str
     taken: set[str] = set()
     names = []
     for key, base in zip(keys, wanted, strict=True):
-        name, number = base, 1
-        while name in taken:
-            number += 1
-            name = f"{base}_{number}"
+        name = _free(base, taken)
         taken.add(name)
         names.append(name)
         if name != key:
@@ -185,8 +221,16 @@ def lose_fields(
     for document in sample.extra.get("coco", {}).get("documents", {}).values():
         problems.lose("records of further documents (keypoints, captions)", sample.key, len(document["annotations"]))
     _lose_xml(sample, problems, instance)
-    if "polygons" in sample.extra.get("cityscapes", {}):
+    city = sample.extra.get("cityscapes", {})
+    if "polygons" in city:
         problems.lose("polygon documents", sample.key)
+    if "instance_map" in city:
+        problems.lose("instance maps that disagree with label maps", sample.key)
+    for name in ("labelTrainIds", "color"):
+        if isinstance(city.get(name), dict):
+            problems.lose(f"{name} files that do not follow from labelIds", sample.key)
+    if "object_map" in sample.extra.get("voc", {}):
+        problems.lose("object masks that do not follow from objects and class masks", sample.key)
     off_table = sample.extra.get("camvid", {}).get("off_table", ())
     problems.lose("pixels with colours off the table", sample.key, len(off_table))
     for extra in sample.instances.extra:
@@ -242,6 +286,7 @@ def lose_columns(sample: Sample, problems: Problems, *, kept: Collection[str] = 
         "areas as annotated": ~np.isnan(instances.area) & (instances.area != instances.masks.areas),
         "boxes as annotated": is_known & ~(np.nan_to_num(instances.bbox) == from_mask).all(1),
         "objects without mask": ~instances.has_mask,
+        "objects with empty masks": instances.has_mask & (instances.masks.areas == 0),
         "object ids": np.full(len(instances), sample.id >= 0 or "cityscapes" in sample.extra),
     }
     for kind, which in lost.items():
@@ -269,6 +314,8 @@ def lose_documents(given: Header, of: str, problems: Problems) -> None:
     for document in given.documents:
         if document.get("format") == of:
             continue
+        if voc_lists.is_by_class(document):
+            problems.lose("lists by class", document["file"])
         for name, value in document.get("header", {}).items():
             if value and name not in ("categories", "images", "annotations"):
                 problems.lose(f"document field {name!r}", document["file"])

@@ -5,7 +5,8 @@ Objects have no place here: only the pixels of their categories remain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from segdata.formats.crossing import (
     lose_unmapped,
     named,
     painted,
+    plain_names,
+    remark_split,
     split_names,
 )
 from segdata.formats.voc_lists import PALETTE
@@ -26,23 +29,24 @@ from segdata.labels import Category, Color, LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Sample
 
-_VOID = Category("Void", 0, (0, 0, 0), ignore=True)
+_VOID, _BLACK = "Void", (0, 0, 0)
 
 
 def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     """The source's categories with a colour each, and Void in black."""
     has_void = any(category.ignore for category in given.labels.categories)
-    used: set[Color] = set() if has_void else {(0, 0, 0)}
-    free = [(PALETTE[at], PALETTE[at + 1], PALETTE[at + 2]) for at in range(3, 768, 3)]
+    used: set[Color] = set() if has_void else {_BLACK}
+    names = plain_names([*(category.name for category in given.labels.categories), _VOID])
+    further = _colors()
     rows = []
     for index, category in enumerate(given.labels.categories):
         color = category.color
         if color is None or color in used:
-            color = next(item for item in free if item not in used)
+            color = next(item for item in further if item not in used)
         used.add(color)
-        rows.append(Category(category.name, index, color, category.isthing, ignore=category.ignore))
+        rows.append(Category(names[index], index, color, category.isthing, ignore=category.ignore))
     if not has_void:
-        rows.append(Category(_VOID.name, len(rows), _VOID.color, ignore=True))
+        rows.append(Category(names[-1], len(rows), _BLACK, ignore=True))
     labels = LabelSpace("custom", tuple(rows))
     table = np.append(np.arange(len(given.labels)), next(i for i, row in enumerate(rows) if row.ignore))
     lose_labels(given.labels, labels, table, problems)
@@ -52,12 +56,18 @@ def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     lines = ["{} {} {}\t{}".format(*(row.color or (0, 0, 0)), row.name) for row in rows]
     documents = [{"format": "camvid", "file": "label_colors.txt", "text": "".join(f"{line}\n" for line in lines)}]
     for name, members in given.splits.items():
-        if new_split[name] != name:
-            problems.remark("split has another name in the target", f"{name} → {new_split[name]}")
+        remark_split(name, new_split[name], problems)
         text = "".join(f"{new_keys[index]}.png\n" for index in members)
         documents.append({"format": "camvid", "file": f"{new_split[name]}.txt", "text": text})
     splits = {new_split[name]: list(members) for name, members in given.splits.items()}
     return Plan(given.labels, Header(labels, splits, documents), new_keys, table)
+
+
+def _colors() -> Iterator[Color]:
+    """VOC's colours without its black, then all that there are."""
+    for at in range(3, len(PALETTE), 3):
+        yield PALETTE[at], PALETTE[at + 1], PALETTE[at + 2]
+    yield from itertools.product(range(256), repeat=3)
 
 
 def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:

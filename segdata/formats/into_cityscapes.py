@@ -41,7 +41,10 @@ _PER_CATEGORY = 1000
 def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     """Categories by name, one split per sample, keys CITY/CITY_SEQUENCE_FRAME."""
     labels = manifest.label_space("cityscapes")
-    table = np.array([-1 if to is None else to for to in (*manifest.by_name(given.labels, labels).table, None)])
+    is_drawn = [category.id >= 0 for category in labels.categories]
+    table = np.array(
+        [to if to is not None and is_drawn[to] else -1 for to in (*manifest.by_name(given.labels, labels).table, None)]
+    )
     lose_labels(given.labels, labels, table, problems)
     lose_documents(given, "cityscapes", problems)
     new_split = split_names(given.splits)
@@ -87,17 +90,27 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
     if not np.array_equal(visible, shown.areas):
         shown = Masks.from_id_map(layer, np.arange(1, len(instances) + 1))
     adapted = Instances(**{**vars(instances.with_category(category)), "masks": shown})
-    semantic = painted(adapted, labels.void) if sample.semantic is None else plan.relabelled(sample.semantic)
     isthing = np.array([bool(item.isthing) for item in labels.categories])
     kept = isthing[category]
     problems.lose("objects of categories that have none here: pixels only", sample.key, int((~kept).sum()))
+    semantic = None
+    if sample.semantic is not None:
+        semantic = plan.relabelled(sample.semantic)
+        in_object = np.append(False, kept)[layer]
+        if (
+            sample.has_instances
+            and (np.append(isthing, np.zeros(256 - len(isthing), bool))[semantic] & ~in_object).any()
+        ):
+            problems.remark("pixels of things outside of objects: groups in instanceIds", sample.key)
+    elif sample.has_instances:
+        semantic = painted(adapted, labels.void)
     return Sample(
         key,
         sample.height,
         sample.width,
         file=named(f"leftImg8bit/{split}", f"{key}_leftImg8bit", ".png", sample, problems),
         encoded=lambda: sample.encoded,
-        instances=_numbered(plan, sample, adapted.take(kept), problems),
+        instances=_numbered(plan, sample, adapted.take(kept), problems) if sample.has_instances else None,
         semantic=semantic,
         extra={"cityscapes": {"base": f"gtFine/{split}/{key}_gtFine_", "color": True}},
     )

@@ -17,6 +17,7 @@ from segdata.formats.contract import FORMATS, Header, stem
 from segdata.formats.crossing import (
     Plan,
     distinct,
+    flat_splits,
     further_nodes,
     lose_columns,
     lose_documents,
@@ -43,6 +44,7 @@ _KEPT = {
     "areas as annotated",
     "boxes as annotated",
     "objects without mask",
+    "objects with empty masks",
 }
 _FLAGS = ("difficult", "truncated", "occluded")
 _UNLISTED = "unlisted"
@@ -56,7 +58,8 @@ def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     table[kept] = np.arange(len(kept))
     lose_labels(given.labels, labels, table, problems)
     lose_documents(given, "coco", problems)
-    splits = {name.replace("/", "_"): list(members) for name, members in given.splits.items()}
+    names = flat_splits(given.splits, problems)
+    splits = {names[name]: list(members) for name, members in given.splits.items()}
     unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
     if unlisted:
         splits[_UNLISTED] = unlisted
@@ -109,6 +112,8 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
     else:
         _lose_semantic(plan, sample, problems)
         instances = _objects(plan, sample)
+        if not sample.has_instances:
+            problems.lose("images that nobody annotated: images without objects here", sample.key)
     order = index * _STRIDE + np.arange(len(instances))
     has_ids = sample.id >= 0
     instances = Instances(**{**vars(instances), "order": order, "id": instances.id if has_ids else order + 1})

@@ -24,6 +24,7 @@ from segdata.formats.crossing import (
     lose_labels,
     lose_overlaps,
     lose_unmapped,
+    remark_split,
     split_names,
 )
 from segdata.formats.voc_lists import PALETTE
@@ -46,6 +47,8 @@ def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     lose_labels(given.labels, labels, table, problems)
     lose_documents(given, "coco-panoptic", problems)
     names = split_names(given.splits) if "/" in "".join(given.splits) else {name: name for name in given.splits}
+    for name, new in names.items():
+        remark_split(name, new, problems)
     splits = {names[name]: list(members) for name, members in given.splits.items()}
     unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
     if unlisted:
@@ -104,12 +107,22 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         problems.lose("label map pixels under objects of other categories", sample.key, int(differs.sum()))
         rest = np.where(covered, plan.void, rest)
         values = np.array([value for value in np.unique(rest).tolist() if value != plan.void], np.int64)
+        if len(values):
+            problems.remark("label map outside of objects: one segment per category", sample.key, len(values))
         parts.append(Masks.from_id_map(rest, values))
         category.append(values)
         things = np.array([plan.header.labels[value].isthing is not False for value in values.tolist()], bool)
         crowd.append(things & (not has_scores))
         numbers.append(_free(numbers[0], len(values)))
     masks = Masks.concatenate(parts, sample.height, sample.width)
+    segments = Instances.build(
+        np.concatenate(category),
+        masks,
+        iscrowd=np.concatenate(crowd),
+        id=np.concatenate(numbers),
+        bbox=masks.frames,
+        area=masks.areas,
+    )
     ending = sample.file[len(stem(sample.file)) :] or ".jpg"
     return Sample(
         plan.keys[index],
@@ -118,14 +131,7 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         file=f"images/{plan.keys[index]}{ending}",
         id=sample.id if sample.id >= 0 else index + 1,
         encoded=lambda: sample.encoded,
-        instances=Instances.build(
-            np.concatenate(category),
-            masks,
-            iscrowd=np.concatenate(crowd),
-            id=np.concatenate(numbers),
-            bbox=masks.frames,
-            area=masks.areas,
-        ),
+        instances=segments if sample.has_instances or sample.semantic is not None else None,
         extra=extra,
     )
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segdata import manifest
 from segdata.errors import UsageError
@@ -26,11 +27,14 @@ from segdata.formats.crossing import (
     lose_overlaps,
     lose_unmapped,
     named,
+    plain_names,
+    remark_split,
     split_names,
 )
 from segdata.formats.voc_lists import PALETTE
-from segdata.formats.voc_objects import VOID
+from segdata.formats.voc_objects import OBJECT, VOID
 from segdata.labels import Category, LabelSpace
+from segdata.masks import Masks
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
 
@@ -49,19 +53,19 @@ _KEPT = {
 def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     """VOC's own categories where they are enough, else the source's behind a background."""
     official = manifest.label_space("voc")
-    names = [category.name for category in given.labels.categories]
+    names = plain_names([category.name for category in given.labels.categories], without=":#")
     if set(names) <= set(official.index_of_name):
         labels = official
     else:
-        others = [category for category in given.labels.categories if category.name != "background"]
+        others = [item for item in zip(names, given.labels.categories, strict=True) if item[0] != "background"]
         if len(others) > _MOST:
             raise UsageError(
                 f"VOC's masks hold {_MOST} categories",
                 why=f"{given.labels.name!r} has {len(others)}",
                 fix="map to fewer categories with --labels",
             )
-        rows = ["background", *(category.name for category in others)]
-        things = [None, *(category.isthing for category in others)]
+        rows = ["background", *(name for name, _ in others)]
+        things = [None, *(category.isthing for _, category in others)]
         labels = LabelSpace(
             "custom",
             tuple(
@@ -79,8 +83,7 @@ def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     for name, members in given.splits.items():
         splits[new_split[name]] = list(members)
         lines = [new_keys[index] for index in members]
-        if new_split[name] != name:
-            problems.remark("split has another name in the target", f"{name} → {new_split[name]}")
+        remark_split(name, new_split[name], problems)
         documents.append({**_text(f"ImageSets/Segmentation/{new_split[name]}.txt", lines), "only_masked": True})
         documents.append(_text(f"ImageSets/Main/{new_split[name]}.txt", lines))
     return Plan(given.labels, Header(labels, splits, documents), new_keys, table)
@@ -106,7 +109,9 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
     lose_fields(sample, problems, instance=("pose",))
     kept = _KEPT if sample.id >= 0 or "cityscapes" in sample.extra else {*_KEPT, "object ids"}
     lose_columns(sample, problems, kept=kept)
-    instances = sample.instances
+    is_nowhere = np.isnan(sample.instances.bbox[:, 0]) & (sample.instances.masks.areas == 0)
+    problems.lose("objects with neither box nor pixels", sample.key, int(is_nowhere.sum()))
+    instances = sample.instances.take(~is_nowhere)
     count = len(instances)
     problems.lose(f"masks of objects after the first {_MOST}", sample.key, int(instances.has_mask[_MOST:].sum()))
     masks = instances.masks if count <= _MOST else instances.masks[:_MOST]
@@ -118,12 +123,13 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         category=category,
         has_mask=np.append(visible > 0, np.zeros(max(count - _MOST, 0), bool)),
         id=np.arange(1, count + 1),
-        bbox=_boxes(instances),
-        extra=[{"pose": own["pose"]} if "pose" in own else {} for own in instances.extra],
+        bbox=_boxes(sample, instances, problems),
+        extra=[_extra(instances, place) for place in range(count)],
     )
     semantic = None
     if sample.semantic is not None:
         semantic = plan.relabelled(sample.semantic)
+        _lose_contradictions(sample, masks, category, numbers, semantic, problems)
         numbers[(numbers == 0) & (semantic == plan.void)] = VOID
     elif sample.has_instances and (instances.has_mask[:_MOST].any() or not count):
         semantic = masks.semantic(category[:_MOST], background=0, iscrowd=instances.iscrowd[:_MOST])
@@ -139,8 +145,42 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
     )
 
 
-def _boxes(instances: Instances) -> Any:
-    """Annotated boxes, those of the masks where there are none."""
+def _extra(instances: Instances, place: int) -> dict[str, Any]:
+    """An object's pose, and a place in its XML for `occluded` where it is."""
+    own = instances.extra[place]
+    nodes = {"voc": {"children": [*OBJECT[:-1], "occluded", OBJECT[-1]]}} if instances.occluded[place] else {}
+    return {**nodes, **({"pose": own["pose"]} if "pose" in own else {})}
+
+
+def _boxes(sample: Sample, instances: Instances, problems: Problems) -> npt.NDArray[np.float64]:
+    """Annotated boxes, those of the masks where there are none; no thinner than VOC's inclusive corners can tell."""
     corners = instances.masks.boxes
     own = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
-    return np.where(np.isnan(instances.bbox), own, instances.bbox)
+    boxes = np.where(np.isnan(instances.bbox), own, instances.bbox)
+    begin, extent = boxes[:, :2], boxes[:, 2:]
+    is_thin = extent < 1
+    problems.lose("boxes thinner than a pixel: one pixel here", sample.key, int(is_thin.any(1).sum()))
+    begin = np.where(is_thin, np.clip(begin, 0, (sample.width - 1, sample.height - 1)), begin)
+    extent = np.where(is_thin, 1, extent)
+    first, last = begin + 1, begin + extent
+    is_rounded = ((first - 1 != begin) | (last - first + 1 != extent)).any(1)
+    problems.lose("boxes rounded in their last digits", sample.key, int(is_rounded.sum()))
+    return np.concatenate((begin, extent), axis=1)
+
+
+def _lose_contradictions(
+    sample: Sample,
+    masks: Masks,
+    category: npt.NDArray[np.int64],
+    numbers: npt.NDArray[Any],
+    semantic: npt.NDArray[Any],
+    problems: Problems,
+) -> None:
+    """Count objects whose pixels are mostly of another class in the class mask: readers take them for that class's."""
+    lost = 0
+    for place, (x, y, width, height) in enumerate(masks.frames.tolist()):
+        frame = (slice(y, y + height), slice(x, x + width))
+        under = np.bincount(semantic[frame][numbers[frame] == place + 1], minlength=VOID + 1)
+        under[0] = under[VOID] = 0
+        lost += bool(under.any() and under.argmax() != category[place])
+    problems.lose("objects whose pixels the label map gives to another category", sample.key, lost)

@@ -72,6 +72,14 @@ def _has_marks(content: bytes, index_of: Mapping[str, int]) -> bool:
     return any(len(line.split()) > 1 and line.strip() not in index_of for line in lists.lines_of(content))
 
 
+def is_by_class(document: Mapping[str, Any]) -> bool:
+    """Whether a kept file is a list with a mark for each image."""
+    file = document["file"]
+    if document.get("format") != "voc" or not file.startswith("ImageSets/") or stem(file.rpartition("/")[2]) in _SPLITS:
+        return False
+    return _has_marks(lists.text(document), {})
+
+
 def read_labelmap(content: bytes, path: Path) -> LabelSpace:
     """The categories of a `labelmap.txt`: `name:r,g,b:parts:actions` a line."""
     categories: list[Category] = []
