@@ -217,7 +217,9 @@ class WouldLose(SegdataError):
     def __init__(self, target: str, losses: Mapping[str, Any]) -> None:
         super().__init__(
             f"{target} cannot hold all of it; nothing was written",
-            why="it would lose " + ", ".join(f"{item['count']:,} × {kind}" for kind, item in losses.items()),
+            why="\n          ".join(
+                ["it would lose", *(f"{item['count']:,} × {kind}" for kind, item in losses.items())]
+            ),
             fix="add --allow-loss to convert without these, or use --to pack, which holds everything",
         )
         self.losses = losses

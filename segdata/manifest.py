@@ -180,6 +180,7 @@ def view(space: LabelSpace, name: str) -> LabelMapping:
         raise NotThere(
             f"label space {space.name!r} has no view {name!r}",
             why=f"it has {', '.join(sorted(views)) or 'none'}",
+            fix=f"name one of them, a label space ({', '.join(sorted(spaces()))}), or a TOML file",
         )
     return LabelMapping.from_names(space, views[name].labels, views[name].sources)
 
@@ -209,7 +210,7 @@ def mapping_from_file(path: Path, source: LabelSpace) -> LabelMapping:
     """
     with disk_errors(path):
         document = tables.parse(path.read_text("utf-8"), str(path))
-    view = _views({"views": {path.stem: document}}, source, str(path))[path.stem]
+    view = _view(path.stem, document, source, str(path), "")
     return LabelMapping.from_names(source, view.labels, view.sources)
 
 
@@ -320,31 +321,51 @@ def _color(value: Any, place: str, file: str) -> tuple[int, int, int]:
 
 
 def _views(document: Any, labels: LabelSpace, file: str) -> dict[str, View]:
-    views = {}
-    for name, table in tables.named(document, "views", file):
-        place = f"views.{name}"
-        for key in table:
-            if key not in ("about", "labels"):
-                raise tables.unknown(file, f"{place}.{key}", key, ("about", "labels"))
-        categories, sources = [], []
-        for index, row in enumerate(tables.typed(table, "labels", list, file, f"{place}.labels")):
-            at = f"{place}.labels[{index}]"
-            own = {key: value for key, value in row.items() if key != "from"}
-            parts = tuple(tables.typed(row, "from", list, file, f"{at}.from"))
-            unknown = [part for part in parts if part not in labels.index_of_name]
-            if unknown or not parts:
-                raise InvalidManifest(
-                    "a view names a category that does not exist",
-                    file=file,
-                    place=f"{at}.from",
-                    why=f"found {unknown[0]!r}" if unknown else "the list is empty",
-                )
-            first = labels[labels.index_of_name[parts[0]]].as_dict()
-            first.pop("ignore", None)
-            categories.append(_category({**first, "id": index, **own}, at, file))
-            sources.append(parts)
-        views[name] = View(name, str(table.get("about", "")), LabelSpace(name, tuple(categories)), tuple(sources))
-    return views
+    tables_by_name = tables.named(document, "views", file)
+    return {name: _view(name, table, labels, file, f"views.{name}.") for name, table in tables_by_name}
+
+
+def _view(name: str, table: Mapping[str, Any], labels: LabelSpace, file: str, place: str) -> View:
+    """One view; `place` is what its keys stand behind in the file."""
+    for key in table:
+        if key not in ("about", "labels"):
+            raise tables.unknown(file, f"{place}{key}", key, ("about", "labels"))
+    categories: list[Category] = []
+    sources: list[tuple[str, ...]] = []
+    for index, row in enumerate(tables.typed(table, "labels", list, file, f"{place}labels")):
+        at = f"{place}labels[{index}]"
+        if not isinstance(row, dict):
+            raise InvalidManifest("a label is not a table", file=file, place=at, why=f"found {row!r}"[:200])
+        own = {key: value for key, value in row.items() if key != "from"}
+        parts = tuple(tables.typed(row, "from", list, file, f"{at}.from"))
+        unknown = [part for part in parts if not isinstance(part, str) or part not in labels.index_of_name]
+        if unknown or not parts:
+            raise InvalidManifest(
+                "a view names a category that does not exist",
+                file=file,
+                place=f"{at}.from",
+                why=f"found {unknown[0]!r}; the source has {_some(labels)}" if unknown else "the list is empty",
+            )
+        taken = [part for others in sources for part in others if part in parts]
+        if taken:
+            raise InvalidManifest(
+                "a view maps a category twice", file=file, place=f"{at}.from", why=f"found {taken[0]!r} again"
+            )
+        first = labels[labels.index_of_name[parts[0]]].as_dict()
+        first.pop("ignore", None)
+        categories.append(_category({**first, "id": index, **own}, at, file))
+        sources.append(parts)
+    try:
+        space = LabelSpace(name, tuple(categories))
+    except SegdataError as error:
+        raise error.located(file=file) from error
+    return View(name, str(table.get("about", "")), space, tuple(sources))
+
+
+def _some(labels: LabelSpace) -> str:
+    """The first names of a label space, for messages."""
+    names = [category.name for category in labels.categories[:10]]
+    return ", ".join(names) + (" …" if len(labels) > len(names) else "")
 
 
 def _splits(document: Any, file: str) -> dict[str, Split]:

@@ -66,16 +66,23 @@ def to_folder(job: Job, *, force: bool) -> Report:
 
     def part(number: int, beat: Beat) -> dict[str, Any]:
         problems = Problems()
-        counts = [0, 0]
+        left_out = set(job.tasks[number])
+        instances = 0
 
         def samples() -> Iterator[tuple[int, Sample]]:
+            nonlocal instances
             for index, sample in job.samples(job.tasks[number], problems, beat, with_images=True):
-                counts[0] += 1
-                counts[1] += len(sample.instances)
+                left_out.remove(index)
+                instances += len(sample.instances)
                 yield index, sample
 
         written = module.write_part(samples(), staging, header, number)
-        receipt = {"written": written, "counts": counts, "problems": problems.as_dict()}
+        receipt = {
+            "written": written,
+            "left_out": sorted(left_out),
+            "instances": instances,
+            "problems": problems.as_dict(),
+        }
         write_whole(parts / f"receipt-{number:05d}.json", canonical_json(receipt))
         return receipt
 
@@ -90,8 +97,9 @@ def to_folder(job: Job, *, force: bool) -> Report:
         if job.data.renamed:
             rows = "".join(f"{new}\t{old}\n" for new, old in job.data.renamed)
             write_whole(staging / NAMES, rows.encode("utf-8", "surrogateescape"))
-        samples, instances = (sum(receipt["counts"][place] for receipt in receipts) for place in (0, 1))
-        report = job.report(samples, instances, problems)
+        left_out = [index for receipt in receipts for index in receipt["left_out"]]
+        instances = sum(receipt["instances"] for receipt in receipts)
+        report = job.report(len(job.data) - len(left_out), instances, problems, left_out=left_out)
         remove_tree(parts)
         _commit_folder(job, staging, {**report.as_dict(), "target": job.target.name})
     except SegdataError as error:

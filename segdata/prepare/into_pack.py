@@ -55,7 +55,8 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
         if not any(job.target.iterdir()):
             job.target.rmdir()
         problems.raise_if_any(str(job.data.root))
-    splits = without(job.data.splits, [index for receipt in receipts for index in receipt["left_out"]])
+    left_out = [index for receipt in receipts for index in receipt["left_out"]]
+    splits = without(job.data.splits, left_out)
     dataset = write_dataset(work, splits, job.data.documents)
     index = _index(job, receipts, dataset, splits, problems)
     commit(job.target, work, [*receipts, dataset], index)
@@ -65,7 +66,7 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
         for path in job.target.glob("*.h5"):
             if path.name not in named:
                 path.unlink()
-    return job.report(index["samples"], index["instances"], problems, splits=splits)
+    return job.report(index["samples"], index["instances"], problems, left_out=left_out)
 
 
 def _shard(job: Job, work: Path, number: int, beat: Beat) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import segdata
 from segdata import workers
 from segdata.errors import OF_THE_DATA, InvalidInput, SegdataError, WouldLose
 from segdata.files import canonical_json
-from segdata.inputs import Input, OnError
+from segdata.inputs import Input, OnError, without
 from segdata.pack import layout
 from segdata.pack.write import check_image
 from segdata.problems import Problems
@@ -114,9 +114,9 @@ class Job:
     def dry_run(self) -> Report:
         """Read and check everything."""
         problems = self.data.problems
-        samples, instances = self._scan(problems, with_images=self.images != "none")
+        samples, instances, left_out = self._scan(problems, with_images=self.images != "none")
         self.stop_if_strict(problems)
-        return self.report(samples, instances, problems, is_dry_run=True)
+        return self.report(samples, instances, problems, left_out=left_out, is_dry_run=True)
 
     def require_no_loss(self) -> None:
         """Read everything once, and stop when the target could not hold it.
@@ -131,22 +131,27 @@ class Job:
         if problems.losses:
             raise WouldLose(self.to, problems.as_dict()["losses"])
 
-    def _scan(self, problems: Problems, *, with_images: bool) -> tuple[int, int]:
-        """Read all samples without writing; problems are added in the order of samples."""
+    def _scan(self, problems: Problems, *, with_images: bool) -> tuple[int, int, list[int]]:
+        """Read all samples without writing: how many there are, their instances, and which could not be read.
+
+        Problems are added in the order of samples.
+        """
 
         def scan(number: int, beat: Beat) -> list[Any]:
             own = Problems()
-            samples = instances = 0
-            for _, sample in self.samples(self.tasks[number], own, beat, with_images=with_images):
-                samples += 1
+            left_out = set(self.tasks[number])
+            instances = 0
+            for index, sample in self.samples(self.tasks[number], own, beat, with_images=with_images):
+                left_out.remove(index)
                 instances += len(sample.instances)
                 _ = sample.semantic
-            return [samples, instances, own.as_dict()]
+            return [sorted(left_out), instances, own.as_dict()]
 
         results = self.run(scan)
         for _, _, own in results:
             problems.merge(own)
-        return sum(result[0] for result in results), sum(result[1] for result in results)
+        missing = [index for result in results for index in result[0]]
+        return len(self.data) - len(missing), sum(result[1] for result in results), missing
 
     def run(self, task: Task, kept: Mapping[int, Any] | None = None) -> list[Any]:
         """The results of a task over all shards, in order; those in `kept` are there already."""
@@ -196,17 +201,17 @@ class Job:
         instances: int,
         problems: Problems,
         *,
-        splits: Mapping[str, Sequence[int]] | None = None,
+        left_out: Sequence[int] = (),
         is_dry_run: bool = False,
     ) -> Report:
-        """What was done; splits are those of the source unless given."""
+        """What was done; splits are those of the source without the samples that were left out."""
         return Report(
             self.data.format,
             self.to,
             self.target,
             samples,
             instances,
-            {name: len(members) for name, members in (splits or self.data.splits).items()},
+            {name: len(members) for name, members in without(self.data.splits, left_out).items()},
             problems.as_dict(),
             is_dry_run=is_dry_run,
         )
