@@ -250,16 +250,20 @@ def test_detections_of_the_small_model_are_torchvisions() -> None:
 SIZES: dict[str, Any] = {"min_size": 128, "max_size": 200, "box_detections_per_img": 24}
 
 
+def first_model(**settings: Any) -> MaskRCNN:
+    """`maskrcnn_resnet50_fpn` as it is with its published weights: norms are frozen, with an epsilon of 0."""
+    detection = torchvision.models.detection
+    body = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
+    model = MaskRCNN(detection.backbone_utils._resnet_fpn_extractor(body, 3), 91, **settings)
+    detection._utils.overwrite_eps(model, 0.0)
+    return model
+
+
 def published(heads: str) -> MaskRCNN:
     """Torchvision's model as its published weights are made for, with random weights that see many objects."""
-    detection = torchvision.models.detection
     torch.manual_seed(3)
-    if heads == "v2":
-        model = detection.maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, **SIZES)
-    else:  # its norms are frozen, with an epsilon of 0
-        body = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
-        model = MaskRCNN(detection.backbone_utils._resnet_fpn_extractor(body, 3), 91, **SIZES)
-        detection._utils.overwrite_eps(model, 0.0)
+    second = torchvision.models.detection.maskrcnn_resnet50_fpn_v2
+    model = first_model(**SIZES) if heads == "v1" else second(weights=None, weights_backbone=None, **SIZES)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, (FrozenBatchNorm2d, torch.nn.BatchNorm2d)):
@@ -318,9 +322,8 @@ def test_a_file_of_torchvisions_weights_detects_what_torchvision_detects(heads: 
 def test_detections_of_trained_weights_are_torchvisions() -> None:
     """On real photos, with a file of maskrcnn_resnet50_fpn's published weights."""
     file = os.environ["SEGDATA_TORCHVISION_WEIGHTS"]
-    theirs = torchvision.models.detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    theirs = first_model()
     theirs.load_state_dict(torch.load(file, weights_only=True))
-    torchvision.models.detection._utils.overwrite_eps(theirs, 0.0)
     ours = maskrcnn.build(Config(), 90).eval()
     assert weights.put(weights.read(file), ours) == []
     photos = [images.decode(path.read_bytes()) for path in sorted((SAMPLES / "coco" / "val2017").glob("*.jpg"))[:8]]
