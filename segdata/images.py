@@ -219,8 +219,10 @@ def decode(
     pixels = _decode_ordinary(data, max_pixels, out)
     if pixels is None:
         pixels = _decode_other(data, max_pixels)
-    if out is None or pixels is out:
-        return pixels
+    if out is None:
+        return pixels if pixels.flags.writeable else pixels.copy()
+    if pixels is out:
+        return out
     if pixels.shape != out.shape:
         raise InvalidImage(
             "image is not of the expected size", why=f"its shape is {pixels.shape}; room was made for {out.shape}"

@@ -118,6 +118,13 @@ def test_damaged_images_decode_or_give_a_declared_error(kind: str, data: st.Data
     assert pixels.dtype == np.uint8 and pixels.shape[2] == 3
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "LA"])
+def test_what_is_decoded_may_be_written_to(mode: str) -> None:
+    """PyTorch warns of arrays that may not."""
+    for kind in ("JPEG",) if mode == "CMYK" else ("PNG", "JPEG") if mode in ("RGB", "L") else ("PNG",):
+        assert images.decode(encoded(Image.new(mode, (5, 4)), kind)).flags.writeable
+
+
 def test_decoding_into_a_buffer_gives_that_buffer_and_no_other_size_fits() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (7, 11, 3), np.uint8))
     buffer = np.empty((7, 11, 3), np.uint8)
