@@ -24,6 +24,7 @@ from segdata.train.distributed import World, joined
 from segdata.train.feed import Feed, usable
 from segdata.train.learner import Learner
 from segdata.train.predict import Model
+from segdata.train.services import Background
 from segdata.train.signals import Stop
 from segdata.train.trackers import All, RunFolder, Tracker
 from segdata.train.views import Item, categories_of
@@ -90,7 +91,7 @@ def train(
         run: the run's folder.
         validate: what to validate on.
         start: weights to begin with: see `weights.read`; fresh ones by default.
-        trackers: besides the run folder.
+        trackers: besides the run folder; each is called in a thread of its own.
         device: "cpu" or "cuda"; by default a GPU where there is one.
         wait: seconds to wait for another process on the same run.
         tell: called after every update.
@@ -131,7 +132,7 @@ class _Training:
         self.validate = validate
         self.labels = pack.labels
         self.data = f"{pack.info['provenance']['fingerprint'][:24]}-{zlib.crc32(pack.indices.tobytes()):08x}"
-        self.tracker = All(RunFolder(run), [report.Page(), *others])
+        self.tracker = All(RunFolder(run), [report.Page(), *map(Background, others)])
         self.feed = Feed(self.pack, config, world)
         self.steps_per_epoch = config.steps_per_epoch or max(1, len(self.feed) // config.accumulate)
         self.plan = schedule.stages(config, self.steps_per_epoch)

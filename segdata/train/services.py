@@ -4,7 +4,8 @@
     mlflow        $MLFLOW_TRACKING_URI, else the SQLite store mlflow.db beside the run; $MLFLOW_EXPERIMENT_NAME
     neptune       $NEPTUNE_MODE, else offline into RUN/.neptune (`neptune sync --path RUN` sends it on); $NEPTUNE_PROJECT
 
-They work in threads of their own: one that raises, hangs or cannot keep up is left out, and the run goes on.
+Trackers work in threads of their own (`Background`): one that raises, hangs or cannot keep up is left out, and the run
+goes on.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ import numpy.typing as npt
 
 from segdata.errors import UsageError
 from segdata.train import trackers
+from segdata.train.history import CLASSES
 from segdata.train.trackers import Tracker
 
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
-"""What MLflow does not take in the name of a metric."""
+"""What MLflow does not take in the name of a metric; nor does it take more than 250 characters."""
 
 BACKLOG = 1000
 """Calls that may wait for a slow tracker before it is left out."""
@@ -37,7 +39,7 @@ FINISH_SECONDS = 60.0
 
 
 def named(name: str) -> Tracker:
-    """The tracker with this name, at work in a thread of its own.
+    """The tracker with this name.
 
     Raises:
         UsageError: there is none, or its package is not installed.
@@ -47,7 +49,7 @@ def named(name: str) -> Tracker:
     package, make = _SERVICES[name]
     if find_spec(package) is None:
         raise UsageError(f"the tracker {name} needs {package}, which is not installed", fix=f"pip install {package}")
-    return Background(make())
+    return make()
 
 
 class Background:
@@ -172,7 +174,7 @@ class MLflow:
     def log(self, step: int, values: Mapping[str, float | str]) -> None:
         """Add metrics."""
         for name, value in _numbers(values).items():
-            self._client.log_metric(self._id, _NOT_IN_NAMES.sub("_", name), value, step=step)
+            self._client.log_metric(self._id, _NOT_IN_NAMES.sub("_", name)[:250], value, step=step)
 
     def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:
         """Add a picture under pictures/STEP/."""
@@ -253,7 +255,12 @@ NAMES = tuple(_SERVICES)
 
 
 def _numbers(values: Mapping[str, float | str]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items() if not isinstance(value, str)}
+    """The numbers, with names in which a slash is never a category's own: Neptune would take it for a folder."""
+    return {_flat_name(name): float(value) for name, value in values.items() if not isinstance(value, str)}
+
+
+def _flat_name(name: str) -> str:
+    return CLASSES + name.removeprefix(CLASSES).replace("/", "_") if name.startswith(CLASSES) else name
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Where a run's numbers and pictures go: five calls, and a run folder that is always written.
 
-To add a tracker: write a class with the five methods of `Tracker` and pass it to `engine.train(trackers=[…])`. Whatever
-it raises is noted once, and it is not called again: a tracker never stops a run.
+To add a tracker: write a class with the five methods of `Tracker` and pass it to `engine.train(trackers=[…])`, which
+calls it in a thread of its own. Whatever it raises is noted once, and it is not called again: a tracker never stops a run.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -178,8 +179,9 @@ def system(device: torch.device) -> dict[str, float]:
 
 
 def file_name(key: str) -> str:
-    """A key as one safe file name."""
-    return "".join(character if character.isalnum() or character in "-_." else "_" for character in key)[-150:]
+    """A key as one safe file name of at most 210 bytes; different keys have different names."""
+    safe = "".join(character if character.isalnum() or character in "-_. " else "_" for character in key)[-50:]
+    return safe if safe == key else f"{safe}-{zlib.crc32(key.encode('utf-8', 'surrogatepass')):08x}"
 
 
 def png(picture: npt.NDArray[np.uint8]) -> bytes:

@@ -20,6 +20,9 @@ from segdata.train.distributed import World
 from segdata.train.predict import Model
 from segdata.train.views import label_of_category
 
+_SEAM = 8
+"""White pixels between truth and detections."""
+
 Found = dict[int, Instances]
 
 
@@ -73,7 +76,7 @@ def average_precision(pack: Pack, found: Found) -> dict[str, float]:
     masks, boxes = coco.segm(predictions, truth).numbers, coco.bbox(predictions, truth).numbers
     numbers = {name: masks[name] for name in ("AP", "AP50", "AP75")} | {"box_AP": boxes["AP"]}
     for category in pack.labels.categories:
-        numbers[f"category_AP/{category.name.replace('/', '_')}"] = masks["per_category_AP"][str(category.id)]
+        numbers[f"category_AP/{category.name}"] = masks["per_category_AP"][str(category.id)]
     return {name: value for name, value in numbers.items() if value is not None}
 
 
@@ -84,4 +87,5 @@ def beside_truth(sample: Sample, instances: Instances, labels: LabelSpace, *, le
     pictures = [
         draw.overlay(one, labels, legend=False, title=False, semantic=False, image=image) for one in (sample, seen)
     ]
-    return np.concatenate(pictures, axis=1)
+    seam = np.full((len(pictures[0]), _SEAM, 3), 255, np.uint8)
+    return np.concatenate((pictures[0], seam, pictures[1]), axis=1)
