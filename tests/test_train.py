@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
 import shutil
+import threading
 import tomllib
 import types
 from collections.abc import Iterator
@@ -16,13 +18,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import Here, run_segdata
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import segdata
 from segdata.drawn import objects
 from segdata.masks import Masks
-from segdata.train import checkpoint, engine, losses, report, schedule, trackers, validation, weights
+from segdata.train import checkpoint, engine, feed, losses, report, schedule, services, trackers, validation, weights
 from segdata.train.config import Config, settings
 from segdata.train.predict import load
 
@@ -157,6 +160,52 @@ def test_an_unreadable_photo_stops_or_is_left_out_and_reported(
     assert segdata.verify(tmp_path / "found", deep=True).is_good
 
 
+def test_every_photo_of_a_folder_has_a_key_and_a_picture_of_its_own(
+    run: Path, pack: Path, tmp_path: Path, here: Here
+) -> None:
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    pixels = Image.fromarray(segdata.open(pack)[0].image)
+    for name in ("a.jpg", "a.png", "a b.jpg", "a_b.jpg", "sub/a.jpg", "sub_a.JPG", "other.webp", ".hidden"):
+        with (photos / name).open("wb") as file:
+            pixels.save(file, {"png": "PNG", "webp": "WEBP"}.get(name.rpartition(".")[2], "JPEG"))
+    outcome = here(
+        "predict", run, photos, "-o", tmp_path / "found", "--pictures", tmp_path / "pictures", "--json",
+        "--set", "detection_max_instances=1", "--threads", 1,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert list(segdata.open(tmp_path / "found").keys) == ["a b", "a.jpg", "a.png", "a_b", "sub/a", "sub_a"]
+    assert len(list((tmp_path / "pictures").iterdir())) == 6
+    remarks = outcome.document["problems"]["remarks"]
+    assert remarks["file not read"] == {"count": 1, "examples": ["other.webp"]}
+
+
+def test_a_device_that_is_not_there_is_named(run: Path, pack: Path, tmp_path: Path, here: Here) -> None:
+    for device, words in (("tpu", "cpu, cuda"), ("cuda:99", "GPUs")):
+        outcome = here("predict", run, pack, "-o", tmp_path / "found", "--device", device, "--json")
+        assert outcome.code == 2 and words in outcome.document["error"]["why"]
+        outcome = here(*arguments(pack, tmp_path / "run", "--device", device))
+        assert outcome.code == 2 and words in outcome.document["error"]["why"]
+
+
+def test_crowds_alone_are_nothing_to_train_on(pack: Path) -> None:
+    whole = segdata.open(pack)
+
+    class Crowds:
+        path, labels = whole.path, whole.labels
+
+        def __len__(self) -> int:
+            return len(whole)
+
+        def __getitem__(self, index: int) -> segdata.Sample:
+            own = whole[index].instances
+            crowds = dataclasses.replace(own, iscrowd=np.ones(len(own), bool))
+            return whole[index].with_annotations(instances=crowds, semantic=None, extra={})
+
+    with pytest.raises(segdata.SegdataError, match="nothing to train on"):
+        feed.usable(Crowds())  # type: ignore[arg-type]
+
+
 def test_the_same_command_again_is_done_at_once(run: Path, pack: Path, here: Here) -> None:
     again = here(*arguments(pack, run))
     assert again.code == 0 and again.document["was_done"]
@@ -174,6 +223,12 @@ def test_settings_are_printed_and_read_back(tmp_path: Path, here: Here) -> None:
     wrong = here("config", "maskrcnn", "--config", file, "--json")
     assert wrong.code == 2 and "learning_rate" in wrong.document["error"]["why"]
     assert wrong.document["error"]["file"] == str(file)
+    file.write_text('# mine\nbackbone = "resnet18"\n\nlearning_rate = "fast"\n')
+    wrong = here("config", "maskrcnn", "--config", file, "--json")
+    assert (wrong.code, wrong.document["error"]["place"]) == (2, "line 4: learning_rate")
+    file.write_text("seed = 3\n")
+    wrong = here("config", "maskrcnn", "--config", file, "--set", "seeds=3", "--json")
+    assert "seed" in wrong.document["error"]["why"] and "file" not in wrong.document["error"]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +241,10 @@ def test_settings_are_printed_and_read_back(tmp_path: Path, here: Here) -> None:
         ("fixed_size=1", "true or false"),
         ("stages=heads", "LAYERS:EPOCHS"),
         ("mean=1,2", "0 … 1"),
+        ("min_size=", "min_size needs at least one"),
+        ("anchor_sizes=8,16", "five"),
+        ("scale_jitter=1.5,0.5", "scale_jitter[0] is above"),
+        ("rpn_negative_iou=0.9", "rpn_negative_iou is above rpn_positive_iou"),
         ("LEARNING_RATE=1", "learning_rate"),
         ("DETECTION_MIN_CONFIDENCE=1", "detection_min_confidence"),
     ],
@@ -223,6 +282,27 @@ def test_validation_gives_the_numbers_of_pycocotools(pack: Path) -> None:
         assert {name: numbers[name] for name in names} == {
             name: pytest.approx(judged.stats[place], abs=1e-12) for name, place in names.items()
         }
+
+
+def test_categories_whose_names_differ_in_a_slash_have_numbers_of_their_own(tmp_path: Path) -> None:
+    root = objects.draw(tmp_path / "raw", train=2, val=0, height=96, width=128)
+    (root / "annotations/instances_val2017.json").unlink()
+    file = root / "annotations/instances_train2017.json"
+    document = json.loads(file.read_text())
+    names = ["ship/boat", "ship_boat"]
+    for category, name in zip(document["categories"], names, strict=False):
+        category["name"] = name
+    for number, annotation in enumerate(document["annotations"]):
+        annotation["category_id"] = document["categories"][number % 2]["id"]
+    file.write_text(json.dumps(document))
+    segdata.convert(root, tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack")
+    kept = {place: sample.instances for place, sample in enumerate(pack)}
+    found = {
+        place: dataclasses.replace(own, score=np.ones(len(own))).take(own.category == 0) for place, own in kept.items()
+    }
+    numbers = validation.average_precision(pack, found)
+    assert [numbers[f"category_AP/{name}"] for name in names] == [pytest.approx(1.0), 0.0]
 
 
 # ---------------------------------------------------------------------- hostile checkpoints
@@ -392,6 +472,22 @@ def test_a_broken_tracker_never_stops_a_run(pack: Path, tmp_path: Path) -> None:
     assert report.steps == 2
     assert broken.calls == ["start", "log"]
     assert good.calls == ["start", "log", "log", "log", "log_image", "log_artifact", "finish"]
+
+
+def test_a_tracker_that_hangs_never_stops_a_run(pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hung(_Broken):
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_: threading.Event().wait()
+
+    monkeypatch.setitem(services.Background.__init__.__kwdefaults__, "finish_seconds", 0.1)
+    report = engine.train(
+        segdata.open(pack, split="train2017"),
+        tmp_path / "run",
+        Config.from_dict({**TINY, "validate_epochs": 0}),
+        trackers=[Hung("")],
+        device="cpu",
+    )
+    assert report.steps == 2
 
 
 def test_two_checkpoints_are_kept(tmp_path: Path) -> None:

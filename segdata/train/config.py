@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.errors import NotThere, UsageError
-from segdata.train.options import check, option, parsed, read_toml, toml_lines, types
+from segdata.train.options import check, line_of, option, parsed, read_toml, toml_lines, types
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,17 @@ class Config:
         for name, count in (("mean", 3), ("std", 3), ("scale_jitter", 2), ("bbox_std_dev", 4), ("rpn_bbox_std_dev", 4)):
             if len(getattr(self, name)) != count:
                 raise UsageError(f"{name} needs {count} numbers", why=f"got {getattr(self, name)!r}")
-        if len(self.anchor_sizes) != 5 or not self.anchor_ratios or not self.min_size:
-            raise UsageError("anchor_sizes needs five numbers, anchor_ratios and min_size at least one")
+        if len(self.anchor_sizes) != 5:
+            raise UsageError("anchor_sizes needs five numbers", why=f"got {self.anchor_sizes!r}")
+        for name in ("anchor_ratios", "min_size"):
+            if not getattr(self, name):
+                raise UsageError(f"{name} needs at least one number")
+        for low, high in (
+            (("scale_jitter[0]", self.scale_jitter[0]), ("scale_jitter[1]", self.scale_jitter[1])),
+            (("rpn_negative_iou", self.rpn_negative_iou), ("rpn_positive_iou", self.rpn_positive_iou)),
+        ):
+            if low[1] > high[1]:
+                raise UsageError(f"{low[0]} is above {high[0]}", place=low[0], why=f"got {low[1]} and {high[1]}")
         for text in self.stages:
             _stage(text)
 
@@ -237,6 +246,7 @@ class Config:
                 raise UsageError(
                     f"there is no setting {name!r}",
                     file=file,
+                    place=name,
                     why=f"close ones are {', '.join(close)}" if close else None,
                     fix="segdata config maskrcnn lists all settings",
                 )
@@ -247,8 +257,16 @@ class Config:
 
     @classmethod
     def from_toml(cls, path: Path) -> Config:
-        """From a TOML file of `name = value` lines."""
-        return cls.from_dict(read_toml(path), file=path)
+        """From a TOML file of `name = value` lines.
+
+        Raises:
+            UsageError: see `from_dict`; the line is named.
+        """
+        try:
+            return cls.from_dict(read_toml(path), file=path)
+        except UsageError as error:
+            error.place = line_of(path, error.place) or error.place
+            raise
 
     def changed(self, **values: Any) -> Config:
         """The same settings but for some."""
@@ -278,7 +296,8 @@ def chosen(file: Path | None, changes: Sequence[str], run: Path | None = None) -
     if run is not None and not (run / "config.toml").is_file():
         raise NotThere("there is no run here", file=run, fix=f"segdata train PACK -o {run}")
     path = run / "config.toml" if run is not None else file
-    return Config.from_dict({**(read_toml(path) if path is not None else {}), **settings(changes)}, file=path)
+    written = {} if path is None else Config.from_toml(path).as_dict()
+    return Config.from_dict({**written, **settings(changes)})
 
 
 def settings(texts: Sequence[str]) -> dict[str, Any]:

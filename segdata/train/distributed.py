@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
+
+from segdata.errors import UsageError
 
 _WAIT = datetime.timedelta(minutes=10)
 """After this long without the others a process gives up."""
@@ -44,6 +47,26 @@ class World:
             distributed.barrier()
 
 
+def device_named(name: str | None) -> torch.device:
+    """The device to calculate on; by default a GPU where there is one.
+
+    Args:
+        name: "cpu", "cuda", or "cuda:1" for the second GPU.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name is None:
+        return torch.device("cuda" if gpus else "cpu")
+    asked = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
+    if asked is None:
+        raise UsageError(f"there is no device {name!r}", why="devices are cpu, cuda, cuda:1 …")
+    if name != "cpu" and int(asked[1] or 0) >= gpus:
+        raise UsageError(f"there is no device {name!r} here", why=f"PyTorch can use {gpus} GPUs", fix="--device cpu")
+    return torch.device(name)
+
+
 @contextlib.contextmanager
 def joined(device: str | None = None) -> Iterator[World]:
     """The world that `torchrun` started, or this process alone.
@@ -53,8 +76,7 @@ def joined(device: str | None = None) -> Iterator[World]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    place = torch.device(kind)
+    place = device_named(device)
     if place.type == "cuda":
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if place.index is None else place.index)
         torch.cuda.set_device(place)

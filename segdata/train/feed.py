@@ -43,12 +43,13 @@ def usable(pack: Pack) -> tuple[Pack, dict[str, int]]:
         sample = pack[index]
         if not sample.has_instances:
             reason = "objects were not annotated"
-        elif not sample.instances.has_mask[~sample.instances.iscrowd & (label[sample.instances.category] > 0)].all():
-            reason = "some objects have a box and no mask"
         else:
-            kept.append(index)
-            objects += int((label[sample.instances.category] > 0).sum())
-            continue
+            own = ~sample.instances.iscrowd & (label[sample.instances.category] > 0)
+            if sample.instances.has_mask[own].all():
+                kept.append(index)
+                objects += int(own.sum())
+                continue
+            reason = "some objects have a box and no mask"
         reasons[reason] = reasons.get(reason, 0) + 1
     if not objects:
         raise UsageError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,6 +105,14 @@ def read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(opened)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError("the settings file is not TOML", file=path, why=str(error)) from error
+
+
+def line_of(path: Path, name: str | None) -> str | None:
+    """The line of a TOML file that sets `name`, as a place in messages; None when there is none."""
+    pattern = re.compile(rf"\s*(?:\[\s*)?[\"']?{re.escape(name or '')}[\"']?\s*[=.\]]")
+    with disk_errors(path):
+        lines = path.read_text().splitlines()
+    return next((f"line {number}: {name}" for number, line in enumerate(lines, 1) if pattern.match(line)), None)
 
 
 def toml_lines(row: Mapping[str, Any], *, explained: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torchvision.models.detection import MaskRCNN
 
 import segdata
@@ -28,6 +28,7 @@ from segdata.sample import Instances, Sample
 from segdata.train import maskrcnn, matterport, published, weights
 from segdata.train.config import Config
 from segdata.train.detect import Photo, detect, memory_format
+from segdata.train.distributed import device_named
 from segdata.train.trackers import file_name, png
 from segdata.train.views import categories_of
 
@@ -85,7 +86,7 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
         flip: also look at mirrored photos.
         changes: settings of detection that differ from the run's (`detection_min_confidence=0.5`).
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = device_named(device)
     if Path(source).suffix in (".h5", ".hdf5"):
         if flip:
             raise UsageError("Keras models do not look at mirrored photos", fix="leave out --flip")
@@ -121,38 +122,46 @@ class Report:
         return {**vars(self), "target": str(self.target)}
 
 
-def photos(folder: Path, unreadable: Callable[[SegdataError], None]) -> list[Sample]:
+def photos(folder: Path, problems: Problems, unreadable: Callable[[SegdataError], None]) -> list[Sample]:
     """The photos of a folder, in the order of their names, as samples without annotations; one file is one photo.
 
+    Keys are names without ending, or with it where that alone tells two files apart.
+
     Args:
+        problems: where files of other kinds are counted.
         unreadable: called with the error of each file that is none; it may raise it.
     """
     if not folder.exists():
         raise NotThere(f"{folder} does not exist", file=folder)
     files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
-    files = [path for path in files if path.suffix.lower() in _ENDINGS]
     root = folder.parent if folder.is_file() else folder
-    if not files:
+    names = []
+    for name in (path.relative_to(root) for path in files):
+        if name.suffix.lower() in _ENDINGS:
+            names.append(name)
+        elif not name.name.startswith("."):
+            problems.remark("file not read", name.as_posix())
+    if not names:
         raise NotThere("there are no photos here", file=folder, why=f"photos end in {', '.join(_ENDINGS)}")
+    stems = Counter([name.with_suffix("") for name in names] + names)
     samples = []
-    for path in files:
+    for name in names:
+        stem = name.with_suffix("")
         try:
-            samples.append(_photo(path, path.relative_to(root)))
+            samples.append(_photo(root / name, name, (stem if stems[stem] == 1 else name).as_posix()))
         except InvalidImage as error:
             unreadable(error)
     return samples
 
 
-def _photo(path: Path, name: Path) -> Sample:
+def _photo(path: Path, name: Path, key: str) -> Sample:
     with disk_errors(path):
         data = path.read_bytes()
     try:
         header = images.probe(data)
     except InvalidImage as error:
         raise error.located(file=path) from error
-    return Sample(
-        name.with_suffix("").as_posix(), header.height, header.width, file=name.as_posix(), encoded=path.read_bytes
-    )
+    return Sample(key, header.height, header.width, file=name.as_posix(), encoded=path.read_bytes)
 
 
 def predict(
@@ -196,7 +205,7 @@ def predict(
     else:
         if split is not None:
             raise UsageError("a folder of photos has no splits", file=source)
-        samples, origin, splits = photos(source, unreadable), "photos", {}
+        samples, origin, splits = photos(source, problems, unreadable), "photos", {}
     count = len(samples) if limit is None else min(limit, len(samples))
     with locked(target, wait=wait):
         free_for(target, force=force or _is_unfinished(target), what="the pack of predictions")
