@@ -122,7 +122,11 @@ def relabelling(labels: Labels, source: LabelSpace) -> Relabel:
         return Relabel(manifest.mapping_from_file(Path(str(labels)), source))
     if labels in manifest.spaces():
         return Relabel(manifest.by_name(source, manifest.label_space(str(labels))))
-    return Relabel(manifest.view(source, str(labels)))
+    try:
+        return Relabel(manifest.view(source, str(labels)))
+    except NotThere as error:
+        error.fix = f"name a view, a label space ({', '.join(sorted(manifest.spaces()))}), or a TOML file"
+        raise
 
 
 def _listed(entries: Sequence[Entry], lists: Mapping[str, Sequence[str]], problems: Problems) -> dict[str, list[int]]:

@@ -180,7 +180,6 @@ def view(space: LabelSpace, name: str) -> LabelMapping:
         raise NotThere(
             f"label space {space.name!r} has no view {name!r}",
             why=f"it has {', '.join(sorted(views)) or 'none'}",
-            fix=f"name one of them, a label space ({', '.join(sorted(spaces()))}), or a TOML file",
         )
     return LabelMapping.from_names(space, views[name].labels, views[name].sources)
 
