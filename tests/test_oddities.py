@@ -56,6 +56,19 @@ def coco(edit: Callable[[dict[str, Any]], Any], *, text: Callable[[str], str] = 
     return make
 
 
+@pytest.mark.parametrize("name", ["annotations/stuff_val2017.json", "annotations/labels_val2017.json", "labels.json"])
+def test_documents_of_stuff_are_read_where_there_are_no_others(name: str, tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source")
+    document = source / "annotations/instances_val2017.json"
+    put(source / name, document.read_bytes())
+    if name.startswith("annotations"):
+        beside = segdata.convert(source, tmp_path / "both").problems["remarks"]
+        assert beside[f"document not read: {name.split('/')[1].split('_')[0]}"]["count"] == 1
+    document.unlink()
+    assert there_and_back("coco", source, tmp_path)["differences"] == []
+    assert segdata.convert(source / name, tmp_path / "of-a-file").instances == 3
+
+
 def keypoints() -> dict[str, Any]:
     document = made.coco_document()
     person = {"id": 1, "name": "person", "supercategory": "person", "keypoints": ["a"] * 17, "skeleton": [[1, 2]]}

@@ -85,11 +85,11 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
     passed_over: list[str] = []
     for path in paths:
         kind, split = kind_of(path.name)
-        if kind in NOT_READ:
+        if not _is_read(kind, paths):
             passed_over.append(path.relative_to(root).as_posix())
             problems.remark(f"document not read: {kind}", passed_over[-1])
             continue
-        rank = KINDS.index(kind) if kind else 0
+        rank = KINDS.index(kind) if kind in KINDS else 0
         by_split.setdefault(split, []).append((rank, path))
     documents: list[Document] = []
     entries: list[Entry] = []
@@ -137,8 +137,9 @@ def scan(root: Path, problems: Problems, *, labels: LabelSpace | None = None) ->
 
 def inspect(root: Path, problems: Problems) -> None:
     """Look for keys that occur twice in one object: readers keep one of them and never say so."""
-    for path in _files(root)[1]:
-        if kind_of(path.name)[0] in NOT_READ:
+    paths = _files(root)[1]
+    for path in paths:
+        if not _is_read(kind_of(path.name)[0], paths):
             continue
         text = json_text.map_file(path)
         top = json_text.decode(text, dict[str, msgspec.Raw], path)
@@ -159,6 +160,12 @@ def _files(root: Path) -> tuple[Path, list[Path]]:
         return root.parent.parent if root.parent.name == "annotations" else root.parent, [root]
     found = [folder / name for folder, name in candidates(root)]
     return root, [path for path in found if kind_of(path.name)[0] or looks_like_coco(path)]
+
+
+def _is_read(kind: str, paths: Sequence[Path]) -> bool:
+    """Whether a document of this kind is read: panoptic ones never, those of stuff where there are no others."""
+    has_others = any(kind_of(path.name)[0] not in NOT_READ for path in paths)
+    return kind not in NOT_READ or (kind != "panoptic" and not has_others)
 
 
 # ---------------------------------------------------------------------- load

@@ -24,7 +24,7 @@ KINDS = ("instances", "person_keypoints", "captions", "image_info")
 """Kinds of documents that are read, most telling first."""
 
 NOT_READ = ("panoptic", "stuff", "labels")
-"""Kinds that are known and passed over, with a remark."""
+"""Kinds that are passed over beside others, with a remark."""
 
 _PEEK = 1 << 16
 _MAX_ID = (1 << 63) - 1
@@ -93,8 +93,10 @@ def candidates(root: Path) -> list[tuple[Path, str]]:
 
 
 def kind_of(name: str) -> tuple[str, str]:
-    """Kind and split that a document's name tells; the kind is "" when it tells none."""
+    """Kind and split that a document's name tells; the kind is "" when it tells none, as `labels.json` does."""
     base = stem(name)
+    if base == "labels":
+        return "", base
     for kind in (*KINDS, *NOT_READ):
         if base.startswith(kind + "_") or base == kind:
             return kind, base[len(kind) + 1 :] or "all"
@@ -116,7 +118,8 @@ def open_document(root: Path, path: Path, split: str) -> Document:
     """
     view = json_text.map_file(path)
     name = path.relative_to(root).as_posix()
-    kind = kind_of(path.name)[0] or "instances"
+    told = kind_of(path.name)[0]
+    kind = told if told in KINDS else "instances"
     if bytes(view[:64]).lstrip()[:1] != b"{":
         raise InvalidAnnotation(
             "the document is not a JSON object",

@@ -100,7 +100,8 @@ def _object(
             f"object class {name!r} is not in the label space",
             place=tree.line(names[0]),
             why=f"{labels.name!r} has {', '.join(item.name for item in labels.categories[:6])} …",
-            fix="put a labelmap.txt beside Annotations/, or name another label space with --labels",
+            fix="put a labelmap.txt with lines NAME:R,G,B:: beside Annotations/, background first, or name another label "
+            "space with --labels",
         )
     box = voc_xml.child(node, "bndbox")
     if box is None:
