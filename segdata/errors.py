@@ -210,15 +210,16 @@ class WouldLose(SegdataError):
     Args:
         target: the format that cannot hold it all.
         losses: kind → count and first samples.
+        listed: the same in short.
     """
 
     exit_code = 13
 
-    def __init__(self, target: str, losses: Mapping[str, Any]) -> None:
+    def __init__(self, target: str, losses: Mapping[str, Any], listed: Mapping[str, Any]) -> None:
         super().__init__(
             f"{target} cannot hold all of it; nothing was written",
             why="\n          ".join(
-                ["it would lose", *(f"{item['count']:,} × {kind}" for kind, item in losses.items())]
+                ["it would lose", *(f"{item['count']:,} × {kind}" for kind, item in listed.items())]
             ),
             fix="add --allow-loss to convert without these, or use --to pack, which holds everything",
         )

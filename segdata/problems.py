@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,6 +137,28 @@ class Problems:
             state="nothing was converted",
             fix="correct them, or add --on-error skip to leave these items out",
         )
+
+
+_NAMED = re.compile(r"(.* )'.*'", re.DOTALL)
+_FEW = 5
+
+
+def folded(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Counted kinds for people: more than five that differ in a name only ("objects of category 'dog'") become one."""
+    alike: dict[str, list[str]] = {}
+    for kind in items:
+        named = _NAMED.fullmatch(kind)
+        alike.setdefault(named[1] if named else kind, []).append(kind)
+    short: dict[str, Mapping[str, Any]] = {}
+    for beginning, kinds in alike.items():
+        if len(kinds) <= _FEW:
+            short.update((kind, items[kind]) for kind in kinds)
+            continue
+        most = sorted(kinds, key=lambda kind: -items[kind]["count"])[:3]
+        names = ", ".join(kind[len(beginning) :] for kind in most)
+        count = sum(items[kind]["count"] for kind in kinds)
+        short[f"{beginning}{names} and {len(kinds) - len(most)} more"] = {**items[most[0]], "count": count}
+    return short
 
 
 def summary(counts: Iterable[tuple[str, int]]) -> str:

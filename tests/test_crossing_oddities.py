@@ -213,3 +213,17 @@ def test_maps_that_contradict_each_other(tmp_path: Path) -> None:
     objects.write_bytes(made.png(changed, made.voc_palette()))
     lost, _ = crossed(voc, "coco", tmp_path / "coco")
     assert lost["object masks that do not follow from objects and class masks"] == 1
+
+
+def test_many_kinds_that_differ_in_a_name_are_one_line_for_people(tmp_path: Path) -> None:
+    names = ["car", *(f"thing {number}" for number in range(8))]
+    objects = [square(2, 2, 4, 4, category) for category in range(1, 10)] + [square(9, 9, 4, 4, 5)] * 2
+    source = coco(tmp_path / "coco", [dict(item) for item in objects], names)
+    refused = run_segdata("convert", source, tmp_path / "city", "--to", "cityscapes")
+    assert refused.code == 13
+    assert "10 × objects of category 'thing 3', 'thing 0', 'thing 1' and 5 more\n" in refused.err
+    shown = run_segdata("convert", source, tmp_path / "cars", "--keep", "car")
+    line = "note: 10 × left out as asked: objects of category 'thing 3', 'thing 0', 'thing 1' and 5 more (a, a, a …)\n"
+    assert line in shown.err
+    lost, _ = crossed(source, "cityscapes", tmp_path / "city")
+    assert [lost[f"objects of category 'thing {number}'"] for number in range(8)] == [1, 1, 1, 3, 1, 1, 1, 1]

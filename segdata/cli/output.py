@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from segdata.errors import printable
+from segdata.problems import folded
 
 Json = typer.Option(False, "--json", help="Print one JSON document instead of text.")
 Quiet = typer.Option(False, "--quiet", "-q", help="No progress, no remarks.")
@@ -57,10 +58,10 @@ def table(rows: Iterable[tuple[str, Any]]) -> None:
 
 def remarks(problems: dict[str, Any]) -> None:
     """What was odd or left out in a dataset, on stderr."""
-    for kind, item in problems["remarks"].items():
+    for kind, item in folded(problems["remarks"]).items():
         examples = ", ".join(item["examples"][:3]) + (" …" if item["count"] > 3 else "")
         remark(f"note: {item['count']} × {kind} ({examples})")
-    for kind, item in problems.get("losses", {}).items():
+    for kind, item in folded(problems.get("losses", {})).items():
         iou = f", IoU {item['iou']['sum'] / item['iou']['masks']:.3f} on average" if "iou" in item else ""
         examples = ", ".join(item["keys"][:3]) + (" …" if len(item["keys"]) > 3 else "")
         remark(f"lost: {item['count']:,} × {kind}{iou} ({examples})")

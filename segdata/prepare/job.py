@@ -16,7 +16,7 @@ from segdata.files import canonical_json
 from segdata.inputs import Input, OnError, without
 from segdata.pack import layout
 from segdata.pack.write import check_image
-from segdata.problems import Problems
+from segdata.problems import Problems, folded
 from segdata.sample import Sample
 from segdata.workers import Beat, Task
 
@@ -129,7 +129,8 @@ class Job:
         self._scan(problems, with_images=False)
         self.stop_if_strict(problems)
         if problems.losses:
-            raise WouldLose(self.to, problems.as_dict()["losses"])
+            losses = problems.as_dict()["losses"]
+            raise WouldLose(self.to, losses, folded(losses))
 
     def _scan(self, problems: Problems, *, with_images: bool) -> tuple[int, int, list[int]]:
         """Read all samples without writing: how many there are, their instances, and which could not be read.
