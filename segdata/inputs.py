@@ -32,6 +32,7 @@ class Input:
 
     Attributes:
         scanned, pack: the folder's entries or the chosen samples, as long as no step has changed them.
+        uncrossed: the same samples with the source's file names, when these have those of another format.
     """
 
     format: str
@@ -48,6 +49,7 @@ class Input:
     renamed: Sequence[tuple[str, str]] = ()
     scanned: tuple[Source, Sequence[Entry]] | None = None
     pack: Pack | None = None
+    uncrossed: Input | None = None
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -239,6 +241,7 @@ def crossed(data: Input, to: str) -> Input:
         splits={name: list(members) for name, members in plan.header.splits.items()},
         documents=plan.header.documents,
         get=lambda index, problems: into.adapt(plan, index, data.get(index, problems), problems),
+        uncrossed=data,
         renamed=[pair for pair in zip(plan.keys, data.keys, strict=True) if pair[0] != pair[1]],
     )
 

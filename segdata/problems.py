@@ -58,9 +58,14 @@ class Loss:
 
 
 class Problems:
-    """Collects remarks (kept and counted), losses (what a target cannot hold) and skipped items (left out because they are not valid)."""
+    """Collects remarks (kept and counted), losses (what a target cannot hold) and skipped items (left out because they are not valid).
 
-    def __init__(self) -> None:
+    Args:
+        fail_fast: the first item that would be left out is raised.
+    """
+
+    def __init__(self, *, fail_fast: bool = False) -> None:
+        self._fail_fast = fail_fast
         self.remarks: dict[str, Remarks] = {}
         self.losses: dict[str, Loss] = {}
         self.skipped: dict[str, int] = {}
@@ -81,6 +86,8 @@ class Problems:
 
     def skip(self, error: SegdataError) -> None:
         """Something that is not valid and is left out."""
+        if self._fail_fast:
+            raise error
         kind = error.message.split(":")[0]
         self.skipped[kind] = self.skipped.get(kind, 0) + 1
         if len(self.first) < FIRST_PROBLEMS:

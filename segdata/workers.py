@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -43,7 +43,7 @@ def available() -> int:
 
 
 def run(
-    count: int,
+    numbers: Sequence[int],
     task: Task,
     *,
     workers: int,
@@ -51,31 +51,54 @@ def run(
     done: Callable[[int, Any], None],
     tell: Callable[[int], None],
     hang_seconds: float,
+    fail_fast: bool = False,
 ) -> None:
-    """Do tasks 0 … count − 1, in any order.
+    """Do the tasks of these numbers, in any order.
 
     Args:
+        numbers: what each task is called, in messages as "shard 3".
         task: called in a worker as `task(number, beat)`; its result is handed to `done(number, result)` here.
         name_of: what an item is called in messages.
         tell: called with the number of items begun.
         hang_seconds: a worker that stays at one item for longer is stopped.
+        fail_fast: raise what a task raised at once; the others are stopped.
 
     Raises:
-        SegdataError: what a task raised (the others are stopped).
+        SegdataError: what the first task that failed raised, when all others are done; one of the disk at once.
         WorkerLost: workers died or hung on a task, each time; all other tasks are done by then.
+        RuntimeError: something unexpected in a task, with the item that it was at.
     """
-    if workers <= 1 or count <= 1 or "fork" not in multiprocessing.get_all_start_methods():
-        begun = 0
+    if workers <= 1 or len(numbers) <= 1 or "fork" not in multiprocessing.get_all_start_methods():
+        begun = at = 0
+        failed: list[Exception] = []
 
-        def beat(_item: int) -> None:
-            nonlocal begun
-            begun += 1
+        def beat(item: int) -> None:
+            nonlocal begun, at
+            begun, at = begun + 1, item
             tell(begun)
 
-        for number in range(count):
-            done(number, task(number, beat))
+        for number in numbers:
+            try:
+                value = task(number, beat)
+            except Exception as error:
+                failed.append(_failure(error, name_of(at)))
+                if fail_fast or isinstance(error, OSError):
+                    break
+            else:
+                done(number, value)
+        if failed:
+            raise failed[0]
         return
-    _Pool(count, task, min(workers, count), name_of, done, tell, hang_seconds).run()
+    _Pool(numbers, task, min(workers, len(numbers)), name_of, done, tell, hang_seconds, fail_fast=fail_fast).run()
+
+
+def _failure(error: BaseException, item: str) -> Exception:
+    """What a task raised, as it leaves this module: anything unexpected tells the item, and has its traceback as a note."""
+    if isinstance(error, (SegdataError, OSError)):
+        return error
+    failure = RuntimeError(f"{type(error).__name__} at {item}: {error}")
+    failure.add_note("".join(traceback.format_exception(error)))
+    return failure
 
 
 @dataclass
@@ -91,20 +114,23 @@ class _Worker:
 class _Pool:
     def __init__(
         self,
-        count: int,
+        numbers: Sequence[int],
         task: Task,
         workers: int,
         name_of: Callable[[int], str],
         done: Callable[[int, Any], None],
         tell: Callable[[int], None],
         hang_seconds: float,
+        *,
+        fail_fast: bool,
     ) -> None:
         self.task, self.name_of, self.done, self.tell = task, name_of, done, tell
+        self.fail_fast = fail_fast
         self.hang_seconds, self.log, self.parent = hang_seconds, _log(), os.getpid()
-        self.waiting = list(range(count))
+        self.waiting = list(numbers)
         self.alone: list[int] = []
         self.failures: dict[int, list[str]] = {}
-        self.lost: list[WorkerLost] = []
+        self.given_up: dict[int, Exception] = {}
         self.context = multiprocessing.get_context("fork")
         self.cells = mmap.mmap(-1, _CELL.size * workers)
         self.workers = [self._start(cell) for cell in range(workers)]
@@ -126,8 +152,8 @@ class _Pool:
                 worker.process.kill()
             for worker in self.workers:
                 worker.process.join()
-        if self.lost:
-            raise self.lost[0]
+        if self.given_up:
+            raise self.given_up[min(self.given_up)]
 
     def _hand_out(self) -> None:
         for worker in list(self.workers):
@@ -151,9 +177,12 @@ class _Pool:
             self._failed(worker, _death(worker.process.exitcode))
             return
         number, worker.task = worker.task, -1
-        if kind == "error":
+        if kind == "ok":
+            self.done(number, value)
+            return
+        self.given_up[number] = value
+        if self.fail_fast or isinstance(value, OSError):
             raise value
-        self.done(number, value)
 
     def _look(self) -> None:
         """Tell how far the workers are, and stop those that hang."""
@@ -178,15 +207,13 @@ class _Pool:
         if len(failures) < ATTEMPTS:
             self.alone.append(number)
         else:
-            self.lost.append(
-                WorkerLost(
-                    "a worker process was lost again and again",
-                    key=self.name_of(item),
-                    place=f"shard {number}",
-                    why="; ".join(failures),
-                    state="all other shards are finished and kept",
-                    fix="check that file; if memory ran out, use --workers 1",
-                )
+            self.given_up[number] = WorkerLost(
+                "a worker process was lost again and again",
+                key=self.name_of(item),
+                place=f"shard {number}",
+                why="; ".join(failures),
+                state="all other shards are finished and kept",
+                fix="check that file; if memory ran out, use --workers 1",
             )
         worker.pipe.close()
         self.workers[self.workers.index(worker)] = self._start(worker.cell)
@@ -220,10 +247,9 @@ class _Pool:
                 return
             try:
                 answer = ("ok", self.task(number, beat))
-            except SegdataError as error:
-                answer = ("error", error)
             except BaseException as error:
-                answer = ("error", RuntimeError("".join(traceback.format_exception(error))))
+                item = _CELL.unpack_from(self.cells, cell * _CELL.size)[0]
+                answer = ("error", _failure(error, self.name_of(item)))
             with contextlib.suppress(ConnectionError):
                 pipe.send(answer)
 

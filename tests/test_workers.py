@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from segdata.errors import InvalidInput, WorkerLost
 def run(task: workers.Task, count: int = 6, hang_seconds: float = 60) -> dict[int, Any]:
     results: dict[int, Any] = {}
     workers.run(
-        count,
+        range(count),
         task,
         workers=2,
         name_of=lambda item: f"item {item}",
@@ -67,7 +69,7 @@ def test_a_task_that_kills_its_worker_is_named_after_three_attempts_and_the_othe
 
     with pytest.raises(WorkerLost) as caught:
         workers.run(
-            6,
+            range(6),
             task,
             workers=2,
             name_of=lambda item: f"item {item}",
@@ -112,6 +114,45 @@ def test_what_a_task_raises_comes_out() -> None:
     assert (caught.value.file, caught.value.why, caught.value.fix) == ("here", "because", "that")
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_when_a_task_raises_the_others_finish_unless_asked_otherwise(count: int) -> None:
+    def task(number: int, beat: workers.Beat) -> int:
+        beat(10 * number)
+        if number in (0, 3):
+            raise InvalidInput(f"no good: {number}")
+        time.sleep(0.05)
+        return number
+
+    def results(*, fail_fast: bool) -> list[int]:
+        done: list[int] = []
+        with pytest.raises(InvalidInput, match="no good: 0"):
+            workers.run(
+                range(6),
+                task,
+                workers=count,
+                name_of=str,
+                done=lambda number, _: done.append(number),
+                tell=lambda _: None,
+                hang_seconds=60,
+                fail_fast=fail_fast,
+            )
+        return sorted(done)
+
+    assert results(fail_fast=False) == [1, 2, 4, 5]
+    assert results(fail_fast=True) == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_bug_in_a_task_names_the_item(count: int) -> None:
+    def task(number: int, beat: workers.Beat) -> int:
+        beat(10 * number)
+        return 1 // number
+
+    with pytest.raises(RuntimeError, match=r"^ZeroDivisionError at item 0: ") as caught:
+        run(task, count)
+    assert "return 1 // number" in caught.value.__notes__[0]
+
+
 def test_workers_end_with_their_parent() -> None:
     code = (
         "import os, sys, time\n"
@@ -119,7 +160,7 @@ def test_workers_end_with_their_parent() -> None:
         "def task(n, beat):\n"
         "    print(os.getpid(), flush=True)\n"
         "    time.sleep(100)\n"
-        "workers.run(2, task, workers=2, name_of=str, done=print, tell=lambda _: None, hang_seconds=99)\n"
+        "workers.run(range(2), task, workers=2, name_of=str, done=print, tell=lambda _: None, hang_seconds=99)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -213,6 +254,30 @@ def test_a_sample_that_kills_every_worker_is_named_and_the_next_run_goes_on(
     segdata.convert(coco, tmp_path / "target", **options)
     assert sorted(map(int, loaded.read_text().split())) == [4, 5]
     assert without_receipt(tmp_path / "target") == without_receipt(tmp_path / "expected")
+
+
+@pytest.mark.parametrize("to", ["pack", "voc"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_fail_fast_stops_at_the_first_bad_image(count: int, to: str, coco: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(coco, tmp_path / "source")
+    images = sorted(source.rglob("*.jpg"))
+    good = [path.read_bytes() for path in images]
+    for path in images[1:]:
+        path.write_bytes(path.read_bytes()[:-9])
+    command = ("convert", source, tmp_path / "target", "--to", to, "--workers", count, "--shard-samples", 1)
+    outcome = run_segdata(*command, "--allow-loss")
+    assert outcome.code == 4 and f"{len(images) - 1} problems" in outcome.err
+    outcome = run_segdata(*command, "--allow-loss", "--fail-fast")
+    assert outcome.code == 4 and "JPEG is cut short" in outcome.err
+    found = re.search(r"file: +(.+)\n +key: +(.+)", outcome.err)
+    assert found and source / found[1] in images[1:] and found[2] in found[1]
+    assert "problems" not in outcome.err
+    assert {path.name for path in tmp_path.iterdir()} == {"source"}
+    outcome = run_segdata(*command, "--fail-fast", "--on-error", "skip")
+    assert outcome.code == 2
+    for path, data in zip(images, good, strict=True):
+        path.write_bytes(data)
+    assert run_segdata(*command, "--allow-loss", "--fail-fast").code == 0
 
 
 @pytest.mark.parametrize("to", ["pack", "voc"])

@@ -48,7 +48,10 @@ def convert(
     crowds: bool = typer.Option(True, "--crowds/--no-crowds", help="Whether crowds stay."),
     images: Images = typer.Option(Images.embed, help="Put images into the pack, refer to them, or leave them out."),
     limit: int | None = typer.Option(None, min=1, help="At most this many samples."),
-    on_error: OnError = typer.Option(OnError.stop, help="Stop at invalid items, or skip and list them."),
+    on_error: OnError = typer.Option(
+        OnError.stop, help="Invalid items: read all, count them and write nothing, or leave them out and list them."
+    ),
+    fail_fast: bool = typer.Option(False, "--fail-fast", help="Stop at the first invalid item, without reading on."),
     allow_loss: bool = typer.Option(False, "--allow-loss", help="Convert although the target cannot hold all of it."),
     workers: int | None = typer.Option(None, min=1, help="Processes (default: one per processor)."),
     shard_samples: int | None = typer.Option(
@@ -84,6 +87,7 @@ def convert(
             images=images.value,
             limit=limit,
             on_error=on_error.value,
+            fail_fast=fail_fast,
             allow_loss=allow_loss,
             workers=workers,
             shard_samples=shard_samples,

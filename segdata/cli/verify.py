@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from segdata.cli import app, fetching, output
-from segdata.errors import printable
+from segdata.errors import UsageError, printable
 
 
 @app.command(epilog="Example: segdata verify packs/voc --deep")
@@ -16,15 +16,52 @@ def verify(
     root: Path | None = fetching.Root,
     deep: bool = typer.Option(False, "--deep", help="Read everything: every image, mask and record."),
     source_format: str | None = typer.Option(None, "--from", help="A folder's format (default: by its layout)."),
+    repair: bool = typer.Option(False, "--repair", help="First make damaged shards of a pack anew from its --source."),
+    source: Path | None = typer.Option(None, "--source", help="The dataset folder or pack that a pack was made of."),
+    rebuild: bool = typer.Option(False, "--rebuild", help="First restore a pack's damaged index (pack.json)."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Check that a pack is what was written, that a folder is valid, or all that was fetched and made of a dataset."""
     if path.endswith(".toml") or not Path(path).exists():
+        if repair or rebuild:
+            raise UsageError(
+                "--repair and --rebuild are for a pack's folder",
+                why=f"{path!r} is no folder",
+                fix=f"segdata prepare {path} --force mends the pack of a dataset, segdata fetch {path} --repair its archives",
+            )
         _dataset(path, root, deep=deep, json=json, quiet=quiet)
     else:
+        if rebuild:
+            _rebuild(Path(path), quiet=quiet)
+        if repair:
+            _repair(Path(path), source, source_format, json=json, quiet=quiet)
         _path(Path(path), source_format, deep=deep, json=json, quiet=quiet)
+
+
+def _rebuild(path: Path, *, quiet: bool) -> None:
+    from segdata.pack import verify as pack_verify
+
+    is_new = pack_verify.rebuild(path)
+    if not quiet:
+        output.remark("note: the index was restored" if is_new else "note: the index and its copy are intact")
+
+
+def _repair(path: Path, source: Path | None, source_format: str | None, *, json: bool, quiet: bool) -> None:
+    from segdata import prepare
+
+    if source is None:
+        raise UsageError(
+            "--repair needs --source",
+            file=path,
+            why="a pack does not know where the dataset is that it was made of",
+            fix=f"segdata verify {path} --repair --source FOLDER",
+        )
+    with output.only_ours(active=json), output.progress("repairing", quiet=quiet) as progress:
+        names = prepare.repair(path, source, source_format=source_format, progress=progress)
+    if not quiet:
+        output.remark(f"note: made anew: {', '.join(names) or 'nothing, every file is intact'}")
 
 
 def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: bool) -> None:
@@ -55,11 +92,12 @@ def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: boo
 
 def _path(path: Path, source_format: str | None, *, deep: bool, json: bool, quiet: bool) -> None:
     from segdata import prepare
+    from segdata.pack import layout
     from segdata.pack import verify as pack_verify
     from segdata.pack.read import is_pack
 
     with output.only_ours(active=json), output.progress("verifying", quiet=quiet) as progress:
-        if not is_pack(path):
+        if not is_pack(path) and not (path / layout.COPY).is_file():
             report = prepare.inspect(path, deep=deep, source_format=source_format, progress=progress)
             problems = dict(report.problems)
             document = {

@@ -2,6 +2,7 @@
 
     pack/
         pack.json                      the index: written last, the commit point
+        pack-copy.json                 the same bytes, for when the index is damaged; no reader needs it
         dataset-3f21….h5               splits and documents
         annotations-00000-9f3a….h5     one per shard: tables and masks of a run of consecutive samples
         images-00000-51c2….h5          one per shard with embedded images: the files' bytes, one after another
@@ -24,6 +25,7 @@ from segdata.files import checked_name
 from segdata.files import crc32 as crc32
 
 INDEX = "pack.json"
+COPY = "pack-copy.json"
 FORMAT = "segdata pack"
 VERSION = 1
 
@@ -89,11 +91,8 @@ def encode_index(index: Mapping[str, Any]) -> bytes:
     return _HEAD + f"{crc32(body):08x}".encode() + body[len(_HEAD) + 8 :]
 
 
-_AGAIN = "convert the dataset again with --force, or restore this file"
-
-
-def read_index(folder: Path) -> dict[str, Any]:
-    """Read and check a pack's index.
+def read_index(folder: Path, name: str = INDEX) -> dict[str, Any]:
+    """Read and check a pack's index, or its copy.
 
     Raises:
         NotThere: there is no pack in this folder.
@@ -101,26 +100,29 @@ def read_index(folder: Path) -> dict[str, Any]:
         InvalidInput: another kind of file, or a version that this segdata does not know.
         Unsafe: a file name that leads out of the folder.
     """
-    path = folder / INDEX
+    path = folder / name
+    other = folder / (COPY if name == INDEX else INDEX)
+    again = f"segdata verify {folder} --rebuild" if other.is_file() else None
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotThere(
             f"there is no pack in {folder}",
             file=path,
-            fix=f"segdata convert SOURCE {folder}",
+            fix=again or f"segdata convert SOURCE {folder}",
         ) from error
+    again = f"{again or 'restore this file'}, or convert the dataset again with --force"
     start = len(_HEAD)
     stated = data[start : start + 8]
     if not data.startswith(_HEAD):
         why = 'it does not begin with {"crc32": "'
-        raise DamagedData("this is not the index of a pack", file=path, why=why, fix=_AGAIN)
+        raise DamagedData("this is not the index of a pack", file=path, why=why, fix=again)
     if f"{crc32(data[:start] + _ZEROS + data[start + 8 :]):08x}".encode() != stated:
         raise DamagedData(
             "the pack's index is damaged",
             file=path,
             why=f"its checksum is not the stated {stated.decode('ascii', 'replace')}",
-            fix=_AGAIN,
+            fix=again,
         )
     index: dict[str, Any] = json.loads(data)
     if index.get("format") != FORMAT or not isinstance(index.get("version"), int):

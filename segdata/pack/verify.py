@@ -7,14 +7,15 @@ every semantic map, every mask, every reference, and pictures that occur in more
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segdata.errors import DamagedData, SegdataError
+from segdata.errors import DamagedData, NotThere, SegdataError
+from segdata.files import disk_errors, write_whole
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_pack
 
@@ -72,6 +73,7 @@ def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int
         result.damages.append(error)
         return result
     result.samples = index["samples"]
+    _check_copy(folder, result)
     for entry in layout.shard_files(index):
         _check_file(folder, entry, result)
     if any(error.place is None for error in result.damages):
@@ -81,9 +83,65 @@ def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int
     return result
 
 
+def rebuild(path: str | Path) -> bool:
+    """Restore a pack's index from its copy, or the copy from the index; False when both are intact and equal.
+
+    Nothing is read of the other files: `verify` says afterwards whether they are what the index says.
+
+    Raises:
+        NotThere: neither is there.
+        DamagedData: neither is intact.
+        InvalidInput: of another version.
+    """
+    folder = Path(path)
+    index, copy = folder / layout.INDEX, folder / layout.COPY
+    try:
+        layout.read_index(folder)
+    except (NotThere, DamagedData) as error:
+        try:
+            layout.read_index(folder, layout.COPY)
+        except (NotThere, DamagedData):
+            error.fix = f"convert the dataset again with --force: segdata convert SOURCE {folder} --force"
+            raise error from None
+        good, bad = copy, index
+    else:
+        good, bad = index, copy
+    with disk_errors(good):
+        data = good.read_bytes()
+        if bad.is_file() and bad.read_bytes() == data:
+            return False
+    write_whole(bad, data)
+    return True
+
+
+def _check_copy(folder: Path, result: Verification) -> None:
+    """The index's copy has to be intact; after a replacement that was stopped in its last step it may be newer."""
+    if not (folder / layout.COPY).is_file():
+        return
+    try:
+        layout.read_index(folder, layout.COPY)
+    except SegdataError as error:
+        result.damages.append(error)
+
+
+def damaged_files(folder: Path, index: Mapping[str, Any]) -> set[str]:
+    """Names of the files that are missing or do not have the recorded SHA-256; reads everything."""
+    damaged = set()
+    for entry in layout.shard_files(index):
+        path = folder / entry["file"]
+        with disk_errors(path):
+            if not path.is_file() or path.stat().st_size != entry["bytes"]:
+                damaged.add(entry["file"])
+                continue
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
+                    damaged.add(entry["file"])
+    return damaged
+
+
 def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> None:
     path = folder / entry["file"]
-    fix = "convert the dataset again with --force, or restore this file"
+    fix = f"segdata verify {folder} --repair --source FOLDER makes it anew from the dataset; or restore this file"
     if not path.is_file():
         result.damages.append(DamagedData("a file of the pack is missing", file=path, fix=fix))
         return

@@ -98,6 +98,14 @@ def write_dataset(
 
 def commit(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]], index: Mapping[str, Any]) -> None:
     """Move finished files from `work` to `target`, then write the index: before that, `target` holds the old pack."""
+    move_finished(target, work, receipts)
+    data = layout.encode_index(index)
+    write_whole(target / layout.COPY, data)
+    write_whole(target / layout.INDEX, data)
+
+
+def move_finished(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]]) -> None:
+    """Give finished files their names in the pack's folder."""
     with disk_errors(target):
         for receipt in receipts:
             for part, name in receipt["files"].items():
@@ -107,7 +115,6 @@ def commit(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]], inde
                 elif not final.exists():
                     raise DamagedData("a finished shard is missing", file=final, fix="run the same command again")
         sync_folder(target)
-    write_whole(target / layout.INDEX, layout.encode_index(index))
 
 
 def _stored(

@@ -13,8 +13,9 @@ from segdata.prepare.checked import Checked, check
 from segdata.prepare.conversion import convert, inspect
 from segdata.prepare.dataset import Prepared, prepare
 from segdata.prepare.job import Report
+from segdata.prepare.mend import repair
 
-__all__ = ["Checked", "Prepared", "Report", "check", "convert", "inspect", "prepare"]
+__all__ = ["Checked", "Prepared", "Report", "check", "convert", "inspect", "prepare", "repair"]
 
 
 class _Callable(ModuleType):

@@ -94,6 +94,8 @@ def check(
     pack = None
     if is_pack(own.pack):
         pack = verify(own.pack, deep=deep, progress=lambda done, total: tell("pack (samples)", done, total))
+        for error in pack.damages:
+            error.fix = f"{command.replace('fetch', 'prepare', 1)} --force makes what is damaged anew"
         damages += pack.damages
     return Checked(found.name, len(kept), changed, pack, tuple(damages))
 

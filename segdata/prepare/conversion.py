@@ -46,6 +46,7 @@ def convert(
     images: layout.Images = "embed",
     limit: int | None = None,
     on_error: OnError = "stop",
+    fail_fast: bool = False,
     allow_loss: bool = False,
     decode: bool = False,
     workers: int | None = None,
@@ -75,7 +76,9 @@ def convert(
         crowds: whether crowds stay.
         images: whether a pack holds the image files' bytes, refers to them, or does without.
         limit: at most this many samples, the first ones.
-        on_error: "stop" refuses a dataset with invalid items and shows the first; "skip" leaves them out and lists them.
+        on_error: "stop" reads everything, then refuses a dataset with invalid items, counts them and shows the first;
+            "skip" leaves them out and lists them.
+        fail_fast: stop at the first invalid item, or the first error of a worker, instead of finishing the others.
         allow_loss: convert although the target cannot hold all of it; the report says what was lost either way.
         decode: decode every image fully, instead of checking its structure only.
         workers: processes; by default as many as there are processors. The result does not depend on it.
@@ -96,6 +99,8 @@ def convert(
         formats.writer(to)
     if limit is not None and limit < 1:
         raise UsageError("--limit is out of range", why=f"expected 1 or more, found {limit}")
+    if fail_fast and on_error == "skip":
+        raise UsageError("--fail-fast and --on-error skip exclude each other", fix="leave one of them out")
     options = {
         "images": images if truth is None else "none",
         "splits": list(splits),
@@ -136,7 +141,9 @@ def convert(
     crosses = to not in ("pack", made_from)
     if crosses:
         data = crossed(data, to)
-    job = Job(data, target, to, made_from, images, on_error, decode, options, progress, workers, hang_seconds)
+    job = Job(
+        data, target, to, made_from, images, on_error, decode, options, progress, workers, hang_seconds, fail_fast
+    )
     if dry_run:
         return job.dry_run()
     if source.resolve() == target.resolve():

@@ -15,12 +15,12 @@ from typing import Any
 import segdata
 from segdata import formats
 from segdata import manifest as manifests
-from segdata.errors import DamagedData, DiskError, InvalidInput, SegdataError, UsageError
+from segdata.errors import DamagedData, DiskError, InvalidInput, UsageError
 from segdata.fetch.extracted import read_receipt
 from segdata.fetch.folders import Folders, folders
 from segdata.fetch.job import Fetched, fetch
 from segdata.fetch.plan import Plan, plan
-from segdata.files import canonical_json, disk_errors, remove_tree, write_whole
+from segdata.files import canonical_json, disk_errors, write_whole
 from segdata.inputs import Labels, OnError
 from segdata.manifest import Manifest
 from segdata.pack import layout
@@ -131,8 +131,6 @@ def prepare(
     fetched = fetch(dataset, root=root, only=only, force=force, wait=wait, lock=lock, **fetching)
     before = _receipt(own)
     is_ours = before is not None and before["options"] == options
-    if force:
-        _drop_damaged(own.pack)
     is_new_table = (
         found.labels.name not in manifests.spaces() and found.format != "coco"
     )  # COCO's documents name theirs
@@ -260,14 +258,3 @@ def _sources(own: Folders) -> dict[str, str]:
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(own.receipts.glob("*.members.json"))
         }
-
-
-def _drop_damaged(pack: Path) -> None:
-    """Remove a pack that cannot be opened, so that it can be made anew."""
-    if not is_pack(pack):
-        return
-    try:
-        open_pack(pack)
-    except SegdataError:
-        with disk_errors(pack):
-            remove_tree(pack)

@@ -10,7 +10,7 @@ from typing import Any
 
 import segdata
 from segdata import formats
-from segdata.errors import SegdataError, WorkerLost
+from segdata.errors import OF_THE_DATA
 from segdata.files import canonical_json, disk_errors, free_for, remove_tree, sync_disk, sync_folder, write_whole
 from segdata.formats.contract import Header
 from segdata.prepare.job import Job, Report
@@ -65,7 +65,7 @@ def to_folder(job: Job, *, force: bool) -> Report:
     module = formats.writer(job.to)
 
     def part(number: int, beat: Beat) -> dict[str, Any]:
-        problems = Problems()
+        problems = Problems(fail_fast=job.fail_fast)
         left_out = set(job.tasks[number])
         instances = 0
 
@@ -102,9 +102,8 @@ def to_folder(job: Job, *, force: bool) -> Report:
         report = job.report(len(job.data) - len(left_out), instances, problems, left_out=left_out)
         remove_tree(parts)
         _commit_folder(job, staging, {**report.as_dict(), "target": job.target.name})
-    except SegdataError as error:
-        if not isinstance(error, WorkerLost):
-            remove_tree(staging)
+    except OF_THE_DATA:
+        remove_tree(staging)
         raise
     return report
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import segdata
 from segdata import images
-from segdata.errors import DamagedData, InvalidInput
-from segdata.files import canonical_json, disk_errors, free_for, remove_tree, write_whole
+from segdata.errors import OF_THE_DATA
+from segdata.files import disk_errors, free_for, remove_tree
 from segdata.inputs import without
 from segdata.pack import layout
 from segdata.pack.read import is_pack, open_pack
-from segdata.pack.write import commit, write_dataset, write_shard
+from segdata.pack.write import commit, write_dataset
 from segdata.prepare.job import Job, Report
+from segdata.prepare.mend import mended
+from segdata.prepare.shards import finished, work_folder, write
 from segdata.problems import Problems
-from segdata.sample import Sample
-from segdata.workers import Beat
+
+_UNFINISHED = (".work-", f".{layout.INDEX}.part-", f".{layout.COPY}.part-")
+"""What the names of unfinished work in a pack's folder begin with."""
 
 
 def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
@@ -29,10 +30,10 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
         force: replace a target that holds something else.
         clean: after replacing a pack, remove the files of the old one.
     """
-    done = _finished_pack(job, force=force)
-    work = job.target / f".work-{job.fingerprint[:16]}"
+    done = mended(job) if force else _finished_pack(job)
+    work = work_folder(job)
     with disk_errors(job.target):
-        for other in (*job.target.glob(".work-*"), *job.target.glob(f".{layout.INDEX}.part-*")):
+        for other in (path for begin in _UNFINISHED for path in job.target.glob(f"{begin}*")):
             if done is not None or other != work:
                 remove_tree(other)
         if done is not None:
@@ -43,18 +44,20 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
         free_for(job.target, force=force or _is_unfinished(job.target), what="the pack")
         work.mkdir(parents=True, exist_ok=True)
     problems = job.data.problems
-    kept = {number: _finished(work, number) for number in range(len(job.tasks))}
-    receipts = job.run(
-        lambda number, beat: _shard(job, work, number, beat),
-        {number: receipt for number, receipt in kept.items() if receipt is not None},
-    )
-    for receipt in receipts:
-        problems.merge(receipt["problems"])
-    if job.on_error == "stop" and problems.skips:
+    kept = {number: finished(work, number) for number in range(len(job.tasks))}
+    try:
+        receipts = job.run(
+            lambda number, beat: write(job, number, beat),
+            {number: receipt for number, receipt in kept.items() if receipt is not None},
+        )
+        for receipt in receipts:
+            problems.merge(receipt["problems"])
+        job.stop_if_strict(problems)
+    except OF_THE_DATA:
         remove_tree(work)
         if not any(job.target.iterdir()):
             job.target.rmdir()
-        problems.raise_if_any(str(job.data.root))
+        raise
     left_out = [index for receipt in receipts for index in receipt["left_out"]]
     splits = without(job.data.splits, left_out)
     dataset = write_dataset(work, splits, job.data.documents)
@@ -69,57 +72,19 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
     return job.report(index["samples"], index["instances"], problems, left_out=left_out)
 
 
-def _shard(job: Job, work: Path, number: int, beat: Beat) -> dict[str, Any]:
-    problems = Problems()
-    task = job.tasks[number]
-    taken: list[int] = []
+def _finished_pack(job: Job) -> Report | None:
+    """The report of a pack that is already what this job would make.
 
-    def samples() -> Iterator[Sample]:
-        for index, sample in job.samples(task, problems, beat):
-            taken.append(index)
-            yield sample
-
-    left_out_by_writer: list[int] = []
-    receipt = write_shard(
-        work,
-        number,
-        samples(),
-        job.data.labels,
-        images=job.images,
-        image_bytes=sum(job.data.sizes[index][0] for index in task),
-        problems=problems,
-        left_out=left_out_by_writer,
-    )
-    refused = {taken[place] for place in left_out_by_writer}
-    receipt["left_out"] = sorted((set(task) - set(taken)) | refused)
-    receipt["problems"] = problems.as_dict()
-    write_whole(work / f"receipt-{number:05d}.json", canonical_json(receipt))
-    return receipt
-
-
-def _finished_pack(job: Job, *, force: bool) -> Report | None:
-    """The report of a pack that is already what this job would make; others, damaged ones too, need --force."""
+    Raises:
+        DamagedData: the pack is not what was written.
+    """
     if not is_pack(job.target):
         return None
-    try:
-        index = layout.read_index(job.target)
-        if index["provenance"]["fingerprint"] != job.fingerprint:
-            return None
-        open_pack(job.target)
-    except (DamagedData, InvalidInput):
-        if force:
-            return None
-        raise
-    return Report(
-        job.data.format,
-        "pack",
-        job.target,
-        index["samples"],
-        index["instances"],
-        {split["name"]: split["samples"] for split in index["splits"]},
-        index["report"],
-        was_done=True,
-    )
+    index = layout.read_index(job.target)
+    if index["provenance"]["fingerprint"] != job.fingerprint:
+        return None
+    open_pack(job.target)
+    return job.report_of(index, was_done=True)
 
 
 def _is_unfinished(target: Path) -> bool:
@@ -128,7 +93,7 @@ def _is_unfinished(target: Path) -> bool:
         target.is_dir()
         and not is_pack(target)
         and all(
-            path.name.startswith((".work-", f".{layout.INDEX}.part-")) or path.suffix == ".h5"
+            path.name.startswith(_UNFINISHED) or path.name == layout.COPY or path.suffix == ".h5"
             for path in target.iterdir()
         )
     )
@@ -164,20 +129,3 @@ def _index(
         "dataset": dataset["entry"],
         "shards": shards,
     }
-
-
-def _finished(work: Path, number: int) -> dict[str, Any] | None:
-    """The receipt of a shard that a stopped run finished, if its files are as it says."""
-    try:
-        receipt: dict[str, Any] = json.loads((work / f"receipt-{number:05d}.json").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    entries = {entry["file"]: entry for entry in (receipt["entry"]["annotations"], receipt["entry"]["images"]) if entry}
-    for part, final in receipt["files"].items():
-        at = work / part if (work / part).exists() else work.parent / final
-        if not at.is_file() or at.stat().st_size != entries[final]["bytes"]:
-            return None
-        with at.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != entries[final]["sha256"]:
-                return None
-    return receipt

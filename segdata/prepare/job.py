@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import segdata
 from segdata import workers
-from segdata.errors import OF_THE_DATA, InvalidInput, SegdataError, WouldLose
+from segdata.errors import OF_THE_DATA, InvalidImage, InvalidInput, SegdataError, WouldLose
 from segdata.files import canonical_json
 from segdata.inputs import Input, OnError, without
 from segdata.pack import layout
@@ -82,6 +82,7 @@ class Job:
     progress: Progress | None
     workers: int | None = None
     hang_seconds: float = 600.0
+    fail_fast: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -139,7 +140,7 @@ class Job:
         """
 
         def scan(number: int, beat: Beat) -> list[Any]:
-            own = Problems()
+            own = Problems(fail_fast=self.fail_fast)
             left_out = set(self.tasks[number])
             instances = 0
             for index, sample in self.samples(self.tasks[number], own, beat, with_images=with_images):
@@ -156,17 +157,20 @@ class Job:
 
     def run(self, task: Task, kept: Mapping[int, Any] | None = None) -> list[Any]:
         """The results of a task over all shards, in order; those in `kept` are there already."""
+        if self.fail_fast:
+            self.stop_if_strict(self.data.problems)
         results: dict[int, Any] = dict(kept or {})
         left = [number for number in range(len(self.tasks)) if number not in results]
         before = sum(len(self.tasks[number]) for number in results)
         workers.run(
-            len(left),
-            lambda place, beat: task(left[place], beat),
+            left,
+            task,
             workers=self.workers or workers.available(),
             name_of=lambda index: self.data.keys[index],
-            done=lambda place, result: results.__setitem__(left[place], result),
+            done=results.__setitem__,
             tell=lambda begun: self._tell(before + begun),
             hang_seconds=self.hang_seconds,
+            fail_fast=self.fail_fast,
         )
         return [results[number] for number in range(len(self.tasks))]
 
@@ -187,9 +191,16 @@ class Job:
                 if self.decode and sample.encoded is not None:
                     _ = sample.image
             except OF_THE_DATA as error:
-                problems.skip(error)
+                problems.skip(self._as_in_source(error, index))
                 continue
             yield index, sample
+
+    def _as_in_source(self, error: SegdataError, index: int) -> SegdataError:
+        """The error of a sample; a photo is named as it is called in the source, whatever the target calls it."""
+        before = self.data.uncrossed
+        if before is not None and isinstance(error, InvalidImage):
+            error.file, error.key = before.get(index, Problems()).file or error.file, before.keys[index]
+        return error
 
     def stop_if_strict(self, problems: Problems) -> None:
         """Refuse the dataset when something is invalid and nothing may be left out."""
@@ -215,6 +226,19 @@ class Job:
             {name: len(members) for name, members in without(self.data.splits, left_out).items()},
             problems.as_dict(),
             is_dry_run=is_dry_run,
+        )
+
+    def report_of(self, index: Mapping[str, Any], *, was_done: bool) -> Report:
+        """The report of a pack that this job made earlier."""
+        return Report(
+            self.data.format,
+            "pack",
+            self.target,
+            index["samples"],
+            index["instances"],
+            {split["name"]: split["samples"] for split in index["splits"]},
+            index["report"],
+            was_done=was_done,
         )
 
     def _tell(self, done: int) -> None:
