@@ -1,12 +1,12 @@
 """Steps that change a dataset on its way: other categories, no crowds, no specks. Asked for, so counted, but no loss.
 
-A step is applied to label space and samples alike. A dataset that went through a step is no longer its source's: what
-was kept only to write the source's own files again is dropped.
+A step is applied to label space and samples alike. A dataset that went through a step is no longer its source's: its
+own format, too, is then written as from another, and counts what was kept only to write the source's files again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,9 +16,6 @@ from segdata.errors import NotThere
 from segdata.labels import LabelMapping, LabelSpace
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
-
-RESIDUES = ("coco", "voc", "cityscapes", "camvid")
-"""Names under which samples and instances keep what only one format understands."""
 
 
 class Step(Protocol):
@@ -115,13 +112,5 @@ def drop(labels: LabelSpace, names: Sequence[str]) -> Relabel:
 
 def _changed(sample: Sample, instances: Instances, semantic: Any) -> Sample:
     return sample.with_annotations(
-        instances=Instances(**{**vars(instances), "extra": [_without_residue(own) for own in instances.extra]})
-        if sample.has_instances
-        else None,
-        semantic=semantic,
-        extra=_without_residue(sample.extra),
+        instances=instances if sample.has_instances else None, semantic=semantic, extra=sample.extra
     )
-
-
-def _without_residue(extra: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in extra.items() if name not in RESIDUES}

@@ -227,3 +227,51 @@ def test_many_kinds_that_differ_in_a_name_are_one_line_for_people(tmp_path: Path
     assert line in shown.err
     lost, _ = crossed(source, "cityscapes", tmp_path / "city")
     assert [lost[f"objects of category 'thing {number}'"] for number in range(8)] == [1, 1, 1, 3, 1, 1, 1, 1]
+
+
+# ---------------------------------------------------------------------- filtered, in the same format
+
+
+@pytest.mark.parametrize("by_way_of_a_pack", [False, True])
+def test_voc_without_a_category_is_the_rest_of_it(by_way_of_a_pack: bool, tmp_path: Path) -> None:
+    source = made.voc(tmp_path / "voc")
+    dogs_only = made.voc_xml("2007_000008", made.voc_object("dog"), segmented=0)
+    made.put(source / "Annotations/2007_000008.xml", dogs_only)
+    made.put(source / "JPEGImages/2007_000008.jpg", made.photo())
+    part = "<part><name>head</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></part>"
+    for path in (source / "Annotations").glob("*.xml"):
+        path.write_text(path.read_text().replace("</object>", f"{part}</object>"))
+    made.put(source / "ImageSets/Action/val.txt", "2007_000008\n")
+    (source / "ImageSets/Main/dog_train.txt").unlink()
+    target = tmp_path / "rest"
+    if by_way_of_a_pack:
+        assert run_segdata("convert", source, tmp_path / "pack", "--drop", "dog").code == 0
+        outcome = run_segdata("convert", tmp_path / "pack", target, "--to", "voc", "--json")
+    else:
+        outcome = run_segdata("convert", source, target, "--to", "voc", "--drop", "dog", "--json")
+    assert outcome.code == 0, outcome.err
+    for path in (source / "Annotations").glob("*.xml"):
+        root = ElementTree.parse(path).getroot()
+        for node in root.findall("object"):
+            if node.findtext("name") == "dog":
+                root.remove(node)
+        assert content(ElementTree.parse(target / f"Annotations/{path.name}").getroot()) == content(root)
+    for folder in ("SegmentationClass", "SegmentationObject"):
+        assert {path.name for path in (target / folder).iterdir()} == {
+            path.name for path in (source / folder).iterdir()
+        }
+    assert (target / "ImageSets/Action/val.txt").read_text() == "2007_000008\n"
+
+
+def content(node: ElementTree.Element) -> tuple[Any, ...]:
+    return node.tag, (node.text or "").strip(), [content(child) for child in node]
+
+
+def test_filtered_coco_tells_what_its_other_documents_said(tmp_path: Path) -> None:
+    source = coco(tmp_path / "coco", [square(2, 2, 9, 9, 1), square(20, 2, 9, 9, 2)], ["dog", "cat"])
+    document = json.loads((source / "annotations/instances_train.json").read_text())
+    captions = [{"id": number, "image_id": 7, "caption": f"a {number}"} for number in range(3)]
+    made.put(source / "annotations/captions_train.json", {"images": document["images"], "annotations": captions})
+    refused = run_segdata("convert", source, tmp_path / "dogs", "--to", "coco", "--keep", "dog", "--json")
+    assert refused.code == 13
+    assert refused.document["error"]["losses"]["captions"]["count"] == 3

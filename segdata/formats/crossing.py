@@ -18,8 +18,10 @@ from segdata.masks import Masks
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
 
-_IMAGE_TAGS = ("filename", "size", "segmented")
-_OBJECT_TAGS = ("name", "pose", "truncated", "difficult", "occluded", "bndbox")
+IMAGE_TAGS = ("filename", "size", "segmented")
+OBJECT_TAGS = ("name", "pose", "truncated", "difficult", "occluded", "bndbox")
+"""Nodes of VOC's XML that samples and instances have columns or places for."""
+
 _BESIDE = {
     voc_xml.TEXT: "XML text between elements",
     voc_xml.COMMENT: "XML comments",
@@ -208,9 +210,19 @@ def lose_labels(source: LabelSpace, target: LabelSpace, table: npt.NDArray[np.in
 
 
 def lose_fields(
-    sample: Sample, problems: Problems, *, image: Collection[str] = (), instance: Collection[str] = ()
+    sample: Sample,
+    problems: Problems,
+    *,
+    image: Collection[str] = (),
+    instance: Collection[str] = (),
+    xml: bool = True,
 ) -> None:
-    """Count by name what a sample says beside its columns and the target does not keep (the kept names are given)."""
+    """Count by name what a sample says beside its columns and the target does not keep.
+
+    Args:
+        image, instance: the names that it keeps.
+        xml: whether it drops what VOC's XML says further.
+    """
     for name, value in sample.extra.items():
         if name == "captions" and name not in image:
             problems.lose("captions", sample.key, len(value))
@@ -220,7 +232,8 @@ def lose_fields(
         problems.lose(f"image field {name!r}", sample.key)
     for document in sample.extra.get("coco", {}).get("documents", {}).values():
         problems.lose("records of further documents (keypoints, captions)", sample.key, len(document["annotations"]))
-    _lose_xml(sample, problems, instance)
+    if xml:
+        _lose_xml(sample, problems, instance)
     city = sample.extra.get("cityscapes", {})
     if "polygons" in city:
         problems.lose("polygon documents", sample.key)
@@ -239,7 +252,7 @@ def lose_fields(
                 problems.lose(f"object field {name!r}", sample.key)
         for name in extra.get("coco", {}).get("verbatim", {}).keys() & set(FORMATS):
             problems.lose(f"object field {name!r}", sample.key)
-        for tag in further_nodes(extra):
+        for tag in further_nodes(extra) if xml else ():
             if tag not in instance:
                 problems.lose(f"object field {tag!r}", sample.key)
 
@@ -250,7 +263,7 @@ def _lose_xml(sample: Sample, problems: Problems, kept: Collection[str]) -> None
     nodes = [*own.get("before", ()), *own.get("children", ()), *own.get("after", ())]
     count = len(own.get("attributes", ()))
     for node in nodes:
-        if not isinstance(node, str) and node[0] not in (*_IMAGE_TAGS, *_BESIDE):
+        if not isinstance(node, str) and node[0] not in (*IMAGE_TAGS, *_BESIDE):
             problems.lose(f"image field {node[0]!r}", sample.key)
     for extra in sample.instances.extra:
         given = extra.get("voc", {})
@@ -265,7 +278,7 @@ def further_nodes(extra: Mapping[str, Any]) -> dict[str, list[Any]]:
     """VOC's XML nodes of an object that are no columns (parts, actions, points), by tag."""
     found: dict[str, list[Any]] = {}
     for node in extra.get("voc", {}).get("children", ()):
-        if not isinstance(node, str) and node[0] not in (*_OBJECT_TAGS, *_BESIDE):
+        if not isinstance(node, str) and node[0] not in (*OBJECT_TAGS, *_BESIDE):
             found.setdefault(node[0], []).append(node[1] if len(node) == 2 else node[1:])
     return found
 
@@ -312,10 +325,10 @@ def lose_unmapped(plan: Plan, sample: Sample, problems: Problems) -> None:
 def lose_documents(given: Header, of: str, problems: Problems) -> None:
     """Count the files and header fields of the whole dataset that another format does not have."""
     for document in given.documents:
-        if document.get("format") == of:
-            continue
         if voc_lists.is_by_class(document):
             problems.lose("lists by class", document["file"])
+        if document.get("format") == of:
+            continue
         for name, value in document.get("header", {}).items():
             if value and name not in ("categories", "images", "annotations"):
                 problems.lose(f"document field {name!r}", document["file"])

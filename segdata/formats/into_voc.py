@@ -6,7 +6,7 @@ number k belongs to the k-th object; overlapping objects are painted crowds firs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from segdata import manifest
 from segdata.errors import UsageError
 from segdata.formats.contract import Header
 from segdata.formats.crossing import (
+    IMAGE_TAGS,
+    OBJECT_TAGS,
     Plan,
     distinct,
     layered,
@@ -77,15 +79,20 @@ def plan(given: Header, keys: Sequence[str], problems: Problems) -> Plan:
     lose_labels(given.labels, labels, table, problems)
     lose_documents(given, "voc", problems)
     new_keys = distinct(keys, problems, flat=True)
-    new_split = split_names(given.splits)
+    is_voc = any(document.get("format") == "voc" for document in given.documents)
+    new_split = {name: name for name in given.splits} if is_voc else split_names(given.splits)
     splits = {}
     documents = [_text("labelmap.txt", ["# label:color_rgb:parts:actions", *map(_row, labels.categories)])]
     for name, members in given.splits.items():
         splits[new_split[name]] = list(members)
         lines = [new_keys[index] for index in members]
         remark_split(name, new_split[name], problems)
+        if "/" in new_split[name]:
+            documents.append(_text(f"ImageSets/{new_split[name]}.txt", lines))
+            continue
         documents.append({**_text(f"ImageSets/Segmentation/{new_split[name]}.txt", lines), "only_masked": True})
-        documents.append(_text(f"ImageSets/Main/{new_split[name]}.txt", lines))
+        if f"Main/{name}" not in given.splits:
+            documents.append(_text(f"ImageSets/Main/{new_split[name]}.txt", lines))
     return Plan(given.labels, Header(labels, splits, documents), new_keys, table)
 
 
@@ -106,7 +113,7 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
     """The sample with objects numbered from 1, and the map of these numbers."""
     key = plan.keys[index]
     lose_unmapped(plan, sample, problems)
-    lose_fields(sample, problems, instance=("pose",))
+    lose_fields(sample, problems, instance=("pose",), xml=False)
     kept = _KEPT if sample.id >= 0 or "cityscapes" in sample.extra else {*_KEPT, "object ids"}
     lose_columns(sample, problems, kept=kept)
     is_nowhere = np.isnan(sample.instances.bbox[:, 0]) & (sample.instances.masks.areas == 0)
@@ -131,7 +138,7 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         semantic = plan.relabelled(sample.semantic)
         _lose_contradictions(sample, masks, category, numbers, semantic, problems)
         numbers[(numbers == 0) & (semantic == plan.void)] = VOID
-    elif sample.has_instances and (instances.has_mask[:_MOST].any() or not count):
+    elif sample.has_instances and (instances.has_mask[:_MOST].any() or (not count and "voc" not in sample.extra)):
         semantic = masks.semantic(category[:_MOST], background=0, iscrowd=instances.iscrowd[:_MOST])
     return Sample(
         key,
@@ -141,15 +148,37 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
         encoded=lambda: sample.encoded,
         instances=adapted if sample.has_instances else None,
         semantic=semantic,
-        extra={"voc": {"object": sample.has_instances and semantic is not None, "object_numbers": numbers}},
+        extra={
+            "voc": {
+                **_xml(sample.extra.get("voc", {}), IMAGE_TAGS),
+                "object": sample.has_instances and semantic is not None,
+                "object_numbers": numbers,
+            }
+        },
     )
 
 
 def _extra(instances: Instances, place: int) -> dict[str, Any]:
-    """An object's pose, and a place in its XML for `occluded` where it is."""
+    """An object's pose, and what its XML said further; a place there for `occluded` where it is."""
     own = instances.extra[place]
-    nodes = {"voc": {"children": [*OBJECT[:-1], "occluded", OBJECT[-1]]}} if instances.occluded[place] else {}
-    return {**nodes, **({"pose": own["pose"]} if "pose" in own else {})}
+    kept = _xml(own.get("voc", {}), OBJECT_TAGS)
+    children = kept.get("children", OBJECT)
+    if instances.occluded[place] and "occluded" not in children:
+        kept["children"] = [*children, "occluded"]
+    return {**({"voc": kept} if kept else {}), **({"pose": own["pose"]} if "pose" in own else {})}
+
+
+def _xml(kept: Mapping[str, Any], tags: Sequence[str]) -> dict[str, Any]:
+    """What VOC's XML said beside the nodes of these tags, which are written anew in their places."""
+    found = {name: kept[name] for name in ("attributes", "before", "after", "xml") if name in kept}
+    if "children" not in kept:
+        return found
+    children: list[Any] = []
+    for item in kept["children"]:
+        item = item[0] if not isinstance(item, str) and item[0] in tags else item
+        if not isinstance(item, str) or item == "object" or item not in children:
+            children.append(item)
+    return {**found, "children": children}
 
 
 def _boxes(sample: Sample, instances: Instances, problems: Problems) -> npt.NDArray[np.float64]:
