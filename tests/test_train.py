@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import Here, run_segdata
 from PIL import Image
 from pycocotools.coco import COCO
@@ -369,6 +371,27 @@ def test_another_model_is_explained(run: Path, pack: Path, tmp_path: Path, here:
     outcome = here(*arguments(pack, tmp_path / "other", "--weights", run, fpn_channels=32))
     assert outcome.code == 4
     assert "[16" in outcome.document["error"]["why"] and "[32" in outcome.document["error"]["why"]
+    assert "backbone=resnet18, heads=v1, norm=group, fpn_channels=16" in outcome.document["error"]["fix"]
+
+
+def test_a_classifiers_resnet_begins_a_training_but_detects_nothing(pack: Path, tmp_path: Path, here: Here) -> None:
+    body = torchvision.models.resnet18(weights=None, norm_layer=lambda channels: torch.nn.GroupNorm(16, channels))
+    torch.save(body.state_dict(), tmp_path / "resnet18.pth")
+    model = engine.maskrcnn.build(Config.from_dict(TINY), 3)
+    (remark,) = weights.put(weights.read(tmp_path / "resnet18.pth"), model)
+    assert "only the ResNet" in remark
+    assert torch.equal(model.backbone.body.layer4[1].conv2.weight, body.layer4[1].conv2.weight)
+    outcome = here("predict", tmp_path / "resnet18.pth", pack, "-o", tmp_path / "found", "--json")
+    assert outcome.code == 4 and "segdata train" in outcome.document["error"]["fix"]
+
+
+def test_a_file_with_more_than_tensors_says_what(pack: Path, tmp_path: Path, here: Here) -> None:
+    torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "theirs.pth")
+    outcome = here("predict", tmp_path / "theirs.pth", pack, "-o", tmp_path / "found", "--json")
+    assert outcome.code == 11 and outcome.document["error"]["why"].startswith("it names argparse.Namespace")
+    (tmp_path / "text.pth").write_text("hello")
+    outcome = here("predict", tmp_path / "text.pth", pack, "-o", tmp_path / "found", "--json")
+    assert outcome.code == 8 and "Error: " in outcome.document["error"]["why"]
 
 
 def test_weights_of_other_data_and_in_half_precision_are_taken(run: Path, pack: Path, tmp_path: Path) -> None:
@@ -401,6 +424,7 @@ def test_heads_of_other_classes_start_afresh_but_for_same_names(run: Path) -> No
     fresh = {name: value.clone() for name, value in model.state_dict().items()}
     (remark,) = weights.put(given, model, some)
     assert f"{len(given.labels)} classes" in remark and "2 of the same name" in remark
+    assert "box_predictor.cls_score" in remark and "mask_predictor.mask_fcn_logits" in remark
     for part, each in (
         ("box_predictor.cls_score", 1),
         ("box_predictor.bbox_pred", 4),

@@ -94,7 +94,7 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
     given = weights.read(source)
     labels, categories = given.labels, given.categories
     if labels is None:
-        labels, categories = published.labels_of(given.tensors)
+        labels, categories = published.labels_of(given.tensors, given.source)
     categories = categories_of(labels) if categories is None else categories
     config = (given.config or published.config_of(given.tensors, given.source)).changed(**changes)
     network = maskrcnn.build(config, len(categories))

@@ -13,6 +13,9 @@ from segdata.errors import InvalidInput
 from segdata.labels import Category, LabelSpace
 from segdata.train.config import Config
 
+CLASSES = "roi_heads.box_predictor.cls_score.bias"
+"""Where the number of classes shows."""
+
 _COCO = "coco-2017"
 COCO_LABELS = 91
 """Torchvision's heads have a class for every id of COCO up to 90, used or not."""
@@ -45,9 +48,20 @@ def config_of(tensors: Mapping[str, Tensor], source: str) -> Config:
         ) from error
 
 
-def labels_of(tensors: Mapping[str, Tensor]) -> tuple[LabelSpace, npt.NDArray[np.int64]]:
-    """The categories of a model with these tensors, and the category of each label from 1 on (−1 for none)."""
-    count = tensors["roi_heads.box_predictor.cls_score.bias"].shape[0]
+def labels_of(tensors: Mapping[str, Tensor], source: str) -> tuple[LabelSpace, npt.NDArray[np.int64]]:
+    """The categories of a model with these tensors, and the category of each label from 1 on (−1 for none).
+
+    Raises:
+        InvalidInput: they have no head that tells classes.
+    """
+    if CLASSES not in tensors:
+        raise InvalidInput(
+            "the weights are not those of a trained Mask R-CNN",
+            file=source,
+            why=f"{CLASSES} is not there",
+            fix="segdata train PACK -o RUN --weights FILE begins with them",
+        )
+    count = len(tensors[CLASSES])
     if count == COCO_LABELS:
         space = manifest.shipped(_COCO).labels
         return space, np.array([space.index_of_id.get(label, -1) for label in range(1, count)], np.int64)

@@ -5,6 +5,7 @@ A PyTorch file (`.pth`, `.pt`) is opened in the weights-only way: what would run
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,6 @@ from segdata.train.views import categories_of
 
 _PREDICTORS = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")
 """Where the number of classes shows."""
-
-_CLASSES = "roi_heads.box_predictor.cls_score.bias"
 
 NAMES = ("torchvision:coco-v1", "torchvision:coco-v2", "torchvision:imagenet")
 """Weights that torchvision downloads into its own cache."""
@@ -106,18 +105,26 @@ def _pytorch(path: Path) -> Weights:
         raise InvalidInput(
             "the weights file holds no state dictionary", file=path, why=f"it holds {type(state).__name__}"
         )
-    return _published(str(path), {str(name): value for name, value in state.items()})
+    return _published(str(path), _as_backbone({str(name): value for name, value in state.items()}))
+
+
+def _as_backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A classifier's ResNet under the names that it has in a detector; other tensors as they are."""
+    if "conv1.weight" not in state:
+        return state
+    return {f"backbone.body.{name}": value for name, value in state.items() if not name.startswith("fc.")}
 
 
 def _refused(path: Path, error: Exception) -> SegdataError:
     """Why a PyTorch file was not opened."""
     text = str(error)
-    why = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:200]
+    why = f"{type(error).__name__}: {next((line.strip() for line in text.splitlines() if line.strip()), '')}"[:200]
+    named = re.search(r"GLOBAL ([\w.]+)", text)
     if type(error).__name__ == "UnpicklingError" and "invalid load key" not in text:
         return Unsafe(
             "the weights file holds more than tensors; it was not opened",
             file=path,
-            why=why,
+            why=f"it names {named[1]}, which could run code" if named else "it could run code",
             fix="save only model.state_dict(), or the tensors as safetensors",
         )
     return DamagedData(
@@ -148,9 +155,7 @@ def _torchvision(name: str) -> Weights:
             why=str(error),
             fix="download the file elsewhere and pass its path",
         ) from error
-    if name.endswith("imagenet"):
-        state = {f"backbone.body.{key}": value for key, value in state.items() if not key.startswith("fc.")}
-    return _published(name, state)
+    return _published(name, _as_backbone(state))
 
 
 def _published(source: str, tensors: Mapping[str, Tensor]) -> Weights:
@@ -161,8 +166,8 @@ def _published(source: str, tensors: Mapping[str, Tensor]) -> Weights:
     """
     labels = categories = None
     eps = 1e-5
-    if _CLASSES in tensors and len(tensors[_CLASSES]) == published.COCO_LABELS:
-        labels, categories = published.labels_of(tensors)
+    if published.CLASSES in tensors and len(tensors[published.CLASSES]) == published.COCO_LABELS:
+        labels, categories = published.labels_of(tensors, source)
         is_first = not any(name.startswith("rpn.head.conv.1.") for name in tensors)
         if is_first and not any(name.endswith("num_batches_tracked") for name in tensors):
             eps = 0.0
@@ -191,14 +196,16 @@ def put(weights: Weights, model: nn.Module, labels: LabelSpace | None = None) ->
         for name in own:
             if name in given and name.startswith(_PREDICTORS):
                 given[name] = _rows(given[name], own[name], pairs, 4 if ".bbox_pred." in name else 1)
+        known, here = (len(tensors[published.CLASSES]) - 1 for tensors in (weights.tensors, own))
+        adapted = dict.fromkeys(name.rpartition(".")[0] for name in own if name.startswith(_PREDICTORS))
         remarks.append(
-            f"the heads know {len(weights.tensors[_CLASSES]) - 1} classes, here are {len(own[_CLASSES]) - 1}: "
-            f"{max(len(pairs) - 1, 0)} of the same name are taken over, the others start afresh"
+            f"the heads know {known} classes, here are {here}: {max(len(pairs) - 1, 0)} of the same name are taken over, "
+            f"the others start afresh (in {', '.join(adapted)})"
         )
     is_backbone = all(name.startswith("backbone.body.") for name in given)
     if is_backbone:
         remarks.append("only the ResNet is in the file; everything else starts afresh")
-    _require_fit(given, own, weights.source, is_backbone=is_backbone)
+    _require_fit(given, own, weights, is_backbone=is_backbone)
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in given.items()}, strict=False)
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d):
@@ -206,7 +213,9 @@ def put(weights: Weights, model: nn.Module, labels: LabelSpace | None = None) ->
     return remarks
 
 
-def _require_fit(given: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str, *, is_backbone: bool) -> None:
+def _require_fit(
+    given: Mapping[str, Tensor], own: Mapping[str, Tensor], weights: Weights, *, is_backbone: bool
+) -> None:
     """Raise unless there is a finite tensor of the right shape for every one of the model (or of its ResNet)."""
     wanted = [name for name in own if not is_backbone or name.startswith("backbone.body.")]
     differences = [
@@ -221,24 +230,34 @@ def _require_fit(given: Mapping[str, Tensor], own: Mapping[str, Tensor], source:
     if differences:
         raise InvalidInput(
             "the weights are of another model",
-            file=source,
+            file=weights.source,
             why="; ".join(differences[:5]) + (f"; … {len(differences) - 5} more" if len(differences) > 5 else ""),
-            fix="set backbone, heads, norm and sizes as the file's model has them (segdata config maskrcnn)",
+            fix=f"set {_settings(weights)} as the file's model has them (segdata config maskrcnn)",
         )
     for name, value in given.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise DamagedData("the weights hold values that are not finite", file=source, place=name)
+            raise DamagedData("the weights hold values that are not finite", file=weights.source, place=name)
+
+
+def _settings(weights: Weights) -> str:
+    """The settings that decide which tensors a model has, and what they are in these weights where that shows."""
+    names = ("backbone", "heads", "norm", "fpn_channels", "box_head_size", "mask_head_channels", "box_pool_size")
+    try:
+        config = weights.config or published.config_of(weights.tensors, weights.source)
+    except InvalidInput:
+        return ", ".join(names)
+    return ", ".join(f"{name}={getattr(config, name)}" for name in names)
 
 
 def _pairs(
     weights: Weights, given: Mapping[str, Tensor], own: Mapping[str, Tensor], labels: LabelSpace
 ) -> list[tuple[int, int]] | None:
     """Rows of the heads (there, here) of the background and of categories with the same name; None to take all as is."""
-    if _CLASSES not in given:
+    if published.CLASSES not in given:
         return None
-    known, classes = weights.labels, len(given[_CLASSES])
+    known, classes = weights.labels, len(given[published.CLASSES])
     if known is None:
-        return None if classes == len(own[_CLASSES]) else []
+        return None if classes == len(own[published.CLASSES]) else []
     here = {labels[category].name: label for label, category in enumerate(categories_of(labels).tolist(), 1)}
     there = categories_of(known).tolist() if weights.categories is None else weights.categories.tolist()
     pairs = [(0, 0)]
@@ -247,7 +266,7 @@ def _pairs(
         for label, category in enumerate(there, 1)
         if category >= 0 and known[category].name in here
     ]
-    return None if pairs == [(row, row) for row in range(classes)] and classes == len(own[_CLASSES]) else pairs
+    return None if pairs == [(row, row) for row in range(classes)] and classes == len(own[published.CLASSES]) else pairs
 
 
 def _rows(given: Tensor, own: Tensor, pairs: list[tuple[int, int]], each: int) -> Tensor:
