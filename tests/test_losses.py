@@ -139,3 +139,16 @@ def test_what_is_no_element_in_voc(tmp_path: Path) -> None:
         }
         assert of_kind(found, "XML ") == counted, to
         assert found["image field 'lens'"] == 1
+
+
+def test_a_document_that_repeats_another_is_no_loss(tmp_path: Path) -> None:
+    source = coco(tmp_path / "source")
+    document = json.loads((source / "annotations/instances_train.json").read_text())
+    kept = [item for item in document["annotations"] if item["image_id"] == 2]
+    part = {**document, "images": document["images"][1:], "annotations": kept}
+    made.put(source / "annotations/instances_mini.json", part)
+    kind = "records of further documents (keypoints, captions)"
+    assert kind not in losses(source, "voc", tmp_path / "same")
+    kept[0]["area"] += 1
+    made.put(source / "annotations/instances_mini.json", part)
+    assert losses(source, "voc", tmp_path / "other")[kind] == len(kept)

@@ -198,6 +198,8 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
     for other, place in others:
         document = documents[other]
         carried[document.name] = _carry(document, place, record, extra)
+        if document.kind == own.kind and _texts(document, place) == _texts(own, index):
+            carried[document.name]["same"] = True
     first = next(document for document in documents if document.split == own.split)
     if own is not first:
         residue["own"] = [own.name, index]
@@ -215,6 +217,11 @@ def load(source: Source, entry: Entry, problems: Problems) -> Sample:
         instances=instances,
         extra=extra,
     )
+
+
+def _texts(document: Document, index: int) -> list[bytes]:
+    """The annotations of an image as they stand in the document."""
+    return [bytes(document.annotations[place]) for place in document.of_image(index)]
 
 
 def _carry(document: Document, index: int, own: Mapping[str, Any] | None, extra: dict[str, Any]) -> dict[str, Any]:

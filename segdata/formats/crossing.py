@@ -231,7 +231,9 @@ def lose_fields(
     for name in sample.extra.get("coco", {}).get("fields", {}):
         problems.lose(f"image field {name!r}", sample.key)
     for document in sample.extra.get("coco", {}).get("documents", {}).values():
-        problems.lose("records of further documents (keypoints, captions)", sample.key, len(document["annotations"]))
+        if not document.get("same"):
+            count = len(document["annotations"])
+            problems.lose("records of further documents (keypoints, captions)", sample.key, count)
     if xml:
         _lose_xml(sample, problems, instance)
     city = sample.extra.get("cityscapes", {})
