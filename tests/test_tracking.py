@@ -73,7 +73,7 @@ def test_a_tracker_that_raises_stops_nothing_and_is_called_no_more(
     behind = Broken(where)
     tell(tmp_path / "run", broken, services.Background(behind))
     assert (broken.calls, behind.calls) == (1, 1)
-    assert caplog.text.count("the server is gone") == 2
+    assert caplog.text.count("the server is gone") == caplog.text.count("Broken failed") == 2
     assert history.read(tmp_path / "run").state == "done"
 
 
@@ -178,6 +178,11 @@ def test_runs_are_compared(tmp_path: Path) -> None:
     text = (tmp_path / "both.html").read_text()
     for run in ("slow after 20", "quick after 30"):
         assert re.search(rf"street_a-[0-9a-f]{{8}}, {run} updates", text)
+    config = json.loads((tmp_path / "slow/config.json").read_text())
+    config["data"]["labels"] = ["кот"]
+    trackers.write_json(tmp_path / "slow/config.json", config)
+    compared = comparison.compare([tmp_path / "slow", tmp_path / "quick"])
+    assert "кот" in comparison.write(compared, tmp_path / "labels.html").read_text()
     printed = run_segdata("runs", tmp_path / "slow", tmp_path / "quick").out
     assert any(line.split() == ["learning_rate", "0.01", "0.06"] for line in printed.splitlines())
 

@@ -389,6 +389,9 @@ def test_a_file_with_more_than_tensors_says_what(pack: Path, tmp_path: Path, her
     torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "theirs.pth")
     outcome = here("predict", tmp_path / "theirs.pth", pack, "-o", tmp_path / "found", "--json")
     assert outcome.code == 11 and outcome.document["error"]["why"].startswith("it names argparse.Namespace")
+    (tmp_path / "keras.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99))
+    outcome = here(*arguments(pack, tmp_path / "run", "--weights", tmp_path / "keras.h5"))
+    assert outcome.code == 2 and "matterport.Training" in outcome.document["error"]["fix"]
     (tmp_path / "text.pth").write_text("hello")
     outcome = here("predict", tmp_path / "text.pth", pack, "-o", tmp_path / "found", "--json")
     assert outcome.code == 8 and "Error: " in outcome.document["error"]["why"]

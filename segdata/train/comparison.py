@@ -121,4 +121,4 @@ def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _cell(value: Any) -> page.Cell:
-    return value if value is None or isinstance(value, (int, float, str)) else json.dumps(value)
+    return value if value is None or isinstance(value, (int, float, str)) else json.dumps(value, ensure_ascii=False)

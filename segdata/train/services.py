@@ -53,7 +53,7 @@ def named(name: str) -> Tracker:
 
 
 class Background:
-    """A tracker whose calls are made by a thread, in order.
+    """A tracker whose calls are made by a thread, in order; `name` is its class.
 
     Args:
         backlog: calls that may wait before it counts as hung.
@@ -62,6 +62,7 @@ class Background:
 
     def __init__(self, tracker: Tracker, *, backlog: int = BACKLOG, finish_seconds: float = FINISH_SECONDS) -> None:
         self._tracker = tracker
+        self.name = type(tracker).__name__
         self._calls: queue.Queue[Callable[[], None]] = queue.Queue(backlog)
         self._finish_seconds = finish_seconds
         self._error: BaseException | None = None

@@ -121,7 +121,8 @@ class All:
                 getattr(tracker, method)(*arguments)
             except Exception as error:
                 self._others.remove(tracker)
-                _log.warning("%s failed in %s and is left out: %r", type(tracker).__name__, method, error)
+                name = getattr(tracker, "name", type(tracker).__name__)
+                _log.warning("%s failed and is left out: %r", name, error)
 
 
 def lines(run: Path) -> list[dict[str, Any]]:

@@ -63,12 +63,19 @@ def read(source: str | Path) -> Weights:
         NotThere: no such file, or no checkpoint in the run.
         DamagedData: a checksum differs, or the file is cut short.
         Unsafe: a PyTorch file that is more than tensors.
+        UsageError: a Keras file.
     """
     if str(source).startswith("torchvision:"):
         return _torchvision(str(source))
     path = Path(source)
     if path.is_dir():
         return _own(checkpoint.of_run(path))
+    if path.suffix in (".h5", ".hdf5"):
+        raise UsageError(
+            "weights of Keras are those of Matterport's model, which is trained in Python",
+            file=path,
+            fix="matterport.Training: see docs/matterport.md",
+        )
     if path.suffix in (".json", ".safetensors"):
         return _own(checkpoint.path_of(path))
     if not path.is_file():
