@@ -20,6 +20,7 @@ from segdata.labels import LabelMapping, LabelSpace
 from segdata.normalise import Relabel, Step
 from segdata.pack import layout
 from segdata.pack.read import Pack, is_pack, open_pack
+from segdata.pack.verify import require_intact
 from segdata.problems import Problems
 from segdata.sample import Sample
 
@@ -73,6 +74,7 @@ def open_input(
         lists: split → keys of its samples; such a split takes the place of the folder's own of that name.
     """
     if name == "pack" or (name is None and is_pack(source)):
+        require_intact(source)
         return _from_pack(open_pack(source), splits, limit)
     problems = Problems()
     name, found = formats.scan(source, name, problems, labels=labels)

@@ -21,6 +21,7 @@ from segdata.inputs import Input, Labels, changed, open_input, origin, relabelli
 from segdata.labels import LabelMapping, LabelSpace
 from segdata.pack import layout
 from segdata.pack.read import Pack, is_pack, open_pack
+from segdata.pack.verify import require_intact
 from segdata.problems import Problems
 from segdata.sample import Instances, Sample
 
@@ -141,6 +142,7 @@ def open_predictions(
         labels: the view that the truth is under, for a pack that is not.
     """
     if kind == "pack" or (kind is None and is_pack(path)):
+        require_intact(path)
         return _from_pack(path, open_pack(path), truth, split, labels)
     return results.named(kind or results.detect(path)).read(path, truth, Problems())
 

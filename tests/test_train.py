@@ -190,6 +190,17 @@ def test_a_device_that_is_not_there_is_named(run: Path, pack: Path, tmp_path: Pa
         assert outcome.code == 2 and words in outcome.document["error"]["why"]
 
 
+def test_a_damaged_table_is_found_before_the_training_begins(pack: Path, tmp_path: Path, here: Here) -> None:
+    shutil.copytree(pack, tmp_path / "pack")
+    (file, *_) = sorted((tmp_path / "pack").glob("annotations-*"))
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 0x40
+    file.write_bytes(data)
+    outcome = here(*arguments(tmp_path / "pack", tmp_path / "run"))
+    assert outcome.code == 8 and file.name in outcome.document["error"]["file"]
+    assert not (tmp_path / "run").exists()
+
+
 def test_crowds_alone_are_nothing_to_train_on(pack: Path) -> None:
     whole = segdata.open(pack)
 

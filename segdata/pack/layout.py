@@ -14,6 +14,7 @@ files and never needs HDF5.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -99,6 +100,8 @@ def read_index(folder: Path, name: str = INDEX) -> dict[str, Any]:
         DamagedData: the index is cut short or changed.
         InvalidInput: another kind of file, or a version that this segdata does not know.
         Unsafe: a file name that leads out of the folder.
+
+    Keys that this version does not know are ignored.
     """
     path = folder / name
     other = folder / (COPY if name == INDEX else INDEX)
@@ -133,12 +136,37 @@ def read_index(folder: Path, name: str = INDEX) -> dict[str, Any]:
             file=path,
             fix="pip install --upgrade segdata" if index["version"] > VERSION else "convert the dataset again",
         )
-    for entry in shard_files(index):
-        name = entry["file"]
-        if "/" in name:
-            raise Unsafe("the pack's index names a file outside its folder", file=path, why=f"{name!r}")
-        checked_name(name, "the pack's index")
+    try:
+        for entry in shard_files(index):
+            name = entry["file"]
+            if "/" in name:
+                raise Unsafe("the pack's index names a file outside its folder", file=path, why=f"{name!r}")
+            checked_name(name, "the pack's index")
+        wrong = _wrong_count(index)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise InvalidInput("the pack's index is not as its version has it", file=path, why=why, fix=again) from error
+    if wrong:
+        raise DamagedData("the pack's index contradicts itself", file=path, why=wrong, fix=again)
     return index
+
+
+def _wrong_count(index: Mapping[str, Any]) -> str | None:
+    """The first count that is not what the arrays' shapes say."""
+    for name in ("samples", "instances"):
+        total = sum(shard[name] for shard in index["shards"])
+        if index[name] != total:
+            return f"it says {index[name]:,} {name}, the shards have {total:,}"
+    for number, shard in enumerate(index["shards"]):
+        arrays = shard["annotations"]["arrays"]
+        for name, array in (("samples", "image/size"), ("instances", "instance/id")):
+            if shard[name] != arrays[array]["shape"][0]:
+                return f"shard {number} says {shard[name]:,} {name}, its table has {arrays[array]['shape'][0]:,}"
+    for number, split in enumerate(index["splits"]):
+        shape = index["dataset"]["arrays"].get(f"split/{number}", {"shape": [0]})["shape"]
+        if shape != [split["samples"]]:
+            return f"split {split['name']!r} says {split['samples']:,} samples, its list has {shape[0]:,}"
+    return None
 
 
 def shard_files(index: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -149,6 +177,32 @@ def shard_files(index: Mapping[str, Any]) -> list[dict[str, Any]]:
         if shard["images"] is not None:
             files.append(shard["images"])
     return files
+
+
+def placed(name: str, place: Mapping[str, Any], size: int, path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """dtype, shape and bytes of an array, after a look at whether it can lie there.
+
+    Args:
+        place: the array's entry in the index.
+        size: bytes of the file.
+
+    Raises:
+        InvalidInput: another dtype than this version's, or a place that the file does not have.
+    """
+    dtype, shape, offset = expected_dtype(name), tuple(place["shape"]), place["offset"]
+    length = math.prod(shape) * dtype.itemsize
+    is_possible = all(isinstance(side, int) and side >= 0 for side in shape) and (
+        not length or (isinstance(offset, int) and 0 <= offset <= size - length)
+    )
+    if dtype.str != place["dtype"] or not is_possible:
+        raise InvalidInput(
+            f"the pack's index places {name} where it cannot be",
+            file=path,
+            why=f"dtype {place['dtype']}, shape {shape}, offset {offset}; expected dtype {dtype.str}, "
+            f"and the file has {size:,} bytes",
+            fix="convert the dataset again with --force",
+        )
+    return dtype, shape, length
 
 
 def expected_dtype(name: str) -> np.dtype[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata import images
-from segdata.errors import DamagedData, InvalidInput, NotThere
+from segdata.errors import DamagedData, NotThere
 from segdata.files import inside
 from segdata.labels import LabelMapping, LabelSpace
 from segdata.masks import Masks
@@ -54,19 +54,8 @@ class MappedFile(dict[str, Any]):
         place = self.entry["arrays"].get(name)
         if place is None:
             return None
-        dtype = layout.expected_dtype(name)
-        shape = tuple(place["shape"])
-        count = int(np.prod(shape, dtype=np.int64))
-        if count == 0:
-            return np.zeros(shape, dtype)
-        offset = place["offset"]
-        if dtype != np.dtype(place["dtype"]) or min(shape) < 0 or offset + count * dtype.itemsize > len(self.map):
-            raise InvalidInput(
-                f"the pack's index places {name} where it cannot be",
-                file=self.path,
-                why=f"dtype {place['dtype']}, shape {shape}, offset {offset}; the file has {len(self.map)} bytes",
-            )
-        return np.ndarray(shape, dtype, self.map, offset)
+        dtype, shape, length = layout.placed(name, place, len(self.map), self.path)
+        return np.ndarray(shape, dtype, self.map, place["offset"]) if length else np.zeros(shape, dtype)
 
 
 class Shard:

@@ -18,6 +18,7 @@ from typing import Any
 from segdata.errors import NotThere, UsageError
 from segdata.files import free_for, locked, write_whole
 from segdata.pack.read import Pack
+from segdata.pack.verify import require_intact
 from segdata.train import checkpoint, maskrcnn, report, schedule, trackers, validation, weights
 from segdata.train.config import Config
 from segdata.train.distributed import World, joined
@@ -105,6 +106,8 @@ def train(
         validate.labels.require_equal(pack.labels, "training and validation")
     with joined(device) as world, contextlib.ExitStack() as stack:
         if world.is_main:
+            for path in {pack.path, (validate or pack).path}:
+                require_intact(path)
             stack.enter_context(locked(run, wait=wait))
             free_for(run, force=any((run / name).is_file() for name in ("config.toml", "state.json")), what="the run")
             run.mkdir(parents=True, exist_ok=True)

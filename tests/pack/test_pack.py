@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import made
 import numpy as np
@@ -224,6 +226,74 @@ def test_other_versions_and_hostile_indices_are_refused(pack: Path) -> None:
     (pack / "pack.json").write_bytes((pack / "pack.json").read_bytes()[:-30])
     with pytest.raises(DamagedData, match=r"pack\.json"):
         segdata.open(pack)
+
+
+def index_of(pack: Path) -> Any:
+    return json.loads((pack / "pack.json").read_bytes())
+
+
+def tables(index: Any) -> Any:
+    return index["shards"][0]["annotations"]["arrays"]
+
+
+CONTRADICTIONS: dict[str, tuple[Callable[[Any], Any], int, str]] = {
+    "an absurd shape": (lambda index: tables(index)["image/id"].update(shape=[2**60]), 4, "image/id"),
+    "a negative shape": (lambda index: tables(index)["image/file"].update(shape=[-4]), 4, "image/file"),
+    "a negative offset": (lambda index: tables(index)["image/id"].update(offset=-8), 4, "image/id"),
+    "an offset past the end": (lambda index: tables(index)["image/id"].update(offset=10**9), 4, "image/id"),
+    "another dtype": (lambda index: tables(index)["image/id"].update(dtype="<f8"), 4, "image/id"),
+    "more samples": (lambda index: index.update(samples=3), 8, "it says 3 samples, the shards have 2"),
+    "more samples of a shard": (
+        lambda index: (index.update(samples=3), index["shards"][0].update(samples=3)),
+        8,
+        "shard 0 says 3 samples, its table has 2",
+    ),
+    "more instances": (lambda index: index.update(instances=99), 8, "it says 99 instances, the shards have 3"),
+    "another split": (
+        lambda index: index["splits"].append({"name": "x", "samples": 7}),
+        8,
+        "split 'x' says 7 samples, its list has 0",
+    ),
+    "no shards": (lambda index: index.pop("shards"), 4, "KeyError: 'shards'"),
+    "shards of another type": (lambda index: index.update(shards=3), 4, "TypeError"),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_an_index_that_contradicts_itself_or_the_file_is_refused(name: str, pack: Path, tmp_path: Path) -> None:
+    change, code, words = CONTRADICTIONS[name]
+    index = index_of(pack)
+    change(index)
+    index.pop("crc32")
+    (pack / "pack.json").write_bytes(layout.encode_index(index))
+    for command in (("verify", pack, "--deep"), ("convert", pack, tmp_path / "other", "--to", "coco")):
+        outcome = run_segdata(*command, "--json")
+        if command[0] == "verify" and outcome.document.get("damages"):
+            assert (outcome.code, "pack.json" in outcome.err) == (8, False)
+            assert words in outcome.out
+        else:
+            assert (outcome.code, words in outcome.err) == (code, True), outcome.err
+    assert not (tmp_path / "other").exists()
+
+
+def test_keys_that_this_version_does_not_know_are_ignored(pack: Path) -> None:
+    shards = [{**shard, "colour": "red"} for shard in index_of(pack)["shards"]]
+    rewritten(pack, shards=shards, zebra=1)
+    assert run_segdata("verify", pack, "--deep").code == 0
+    assert [sample.key for sample in segdata.open(pack)] == ["2007_000001", "2007_000002"]
+
+
+def test_a_flipped_bit_of_a_table_is_found_before_it_is_converted_or_evaluated(pack: Path, tmp_path: Path) -> None:
+    entry = index_of(pack)["shards"][0]["annotations"]
+    flip(pack / entry["file"], entry["arrays"]["instance/bbox"]["offset"] + 3)
+    for command in (
+        ("convert", pack, tmp_path / "other", "--to", "voc"),
+        ("convert", pack, tmp_path / "other"),
+        ("evaluate", pack, pack, "--metric", "coco-bbox"),
+    ):
+        outcome = run_segdata(*command)
+        assert outcome.code == 8 and "instance/bbox" in outcome.err and entry["file"] in outcome.err, outcome.err
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_changed_referenced_image_is_named(tmp_path: Path) -> None:
