@@ -19,8 +19,8 @@ from segdata.formats.crossing import Into
 from segdata.labels import LabelMapping, LabelSpace
 from segdata.normalise import Relabel, Step
 from segdata.pack import layout
-from segdata.pack.read import Pack, is_pack, open_pack
-from segdata.pack.verify import require_intact
+from segdata.pack.read import Pack, is_pack, open_without
+from segdata.pack.verify import damaged_shards
 from segdata.problems import Problems
 from segdata.sample import Sample
 
@@ -74,8 +74,7 @@ def open_input(
         lists: split → keys of its samples; such a split takes the place of the folder's own of that name.
     """
     if name == "pack" or (name is None and is_pack(source)):
-        require_intact(source)
-        return _from_pack(open_pack(source), splits, limit)
+        return _from_pack(source, splits, limit, on_error)
     problems = Problems()
     name, found = formats.scan(source, name, problems, labels=labels)
     own = {**found.splits, **_listed(found.entries, lists or {}, problems)}
@@ -192,12 +191,21 @@ def _from_folder(
     )
 
 
-def _from_pack(pack: Pack, wanted: Sequence[str], limit: int | None) -> Input:
+def _from_pack(source: Path, wanted: Sequence[str], limit: int | None, on_error: OnError) -> Input:
+    problems = Problems()
+    damaged = damaged_shards(source)
+    pack = open_without(source, damaged)
+    for number, error in damaged.items():
+        if on_error == "stop":
+            raise error
+        error.place = f"shard {number}" + (f", {error.place}" if error.place else "")
+        problems.skip(error, pack.info["shards"][number]["samples"])
     chosen, splits = _choose(
         len(pack), {name: members.tolist() for name, members in pack.splits.items()}, wanted, limit, pack.path
     )
     sizes = [(int(pack.image_bytes(index)), 0) for index in chosen]
-    identity = [shard["annotations"]["sha256"] for shard in pack.info["shards"]]
+    shards = [shard for number, shard in enumerate(pack.info["shards"]) if number not in damaged]
+    identity = [shard["annotations"]["sha256"] for shard in shards]
     digest = hashlib.sha256(canonical_json([identity, pack.info["dataset"]["sha256"], chosen, splits]))
     return Input(
         "pack",
@@ -210,6 +218,7 @@ def _from_pack(pack: Pack, wanted: Sequence[str], limit: int | None) -> Input:
         sizes,
         digest.hexdigest(),
         lambda index, report: pack[chosen[index]],
+        problems,
         pack=pack.select(chosen),
     )
 

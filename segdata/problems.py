@@ -84,12 +84,12 @@ class Problems:
         if count:
             self.losses.setdefault(kind, Loss()).add(count, [key], (0, 1, 0) if iou is None else (iou, iou, 1))
 
-    def skip(self, error: SegdataError) -> None:
-        """Something that is not valid and is left out."""
+    def skip(self, error: SegdataError, count: int = 1) -> None:
+        """Something that is not valid and is left out; `count` items with it."""
         if self._fail_fast:
             raise error
         kind = error.message.split(":")[0]
-        self.skipped[kind] = self.skipped.get(kind, 0) + 1
+        self.skipped[kind] = self.skipped.get(kind, 0) + count
         if len(self.first) < FIRST_PROBLEMS:
             self.first.append(error)
         if self._worst is None or (isinstance(error, Unsafe) and not isinstance(self._worst, Unsafe)):

@@ -7,7 +7,8 @@ pack is replaced by a newer one.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from segdata.errors import DamagedData, NotThere
 from segdata.labels import LabelMapping, LabelSpace
 from segdata.pack import layout
-from segdata.pack.store import Store
+from segdata.pack.store import Shard, Store
 from segdata.sample import Sample
 
 
@@ -33,6 +34,7 @@ def open_pack(
     *,
     labels: str | LabelMapping | None = None,
     images_root: str | Path | None = None,
+    allow_missing_shards: bool = False,
 ) -> Pack:
     """Open a pack.
 
@@ -41,6 +43,8 @@ def open_pack(
         split: one of its splits; all samples by default.
         labels: a view of the pack's label space ("cityscapes-19"), applied when samples are read.
         images_root: where the images lie now, for a pack that references them.
+        allow_missing_shards: leave out shards whose files are missing or of another size, with a warning; the others
+            are numbered as if the pack had been made without them.
 
     Raises:
         NotThere: no pack, or no such split.
@@ -48,13 +52,31 @@ def open_pack(
         InvalidInput: not a pack, or of another version.
     """
     folder = Path(path)
-    store = Store(folder, layout.read_index(folder), None if images_root is None else Path(images_root))
-    pack = Pack(store)
+    index = layout.read_index(folder)
+    without = _unusable(folder, index) if allow_missing_shards else []
+    pack = Pack(Store(folder, index, None if images_root is None else Path(images_root), without))
     if split is not None:
         pack = pack.split(split)
     if labels is not None:
         pack = pack.viewed(labels)
     return pack
+
+
+def open_without(path: Path, shards: Collection[int]) -> Pack:
+    """Open a pack as if it had been made without the samples of some shards."""
+    return Pack(Store(path, layout.read_index(path), None, shards))
+
+
+def _unusable(folder: Path, index: Mapping[str, Any]) -> list[int]:
+    """Shards whose files cannot be mapped; warns of them."""
+    without = []
+    for number, entry in enumerate(index["shards"]):
+        try:
+            Shard(folder, entry, number, 0)
+        except DamagedData as error:
+            without.append(number)
+            warnings.warn(f"shard {number} with {entry['samples']} samples is left out: {error}", stacklevel=3)
+    return without
 
 
 class Pack(Sequence[Sample]):
@@ -81,6 +103,7 @@ class Pack(Sequence[Sample]):
             store.folder.absolute(),
             store.index["crc32"],
             store.images_root,
+            store.without,
             self._members,
             self._mapping,
         )
@@ -164,7 +187,7 @@ class Pack(Sequence[Sample]):
     def place(self, index: int) -> str:
         """Where sample `index` lies: its shard and record, for messages."""
         shard, row = self._store.locate(int(self.indices[index]))
-        return f"shard {self._store.shards.index(shard)} ({shard.table.path.name}), record {row}"
+        return f"shard {shard.number} ({shard.table.path.name}), record {row}"
 
     def image_bytes(self, index: int) -> int:
         """Size of the image file of sample `index`, 0 where there is none."""
@@ -251,6 +274,7 @@ def _reopened(
     folder: Path,
     crc32: str,
     images_root: Path | None,
+    without: Collection[int],
     members: npt.NDArray[np.int64] | None,
     mapping: LabelMapping | None,
 ) -> Pack:
@@ -262,7 +286,7 @@ def _reopened(
             why="another process would read other samples than the one that sent it here",
             fix="open the pack again",
         )
-    return Pack(Store(folder, index, images_root), members, mapping)
+    return Pack(Store(folder, index, images_root, without), members, mapping)
 
 
 class _Keys(Sequence[str]):

@@ -6,7 +6,7 @@ import bisect
 import json
 import mmap
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,19 +59,32 @@ class MappedFile(dict[str, Any]):
 
 
 class Shard:
-    """One shard: a record file and, beside it, an image file."""
+    """One shard: a record file and, beside it, an image file.
 
-    def __init__(self, folder: Path, entry: Mapping[str, Any], first: int) -> None:
+    Attributes:
+        number: its place in the index.
+        first: the number of its first sample.
+    """
+
+    def __init__(self, folder: Path, entry: Mapping[str, Any], number: int, first: int) -> None:
+        self.number = number
         self.first = first
         self.table = MappedFile(folder, entry["annotations"])
         self.images = None if entry["images"] is None else MappedFile(folder, entry["images"])
 
 
 class Store:
-    """The mapped files of one pack, shared by all `Pack` objects made from it."""
+    """The mapped files of one pack, shared by all `Pack` objects made from it.
 
-    def __init__(self, folder: Path, index: dict[str, Any], images_root: Path | None) -> None:
+    Args:
+        without: numbers of shards that are left out, as if the pack had been made without their samples.
+    """
+
+    def __init__(
+        self, folder: Path, index: dict[str, Any], images_root: Path | None, without: Collection[int] = ()
+    ) -> None:
         self.folder = folder
+        self.without = without
         self.index = index
         self.labels = LabelSpace.from_dict(index["labels"])
         self.dataset = MappedFile(folder, index["dataset"])
@@ -81,14 +94,24 @@ class Store:
         self.shards: list[Shard] = []
         self.starts: list[int] = []
         self.count = 0
-        for entry in index["shards"]:
-            self.shards.append(Shard(folder, entry, self.count))
+        self._left_out: list[range] = []
+        for number, entry in enumerate(index["shards"]):
+            if number in without:
+                begin = self.count + sum(map(len, self._left_out))
+                self._left_out.append(range(begin, begin + entry["samples"]))
+                continue
+            self.shards.append(Shard(folder, entry, number, self.count))
             self.starts.append(self.count)
             self.count += entry["samples"]
 
     @cached_property
     def splits(self) -> dict[str, npt.NDArray[np.int64]]:
-        return {split["name"]: self.dataset[f"split/{number}"] for number, split in enumerate(self.index["splits"])}
+        splits = {split["name"]: self.dataset[f"split/{number}"] for number, split in enumerate(self.index["splits"])}
+        if not self._left_out:
+            return splits
+        gone = np.concatenate([np.arange(part.start, part.stop) for part in self._left_out])
+        kept = {name: members[~np.isin(members, gone)] for name, members in splits.items()}
+        return {name: members - np.searchsorted(gone, members) for name, members in kept.items()}
 
     @cached_property
     def documents(self) -> list[dict[str, Any]]:
@@ -169,7 +192,7 @@ class Store:
                 "an image is not the one that was converted",
                 file=source,
                 key=_text(table, "image/key", row),
-                place=f"shard {self.shards.index(shard)}, record {row}",
+                place=f"shard {shard.number}, record {row}",
                 why=f"expected {length} bytes with crc32 {int(table['image/crc32'][row]):08x}, "
                 f"found {len(data)} with {layout.crc32(data):08x}",
                 fix="restore the file, or convert the dataset again with --force",
@@ -231,7 +254,7 @@ class Store:
                 "a semantic map is damaged",
                 file=table.path,
                 key=_text(table, "image/key", row),
-                place=f"shard {self.shards.index(shard)}, record {row}",
+                place=f"shard {shard.number}, record {row}",
                 why="its checksum differs from the recorded one",
                 fix="convert the dataset again with --force",
             )
@@ -244,7 +267,7 @@ class Store:
                 "a semantic map is not of its image's size",
                 file=table.path,
                 key=_text(table, "image/key", row),
-                place=f"shard {self.shards.index(shard)}, record {row}",
+                place=f"shard {shard.number}, record {row}",
                 fix="convert the dataset again with --force",
             )
         if mapping is None:

@@ -73,12 +73,11 @@ def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int
         result.damages.append(error)
         return result
     result.samples = index["samples"]
-    _check_copy(folder, result)
     for entry in layout.shard_files(index):
         _check_file(folder, entry, result)
-    if any(error.place is None for error in result.damages):
-        return result  # a file is missing or of another size, or the index is wrong: the pack cannot be opened
-    if deep:
+    can_open = all(error.place for error in result.damages)  # no file is missing, of another size, or misplaced
+    _check_copy(folder, result)
+    if deep and can_open:
         _check_samples(open_pack(folder), result, progress)
     return result
 
@@ -132,8 +131,30 @@ def require_intact(path: str | Path) -> None:
     Raises:
         DamagedData: the first damage.
     """
-    for error in verify(path).damages:
+    for error in damaged_shards(path).values():
         raise error
+
+
+def damaged_shards(path: str | Path) -> dict[int, SegdataError]:
+    """Shards with a missing, cut or contradictory file or a table that is not what was written, and their first damage.
+
+    Raises:
+        DamagedData: the damage is not a shard's: the pack cannot be read without it.
+    """
+    folder = Path(path)
+    index = layout.read_index(folder)
+    quick = Verification(folder, deep=False)
+    _check_file(folder, index["dataset"], quick)
+    for error in quick.damages:
+        raise error
+    damaged = {}
+    for number, shard in enumerate(index["shards"]):
+        for entry in filter(None, (shard["annotations"], shard["images"])):
+            _check_file(folder, entry, quick)
+        if quick.damages:
+            damaged[number] = quick.damages[0]
+            quick.damages.clear()
+    return damaged
 
 
 def damaged_files(folder: Path, index: Mapping[str, Any]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def file(pack: Path, pattern: str) -> Path:
 
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    data[-9] ^= 0x10
+    data[len(data) // 2] ^= 0x10
     path.write_bytes(data)
 
 
@@ -140,6 +141,50 @@ def test_a_rebuilt_index_of_a_damaged_pack_says_what_is_missing(source: Path, pa
     assert outcome.code == 8 and "images-00000-" in outcome.err
     assert run_segdata("verify", pack, "--rebuild", "--repair", "--source", source).code == 0
     assert tree(pack) == before
+
+
+LOST = {name: item for name, item in DAMAGE.items() if item[0].startswith(("annotations", "images-00002"))}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_the_other_shards_can_be_saved_when_the_source_is_gone(name: str, pack: Path, tmp_path: Path) -> None:
+    whole = segdata.open(pack)
+    pattern, damage = LOST[name]
+    path = file(pack, pattern)
+    number = int(path.name.split("-")[1])
+    damage(path)
+    outcome = run_segdata("convert", pack, tmp_path / "rest")
+    assert outcome.code == 8 and path.name in outcome.err and not (tmp_path / "rest").exists()
+    command = ("convert", pack, tmp_path / "rest", "--on-error", "skip")
+    outcome = run_segdata(*command, "--json")
+    assert outcome.code == 3 and path.name in outcome.out and f"shard {number}" in outcome.out
+    assert outcome.document["samples"] == 4
+    assert [item["count"] for item in outcome.document["problems"]["skipped"]] == [2]
+    rest, kept = segdata.open(tmp_path / "rest"), [0, 1, 2, 3, 4, 5]
+    del kept[2 * number : 2 * number + 2]
+    assert list(rest.keys) == [whole.key(index) for index in kept]
+    for split, members in whole.splits.items():
+        expected = [whole.key(index) for index in members.tolist() if index in kept]
+        assert list(rest.split(split).keys) == expected
+    for mine, index in zip(rest, kept, strict=True):
+        assert mine.image.tobytes() == whole[index].image.tobytes()
+        assert mine.instances.id.tolist() == whole[index].instances.id.tolist()
+    assert run_segdata("verify", tmp_path / "rest", "--deep").code == 0
+    assert run_segdata(*command).code == 3  # done already, and still not everything
+
+
+def test_a_pack_opens_without_its_missing_shards(pack: Path) -> None:
+    keys = list(segdata.open(pack).keys)
+    file(pack, "images-00001-*").unlink()
+    with pytest.raises(segdata.SegdataError, match="missing"):
+        segdata.open(pack)
+    with pytest.warns(UserWarning, match="shard 1 with 2 samples is left out: a file of the pack is missing"):
+        rest = segdata.open(pack, allow_missing_shards=True)
+    assert list(rest.keys) == keys[:2] + keys[4:]
+    assert sorted(index for members in rest.splits.values() for index in members.tolist()) == [0, 1, 2, 3]
+    assert "shard 2 " in rest.place(2)
+    again = pickle.loads(pickle.dumps(rest[1:]))
+    assert [sample.key for sample in again] == keys[1:2] + keys[4:]
 
 
 def test_repair_and_rebuild_are_for_packs(source: Path) -> None:
