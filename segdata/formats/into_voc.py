@@ -118,7 +118,7 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
     lose_columns(sample, problems, kept=kept)
     is_nowhere = np.isnan(sample.instances.bbox[:, 0]) & (sample.instances.masks.areas == 0)
     problems.lose("objects with neither box nor pixels", sample.key, int(is_nowhere.sum()))
-    instances = sample.instances.take(~is_nowhere)
+    instances = sample.instances.take(~is_nowhere) if is_nowhere.any() else sample.instances
     count = len(instances)
     problems.lose(f"masks of objects after the first {_MOST}", sample.key, int(instances.has_mask[_MOST:].sum()))
     masks = instances.masks if count <= _MOST else instances.masks[:_MOST]
