@@ -7,8 +7,11 @@ are the label space's own where it has them and they can be told apart, else spr
 from __future__ import annotations
 
 import colorsys
+import contextlib
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,19 @@ _GOLDEN = 0.61803398875
 _IGNORED = (70, 70, 70)
 _DARKEST = 60
 """Colours without a channel as bright as this cannot be told from each other."""
+_NOT_ENGLISH = 0x80
+"""Letters from here on (ä, ž, я …) are not in Pillow's own font."""
+_ASIAN = 0x2E80
+"""Chinese, Japanese and Korean signs begin here."""
+_FONTS = (
+    "DejaVuSans.ttf",
+    "Arial Unicode.ttf",
+    "PingFang.ttc",
+    "msyh.ttc",
+    "wqy-microhei.ttc",
+    "NotoSansCJK-Regular.ttc",
+)
+"""Fonts of other scripts where systems have them; the last ones have Chinese, Japanese and Korean, too."""
 _PANEL = (24, 26, 30)
 _TEXT = (236, 238, 242)
 _FAINT = (150, 156, 166)
@@ -170,10 +186,21 @@ def _border(mask: npt.NDArray[np.bool_], thickness: int) -> npt.NDArray[np.bool_
     return mask & ~inner
 
 
+def _font(size: int, text: str) -> Any:
+    """A font that has the letters of a text, if the machine has one; Pillow's own has English letters only."""
+    highest = max((ord(letter) for letter in text if letter.isalpha()), default=0)
+    return _loaded(size, () if highest < _NOT_ENGLISH else _FONTS if highest < _ASIAN else _FONTS[::-1])
+
+
 @cache
-def _font(size: int) -> Any:
+def _loaded(size: int, names: tuple[str, ...]) -> Any:
     from PIL import ImageFont
 
+    matplotlib = find_spec("matplotlib") if names else None
+    inside = [] if matplotlib is None else [Path(str(matplotlib.origin)).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"]
+    for font in (*names, *inside):
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(str(font), size)
     return ImageFont.load_default(size)
 
 
@@ -203,7 +230,7 @@ def _write_on(
         score = float(instances.score[index])
         text += f" {score:.2f}" if score == score else ""
         text += " (crowd)" if instances.iscrowd[index] else " (difficult)" if instances.difficult[index] else ""
-        width = drawing.textlength(text, font=_font(size))
+        width = drawing.textlength(text, font=_font(size, text))
         left = min(max(x0, 0), max(picture.shape[1] - width - 6, 0))
         top = max(y0 - size - 5, 0)
         label = (left, top, left + width + 6, top + size + 5)
@@ -212,7 +239,7 @@ def _write_on(
         taken.append(label)
         drawing.rectangle(label, fill=(*_PANEL, 190))
         drawing.rectangle((label[0], label[1], label[0] + 2, label[3]), fill=color)
-        drawing.text((left + 5, top + 1), text, fill=_TEXT, font=_font(size))
+        drawing.text((left + 5, top + 1), text, fill=_TEXT, font=_font(size, text))
     return np.asarray(image)
 
 
@@ -278,9 +305,9 @@ def _legend(sample: Sample, labels: LabelSpace, height: int) -> Picture:
         if color is not None:
             drawing.rectangle((size, y + 2, 2 * size, y + size), fill=color)
         x = 2.6 * size if color is not None else size
-        drawing.text((x, y), name[:24], fill=_TEXT if color is not None else _FAINT, font=_font(size))
-        right = 16 * size - drawing.textlength(value, font=_font(size))
-        drawing.text((right, y), value, fill=_FAINT, font=_font(size))
+        drawing.text((x, y), name[:24], fill=_TEXT if color is not None else _FAINT, font=_font(size, name))
+        right = 16 * size - drawing.textlength(value, font=_font(size, value))
+        drawing.text((right, y), value, fill=_FAINT, font=_font(size, value))
     return np.asarray(image)
 
 
@@ -290,7 +317,7 @@ def _title(key: str, size: str, shape: tuple[int, ...]) -> Picture:
     font = max(14, min(34, round(shape[0] / 36)))
     image = Image.new("RGB", (shape[1], 2 * font), _PANEL)
     drawing = ImageDraw.Draw(image)
-    drawing.text((font, font // 2), key, fill=_TEXT, font=_font(font))
-    right = 2 * font + drawing.textlength(key, font=_font(font))
-    drawing.text((right, font // 2 + 1), size, fill=_FAINT, font=_font(font - 2))
+    drawing.text((font, font // 2), key, fill=_TEXT, font=_font(font, key))
+    right = 2 * font + drawing.textlength(key, font=_font(font, key))
+    drawing.text((right, font // 2 + 1), size, fill=_FAINT, font=_font(font - 2, size))
     return np.asarray(image)
