@@ -275,3 +275,24 @@ def test_filtered_coco_tells_what_its_other_documents_said(tmp_path: Path) -> No
     refused = run_segdata("convert", source, tmp_path / "dogs", "--to", "coco", "--keep", "dog", "--json")
     assert refused.code == 13
     assert refused.document["error"]["losses"]["captions"]["count"] == 3
+
+
+def test_attributes_of_vocs_names_become_flags_again(tmp_path: Path) -> None:
+    attributes = [
+        {"occluded": True, "truncated": False},
+        {"difficult": True, "pose": "Left"},
+        {"occluded": True, "colour": "red"},
+        {"occluded": "partly"},
+        "odd",
+    ]
+    objects = [square(8 * place, 2, 5, 5, attributes=given) for place, given in enumerate(attributes)]
+    lost, _ = crossed(coco(tmp_path / "coco", [*objects, square(2, 20, 5, 5)], ["dog"]), "voc", tmp_path / "voc")
+    nodes = list(ElementTree.parse(tmp_path / "voc/Annotations/a.xml").getroot().iter("object"))
+    found = [[node.findtext(tag, "0") for tag in ("occluded", "truncated", "difficult", "pose")] for node in nodes]
+    assert found == [
+        ["1", "0", "0", "Unspecified"],
+        ["0", "0", "1", "Left"],
+        ["1", "0", "0", "Unspecified"],
+        *[["0", "0", "0", "Unspecified"]] * 3,
+    ]
+    assert lost["object field 'attributes'"] == 3

@@ -43,6 +43,8 @@ from segdata.sample import Instances, Sample
 _MOST = 254
 """Highest object and category number of an 8-bit mask whose 255 is void."""
 
+_FLAGS = ("difficult", "truncated", "occluded")
+
 _KEPT = {
     "difficult flags",
     "truncated flags",
@@ -113,12 +115,13 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
     """The sample with objects numbered from 1, and the map of these numbers."""
     key = plan.keys[index]
     lose_unmapped(plan, sample, problems)
-    lose_fields(sample, problems, instance=("pose",), xml=False)
+    lose_fields(sample, problems, instance=("pose", "attributes"), xml=False)
     kept = _KEPT if sample.id >= 0 or "cityscapes" in sample.extra else {*_KEPT, "object ids"}
     lose_columns(sample, problems, kept=kept)
     is_nowhere = np.isnan(sample.instances.bbox[:, 0]) & (sample.instances.masks.areas == 0)
     problems.lose("objects with neither box nor pixels", sample.key, int(is_nowhere.sum()))
     instances = sample.instances.take(~is_nowhere) if is_nowhere.any() else sample.instances
+    instances = _with_attributes(sample, instances, problems)
     count = len(instances)
     problems.lose(f"masks of objects after the first {_MOST}", sample.key, int(instances.has_mask[_MOST:].sum()))
     masks = instances.masks if count <= _MOST else instances.masks[:_MOST]
@@ -156,6 +159,28 @@ def adapt(plan: Plan, index: int, sample: Sample, problems: Problems) -> Sample:
             }
         },
     )
+
+
+def _with_attributes(sample: Sample, instances: Instances, problems: Problems) -> Instances:
+    """The objects with COCO's attributes of VOC's names as flags and poses; objects with others are counted."""
+    if not any("attributes" in own for own in instances.extra):
+        return instances
+    flags = {name: getattr(instances, name).copy() for name in _FLAGS}
+    extra = [dict(own) for own in instances.extra]
+    lost = 0
+    for place, own in enumerate(extra):
+        attributes = own.pop("attributes", {})
+        others = attributes if isinstance(attributes, dict) else {"": attributes}
+        for name in _FLAGS:
+            if isinstance(others.get(name), bool):
+                flags[name][place] |= others[name]
+        if isinstance(others.get("pose"), str):
+            own.setdefault("pose", others["pose"])
+        held = {name for name, value in others.items() if name in _FLAGS and isinstance(value, bool)}
+        held |= {"pose"} if own.get("pose") == others.get("pose") else set()
+        lost += bool(others.keys() - held)
+    problems.lose("object field 'attributes'", sample.key, lost)
+    return replace(instances, **flags, extra=extra)
 
 
 def _extra(instances: Instances, place: int) -> dict[str, Any]:
