@@ -185,6 +185,8 @@ def test_runs_are_compared(tmp_path: Path) -> None:
     assert "кот" in comparison.write(compared, tmp_path / "labels.html").read_text()
     printed = run_segdata("runs", tmp_path / "slow", tmp_path / "quick").out
     assert any(line.split() == ["learning_rate", "0.01", "0.06"] for line in printed.splitlines())
+    places = [printed.index(name) for name in ("validation/AP", "learning_rate", "validation/category_AP")]
+    assert places == sorted(places), "categories, of which there may be many, come last"
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:

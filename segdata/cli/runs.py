@@ -21,6 +21,7 @@ def runs(
 ) -> None:
     """Show runs: what differs in their settings, what came of it; every run's report.html is brought up to date."""
     from segdata.train import comparison, needs
+    from segdata.train.history import CLASSES
 
     with output.only_ours(active=json):
         needs.torch()
@@ -36,8 +37,9 @@ def runs(
     rows: list[tuple[str, tuple[Any, ...]]] = [
         ("state", tuple(run.state for run in compared.runs)),
         ("updates", tuple(run.step for run in compared.runs)),
-        *compared.metrics,
+        *(row for row in compared.metrics if not row[0].startswith(CLASSES)),
         *(compared.settings if len(names) > 1 else ()),
+        *(row for row in compared.metrics if row[0].startswith(CLASSES)),
     ]
     cells = [["", *names], *([name, *map(_text, values)] for name, values in rows)]
     widths = [max(len(row[place]) for row in cells) for place in range(len(names) + 1)]

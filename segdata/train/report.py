@@ -177,7 +177,7 @@ def _categories(run: History) -> Iterable[str]:
 def _system(run: History) -> Iterable[tuple[str, str, str]]:
     for name in run.names:
         if name.startswith("system/"):
-            yield name.removeprefix("system/").replace("_", " "), name, ""
+            yield name.removeprefix("system/").replace("_", " ").replace("mib", "in MiB"), name, ""
 
 
 def _rows(document: Mapping[str, Any]) -> list[tuple[str, page.Cell]]:
