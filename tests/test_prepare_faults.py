@@ -292,6 +292,26 @@ def test_a_changed_file_of_the_same_size_is_replaced_only_with_force(server: Ser
     assert photo.read_bytes() == original and len(server.requests) == asked
 
 
+def test_a_rotten_shard_of_a_prepared_dataset_is_made_anew_alone(server: Server, tmp_path: Path) -> None:
+    manifest, root = offer(server, tmp_path), tmp_path / "root"
+    assert run("prepare", manifest, root).code == 0
+    before = tree(root / "mine/pack")
+    (path,) = (root / "mine/pack").glob("images-00000-*")
+    (other,) = (root / "mine/pack").glob("dataset-*")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 8
+    path.write_bytes(data)
+    untouched = other.stat().st_ino
+    found = run("verify", manifest, root, "--deep")
+    assert (
+        found.code == 8 and path.name in found.err and f"segdata prepare {manifest} --root {root} --force" in found.err
+    )
+    asked = len(server.requests)
+    assert run("prepare", manifest, root, "--force").code == 0
+    assert tree(root / "mine/pack") == before and other.stat().st_ino == untouched
+    assert len(server.requests) == asked  # what was fetched is still there
+
+
 def test_a_damaged_pack_is_made_anew_with_force(server: Server, tmp_path: Path) -> None:
     manifest = offer(server, tmp_path)
     root = tmp_path / "root"
