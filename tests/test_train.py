@@ -541,6 +541,16 @@ def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
     ]
     newest = checkpoint.newest(tmp_path)
     assert newest is not None and checkpoint.load(newest)[1]["step"] == 3
+    last = checkpoint.newest(tmp_path)
+    assert last is not None
+    (file,) = tmp_path.glob(f"{last.name}-*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(segdata.SegdataError, match=rf"remove \S+{last.name}\.json to go on"):
+        checkpoint.load(last)
+    last.with_suffix(".json").unlink()
+    before = checkpoint.newest(tmp_path)
+    assert before is not None and before != last
+    checkpoint.load(before)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def read_document(path: Path) -> dict[str, Any]:
             "the checkpoint's description is damaged",
             file=path,
             why="its checksum is not the stated one",
-            fix="use another checkpoint of the run, or restore this file",
+            fix=_another(path),
         )
     if whole.get("format") != FORMAT or whole.get("version") != VERSION:
         raise InvalidInput(
@@ -98,6 +98,14 @@ def read_document(path: Path) -> dict[str, Any]:
         )
     found: dict[str, Any] = whole
     return found
+
+
+def _another(path: Path) -> str:
+    """What to do about a damaged checkpoint."""
+    file = path.with_suffix(".json")
+    if _STEP.fullmatch(file.name):
+        return f"restore this file, or remove {file} to go on from the checkpoint before it"
+    return "use another checkpoint of the run, or restore this file"
 
 
 def path_of(file: Path) -> Path:
@@ -129,7 +137,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "the checkpoint's tensors are cut short" if len(data) < stated["bytes"] else "the checkpoint is too long",
             file=file,
             why=f"{len(data):,} bytes; {stated['bytes']:,} were written",
-            fix="use another checkpoint of the run, or restore this file",
+            fix=_another(path),
         )
     digest = hashlib.sha256(data).hexdigest()
     if digest != stated["sha256"]:
@@ -137,7 +145,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "the checkpoint's tensors are damaged",
             file=file,
             why=f"sha256 {digest[:12]}… instead of {stated['sha256'][:12]}…",
-            fix="use another checkpoint of the run, or restore this file",
+            fix=_another(path),
         )
     return decoded(data), document
 
