@@ -68,6 +68,21 @@ def test_only_the_chosen_layers_learn(layers: str) -> None:
                 assert torch.equal(layer.weights()[kind], before[layer.name][kind]), "frozen statistics moved"
 
 
+def test_the_boxes_loss_reaches_the_proposals_and_no_other_does_as_in_the_original() -> None:
+    model = small(post_nms_rois_training=4000, rpn_nms_threshold=1.0)
+    given = truth()
+    torch.nn.init.zeros_(model.network.rpn.boxes.weight)  # every anchor is a proposal, so some lie on the objects
+    found = Training(model).losses([given])
+    reached = set()
+    for name in ("mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"):
+        (gradient,) = torch.autograd.grad(
+            found[name], [model.network.rpn.boxes.weight], retain_graph=True, allow_unused=True
+        )
+        if gradient is not None and gradient.any():
+            reached.add(name)
+    assert reached == {"mrcnn_bbox_loss"}
+
+
 def test_statistics_follow_the_batches_when_asked() -> None:
     model = small(train_bn=True)
     Training(model, "5+").step([truth()])

@@ -250,6 +250,16 @@ def test_losses_without_anything_to_learn_are_zero_and_have_a_gradient() -> None
     torch.stack(nothing).sum().backward()
 
 
+def test_a_pixel_of_a_mask_costs_no_more_than_in_the_original() -> None:
+    logits = torch.tensor([40.0, -40, 40, -40, 3, -3, 9, -12], requires_grad=True)
+    masks = torch.tensor([0.0, 1, 1, 0, 0, 0, 1, 1])
+    maps = torch.stack((torch.zeros(8), logits))[None, :, None]
+    loss = losses.mrcnn_mask_loss(torch.tensor([1]), masks[None, None], maps)
+    assert float(loss.detach()) == pytest.approx(5.7299185, rel=1e-5)  # what the original's function gives
+    loss.backward()
+    assert logits.grad is not None and not logits.grad[:4].any() and logits.grad[4:].all()
+
+
 def test_the_penalty_is_a_mean_over_each_weight() -> None:
     weights = [torch.tensor([1.0, 3.0]), torch.tensor([[2.0]])]
     assert float(losses.weight_penalty(weights, 0.1)) == pytest.approx(0.1 * (5.0 + 4.0))
@@ -271,3 +281,25 @@ def test_average_precision_is_that_of_the_original(arrays: Any, values: Any) -> 
     assert found.recalls.tolist() == pytest.approx(expected["recalls"])
     assert np.abs(found.overlaps - arrays["ap_overlaps"]).max() <= 1e-6
     assert compute_ap_range(*inputs) == pytest.approx(values["compute_ap_range"])
+
+
+@pytest.mark.parametrize(
+    ("class_ids", "scores", "average", "precisions"),
+    [
+        ([2, 1, 3], [0.9, 0.8, 0.7], 1.0, [1, 1, 1, 2 / 3, 0]),
+        ([3, 1, 2], [0.5, 0.5, 0.5], 1.0, [1, 1, 1, 2 / 3, 0]),
+        ([2, 1, 3], [0.5, 0.5, 0.5], 2 / 3, [2 / 3, 2 / 3, 2 / 3, 2 / 3, 0]),
+    ],
+)
+def test_average_precision_goes_by_class_and_takes_the_last_of_equals_first(
+    class_ids: list[int], scores: list[float], average: float, precisions: list[float]
+) -> None:
+    """Class 2's first detection overlaps the object of class 1 more than its own; the numbers are the original's."""
+
+    def spans(*ends: tuple[int, int]) -> np.ndarray:
+        return np.stack([(np.arange(10) >= begin) & (np.arange(10) < end) for begin, end in ends], axis=-1)[None]
+
+    masks = spans((1, 8), (0, 8), (0, 8))
+    found = compute_ap(spans((0, 8), (2, 10)), np.array([1, 2]), masks, np.array(class_ids), np.array(scores))
+    assert found.average == pytest.approx(average)
+    assert found.precisions.tolist() == pytest.approx(precisions)

@@ -52,24 +52,24 @@ def compute_ap(
 ) -> Precision:
     """Average precision of one photo.
 
-    The best detections choose first: each takes the free object that it overlaps most, if it is of its class, and none
-    if it is not.
+    The best detections choose first: each takes, of the free objects of its class, the one that it overlaps most. Of
+    equal scores and equal overlaps the last counts as the best, as the original's reversed sorting has it.
 
     Args:
         truth, masks: (H, W, G) and (H, W, D) bool.
         truth_ids, class_ids: (G,), (D,).
         scores: (D,).
     """
-    order = np.argsort(-np.asarray(scores), kind="stable")
+    order = np.argsort(scores, kind="stable")[::-1]
     overlaps = compute_overlaps_masks(masks[..., order], truth)
     is_right = np.zeros(len(order), bool)
+    truth_ids = np.asarray(truth_ids)
     free = np.ones(len(truth_ids), bool)
     for row, class_id in enumerate(np.asarray(class_ids)[order].tolist()):
-        near = np.flatnonzero(free & (overlaps[row] >= iou_threshold))
+        near = np.flatnonzero(free & (truth_ids == class_id) & (overlaps[row] >= iou_threshold))[::-1]
         if len(near):
-            nearest = near[np.argmax(overlaps[row, near])]
-            is_right[row] = truth_ids[nearest] == class_id
-            free[nearest] &= not is_right[row]
+            is_right[row] = True
+            free[near[np.argmax(overlaps[row, near])]] = False
     hits = np.cumsum(is_right)
     precisions = np.concatenate(([0.0], hits / np.arange(1, len(hits) + 1), [0.0]))
     recalls = np.concatenate(([0.0], hits / max(len(truth_ids), 1), [1.0]))

@@ -132,10 +132,10 @@ def detection_targets(
     negative = negative[_lot(rng, len(negative), min(most, config.train_rois_per_image) - len(positive))]
     rois, of = proposals[positive], of[positive]
     deltas = box_refinement(rois, boxes[of]) / torch.tensor(config.bbox_std_dev, device=device)
-    where = rois
+    where = rois.detach()
     if config.use_mini_mask:
         low, size = boxes[of][:, :2].repeat(1, 2), (boxes[of][:, 2:] - boxes[of][:, :2]).repeat(1, 2)
-        where = (rois - low) / size
+        where = (where - low) / size
     side = 2 * config.mask_pool_size
     sampled = torch.zeros((0, side, side), device=device)
     if len(rois):

@@ -137,10 +137,10 @@ class Training:
         matches = torch.stack(match).to(device)
         targets = [self._region_targets(item, rpn_logits[i], rpn_deltas[i], shape) for i, item in enumerate(framed)]
         class_ids = torch.cat([target.class_ids for target in targets])
-        logits, boxes = network.classes(regions(pyramid, [target.rois for target in targets], shape, config.pool_size))
-        masks = network.masks(
-            regions(pyramid, [target.rois[: len(target.masks)] for target in targets], shape, config.mask_pool_size)
-        )
+        rois = [target.rois.detach() for target in targets]
+        logits, boxes = network.classes(regions(pyramid, rois, shape, config.pool_size))
+        on_objects = [roi[: len(target.masks)] for roi, target in zip(rois, targets, strict=True)]
+        masks = network.masks(regions(pyramid, on_objects, shape, config.mask_pool_size))
         return {
             "rpn_class_loss": losses.rpn_class_loss(matches, rpn_logits),
             "rpn_bbox_loss": losses.rpn_bbox_loss(matches, torch.cat(deltas).to(device), rpn_deltas),
@@ -176,8 +176,8 @@ class Training:
     def _anchor_targets(self, item: _Framed, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         return rpn_targets(self.model.pixel_anchors(shape), item.class_ids, item.boxes, self.model.config, self.rng)
 
-    @torch.no_grad()
     def _region_targets(self, item: _Framed, logits: Tensor, deltas: Tensor, shape: Sequence[int]) -> RegionTargets:
+        """Targets of one photo. As in the original, their deltas have a gradient: proposals learn to need small ones."""
         model, config = self.model, self.model.config
         scores = torch.softmax(logits, dim=1)[:, 1]
         proposals = propose(scores, deltas, model.anchors(shape), config, config.post_nms_rois_training)
