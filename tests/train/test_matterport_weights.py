@@ -270,6 +270,8 @@ def test_saved_weights_come_back_equal_also_from_under_model_weights(fresh: Mode
     path.write_bytes(saved.read_bytes())
     again = matterport.load(path, image_max_dim=128, image_min_dim=128)
     assert again.config == fresh.config and again.num_classes == 3 and again.labels[0].name == "class 1"
+    counters = [value for name, value in again.network.named_buffers() if name.endswith("num_batches_tracked")]
+    assert counters and not any(counters)
     other = matterport.load(path, num_classes=6, exclude=matterport.LABELLED, seed=1)
     assert other.fresh == ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask") and other.num_classes == 6
     assert torch.equal(other.network.backbone.conv1.weight, fresh.network.backbone.conv1.weight)

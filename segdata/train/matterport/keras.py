@@ -81,6 +81,9 @@ def load(
         what = f"a {backbone} model of {num_classes} classes"
         _match(layers, file, fresh, what)
         network.to_empty(device="cpu")
+        for name, buffer in network.named_buffers():
+            if name.endswith("num_batches_tracked"):  # no file has them
+                buffer.zero_()
         _fill(layers_of(network), file, fresh, seed)
     used = {layer.group for layer in layers} | {"anchors"}  # Matterport's TensorFlow 2 port keeps its anchors so
     unused = tuple(name for name, names in file.layers.items() if names and name not in used)
