@@ -194,17 +194,7 @@ def _done(found: Manifest, own: Folders, only: Sequence[str], options: Mapping[s
     except DamagedData as error:
         error.fix = f"segdata prepare {found.name} --force makes it anew"
         raise
-    report = Report(
-        found.format,
-        "pack",
-        own.pack,
-        index["samples"],
-        index["instances"],
-        {split["name"]: split["samples"] for split in index["splits"]},
-        index["report"],
-        was_done=True,
-    )
-    return _prepared(found, own, report, None)
+    return _prepared(found, own, Report.of_pack(index, found.format, own.pack), None)
 
 
 def _check_space(todo: Plan, images: layout.Images) -> None:

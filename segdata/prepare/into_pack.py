@@ -84,7 +84,7 @@ def _finished_pack(job: Job) -> Report | None:
     if index["provenance"]["fingerprint"] != job.fingerprint:
         return None
     open_pack(job.target)
-    return job.report_of(index, was_done=True)
+    return Report.of_pack(index, job.data.format, job.target)
 
 
 def _is_unfinished(target: Path) -> bool:

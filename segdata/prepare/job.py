@@ -52,6 +52,20 @@ class Report:
     was_done: bool = False
     is_dry_run: bool = False
 
+    @classmethod
+    def of_pack(cls, index: Mapping[str, Any], source_format: str, target: Path, *, was_done: bool = True) -> Report:
+        """The report of the conversion that made a pack with this index."""
+        return cls(
+            source_format,
+            "pack",
+            target,
+            index["samples"],
+            index["instances"],
+            {split["name"]: split["samples"] for split in index["splits"]},
+            index["report"],
+            was_done=was_done,
+        )
+
     @property
     def skipped(self) -> int:
         """Items that were left out."""
@@ -226,19 +240,6 @@ class Job:
             {name: len(members) for name, members in without(self.data.splits, left_out).items()},
             problems.as_dict(),
             is_dry_run=is_dry_run,
-        )
-
-    def report_of(self, index: Mapping[str, Any], *, was_done: bool) -> Report:
-        """The report of a pack that this job made earlier."""
-        return Report(
-            self.data.format,
-            "pack",
-            self.target,
-            index["samples"],
-            index["instances"],
-            {split["name"]: split["samples"] for split in index["splits"]},
-            index["report"],
-            was_done=was_done,
         )
 
     def _tell(self, done: int) -> None:

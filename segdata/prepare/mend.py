@@ -94,7 +94,7 @@ def mended(job: Job) -> Report | None:
         names = _mend(job, index)
     except (NotThere, DamagedData, InvalidInput, Unsafe):
         return None
-    return job.report_of(index, was_done=not names)
+    return Report.of_pack(index, job.data.format, job.target, was_done=not names)
 
 
 def _mend(job: Job, index: Mapping[str, Any]) -> list[str]:
