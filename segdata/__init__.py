@@ -10,39 +10,41 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from segdata.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from segdata import evaluate, fetch, prepare
-    from segdata.draw import overlay
+    from segdata.conversion.convert import convert
+    from segdata.conversion.prepare import prepare
+    from segdata.core.labels import Category, LabelMapping, LabelSpace
+    from segdata.core.masks import Masks
+    from segdata.core.sample import Instances, Sample
+    from segdata.download.fetch import fetch
     from segdata.errors import SegdataError
     from segdata.formats import read
-    from segdata.labels import Category, LabelMapping, LabelSpace
     from segdata.loading import Batch, Loader
-    from segdata.masks import Masks
+    from segdata.metrics.evaluate import evaluate
     from segdata.pack.read import Pack
     from segdata.pack.read import open_pack as open
     from segdata.pack.verify import verify
-    from segdata.prepare import convert
-    from segdata.sample import Instances, Sample
+    from segdata.viz.overlay import overlay
 
 _HOMES = {
-    "Category": "segdata.labels",
-    "Instances": "segdata.sample",
-    "LabelMapping": "segdata.labels",
-    "LabelSpace": "segdata.labels",
+    "Category": "segdata.core.labels",
+    "Instances": "segdata.core.sample",
+    "LabelMapping": "segdata.core.labels",
+    "LabelSpace": "segdata.core.labels",
     "Batch": "segdata.loading",
     "Loader": "segdata.loading",
-    "Masks": "segdata.masks",
+    "Masks": "segdata.core.masks",
     "Pack": "segdata.pack.read",
-    "Sample": "segdata.sample",
+    "Sample": "segdata.core.sample",
     "SegdataError": "segdata.errors",
-    "convert": "segdata.prepare",
-    "evaluate": "segdata.evaluate",
-    "fetch": "segdata.fetch",
+    "convert": "segdata.conversion.convert",
+    "evaluate": "segdata.metrics.evaluate",
+    "fetch": "segdata.download.fetch",
     "open": "segdata.pack.read:open_pack",
-    "overlay": "segdata.draw",
-    "prepare": "segdata.prepare",
+    "overlay": "segdata.viz.overlay",
+    "prepare": "segdata.conversion.prepare",
     "read": "segdata.formats",
     "verify": "segdata.pack.verify",
 }
@@ -75,8 +77,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'segdata' has no attribute {name!r}")
     home, _, original = _HOMES[name].partition(":")
     value: Any = import_module(home)
-    if home != f"{__name__}.{name}":  # else a package that is called like a function
-        value = getattr(value, original or name)
+    value = getattr(value, original or name)
     globals()[name] = value
     return value
 

@@ -21,7 +21,7 @@
     ├── NotThere            10    a dataset, split, key or file that does not exist
     ├── Unsafe              11    a path that escapes, a bomb, a link: refused
     ├── WorkerLost          12    a worker process died or hung on a sample, again and again
-    └── WouldLose           13    the conversion would drop something, and that was not allowed
+    └── LossyConversion           13    the conversion would drop something, and that was not allowed
 
 Exit code 3 ("done, but some items were skipped") is no error: it comes from a report. Exit code 1 is a bug.
 """
@@ -204,7 +204,7 @@ class WorkerLost(SegdataError):
     exit_code = 12
 
 
-class WouldLose(SegdataError):
+class LossyConversion(SegdataError):
     """A conversion that would drop something which was not allowed to be dropped.
 
     Args:

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import settings
 from warm import Server
 
-from segdata import cli, drawn
+from segdata import cli
+from segdata.demo import synthetic as drawn
 
 pytest_plugins = ["places"]
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from samples import SAMPLES, needs_samples
 
-from segdata.formats import coco
-from segdata.problems import Problems
-from segdata.sample import Instances
+from segdata.core.findings import Findings
+from segdata.core.sample import Instances
+from segdata.formats.coco import format as coco
 
 Record = dict[str, Any]
 WHOLE = made.HEIGHT * made.WIDTH
@@ -29,16 +29,16 @@ def both(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[tuple[A
     for general in (False, True):
         if general:
             monkeypatch.setattr(coco, "_regular", lambda *_: None)
-        problems = Problems()
-        source = coco.scan(root, problems)
+        findings = Findings()
+        source = coco.scan(root, findings)
         found: list[Any] = []
         for entry in source.entries:
             number, index = entry.data.places[0]
             if not general:
                 regular += own(source.data[number], index, source.labels) is not None
-            sample = coco.load(source, entry, problems)
+            sample = coco.load(source, entry, findings)
             found.append((columns(sample.instances) if sample.has_instances else None, sample.extra))
-        ways.append([*found, problems.as_dict()])
+        ways.append([*found, findings.as_dict()])
     monkeypatch.setattr(coco, "_regular", own)
     return regular, list(zip(*ways, strict=True))
 

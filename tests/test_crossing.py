@@ -42,8 +42,8 @@ def crossed(source: Path, to: str, target: Path) -> tuple[dict[str, Any], Path]:
     return outcome.document["problems"], target
 
 
-def count(problems: dict[str, Any], kind: str) -> int:
-    return int(problems["losses"].get(kind, {"count": 0})["count"])
+def count(findings: dict[str, Any], kind: str) -> int:
+    return int(findings["losses"].get(kind, {"count": 0})["count"])
 
 
 def values(path: Path) -> np.ndarray:
@@ -81,7 +81,7 @@ def painted(
 
 def test_coco_to_voc(sources: Any, tmp_path: Path) -> None:
     source = sources("coco")
-    problems, target = crossed(source, "voc", tmp_path / "voc")
+    findings, target = crossed(source, "voc", tmp_path / "voc")
     rows = [line.split(":")[0] for line in (target / "labelmap.txt").read_text().splitlines()[1:]]
     hidden, ious, objects, crowds = 0, [], 0, 0
     for image, own, masks, names in coco_images(source):
@@ -107,16 +107,16 @@ def test_coco_to_voc(sources: Any, tmp_path: Path) -> None:
                 ious.append((mask & seen).sum() / (mask | seen).sum())
         objects += len(own)
         crowds += sum(item["iscrowd"] for item in own)
-    assert hidden == count(problems, "objects partly hidden by others in a map of numbers") > 0
-    iou = problems["losses"]["objects partly hidden by others in a map of numbers"]["iou"]
+    assert hidden == count(findings, "objects partly hidden by others in a map of numbers") > 0
+    iou = findings["losses"]["objects partly hidden by others in a map of numbers"]["iou"]
     assert (iou["sum"], iou["min"]) == pytest.approx((sum(ious), min(ious)))
-    assert count(problems, "crowd flags") == crowds
-    assert count(problems, "object ids") == objects
+    assert count(findings, "crowd flags") == crowds
+    assert count(findings, "object ids") == objects
 
 
 def test_coco_to_camvid_and_cityscapes(sources: Any, tmp_path: Path) -> None:
     source = sources("coco")
-    problems, camvid = crossed(source, "camvid", tmp_path / "camvid")
+    findings, camvid = crossed(source, "camvid", tmp_path / "camvid")
     _, cityscapes = crossed(source, "cityscapes", tmp_path / "cityscapes")
     color = {
         line.split("\t")[1]: [int(v) for v in line.split("\t")[0].split()]
@@ -147,7 +147,7 @@ def test_coco_to_camvid_and_cityscapes(sources: Any, tmp_path: Path) -> None:
             assert len(np.unique(numbers[seen])) <= 1
             assert not has_objects or (numbers[seen] // 1000 == label).all()
         assert np.array_equal(labels, expected)
-    assert count(problems, "objects (the pixels of their categories remain)") == objects
+    assert count(findings, "objects (the pixels of their categories remain)") == objects
 
 
 # ---------------------------------------------------------------------- into COCO
@@ -155,7 +155,7 @@ def test_coco_to_camvid_and_cityscapes(sources: Any, tmp_path: Path) -> None:
 
 def test_voc_to_coco(sources: Any, tmp_path: Path) -> None:
     source = sources("voc")
-    problems, target = crossed(source, "coco", tmp_path / "coco")
+    findings, target = crossed(source, "coco", tmp_path / "coco")
     seen: set[str] = set()
     void = unexplained = 0
     for image, own, masks, names in coco_images(target):
@@ -186,8 +186,8 @@ def test_voc_to_coco(sources: Any, tmp_path: Path) -> None:
             unexplained += int((differs & (values(classes) != 255)).sum())
         seen.add(key)
     assert seen == {path.stem for path in (source / "JPEGImages").iterdir()}
-    assert count(problems, "void pixels") == void > 0
-    assert count(problems, "label map pixels that no object explains") == unexplained
+    assert count(findings, "void pixels") == void > 0
+    assert count(findings, "label map pixels that no object explains") == unexplained
 
 
 VOC = [
@@ -198,7 +198,7 @@ VOC = [
 
 def test_cityscapes_to_coco_and_voc(sources: Any, tmp_path: Path) -> None:
     source = sources("cityscapes")
-    problems, coco = crossed(source, "coco", tmp_path / "coco")
+    findings, coco = crossed(source, "coco", tmp_path / "coco")
     _, voc = crossed(source, "voc", tmp_path / "voc")
     rows = [line.split(":")[0] for line in (voc / "labelmap.txt").read_text().splitlines()[1:]]
     stuff = 0
@@ -228,7 +228,7 @@ def test_cityscapes_to_coco_and_voc(sources: Any, tmp_path: Path) -> None:
         for place, (_, mask) in enumerate(expected, 1):
             assert np.array_equal(objects == place, mask)
         del names
-    assert count(problems, "label map pixels that no object explains") == stuff
+    assert count(findings, "label map pixels that no object explains") == stuff
 
 
 def test_camvid_to_all(sources: Any, tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_camvid_to_all(sources: Any, tmp_path: Path) -> None:
         rows = ["Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist", "Unlabelled"]  # fmt: skip
         for folder in ("trainannot", "valannot", "testannot"):
             labels.update({path.stem: values(path) for path in (source / folder).glob("*.png")})
-    problems, coco = crossed(source, "coco", tmp_path / "coco")
-    assert set(problems["losses"]) <= {"pixels with colours off the table"}
+    findings, coco = crossed(source, "coco", tmp_path / "coco")
+    assert set(findings["losses"]) <= {"pixels with colours off the table"}
     for image, own, masks, names in coco_images(coco):
         truth = labels[image["file_name"].rpartition(".")[0]]
         assert sorted(names[item["category_id"]] for item in own) == sorted(rows[v] for v in np.unique(truth))
@@ -255,7 +255,7 @@ def test_camvid_to_all(sources: Any, tmp_path: Path) -> None:
             assert coco_mask.area(item["segmentation"]) == item["area"]
     _, voc = crossed(source, "voc", tmp_path / "voc")
     names = [line.split(":")[0] for line in (voc / "labelmap.txt").read_text().splitlines()[1:]]
-    problems, cityscapes = crossed(source, "cityscapes", tmp_path / "cityscapes")
+    findings, cityscapes = crossed(source, "cityscapes", tmp_path / "cityscapes")
     renamed = {old: new for new, old in map(str.split, (cityscapes / "names.tsv").read_text().splitlines())}
     known = {"Sky": 23, "Building": 11, "Pole": 17, "Column_Pole": 17, "Road": 7, "Sidewalk": 8, "Tree": 21, "SignSymbol": 20, "Fence": 13, "Car": 26, "Pedestrian": 24, "Wall": 12, "Bridge": 15, "Tunnel": 16, "Train": 31, "TrafficLight": 19, "MotorcycleScooter": 32}  # fmt: skip
     lost: dict[str, int] = {}
@@ -270,7 +270,7 @@ def test_camvid_to_all(sources: Any, tmp_path: Path) -> None:
             if name not in known and name not in ("Void", "Unlabelled"):
                 lost[name] = lost.get(name, 0) + int((truth == index).sum())
     for name, pixels in lost.items():
-        assert count(problems, f"pixels of category {name!r}") == pixels
+        assert count(findings, f"pixels of category {name!r}") == pixels
 
 
 def test_masks_of_voc_and_cityscapes_as_label_maps(sources: Any, tmp_path: Path) -> None:

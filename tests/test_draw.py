@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import segdata
-from segdata import draw
-from segdata.masks import Masks
+from segdata.core.masks import Masks
+from segdata.viz import overlay as draw
 
 
 @pytest.mark.parametrize(("one", "other"), [("кошка", "мышка"), ("γάτα", "σαύα"), ("žaba", "ćaba"), ("äba", "öba")])

@@ -13,9 +13,10 @@ from PIL import Image
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from segdata import drawn, manifest
-from segdata.drawn import outlines, scenes
-from segdata.drawn.scene import Region
+from segdata.catalog import manifest
+from segdata.demo import synthetic as drawn
+from segdata.demo.synthetic import outlines, scenes
+from segdata.demo.synthetic.scene import Region
 
 SMALL = (96, 160)
 

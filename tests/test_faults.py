@@ -18,6 +18,8 @@ import pytest
 from conftest import Outcome, run_segdata
 from PIL import Image
 
+from segdata.catalog import label_spaces
+
 Edit = Callable[[dict[str, Any]], None]
 
 
@@ -750,10 +752,9 @@ def test_the_same_picture_in_two_splits_is_pointed_out(tmp_path: Path) -> None:
 
 def test_an_extra_row_in_camvid_s_colour_table(tmp_path: Path) -> None:
     import segdata
-    from segdata import manifest
 
     source = made.camvid(tmp_path / "source")
-    rows = [f"{' '.join(map(str, c.color))}\t{c.name}" for c in manifest.label_space("camvid-32").categories]
+    rows = [f"{' '.join(map(str, c.color))}\t{c.name}" for c in label_spaces.label_space("camvid-32").categories]
     made.put(source / "label_colors.txt", "\n".join([*rows, "255 255 255\tBird", ""]))
     segdata.convert(source, tmp_path / "pack")
     pack = segdata.open(tmp_path / "pack", labels="camvid-11")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from segdata import images
+from segdata.core import images, png
 from segdata.errors import InvalidImage, SegdataError, Unsafe
 
 RED = (200, 30, 40)
@@ -82,18 +82,18 @@ def test_label_files_are_read_raw_and_written_back(
         values = rng.integers(0, 256, (5, 7, {"RGB": 3, "RGBA": 4}.get(mode, 1)), np.uint8)
         values = values[:, :, 0] if mode in ("P", "L") else values
         palette = bytes(made.voc_palette()) if mode == "P" else None
-    data = images.encode_png(values, palette=palette, mode=mode)
+    data = png.encode_png(values, palette=palette, mode=mode)
     stored = Image.open(io.BytesIO(data))
     assert stored.mode == mode
     assert np.array_equal(np.asarray(stored).astype(values.dtype), values)
-    read = images.read_labels(data)
+    read = png.read_labels(data)
     assert (read.mode, read.palette) == (mode, palette)
     assert np.array_equal(read.values, values)
 
 
 def test_jpegs_are_no_label_files() -> None:
     with pytest.raises(InvalidImage, match="changes label values"):
-        images.read_labels(made.photo())
+        png.read_labels(made.photo())
 
 
 def test_limits_hold_before_decoding() -> None:
@@ -101,7 +101,7 @@ def test_limits_hold_before_decoding() -> None:
     with pytest.raises(Unsafe, match="40 × 30"):
         images.decode(data, max_pixels=1199)
     with pytest.raises(Unsafe):
-        images.read_labels(data, max_pixels=1199)
+        png.read_labels(data, max_pixels=1199)
     assert images.decode(data, max_pixels=1200).shape == (30, 40, 3)
 
 

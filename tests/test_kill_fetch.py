@@ -16,8 +16,8 @@ from server import Server, file, serving
 from test_kill import steps, strace
 
 import segdata
-from segdata.drawn import archives
-from segdata.fetch.extracted import differences, read_receipt
+from segdata.demo.synthetic import archives
+from segdata.download.archives.receipt import differences, read_receipt
 
 pytestmark = [
     pytest.mark.full,

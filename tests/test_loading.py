@@ -22,7 +22,7 @@ import simplejpeg
 from PIL import Image
 
 import segdata
-from segdata import drawn
+from segdata.demo import synthetic as drawn
 from segdata.errors import DamagedData, InvalidImage, UsageError, WorkerLost
 from segdata.loading import Batch, Loader
 

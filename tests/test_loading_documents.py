@@ -11,7 +11,7 @@ import pytest
 from test_repository import ROOT, code_blocks
 
 import segdata
-from segdata import drawn
+from segdata.demo import synthetic as drawn
 
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'segdata[torch]')")
 pytest.importorskip("albumentations", reason="albumentations is not installed")

@@ -1,4 +1,4 @@
-"""`segdata.loading.torch.Dataset`: targets that torchvision's models take, through any `DataLoader`."""
+"""`segdata.torch.Dataset`: targets that torchvision's models take, through any `DataLoader`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import segdata
-from segdata import drawn
+from segdata.demo import synthetic as drawn
 
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'segdata[torch]')")
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed (pip install 'segdata[torch]')")
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 from torchvision import tv_tensors  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402
 
-from segdata.loading.torch import Dataset, collate  # noqa: E402
+from segdata.torch import Dataset, collate  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 

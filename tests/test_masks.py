@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
+from segdata.core.masks import Masks
+from segdata.core.rle import LONGEST_RUN, decode_counts
 from segdata.errors import InvalidAnnotation
-from segdata.masks import Masks
-from segdata.runs import LONGEST_RUN, decode_counts
 
 dense_masks = st.tuples(st.integers(0, 4), st.integers(1, 24), st.integers(1, 24)).flatmap(
     lambda shape: hnp.arrays(np.uint8, shape, elements=st.integers(0, 1))

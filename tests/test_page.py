@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from segdata import charts, page
+from segdata.viz import charts
+from segdata.viz import html as page
 
 HOSTILE = "<script>alert(1)</script>\" onload='x' \u202e$\\frac{1}{0}$ _hidden"
 

@@ -18,8 +18,8 @@ from samples import SAMPLES, needs_samples
 from server import Server, file, serving
 
 import segdata
-from segdata import manifest
-from segdata.drawn import archives
+from segdata.catalog import label_spaces, manifest
+from segdata.demo.synthetic import archives
 
 LIKE = {name: published.like for name, published in archives.PUBLISHED.items()}
 TERMS = {"coco-2017": "coco", "voc-2012": "voc", "camvid-cambridge": "camvid"}
@@ -183,7 +183,7 @@ def test_a_private_dataset_takes_its_labels_from_its_manifest(server: Server, tm
     archives.publish("voc", source, tmp_path / "archives")
     offer(server, tmp_path / "archives")
     names = [
-        "hound" if category.name == "dog" else category.name for category in manifest.label_space("voc").categories
+        "hound" if category.name == "dog" else category.name for category in label_spaces.label_space("voc").categories
     ]
     rows = ", ".join(f'{{ name = "{name}", id = {index} }}' for index, name in enumerate(names))
     text = archives.manifest("voc", tmp_path / "archives", server.url, licence="mine")

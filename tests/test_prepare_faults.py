@@ -20,7 +20,7 @@ from places import mounted
 from server import Exchange, Server, file, serving
 
 import segdata
-from segdata.drawn import archives
+from segdata.demo.synthetic import archives
 
 
 @pytest.fixture(scope="module")

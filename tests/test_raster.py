@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from segdata import raster
-from segdata.masks import Masks
-from segdata.rings import Polygons
-from segdata.runs import pointer_of
+from segdata.core import rasterize as raster
+from segdata.core.masks import Masks
+from segdata.core.polygons import Polygons
+from segdata.core.rle import pointer_of
 
 PLACES = st.one_of(
     st.floats(-80, 80),

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from samples import SAMPLES, needs_samples
 from scipy import ndimage
 
-from segdata import stats
+from segdata.statistics import counts as stats
 
 
 def counted_by_pycocotools(annotations: Path) -> tuple[Counter[str], dict[str, Counter[str]]]:

@@ -16,16 +16,20 @@ import pytest
 from conftest import run_segdata
 
 from segdata.errors import NotThere, UsageError
-from segdata.train import comparison, history, layers, report, services, trackers
+from segdata.training import trackers
+from segdata.training.runs import comparison, history, report
+from segdata.training.runs import weight_histograms as layers
+from segdata.training.trackers import background as services
+from segdata.training.trackers import base, run_folder
 
 PHOTO = np.full((8, 12, 3), 128, np.uint8)
 CONFIG = {"backbone": "resnet18", "learning_rate": 0.02, "data": {"labels": ["<b>cat</b>", "dog"]}}
 
 
-def tell(run: Path, *others: trackers.Tracker, rate: float = 0.02, steps: tuple[int, ...] = (10, 20)) -> trackers.All:
+def tell(run: Path, *others: base.Tracker, rate: float = 0.02, steps: tuple[int, ...] = (10, 20)) -> base.All:
     """A short run as `engine.train` tells it."""
     run.mkdir(parents=True, exist_ok=True)
-    told = trackers.All(trackers.RunFolder(run), others)
+    told = base.All(run_folder.RunFolder(run), others)
     told.start(run, {**CONFIG, "learning_rate": rate}, {"python": "3.11"})
     for step in steps:
         told.log(step, {"train/loss": 10.0 / step, "train/learning_rate": rate, "system/memory_mib": 100.0})
@@ -90,8 +94,8 @@ def test_tensorboard_has_the_numbers_and_pictures_of_a_resumed_run(tmp_path: Pat
     pytest.importorskip("tensorboard", reason="tensorboard is not installed (pip install 'segdata[trackers]')")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    tell(tmp_path / "run", services.named("tensorboard"))
-    tell(tmp_path / "run", services.named("tensorboard"), steps=(30,))
+    tell(tmp_path / "run", trackers.named("tensorboard"))
+    tell(tmp_path / "run", trackers.named("tensorboard"), steps=(30,))
     events = EventAccumulator(str(tmp_path / "run/tensorboard"))
     events.Reload()
     assert [(event.step, round(event.value, 3)) for event in events.Scalars("train/loss")] == [
@@ -106,8 +110,8 @@ def test_tensorboard_has_the_numbers_and_pictures_of_a_resumed_run(tmp_path: Pat
 def test_mlflow_goes_on_in_the_same_run_of_its_sqlite_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed (pip install 'segdata[trackers]')")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tell(tmp_path / "run", services.named("mlflow"))
-    tell(tmp_path / "run", services.named("mlflow"), steps=(30,))
+    tell(tmp_path / "run", trackers.named("mlflow"))
+    tell(tmp_path / "run", trackers.named("mlflow"), steps=(30,))
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     (found,) = client.search_runs([client.get_experiment_by_name("segdata").experiment_id])
     assert found.info.status == "FINISHED"
@@ -123,7 +127,7 @@ def test_neptune_writes_offline_into_the_run(tmp_path: Path, monkeypatch: pytest
     pytest.importorskip("neptune", reason="neptune is not installed (pip install 'segdata[trackers]')")
     monkeypatch.delenv("NEPTUNE_MODE", raising=False)
     monkeypatch.setenv("NEPTUNE_DATA_DIRECTORY", str(tmp_path / "run/.neptune"))
-    tell(tmp_path / "run", services.named("neptune"))
+    tell(tmp_path / "run", trackers.named("neptune"))
     (log,) = (tmp_path / "run/.neptune/offline").glob("*/data-1.log")
     text = log.read_text()
     for name in ("config", "train", "loss", "street_a", "config.json"):
@@ -145,14 +149,14 @@ def test_names_of_pictures_are_safe_short_and_their_own() -> None:
         "a\0b",
         "A:b",
     ]
-    names = [trackers.file_name(key) for key in keys]
+    names = [run_folder.file_name(key) for key in keys]
     assert len(set(names)) == len(keys) and names[0] == "street a"
     assert all(len(name.encode()) <= 210 and not set(name) & set("/\0:\\") for name in names)
 
 
 def test_an_unknown_tracker_is_refused() -> None:
     with pytest.raises(UsageError, match="there is no tracker 'wandb'"):
-        services.named("wandb")
+        trackers.named("wandb")
 
 
 def test_the_report_shows_what_the_folder_holds(tmp_path: Path) -> None:
@@ -180,7 +184,7 @@ def test_runs_are_compared(tmp_path: Path) -> None:
         assert re.search(rf"street_a-[0-9a-f]{{8}}, {run} updates", text)
     config = json.loads((tmp_path / "slow/config.json").read_text())
     config["data"]["labels"] = ["кот"]
-    trackers.write_json(tmp_path / "slow/config.json", config)
+    run_folder.write_json(tmp_path / "slow/config.json", config)
     compared = comparison.compare([tmp_path / "slow", tmp_path / "quick"])
     assert "кот" in comparison.write(compared, tmp_path / "labels.html").read_text()
     printed = run_segdata("runs", tmp_path / "slow", tmp_path / "quick").out

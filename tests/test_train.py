@@ -25,11 +25,18 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import segdata
-from segdata.drawn import objects
-from segdata.masks import Masks
-from segdata.train import checkpoint, engine, feed, losses, report, schedule, services, trackers, validation, weights
-from segdata.train.config import Config, settings
-from segdata.train.predict import load
+from segdata.core.masks import Masks
+from segdata.demo.synthetic import objects
+from segdata.models import checkpoint
+from segdata.models.maskrcnn import losses, weights
+from segdata.models.maskrcnn.config import Config, settings
+from segdata.training import batches as feed
+from segdata.training import schedule, validation
+from segdata.training import trainer as engine
+from segdata.training.predict import load
+from segdata.training.runs import report
+from segdata.training.trackers import background as services
+from segdata.training.trackers import run_folder
 
 TINY = {
     "backbone": "resnet18",
@@ -102,7 +109,7 @@ def test_a_run_folder_holds_everything(run: Path) -> None:
     }
     assert Config.from_toml(run / "config.toml") == Config.from_dict(TINY)
     assert json.loads((run / "state.json").read_text()) == {"state": "done"}
-    rows = trackers.lines(run)
+    rows = run_folder.lines(run)
     assert [row["step"] for row in rows] == [1, 2, 2]
     assert rows[0]["train/loss"] == pytest.approx(sum(rows[0][f"train/{name}"] for name in losses.NAMES))
     assert "validation/AP" in rows[2]
@@ -580,7 +587,7 @@ def test_ways_to_train(changes: dict[str, Any], pack: Path, tmp_path: Path) -> N
     if config.stages:
         assert any(name.startswith("backbone.body.layer3") for name in changed)
         assert not any(name.startswith(("backbone.body.conv1", "backbone.body.layer2")) for name in changed)
-    rows = trackers.lines(tmp_path / "run")
+    rows = run_folder.lines(tmp_path / "run")
     assert rows and all(np.isfinite(row["train/loss"]) for row in rows)
 
 
@@ -598,7 +605,7 @@ def test_half_precision_goes_on_with_its_scale(pack: Path, tmp_path: Path) -> No
     assert about["scaler"] == again["scaler"] and about["scaler"]["scale"] > 0
     for name, value in one.items():
         assert torch.equal(value, two[name]), name
-    assert np.isfinite(trackers.lines(tmp_path / "whole")[-1]["train/loss"])
+    assert np.isfinite(run_folder.lines(tmp_path / "whole")[-1]["train/loss"])
 
 
 @pytest.mark.full

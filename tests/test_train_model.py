@@ -19,12 +19,15 @@ from torch.overrides import TorchFunctionMode
 from torchvision.models.detection.mask_rcnn import MaskRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
-from segdata import images
-from segdata.masks import Masks
-from segdata.sample import Instances
-from segdata.train import detect, losses, maskrcnn, predict, targets, views, weights
-from segdata.train.config import Config
-from segdata.train.views import Item, View
+from segdata.core import images
+from segdata.core.masks import Masks
+from segdata.core.sample import Instances
+from segdata.models.maskrcnn import augment as views
+from segdata.models.maskrcnn import detect, inputs, losses, targets, weights
+from segdata.models.maskrcnn import network as maskrcnn
+from segdata.models.maskrcnn.augment import Item, View
+from segdata.models.maskrcnn.config import Config
+from segdata.training import predict
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +140,7 @@ class Example(NamedTuple):
 
     def losses(self, model: MaskRCNN, config: Config) -> losses.Losses:
         views_of, photos = [one.view for one in self.items], [one.pixels for one in self.items]
-        placed = views.placed(photos, views_of, config, torch.device("cpu"))
+        placed = inputs.placed(photos, views_of, config, torch.device("cpu"))
         return losses.losses(model, placed, self.items, config)
 
 

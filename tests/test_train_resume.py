@@ -19,9 +19,13 @@ from conftest import Here
 from test_train import TINY, without_pages  # noqa: F401 (a fixture)
 
 import segdata
-from segdata.drawn import objects
-from segdata.train import checkpoint, engine, losses, predict, trackers, validation
-from segdata.train.config import Config
+from segdata.demo.synthetic import objects
+from segdata.models import checkpoint
+from segdata.models.maskrcnn import losses
+from segdata.models.maskrcnn.config import Config
+from segdata.training import predict, validation
+from segdata.training import trainer as engine
+from segdata.training.trackers import run_folder
 
 LIMIT = 200
 """Seconds that one command may take."""
@@ -62,7 +66,7 @@ def to_the_end(arguments: list[str]) -> Any:
 
 def numbers(run: Path) -> list[dict[str, float]]:
     """What was logged, but for what the machine did."""
-    return [{name: row[name] for name in row if not name.startswith("system/")} for row in trackers.lines(run)]
+    return [{name: row[name] for name in row if not name.startswith("system/")} for row in run_folder.lines(run)]
 
 
 def newest(run: Path) -> Path:

@@ -18,8 +18,9 @@ import pytest
 from conftest import run_segdata, tree
 
 import segdata
-from segdata import inputs, workers
 from segdata.errors import InvalidInput, WorkerLost
+from segdata.sources import dataset as inputs
+from segdata.system import workers
 
 
 def run(task: workers.Task, count: int = 6, hang_seconds: float = 60) -> dict[int, Any]:
@@ -208,15 +209,15 @@ def test_same_bytes_after_a_worker_was_killed(
         data = read(*arguments, **named)
         get = data.get
 
-        def once(index: int, problems: Any) -> Any:
+        def once(index: int, findings: Any) -> Any:
             if index == 5 and not (tmp_path / "died").exists():
                 (tmp_path / "died").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            return get(index, problems)
+            return get(index, findings)
 
         return inputs.replace(data, get=once)
 
-    monkeypatch.setattr("segdata.prepare.conversion.open_input", deadly)
+    monkeypatch.setattr("segdata.conversion.convert.open_input", deadly)
     segdata.convert(coco, tmp_path / "target", **options)
     assert (tmp_path / "died").exists()
     assert without_receipt(tmp_path / "target") == without_receipt(tmp_path / "expected")
@@ -235,16 +236,16 @@ def test_a_sample_that_kills_every_worker_is_named_and_the_next_run_goes_on(
         data = read(*arguments, **named)
         get = data.get
 
-        def sometimes(index: int, problems: Any) -> Any:
+        def sometimes(index: int, findings: Any) -> Any:
             with loaded.open("a") as file:
                 file.write(f"{index}\n")
             if index == 5 and not (tmp_path / "good").exists():
                 os.kill(os.getpid(), signal.SIGKILL)
-            return get(index, problems)
+            return get(index, findings)
 
         return inputs.replace(data, get=sometimes)
 
-    monkeypatch.setattr("segdata.prepare.conversion.open_input", deadly)
+    monkeypatch.setattr("segdata.conversion.convert.open_input", deadly)
     with pytest.raises(WorkerLost) as caught:
         segdata.convert(coco, tmp_path / "target", **options)
     assert caught.value.key == segdata.read(coco).keys[5]

@@ -83,7 +83,7 @@ def and_sync(run: Callable[[], object], target: Path) -> Callable[[], None]:
 
 def without_waiting(run: Callable[[], object]) -> Callable[[], None]:
     def alone() -> None:
-        with mock.patch("os.fsync"), mock.patch("segdata.prepare.into_folder.sync_disk"):
+        with mock.patch("os.fsync"), mock.patch("segdata.conversion.to_folder.sync_disk"):
             run()
 
     return alone

@@ -139,12 +139,12 @@ def draw_packs(folder: Path, images: int) -> None:
     """Packs without pixels: truth with 8 boxes an image and predictions with 100, written a shard at a time."""
     import numpy as np
 
-    from segdata.labels import Category, LabelSpace
-    from segdata.masks import Masks
+    from segdata.core.findings import Findings
+    from segdata.core.labels import Category, LabelSpace
+    from segdata.core.masks import Masks
+    from segdata.core.sample import Instances, Sample
     from segdata.pack import layout
     from segdata.pack.write import commit, write_dataset, write_shard
-    from segdata.problems import Problems
-    from segdata.sample import Instances, Sample
 
     labels = LabelSpace("drawn", tuple(Category(f"c{number + 1}", number + 1) for number in range(COCO_CATEGORIES)))
     for name, count in (("truth", 8), ("found", 100)):
@@ -169,9 +169,9 @@ def draw_packs(folder: Path, images: int) -> None:
 
         for shard, begin in enumerate(range(0, images, 4096)):
             some = samples(range(begin, min(begin + 4096, images)))
-            problems = Problems()
+            findings = Findings()
             receipts.append(
-                write_shard(target, shard, some, labels, images="none", image_bytes=0, problems=problems, left_out=[])
+                write_shard(target, shard, some, labels, images="none", image_bytes=0, findings=findings, left_out=[])
             )
         dataset = write_dataset(target, {"val": range(images)}, [])
         shards = [receipt["entry"] for receipt in receipts]
@@ -186,7 +186,7 @@ def draw_packs(folder: Path, images: int) -> None:
             "images_root": None,
             "max_pixels": 1 << 28,
             "provenance": {"format": "drawn", "layout": "drawn", "root": "drawn", "fingerprint": "", "options": {}},
-            "report": Problems().as_dict(),
+            "report": Findings().as_dict(),
             "dataset": dataset["entry"],
             "shards": shards,
         }

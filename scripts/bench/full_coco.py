@@ -250,7 +250,7 @@ def main() -> None:
         name, *held = line.split()
         what = {
             "Loader": "`segdata.Loader`, two threads, shuffled, boxes and areas: private memory of the process",
-            "DataLoader": "`segdata.loading.torch` in PyTorch's `DataLoader`, two processes, shuffled, boxes and areas: "
+            "DataLoader": "`segdata.torch` in PyTorch's `DataLoader`, two processes, shuffled, boxes and areas: "
             "private memory of the larger one",
         }[name]
         megabytes = " and ".join(f"{float(value):.1f}" for value in held)

@@ -57,7 +57,7 @@ def of_dataloader(dataset: Any, ids: Any) -> Callable[[], Iterator[Any]]:
     import numpy as np
     from torch.utils.data import DataLoader
 
-    from segdata.loading.torch import collate
+    from segdata.torch import collate
 
     def items() -> Iterator[Any]:
         for images, targets in DataLoader(dataset, 8, num_workers=2, collate_fn=collate):
@@ -124,7 +124,7 @@ def two_workers(pack: Any, folder: Path, images: int, rounds: int) -> None:
     import numpy as np
     from torchvision.datasets import CocoDetection, wrap_dataset_for_transforms_v2
 
-    from segdata.loading.torch import Dataset
+    from segdata.torch import Dataset
 
     theirs = wrap_dataset_for_transforms_v2(
         CocoDetection(folder / "train", folder / "annotations" / "instances_train.json"),
@@ -134,7 +134,7 @@ def two_workers(pack: Any, folder: Path, images: int, rounds: int) -> None:
     ids = np.array([0, *(pack.labels[index].id for index in ours.indices[1:])])
     contestants = {
         "torchvision CocoDetection in a DataLoader": of_dataloader(theirs, None),
-        "segdata.loading.torch in a DataLoader": of_dataloader(ours, ids),
+        "segdata.torch in a DataLoader": of_dataloader(ours, ids),
         "segdata.Loader": of_loader(pack),
     }
     require_equal(contestants, ("pixels", "masks", "boxes", "labels"))

@@ -25,14 +25,15 @@ import torchvision
 from common import ROOT, report, table
 
 import segdata
-from segdata.drawn import objects
-from segdata.train import maskrcnn, predict
-from segdata.train.config import Config
-from segdata.train.detect import memory_format, precision
-from segdata.train.distributed import World
-from segdata.train.feed import Feed
-from segdata.train.learner import Learner
-from segdata.train.views import categories_of
+from segdata.demo.synthetic import objects
+from segdata.models.maskrcnn import network as maskrcnn
+from segdata.models.maskrcnn.augment import categories_of
+from segdata.models.maskrcnn.config import Config
+from segdata.models.maskrcnn.detect import memory_format, precision
+from segdata.training import predict
+from segdata.training.batches import Feed
+from segdata.training.distributed import World
+from segdata.training.step import Learner
 
 WORK = ROOT / ".bench" / "train_gpu"
 

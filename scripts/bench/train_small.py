@@ -21,10 +21,12 @@ from typing import Any
 from common import ROOT, report, table
 
 import segdata
-from segdata.drawn import objects
-from segdata.files import write_whole
-from segdata.train import engine, needs, predict
-from segdata.train.config import Config
+from segdata.cli import extras as needs
+from segdata.demo.synthetic import objects
+from segdata.models.maskrcnn.config import Config
+from segdata.system.files import write_whole
+from segdata.training import predict
+from segdata.training import trainer as engine
 
 WORK = ROOT / ".bench" / "train_small"
 
@@ -120,7 +122,7 @@ def main() -> None:
     parser.add_argument("--run", default=None, help="name of the run's folder")
     options = parser.parse_args()
     needs.torch(options.threads)
-    from segdata.train.config import settings
+    from segdata.models.maskrcnn.config import settings
 
     config = Config.from_dict({**(DRAWN if options.what == "drawn" else PHOTOS), **settings(options.changes)})
     learn, judge, truth = drawn() if options.what == "drawn" else photos()
@@ -158,7 +160,7 @@ def main() -> None:
         if options.what == "drawn":
             lines += [
                 "",
-                "The images are laid tables (`segdata/drawn/objects.py`), chosen because their objects are easier to tell "
+                "The images are laid tables (`segdata/demo/synthetic/objects.py`), chosen because their objects are easier to tell "
                 "apart than those of the mixed scenes, about which this figure says nothing.",
             ]
         report(f"Learning: {options.what}", lines, f"scripts/bench/train_small.py {options.what}")

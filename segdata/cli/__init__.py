@@ -14,8 +14,9 @@ from typing import Any
 
 import typer
 
-from segdata import __version__, secrets
 from segdata.errors import DiskError, SegdataError, printable
+from segdata.system import secrets
+from segdata.version import __version__
 
 app = typer.Typer(
     name="segdata",
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    from segdata.cli import (  # noqa: F401 (each adds its verb)
+    from segdata.cli import (  # noqa: F401
         config,
         convert,
         demo,

@@ -19,7 +19,7 @@ def config(
     json: bool = output.Json,
 ) -> None:
     """Print every setting with its meaning, range and default, as a TOML file for --config."""
-    from segdata.train import config as settings
+    from segdata.models.maskrcnn import config as settings
 
     if model != "maskrcnn":
         raise NotThere(f"there is no model {model!r}", why="there is maskrcnn")

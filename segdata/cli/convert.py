@@ -7,7 +7,8 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, fetching, output
+from segdata.cli import app, output
+from segdata.cli import options as fetching
 
 
 class Images(StrEnum):
@@ -69,7 +70,7 @@ def convert(
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Convert a dataset folder or a pack to a pack or to any format; what the target cannot hold is counted first."""
-    from segdata import prepare
+    from segdata import conversion as prepare
 
     with output.only_ours(active=json), output.progress("converting", quiet=quiet) as progress:
         report = prepare.convert(

@@ -16,7 +16,7 @@ def demo(
     quiet: bool = output.Quiet,
 ) -> None:
     """Draw datasets in the four official layouts, serve them on this machine, fetch, convert, verify and picture them."""
-    from segdata import demo as job
+    from segdata.demo import run as job
 
     with output.only_ours(active=json):
         done = job.run(root, tell=(lambda text: None) if quiet else output.remark)

@@ -29,8 +29,8 @@ def evaluate(
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Compare predictions with truth: the official metrics, equal to the official evaluators."""
-    from segdata import evaluate as room
-    from segdata.report import write as write_report
+    from segdata import metrics as room
+    from segdata.metrics.report import write as write_report
 
     with output.only_ours(active=json), output.progress("evaluating", quiet=quiet) as progress:
         found = room.evaluate(

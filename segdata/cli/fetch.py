@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import app, fetching, output, prompt
+from segdata.cli import app, output, prompt
+from segdata.cli import options as fetching
 
 if TYPE_CHECKING:
-    from segdata.fetch.plan import Plan
+    from segdata.download.plan import Plan
 
 
 @app.command(epilog="Example: segdata fetch camvid --dry-run")
@@ -48,7 +49,7 @@ def fetch(
     if dry_run:
         show_plan(dataset, root, parts, from_dir, json=json)
         return
-    from segdata.fetch.job import fetch as job
+    from segdata.download.fetch import fetch as job
 
     with output.only_ours(active=json), output.transfers(quiet=quiet) as (progress, tell):
         done = job(
@@ -97,9 +98,9 @@ def fetch(
 
 def show_plan(dataset: str, root: Path | None, parts: list[str], from_dir: Path | None, *, json: bool) -> None:
     """Print what a fetch would do."""
-    from segdata import manifest
-    from segdata.fetch.folders import folders
-    from segdata.fetch.plan import plan
+    from segdata.catalog import manifest
+    from segdata.download.paths import folders
+    from segdata.download.plan import plan
 
     found = manifest.find(dataset)
     todo = plan(found, folders(found.name, root), only=parts, from_dir=from_dir)

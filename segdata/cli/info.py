@@ -16,7 +16,7 @@ def info(
     json: bool = output.Json,
 ) -> None:
     """Show what a pack or a dataset folder holds."""
-    from segdata import describe
+    from segdata.sources import describe
 
     with output.only_ours(active=json):
         document = describe.describe(path, source_format=source_format)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import app, fetching, output
+from segdata.cli import app, output
+from segdata.cli import options as fetching
 
 if TYPE_CHECKING:
-    from segdata.manifest import Manifest
+    from segdata.catalog.manifest import Manifest
 
 
 @app.command("list", epilog="Example: segdata list cityscapes")
@@ -20,8 +21,8 @@ def list_datasets(
     json: bool = output.Json,
 ) -> None:
     """List the datasets that segdata knows: what is fetched and prepared, how large it is, under which licence."""
-    from segdata import manifest
-    from segdata.fetch.folders import default_root
+    from segdata.catalog import manifest
+    from segdata.download.paths import default_root
 
     where = root or default_root()
     found = [manifest.find(name)] if name else [manifest.shipped(item) for item in manifest.names()]
@@ -84,8 +85,8 @@ def _state(dataset: dict[str, Any]) -> str:
 
 
 def _describe(found: Manifest, root: Path) -> dict[str, Any]:
-    from segdata.fetch import extracted
-    from segdata.fetch.folders import Folders
+    from segdata.download.archives import receipt as extracted
+    from segdata.download.paths import Folders
     from segdata.pack import layout
     from segdata.pack.read import is_pack
 

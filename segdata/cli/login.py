@@ -18,8 +18,8 @@ def login(
 
     The account comes from SEGDATA_…_USERNAME and SEGDATA_…_PASSWORD or is asked for; there is no option for it.
     """
-    from segdata.fetch import signin
-    from segdata.fetch.exchange import Patience
+    from segdata.download.access import signin
+    from segdata.download.http.client import Patience
 
     with output.only_ours(active=json):
         site = signin.site(dataset)

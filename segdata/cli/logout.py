@@ -13,7 +13,7 @@ def logout(
     json: bool = output.Json,
 ) -> None:
     """Remove an account that `segdata login` keeps."""
-    from segdata.fetch import signin
+    from segdata.download.access import signin
 
     with output.only_ours(active=json):
         site = signin.site(dataset)

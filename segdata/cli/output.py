@@ -13,8 +13,8 @@ from typing import Any
 
 import typer
 
+from segdata.core.findings import folded
 from segdata.errors import printable
-from segdata.problems import folded
 
 Json = typer.Option(False, "--json", help="Print one JSON document instead of text.")
 Quiet = typer.Option(False, "--quiet", "-q", help="No progress, no remarks.")
@@ -56,18 +56,18 @@ def table(rows: Iterable[tuple[str, Any]]) -> None:
         print(f"{name:<{width}}  {printable(value)}")
 
 
-def remarks(problems: dict[str, Any]) -> None:
+def remarks(findings: dict[str, Any]) -> None:
     """What was odd or left out in a dataset, on stderr."""
-    for kind, item in folded(problems["remarks"]).items():
+    for kind, item in folded(findings["remarks"]).items():
         examples = ", ".join(item["examples"][:3]) + (" …" if item["count"] > 3 else "")
         remark(f"note: {item['count']} × {kind} ({examples})")
-    for kind, item in folded(problems.get("losses", {})).items():
+    for kind, item in folded(findings.get("losses", {})).items():
         iou = f", IoU {item['iou']['sum'] / item['iou']['masks']:.3f} on average" if "iou" in item else ""
         examples = ", ".join(item["keys"][:3]) + (" …" if len(item["keys"]) > 3 else "")
         remark(f"lost: {item['count']:,} × {kind}{iou} ({examples})")
-    for item in problems["skipped"]:
+    for item in findings["skipped"]:
         remark(f"left out: {item['count']} × {item['kind']}")
-    for error in problems["first"]:
+    for error in findings["first"]:
         parts = [error.get(name) for name in ("file", "key", "place")]
         remark(f"  {': '.join(part for part in (*parts, error['message'], error.get('why')) if part)}")
 

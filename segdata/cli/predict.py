@@ -49,12 +49,12 @@ def predict(
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Detect objects with a trained model and write them as a pack with scores."""
-    from segdata.train import config as settings
-    from segdata.train import needs
+    from segdata.cli import extras as needs
+    from segdata.models.maskrcnn import config as settings
 
     with output.only_ours(active=json), output.progress("detecting", quiet=quiet) as progress:
         needs.torch(threads)
-        from segdata.train import predict as room
+        from segdata.training import predict as room
 
         given = settings.settings(changes)
         if score_threshold is not None:

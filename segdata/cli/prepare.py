@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, fetching, output, prompt
+from segdata.cli import app, output, prompt
+from segdata.cli import options as fetching
 from segdata.cli.convert import Images, OnError
 from segdata.cli.fetch import show_plan
 
@@ -53,7 +54,7 @@ def prepare(
     if dry_run:
         show_plan(dataset, root, fetching.parts(only), from_dir, json=json)
         return
-    from segdata.prepare import prepare as job
+    from segdata.conversion import prepare as job
 
     with (
         output.only_ours(active=json),

@@ -20,12 +20,13 @@ def runs(
     quiet: bool = output.Quiet,
 ) -> None:
     """Show runs: what differs in their settings, what came of it; every run's report.html is brought up to date."""
-    from segdata.train import comparison, needs
-    from segdata.train.history import CLASSES
+    from segdata.cli import extras as needs
+    from segdata.training.runs import comparison
+    from segdata.training.trackers.base import CLASSES
 
     with output.only_ours(active=json):
         needs.torch()
-        from segdata.train import report
+        from segdata.training.runs import report
 
         compared = comparison.compare(folders)
         reports = [report.write(folder, pattern=layers, first=first) for folder in folders]
@@ -52,6 +53,6 @@ def runs(
 
 def _text(value: Any) -> str:
     from segdata.errors import printable
-    from segdata.page import number
+    from segdata.viz.html import number
 
     return printable(number(value if value is None or isinstance(value, (int, float)) else str(value)))

@@ -26,9 +26,9 @@ def show(
     from PIL import Image
 
     import segdata
-    from segdata import draw
-    from segdata.files import write_whole
     from segdata.pack.read import is_pack
+    from segdata.system.files import write_whole
+    from segdata.viz import overlay as draw
 
     with output.only_ours(active=json):
         samples = segdata.open(path, split=split, labels=labels) if is_pack(path) else segdata.read(path, split=split)

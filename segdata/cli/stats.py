@@ -12,7 +12,7 @@ from segdata.cli import app, output
 from segdata.errors import printable
 
 if TYPE_CHECKING:
-    from segdata.stats import Statistics, Tally
+    from segdata.statistics.counts import Statistics, Tally
 
 WIDTH = 100
 """Characters of a line."""
@@ -38,13 +38,13 @@ def stats(
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Count what a dataset holds: objects, pixels, sizes, overlap and void, by category and by split."""
-    from segdata import stats
+    from segdata.statistics import counts as stats
 
     other = comparison = None
     pictures: list[Path] = []
     with output.only_ours(active=json), output.progress("counting", quiet=quiet) as progress:
         if plots is not None:
-            from segdata import charts
+            from segdata.viz import charts
 
             charts.require_matplotlib()
         counted = stats.statistics(source, source_format=source_format, splits=split, labels=labels, progress=progress)
@@ -52,7 +52,7 @@ def stats(
             other = stats.statistics(compare, splits=split, labels=labels, progress=progress)
             comparison = stats.compare(counted, other)
         if plots is not None:
-            from segdata import plots as drawing
+            from segdata.statistics import plots as drawing
 
             pictures = drawing.draw(counted, plots)
     if json:

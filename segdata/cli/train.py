@@ -15,7 +15,7 @@ import typer
 from segdata.cli import app, output
 
 if TYPE_CHECKING:
-    from segdata.train.engine import Status
+    from segdata.training.trainer import Status
 
 _EVERY_SECONDS = 10.0
 
@@ -47,9 +47,10 @@ def train(
 ) -> None:
     """Train Mask R-CNN on a pack; a run that was stopped goes on when the same command is given again."""
     import segdata
-    from segdata.train import config as settings
-    from segdata.train import feed, needs
-    from segdata.train.report import FILE
+    from segdata.cli import extras as needs
+    from segdata.models.maskrcnn import config as settings
+    from segdata.training import batches as feed
+    from segdata.training.runs.report import FILE
 
     is_main = int(os.environ.get("RANK", "0")) == 0
     with output.only_ours(active=json):
@@ -57,7 +58,8 @@ def train(
         chosen = settings.chosen(config, changes, run if resume else None)
         whole = segdata.open(pack, labels=labels)
         train_split, validation_split = feed.split_names(whole, split, validation)
-        from segdata.train import engine, services
+        from segdata.training import trackers
+        from segdata.training import trainer as engine
 
         with _told(quiet=quiet) as tell:
             report = engine.train(
@@ -66,7 +68,7 @@ def train(
                 chosen,
                 validate=None if validation_split is None else whole.split(validation_split),
                 start=weights,
-                trackers=[services.named(name) for name in dict.fromkeys(tracker)] if is_main else [],
+                trackers=[trackers.named(name) for name in dict.fromkeys(tracker)] if is_main else [],
                 device=device,
                 wait=wait,
                 tell=tell,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, fetching, output
+from segdata.cli import app, output
+from segdata.cli import options as fetching
 from segdata.errors import UsageError, printable
 
 
@@ -49,7 +50,7 @@ def _rebuild(path: Path, *, quiet: bool) -> None:
 
 
 def _repair(path: Path, source: Path | None, source_format: str | None, *, json: bool, quiet: bool) -> None:
-    from segdata import prepare
+    from segdata import conversion as prepare
 
     if source is None:
         raise UsageError(
@@ -65,7 +66,8 @@ def _repair(path: Path, source: Path | None, source_format: str | None, *, json:
 
 
 def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: bool) -> None:
-    from segdata import manifest, prepare
+    from segdata import conversion as prepare
+    from segdata.catalog import manifest
     from segdata.errors import NotThere
 
     if "/" in name and not name.endswith(".toml"):
@@ -91,7 +93,7 @@ def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: boo
 
 
 def _path(path: Path, source_format: str | None, *, deep: bool, json: bool, quiet: bool) -> None:
-    from segdata import prepare
+    from segdata import conversion as prepare
     from segdata.pack import layout
     from segdata.pack import verify as pack_verify
     from segdata.pack.read import is_pack
@@ -99,22 +101,22 @@ def _path(path: Path, source_format: str | None, *, deep: bool, json: bool, quie
     with output.only_ours(active=json), output.progress("verifying", quiet=quiet) as progress:
         if not is_pack(path) and not (path / layout.COPY).is_file():
             report = prepare.inspect(path, deep=deep, source_format=source_format, progress=progress)
-            problems = dict(report.problems)
+            findings = dict(report.problems)
             document = {
                 "path": str(path),
                 "deep": deep,
                 "samples": report.samples,
                 "good": True,
-                "report": problems,
+                "report": findings,
             }
         else:
-            problems = None
+            findings = None
             found = pack_verify.verify(path, deep=deep, progress=progress)
             document = found.as_dict()
     if json:
         output.result({**document, "ok": document["good"]})
-    elif problems is not None:
-        output.remarks(problems)
+    elif findings is not None:
+        output.remarks(findings)
         print(f"{printable(path)}: {document['samples']:,} samples are valid")
     else:
         for error in found.damages:

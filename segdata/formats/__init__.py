@@ -8,11 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast, overload
 
+from segdata.core.findings import Findings
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Sample
 from segdata.errors import NotThere, UnknownLayout, UsageError
 from segdata.formats.contract import Format, Header, Source, Writer
-from segdata.labels import LabelSpace
-from segdata.problems import Problems
-from segdata.sample import Sample
 
 NAMES = ("voc", "cityscapes", "camvid", "coco-panoptic", "coco")
 """Every format, in the order in which layouts are looked for."""
@@ -33,7 +33,7 @@ def named(name: str) -> Format:
             why=f"formats are pack, {', '.join(sorted(NAMES))}; results {', '.join(RESULTS)}",
             fix="results are read together with what they are about: add --truth TRUTH" if name in RESULTS else None,
         )
-    return cast(Format, import_module(f"segdata.formats.{name.replace('-', '_')}"))
+    return cast(Format, import_module(f"segdata.formats.{name.replace('-', '_')}.format"))
 
 
 def writer(name: str) -> Writer:
@@ -42,7 +42,9 @@ def writer(name: str) -> Writer:
     Raises:
         UsageError: there is none.
     """
-    return cast(Writer, import_module(f"segdata.formats.{name.replace('-', '_')}")) if name in RESULTS else named(name)
+    if name not in RESULTS:
+        return named(name)
+    return cast(Writer, import_module(f"segdata.formats.{name.removesuffix('-results')}.results"))
 
 
 def detect(root: Path) -> str:
@@ -74,22 +76,22 @@ def detect(root: Path) -> str:
     )
 
 
-def scan(root: Path, name: str | None, problems: Problems, *, labels: LabelSpace | None = None) -> tuple[str, Source]:
+def scan(root: Path, name: str | None, findings: Findings, *, labels: LabelSpace | None = None) -> tuple[str, Source]:
     """Find out the format (unless named) and look through a dataset folder."""
     name = name or detect(root)
     if not root.exists():
         raise NotThere(f"{root} does not exist", file=root)
-    source = named(name).scan(root, problems, labels=labels)
+    source = named(name).scan(root, findings, labels=labels)
     if not source.entries and name != "coco":
         raise UnknownLayout(
             "no sample was found", file=root, why=f"looked for {named(name).LAYOUT}", fix="check the folders' names"
         )
     if root.is_dir():
-        _remark_unread(source, problems)
+        _remark_unread(source, findings)
     return name, source
 
 
-def _remark_unread(source: Source, problems: Problems) -> None:
+def _remark_unread(source: Source, findings: Findings) -> None:
     """Count the files of a dataset folder that no part of it names, and the folders that hold nothing else."""
     read = {*source.annotation_files, *source.passed_over, *(entry.file for entry in source.entries)}
     above = {"", *(parent for file in read for parent in _parents(file))}
@@ -97,12 +99,12 @@ def _remark_unread(source: Source, problems: Problems) -> None:
         at = "" if Path(folder) == source.root else Path(folder).relative_to(source.root).as_posix() + "/"
         for name in sorted(files):
             if at + name not in read and not name.startswith("."):
-                problems.remark("file not read", at + name)
+                findings.remark("file not read", at + name)
         unread = sorted(name for name in inner if f"{at}{name}/" not in above)
         inner[:] = sorted(set(inner).difference(unread))
         for name in unread:
             if not name.startswith(".") and _holds_data(Path(folder, name)):
-                problems.remark("folder not read", at + name)
+                findings.remark("folder not read", at + name)
 
 
 def _parents(file: str) -> Iterator[str]:
@@ -123,11 +125,11 @@ def _holds_data(folder: Path) -> bool:
 class Folder(Sequence[Sample]):
     """A dataset folder read directly, without a pack: a sequence of samples."""
 
-    def __init__(self, name: str, source: Source, members: Sequence[int], problems: Problems) -> None:
+    def __init__(self, name: str, source: Source, members: Sequence[int], findings: Findings) -> None:
         self._format = named(name)
         self._source = source
         self._members = members
-        self.problems = problems
+        self.findings = findings
 
     @property
     def labels(self) -> LabelSpace:
@@ -164,7 +166,7 @@ class Folder(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(len(self))[index]]
-        return self._format.load(self._source, self._source.entries[self._members[index]], self.problems)
+        return self._format.load(self._source, self._source.entries[self._members[index]], self.findings)
 
     def __iter__(self) -> Iterator[Sample]:
         for index in range(len(self)):
@@ -178,14 +180,14 @@ def read(path: str | Path, split: str | None = None, *, format: str | None = Non
         NotThere: no such folder or split.
         UnknownLayout: no known layout was found.
     """
-    problems = Problems()
-    name, source = scan(Path(path), format, problems)
+    findings = Findings()
+    name, source = scan(Path(path), format, findings)
     if split is not None and split not in source.splits:
         raise NotThere(
             f"there is no split {split!r}", file=path, why=f"splits are {', '.join(map(repr, source.splits))}"
         )
     members = range(len(source.entries)) if split is None else source.splits[split]
-    return Folder(name, source, members, problems)
+    return Folder(name, source, members, findings)
 
 
 __all__ = ["NAMES", "Folder", "Format", "Header", "Source", "detect", "named", "read", "scan", "writer"]

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from segdata.core.findings import Findings
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, NotThere
-from segdata.files import disk_errors, inside
-from segdata.labels import LabelSpace
-from segdata.problems import Problems
-from segdata.sample import Sample
+from segdata.system.files import disk_errors
+from segdata.system.paths import inside
 
 NAMES_SHOWN = 5
 
@@ -98,11 +99,11 @@ class Format(Writer, Protocol):
     def detect(self, root: Path) -> bool:
         """Whether the folder looks like this format; cheap."""
 
-    def scan(self, root: Path, problems: Problems, *, labels: LabelSpace | None = None) -> Source:
+    def scan(self, root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
         """Everything that is there, in order, without reading images or masks."""
 
-    def load(self, source: Source, entry: Entry, problems: Problems) -> Sample:
-        """One sample; pure. Single bad annotations go to `problems` and are left out; a bad image raises."""
+    def load(self, source: Source, entry: Entry, findings: Findings) -> Sample:
+        """One sample; pure. Single bad annotations go to `findings` and are left out; a bad image raises."""
 
 
 def read_bytes(root: Path, name: str, what: str) -> bytes:

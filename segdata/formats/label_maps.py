@@ -19,15 +19,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from segdata import images, manifest
+from segdata.catalog import label_spaces
+from segdata.core import png
+from segdata.core.findings import Findings
+from segdata.core.labels import LabelSpace, look_up
+from segdata.core.predictions import GroundTruth, Predictions
+from segdata.core.rle import stretches
+from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, SegdataError
 from segdata.formats.contract import read_bytes
-from segdata.formats.results import Predictions, Truth
-from segdata.formats.results_files import by_place, files_below, require_all
-from segdata.labels import LabelSpace, look_up
-from segdata.problems import Problems
-from segdata.runs import stretches
-from segdata.sample import Sample
+from segdata.formats.shared.files_by_key import by_place, files_below, require_all
 
 LAYOUT = "a folder of label-map PNGs (label-maps)"
 
@@ -41,14 +42,14 @@ def detect(path: Path) -> bool:
     return path.is_dir() and next(iter(files_below(path, ".png")), None) is not None
 
 
-def read(path: Path, truth: Truth, problems: Problems) -> Predictions:
+def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     """One label map for every image of the truth that has one.
 
     Raises:
         InvalidAnnotation: images without a file, or with several.
     """
     names, numbers = _chosen(sorted(files_below(path, ".png")))
-    found = by_place(path, names, truth, problems)
+    found = by_place(path, names, truth, findings)
     require_all(path, found, truth, lambda sample: sample.has_semantic, "label map")
     table = _table(numbers, truth.labels, path)
     return Predictions(
@@ -56,7 +57,7 @@ def read(path: Path, truth: Truth, problems: Problems) -> Predictions:
         "label-maps",
         frozenset({"semantic"}),
         lambda place: _sample(path, found[place], place, truth, table, numbers) if place in found else None,
-        problems=problems,
+        findings=findings,
     )
 
 
@@ -83,7 +84,7 @@ def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64
         if "unlabeled" not in labels.index_of_name:
             table[labels.void] = labels.void
         return table
-    city = manifest.label_space("cityscapes")
+    city = label_spaces.label_space("cityscapes")
     known = [category.name for category in labels.categories if category.name in city.index_of_name]
     if len(known) < len(labels):
         raise LabelMismatch(
@@ -93,7 +94,7 @@ def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64
             fix="give predictions for this truth, or name the files after its images alone",
         )
     if numbers == "trainIds":
-        view = manifest.view(city, _TRAIN_VIEW).target
+        view = label_spaces.view(city, _TRAIN_VIEW).target
         source, table[255] = [(index, category.name) for index, category in enumerate(view.categories)], labels.void
     else:
         source = [(category.id, category.name) for category in city.categories if category.id >= 0]
@@ -102,9 +103,11 @@ def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64
     return table
 
 
-def _sample(root: Path, name: str, place: int, truth: Truth, table: npt.NDArray[np.int64], numbers: str) -> Sample:
+def _sample(
+    root: Path, name: str, place: int, truth: GroundTruth, table: npt.NDArray[np.int64], numbers: str
+) -> Sample:
     try:
-        stored = images.read_labels(read_bytes(root, name, "the predictions"))
+        stored = png.read_labels(read_bytes(root, name, "the predictions"))
     except SegdataError as error:
         raise error.located(file=root / name) from error
     values = stored.values

@@ -1,6 +1,6 @@
 """Results: files of predictions as challenges and papers exchange them. This module is their table and their types.
 
-A results file says nothing about images and categories but their numbers or names; it is read against a `Truth`, and
+A results file says nothing about images and categories but their numbers or names; it is read against a `GroundTruth`, and
 gives one sample with scores for every image of the truth that it speaks of. A module of results has:
 
     LAYOUT                                   what `detect` looks for, in one line
@@ -11,144 +11,16 @@ gives one sample with scores for every image of the truth that it speaks of. A m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Protocol, cast
 
-import numpy as np
-import numpy.typing as npt
-
+from segdata.core.findings import Findings
+from segdata.core.predictions import GroundTruth, Predictions
 from segdata.errors import NotThere, UnknownLayout, UsageError
-from segdata.formats.columns import Columns
-from segdata.formats.regions import Regions
-from segdata.labels import LabelSpace
-from segdata.problems import Problems
-from segdata.sample import Sample
 
 NAMES = ("coco-results", "voc-results", "coco-panoptic", "cityscapes-results", "label-maps")
 """Every kind of results, in the order in which they are looked for; `coco-results` is `formats/coco_results.py`."""
-
-Holding = Literal["boxes", "masks", "scores", "semantic", "panoptic"]
-"""What predictions may hold; it decides which metrics are computed when none is asked for."""
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The annotated images that predictions are about.
-
-    Attributes:
-        path: where they came from.
-        format: "pack" or the format's name.
-        made_from: the format whose samples these are, also for a pack.
-        labels: what category indices mean.
-        splits: name → places of its images.
-        keys: every image's key (`Sample.key`), in order.
-        get: the image at a place with its annotations, read anew each time.
-        find_images: (N, 3) int64, the source's number of every image (−1 where it has none), its height and width.
-        problems: what was odd in it.
-        find_columns: the objects at a place, where they can be had without reading the whole sample.
-        find_semantic, find_numbers: the same for label maps and Cityscapes' instance maps; they may give None.
-        progress: told (images done, of how many) by every walk over the images.
-    """
-
-    path: Path
-    format: str
-    made_from: str
-    labels: LabelSpace
-    splits: Mapping[str, Sequence[int]]
-    keys: Sequence[str]
-    get: Callable[[int], Sample]
-    find_images: Callable[[], npt.NDArray[np.int64]]
-    problems: Problems = field(default_factory=Problems)
-    find_columns: Callable[[int], Columns] | None = None
-    find_semantic: Callable[[int], npt.NDArray[Any] | None] | None = None
-    find_numbers: Callable[[int], npt.NDArray[Any] | None] | None = None
-    progress: Callable[[int, int], None] | None = None
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def walk(self, places: Sequence[int] | None = None) -> Iterator[int]:
-        """Places of the images, all of them by default, one after another."""
-        places = range(len(self)) if places is None else places
-        for done, place in enumerate(places, 1):
-            yield place
-            if self.progress is not None:
-                self.progress(done, len(places))
-
-    def columns(self, place: int) -> Columns:
-        """The objects of the image at a place."""
-        return Columns.of(self.get(place).instances) if self.find_columns is None else self.find_columns(place)
-
-    def semantic(self, place: int) -> npt.NDArray[Any] | None:
-        """The label map of the image at a place, None where it has none."""
-        found = None if self.find_semantic is None else self.find_semantic(place)
-        return self.get(place).semantic if found is None else found
-
-    @cached_property
-    def _images(self) -> npt.NDArray[np.int64]:
-        return self.find_images()
-
-    @property
-    def ids(self) -> npt.NDArray[np.int64]:
-        """(N,) int64, the source's number of every image, −1 where it has none."""
-        return self._images[:, 0]
-
-    @property
-    def sizes(self) -> npt.NDArray[np.int64]:
-        """(N, 2) int64, height and width of every image in pixels."""
-        return self._images[:, 1:]
-
-    @cached_property
-    def place_of_id(self) -> dict[int, int]:
-        """Number → place."""
-        return {number: place for place, number in enumerate(self.ids.tolist()) if number >= 0}
-
-    @cached_property
-    def place_of_key(self) -> dict[str, int]:
-        """Key → place; of several images with one key, the first."""
-        return {key: len(self.keys) - 1 - place for place, key in enumerate(reversed(self.keys))}
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What was predicted for the images of a truth.
-
-    Attributes:
-        path: where they came from.
-        kind: "pack" or the name of the results' kind.
-        holds: what is in them.
-        get: what was predicted for the truth's image at a place, under the truth's label space; None where the
-            predictions do not speak of it.
-        problems: what was odd in them; metrics add to it.
-        find_columns: the detections at a place, where they can be had without making a sample.
-        find_regions: the same for scored masks.
-    """
-
-    path: Path
-    kind: str
-    holds: frozenset[Holding]
-    get: Callable[[int], Sample | None]
-    problems: Problems = field(default_factory=Problems)
-    find_columns: Callable[[int], Columns] | None = None
-    find_regions: Callable[[int], Regions | None] | None = None
-
-    def regions(self, place: int) -> Regions | None:
-        """The scored masks in the truth's image at a place; None where the predictions do not speak of it."""
-        if self.find_regions is not None:
-            return self.find_regions(place)
-        sample = self.get(place)
-        return None if sample is None else Regions.of(sample.instances)
-
-    def columns(self, place: int) -> Columns:
-        """What was detected in the truth's image at a place."""
-        if self.find_columns is not None:
-            return self.find_columns(place)
-        sample = self.get(place)
-        return Columns.none() if sample is None else Columns.of(sample.instances)
 
 
 class Results(Protocol):
@@ -159,7 +31,7 @@ class Results(Protocol):
     def detect(self, path: Path) -> bool:
         """Whether the file or folder looks like this kind; cheap."""
 
-    def read(self, path: Path, truth: Truth, problems: Problems) -> Predictions:
+    def read(self, path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         """Predictions for the truth's images; numbers and names that the truth does not have are refused."""
 
 
@@ -171,7 +43,14 @@ def named(name: str) -> Results:
     """
     if name not in NAMES:
         raise UsageError(f"there is no kind of results {name!r}", why=f"kinds are pack, {', '.join(NAMES)}")
-    return cast(Results, import_module(f"segdata.formats.{name.replace('-', '_')}"))
+    homes = {
+        "coco-results": "coco.results",
+        "voc-results": "voc.results",
+        "coco-panoptic": "coco_panoptic.format",
+        "cityscapes-results": "cityscapes.results",
+        "label-maps": "label_maps",
+    }
+    return cast(Results, import_module(f"segdata.formats.{homes[name]}"))
 
 
 def detect(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Loaders over packs: `Loader` needs numpy alone; `segdata.loading.torch` is for PyTorch."""
+"""Loaders over packs: `Loader` needs numpy alone; `segdata.torch` is for PyTorch."""
 
 from segdata.loading.batch import Batch
 from segdata.loading.loader import Loader

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.masks import Masks
-from segdata.sample import Sample
+from segdata.core.masks import Masks
+from segdata.core.sample import Sample
 
 Images = npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], ...]
 """(B, H, W, 3) where all sizes agree, else a tuple of (H, W, 3); uint8 RGB."""

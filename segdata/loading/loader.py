@@ -20,13 +20,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.labels import LabelSpace
+from segdata.core.masks import Masks
+from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError, WorkerLost
-from segdata.labels import LabelSpace
 from segdata.loading.batch import Batch
 from segdata.loading.order import Batches, Indices, Order
-from segdata.masks import Masks
 from segdata.pack.read import Pack
-from segdata.sample import Sample
 
 Transform = Callable[[Sample, np.random.Generator], Any]
 

@@ -22,8 +22,8 @@ from typing import Any, Literal
 import numpy as np
 
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
-from segdata.files import checked_name
-from segdata.files import crc32 as crc32
+from segdata.system.files import crc32 as crc32
+from segdata.system.paths import checked_name
 
 INDEX = "pack.json"
 COPY = "pack-copy.json"

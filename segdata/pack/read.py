@@ -16,11 +16,12 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from segdata.catalog import label_spaces
+from segdata.core.labels import LabelMapping, LabelSpace
+from segdata.core.sample import Sample
 from segdata.errors import DamagedData, NotThere
-from segdata.labels import LabelMapping, LabelSpace
 from segdata.pack import layout
 from segdata.pack.store import Shard, Store
-from segdata.sample import Sample
 
 
 def is_pack(path: Path) -> bool:
@@ -264,9 +265,7 @@ class Pack(Sequence[Sample]):
             NotThere: no view of that name exists for the pack's label space.
         """
         if isinstance(labels, str):
-            from segdata import manifest
-
-            labels = manifest.view(self._store.labels, labels)
+            labels = label_spaces.view(self._store.labels, labels)
         return Pack(self._store, self._members, labels)
 
 

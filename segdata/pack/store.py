@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata import images
+from segdata.core import images
+from segdata.core.labels import LabelMapping, LabelSpace
+from segdata.core.masks import Masks
+from segdata.core.polygons import Polygons
+from segdata.core.sample import Instances, Records, Sample
 from segdata.errors import DamagedData, NotThere
-from segdata.files import inside
-from segdata.labels import LabelMapping, LabelSpace
-from segdata.masks import Masks
 from segdata.pack import layout
-from segdata.rings import Polygons
-from segdata.sample import Instances, Records, Sample
+from segdata.system.paths import inside
 
 
 class MappedFile(dict[str, Any]):

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError
-from segdata.files import disk_errors, write_whole
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_pack
+from segdata.system.files import disk_errors, write_whole
 
 _CHUNK = 1 << 22
 _ONLY_DEEP = ("images/data", "semantic/data")

@@ -17,14 +17,14 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from segdata import images as image_files
+from segdata.core import images as image_files
+from segdata.core.findings import Findings
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Instances, Records, Sample
 from segdata.errors import OF_THE_DATA, DamagedData, DiskError, InvalidInput
-from segdata.files import disk_errors, sync_folder, write_whole
-from segdata.labels import LabelSpace
 from segdata.pack import layout
-from segdata.pack.frame import Frame
-from segdata.problems import Problems
-from segdata.sample import Instances, Records, Sample
+from segdata.pack.hdf5 import Frame
+from segdata.system.files import disk_errors, sync_folder, write_whole
 
 _CHUNK = 1 << 22
 _LEVEL = 3  # zstd: label maps shrink to 1–2 % already here
@@ -38,7 +38,7 @@ def write_shard(
     *,
     images: layout.Images,
     image_bytes: int,
-    problems: Problems,
+    findings: Findings,
     left_out: list[int],
 ) -> dict[str, Any]:
     """Write one shard's files into `folder` under temporary names.
@@ -58,9 +58,9 @@ def write_shard(
     try:
         for place, sample in enumerate(samples):
             try:
-                table.add(sample, _stored(sample, images, blob, problems))
+                table.add(sample, _stored(sample, images, blob, findings))
             except OF_THE_DATA as error:
-                problems.skip(error.located(key=sample.key, file=sample.file or None))
+                findings.skip(error.located(key=sample.key, file=sample.file or None))
                 left_out.append(place)
         files: dict[str, str] = {}
         entry: dict[str, Any] = {"samples": len(table.keys), "instances": table.instances, "images": None}
@@ -118,19 +118,19 @@ def move_finished(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]
 
 
 def _stored(
-    sample: Sample, images: layout.Images, blob: _ImageBlob | None, problems: Problems
+    sample: Sample, images: layout.Images, blob: _ImageBlob | None, findings: Findings
 ) -> tuple[int, int, int, int]:
     """Codec, offset, length and crc32 of a sample's image, after the structural check."""
     image_files.require_size(sample.height, sample.width)
     encoded = None if images == "none" else sample.encoded
     if encoded is None:
         return layout.CODECS["none"], 0, 0, 0
-    header = check_image(sample, encoded, problems)
+    header = check_image(sample, encoded, findings)
     offset = blob.add(encoded) if blob is not None else 0
     return layout.CODECS[header.codec], offset, len(encoded), layout.crc32(encoded)
 
 
-def check_image(sample: Sample, encoded: bytes, problems: Problems) -> image_files.Header:
+def check_image(sample: Sample, encoded: bytes, findings: Findings) -> image_files.Header:
     """The header of a sample's image after a check of its structure and size; nothing is decoded.
 
     Raises:
@@ -145,7 +145,7 @@ def check_image(sample: Sample, encoded: bytes, problems: Problems) -> image_fil
             fix="correct the annotation, or restore the original image",
         )
     if header.kind != "RGB":
-        problems.remark(f"image is {header.kind}: becomes RGB when it is read", sample.key)
+        findings.remark(f"image is {header.kind}: becomes RGB when it is read", sample.key)
     return header
 
 

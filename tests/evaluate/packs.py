@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from segdata.inputs import Input
-from segdata.labels import LabelSpace
-from segdata.prepare.into_pack import to_pack
-from segdata.prepare.job import Job
-from segdata.sample import Sample
+from segdata.conversion.job import Job
+from segdata.conversion.to_pack import to_pack
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Sample
+from segdata.sources.dataset import Input
 
 
 def pack_of(samples: Sequence[Sample], labels: LabelSpace, target: Path, split: str = "val") -> Path:
@@ -24,7 +24,7 @@ def pack_of(samples: Sequence[Sample], labels: LabelSpace, target: Path, split: 
         [sample.key for sample in samples],
         [(0, 0)] * len(samples),
         "memory",
-        lambda index, problems: samples[index],
+        lambda index, findings: samples[index],
     )
     to_pack(Job(data, target, "pack", "memory", "none", "stop", False, {}, None, 1), force=False, clean=False)
     return target

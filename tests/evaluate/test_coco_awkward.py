@@ -131,7 +131,7 @@ def test_annotation_number_0_counts_as_no_match_as_in_pycocotools(tmp_path: Path
 
 
 def test_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from segdata.evaluate import columns
+    from segdata.metrics.coco import blocks as columns
 
     files = written(tmp_path, 5)
     whole = segdata.evaluate(files["both"], files["truth"], metrics=["coco-segm"]).metrics

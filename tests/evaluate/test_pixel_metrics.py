@@ -12,9 +12,12 @@ import pytest
 from PIL import Image
 from samples import REFERENCE, needs_reference
 
-from segdata import manifest
-from segdata.evaluate import cityscapes_instance, cityscapes_pixel, panoptic, semantic
-from segdata.evaluate.cityscapes import Classes
+from segdata.catalog import label_spaces, manifest
+from segdata.metrics.cityscapes import instance as cityscapes_instance
+from segdata.metrics.cityscapes import pixel as cityscapes_pixel
+from segdata.metrics.cityscapes.classes import Classes
+from segdata.metrics.panoptic import quality as panoptic
+from segdata.metrics.semantic import confusion as semantic
 
 METRICS = REFERENCE / "metrics"
 
@@ -39,7 +42,7 @@ def assert_equal(found: Any, wanted: Any, place: str = "") -> None:
 
 
 def cityscapes() -> Classes:
-    return Classes.of(manifest.label_space("cityscapes"), manifest.shipped("cityscapes").average_sizes)
+    return Classes.of(label_spaces.label_space("cityscapes"), manifest.shipped("cityscapes").average_sizes)
 
 
 @needs_reference

@@ -12,8 +12,8 @@ import numpy as np
 from conftest import run_segdata
 from test_pixel_predictions import city, predict
 
-from segdata.report.detections import outcome
-from segdata.sides import open_predictions, open_truth
+from segdata.metrics.report.outcomes import outcome
+from segdata.sources.evaluation import open_predictions, open_truth
 
 HOSTILE = '<img src=x onerror=alert(1)>"&‮'
 

@@ -11,7 +11,7 @@ from samples import REFERENCE, needs_reference
 from test_coco_awkward import assert_equal, official, written
 
 import segdata
-from segdata.errors import WouldLose
+from segdata.errors import LossyConversion
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def with_mask_areas(source: Path, target: Path) -> None:
     """The same predictions as a detector gives them: sizes are those of the masks."""
     from dataclasses import replace
 
+    from segdata.core.findings import Findings
     from segdata.pack import layout
     from segdata.pack.write import commit, write_dataset, write_shard
-    from segdata.problems import Problems
 
     pack = segdata.open(source)
     samples = [
@@ -62,8 +62,8 @@ def with_mask_areas(source: Path, target: Path) -> None:
         for sample in pack
     ]
     target.mkdir()
-    problems = Problems()
-    receipt = write_shard(target, 0, samples, pack.labels, images="none", image_bytes=0, problems=problems, left_out=[])
+    findings = Findings()
+    receipt = write_shard(target, 0, samples, pack.labels, images="none", image_bytes=0, findings=findings, left_out=[])
     dataset = write_dataset(target, {name: members.tolist() for name, members in pack.splits.items()}, [])
     index = {**json.loads(json.dumps(dict(pack.info))), "dataset": dataset["entry"], "shards": [receipt["entry"]]}
     index.pop("crc32")
@@ -93,7 +93,7 @@ def test_voc_results_through_a_pack(tmp_path: Path) -> None:
 def test_a_truth_has_no_scores_to_write(tmp_path: Path) -> None:
     files = written(tmp_path, 3)
     segdata.convert(files["truth"], tmp_path / "pack", images="none")
-    with pytest.raises(WouldLose, match="objects without a score"):
+    with pytest.raises(LossyConversion, match="objects without a score"):
         segdata.convert(tmp_path / "pack", tmp_path / "out", to="coco-results")
 
 

@@ -18,10 +18,10 @@ from samples import REFERENCE, SAMPLES, needs_reference, needs_samples
 from test_pixel_metrics import assert_equal, expected
 
 import segdata
-from segdata import manifest
-from segdata.masks import Masks
-from segdata.sample import Instances, Sample
-from segdata.sides import open_predictions, open_truth
+from segdata.catalog import label_spaces
+from segdata.core.masks import Masks
+from segdata.core.sample import Instances, Sample
+from segdata.sources.evaluation import open_predictions, open_truth
 
 CITY = REFERENCE / "metrics/cityscapes"
 
@@ -152,7 +152,7 @@ def test_panoptic_documents_are_checked(change: Any, code: int, text: str, tmp_p
 def test_voc_segmentation_results(tmp_path: Path) -> None:
     source = made.voc(tmp_path / "VOCdevkit/VOC2012")
     truth = open_truth(source)
-    labels = manifest.label_space("voc")
+    labels = label_spaces.label_space("voc")
     samples = []
     for place in range(len(truth)):
         known = truth.get(place)

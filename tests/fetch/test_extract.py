@@ -17,9 +17,9 @@ import pytest
 from conftest import tree
 from fetch.hostile import Entry, tar_header, tar_member, tar_of, zip_of
 
+from segdata.download.archives.extract import extract
+from segdata.download.archives.receipt import Receipt, differences, read_receipt
 from segdata.errors import DamagedData, DiskError, InvalidArchive, SegdataError
-from segdata.fetch.extract import extract
-from segdata.fetch.extracted import Receipt, differences, read_receipt
 
 KINDS = {"zip": "zip", "tar": "tar", "tgz": "tar.gz", "txt": "file"}
 

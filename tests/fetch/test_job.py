@@ -18,7 +18,7 @@ from conftest import run_segdata, tree
 from places import Place, archive, sha256, until
 from server import Exchange, file, hanging
 
-from segdata import manifest
+from segdata.catalog import manifest
 
 A = "/a.zip"
 LARGE = 9 << 20

@@ -20,7 +20,7 @@ import pytest
 from conftest import tree
 
 import segdata
-from segdata.drawn import archives
+from segdata.demo.synthetic import archives
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 

@@ -16,11 +16,11 @@ from keras_weights import MATTERPORT, document, made, needs_matterport, photo
 from pycocotools import mask as coco_mask
 from torch.nn import functional
 
-from segdata.train import matterport
-from segdata.train.matterport.config import Config
-from segdata.train.matterport.detection import unmold
-from segdata.train.matterport.layers import layers_of
-from segdata.train.matterport.network import Network
+from segdata.models import matterport
+from segdata.models.matterport.config import Config
+from segdata.models.matterport.detection import unmold
+from segdata.models.matterport.layers import layers_of
+from segdata.models.matterport.network import Network
 
 pytestmark = needs_matterport
 

@@ -9,17 +9,17 @@ import pytest
 import torch
 from keras_weights import made, needs_matterport, photo
 
-from segdata import images
+from segdata.core import png
+from segdata.core.labels import Category, LabelSpace
+from segdata.core.masks import Masks
+from segdata.core.sample import Instances, Sample
 from segdata.errors import UsageError
-from segdata.labels import Category, LabelSpace
-from segdata.masks import Masks
-from segdata.sample import Instances, Sample
-from segdata.train import matterport
-from segdata.train.matterport.config import Config
-from segdata.train.matterport.layers import initialise, matching
-from segdata.train.matterport.model import Model
-from segdata.train.matterport.network import Network
-from segdata.train.matterport.training import Training, Truth
+from segdata.models import matterport
+from segdata.models.matterport.config import Config
+from segdata.models.matterport.layers import initialise, matching
+from segdata.models.matterport.model import Model
+from segdata.models.matterport.network import Network
+from segdata.models.matterport.training import Example, Training
 
 LABELS = LabelSpace("two", (Category("a", 1), Category("b", 2)))
 
@@ -36,7 +36,7 @@ def small(**settings: object) -> Model:
     return model
 
 
-def truth() -> Truth:
+def truth() -> Example:
     """A noisy photo of two bright rectangles."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 60, (96, 128, 3), dtype=np.uint8)
@@ -44,7 +44,7 @@ def truth() -> Truth:
     masks[10:60, 15:70, 0] = masks[40:90, 75:120, 1] = True
     image[masks[..., 0]] = (250, 120, 30)
     image[masks[..., 1]] = (30, 120, 250)
-    return Truth(image, np.array([1, 2]), masks)
+    return Example(image, np.array([1, 2]), masks)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_a_crowd_teaches_nothing_and_a_photo_without_objects_is_left_out() -> No
     model = small()
     given = truth()
     with pytest.raises(UsageError, match="none of these photos"):
-        Training(model).step([Truth(given.image, np.array([-1, -2]), given.masks)])
+        Training(model).step([Example(given.image, np.array([-1, -2]), given.masks)])
     one = Training(model).losses([given])
-    two = Training(model).losses([given, Truth(given.image, np.zeros(0, int), given.masks[..., :0])])
+    two = Training(model).losses([given, Example(given.image, np.zeros(0, int), given.masks[..., :0])])
     assert {name: value.item() for name, value in one.items()} == {name: value.item() for name, value in two.items()}
 
 
@@ -120,8 +120,8 @@ def test_a_sample_is_a_truth() -> None:
         has_mask=[True, True, False],
         iscrowd=[False, True, False],
     )
-    sample = Sample("a", 96, 128, encoded=images.encode_png(given.image), instances=instances)
-    found = Truth.of(sample)
+    sample = Sample("a", 96, 128, encoded=png.encode_png(given.image), instances=instances)
+    found = Example.of(sample)
     assert found.class_ids.tolist() == [1, -2]
     assert np.array_equal(found.masks, given.masks) and np.array_equal(found.image, given.image)
 
@@ -134,7 +134,7 @@ def test_the_loss_falls_on_one_photo(tmp_path: Path) -> None:
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     masks = np.stack(((y - 240) ** 2 + (x - 320) ** 2 < 120**2, (abs(y - 120) < 80) & (abs(x - 100) < 70)), axis=-1)
     training = Training(model, "4+")
-    values = [training.step([Truth(image, np.array([3, 7]), masks)]) for _ in range(12)]
+    values = [training.step([Example(image, np.array([3, 7]), masks)]) for _ in range(12)]
     assert np.mean([value["loss"] for value in values[-3:]]) < 0.5 * np.mean([value["loss"] for value in values[:2]])
     for name in ("mrcnn_class_loss", "mrcnn_bbox_loss", "rpn_bbox_loss"):
         assert values[-1][name] < values[0][name], name

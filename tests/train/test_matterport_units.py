@@ -11,8 +11,8 @@ from keras_weights import MATTERPORT, bits, document, needs_matterport, photo
 from scipy import ndimage
 
 from segdata.errors import UsageError
-from segdata.train.matterport import losses
-from segdata.train.matterport.boxes import (
+from segdata.models.matterport import losses
+from segdata.models.matterport.boxes import (
     apply_box_deltas,
     box_refinement,
     compute_overlaps,
@@ -21,9 +21,9 @@ from segdata.train.matterport.boxes import (
     non_max_suppression,
     norm_boxes,
 )
-from segdata.train.matterport.config import Config
-from segdata.train.matterport.crops import crop_and_resize, levels_of
-from segdata.train.matterport.molding import (
+from segdata.models.matterport.config import Config
+from segdata.models.matterport.crops import crop_and_resize, levels_of
+from segdata.models.matterport.molding import (
     expand_mask,
     extract_bboxes,
     minimize_mask,
@@ -32,8 +32,8 @@ from segdata.train.matterport.molding import (
     resize_mask,
     unmold_mask,
 )
-from segdata.train.matterport.precision import compute_ap, compute_ap_range
-from segdata.train.matterport.targets import detection_targets, match_anchors, rpn_targets
+from segdata.models.matterport.precision import compute_ap, compute_ap_range
+from segdata.models.matterport.targets import detection_targets, match_anchors, rpn_targets
 
 
 @pytest.fixture(scope="module")

@@ -16,16 +16,17 @@ from conftest import Here
 from keras_weights import made, needs_matterport
 
 import segdata
-from segdata import images
+from segdata.core import png
+from segdata.core.labels import Category, LabelSpace
 from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError, Unsafe, UsageError
-from segdata.labels import Category, LabelSpace
-from segdata.train import matterport, predict
-from segdata.train.matterport import weights
-from segdata.train.matterport.config import Config
-from segdata.train.matterport.keras import _arranged
-from segdata.train.matterport.layers import initialise
-from segdata.train.matterport.model import Model
-from segdata.train.matterport.network import Network
+from segdata.models import matterport
+from segdata.models.matterport import weights
+from segdata.models.matterport.config import Config
+from segdata.models.matterport.keras import _arranged
+from segdata.models.matterport.layers import initialise
+from segdata.models.matterport.model import Model
+from segdata.models.matterport.network import Network
+from segdata.training import predict
 
 
 def little(path: Path, arrays: dict[str, Any] | None = None) -> Path:
@@ -128,7 +129,7 @@ def test_the_command_refuses_and_leaves_nothing(
     path = tmp_path / "weights.h5"
     make(path)
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.png").write_bytes(images.encode_png(np.zeros((8, 8, 3), np.uint8)))
+    (tmp_path / "photos" / "a.png").write_bytes(png.encode_png(np.zeros((8, 8, 3), np.uint8)))
     outcome = here("predict", path, tmp_path / "photos", "-o", tmp_path / "found", "--json")
     assert outcome.code == code == outcome.document["error"]["exit"], outcome.err
     assert outcome.document["error"]["file"] == str(path)
@@ -246,7 +247,7 @@ def test_predictions_of_a_keras_file_become_a_pack_with_scores(saved: Path, tmp_
     photos = np.random.default_rng(0).integers(0, 256, (2, 90, 128, 3), dtype=np.uint8)
     for number, photo in enumerate(photos):
         (tmp_path / f"photos/{number}.png").parent.mkdir(exist_ok=True)
-        (tmp_path / f"photos/{number}.png").write_bytes(images.encode_png(photo))
+        (tmp_path / f"photos/{number}.png").write_bytes(png.encode_png(photo))
     settings = {"detection_min_confidence": 0.4, "image_max_dim": 128, "image_min_dim": 128}
     settings |= {"detection_max_instances": 8, "post_nms_rois_inference": 50}
     model = predict.load(saved, device="cpu", **settings)

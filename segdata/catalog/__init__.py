@@ -1,0 +1,1 @@
+"""What is known about published datasets: manifests, addresses, label spaces."""

@@ -1,0 +1,87 @@
+"""The options of fetching, which several verbs share."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from segdata.cli import output
+from segdata.errors import UsageError
+
+Dataset = typer.Argument(..., help="A known dataset (segdata list), or the path of a manifest.")
+Root = typer.Option(None, "--root", envvar="SEGDATA_ROOT", help="The folder of all datasets.")
+Only = typer.Option([], "--only", help="Parts, separated by commas (default: the usual ones).")
+Mirror = typer.Option(None, "--mirror", help="An address that has the files under their own names; tried first.")
+FromDir = typer.Option(
+    None,
+    "--from-dir",
+    exists=True,
+    file_okay=False,
+    help="A folder with archives that you have; verified, linked or copied.",
+)
+Repair = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again.")
+Offline = typer.Option(False, "--offline", help="Never open a connection.")
+AcceptLicense = typer.Option([], "--accept-license", metavar="ID", help="Terms that you accept.")
+AcceptUnverified = typer.Option(
+    False, "--accept-unverified", help="Take files that nobody publishes a digest of, and pin them from then on."
+)
+AcceptNewHash = typer.Option(
+    False, "--accept-new-hash", help="Take complete files that differ from the manifest; this is recorded."
+)
+KeepArchives = typer.Option(False, "--keep-archives", help="Keep archives after they were extracted.")
+KeepSession = typer.Option(
+    False, "--keep-session", help="Keep the session of a site that needs an account, readable by you alone, for a day."
+)
+AllowExtra = typer.Option(False, "--allow-extra", help="Also extract members that the manifest does not expect.")
+IgnoreSpace = typer.Option(False, "--ignore-space", help="Go on although the disk looks too small.")
+NoLock = typer.Option(False, "--no-lock", help="For file systems without locks: a file alone is the lock.")
+Jobs = typer.Option(3, "--jobs", "-j", min=1, max=32, help="Files downloaded at once.")
+LimitRate = typer.Option(None, "--limit-rate", metavar="RATE", help="Bytes a second in all, such as 500K or 20M.")
+Wait = typer.Option(0.0, "--wait", min=0, help="Seconds to wait for another process at the same dataset.")
+Timeout = typer.Option(60.0, "--timeout", min=0.1, help="Seconds of silence after which a connection is given up.")
+Retries = typer.Option(5, "--retries", min=1, max=100, help="Attempts at an address without progress.")
+RetryWait = typer.Option(
+    1.0, "--retry-wait", min=0, max=600, help="Seconds before the second attempt; then they double."
+)
+
+
+def command() -> str:
+    """What was typed, for errors that tell what to type next."""
+    return shlex.join(["segdata", *sys.argv[1:]])
+
+
+def left_out(members: Sequence[str]) -> None:
+    """A remark about members that were not extracted."""
+    if members:
+        more = f" and {len(members) - 5} more" if len(members) > 5 else ""
+        output.remark(
+            f"note: {len(members)} members that the manifest does not expect were left out "
+            f"({', '.join(members[:5])}{more}); --allow-extra extracts them"
+        )
+
+
+def parts(only: Sequence[str]) -> list[str]:
+    """The parts that were asked for."""
+    return [name for text in only for name in text.split(",") if name]
+
+
+def patience(timeout: float, retries: int, retry_wait: float) -> Any:
+    """How long to wait for what."""
+    from segdata.download.http.client import Patience
+
+    return Patience(timeout=timeout, retries=retries, first_wait=retry_wait)
+
+
+def rate(text: str | None) -> float | None:
+    """Bytes a second of a text such as 500K."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text, re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"{text!r} is no rate", fix="write bytes a second, such as 500K, 20M or 1G")
+    return float(match[1]) * 1024.0 ** " KMG".index(match[2].upper() or " ")

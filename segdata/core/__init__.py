@@ -1,0 +1,1 @@
+"""The vocabulary: categories, samples, masks, images, and what is counted about them."""

@@ -1,0 +1,190 @@
+"""What was odd or wrong in a dataset, counted by kind with the first examples, so that nothing is passed over in silence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
+
+EXAMPLES = 10
+"""Examples kept of each kind of remark."""
+
+FIRST_PROBLEMS = 20
+"""Problems shown in full when a dataset is refused."""
+
+
+@dataclass
+class Remarks:
+    """How often one kind of thing was met, and the first places."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For reports."""
+        return {"count": self.count, "examples": self.examples}
+
+
+@dataclass
+class Loss:
+    """How much of one kind a target cannot hold: how often, in which samples, and how alike changed masks remain.
+
+    Attributes:
+        count: things lost (objects, pixels, fields …, as the kind says).
+        keys: the first samples that are concerned.
+        ious: sum, smallest and number of intersections over union of masks before and after, where masks changed.
+    """
+
+    count: int = 0
+    keys: list[str] = field(default_factory=list)
+    ious: tuple[float, float, int] = (0.0, 1.0, 0)
+
+    def add(self, count: int, keys: Iterable[str], ious: tuple[float, float, int]) -> None:
+        """Count more of the kind."""
+        self.count += count
+        for key in keys:
+            if len(self.keys) < EXAMPLES and key not in self.keys:
+                self.keys.append(key)
+        self.ious = (self.ious[0] + ious[0], min(self.ious[1], ious[1]), self.ious[2] + ious[2])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For reports."""
+        total, smallest, number = self.ious
+        iou = {"iou": {"sum": total, "min": smallest, "masks": number}} if number else {}
+        return {"count": self.count, "keys": self.keys, **iou}
+
+
+class Findings:
+    """Collects remarks (kept and counted), losses (what a target cannot hold) and skipped items (left out because they are not valid).
+
+    Args:
+        fail_fast: the first item that would be left out is raised.
+    """
+
+    def __init__(self, *, fail_fast: bool = False) -> None:
+        self._fail_fast = fail_fast
+        self.remarks: dict[str, Remarks] = {}
+        self.losses: dict[str, Loss] = {}
+        self.skipped: dict[str, int] = {}
+        self.first: list[SegdataError] = []
+        self._worst: SegdataError | None = None
+
+    def remark(self, kind: str, where: str, count: int = 1) -> None:
+        """Something odd that is legal and kept."""
+        remarks = self.remarks.setdefault(kind, Remarks())
+        remarks.count += count
+        if len(remarks.examples) < EXAMPLES:
+            remarks.examples.append(where)
+
+    def lose(self, kind: str, key: str, count: int = 1, iou: float | None = None) -> None:
+        """Something that the target format cannot hold; `iou` tells how much of a mask remains."""
+        if count:
+            self.losses.setdefault(kind, Loss()).add(count, [key], (0, 1, 0) if iou is None else (iou, iou, 1))
+
+    def skip(self, error: SegdataError, count: int = 1) -> None:
+        """Something that is not valid and is left out; `count` items with it."""
+        if self._fail_fast:
+            raise error
+        kind = error.message.split(":")[0]
+        self.skipped[kind] = self.skipped.get(kind, 0) + count
+        if len(self.first) < FIRST_PROBLEMS:
+            self.first.append(error)
+        if self._worst is None or (isinstance(error, Unsafe) and not isinstance(self._worst, Unsafe)):
+            self._worst = error
+
+    @property
+    def skips(self) -> int:
+        """Number of items left out."""
+        return sum(self.skipped.values())
+
+    def merge(self, document: dict[str, Any]) -> None:
+        """Add what another `as_dict` counted (skipped items travel as counts and texts)."""
+        for kind, item in document["remarks"].items():
+            remarks = self.remarks.setdefault(kind, Remarks())
+            remarks.count += item["count"]
+            remarks.examples += item["examples"][: EXAMPLES - len(remarks.examples)]
+        for kind, item in document["losses"].items():
+            iou = item.get("iou", {"sum": 0.0, "min": 1.0, "masks": 0})
+            self.losses.setdefault(kind, Loss()).add(
+                item["count"], item["keys"], (iou["sum"], iou["min"], iou["masks"])
+            )
+        for item in document["skipped"]:
+            self.skipped[item["kind"]] = self.skipped.get(item["kind"], 0) + item["count"]
+        for item in document["first"]:
+            if len(self.first) < FIRST_PROBLEMS:
+                self.first.append(_revive(item))
+            if self._worst is None or (item["exit"] == Unsafe.exit_code and not isinstance(self._worst, Unsafe)):
+                self._worst = _revive(item)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything counted, for reports and between processes."""
+        return {
+            "remarks": {kind: remarks.as_dict() for kind, remarks in sorted(self.remarks.items())},
+            "losses": {kind: loss.as_dict() for kind, loss in sorted(self.losses.items())},
+            "skipped": [{"kind": kind, "count": count} for kind, count in sorted(self.skipped.items())],
+            "first": [error.as_dict() for error in self.first],
+        }
+
+    def raise_if_any(self, what: str) -> None:
+        """Raise one error for all that was skipped, with the first problems and the count of each kind."""
+        if not self.skips:
+            return
+        if self.skips == 1:
+            raise self.first[0]
+        kind: type[SegdataError] = type(self._worst) if isinstance(self._worst, Unsafe) else InvalidAnnotation
+        if all(type(error) is type(self.first[0]) for error in self.first):
+            kind = type(self.first[0])
+        raise kind(
+            f"{what} has {self.skips} problems: {summary(self.skipped.items())}",
+            file=self.first[0].file,
+            why="\n          ".join(["the first are:", *(one_line(error) for error in self.first)]),
+            state="nothing was converted",
+            fix="correct them, or add --on-error skip to leave these items out",
+        )
+
+
+_NAMED = re.compile(r"(.* )'.*'", re.DOTALL)
+_FEW = 5
+
+
+def folded(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Counted kinds for people: more than five that differ in a name only ("objects of category 'dog'") become one."""
+    alike: dict[str, list[str]] = {}
+    for kind in items:
+        named = _NAMED.fullmatch(kind)
+        alike.setdefault(named[1] if named else kind, []).append(kind)
+    short: dict[str, Mapping[str, Any]] = {}
+    for beginning, kinds in alike.items():
+        if len(kinds) <= _FEW:
+            short.update((kind, items[kind]) for kind in kinds)
+            continue
+        most = sorted(kinds, key=lambda kind: -items[kind]["count"])[:3]
+        names = ", ".join(kind[len(beginning) :] for kind in most)
+        count = sum(items[kind]["count"] for kind in kinds)
+        short[f"{beginning}{names} and {len(kinds) - len(most)} more"] = {**items[most[0]], "count": count}
+    return short
+
+
+def summary(counts: Iterable[tuple[str, int]]) -> str:
+    """`3 × this, 1 × that`."""
+    return ", ".join(f"{count} × {kind}" for kind, count in counts)
+
+
+def one_line(error: SegdataError) -> str:
+    """An error's facts in one line."""
+    parts = [error.file, error.key, error.place]
+    where = ", ".join(str(part) for part in parts if part)
+    return ": ".join(part for part in (where, error.message, error.why) if part)
+
+
+def _revive(item: dict[str, Any]) -> SegdataError:
+    from segdata import errors
+
+    kind = getattr(errors, item["id"], SegdataError)
+    error: SegdataError = kind(
+        item["message"], **{name: item.get(name) for name in ("file", "place", "why", "state", "fix", "key")}
+    )
+    return error

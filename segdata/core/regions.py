@@ -1,0 +1,41 @@
+"""Scored masks of one image as crops: what is compared pixel by pixel, without run lengths on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.sample import Instances
+
+Crop = tuple[int, int, npt.NDArray[np.bool_]]
+"""x and y of a crop in its image, and (h, w) bool, what is inside of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Scored masks of one image.
+
+    Attributes:
+        height, width: of the image.
+        category: (P,) int64, indices into the label space.
+        score: (P,) float64.
+        crops: P crops; an empty one for a prediction without a mask.
+    """
+
+    height: int
+    width: int
+    category: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    crops: Sequence[Crop]
+
+    @classmethod
+    def of(cls, instances: Instances) -> Regions:
+        """From instances."""
+        masks = instances.masks
+        crops = [
+            (x, y, crop.view(bool)) for crop, (x, y, _, _) in zip(masks.crops(), masks.frames.tolist(), strict=True)
+        ]
+        return cls(masks.height, masks.width, instances.category, instances.score, crops)

@@ -1,0 +1,360 @@
+"""One image with everything that is known about it: `Sample`, its `Instances`, and the columns they are made of.
+
+A sample from a pack reads nothing until asked: `.image` decodes, `.semantic` decompresses, `.instances` slices columns.
+Truth and predictions are the same type; predictions have scores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core import images
+from segdata.core.masks import Masks
+from segdata.core.polygons import Polygons
+from segdata.core.rle import pointer_of
+from segdata.errors import InvalidImage, SegdataError
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Records(Sequence[dict[str, Any]]):
+    """JSON objects one after another, parsed when asked for; `[i]` is a new dictionary (empty where there is none).
+
+    Attributes:
+        blob: (B,) uint8, UTF-8 JSON texts.
+        offset: (N + 1,) int64; record i is `blob[offset[i]:offset[i + 1]]`, empty for none.
+    """
+
+    blob: npt.NDArray[np.uint8]
+    offset: IntArray
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Only the part of the blob that is its own crosses to another process."""
+        return Records, (self.blob[self.offset[0] : self.offset[-1]], self.offset - self.offset[0])
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        index = range(len(self))[index]
+        text = self.blob[self.offset[index] : self.offset[index + 1]].tobytes()
+        return json.loads(text) if text else {}
+
+    @classmethod
+    def of(cls, records: Sequence[Mapping[str, Any]]) -> Records:
+        """From dictionaries; empty ones take no space."""
+        encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+        texts = [encode(record).encode("utf-8", "surrogatepass") if record else b"" for record in records]
+        offset = pointer_of(np.array([len(text) for text in texts], np.int64))
+        return cls(np.frombuffer(b"".join(texts), np.uint8), offset)
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """The objects of one image as columns over N.
+
+    Attributes:
+        category: (N,) int64, index into the label space.
+        masks: N masks; empty where `has_mask` is False.
+        has_mask: (N,) bool, False for an object that was only boxed.
+        iscrowd, difficult, truncated, occluded: (N,) bool, as the source says (False where it says nothing).
+        id: (N,) int64, the source's own number.
+        bbox: (N, 4) float64, x y width height exactly as annotated, NaN where the source gives none.
+        area: (N,) float64 as annotated, NaN where the source gives none.
+        score: (N,) float64 in predictions, NaN in truth.
+        order: (N,) int64, each object's place in the source's own list (sources may interleave images).
+        polygons: the source's polygons, when it had any.
+        extra: what else the source says about each object.
+    """
+
+    category: IntArray
+    masks: Masks
+    has_mask: BoolArray
+    iscrowd: BoolArray
+    difficult: BoolArray
+    truncated: BoolArray
+    occluded: BoolArray
+    id: IntArray
+    bbox: FloatArray
+    area: FloatArray
+    score: FloatArray
+    order: IntArray
+    polygons: Polygons
+    extra: Sequence[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.category)
+
+    @property
+    def boxes(self) -> FloatArray:
+        """(N, 4) float64 corners x0 y0 x1 y1 from `bbox`, half-open; from the masks where no box was annotated."""
+        boxes = self.bbox.copy()
+        boxes[:, 2:] += boxes[:, :2]
+        is_unknown = np.isnan(boxes)
+        return np.where(is_unknown, self.masks.boxes, boxes) if is_unknown.any() else boxes
+
+    @classmethod
+    def build(
+        cls,
+        category: Sequence[int] | npt.NDArray[Any],
+        masks: Masks,
+        *,
+        has_mask: Sequence[bool] | BoolArray | None = None,
+        iscrowd: Sequence[bool] | BoolArray | None = None,
+        difficult: Sequence[bool] | BoolArray | None = None,
+        truncated: Sequence[bool] | BoolArray | None = None,
+        occluded: Sequence[bool] | BoolArray | None = None,
+        id: Sequence[int] | npt.NDArray[Any] | None = None,
+        bbox: Sequence[Sequence[float]] | npt.NDArray[Any] | None = None,
+        area: Sequence[float] | npt.NDArray[Any] | None = None,
+        score: Sequence[float] | npt.NDArray[Any] | None = None,
+        order: Sequence[int] | npt.NDArray[Any] | None = None,
+        polygons: Polygons | None = None,
+        extra: Sequence[dict[str, Any]] | None = None,
+    ) -> Instances:
+        """Instances from what is known; every other column gets its "unknown" value.
+
+        Raises:
+            ValueError: columns of different lengths.
+        """
+        count = len(category)
+
+        def flags(values: Sequence[bool] | BoolArray | None, default: bool = False) -> BoolArray:
+            return np.full(count, default) if values is None else np.asarray(values, bool)
+
+        def numbers(values: Any, shape: tuple[int, ...]) -> FloatArray:
+            return np.full(shape, np.nan) if values is None else np.asarray(values, np.float64).reshape(shape)
+
+        instances = cls(
+            category=np.asarray(category, np.int64),
+            masks=masks,
+            has_mask=flags(has_mask, True),
+            iscrowd=flags(iscrowd),
+            difficult=flags(difficult),
+            truncated=flags(truncated),
+            occluded=flags(occluded),
+            id=np.arange(count, dtype=np.int64) if id is None else np.asarray(id, np.int64),
+            bbox=numbers(bbox, (count, 4)),
+            area=numbers(area, (count,)),
+            score=numbers(score, (count,)),
+            order=np.arange(count, dtype=np.int64) if order is None else np.asarray(order, np.int64),
+            polygons=polygons or Polygons.of([[]] * count),
+            extra=[{}] * count if extra is None else extra,
+        )
+        for name in (
+            "masks",
+            "has_mask",
+            "iscrowd",
+            "difficult",
+            "truncated",
+            "occluded",
+            "id",
+            "order",
+            "polygons",
+            "extra",
+        ):
+            if len(getattr(instances, name)) != count:
+                raise ValueError(f"{name} has {len(getattr(instances, name))} entries for {count} instances")
+        return instances
+
+    @classmethod
+    def none(cls, height: int, width: int) -> Instances:
+        """No object at all, in an image of this size."""
+        return cls.build([], Masks.empty(height, width))
+
+    def take(self, indices: Sequence[int] | npt.NDArray[Any]) -> Instances:
+        """Some of the instances, in the order given (or those where a boolean array is True)."""
+        chosen = np.arange(len(self))[np.asarray(indices)] if len(indices) else np.zeros(0, np.int64)
+        return Instances(
+            category=self.category[chosen],
+            masks=self.masks[chosen],
+            has_mask=self.has_mask[chosen],
+            iscrowd=self.iscrowd[chosen],
+            difficult=self.difficult[chosen],
+            truncated=self.truncated[chosen],
+            occluded=self.occluded[chosen],
+            id=self.id[chosen],
+            bbox=self.bbox[chosen],
+            area=self.area[chosen],
+            score=self.score[chosen],
+            order=self.order[chosen],
+            polygons=self.polygons.take(chosen),
+            extra=[self.extra[int(i)] for i in chosen],
+        )
+
+    def with_category(self, category: IntArray) -> Instances:
+        """The same instances with other category indices."""
+        return replace(self, category=category)
+
+
+Lazy = Callable[[], Any]
+LazyMap = Callable[[npt.NDArray[Any] | None], npt.NDArray[Any]]
+"""Gives a map, and writes it into the array where one is given."""
+
+
+class Sample:
+    """One image and its annotations; what is large is read on demand.
+
+    Attributes:
+        key: the image's path under its split's image root, without ending: its identity across packs, with the split.
+        height, width: in pixels, as stored (EXIF orientation is never applied).
+        file: the image's path under the dataset's root, with ending; "" when unknown.
+        id: the source's number of the image, −1 when it has none.
+        has_instances, has_semantic: whether instances or a semantic map were annotated here at all.
+        encoded: the image file's bytes, unchanged; None in packs that hold no images.
+        instances: the objects; none where `has_instances` is False.
+        semantic: (H, W) uint8 or uint16 map of category indices, the space's void where unlabelled; None if none.
+        extra: what else the source says about the image.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        height: int,
+        width: int,
+        *,
+        file: str | Callable[[], str] = "",
+        id: int = -1,
+        encoded: bytes | Lazy | None = None,
+        instances: Instances | Lazy | None = None,
+        semantic: npt.NDArray[Any] | LazyMap | None = None,
+        extra: Mapping[str, Any] | Lazy | None = None,
+        max_pixels: int = images.MAX_PIXELS,
+    ) -> None:
+        self.key = key
+        self.height = height
+        self.width = width
+        self.id = id
+        self.has_instances = instances is not None
+        self.has_semantic = semantic is not None
+        self._file = file
+        self._encoded = encoded
+        self._instances = instances
+        self._semantic = semantic
+        self._extra = extra
+        self._max_pixels = max_pixels
+
+    def __repr__(self) -> str:
+        return f"Sample({self.key!r}, {self.height}×{self.width})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What crosses to another process is read first: the encoded image, run lengths, the label map."""
+        values: dict[str, Any] = {
+            "file": self.file,
+            "id": self.id,
+            "encoded": self.encoded,
+            "instances": self.instances if self.has_instances else None,
+            "semantic": self.semantic,
+            "extra": self.extra,
+            "max_pixels": self._max_pixels,
+        }
+        return partial(Sample, self.key, self.height, self.width, **values), ()
+
+    @property
+    def file(self) -> str:
+        """The image's path under the dataset's root, with ending; "" when unknown."""
+        return self._file() if callable(self._file) else self._file
+
+    @property
+    def encoded(self) -> bytes | None:
+        """The image file's bytes, read anew each time."""
+        encoded = self._encoded() if callable(self._encoded) else self._encoded
+        return None if encoded is None else bytes(encoded)
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, decoded anew each time.
+
+        Raises:
+            InvalidImage: there is no image here, or it cannot be decoded.
+            Unsafe: it is larger than any image of its dataset should be.
+        """
+        return self.decode()
+
+    def decode(self, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+        """`image`, into a buffer of yours ((H, W, 3) uint8, C order), which is returned."""
+        encoded = self._encoded() if callable(self._encoded) else self._encoded
+        if encoded is None:
+            raise InvalidImage(
+                "this sample has no image",
+                key=self.key,
+                why="the pack was made without images",
+                fix="convert again with --images embed or --images reference",
+            )
+        try:
+            return images.decode(encoded, max_pixels=self._max_pixels, out=out)
+        except SegdataError as error:
+            raise error.located(key=self.key, file=self.file or None) from error
+
+    @cached_property
+    def instances(self) -> Instances:
+        """The objects of this image."""
+        if callable(self._instances):
+            instances: Instances = self._instances()
+            return instances
+        return Instances.none(self.height, self.width) if self._instances is None else self._instances
+
+    @cached_property
+    def semantic(self) -> npt.NDArray[Any] | None:
+        """(H, W) map of category indices, or None."""
+        return self._semantic(None) if callable(self._semantic) else self._semantic
+
+    def read_semantic(self, out: npt.NDArray[Any]) -> None:
+        """Write `semantic` into an (H, W) buffer of its dtype; there must be one."""
+        if callable(self._semantic) and "semantic" not in self.__dict__:
+            self._semantic(out)
+        else:
+            out[...] = self.semantic
+
+    @cached_property
+    def extra(self) -> Mapping[str, Any]:
+        """What else the source says about the image."""
+        return (self._extra() if callable(self._extra) else self._extra) or {}
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Sentences about the image, where the source had any."""
+        return tuple(self.extra.get("captions", ()))
+
+    def with_encoded(self, encoded: bytes) -> Sample:
+        """The same sample with the image file's bytes at hand, so that they are not read again."""
+        sample = Sample.__new__(Sample)
+        vars(sample).update(vars(self), _encoded=encoded)
+        return sample
+
+    def with_annotations(
+        self,
+        *,
+        instances: Instances | None,
+        semantic: npt.NDArray[Any] | None,
+        extra: Mapping[str, Any] | None,
+    ) -> Sample:
+        """The same image with other annotations."""
+        return Sample(
+            self.key,
+            self.height,
+            self.width,
+            file=self._file,
+            id=self.id,
+            encoded=self._encoded,
+            instances=instances,
+            semantic=semantic,
+            extra=extra,
+            max_pixels=self._max_pixels,
+        )

@@ -1,0 +1,1 @@
+"""The demo: drawn datasets, fetched, converted and trained on, over loopback."""

@@ -1,0 +1,158 @@
+"""The main job on data that segdata draws itself, from a web server to pictures.
+
+ROOT/drawn/NAME              a dataset in its official layout
+ROOT/server/NAME             its archives, named and packed as the official ones
+ROOT/manifests/NAME.toml     where they are served, with sizes and digests
+ROOT/datasets/NAME           what `prepare` makes of them: raw/, receipts/, pack/
+ROOT/contact-sheet.png       some of the samples
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segdata.conversion import prepare
+from segdata.demo import synthetic as drawn
+from segdata.demo.server import serving
+from segdata.demo.synthetic import archives
+from segdata.download.http.client import Patience
+from segdata.pack.read import open_pack
+from segdata.pack.verify import verify
+from segdata.system.files import remove_tree, write_whole
+from segdata.viz import overlay as draw
+
+DRAW: dict[str, Callable[[Path], Path]] = {
+    "coco": drawn.coco.draw,
+    "voc": drawn.voc.draw,
+    "cityscapes": drawn.cityscapes.draw,
+    "camvid": drawn.camvid.draw,
+}
+"""Format → what draws a dataset in its official layout."""
+
+LICENCE = "Apache-2.0, drawn by a program"
+
+PICTURES = 3
+"""Samples of each dataset on the contact sheet."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one dataset; shares are of all pixels, crowds and overlaps counted."""
+
+    name: str
+    archives: int
+    downloaded: int
+    pack: Path
+    samples: int
+    instances: int
+    categories: int
+    crowds: int
+    bytes: int
+    is_good: bool
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A row for each dataset, and the picture of some of their samples."""
+
+    rows: tuple[Row, ...]
+    picture: Path
+
+
+def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
+    """Draw, pack, serve, fetch, convert, verify, open and picture; safe to run again.
+
+    Args:
+        root: a folder; see above for what it gets.
+        tell: receives a line for each step.
+    """
+    rows = []
+    pictures = []
+    for name, make in DRAW.items():
+        source = _drawn(root / "drawn" / name, make, tell)
+        published = _published(name, source, root / "server" / name, tell)
+        largest = max(published, key=lambda path: path.stat().st_size).name
+        manifest = root / "manifests" / f"{name}.toml"
+        manifest.parent.mkdir(exist_ok=True)
+        with serving(published[0].parent, cut=(largest,)) as address:
+            write_whole(manifest, archives.manifest(name, published[0].parent, address, licence=LICENCE).encode())
+            if not (root / "datasets" / name / "pack").exists():
+                tell(f"{name}: fetching from {address}, where the first answer for {largest} ends half-way")
+            done = prepare(
+                manifest,
+                root=root / "datasets",
+                force=True,
+                clean=True,
+                patience=Patience(first_wait=0.1),
+                tell=lambda text, name=name: tell(f"{name}: {text}"),
+            )
+        pack_folder = done.pack
+        fetched = done.fetched.bytes if done.fetched else 0
+        what = f"{fetched:,} bytes fetched, verified and extracted" if fetched else "all archives were here already"
+        tell(f"{name}: {what}; {done.samples} samples in the pack; verifying it and drawing overlays")
+        verification = verify(pack_folder, deep=True)
+        pack = open_pack(pack_folder)
+        seen: set[int] = set()
+        crowds = 0
+        for sample in pack:
+            seen.update(sample.instances.category.tolist())
+            crowds += int(sample.instances.iscrowd.sum())
+            if sample.semantic is not None:
+                seen.update(value for value in np.unique(sample.semantic).tolist() if value != pack.labels.void)
+        rows.append(
+            Row(
+                name,
+                len(published),
+                fetched,
+                pack_folder,
+                len(pack),
+                pack.info["instances"],
+                len(seen),
+                crowds,
+                sum(path.stat().st_size for path in pack_folder.iterdir()),
+                verification.is_good,
+            )
+        )
+        richest = sorted(range(len(pack)), key=lambda i: -len(pack[i].instances))[:PICTURES]
+        pictures += [draw.overlay(pack[index], pack.labels) for index in sorted(richest)]
+    buffer = io.BytesIO()
+    from PIL import Image
+
+    Image.fromarray(draw.contact_sheet(pictures, columns=PICTURES, width=720)).save(buffer, "PNG")
+    picture = root / "contact-sheet.png"
+    write_whole(picture, buffer.getvalue())
+    return Demo(tuple(rows), picture)
+
+
+def _published(name: str, source: Path, folder: Path, tell: Callable[[str], None]) -> tuple[Path, ...]:
+    """The dataset's archives, packed unless they are there already."""
+    whole = tuple(folder / packed.file for packed in archives.PUBLISHED[name].archives)
+    if folder.is_dir():
+        return whole
+    tell(f"{name}: packing {', '.join(path.name for path in whole)}")
+    part = folder.with_name(f".{name}.part")
+    remove_tree(part)
+    archives.publish(name, source, part)
+    part.rename(folder)
+    return whole
+
+
+def _drawn(folder: Path, make: Callable[[Path], Path], tell: Callable[[str], None]) -> Path:
+    """The dataset in `folder`, drawn unless it is there already."""
+    note = folder / ".drawn"
+    if note.is_file():
+        return folder / note.read_text()
+    tell(f"{folder.name}: drawing a dataset in the official layout")
+    part = folder.with_name(f".{folder.name}.part")
+    remove_tree(part)
+    remove_tree(folder)
+    part.mkdir(parents=True)
+    source = make(part).relative_to(part)
+    write_whole(part / ".drawn", source.as_posix().encode())
+    part.rename(folder)
+    return folder / source

@@ -1,0 +1,1 @@
+"""Licences accepted, sign-ins and kept sessions."""

@@ -1,0 +1,67 @@
+"""A dataset's terms: shown and accepted once, and again when their text changes."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from segdata.catalog.remotes import Terms
+from segdata.errors import TermsNotAccepted
+from segdata.system.files import canonical_json, disk_errors, write_whole
+
+Ask = Callable[[str], bool]
+"""Shows a text that ends in a question, and gives the answer."""
+
+
+def signed() -> dict[str, str]:
+    """Who accepts something, and when: "by" and "at"."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in containers
+        name = f"user {os.getuid()}"
+    return {"by": name, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def are_accepted(terms: Terms, record: Path) -> bool:
+    """Whether these very terms were accepted here before."""
+    try:
+        return bool(json.loads(record.read_bytes())[terms.id]["sha256"] == terms.sha256)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def accept(terms: Terms, record: Path, *, accepted: Sequence[str], ask: Ask | None, command: str) -> None:
+    """See to it that the terms are accepted, and record who accepted what and when.
+
+    Args:
+        record: the file that acceptances are kept in.
+        accepted: ids that were accepted by name.
+        ask: how to ask a person; None where nobody can answer.
+        command: the command to type again, for the error.
+
+    Raises:
+        TermsNotAccepted: not accepted, and nobody to ask, or the answer was no.
+    """
+    if are_accepted(terms, record):
+        return
+    text = f"Terms of {terms.id!r}: {terms.text}\nFull text: {terms.url}"
+    if terms.id not in accepted and not (ask is not None and ask(f"{text}\nDo you accept them?")):
+        raise TermsNotAccepted(
+            f"the terms of {terms.id!r} have to be accepted first",
+            place=terms.url,
+            why=terms.text,
+            state="nothing was downloaded",
+            fix=f"read them, then {command} --accept-license {terms.id}",
+        )
+    try:
+        known = json.loads(record.read_bytes())
+    except (OSError, ValueError):
+        known = {}
+    known[terms.id] = {**signed(), "url": terms.url, "text": terms.text, "sha256": terms.sha256}
+    with disk_errors(record):
+        record.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(record, canonical_json(known) + b"\n")

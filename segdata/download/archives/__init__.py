@@ -1,0 +1,1 @@
+"""Archives: checked as a whole, then extracted."""

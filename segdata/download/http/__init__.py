@@ -1,0 +1,1 @@
+"""One file over HTTP: requested, resumed, verified."""

@@ -1,0 +1,111 @@
+"""From the plan's files to addresses: mirrors, and the packages of a site that needs an account."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+from urllib.parse import quote
+
+from segdata.catalog.remotes import Digest
+from segdata.download.access.signin import AskFor, Session, credentials
+from segdata.download.http.client import Patience
+from segdata.download.http.target import Wanted
+from segdata.download.paths import Folders
+from segdata.download.plan import Item, Plan
+from segdata.errors import NotThere
+
+
+def local(item: Item, folders: Folders, *, accept_other: bool, command: str) -> Wanted:
+    """A file that is on disk already, with nothing but its places and how to check it."""
+    return _wanted(item, folders, (), item.digest, None, accept_other, command)
+
+
+def remote(
+    todo: Plan,
+    items: Sequence[Item],
+    mirror: str | None,
+    ask: AskFor | None,
+    patience: Patience,
+    accept_other: bool,
+    keep_session: bool,
+    command: str,
+) -> list[Wanted]:
+    """Files that have to be downloaded. Signs in where one of them needs an account and no mirror was named.
+
+    Raises:
+        SignInError: no credentials, or refused.
+        NotThere: the account cannot see a package.
+    """
+    session, packages = None, dict[str, int]()
+    site = todo.manifest.signin
+    if site is not None and mirror is None and any(item.remote.package for item in items):
+        session = _Session(Session(site, partial(credentials, site, ask=ask), patience, is_kept=keep_session))
+        packages = session.start()
+    wanted = []
+    for item in items:
+        urls, digest, account = item.remote.urls, item.digest, None
+        if mirror is not None:
+            urls = (f"{mirror.rstrip('/')}/{quote(item.remote.file)}", *urls)
+        elif item.remote.package is not None and session is not None:
+            number = _number(item.remote.package, packages, session.session.site.host)
+            urls, account = (session.session.address(number),), session
+            digest = digest or session.session.digest(number)
+        wanted.append(_wanted(item, todo.folders, urls, digest, account, accept_other, command))
+    return wanted
+
+
+class _Session:
+    """A session that several downloads share: renewed once, whoever needs it first."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._lock = threading.Lock()
+        self._times = 0
+
+    def start(self) -> dict[str, int]:
+        self._times = 1
+        return self.session.start()
+
+    def sign_in(self) -> None:
+        with self._lock:
+            if self._times < 2:
+                self._times += 1
+                self.session.sign_in()
+
+
+def _number(package: str, packages: dict[str, int], host: str) -> int:
+    if package not in packages:
+        raise NotThere(
+            f"{host} does not offer {package!r} to this account",
+            why=f"it offers {', '.join(sorted(packages)) or 'nothing'}",
+            fix="ask for access on the site, or choose other parts with --only",
+        )
+    return packages[package]
+
+
+def _wanted(
+    item: Item,
+    folders: Folders,
+    urls: tuple[str, ...],
+    digest: Digest | None,
+    account: _Session | None,
+    accept_other: bool,
+    command: str,
+) -> Wanted:
+    file = item.remote.file
+    return Wanted(
+        file=file,
+        archive=item.remote.archive,
+        target=folders.archive(file),
+        part=folders.part(file),
+        bad=folders.bad(file),
+        receipt=folders.receipt(file),
+        urls=urls,
+        bytes=item.bytes,
+        digest=digest,
+        cookies=account.session.cookies if account else None,
+        sign_in_again=account.sign_in if account else None,
+        accept_other=accept_other,
+        command=command,
+    )

@@ -1,0 +1,133 @@
+"""What is known about a finished download: its size, digests and where it came from. Written once, when all is checked.
+
+`ROOT/NAME/receipts/FILE.json`:
+
+    {"file": "a.zip", "bytes": 1234, "sha256": "…",
+     "digest": "sha256:…",        the manifest's digest that it was checked by, or null where nobody has published one
+     "first_use": false,          true: accepted without a published digest; pinned from then on by sha256
+     "accepted": null,            or {"by", "at", "instead_of"}: other content than the manifest's, accepted by name
+     "url": "https://…",          without its query, or "from-dir"
+     "etag": "\\"abc\\"", "last_modified": null,
+     "fetched": "2026-11-24T10:00:00Z",
+     "chunk_bytes": 4194304, "crc32": [1, 2, …],
+     "unsynced": null}            or the run of the machine in which a large file was written, without waiting for the disk
+
+A large file is vouched for while the machine runs: after a restart, which may have lost what was not on the disk yet, its
+digest is computed again before it is used. A chunk's CRC-32 finds a rotten chunk without reading the network; that it was repaired well is decided by the digest
+of the whole file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from segdata.errors import DamagedData
+from segdata.system.files import crc32, disk_errors, this_run, write_whole
+
+CHUNK_BYTES = 4 << 20
+"""Bytes of a chunk."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A finished download, see the module's docstring."""
+
+    file: str
+    bytes: int
+    sha256: str
+    digest: str | None
+    first_use: bool
+    accepted: dict[str, str] | None
+    url: str
+    etag: str | None
+    last_modified: str | None
+    fetched: str
+    chunk_bytes: int
+    crc32: tuple[int, ...]
+    unsynced: str | None = None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the machine was restarted since the file was written, and nobody had waited for the disk."""
+        return self.unsynced is not None and self.unsynced != this_run()
+
+    def write(self, path: Path) -> None:
+        """Make the receipt visible."""
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
+
+
+def read(path: Path) -> Receipt | None:
+    """The receipt at this path, or None.
+
+    Raises:
+        DamagedData: the file is no receipt.
+    """
+    with disk_errors(path):
+        if not path.exists():
+            return None
+        text = path.read_bytes()
+    try:
+        document: dict[str, Any] = json.loads(text)
+        receipt = Receipt(**{**document, "crc32": tuple(document["crc32"])})
+        count = -(-receipt.bytes // receipt.chunk_bytes)
+        if len(receipt.crc32) != count or not all(type(item) is int for item in receipt.crc32):
+            raise ValueError(f"{len(receipt.crc32)} checksums for {count} chunks")
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedData(
+            "a receipt is damaged", file=path, why=str(error), fix="delete it; the next fetch checks the file anew"
+        ) from error
+    return receipt
+
+
+def chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """The chunks of a file, in order."""
+    with disk_errors(path), path.open("rb") as file:
+        while data := file.read(chunk_bytes):
+            yield data
+
+
+def bad_chunks(
+    path: Path, receipt: Receipt, progress: Callable[[int, int], None] | None = None
+) -> list[tuple[int, int]]:
+    """Byte ranges (first, end) of a finished download that are not as the receipt says; empty when it is whole.
+
+    A file of another length has bad ranges up to the receipt's length; what lies beyond is the caller's to cut.
+    """
+    bad, found = [], 0
+    for number, data in enumerate(chunks(path, receipt.chunk_bytes)):
+        first, end = number * receipt.chunk_bytes, min((number + 1) * receipt.chunk_bytes, receipt.bytes)
+        if first >= receipt.bytes:
+            break
+        found = end
+        if crc32(data[: end - first]) != receipt.crc32[number] or len(data) < end - first:
+            bad.append((first, end))
+        if progress:
+            progress(end, receipt.bytes)
+    if found < receipt.bytes:
+        bad.append((found, receipt.bytes))
+    return bad
+
+
+def hash_file(
+    path: Path, algorithm: str = "sha256", progress: Callable[[int, int], None] | None = None
+) -> tuple[int, dict[str, str], tuple[int, ...]]:
+    """Size, digests (SHA-256 and one more) and the chunks' CRC-32 of a file that is on disk already."""
+    whole = {name: hashlib.new(name, usedforsecurity=False) for name in {"sha256", algorithm}}
+    checksums, done = [], 0
+    with disk_errors(path):
+        total = path.stat().st_size
+    for data in chunks(path):
+        for item in whole.values():
+            item.update(data)
+        checksums.append(crc32(data))
+        done += len(data)
+        if progress:
+            progress(done, total)
+    return done, {name: item.hexdigest() for name, item in whole.items()}, tuple(checksums)

@@ -1,5 +1,0 @@
-"""Datasets drawn by a program in the official layouts, for demonstrations and tests; one seed, the same bytes."""
-
-from segdata.drawn import camvid, cityscapes, coco, voc
-
-__all__ = ["camvid", "cityscapes", "coco", "voc"]

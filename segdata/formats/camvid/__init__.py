@@ -1,0 +1,1 @@
+"""CamVid: frames and label maps in three layouts."""

@@ -1,0 +1,94 @@
+"""Samples of other formats → CamVid's original layout: colour label images, `label_colors.txt`, a list a split.
+
+Objects have no place here: only the pixels of their categories remain.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from segdata.core.findings import Findings
+from segdata.core.labels import Category, Color, LabelSpace
+from segdata.core.sample import Sample
+from segdata.formats.adapting import (
+    Plan,
+    distinct,
+    lose_documents,
+    lose_fields,
+    lose_labels,
+    lose_unmapped,
+    named,
+    painted,
+    plain_names,
+    remark_split,
+    split_names,
+)
+from segdata.formats.contract import Header
+from segdata.formats.voc.image_sets import PALETTE
+
+_VOID, _BLACK = "Void", (0, 0, 0)
+
+
+def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
+    """The source's categories with a colour each, and Void in black."""
+    has_void = any(category.ignore for category in given.labels.categories)
+    used: set[Color] = set() if has_void else {_BLACK}
+    names = plain_names([*(category.name for category in given.labels.categories), _VOID])
+    further = _colors()
+    rows = []
+    for index, category in enumerate(given.labels.categories):
+        color = category.color
+        if color is None or color in used:
+            color = next(item for item in further if item not in used)
+        used.add(color)
+        rows.append(Category(names[index], index, color, category.isthing, ignore=category.ignore))
+    if not has_void:
+        rows.append(Category(names[-1], len(rows), _BLACK, ignore=True))
+    labels = LabelSpace("custom", tuple(rows))
+    table = np.append(np.arange(len(given.labels)), next(i for i, row in enumerate(rows) if row.ignore))
+    lose_labels(given.labels, labels, table, findings)
+    lose_documents(given, "camvid", findings)
+    new_keys = distinct(keys, findings, flat=True)
+    new_split = split_names(given.splits)
+    lines = ["{} {} {}\t{}".format(*(row.color or (0, 0, 0)), row.name) for row in rows]
+    documents = [{"format": "camvid", "file": "label_colors.txt", "text": "".join(f"{line}\n" for line in lines)}]
+    for name, members in given.splits.items():
+        remark_split(name, new_split[name], findings)
+        text = "".join(f"{new_keys[index]}.png\n" for index in members)
+        documents.append({"format": "camvid", "file": f"{new_split[name]}.txt", "text": text})
+    splits = {new_split[name]: list(members) for name, members in given.splits.items()}
+    return Plan(given.labels, Header(labels, splits, documents), new_keys, table)
+
+
+def _colors() -> Iterator[Color]:
+    """VOC's colours without its black, then all that there are."""
+    for at in range(3, len(PALETTE), 3):
+        yield PALETTE[at], PALETTE[at + 1], PALETTE[at + 2]
+    yield from itertools.product(range(256), repeat=3)
+
+
+def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
+    """The sample as a label map."""
+    key = plan.keys[index]
+    lose_unmapped(plan, sample, findings)
+    lose_fields(sample, findings, instance=[name for own in sample.instances.extra for name in own])
+    findings.lose("objects (the pixels of their categories remain)", sample.key, len(sample.instances))
+    if sample.id >= 0:
+        findings.lose("image ids", sample.key)
+    semantic = sample.semantic
+    if semantic is None and sample.has_instances:
+        semantic = painted(sample.instances, plan.source.void)
+    lookup = np.full(plan.source.void + 1, plan.table[-1], plan.header.labels.dtype)
+    lookup[: len(plan.source)] = plan.table[:-1]
+    return Sample(
+        key,
+        sample.height,
+        sample.width,
+        file=named("701_StillsRaw_full", key, ".png", sample, findings),
+        encoded=lambda: sample.encoded,
+        semantic=None if semantic is None else lookup[semantic],
+        extra={"camvid": {"label": f"LabeledApproved_full/{key}_L.png", "mode": "RGB"}},
+    )

@@ -1,0 +1,1 @@
+"""Cityscapes: frames, id maps, polygons."""

@@ -1,0 +1,1 @@
+"""COCO: instances, crowds, keypoints and captions in JSON."""

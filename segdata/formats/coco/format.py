@@ -1,0 +1,445 @@
+"""COCO: JSON documents beside folders of photos.
+
+    root/
+        annotations/instances_val2017.json            objects: polygons, run lengths for crowds, boxes
+                    person_keypoints_val2017.json     carried along: what the instances do not say
+                    captions_val2017.json             carried along
+        val2017/000000397133.jpg                      or images/val2017/…, images/…, or beside the JSON
+
+A *document* is one JSON file; its split is the part of the name after the kind. For each split the first of
+instances, person_keypoints, captions, image_info gives the samples; the others are carried per image.
+
+Traps: file names come from `file_name`, never from the id; ids have gaps and exceed 2³¹; `segmentation` is a list of
+rings, a list of runs or a compressed string whatever `iscrowd` says; `area` and crowd boxes follow no raster; info and
+licences may be absent; two official boxes have no height; annotations of one image are scattered over the list.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from segdata.core.findings import Findings
+from segdata.core.labels import LabelSpace
+from segdata.core.polygons import Polygons
+from segdata.core.sample import Instances, Sample
+from segdata.errors import SegdataError, UnknownLayout
+from segdata.formats.coco import batch_reader as coco_regular
+from segdata.formats.coco.annotations import check, records_of, remark, residue_of, with_residue
+from segdata.formats.coco.documents import (
+    KINDS,
+    NOT_READ,
+    Document,
+    candidates,
+    enter,
+    kind_of,
+    label_space,
+    looks_like_coco,
+    open_document,
+)
+from segdata.formats.coco.segmentation import masks_of
+from segdata.formats.contract import FORMATS, Entry, Header, Source, read_bytes, stem, write_file
+from segdata.formats.shared import json_text
+from segdata.system.files import disk_errors
+from segdata.system.paths import inside
+
+LAYOUT = "annotations/instances_*.json (COCO)"
+
+_COLUMNS = ("id", "file_name", "height", "width")
+_OURS = (*FORMATS, "captions")
+"""Names that `Sample.extra` gives a meaning of its own: an image record's fields of these names are kept apart."""
+
+_OFFICIAL_SPLIT = re.compile(r"/((?:train|val|test|unlabeled)20\d\d)/")
+
+
+# ---------------------------------------------------------------------- entries
+
+
+def detect(root: Path) -> bool:
+    """Whether the folder holds COCO documents, or is one itself."""
+    if root.is_file():
+        return root.suffix == ".json"
+    return any(kind_of(name)[0] in KINDS for _, name in candidates(root)) or any(
+        looks_like_coco(folder / name) for folder, name in candidates(root)
+    )
+
+
+def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+    """Index every document: images in order, annotations by image; segmentations stay unparsed."""
+    root, paths = _files(root)
+    by_split: dict[str, list[tuple[int, Path]]] = {}
+    passed_over: list[str] = []
+    for path in paths:
+        kind, split = kind_of(path.name)
+        if not _is_read(kind, paths):
+            passed_over.append(path.relative_to(root).as_posix())
+            findings.remark(f"document not read: {kind}", passed_over[-1])
+            continue
+        rank = KINDS.index(kind) if kind in KINDS else 0
+        by_split.setdefault(split, []).append((rank, path))
+    documents: list[Document] = []
+    entries: list[Entry] = []
+    splits: dict[str, list[int]] = {}
+    by_file: dict[str, int] = {}
+    for split, ranked in by_split.items():
+        ranked.sort()
+        if len(ranked) > 1 and ranked[-1][0] == KINDS.index("image_info"):
+            passed_over.append(ranked.pop()[1].relative_to(root).as_posix())
+            findings.remark("document not read: image_info", passed_over[-1])
+        members: list[int] = []
+        for _, path in ranked:
+            document = open_document(root, path, split)
+            documents.append(document)
+            enter(root, document, len(documents) - 1, entries, by_file, members, findings)
+        splits[split] = members
+    if not documents:
+        raise UnknownLayout(
+            "no COCO document was found",
+            file=root,
+            why=f"looked for {', '.join(f'annotations/{kind}_*.json' for kind in KINDS)}",
+        )
+    space = labels or label_space(documents)
+    return Source(
+        root=root,
+        layout="COCO documents",
+        labels=space,
+        entries=entries,
+        splits=splits,
+        documents=[
+            {
+                "format": "coco",
+                "file": document.name,
+                "kind": document.kind,
+                "split": document.split,
+                "header": document.header,
+            }
+            for document in documents
+        ],
+        annotation_files=[document.name for document in documents],
+        passed_over=passed_over,
+        data=documents,
+    )
+
+
+def inspect(root: Path, findings: Findings) -> None:
+    """Look for keys that occur twice in one object: readers keep one of them and never say so."""
+    paths = _files(root)[1]
+    for path in paths:
+        if not _is_read(kind_of(path.name)[0], paths):
+            continue
+        text = json_text.map_file(path)
+        top = json_text.decode(text, dict[str, msgspec.Raw], path)
+        repeated = [("$", key) for key in json_text.repeated_at_top(text, top)]
+        for name, value in top.items():
+            if name not in ("images", "annotations"):
+                repeated += [(f"$.{name}", key) for key in json_text.repeated_keys(value)]
+                continue
+            for place, raw in enumerate(json_text.decode(value, list[msgspec.Raw], path)):
+                repeated += [(f"$.{name}[{place}]", key) for key in json_text.repeated_keys(raw)]
+        for place_in_file, key in repeated:
+            findings.skip(json_text.key_twice(path, place_in_file, key))
+
+
+def _files(root: Path) -> tuple[Path, list[Path]]:
+    """The dataset's folder and its JSON files, where `root` is the folder or one of the files."""
+    if root.is_file():
+        return root.parent.parent if root.parent.name == "annotations" else root.parent, [root]
+    found = [folder / name for folder, name in candidates(root)]
+    return root, [path for path in found if kind_of(path.name)[0] or looks_like_coco(path)]
+
+
+def _is_read(kind: str, paths: Sequence[Path]) -> bool:
+    """Whether a document of this kind is read: panoptic ones never, those of stuff where there are no others."""
+    has_others = any(kind_of(path.name)[0] not in NOT_READ for path in paths)
+    return kind not in NOT_READ or (kind != "panoptic" and not has_others)
+
+
+# ---------------------------------------------------------------------- load
+
+
+def load(source: Source, entry: Entry, findings: Findings) -> Sample:
+    """One image of the documents with its objects, captions and what its other documents say."""
+    documents: list[Document] = source.data
+    (number, index), *others = entry.data.places
+    own = documents[number]
+    record = json_text.decode(own.images[index], dict[str, Any], own.path)
+    height, width = record["height"], record["width"]
+    extra: dict[str, Any] = {key: value for key, value in record.items() if key not in (*_COLUMNS, *_OURS)}
+    taken = {key: record[key] for key in _OURS if key in record}
+    residue: dict[str, Any] = {"fields": taken} if taken else {}
+    carried: dict[str, Any] = {}
+    official = _OFFICIAL_SPLIT.search(str(record.get("coco_url", "")))
+    if (
+        official
+        and _OFFICIAL_SPLIT.search(f"/{own.split}/")
+        and official[1] != own.split
+        and official[1][-4:] == own.split[-4:]
+    ):
+        findings.remark(f"photo of {official[1]} by its coco_url", f"{own.name}: {entry.key}")
+    instances = None
+    if own.kind in ("instances", "person_keypoints"):
+        instances = _instances(source, own, index, height, width, entry, findings)
+    elif own.kind == "captions":
+        carried[own.name] = _carry(own, index, None, extra)
+    for other, place in others:
+        document = documents[other]
+        carried[document.name] = _carry(document, place, record, extra)
+        if document.kind == own.kind and _texts(document, place) == _texts(own, index):
+            carried[document.name]["same"] = True
+    first = next(document for document in documents if document.split == own.split)
+    if own is not first:
+        residue["own"] = [own.name, index]
+    if carried:
+        residue["documents"] = carried
+    if residue:
+        extra["coco"] = residue
+    return Sample(
+        entry.key,
+        height,
+        width,
+        file=entry.file,
+        id=record["id"],
+        encoded=lambda: read_bytes(source.root, entry.file, "the document"),
+        instances=instances,
+        extra=extra,
+    )
+
+
+def _texts(document: Document, index: int) -> list[bytes]:
+    """The annotations of an image as they stand in the document."""
+    return [bytes(document.annotations[place]) for place in document.of_image(index)]
+
+
+def _carry(document: Document, index: int, own: Mapping[str, Any] | None, extra: dict[str, Any]) -> dict[str, Any]:
+    """What a further document says about an image, verbatim: its place there, its record if another, its annotations."""
+    carried: dict[str, Any] = {"place": index}
+    record = json_text.decode(document.images[index], dict[str, Any], document.path)
+    if own is not None and record != own:
+        carried["image"] = record
+    annotations = []
+    for place in document.of_image(index):
+        annotation = json_text.decode(document.annotations[place], dict[str, Any], document.path)
+        if document.kind == "captions" and isinstance(annotation.get("caption"), str):
+            captions = extra.setdefault("captions", [])
+            captions.append(annotation.pop("caption"))
+            annotations.append([place, annotation, len(captions) - 1])
+        else:
+            annotations.append([place, annotation])
+    carried["annotations"] = annotations
+    return carried
+
+
+def _instances(
+    source: Source, document: Document, index: int, height: int, width: int, entry: Entry, findings: Findings
+) -> Instances:
+    regular = _regular(document, index, source.labels)
+    if regular is not None:
+        for odd, drawn in regular.odd:
+            remark(odd, drawn, f"{document.name}: annotation {odd['id']}", height, width, findings)
+        return regular.instances
+    records: list[dict[str, Any]] = []
+    places: list[int] = []
+    for place in document.of_image(index):
+        try:
+            record: dict[str, Any] = json_text.decode(document.annotations[place], dict[str, Any], document.path)
+        except SegdataError as error:
+            findings.skip(error.located(key=entry.key, place=f"$.annotations[{place}]"))
+            continue
+        try:
+            check(record, source.labels, height, width)
+        except SegdataError as error:
+            findings.skip(
+                error.located(
+                    file=document.path, key=entry.key, place=f"annotation {record.get('id')}, $.annotations[{place}]"
+                )
+            )
+            continue
+        records.append(record)
+        places.append(place)
+    segmentations = [record.get("segmentation") for record in records]
+    polygons = Polygons.of([item if isinstance(item, list) else [] for item in segmentations])
+    masks = masks_of(segmentations, polygons, height, width)
+    for record, drawn in zip(records, polygons.areas.tolist(), strict=True):
+        remark(record, drawn, f"{document.name}: annotation {record.get('id')}", height, width, findings)
+    instances = Instances.build(
+        [source.labels.index_of_id[record["category_id"]] for record in records],
+        masks,
+        has_mask=[bool(item) for item in segmentations],
+        iscrowd=[bool(record.get("iscrowd", 0)) for record in records],
+        id=[record.get("id", -1) for record in records],
+        bbox=[record.get("bbox") or [math.nan] * 4 for record in records],
+        area=[record.get("area", math.nan) for record in records],
+        order=places,
+        polygons=polygons,
+    )
+    rebuilt = records_of(instances, source.labels)
+    extras = [residue_of(record, again) for record, again in zip(records, rebuilt, strict=True)]
+    return Instances(**{**vars(instances), "extra": extras})
+
+
+def _regular(document: Document, index: int, labels: LabelSpace) -> coco_regular.Regular | None:
+    """The instances of an image if its records are regular; its neighbours are read with it."""
+    number, place = divmod(index, coco_regular.AT_ONCE)
+    if document.block[0] != number:
+        images = range(len(document.images))[number * coco_regular.AT_ONCE : (number + 1) * coco_regular.AT_ONCE]
+        places = [document.of_image(image) for image in images]
+        records = [[document.annotations[at] for at in own] for own in places]
+        document.block = (
+            number,
+            coco_regular.read(records, places, [document.size(image) for image in images], labels),
+        )
+    found: list[coco_regular.Regular | None] = document.block[1]
+    return found[place]
+
+
+# ---------------------------------------------------------------------- write
+
+
+_PLACE = struct.Struct("<qqqq")  # document, place, offset, length
+
+
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
+    """Write photos, and each sample's JSON records into a part file that `finish` puts in order."""
+    documents = _documents(header)
+    index_of = {document["file"]: index for index, document in enumerate(documents)}
+    members = [_positions(header, document) for document in documents]
+    folder = root / ".parts"
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    encoder = msgspec.json.Encoder()
+    places: list[bytes] = []
+    with disk_errors(folder), (folder / f"{number:05d}").open("wb") as part:
+
+        def put(document: int, is_annotation: bool, place: int, record: Mapping[str, Any]) -> None:
+            text = encoder.encode(record)
+            places.append(_PLACE.pack(2 * document + is_annotation, place, part.tell(), len(text)))
+            part.write(text)
+
+        for index, sample in samples:
+            encoded = sample.encoded
+            if encoded is not None:
+                write_file(root, sample.file, encoded)
+            image = _image_record(sample, documents)
+            carried: Mapping[str, Any] = sample.extra.get("coco", {}).get("documents", {})
+            own, place = _own(sample, index, documents, members, carried)
+            if own is not None:
+                put(own, False, place, image)
+                instances = sample.instances
+                for record, extra, order in zip(
+                    records_of(instances, header.labels), instances.extra, instances.order.tolist(), strict=True
+                ):
+                    put(own, True, order, {"image_id": sample.id, **with_residue(record, extra)})
+            for file, item in carried.items():
+                if file not in index_of:
+                    continue
+                put(index_of[file], False, item["place"], item.get("image", image))
+                for place, annotation, *caption in item["annotations"]:
+                    text = {"caption": sample.captions[caption[0]]} if caption else {}
+                    put(index_of[file], True, place, {**annotation, **text})
+    write_file(root, f".parts/{number:05d}.places", b"".join(places))
+    return {"part": f"{number:05d}"}
+
+
+def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
+    """Put the records of all parts into their documents, in the source's order."""
+    folder = root / ".parts"
+    tables = [np.fromfile(folder / f"{receipt['part']}.places", np.int64).reshape(-1, 4) for receipt in receipts]
+    place = np.concatenate([np.zeros((0, 4), np.int64), *tables])
+    part_of = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    with contextlib.ExitStack() as stack:
+        parts = [memoryview(stack.enter_context((folder / receipt["part"]).open("rb")).read()) for receipt in receipts]
+        for number, document in enumerate(_documents(header)):
+            path = inside(root, document["file"], "the pack")
+            with disk_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as file:
+                    separator = b"{"
+                    for key, value in document["header"].items():
+                        if key == "annotations":
+                            continue
+                        file.write(separator + json_text.encode(key) + b":" + json_text.encode(value))
+                        separator = b",\n"
+                    for is_annotation, key in enumerate(("images", "annotations")):
+                        if key in document["header"]:
+                            continue
+                        rows = np.nonzero(place[:, 0] == 2 * number + is_annotation)[0]
+                        rows = rows[np.argsort(place[rows, 1], kind="stable")]
+                        file.write(separator + b'"' + key.encode() + b'":[')
+                        separator = b"\n"
+                        for row in rows.tolist():
+                            _, _, offset, length = place[row].tolist()
+                            file.write(separator + parts[part_of[row]][offset : offset + length])
+                            separator = b",\n"
+                        file.write(b"]")
+                        separator = b",\n"
+                    file.write(b"}\n")
+
+
+def _documents(header: Header) -> Sequence[Mapping[str, Any]]:
+    """The source's documents, or one instances document a split for data that came from elsewhere."""
+    documents = [document for document in header.documents if document.get("format") == "coco"]
+    if documents:
+        return [document for document in documents if document["split"] in header.splits]
+    categories = [
+        {"id": category.id, "name": category.name, "supercategory": category.supercategory or category.name}
+        for category in header.labels.categories
+    ]
+    return [
+        {
+            "file": f"annotations/instances_{split.replace('/', '_')}.json",
+            "kind": "instances",
+            "split": split,
+            "header": {"info": {}, "licenses": [], "categories": categories},
+        }
+        for split in header.splits
+    ]
+
+
+def _positions(header: Header, document: Mapping[str, Any]) -> dict[int, int]:
+    """Index of a sample → its place in the document's list of images."""
+    return {int(index): place for place, index in enumerate(header.splits[document["split"]])}
+
+
+def _own(
+    sample: Sample,
+    index: int,
+    documents: Sequence[Mapping[str, Any]],
+    members: Sequence[Mapping[int, int]],
+    carried: Mapping[str, Any],
+) -> tuple[int | None, int]:
+    """The document that a sample's columns belong to, and the image's place in it: the first of its splits' documents.
+
+    Other documents are carried; where another one is the sample's own, `load` has noted it.
+    """
+    noted = sample.extra.get("coco", {}).get("own")
+    for number, document in enumerate(documents):
+        if document["file"] in carried:
+            continue
+        if noted is not None:
+            if document["file"] == noted[0]:
+                return number, noted[1]
+        elif index in members[number]:
+            return number, members[number][index]
+    return None, 0
+
+
+def _image_record(sample: Sample, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A sample's record in a document's list of images."""
+    record = {key: value for key, value in sample.extra.items() if key not in _OURS}
+    ending = sample.file[len(stem(sample.file)) :]
+    return {
+        **record,
+        **sample.extra.get("coco", {}).get("fields", {}),
+        "id": sample.id,
+        "file_name": sample.key + ending,
+        "height": sample.height,
+        "width": sample.width,
+    }

@@ -1,0 +1,339 @@
+"""COCO results: a JSON list of detections, boxes or masks or both.
+
+    [{"image_id": 42, "category_id": 18, "bbox": [x, y, width, height], "score": 0.236}, …]
+    [{"image_id": 42, "category_id": 18, "segmentation": {"size": [h, w], "counts": "…"}, "score": 0.236}, …]
+
+The size of a detection, which decides whether it is small, medium or large, is that of its box where the file has boxes
+and else that of its mask: so the COCO API takes it (`loadRes`), also where there are both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.columns import Columns, Shapes
+from segdata.core.findings import Findings
+from segdata.core.masks import Masks
+from segdata.core.predictions import GroundTruth, Holding, Predictions
+from segdata.core.rle import check_strings
+from segdata.core.sample import Instances, Sample
+from segdata.errors import InvalidAnnotation
+from segdata.formats.coco.segmentation import strings_of
+from segdata.formats.contract import Header, write_file
+from segdata.formats.shared import json_text
+from segdata.system.files import disk_errors
+from segdata.system.paths import inside
+
+LAYOUT = "a JSON list of {image_id, category_id, score, bbox or segmentation} (COCO results)"
+
+_AT_ONCE = 1 << 12
+_SHOWN = 5
+
+
+class _Rle(msgspec.Struct, gc=False):
+    size: list[int]
+    counts: str | list[int]
+
+
+class _Detection(msgspec.Struct, gc=False):
+    image_id: int
+    category_id: int
+    score: float
+    bbox: list[float] | None = None
+    segmentation: _Rle | list[list[float]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    """Detections as columns, sorted by image, those of an image in the order of the file.
+
+    Attributes:
+        row: (N,) int64, place in the file.
+        pointer: (images + 1,) int64, where each image of the truth begins.
+        masks: checked compressed strings, or what else `strings_of` takes; None where the file has no masks.
+    """
+
+    path: Path
+    truth: GroundTruth
+    row: npt.NDArray[np.int64]
+    pointer: npt.NDArray[np.int64]
+    category: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    bbox: npt.NDArray[np.float64]
+    area: npt.NDArray[np.float64]
+    masks: Sequence[Any] | None
+
+    def columns(self, place: int) -> Columns:
+        own = slice(*self.pointer[place : place + 2].tolist())
+        count = own.stop - own.start
+        return Columns(
+            self.category[own],
+            np.arange(own.start, own.stop),
+            self.bbox[own],
+            self.area[own],
+            np.zeros(count, bool),
+            np.zeros(count, bool),
+            self.score[own],
+            np.full(count, self.masks is not None),
+            lambda: Shapes.of_strings(self._strings(place, own), *self.truth.sizes[place].tolist()),
+        )
+
+    def _strings(self, place: int, own: slice) -> list[bytes]:
+        height, width = self.truth.sizes[place].tolist()
+        masks = [] if self.masks is None else self.masks[own]
+        if all(isinstance(mask, bytes) for mask in masks):
+            return list(masks)
+        given = [
+            {"size": [height, width], "counts": mask.decode()} if isinstance(mask, bytes) else mask for mask in masks
+        ]
+        try:
+            return strings_of(given, height, width)
+        except InvalidAnnotation as error:
+            number = int(str(error.place).split()[-1])
+            error.place = f"$[{self.row[own.start + number]}].segmentation"
+            raise error.located(file=self.path, key=self.truth.keys[place]) from error
+
+    def sample(self, place: int) -> Sample | None:
+        own = slice(*self.pointer[place : place + 2].tolist())
+        if own.start == own.stop:
+            return None
+        height, width = self.truth.sizes[place].tolist()
+        masks = Masks.empty(height, width, own.stop - own.start)
+        if self.masks is not None:
+            size = [height, width]
+            masks = Masks.from_rle(
+                [{"size": size, "counts": string} for string in self._strings(place, own)], height, width
+            )
+        return Sample(
+            self.truth.keys[place],
+            height,
+            width,
+            id=int(self.truth.ids[place]),
+            instances=Instances.build(
+                self.category[own],
+                masks,
+                has_mask=np.full(len(masks), self.masks is not None),
+                id=self.row[own] + 1,
+                bbox=self.bbox[own],
+                area=self.area[own],
+                score=self.score[own],
+                order=self.row[own],
+            ),
+        )
+
+
+def detect(path: Path) -> bool:
+    """Whether the file is a JSON list."""
+    if not path.is_file() or path.suffix != ".json":
+        return False
+    with path.open("rb") as file:
+        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+
+
+def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
+    """Detections for the truth's images.
+
+    Raises:
+        InvalidAnnotation: records that are no detections (numbers that are none, masks of another size, no score), or
+            image or category numbers that the truth does not have.
+    """
+    detections: list[_Detection] = json_text.decode(json_text.map_file(path), list[_Detection], path)
+    file = _File(path, truth, *_sorted(detections, truth, path))
+    holds: set[Holding] = {"scores"}
+    if file.masks is None or not len(detections) or not np.isnan(file.bbox).all():
+        holds.add("boxes")
+    if file.masks is not None:
+        holds.add("masks")
+    return Predictions(path, "coco-results", frozenset(holds), file.sample, findings, file.columns)
+
+
+def _sorted(detections: Sequence[_Detection], truth: GroundTruth, path: Path) -> tuple[Any, ...]:
+    place_of, index_of = truth.place_of_id, truth.labels.index_of_id
+    images = np.array([place_of.get(item.image_id, -1) for item in detections], np.int64)
+    category = np.array([index_of.get(item.category_id, -1) for item in detections], np.int64)
+    _require_known(images, [item.image_id for item in detections], sorted(place_of), "image", path)
+    _require_known(category, [item.category_id for item in detections], sorted(index_of), "category", path)
+    has_boxes = bool(detections and detections[0].bbox)
+    has_masks = bool(detections and detections[0].segmentation is not None)
+    for number, item in enumerate(detections):
+        if bool(item.bbox) != has_boxes or (item.segmentation is not None) != has_masks or not (has_boxes or has_masks):
+            raise InvalidAnnotation(
+                "a detection has other fields than the first one" if number else "a detection has neither box nor mask",
+                file=path,
+                place=f"$[{number}]",
+                why=f"the first has {_fields(detections[0])}, this one {_fields(item)}",
+                fix="give every detection a bbox, a segmentation, or both",
+            )
+        if has_boxes and len(item.bbox or ()) != 4:
+            raise InvalidAnnotation(
+                "bbox is not four numbers", file=path, place=f"$[{number}].bbox", why=f"found {item.bbox!r}"[:200]
+            )
+    bbox = np.full((len(detections), 4), np.nan)
+    if has_boxes:
+        bbox = np.array([item.bbox for item in detections], np.float64)
+    order = np.argsort(images, kind="stable")
+    masks = _checked(detections, images, truth, path) if has_masks else None
+    score = np.array([item.score for item in detections], np.float64)
+    return (
+        order,
+        np.searchsorted(images[order], np.arange(len(truth) + 1)),
+        category[order],
+        score[order],
+        bbox[order],
+        (bbox[:, 2] * bbox[:, 3])[order],
+        None if masks is None else [masks[place] for place in order.tolist()],
+    )
+
+
+def _fields(item: _Detection) -> str:
+    return " and ".join(name for name in ("bbox", "segmentation") if getattr(item, name)) or "neither"
+
+
+def _checked(
+    detections: Sequence[_Detection], images: npt.NDArray[np.int64], truth: GroundTruth, path: Path
+) -> list[bytes | Any]:
+    """Masks in the order of the file; compressed strings are checked here, many at a time."""
+    sizes = truth.sizes[images]
+    masks: list[Any] = []
+    for number, item in enumerate(detections):
+        mask = item.segmentation
+        if not isinstance(mask, _Rle):
+            masks.append(mask)
+            continue
+        height, width = sizes[number].tolist()
+        if mask.size != [height, width]:
+            raise InvalidAnnotation(
+                "run lengths are of another size than the image",
+                file=path,
+                place=f"$[{number}].segmentation",
+                key=truth.keys[images[number]],
+                why=f"size is {mask.size}; the image is [{height}, {width}] (height, width)"
+                + ("; height and width are swapped" if mask.size == [width, height] else ""),
+            )
+        text = isinstance(mask.counts, str)
+        masks.append(mask.counts.encode() if text else {"size": mask.size, "counts": mask.counts})  # type: ignore[union-attr]
+    compressed = [number for number, mask in enumerate(masks) if isinstance(mask, bytes)]
+    pixels = sizes.prod(axis=1)
+    for begin in range(0, len(compressed), _AT_ONCE):
+        some = compressed[begin : begin + _AT_ONCE]
+        try:
+            check_strings([masks[number] for number in some], pixels[some])
+        except InvalidAnnotation as error:
+            number = some[int((error.place or "mask 0").split()[-1])]
+            error.place = f"$[{number}].segmentation"
+            raise error.located(file=path, key=truth.keys[images[number]]) from error
+    return masks
+
+
+def _require_known(
+    places: npt.NDArray[np.int64], numbers: Sequence[int], known: Sequence[int], what: str, path: Path
+) -> None:
+    """Refuse numbers that the truth does not have, with what they may have been meant as."""
+    unknown = np.flatnonzero(places < 0)
+    if not len(unknown):
+        return
+    values = list(dict.fromkeys(numbers[row] for row in unknown.tolist()))
+    close = sorted(known, key=lambda number: abs(number - values[0]))[:3]
+    why = (
+        f"{what}_id {', '.join(map(str, values[:_SHOWN]))}{' …' if len(values) > _SHOWN else ''}; "
+        f"the truth has {len(known)}"
+        + (f", from {known[0]} to {known[-1]}; close to {values[0]} are {close}" if known else "")
+    )
+    highest, lowest = max(numbers), min(numbers)
+    fix = f"give the truth that these predictions are about, or write its {what} ids"
+    if known and lowest >= 0 and highest <= len(known) < known[-1]:
+        fix = (
+            f"they look like positions ({lowest} … {highest}) instead of the truth's own numbers: write the {what} ids"
+        )
+    raise InvalidAnnotation(
+        f"{len(unknown):,} of {len(places):,} detections name {what} numbers that the truth does not have",
+        file=path,
+        place=f"$[{unknown[0]}].{what}_id",
+        why=why,
+        fix=fix,
+    )
+
+
+# ---------------------------------------------------------------------- write
+
+
+_KINDS = {"bbox": ("bbox",), "segm": ("segmentation",), "both": ("bbox", "segmentation")}
+
+
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
+    """Collect records of boxes, of masks and of both; `finish` knows which of them say what the predictions hold."""
+    members = {split: set(map(int, indices)) for split, indices in header.splits.items()}
+    encoder = msgspec.json.Encoder()
+    lines: dict[tuple[str, str], list[bytes]] = {(split, kind): [] for split in members for kind in _KINDS}
+    has_boxes = has_masks = has_own_areas = False
+    for index, sample in samples:
+        own = [split for split in members if index in members[split]]
+        instances = sample.instances
+        bbox = instances.bbox
+        has_boxes |= not np.isnan(bbox).all()
+        has_masks |= bool(instances.has_mask.any())
+        has_own_areas |= bool((instances.has_mask & (instances.area != bbox[:, 2] * bbox[:, 3])).any())
+        for record in _records(sample, header):
+            for kind, fields in _KINDS.items():
+                kept = {
+                    key: value for key, value in record.items() if key in ("image_id", "category_id", "score", *fields)
+                }
+                text = encoder.encode(kept)
+                for split in own:
+                    lines[split, kind].append(text)
+    files: list[list[str]] = []
+    for place, ((split, kind), texts) in enumerate(lines.items()):
+        files.append([split, kind, f".parts/{number:05d}.{place}"])
+        write_file(root, files[-1][2], b",\n".join(texts))
+    return {"files": files, "has": [has_boxes, has_masks, has_own_areas]}
+
+
+def _records(sample: Sample, header: Header) -> Iterator[dict[str, Any]]:
+    instances = sample.instances
+    frames = instances.masks.frames.astype(np.float64)
+    bbox = np.where(np.isnan(instances.bbox), frames, instances.bbox)
+    for category, score, box, rle in zip(
+        instances.category.tolist(), instances.score.tolist(), bbox.tolist(), instances.masks.rle(), strict=True
+    ):
+        yield {
+            "image_id": sample.id,
+            "category_id": header.labels[category].id,
+            "bbox": box,
+            "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+            "score": score,
+        }
+
+
+def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
+    """One file for every split: of boxes, of masks, or of both where sizes are the boxes' anyway; else one of each.
+
+    A file with boxes makes the COCO API take their sizes for those of the masks, too, which is not what detectors'
+    authors report; so boxes and masks of a detector go into two files.
+    """
+    has_boxes, has_masks, has_own_areas = (any(receipt["has"][place] for receipt in receipts) for place in range(3))
+    kinds = (
+        ["bbox"] if not has_masks else ["segm"] if not has_boxes else ["bbox", "segm"] if has_own_areas else ["both"]
+    )
+    for split in header.splits:
+        for kind in kinds:
+            name = f"instances_{split}_{kind}_results.json".replace("_both", "")
+            parts = [
+                file for receipt in receipts for owner, own, file in receipt["files"] if (owner, own) == (split, kind)
+            ]
+            path = inside(root, name, "the split")
+            with disk_errors(path), path.open("wb") as out:
+                out.write(b"[")
+                separator = b""
+                for part in parts:
+                    text = (root / part).read_bytes()
+                    if text:
+                        out.write(separator + text)
+                        separator = b",\n"
+                out.write(b"]\n")

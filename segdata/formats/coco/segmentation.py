@@ -1,0 +1,98 @@
+"""COCO's `segmentation` of any kind → masks, spans, or compressed run-length strings of the full frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from segdata.core.masks import Masks, polygon_strings
+from segdata.core.polygons import Polygons
+from segdata.core.rasterize import draw
+from segdata.core.rle import IntArray, Spans, check_strings, decode_counts, pointer_of, spans_of
+from segdata.errors import InvalidAnnotation
+from segdata.formats.coco.annotations import check_rings, check_run_lengths
+
+
+def masks_of(segmentations: Sequence[Any], polygons: Polygons, height: int, width: int) -> Masks:
+    """Masks of polygons, run lengths of either kind, and (empty) of nothing, in order.
+
+    Args:
+        segmentations: checked, as the records have them.
+        polygons: the same as columns, nothing where they are run lengths.
+    """
+    run_lengths = {
+        place: _counts(item["counts"]) for place, item in enumerate(segmentations) if item and isinstance(item, dict)
+    }
+    spans = spans_of_objects(polygons, run_lengths, height, width)
+    return Masks.of_images(spans, np.array([[height, width]]), np.array([0, len(polygons)]))[0]
+
+
+def _counts(counts: str | Sequence[int]) -> IntArray:
+    if isinstance(counts, str):
+        return decode_counts([counts.encode("utf-8", "replace")])[0]
+    return np.array(counts, np.int64)
+
+
+def spans_of_objects(
+    polygons: Polygons, run_lengths: Mapping[int, IntArray], height: int | IntArray, width: int | IntArray
+) -> Spans:
+    """Spans of objects that are polygons, or checked run lengths by their place; size as `raster.draw` takes it."""
+    spans = draw(polygons, height, width)
+    if not run_lengths:
+        return spans
+    pointer = pointer_of(np.array([len(counts) for counts in run_lengths.values()]))
+    start, length, nth = spans_of(np.concatenate(list(run_lengths.values())), pointer)
+    both = zip(spans, (start, length, np.array(list(run_lengths))[nth]), strict=True)
+    start, length, owner = (np.concatenate(pair) for pair in both)
+    order = owner.argsort(kind="stable")
+    return start[order], length[order], owner[order]
+
+
+def strings_of(segmentations: Sequence[Any], height: int, width: int) -> list[bytes]:
+    """One string per object of an image: polygons are drawn by pycocotools' rule; nothing gives an empty mask.
+
+    Everything is checked before C code sees it.
+
+    Raises:
+        InvalidAnnotation: rings or run lengths that are not valid; `place` names the object, counted from 0.
+    """
+    rings: list[list[Any]] = [[]] * len(segmentations)
+    compressed: list[int] = []
+    for place, segmentation in enumerate(segmentations):
+        if not segmentation:
+            continue
+        try:
+            if isinstance(segmentation, dict):
+                check_run_lengths(segmentation, height, width)
+                if isinstance(segmentation["counts"], str):
+                    compressed.append(place)
+            else:
+                check_rings(segmentation, height, width)
+                rings[place] = segmentation
+        except InvalidAnnotation as error:
+            raise error.located(place=f"mask {place}") from error
+    strings = _strings(segmentations, Polygons.of(rings), height, width)
+    if compressed:
+        try:
+            check_strings([strings[place] for place in compressed], [height * width] * len(compressed))
+        except InvalidAnnotation as error:
+            number = int(str(error.place or "mask 0").split()[-1])
+            error.place = f"mask {compressed[number]}"
+            raise
+    return strings
+
+
+def _strings(segmentations: Sequence[Any], polygons: Polygons, height: int, width: int) -> list[bytes]:
+    from pycocotools import mask as coco_mask
+
+    strings = polygon_strings(polygons, height, width)
+    for place, item in enumerate(segmentations):
+        if item and isinstance(item, dict):
+            counts = item["counts"]
+            is_string = isinstance(counts, str)
+            strings[place] = (
+                counts.encode("utf-8", "replace") if is_string else coco_mask.frPyObjects(item, height, width)["counts"]
+            )
+    return strings

@@ -1,0 +1,1 @@
+"""COCO panoptic: a JSON document and PNGs of segment ids."""

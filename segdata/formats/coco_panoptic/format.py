@@ -1,0 +1,334 @@
+"""COCO panoptic: a JSON document and a folder of PNGs whose colours are segment numbers.
+
+    root/
+        annotations/panoptic_val2017.json             images, annotations (one an image), categories
+                    panoptic_val2017/000000000139.png segment number = R + 256 G + 65536 B, 0 is void
+        val2017/000000000139.jpg                      or images/val2017/…
+
+    {"image_id": 139, "file_name": "000000000139.png",
+     "segments_info": [{"id": 3226956, "category_id": 1, "iscrowd": 0, "area": 2840, "bbox": [413, 158, 53, 138]}, …]}
+
+Or one document on its own (`gt.json` with `gt/` beside it). The same, with or without images and categories, is the
+form of predictions. Every segment becomes an instance, things and stuff alike; the label map is painted from them.
+
+Traps: numbers are unique within an image only; OpenCV reads colours the other way round; `color` was absent in early
+releases; the document's `area` counts in the evaluation, not the PNG's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from segdata.core.findings import Findings
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Instances, Sample
+from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
+from segdata.formats.coco.documents import Document, candidates, enter, kind_of, label_space
+from segdata.formats.coco_panoptic.predictions import read
+from segdata.formats.coco_panoptic.segments import check, encode, objects, read_png, records_of
+from segdata.formats.contract import Entry, Header, Source, names_in, read_bytes, stem, write_file
+from segdata.formats.shared import json_text
+from segdata.system.files import disk_errors
+from segdata.system.paths import checked_name, inside
+
+LAYOUT = "annotations/panoptic_*.json with PNG folders (COCO panoptic)"
+
+NAME = "coco-panoptic"
+
+__all__ = ["LAYOUT", "detect", "finish", "load", "read", "scan", "write_part"]
+_PEEK = 1 << 20
+
+
+# ---------------------------------------------------------------------- entries
+
+
+def detect(root: Path) -> bool:
+    """Whether this is a panoptic document, or a folder whose documents are all panoptic."""
+    if root.is_file():
+        if root.suffix != ".json":
+            return False
+        with root.open("rb") as file:
+            head = file.read(_PEEK)
+        return b'"segments_info"' in head or bool(
+            head.lstrip().startswith(b"{") and root.name.startswith("panoptic") and _folder(root).is_dir()
+        )
+    kinds = [kind_of(name)[0] for _, name in candidates(root)]
+    return "panoptic" in kinds and set(kinds) <= {"panoptic", "image_info"}
+
+
+def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+    """Index every document: images in order, one annotation each; PNGs stay unread."""
+    if root.is_file():
+        paths, root = [root], root.parent
+    else:
+        paths = [folder / name for folder, name in candidates(root) if kind_of(name)[0] == "panoptic"]
+    documents: list[Document] = []
+    entries: list[Entry] = []
+    splits: dict[str, list[int]] = {}
+    by_file: dict[str, int] = {}
+    for path in paths:
+        document = _open(root, path)
+        documents.append(document)
+        members: list[int] = splits.setdefault(document.split, [])
+        enter(root, document, len(documents) - 1, entries, by_file, members, findings)
+        _require_one_each(document, path)
+    if not documents:
+        raise UnknownLayout("no panoptic document was found", file=root, why=f"looked for {LAYOUT}")
+    folders = [_folder(Path(document.name)).as_posix() for document in documents]
+    return Source(
+        root=root,
+        layout="COCO panoptic documents",
+        labels=labels or label_space(documents),
+        entries=entries,
+        splits=splits,
+        documents=[
+            {"format": NAME, "file": document.name, "split": document.split, "header": document.header}
+            for document in documents
+        ],
+        annotation_files=[
+            *(document.name for document in documents),
+            *(f"{folder}/{name}" for folder in folders for name in names_in(root / folder, ".png")),
+        ],
+        data=documents,
+    )
+
+
+def _open(root: Path, path: Path) -> Document:
+    """Map a document and index it; everything inside stays unparsed."""
+    view = json_text.map_file(path)
+    top = json_text.decode(view, dict[str, msgspec.Raw], path)
+    missing = [key for key in ("images", "annotations", "categories") if key not in top]
+    if missing:
+        raise InvalidAnnotation(
+            f"the document has no {' and no '.join(map(repr, missing))}",
+            file=path,
+            place="$",
+            why=f"it has {', '.join(map(repr, top)) or 'nothing'}"
+            + (": it looks like predictions" if "annotations" in top else ""),
+            fix="give the truth's document; predictions are evaluated against it",
+        )
+    kind, split = kind_of(path.name)
+    return Document(
+        path,
+        path.relative_to(root).as_posix(),
+        "panoptic",
+        split if kind else stem(path.name),
+        json_text.decode(top["images"], list[msgspec.Raw], path),
+        json_text.decode(top["annotations"], list[msgspec.Raw], path),
+        {key: json_text.decode(raw, Any, path) for key, raw in top.items() if key not in ("images", "annotations")},
+    )
+
+
+def _require_one_each(document: Document, path: Path) -> None:
+    counts = np.diff(document.by_image[1])
+    if (counts > 1).any():
+        image = int(np.flatnonzero(counts > 1)[0])
+        raise InvalidAnnotation(
+            "an image has several panoptic annotations",
+            file=path,
+            place=" and ".join(f"$.annotations[{place}]" for place in document.of_image(image)[:2]),
+            fix="keep one annotation for every image",
+        )
+
+
+def _folder(document: Path) -> Path:
+    """Where a document's PNGs lie."""
+    return document.with_suffix("")
+
+
+# ---------------------------------------------------------------------- load
+
+
+def load(source: Source, entry: Entry, findings: Findings) -> Sample:
+    """One image with its segments."""
+    documents: list[Document] = source.data
+    (number, index), *others = entry.data.places
+    own = documents[number]
+    path = own.path
+    record = json_text.decode(own.images[index], dict[str, Any], path)
+    height, width = record["height"], record["width"]
+    extra = {key: value for key, value in record.items() if key not in ("id", "file_name", "height", "width")}
+    residue: dict[str, Any] = {}
+    annotation, at = _annotation(own, index)
+    for other, place in others:
+        if _annotation(documents[other], place)[0] != annotation:
+            raise InvalidAnnotation(
+                "two documents annotate one image differently",
+                file=documents[other].path,
+                key=entry.key,
+                fix="convert the documents on their own",
+            )
+    instances = semantic = None
+    if annotation is not None:
+        name = _png_of(annotation, entry.key, path)
+        segments = annotation["segments_info"]
+        try:
+            check(segments, source.labels)
+            stored = read_png(source.root, f"{_folder(Path(own.name)).as_posix()}/{name}")
+            instances, semantic = objects(stored.values, segments, (height, width), source.labels, entry.key, findings)
+        except SegdataError as error:
+            raise error.located(file=path, key=entry.key, place=f"$.annotations[{at}]") from error
+        instances = Instances(**{**vars(instances), "extra": _residues(segments, instances, source.labels)})
+        rest = {
+            key: value for key, value in annotation.items() if key not in ("image_id", "file_name", "segments_info")
+        }
+        residue = {
+            **({"png": name} if name != f"{entry.key}.png" else {}),
+            **({"annotation": rest} if rest else {}),
+            **({"place": at} if at != index else {}),
+            **({"mode": stored.mode} if stored.mode != "RGB" else {}),
+        }
+    if residue:
+        extra[NAME] = residue
+    return Sample(
+        entry.key,
+        height,
+        width,
+        file=entry.file,
+        id=record["id"],
+        encoded=lambda: read_bytes(source.root, entry.file, "the document"),
+        instances=instances,
+        semantic=semantic,
+        extra=extra,
+    )
+
+
+def _annotation(document: Document, index: int) -> tuple[dict[str, Any] | None, int]:
+    """The annotation of a document's image and its place in the list."""
+    places = document.of_image(index)
+    if not places:
+        return None, -1
+    return json_text.decode(document.annotations[places[0]], dict[str, Any], document.path), places[0]
+
+
+def _png_of(annotation: Mapping[str, Any], key: str, path: Path) -> str:
+    name = annotation.get("file_name")
+    if not isinstance(name, str) or not isinstance(annotation.get("segments_info"), list):
+        raise InvalidAnnotation(
+            "an annotation is not panoptic",
+            file=path,
+            key=key,
+            why=f"it has {', '.join(map(repr, annotation))}; expected image_id, file_name and segments_info",
+        )
+    return checked_name(name, "the document").as_posix()
+
+
+def _residues(segments: Sequence[Any], instances: Instances, labels: LabelSpace) -> list[dict[str, Any]]:
+    """What the columns would not give back of each segment's record."""
+    residues = []
+    for record, again in zip(segments, records_of(instances, labels), strict=True):
+        other = {key: value for key, value in record.items() if key not in again or again[key] != value}
+        absent = [key for key in again if key not in record]
+        residue = {**({"verbatim": other} if other else {}), **({"absent": absent} if absent else {})}
+        residues.append({NAME: residue} if residue else {})
+    return residues
+
+
+# ---------------------------------------------------------------------- write
+
+
+class _Line(msgspec.Struct, array_like=True):
+    """An image's records on their way into a document: document, its places in both lists, JSON texts."""
+
+    document: int
+    place: int
+    at: int
+    image: msgspec.Raw
+    annotation: msgspec.Raw
+
+
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
+    """Write photos and PNGs, and each sample's records into a part file that `finish` puts in order."""
+    documents = _documents(header)
+    places = [
+        {int(index): place for place, index in enumerate(header.splits[document["split"]])} for document in documents
+    ]
+    lines = []
+    for index, sample in samples:
+        encoded = sample.encoded
+        if encoded is not None:
+            write_file(root, sample.file, encoded)
+        image, annotation, png = _records(sample, header.labels)
+        for which, document in enumerate(documents):
+            if index not in places[which]:
+                continue
+            if png is not None and annotation is not None:
+                folder = _folder(Path(document["file"])).as_posix()
+                write_file(root, f"{folder}/{annotation['file_name']}", png)
+            place = places[which][index]
+            at = sample.extra.get(NAME, {}).get("place", place)
+            records = [json_text.encode(item) for item in (image, annotation)]
+            lines.append(b"[%d,%d,%d,%b,%b]\n" % (which, place, at, *records))
+    write_file(root, f".parts/{number:05d}.lines", b"".join(lines))
+    return {"part": f"{number:05d}"}
+
+
+def _records(sample: Sample, labels: LabelSpace) -> tuple[dict[str, Any], dict[str, Any] | None, bytes | None]:
+    """A sample's image record, its annotation and the PNG."""
+    residue = sample.extra.get(NAME, {})
+    ending = sample.file[len(stem(sample.file)) :]
+    image = {
+        **{key: value for key, value in sample.extra.items() if key != NAME},
+        "id": sample.id,
+        "file_name": sample.key + ending,
+        "height": sample.height,
+        "width": sample.width,
+    }
+    if not sample.has_instances:
+        return image, None, None
+    instances = sample.instances
+    segments = []
+    for record, extra in zip(records_of(instances, labels), instances.extra, strict=True):
+        own = extra.get(NAME, {})
+        record.update(own.get("verbatim", {}))
+        segments.append({key: value for key, value in record.items() if key not in own.get("absent", ())})
+    annotation = {
+        "image_id": sample.id,
+        "file_name": residue.get("png", f"{sample.key}.png"),
+        "segments_info": segments,
+        **residue.get("annotation", {}),
+    }
+    return image, annotation, encode(instances, opaque=residue.get("mode") == "RGBA")
+
+
+def _documents(header: Header) -> list[Mapping[str, Any]]:
+    return [
+        document
+        for document in header.documents
+        if document.get("format") == NAME and document["split"] in header.splits
+    ]
+
+
+def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
+    """Put the records of all parts into their documents, in the source's order."""
+    lines: list[_Line] = []
+    for receipt in receipts:
+        text = (root / ".parts" / f"{receipt['part']}.lines").read_bytes()
+        lines += [msgspec.json.decode(row, type=_Line) for row in text.splitlines()]
+    for number, document in enumerate(_documents(header)):
+        own = [line for line in lines if line.document == number]
+        texts = {
+            "images": [bytes(line.image) for line in sorted(own, key=lambda line: line.place)],
+            "annotations": [
+                bytes(line.annotation)
+                for line in sorted(own, key=lambda line: line.at)
+                if bytes(line.annotation) != b"null"
+            ],
+        }
+        path = inside(root, document["file"], "the pack")
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                separator = b"{"
+                for key, value in document["header"].items():
+                    file.write(separator + json_text.encode(key) + b":" + json_text.encode(value))
+                    separator = b",\n"
+                for key, records in texts.items():
+                    file.write(separator + b'"%b":[\n' % key.encode() + b",\n".join(records) + b"]")
+                    separator = b",\n"
+                file.write(b"}\n")

@@ -1,0 +1,40 @@
+"""Palette PNGs whose palette is in another order than the label table, as programs that make files smaller leave them.
+
+The colours then tell the categories, and the indices mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.labels import Color
+from segdata.core.png import LabelImage
+
+OFF_TABLE_LIMIT = 0.001
+"""Share of a file's pixels that may have colours off the table; more means that its colours are not the table's."""
+
+
+def repainted(raw: LabelImage, color_of: Mapping[int, Color]) -> npt.NDArray[np.uint8] | None:
+    """The pixels' colours, (H, W, 3) uint8, where they are the table's and the indices are not; else None.
+
+    Args:
+        raw: a palette image.
+        color_of: value → the colour that it should have.
+    """
+    counts = np.bincount(raw.values.ravel(), minlength=256)
+    entries = np.zeros((256, 3), np.uint8)
+    stored = np.frombuffer(raw.palette or b"", np.uint8).reshape(-1, 3)
+    entries[: len(stored)] = stored
+    table = set(color_of.values())
+    # A palette that is filled up, with black as a rule, has some colours twice: at their own index they are in order.
+    in_order = {color for index, color in color_of.items() if tuple(entries[index].tolist()) == color}
+    is_moved, off = False, 0
+    for index in np.nonzero(counts[: len(stored)])[0].tolist():  # what lies beyond the palette has no colour
+        red, green, blue = entries[index].tolist()
+        color = (red, green, blue)
+        is_moved |= color in table and color_of.get(index) != color and color not in in_order
+        off += 0 if color in table else int(counts[index])
+    return entries[raw.values] if is_moved and off <= OFF_TABLE_LIMIT * raw.values.size else None

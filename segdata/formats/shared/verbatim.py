@@ -1,0 +1,71 @@
+"""Maps and bytes inside JSON: what a format keeps word for word for the way back."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core import png
+from segdata.core.png import LabelImage
+
+
+def from_array(array: npt.NDArray[Any]) -> dict[str, Any]:
+    """An array of uint8 or uint16 as `{shape, dtype, data}`, compressed."""
+    import zstandard
+
+    data = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    packed = zstandard.ZstdCompressor(level=9).compress(data.tobytes())
+    return {
+        "shape": list(array.shape),
+        "dtype": np.dtype(array.dtype).name,
+        "data": base64.b64encode(packed).decode(),
+    }
+
+
+def to_array(document: dict[str, Any]) -> npt.NDArray[Any]:
+    """The inverse of `from_array`."""
+    import zstandard
+
+    dtype = np.dtype(document["dtype"]).newbyteorder("<")
+    size = int(np.prod(document["shape"])) * dtype.itemsize
+    data = zstandard.ZstdDecompressor().decompress(base64.b64decode(document["data"]), max_output_size=size)
+    return np.frombuffer(data, dtype).reshape(document["shape"]).astype(document["dtype"])
+
+
+def palette_of(raw: LabelImage) -> dict[str, str]:
+    """The palette of a label image and how opaque its entries are, where it has any."""
+    parts = {"palette": raw.palette, "alpha": raw.alpha}
+    return {name: from_bytes(data) for name, data in parts.items() if data is not None}
+
+
+def to_png(values: npt.NDArray[Any], palette: Mapping[str, Any]) -> bytes:
+    """A PNG of label values with what `palette_of` kept."""
+    colors, alpha = (to_bytes(palette[name]) if name in palette else None for name in ("palette", "alpha"))
+    return png.encode_png(values, palette=colors, alpha=alpha)
+
+
+def from_bytes(data: bytes) -> str:
+    """Bytes as text."""
+    return base64.b64encode(data).decode()
+
+
+def to_bytes(text: str) -> bytes:
+    """The inverse of `from_bytes`."""
+    return base64.b64decode(text)
+
+
+def from_text(data: bytes) -> dict[str, str]:
+    """A text file's bytes: as text where they are UTF-8, else as base64."""
+    try:
+        return {"text": data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"base64": from_bytes(data)}
+
+
+def to_text(document: dict[str, str]) -> bytes:
+    """The inverse of `from_text`."""
+    return document["text"].encode() if "text" in document else to_bytes(document["base64"])

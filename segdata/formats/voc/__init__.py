@@ -1,0 +1,1 @@
+"""PASCAL VOC: XML, class and object masks, image sets."""

@@ -1,0 +1,240 @@
+"""Samples of other formats → PASCAL VOC: XML boxes, class and object masks, lists, `labelmap.txt`.
+
+Category 0 is the background. Class masks come from the label map where there is one, else from the objects; object
+number k belongs to the k-th object; overlapping objects are painted crowds first, then large to small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.catalog import label_spaces
+from segdata.core.findings import Findings
+from segdata.core.labels import Category, LabelSpace
+from segdata.core.masks import Masks
+from segdata.core.sample import Instances, Sample
+from segdata.errors import UsageError
+from segdata.formats.adapting import (
+    IMAGE_TAGS,
+    OBJECT_TAGS,
+    Plan,
+    distinct,
+    layered,
+    lose_columns,
+    lose_documents,
+    lose_fields,
+    lose_labels,
+    lose_overlaps,
+    lose_unmapped,
+    named,
+    plain_names,
+    remark_split,
+    split_names,
+)
+from segdata.formats.contract import Header
+from segdata.formats.voc.image_sets import PALETTE
+from segdata.formats.voc.objects import OBJECT, VOID
+
+_MOST = 254
+"""Highest object and category number of an 8-bit mask whose 255 is void."""
+
+_FLAGS = ("difficult", "truncated", "occluded")
+
+_KEPT = {
+    "difficult flags",
+    "truncated flags",
+    "occluded flags",
+    "boxes as annotated",
+    "objects without mask",
+}
+
+
+def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
+    """VOC's own categories where they are enough, else the source's behind a background."""
+    official = label_spaces.label_space("voc")
+    names = plain_names([category.name for category in given.labels.categories], without=":#")
+    if set(names) <= set(official.index_of_name):
+        labels = official
+    else:
+        others = [item for item in zip(names, given.labels.categories, strict=True) if item[0] != "background"]
+        if len(others) > _MOST:
+            raise UsageError(
+                f"VOC's masks hold {_MOST} categories",
+                why=f"{given.labels.name!r} has {len(others)}",
+                fix="map to fewer categories with --labels",
+            )
+        rows = ["background", *(name for name, _ in others)]
+        things = [None, *(category.isthing for _, category in others)]
+        labels = LabelSpace(
+            "custom",
+            tuple(
+                Category(name, index, _color(index), isthing=isthing)
+                for index, (name, isthing) in enumerate(zip(rows, things, strict=True))
+            ),
+        )
+    table = np.array([*(labels.index_of_name[name] for name in names), -1], np.int64)
+    lose_labels(given.labels, labels, table, findings)
+    lose_documents(given, "voc", findings)
+    new_keys = distinct(keys, findings, flat=True)
+    is_voc = any(document.get("format") == "voc" for document in given.documents)
+    new_split = {name: name for name in given.splits} if is_voc else split_names(given.splits)
+    splits = {}
+    documents = [_text("labelmap.txt", ["# label:color_rgb:parts:actions", *map(_row, labels.categories)])]
+    for name, members in given.splits.items():
+        splits[new_split[name]] = list(members)
+        lines = [new_keys[index] for index in members]
+        remark_split(name, new_split[name], findings)
+        if "/" in new_split[name]:
+            documents.append(_text(f"ImageSets/{new_split[name]}.txt", lines))
+            continue
+        documents.append({**_text(f"ImageSets/Segmentation/{new_split[name]}.txt", lines), "only_masked": True})
+        if f"Main/{name}" not in given.splits:
+            documents.append(_text(f"ImageSets/Main/{new_split[name]}.txt", lines))
+    return Plan(given.labels, Header(labels, splits, documents), new_keys, table)
+
+
+def _color(index: int) -> tuple[int, int, int]:
+    return PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]
+
+
+def _row(category: Category) -> str:
+    color = category.color or (0, 0, 0)
+    return f"{category.name}:{color[0]},{color[1]},{color[2]}::"
+
+
+def _text(file: str, lines: Sequence[str]) -> dict[str, Any]:
+    return {"format": "voc", "file": file, "text": "".join(f"{line}\n" for line in lines)}
+
+
+def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
+    """The sample with objects numbered from 1, and the map of these numbers."""
+    key = plan.keys[index]
+    lose_unmapped(plan, sample, findings)
+    lose_fields(sample, findings, instance=("pose", "attributes"), xml=False)
+    kept = _KEPT if sample.id >= 0 or "cityscapes" in sample.extra else {*_KEPT, "object ids"}
+    lose_columns(sample, findings, kept=kept)
+    is_nowhere = np.isnan(sample.instances.bbox[:, 0]) & (sample.instances.masks.areas == 0)
+    findings.lose("objects with neither box nor pixels", sample.key, int(is_nowhere.sum()))
+    instances = sample.instances.take(~is_nowhere) if is_nowhere.any() else sample.instances
+    instances = _with_attributes(sample, instances, findings)
+    count = len(instances)
+    findings.lose(f"masks of objects after the first {_MOST}", sample.key, int(instances.has_mask[_MOST:].sum()))
+    masks = instances.masks if count <= _MOST else instances.masks[:_MOST]
+    numbers, visible = layered(masks, instances.iscrowd[:_MOST])
+    lose_overlaps(sample, masks, visible, findings)
+    category = plan.table[instances.category]
+    adapted = replace(
+        instances,
+        category=category,
+        has_mask=np.append(visible > 0, np.zeros(max(count - _MOST, 0), bool)),
+        id=np.arange(1, count + 1),
+        bbox=_boxes(sample, instances, findings),
+        extra=[_extra(instances, place) for place in range(count)],
+    )
+    semantic = None
+    if sample.semantic is not None:
+        semantic = plan.relabelled(sample.semantic)
+        _lose_contradictions(sample, masks, category, numbers, semantic, findings)
+        numbers[(numbers == 0) & (semantic == plan.void)] = VOID
+    elif sample.has_instances and (instances.has_mask[:_MOST].any() or (not count and "voc" not in sample.extra)):
+        semantic = masks.semantic(category[:_MOST], background=0, iscrowd=instances.iscrowd[:_MOST])
+    return Sample(
+        key,
+        sample.height,
+        sample.width,
+        file=named("JPEGImages", key, ".jpg", sample, findings),
+        encoded=lambda: sample.encoded,
+        instances=adapted if sample.has_instances else None,
+        semantic=semantic,
+        extra={
+            "voc": {
+                **_xml(sample.extra.get("voc", {}), IMAGE_TAGS),
+                "object": sample.has_instances and semantic is not None,
+                "object_numbers": numbers,
+            }
+        },
+    )
+
+
+def _with_attributes(sample: Sample, instances: Instances, findings: Findings) -> Instances:
+    """The objects with COCO's attributes of VOC's names as flags and poses; objects with others are counted."""
+    if not any("attributes" in own for own in instances.extra):
+        return instances
+    flags = {name: getattr(instances, name).copy() for name in _FLAGS}
+    extra = [dict(own) for own in instances.extra]
+    lost = 0
+    for place, own in enumerate(extra):
+        attributes = own.pop("attributes", {})
+        others = attributes if isinstance(attributes, dict) else {"": attributes}
+        for name in _FLAGS:
+            if isinstance(others.get(name), bool):
+                flags[name][place] |= others[name]
+        if isinstance(others.get("pose"), str):
+            own.setdefault("pose", others["pose"])
+        held = {name for name, value in others.items() if name in _FLAGS and isinstance(value, bool)}
+        held |= {"pose"} if own.get("pose") == others.get("pose") else set()
+        lost += bool(others.keys() - held)
+    findings.lose("object field 'attributes'", sample.key, lost)
+    return replace(instances, **flags, extra=extra)
+
+
+def _extra(instances: Instances, place: int) -> dict[str, Any]:
+    """An object's pose, and what its XML said further; a place there for `occluded` where it is."""
+    own = instances.extra[place]
+    kept = _xml(own.get("voc", {}), OBJECT_TAGS)
+    children = kept.get("children", OBJECT)
+    if instances.occluded[place] and "occluded" not in children:
+        kept["children"] = [*children, "occluded"]
+    return {**({"voc": kept} if kept else {}), **({"pose": own["pose"]} if "pose" in own else {})}
+
+
+def _xml(kept: Mapping[str, Any], tags: Sequence[str]) -> dict[str, Any]:
+    """What VOC's XML said beside the nodes of these tags, which are written anew in their places."""
+    found = {name: kept[name] for name in ("attributes", "before", "after", "xml") if name in kept}
+    if "children" not in kept:
+        return found
+    children: list[Any] = []
+    for item in kept["children"]:
+        item = item[0] if not isinstance(item, str) and item[0] in tags else item
+        if not isinstance(item, str) or item == "object" or item not in children:
+            children.append(item)
+    return {**found, "children": children}
+
+
+def _boxes(sample: Sample, instances: Instances, findings: Findings) -> npt.NDArray[np.float64]:
+    """Annotated boxes, those of the masks where there are none; no thinner than VOC's inclusive corners can tell."""
+    corners = instances.masks.boxes
+    own = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
+    boxes = np.where(np.isnan(instances.bbox), own, instances.bbox)
+    begin, extent = boxes[:, :2], boxes[:, 2:]
+    is_thin = extent < 1
+    findings.lose("boxes thinner than a pixel: one pixel here", sample.key, int(is_thin.any(1).sum()))
+    begin = np.where(is_thin, np.clip(begin, 0, (sample.width - 1, sample.height - 1)), begin)
+    extent = np.where(is_thin, 1, extent)
+    first, last = begin + 1, begin + extent
+    is_rounded = ((first - 1 != begin) | (last - first + 1 != extent)).any(1)
+    findings.lose("boxes rounded in their last digits", sample.key, int(is_rounded.sum()))
+    return np.concatenate((begin, extent), axis=1)
+
+
+def _lose_contradictions(
+    sample: Sample,
+    masks: Masks,
+    category: npt.NDArray[np.int64],
+    numbers: npt.NDArray[Any],
+    semantic: npt.NDArray[Any],
+    findings: Findings,
+) -> None:
+    """Count objects whose pixels are mostly of another class in the class mask: readers take them for that class's."""
+    lost = 0
+    for place, (x, y, width, height) in enumerate(masks.frames.tolist()):
+        frame = (slice(y, y + height), slice(x, x + width))
+        under = np.bincount(semantic[frame][numbers[frame] == place + 1], minlength=VOID + 1)
+        under[0] = under[VOID] = 0
+        lost += bool(under.any() and under.argmax() != category[place])
+    findings.lose("objects whose pixels the label map gives to another category", sample.key, lost)

@@ -1,0 +1,340 @@
+"""PASCAL VOC: XML with boxes, palette PNGs with classes and objects, lists of names.
+
+    root/                                        (VOCdevkit/VOC2012)
+        Annotations/2007_000027.xml              objects: 1-based inclusive boxes
+        ImageSets/{Segmentation,Main,Layout,Action}/*.txt
+        JPEGImages/2007_000027.jpg
+        SegmentationClass/2007_000032.png        palette indices: class, 0 background, 255 void
+        SegmentationObject/2007_000032.png       palette indices: object number, 255 void
+        labelmap.txt                             only where the classes are not VOC's own: NAME:R,G,B:parts:actions
+
+`Segmentation/train` is the split "train"; other lists keep their folder ("Main/train"). Lists per class
+(`Main/dog_train.txt`) are no splits; their text is kept. Images in no list are samples without a split.
+
+Traps: boxes are inclusive and may be fractional; parts have boxes of their own inside an object; fields change their
+order between years; object k of the mask is the k-th `<object>` only where the classes agree; only some images have
+masks; masks of copies may be RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.catalog import label_spaces
+from segdata.core import images
+from segdata.core.findings import Findings
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Sample
+from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
+from segdata.formats.contract import Entry, Header, Source, file_size, names_in, read_bytes, stem, write_file
+from segdata.formats.shared import lists, verbatim
+from segdata.formats.voc import masks as voc_masks
+from segdata.formats.voc import xml as voc_xml
+from segdata.formats.voc.image_sets import read_labelmap, read_lists
+from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
+from segdata.formats.voc.xml import Node, Tree
+from segdata.system.paths import inside
+
+LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png (PASCAL VOC)"
+_IMAGE: list[Any] = [
+    ["folder", "VOC2012"],
+    "filename",
+    ["source", [["database", "segdata"]]],
+    "size",
+    "segmented",
+    "object",
+]
+
+
+# ---------------------------------------------------------------------- entries
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Which files an image has."""
+
+    xml: str | None
+    classes: str | None
+    objects: str | None
+
+
+def detect(root: Path) -> bool:
+    """Whether the folder has VOC's sub-folders."""
+    return (
+        root.is_dir()
+        and (
+            (root / "JPEGImages").is_dir()
+            and any((root / name).is_dir() for name in ("Annotations", "SegmentationClass", "ImageSets"))
+        )
+    ) or ((root / "Annotations").is_dir() and bool(names_in(root / "Annotations", ".xml")))
+
+
+def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+    """Every name that has an image, an annotation or a mask, sorted, and the lists."""
+    photos = {stem(name): name for name in reversed(names_in(root / "JPEGImages", ".jpg", ".jpeg", ".png"))}
+    found = {
+        folder: {stem(name) for name in names_in(root / folder, ending) if name.endswith(ending)}
+        for folder, ending in (
+            ("Annotations", ".xml"),
+            ("SegmentationClass", ".png"),
+            ("SegmentationObject", ".png"),
+        )
+    }
+    keys = sorted(photos.keys() | found["Annotations"] | found["SegmentationClass"] | found["SegmentationObject"])
+    entries = []
+    files: list[str] = []
+    for key in keys:
+        data = _Files(
+            *(
+                f"{folder}/{key}{ending}" if key in found[folder] else None
+                for folder, ending in (
+                    ("Annotations", ".xml"),
+                    ("SegmentationClass", ".png"),
+                    ("SegmentationObject", ".png"),
+                )
+            )
+        )
+        own = [file for file in (data.xml, data.classes, data.objects) if file is not None]
+        files += own
+        photo = f"JPEGImages/{photos[key]}" if key in photos else ""
+        entries.append(Entry(key, photo, sum(file_size(root, file) for file in own), data))
+    table = root / "labelmap.txt"
+    documents: list[dict[str, Any]] = []
+    if table.is_file():
+        files.append("labelmap.txt")
+        content = read_bytes(root, "labelmap.txt", "the dataset")
+        documents.append({"format": "voc", "file": "labelmap.txt", **verbatim.from_text(content)})
+        labels = labels or read_labelmap(content, table)
+    image_sets, splits = read_lists(root, {key: index for index, key in enumerate(keys)}, findings)
+    files += [document["file"] for document in image_sets]
+    return Source(
+        root=root,
+        layout="PASCAL VOC folders",
+        labels=labels or label_spaces.label_space("voc"),
+        entries=entries,
+        splits=splits or {"all": range(len(entries))},
+        documents=[*documents, *image_sets],
+        annotation_files=files,
+    )
+
+
+# ---------------------------------------------------------------------- load
+
+
+def load(source: Source, entry: Entry, findings: Findings) -> Sample:
+    """One image with its objects and label maps."""
+    root, labels, files = source.root, source.labels, entry.data
+    tree = _parse(root, files.xml)
+    classes, semantic = voc_masks.read_classes(root, files.classes, labels)
+    objects, numbers = voc_masks.read_objects(root, files.objects)
+    height, width = _size(root, entry, tree, semantic, numbers)
+    if semantic is not None and numbers is not None and semantic.shape != numbers.shape:
+        raise InvalidImage(
+            "class and object mask are of different sizes",
+            file=root / files.objects,
+            key=entry.key,
+            why=f"{semantic.shape} and {numbers.shape} (height, width)",
+        )
+    for file, shape in ((files.classes, semantic), (files.objects, numbers)):
+        if shape is not None and shape.shape != (height, width):
+            raise InvalidImage(
+                "mask is of another size than the image",
+                file=root / file,
+                key=entry.key,
+                why=f"mask {shape.shape}, image {(height, width)} (height, width)",
+            )
+    instances = None
+    residue: dict[str, Any] = {}
+    if tree is not None or numbers is not None:
+        instances = instances_of(tree, entry, source, semantic, numbers, (height, width), findings)
+    extra: dict[str, Any] = {}
+    sample = Sample(
+        entry.key,
+        height,
+        width,
+        file=entry.file,
+        encoded=(lambda: read_bytes(root, entry.file, "the dataset")) if entry.file else None,
+        instances=instances,
+        semantic=semantic,
+    )
+    if tree is not None:
+        residue["children"] = template_of(voc_xml.children(tree.root), _image_nodes(sample), "object")
+        if voc_xml.attributes(tree.root):
+            residue["attributes"] = voc_xml.attributes(tree.root)
+        residue.update({name: nodes for name, nodes in (("before", tree.before), ("after", tree.after)) if nodes})
+    for name, raw, values in (("class", classes, semantic), ("object", objects, numbers)):
+        if raw is not None and values is not None:
+            kept = voc_masks.kept(raw, values)
+            if "indices" in kept:
+                findings.remark("palette in an order of its own: values taken from its colours", entry.key)
+            residue.update({f"{name}_{what}": value for what, value in kept.items()})
+    if files.xml is None and instances is not None:
+        residue["xml"] = False
+    if numbers is not None:
+        again = _object_map(sample)
+        if not np.array_equal(again, numbers):
+            residue["object_map"] = verbatim.from_array(numbers)
+            if semantic is not None and not np.array_equal(semantic == labels.void, numbers == VOID):
+                findings.remark("void differs between class and object mask", entry.key)
+        residue["object"] = True
+    if residue:
+        extra["voc"] = residue
+    return sample.with_annotations(instances=instances, semantic=semantic, extra=extra)
+
+
+def _parse(root: Path, file: str | None) -> Tree | None:
+    if file is None:
+        return None
+    path = inside(root, file, "the dataset")
+    tree = voc_xml.parse(read_bytes(root, file, "the dataset"), path)
+    if tree.root[0] != "annotation":
+        raise InvalidAnnotation(
+            "XML is no VOC annotation",
+            file=path,
+            place="line 1",
+            why=f"expected <annotation>, found <{tree.root[0]}>",
+        )
+    filename = voc_xml.child(tree.root, "filename")
+    name = voc_xml.text(filename)
+    if filename is not None and name is not None and stem(name) != path.stem and name != path.stem:
+        raise InvalidAnnotation(
+            "annotation names another image than its own file name",
+            file=path,
+            place=tree.line(filename),
+            why=f"<filename> is {name!r}; the file is {path.name!r}",
+            fix="correct <filename>",
+        )
+    return tree
+
+
+def _size(
+    root: Path,
+    entry: Entry,
+    tree: Tree | None,
+    semantic: npt.NDArray[Any] | None,
+    numbers: npt.NDArray[Any] | None,
+) -> tuple[int, int]:
+    """Height and width as annotated, else from a mask, else from the image."""
+    if tree is not None:
+        size = voc_xml.child(tree.root, "size")
+        if size is not None:
+            values = [voc_xml.text(voc_xml.child(size, tag)) for tag in ("height", "width")]
+            if not all(value and value.isdecimal() and int(value) > 0 for value in values):
+                raise InvalidAnnotation(
+                    "annotation has no valid size",
+                    file=root / entry.data.xml,
+                    place=tree.line(size),
+                    why=f"height and width are {values[0]!r} and {values[1]!r}",
+                    fix="write the image's size",
+                )
+            return int(values[0] or 0), int(values[1] or 0)
+    for mask in (semantic, numbers):
+        if mask is not None:
+            return mask.shape[0], mask.shape[1]
+    if not entry.file:
+        raise NotThere("nothing tells the size of this image", key=entry.key, file=root)
+    try:
+        header = images.probe(read_bytes(root, entry.file, "the dataset"))
+    except SegdataError as error:
+        raise error.located(file=root / entry.file, key=entry.key) from error
+    return header.height, header.width
+
+
+def _image_nodes(sample: Sample) -> dict[str, Node]:
+    has_masks = sample.semantic is not None or bool(sample.instances.has_mask.any())
+    return {
+        "filename": ["filename", sample.file.rpartition("/")[2] or f"{sample.key}.jpg"],
+        "size": ["size", [["width", str(sample.width)], ["height", str(sample.height)], ["depth", "3"]]],
+        "segmented": ["segmented", str(int(has_masks))],
+    }
+
+
+def _object_map(sample: Sample) -> npt.NDArray[np.uint8]:
+    """Object numbers painted over the background, void where the class mask is void."""
+    instances = sample.instances
+    chosen = np.nonzero(instances.has_mask)[0]
+    canvas = np.zeros((sample.height, sample.width), np.uint8)
+    if sample.semantic is not None:
+        canvas[sample.semantic == np.iinfo(sample.semantic.dtype).max] = VOID
+    return instances.masks[chosen].paint(instances.id[chosen], canvas)
+
+
+# ---------------------------------------------------------------------- write
+
+
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
+    """Write photo, XML and masks of every sample."""
+    written, masked = [], []
+    for _, sample in samples:
+        written.append(sample.key)
+        if sample.semantic is not None:
+            masked.append(sample.key)
+        encoded = sample.encoded
+        if encoded is not None:
+            write_file(root, sample.file, encoded)
+        residue = sample.extra.get("voc", {})
+        if sample.has_instances and residue.get("xml", True):
+            write_file(
+                root,
+                f"Annotations/{sample.key}.xml",
+                voc_xml.serialise(
+                    _tree(sample, header.labels, residue), residue.get("before", ()), residue.get("after", ())
+                ),
+            )
+        if sample.semantic is not None:
+            semantic = sample.semantic.astype(np.uint8)
+            write_file(root, f"SegmentationClass/{sample.key}.png", _png("class", semantic, header.labels, residue))
+        if residue.get("object", bool(sample.instances.has_mask.any())):
+            if "object_map" in residue:
+                numbers = verbatim.to_array(residue["object_map"])
+            elif "object_numbers" in residue:
+                numbers = residue["object_numbers"]
+            else:
+                numbers = _object_map(sample)
+            write_file(root, f"SegmentationObject/{sample.key}.png", _png("object", numbers, None, residue))
+    return {"keys": written, "masked": masked}
+
+
+def _tree(sample: Sample, labels: LabelSpace, residue: Mapping[str, Any]) -> Node:
+    instances = sample.instances
+    objects: list[Node] = []
+    for index in range(len(instances)):
+        extra = instances.extra[index]
+        kept = extra.get("voc", {})
+        if not kept.get("xml", True):
+            continue
+        known = object_nodes(instances, index, labels, extra)
+        objects.append(_node("object", fill(kept.get("children", OBJECT), known, "", ()), kept))
+    template = residue.get("children", _IMAGE)
+    filled = fill(template, _image_nodes(sample), "object", objects)
+    if "object" not in template:
+        filled += objects
+    return _node("annotation", filled, residue)
+
+
+def _node(tag: str, nodes: list[Node], kept: Mapping[str, Any]) -> Node:
+    return [tag, nodes, kept["attributes"]] if "attributes" in kept else [tag, nodes]
+
+
+def _png(name: str, values: npt.NDArray[np.uint8], labels: LabelSpace | None, residue: Mapping[str, Any]) -> bytes:
+    prefix = f"{name}_"
+    kept = {what.removeprefix(prefix): value for what, value in residue.items() if what.startswith(prefix)}
+    return voc_masks.to_png(values, labels, kept)
+
+
+def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
+    """Write the lists, without the names of samples that were not written, and the label map where there was one."""
+    written = {key for receipt in receipts for key in receipt["keys"]}
+    masked = {key for receipt in receipts for key in receipt["masked"]}
+    for document in header.documents:
+        if document.get("format") != "voc":
+            continue
+        is_list = document["file"].startswith("ImageSets/")
+        names = masked if document.get("only_masked") else written
+        write_file(root, document["file"], lists.without_absent(document, names) if is_list else lists.text(document))

@@ -1,0 +1,101 @@
+"""VOC's lists of images (ImageSets), its palette, and CVAT's label table (labelmap.txt)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segdata.core.findings import Findings
+from segdata.core.labels import Category, Color, LabelSpace
+from segdata.errors import InvalidAnnotation, SegdataError
+from segdata.formats.contract import folders_in, names_in, read_bytes, stem
+from segdata.formats.shared import lists
+
+_SETS = ("Segmentation", "Main", "Layout", "Action")
+_SPLITS = ("train", "val", "trainval", "test")
+
+
+def _palette() -> bytes:
+    """VOC's 256 colours: bit i of the index goes to the high bits of red, green and blue in turn (VOCcode's VOClabelcolormap)."""
+    entries = bytearray()
+    for index in range(256):
+        color = [0, 0, 0]
+        for bit in range(8):
+            color[bit % 3] |= ((index >> bit) & 1) << (7 - bit // 3)
+        entries += bytes(color)
+    return bytes(entries)
+
+
+PALETTE = _palette()
+
+
+def read_lists(
+    root: Path, index_of: Mapping[str, int], findings: Findings
+) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
+    """The text of every list, and the splits that they make."""
+    documents = []
+    splits: dict[str, list[int]] = {}
+    for folder in [*_SETS, *(name for name in folders_in(root / "ImageSets") if name not in _SETS)]:
+        for name in names_in(root / "ImageSets" / folder, ".txt"):
+            file = f"ImageSets/{folder}/{name}"
+            content = read_bytes(root, file, "the dataset")
+            is_split = stem(name) in _SPLITS or not _has_marks(content, index_of)
+            documents.append(lists.document("voc", file, content, index_of, is_split=is_split))
+            if others := documents[-1].get("others"):
+                findings.remark("list names images that are not there: lines kept", file, len(others))
+            if is_split:
+                split = stem(name) if folder == "Segmentation" else f"{folder}/{stem(name)}"
+                splits[split] = lists.members(root / file, content, index_of, findings)
+        prefix = "" if folder == "Segmentation" else f"{folder}/"
+        both = set(splits.get(prefix + "train", ())) & set(splits.get(prefix + "val", ()))
+        if both:
+            names = [key for key, index in index_of.items() if index in both]
+            findings.skip(
+                InvalidAnnotation(
+                    "images are in both train and val",
+                    file=root / "ImageSets" / folder,
+                    why=f"{len(both)} names, the first are {', '.join(names[:5])}",
+                    fix="remove them from one of the two lists",
+                )
+            )
+    return documents, splits
+
+
+def _has_marks(content: bytes, index_of: Mapping[str, int]) -> bool:
+    """Whether lines have more than an image's name, as the lists per class do."""
+    return any(len(line.split()) > 1 and line.strip() not in index_of for line in lists.lines_of(content))
+
+
+def is_by_class(document: Mapping[str, Any]) -> bool:
+    """Whether a kept file is a list with a mark for each image."""
+    file = document["file"]
+    if document.get("format") != "voc" or not file.startswith("ImageSets/") or stem(file.rpartition("/")[2]) in _SPLITS:
+        return False
+    return _has_marks(lists.text(document), {})
+
+
+def read_labelmap(content: bytes, path: Path) -> LabelSpace:
+    """The categories of a `labelmap.txt`: `name:r,g,b:parts:actions` a line."""
+    categories: list[Category] = []
+    for number, line in enumerate(lists.lines_of(content), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, rest = line.partition(":")
+        values = rest.split(":")[0].split(",")
+        color: Color | None = None
+        if values != [""]:
+            if len(values) != 3 or not all(value.strip().isdecimal() and int(value) < 256 for value in values):
+                raise InvalidAnnotation(
+                    "a colour is not three numbers 0…255",
+                    file=path,
+                    place=f"line {number}",
+                    why=f"found {rest.split(':')[0]!r}",
+                    fix="write NAME:R,G,B:parts:actions",
+                )
+            color = (int(values[0]), int(values[1]), int(values[2]))
+        categories.append(Category(name, len(categories), color, isthing=len(categories) > 0))
+    try:
+        return LabelSpace("custom", tuple(categories))
+    except SegdataError as error:
+        raise error.located(file=path) from error

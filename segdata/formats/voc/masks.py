@@ -1,0 +1,111 @@
+"""PASCAL VOC's mask PNGs ↔ maps of categories and object numbers, and how each file was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core import png
+from segdata.core.labels import Color, LabelSpace
+from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
+from segdata.formats.contract import read_bytes
+from segdata.formats.shared import palettes, verbatim
+from segdata.formats.voc.image_sets import PALETTE
+from segdata.formats.voc.objects import VOID
+
+_COLORS = {index: (PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]) for index in range(256)}
+
+
+def read_classes(
+    root: Path, file: str | None, labels: LabelSpace
+) -> tuple[png.LabelImage | None, npt.NDArray[Any] | None]:
+    """The class mask as read, and as map of category indices."""
+    if file is None:
+        return None, None
+    path = root / file
+    colors = {index: category.color for index, category in enumerate(labels.categories) if category.color}
+    raw, values = _read(root, file, {**colors, VOID: _COLORS[VOID]})
+    wrong = (values >= len(labels)) & (values != VOID)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0].tolist()
+        raise InvalidAnnotation(
+            "mask holds a value that is no class",
+            file=path,
+            place=f"pixel row {row}, column {column}",
+            why=f"value {int(values[row, column])}; classes are 0 … {len(labels) - 1}, void is {VOID}",
+            fix="use the label space of this dataset (labelmap.txt, or --labels)",
+        )
+    semantic = values.astype(labels.dtype)
+    semantic[values == VOID] = labels.void
+    return raw, semantic
+
+
+def read_objects(root: Path, file: str | None) -> tuple[png.LabelImage | None, npt.NDArray[Any] | None]:
+    """The object mask as read, and as map of object numbers (0 background, 255 void)."""
+    return (None, None) if file is None else _read(root, file, _COLORS)
+
+
+def _read(root: Path, file: str, color_of: Mapping[int, Color]) -> tuple[png.LabelImage, npt.NDArray[Any]]:
+    try:
+        raw = png.read_labels(read_bytes(root, file, "the dataset"))
+    except SegdataError as error:
+        raise error.located(file=root / file) from error
+    if raw.mode not in ("P", "L", "RGB", "RGBA"):
+        raise InvalidImage("mask is of a kind that VOC does not have", file=root / file, why=f"PNG mode {raw.mode}")
+    pixels = raw.values if raw.values.ndim == 3 else palettes.repainted(raw, color_of) if raw.mode == "P" else None
+    return raw, raw.values if pixels is None else _by_color(pixels, color_of, root / file)
+
+
+def _by_color(pixels: npt.NDArray[np.uint8], color_of: Mapping[int, Color], path: Path) -> npt.NDArray[np.uint8]:
+    """RGB → values by a colour table; colours off the table are an error that lists them."""
+    table = {color: value for value, color in reversed(list(color_of.items()))}
+    code = pixels[:, :, :3].astype(np.int64) @ np.array([65536, 256, 1])
+    colors, inverse, counts = np.unique(code, return_inverse=True, return_counts=True)
+    values = [table.get((int(c) >> 16, (int(c) >> 8) & 255, int(c) & 255), -1) for c in colors]
+    unknown = [
+        f"({c >> 16}, {(c >> 8) & 255}, {c & 255}) × {count}"
+        for c, count, value in zip(colors.tolist(), counts.tolist(), values, strict=True)
+        if value < 0
+    ]
+    if unknown:
+        raise InvalidAnnotation(
+            "colour mask holds colours that are not in the table",
+            file=path,
+            why=", ".join(unknown[:10]) + (" …" if len(unknown) > 10 else ""),
+            fix="use the original palette PNG, or put the right colours into labelmap.txt",
+        )
+    return np.asarray(values, np.uint8)[inverse].reshape(code.shape)
+
+
+def kept(raw: png.LabelImage, values: npt.NDArray[Any]) -> dict[str, Any]:
+    """How a mask was stored, where it was not with VOC's palette."""
+    if raw.mode == "RGBA":
+        return {"mode": raw.mode, "pixels": verbatim.from_array(raw.values)}
+    if raw.mode != "P":
+        return {"mode": raw.mode}
+    is_moved = not np.array_equal(np.where(raw.values == VOID, 0, raw.values), np.where(raw.values == VOID, 0, values))
+    indices = {"indices": verbatim.from_array(raw.values)} if is_moved else {}
+    is_usual = raw.palette == PALETTE and raw.alpha is None
+    return {**({} if is_usual else verbatim.palette_of(raw)), **indices}
+
+
+def to_png(values: npt.NDArray[np.uint8], labels: LabelSpace | None, kept: Mapping[str, Any]) -> bytes:
+    """The file again; `labels` are those of a class mask."""
+    mode = kept.get("mode", "P")
+    if mode == "RGBA":
+        return png.encode_png(verbatim.to_array(kept["pixels"]))
+    if mode == "RGB":
+        table = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
+        for index, category in enumerate(labels.categories if labels else ()):
+            if category.color is not None:
+                table[index] = category.color
+        return png.encode_png(table[values])
+    if "indices" in kept:
+        values = verbatim.to_array(kept["indices"])
+    if mode == "P" and "palette" not in kept:
+        return png.encode_png(values, palette=PALETTE)
+    return verbatim.to_png(values, kept)

@@ -1,0 +1,279 @@
+"""PASCAL VOC's `<object>` nodes ↔ columns of instances, and which mask belongs to which object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.findings import Findings
+from segdata.core.labels import LabelSpace
+from segdata.core.masks import Masks
+from segdata.core.sample import Instances
+from segdata.errors import InvalidAnnotation, SegdataError
+from segdata.formats.contract import Entry, Source
+from segdata.formats.voc import xml as voc_xml
+from segdata.formats.voc.xml import Node, Tree
+
+VOID = 255
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+OBJECT = ["name", "pose", "truncated", "difficult", "bndbox"]
+"""Children of an `<object>` in the order of VOC 2007, where nothing else is known."""
+
+
+def instances_of(
+    tree: Tree | None,
+    entry: Entry,
+    source: Source,
+    semantic: npt.NDArray[Any] | None,
+    numbers: npt.NDArray[Any] | None,
+    size: tuple[int, int],
+    findings: Findings,
+) -> Instances:
+    """The XML's objects in order with their masks, then masks that no object claims."""
+    labels = source.labels
+    objects: list[tuple[Node, int, list[float]]] = []
+    for node in voc_xml.children(tree.root) if tree is not None else []:
+        if node[0] != "object" or tree is None:
+            continue
+        try:
+            category, box = _object(node, tree, labels, size, entry.key, findings)
+        except SegdataError as error:
+            findings.skip(error.located(file=source.root / entry.data.xml, key=entry.key))
+            continue
+        objects.append((node, category, box))
+    ids = [] if numbers is None else [int(v) for v in np.unique(numbers) if v not in (0, VOID)]
+    masks = Masks.from_id_map(numbers, ids) if numbers is not None else Masks.empty(*size)
+    claimed, loose = _match(ids, masks, objects, semantic, labels, entry.key, findings)
+    order = [claimed.get(place, -1) for place in range(len(objects))] + [mask for mask, _ in loose]
+    with_blank = Masks.concatenate([masks, Masks.empty(*size, 1)], *size)
+    nodes = [node for node, _, _ in objects]
+    instances = Instances.build(
+        [category for _, category, _ in objects] + [category for _, category in loose],
+        with_blank[np.array([len(ids) if mask < 0 else mask for mask in order], np.int64)],
+        has_mask=[mask >= 0 for mask in order],
+        difficult=[_flag(node, "difficult") for node in nodes] + [False] * len(loose),
+        truncated=[_flag(node, "truncated") for node in nodes] + [False] * len(loose),
+        occluded=[_flag(node, "occluded") for node in nodes] + [False] * len(loose),
+        id=[ids[mask] if mask >= 0 else place + 1 for place, mask in enumerate(order)],
+        bbox=[box for _, _, box in objects] + [[np.nan] * 4] * len(loose),
+    )
+    extras: list[dict[str, Any]] = []
+    for place in range(len(objects)):
+        pose = voc_xml.text(voc_xml.child(nodes[place], "pose"))
+        extra: dict[str, Any] = {} if pose in (None, "Unspecified") else {"pose": pose}
+        known = object_nodes(instances, place, labels, extra)
+        template = template_of(voc_xml.children(nodes[place]), known, None)
+        residue: dict[str, Any] = {} if template == OBJECT else {"children": template}
+        if voc_xml.attributes(nodes[place]):
+            residue["attributes"] = voc_xml.attributes(nodes[place])
+        if residue:
+            extra["voc"] = residue
+        extras.append(extra)
+    extras += [{"voc": {"xml": False}} for _ in loose]
+    return Instances(**{**vars(instances), "extra": extras})
+
+
+def _object(
+    node: Node,
+    tree: Tree,
+    labels: LabelSpace,
+    size: tuple[int, int],
+    key: str,
+    findings: Findings,
+) -> tuple[int, list[float]]:
+    """Category index and box (x y width height, 0-based) of an `<object>`."""
+    names = [item for item in voc_xml.children(node) if item[0] == "name"]
+    if len(names) != 1:
+        raise InvalidAnnotation(
+            f"an object has {len(names)} names", place=tree.line(node), why="expected exactly one <name>"
+        )
+    name = voc_xml.text(names[0]) or ""
+    category = labels.index_of_name.get(name)
+    if category is None:
+        raise InvalidAnnotation(
+            f"object class {name!r} is not in the label space",
+            place=tree.line(names[0]),
+            why=f"{labels.name!r} has {', '.join(item.name for item in labels.categories[:6])} …",
+            fix="put a labelmap.txt with lines NAME:R,G,B:: beside Annotations/, background first, or name another label "
+            "space with --labels",
+        )
+    box = voc_xml.child(node, "bndbox")
+    if box is None:
+        raise InvalidAnnotation("an object has no box", place=tree.line(node), why="expected <bndbox>")
+    corners = []
+    for tag in ("xmin", "ymin", "xmax", "ymax"):
+        leaf = voc_xml.child(box, tag)
+        value = _number(voc_xml.text(leaf))
+        if value is None:
+            raise InvalidAnnotation(
+                f"a box has no valid {tag}", place=tree.line(leaf or box), why=f"found {voc_xml.text(leaf)!r}"
+            )
+        corners.append(value)
+    x0, y0, x1, y1 = corners
+    height, width = size
+    if x1 < x0 or y1 < y0:
+        raise InvalidAnnotation(
+            "a box ends before it begins",
+            place=tree.line(box),
+            why=f"xmin ymin xmax ymax = {corners}",
+            fix="swap the corners",
+        )
+    if x0 < 0 or y0 < 0 or x1 > width + 1 or y1 > height + 1:
+        raise InvalidAnnotation(
+            "a box reaches more than one pixel past the image",
+            place=tree.line(box),
+            why=f"xmin ymin xmax ymax = {corners}, 1-based, in an image of {width} × {height}",
+            fix="correct the box",
+        )
+    if x0 < 1 or y0 < 1:
+        findings.remark("box begins at 0: the file may count from 0, VOC counts from 1", key)
+    if x1 > width or y1 > height:
+        findings.remark("box reaches up to one pixel past the image", key)
+    if any(value != int(value) for value in corners):
+        findings.remark("box corner is not a whole number", key)
+    return category, [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
+
+
+def _number(value: str | None) -> float | None:
+    number = float(value) if value and _NUMBER.fullmatch(value) else float("inf")
+    return number if abs(number) < 1e9 else None
+
+
+def _flag(node: Node, tag: str) -> bool:
+    return (voc_xml.text(voc_xml.child(node, tag)) or "0").strip() not in ("", "0")
+
+
+def _match(
+    ids: Sequence[int],
+    masks: Masks,
+    objects: Sequence[tuple[Node, int, list[float]]],
+    semantic: npt.NDArray[Any] | None,
+    labels: LabelSpace,
+    key: str,
+    findings: Findings,
+) -> tuple[dict[int, int], list[tuple[int, int]]]:
+    """Which mask belongs to which object: `{object: mask}`, and masks without object with their category.
+
+    Number k belongs to the k-th object when the classes agree; else to the object of its class with the best box.
+    """
+    claimed: dict[int, int] = {}
+    open_masks: list[tuple[int, int | None]] = []
+    crops = masks.crops()
+    for mask, number in enumerate(ids):
+        category = None if semantic is None else _majority(semantic, masks, crops, mask, labels)
+        place = number - 1
+        if place < len(objects) and category in (None, objects[place][1]):
+            claimed[place] = mask
+            if semantic is not None and category is None:
+                findings.remark("object without class in the class mask", f"{key}: object {number}")
+        else:
+            open_masks.append((mask, category))
+    loose: list[tuple[int, int]] = []
+    for mask, category in open_masks:
+        free = [place for place in range(len(objects)) if place not in claimed and objects[place][1] == category]
+        best = max(free, key=lambda place: _overlap(masks.boxes[mask], objects[place][2]), default=None)
+        if best is not None and _overlap(masks.boxes[mask], objects[best][2]) > 0:
+            claimed[best] = mask
+            findings.remark(
+                "object number does not fit its place: matched by class and box", f"{key}: object {ids[mask]}"
+            )
+        elif category is None:
+            raise InvalidAnnotation(
+                "object mask holds a number without object and without class",
+                key=key,
+                place=f"object {ids[mask]}",
+                why=f"the annotation has {len(objects)} objects",
+            )
+        else:
+            loose.append((mask, category))
+            findings.remark("mask of an object that the annotation does not list: kept", f"{key}: object {ids[mask]}")
+    return claimed, loose
+
+
+def _majority(
+    semantic: npt.NDArray[Any],
+    masks: Masks,
+    crops: Sequence[npt.NDArray[np.uint8]],
+    mask: int,
+    labels: LabelSpace,
+) -> int | None:
+    """The category under most of a mask's pixels; None where there is only background and void."""
+    x, y, width, height = masks.frames[mask].tolist()
+    under = semantic[y : y + height, x : x + width][crops[mask] != 0]
+    counts = np.bincount(under, minlength=labels.void + 1)
+    counts[0] = counts[labels.void] = 0
+    return int(counts.argmax()) if counts.any() else None
+
+
+def _overlap(corners: npt.NDArray[Any], box: Sequence[float]) -> float:
+    """Intersection over union of corners and x y width height."""
+    x0, y0, x1, y1 = corners.tolist()
+    x, y, width, height = box
+    across = min(x1, x + width) - max(x0, x)
+    down = min(y1, y + height) - max(y0, y)
+    if across <= 0 or down <= 0:
+        return 0.0
+    return float(across * down / ((x1 - x0) * (y1 - y0) + width * height - across * down))
+
+
+def object_nodes(instances: Instances, index: int, labels: LabelSpace, extra: Mapping[str, Any]) -> dict[str, Node]:
+    """The XML `object` of an instance, as the children of its node."""
+    x, y, width, height = instances.bbox[index].tolist()
+    corners = (("xmin", x + 1), ("ymin", y + 1), ("xmax", x + width), ("ymax", y + height))
+    return {
+        "name": ["name", labels[int(instances.category[index])].name],
+        "pose": ["pose", extra.get("pose", "Unspecified")],
+        "truncated": ["truncated", str(int(instances.truncated[index]))],
+        "difficult": ["difficult", str(int(instances.difficult[index]))],
+        "occluded": ["occluded", str(int(instances.occluded[index]))],
+        "bndbox": [
+            "bndbox",
+            [[tag, str(int(value)) if value == int(value) else repr(value)] for tag, value in corners],
+        ],
+    }
+
+
+def template_of(nodes: Sequence[Node], known: Mapping[str, Node], repeated: str | None) -> list[Any]:
+    """Children in order: a tag where `known` gives the same node, the node itself otherwise.
+
+    `repeated` is a tag that stands once for all its nodes where these follow each other, else once for each.
+    """
+    template: list[Any] = []
+    used: set[str] = set()
+    places = [place for place, node in enumerate(nodes) if node[0] == repeated]
+    is_one_run = not places or places[-1] - places[0] + 1 == len(places)
+    for node in nodes:
+        tag = node[0]
+        if tag == repeated:
+            if not (is_one_run and tag in used):
+                template.append(tag)
+        elif tag not in used and known.get(tag) == node:
+            template.append(tag)
+        else:
+            template.append(node)
+        used.add(tag)
+    return template
+
+
+def fill(template: Sequence[Any], known: Mapping[str, Node], repeated: str, nodes: Sequence[Node]) -> list[Node]:
+    """The inverse of `template_of`; where `repeated` stands the last time it takes all nodes that are left."""
+    filled: list[Node] = []
+    left = list(nodes)
+    times = template.count(repeated)
+    for item in template:
+        if item == repeated:
+            times -= 1
+            taken = len(left) if times == 0 else min(1, len(left))
+            filled += left[:taken]
+            del left[:taken]
+        elif isinstance(item, str):
+            filled.append(known[item])
+        else:
+            filled.append(item)
+    return filled

@@ -1,0 +1,254 @@
+"""PASCAL VOC results, as the challenge's server takes them.
+
+    results/VOC2012/Main/comp3_det_val_dog.txt                     comp, number, _det_, image set, class
+        2007_000032 0.488519 250.9 245.5 311.2 301.3               image, score, xmin ymin xmax ymax
+    results/VOC2012/Segmentation/comp5_test_cls/2008_000006.png    palette PNG, 0 (background) … 20, every pixel
+
+Boxes count from 1 with both ends inside; in segdata they are half-open and begin at 0: x = xmin − 1, width = xmax −
+xmin + 1. Detections are read from any folder of such files; label maps are read as `label-maps`. The folder name VOC2012
+is the one that the devkit expects.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core import png
+from segdata.core.columns import Columns, Shapes
+from segdata.core.findings import Findings
+from segdata.core.masks import Masks
+from segdata.core.predictions import GroundTruth, Predictions
+from segdata.core.sample import Instances, Sample
+from segdata.errors import InvalidAnnotation
+from segdata.formats.contract import Header, write_file
+from segdata.formats.shared import json_text
+from segdata.formats.voc.image_sets import PALETTE
+from segdata.system.files import disk_errors
+
+LAYOUT = "comp*_det_SET_CLASS.txt (PASCAL VOC results)"
+
+_SEGMENTATION = "results/VOC2012/Segmentation/comp5_{split}_cls/{name}.png"
+_DETECTION = "results/VOC2012/Main/comp3_det_{split}_{name}.txt"
+
+_NAME = re.compile(r"(comp\d+)_det_(.+)\.txt")
+_SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """Detections as columns, sorted by image, those of an image in the order of the files' lines."""
+
+    truth: GroundTruth
+    pointer: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    category: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    bbox: npt.NDArray[np.float64]
+
+    def columns(self, place: int) -> Columns:
+        own = slice(*self.pointer[place : place + 2].tolist())
+        none = np.zeros(own.stop - own.start, bool)
+        height, width = self.truth.sizes[place].tolist()
+        return Columns(
+            self.category[own],
+            self.row[own],
+            self.bbox[own],
+            np.full(len(none), np.nan),
+            none,
+            none,
+            self.score[own],
+            none,
+            lambda: Shapes.of_masks(Masks.empty(height, width, len(none))),
+        )
+
+    def sample(self, place: int) -> Sample | None:
+        own = slice(*self.pointer[place : place + 2].tolist())
+        if own.start == own.stop:
+            return None
+        height, width = self.truth.sizes[place].tolist()
+        count = own.stop - own.start
+        return Sample(
+            self.truth.keys[place],
+            height,
+            width,
+            id=int(self.truth.ids[place]),
+            instances=Instances.build(
+                self.category[own],
+                Masks.empty(height, width, count),
+                has_mask=np.zeros(count, bool),
+                id=self.row[own] + 1,
+                bbox=self.bbox[own],
+                score=self.score[own],
+                order=self.row[own],
+            ),
+        )
+
+
+def detect(path: Path) -> bool:
+    """Whether there are files named as VOC names results."""
+    return bool(_files(path))
+
+
+def split_of(path: Path, names: Sequence[str]) -> str | None:
+    """The split that the files' names speak of, of those that a truth has."""
+    for file in _files(path)[:1]:
+        match = _NAME.fullmatch(file.name)
+        for name in sorted(names, key=len, reverse=True):
+            if match and match[2].startswith(name.rpartition("/")[2] + "_") and name.startswith(("Main/", "main/")):
+                return name
+    return None
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if _NAME.fullmatch(path.name) else []
+    return sorted(file for file in path.rglob("comp*_det_*.txt") if _NAME.fullmatch(file.name)) if path.is_dir() else []
+
+
+def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
+    """Detections for the truth's images.
+
+    Raises:
+        InvalidAnnotation: lines that are no detections, classes or images that the truth does not have, or files of
+            several competitions or image sets.
+    """
+    names = sorted(truth.labels.index_of_name, key=len, reverse=True)
+    place_of = {key.rpartition("/")[2]: place for place, key in enumerate(truth.keys)}
+    groups: set[str] = set()
+    category: list[int] = []
+    image: list[str] = []
+    numbers: list[tuple[float, ...]] = []
+    unknown: dict[str, str] = {}
+    count = 0
+    for file in _files(path):
+        own = next((name for name in names if file.name.endswith(f"_{name}.txt")), None)
+        if own is None:
+            raise _unknown_class(file, names)
+        groups.add(file.name.removesuffix(f"_{own}.txt"))
+        with disk_errors(file):
+            text = file.read_text("utf-8", "replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            if not line.strip():
+                continue
+            name, values = _parsed(line, file, number)
+            if name not in place_of:
+                unknown.setdefault(name, f"{file.name}, line {number}")
+                count += 1
+                continue
+            image.append(name)
+            category.append(truth.labels.index_of_name[own])
+            numbers.append(values)
+    if len(groups) > 1:
+        raise InvalidAnnotation(
+            "the folder holds results of several competitions or image sets",
+            file=path,
+            why=", ".join(sorted(groups)),
+            fix="give a folder with one of them",
+        )
+    if unknown:
+        first, place = next(iter(unknown.items()))
+        close = difflib.get_close_matches(first, list(place_of)[:20000], n=3)
+        raise InvalidAnnotation(
+            f"{count:,} detections name {len(unknown):,} images that the truth does not have",
+            file=path,
+            place=place,
+            why=f"{', '.join(map(repr, list(unknown)[:_SHOWN]))}{' …' if len(unknown) > _SHOWN else ''}"
+            + (f"; close to the first are {', '.join(map(repr, close))}" if close else ""),
+            fix="give the truth that these predictions are about, or another --split",
+        )
+    places = np.array([place_of[name] for name in image], np.int64)
+    order = np.argsort(places, kind="stable")
+    values_ = np.array(numbers, np.float64).reshape(-1, 5)[order]
+    low, high = values_[:, 1:3], values_[:, 3:5]
+    lines = _Lines(
+        truth,
+        np.searchsorted(places[order], np.arange(len(truth) + 1)),
+        order,
+        np.array(category, np.int64)[order],
+        values_[:, 0],
+        np.concatenate((low - 1, high - low + 1), axis=1),
+    )
+    return Predictions(path, "voc-results", frozenset(("boxes", "scores")), lines.sample, findings, lines.columns)
+
+
+def _parsed(line: str, file: Path, number: int) -> tuple[str, tuple[float, ...]]:
+    name, *texts = line.split()
+    try:
+        values = tuple(map(float, texts))
+    except ValueError:
+        values = ()
+    if len(values) != 5 or not all(map(math.isfinite, values)):
+        raise InvalidAnnotation(
+            "a line is no detection",
+            file=file,
+            place=f"line {number}",
+            why=f"expected an image's name and five finite numbers (score xmin ymin xmax ymax), found {line[:120]!r}",
+        )
+    return name, values
+
+
+def _unknown_class(file: Path, names: Sequence[str]) -> InvalidAnnotation:
+    match = _NAME.fullmatch(file.name)
+    said = match[2].rpartition("_")[2] if match else file.stem
+    close = difflib.get_close_matches(said, names, n=3)
+    return InvalidAnnotation(
+        f"the truth has no category {said!r}",
+        file=file,
+        why=f"close ones are {', '.join(map(repr, close))}" if close else f"it has {', '.join(sorted(names)[:10])} …",
+    )
+
+
+# ---------------------------------------------------------------------- write
+
+
+def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
+    """Write the label map of every sample that has one, and collect lines of detections, for all its image sets."""
+    members = {split: set(map(int, indices)) for split, indices in header.splits.items()}
+    lines: dict[str, dict[str, list[str]]] = {}
+    count = 0
+    for index, sample in samples:
+        count += 1
+        own = [split for split in members if index in members[split]]
+        if sample.semantic is not None:
+            encoded = png.encode_png(sample.semantic, palette=PALETTE)
+            for split in own:
+                write_file(root, _SEGMENTATION.format(split=split, name=sample.key), encoded)
+        if sample.has_instances:
+            for split in own:
+                _add(lines.setdefault(split, {}), sample, header)
+    write_file(root, f".parts/{number:05d}.json", json_text.encode(lines))
+    return {"samples": count, "part": f".parts/{number:05d}.json"}
+
+
+def _add(lines: dict[str, list[str]], sample: Sample, header: Header) -> None:
+    instances = sample.instances
+    boxes = instances.boxes
+    boxes[:, :2] += 1
+    for category, score, box in zip(instances.category.tolist(), instances.score.tolist(), boxes.tolist(), strict=True):
+        text = " ".join(map(repr, (score, *box)))
+        lines.setdefault(header.labels[category].name, []).append(f"{sample.key} {text}\n")
+
+
+def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
+    """Put the lines of all parts into one file a class; the devkit wants one of every class, also without a line."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for receipt in receipts:
+        path = root / receipt["part"]
+        for split, lines in json_text.decode(json_text.map_file(path), dict[str, dict[str, list[str]]], path).items():
+            whole = found.setdefault(split, {})
+            for name, own in lines.items():
+                whole.setdefault(name, []).extend(own)
+    for split, lines in found.items():
+        for category in header.labels.categories:
+            if category.name != "background":
+                text = "".join(lines.get(category.name, ()))
+                write_file(root, _DETECTION.format(split=split, name=category.name), text.encode())

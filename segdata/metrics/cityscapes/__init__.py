@@ -1,0 +1,1 @@
+"""Cityscapes' pixel-level IoU and iIoU and instance-level AP."""

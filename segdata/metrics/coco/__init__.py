@@ -1,0 +1,1 @@
+"""COCO AP and AR of boxes, masks and boundaries."""

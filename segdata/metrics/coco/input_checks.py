@@ -1,0 +1,132 @@
+"""Mistakes that would give numbers without meaning, looked for in the columns that a metric reads anyway."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import numpy as np
+
+from segdata.core.predictions import GroundTruth, Predictions
+from segdata.errors import InvalidAnnotation
+from segdata.metrics.coco.blocks import Block, Objects
+
+MANY = 10
+"""From so many boxes on, what nearly all of them have in common is no accident."""
+
+
+class Watch:
+    """Looks at every block of predictions and truth; `finish` before numbers are given out."""
+
+    def __init__(self, predictions: Predictions, truth: GroundTruth) -> None:
+        self._predictions = predictions
+        self._truth = truth
+        self._detections = self._objects = self._crowds = 0
+        self._empty = self._empty_objects = self._duplicates = 0
+        self._unit = self._corners = self._far = 0
+        self._first: dict[str, str] = {}
+
+    def look(self, block: Block) -> None:
+        """Count what is odd.
+
+        Raises:
+            InvalidAnnotation: scores or boxes that are no numbers, boxes of negative size.
+        """
+        found, truth = block.found, block.truth
+        self._require_numbers(block, found)
+        self._detections += len(found)
+        self._objects += len(truth)
+        self._crowds += int(truth.iscrowd.sum())
+        if not np.isnan(truth.score).all():
+            self._note("objects of the truth with a score: were predictions and truth exchanged?", block, 0)
+        has_found = np.bincount(found.image, minlength=len(block.places)) > 0
+        self._empty += int((~has_found).sum())
+        if not has_found.all():
+            self._first.setdefault("empty", self._truth.keys[block.places[np.argmin(has_found)]])
+        self._scale(block, found)
+        self._twice(block, found)
+
+    def _scale(self, block: Block, found: Objects) -> None:
+        size = self._truth.sizes[block.places[found.image]][:, ::-1].astype(np.float64)
+        low, extent = found.boxes[:, :2], found.boxes[:, 2:]
+        high = low + extent
+        self._unit += int(((high <= 1.01) & (size > 2)).all(1).sum())
+        self._far += int(((high > size * 1.1 + 1) | (low < -0.1 * size - 1)).any(1).sum())
+        is_past = (high > size + 1).any(1)
+        self._corners += int((is_past & (extent >= low).all(1) & (extent <= size + 1).all(1)).sum())
+        self._empty_objects += int((extent <= 0).any(1).sum())
+
+    def _twice(self, block: Block, found: Objects) -> None:
+        if not len(found):
+            return
+        row = np.column_stack((found.image, found.category, found.score, found.boxes))
+        order = np.lexsort(row.T)
+        is_same = (row[order[1:]] == row[order[:-1]]).all(1)
+        self._duplicates += int(is_same.sum())
+        if is_same.any():
+            first = int(found.image[order[1:][is_same]][0])
+            self._first.setdefault("twice", self._truth.keys[block.places[first]])
+
+    def _require_numbers(self, block: Block, found: Objects) -> None:
+        for what, is_wrong, fix in (
+            ("a score that is no number", ~np.isfinite(found.score), "give every detection a finite score"),
+            ("a box that is no number", ~np.isfinite(found.boxes).all(1), "give four finite numbers"),
+            ("a box of negative size", (found.boxes[:, 2:] < 0).any(1), "write boxes as x, y, width, height"),
+        ):
+            if is_wrong.any():
+                first = int(np.argmax(is_wrong))
+                raise InvalidAnnotation(
+                    f"a detection has {what}",
+                    file=self._predictions.path,
+                    key=self._truth.keys[block.places[found.image[first]]],
+                    place=f"detection {int(found.nth[first])} of this image",
+                    why=f"score {found.score[first]}, box {found.boxes[first].tolist()}; "
+                    f"{int(is_wrong.sum())} of {len(found)} nearby are like this",
+                    fix=fix,
+                )
+
+    def finish(self) -> None:
+        """Refuse boxes in another scale, and note the rest.
+
+        Raises:
+            InvalidAnnotation: nearly all boxes are in 0..1, are corners, or lie outside their images.
+        """
+        count = self._detections
+        if count and self._unit == count:
+            self._refuse(
+                "boxes are in another scale",
+                f"all {count:,} boxes lie in 0..1, as fractions of the image",
+                "multiply them by the image's width and height: boxes are in pixels",
+            )
+        if count >= MANY and self._corners >= 0.5 * count:
+            self._refuse(
+                "boxes are corners instead of sizes",
+                f"{self._corners:,} of {count:,} boxes leave their image as x, y, width, height and fit as x0, y0, x1, y1",
+                "write boxes as x, y, width, height",
+            )
+        if count >= MANY and self._far >= 0.5 * count:
+            self._refuse(
+                "boxes are in another scale",
+                f"{self._far:,} of {count:,} boxes reach far outside their images",
+                "scale them to the images as stored, and write x, y, width, height in pixels",
+            )
+        if self._duplicates:
+            self._note("detections that another one repeats: same box, category and score", None, self._duplicates)
+        if self._empty_objects:
+            self._note("detections without width or height", None, self._empty_objects)
+        if not count:
+            self._note("no detections: every recall is 0", None, 1)
+        elif self._empty:
+            self._note("images without any detection", None, self._empty, self._first["empty"])
+        if not self._objects:
+            self._note("the truth has no objects: nothing is defined", None, 1)
+        elif self._crowds == self._objects:
+            self._note("every object of the truth is a crowd: nothing is defined", None, 1)
+
+    def _note(self, kind: str, block: Block | None, count: int, where: str | None = None) -> None:
+        findings = self._predictions.findings
+        if kind not in findings.remarks:
+            place = where or self._first.get("twice") or str(self._predictions.path)
+            findings.remark(kind, place if block is None else self._truth.keys[block.places[0]], max(count, 1))
+
+    def _refuse(self, message: str, why: str, fix: str) -> NoReturn:
+        raise InvalidAnnotation(message, file=self._predictions.path, why=why, fix=fix)

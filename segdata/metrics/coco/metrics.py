@@ -1,0 +1,114 @@
+"""COCO's detection metrics: AP and AR of boxes, masks and boundaries, and AR without classes.
+
+Precision is interpolated at 101 recalls and averaged over overlaps 0.50:0.05:0.95, categories and images as in Lin et
+al. 2014 (Microsoft COCO), by the rules of the COCO API: objects that are crowds or outside a range of sizes are ignored,
+and so is a detection that is matched to one, or that matches nothing and is itself outside. The numbers are those of
+pycocotools' `COCOeval`, also where it surprises: of equal scores the image with the lower number comes first, and a match
+with annotation number 0 counts as none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from segdata.core.predictions import GroundTruth, Predictions
+from segdata.errors import InvalidInput
+from segdata.metrics.coco import iou as overlap
+from segdata.metrics.coco.blocks import blocks
+from segdata.metrics.coco.curves import THRESHOLDS, Curves, Table
+from segdata.metrics.coco.input_checks import Watch
+from segdata.metrics.coco.iou import Overlaps
+from segdata.metrics.result import Result, mean
+
+AR_LIMITS = (1, 10, 100, 1000)
+"""Most detections of an image that count in the proposal protocol of DeepMask (Pinheiro et al. 2015)."""
+
+LIMITS = (1, 10, 100)
+"""Most detections of an image and category that count in COCO's."""
+
+
+def bbox(predictions: Predictions, truth: GroundTruth) -> Result:
+    """AP and AR of boxes."""
+    return _summary(_curves(predictions, truth, overlap.boxes), truth)
+
+
+def segm(predictions: Predictions, truth: GroundTruth) -> Result:
+    """AP and AR of masks."""
+    _require_masks(predictions, "coco-segm")
+    return _summary(_curves(predictions, truth, overlap.masks), truth)
+
+
+def boundary(predictions: Predictions, truth: GroundTruth) -> Result:
+    """AP and AR of masks by the smaller of mask IoU and boundary IoU (Cheng et al. 2021)."""
+    _require_masks(predictions, "coco-boundary")
+    return _summary(_curves(predictions, truth, overlap.boundaries), truth)
+
+
+def agnostic(predictions: Predictions, truth: GroundTruth) -> Result:
+    """Average recall without classes, with the best 1, 10, 100, 1000 detections of an image."""
+    kinds = [("bbox", overlap.boxes), ("segm", overlap.masks)]
+    kinds = [kind for kind, needs in zip(kinds, ("boxes", "masks"), strict=True) if needs in predictions.holds]
+    curves = {name: _curves(predictions, truth, overlaps, classes=False) for name, overlaps in kinds}
+    numbers = {name: _recalls(found) for name, found in curves.items()}
+    return Result(numbers if len(numbers) > 1 else next(iter(numbers.values())), curves)
+
+
+def _require_masks(predictions: Predictions, metric: str) -> None:
+    if "masks" not in predictions.holds:
+        raise InvalidInput(
+            f"{metric} compares masks, and the predictions have none",
+            file=predictions.path,
+            why=f"they hold {', '.join(sorted(predictions.holds))}",
+            fix="give predictions with a segmentation, or --metric coco-bbox",
+        )
+
+
+def _curves(predictions: Predictions, truth: GroundTruth, overlaps: Overlaps, *, classes: bool = True) -> Curves:
+    ids = np.array([category.id for category in truth.labels.categories], np.int64)
+    table = Table(ids, LIMITS if classes else AR_LIMITS, overlaps, classes=classes)
+    watch = Watch(predictions, truth)
+    for block in blocks(predictions, truth, masks=overlaps is not overlap.boxes):
+        watch.look(block)
+        table.add(block)
+    watch.finish()
+    return table.finish()
+
+
+def _summary(curves: Curves, truth: GroundTruth) -> Result:
+    precision, recall = curves.precision, curves.recall
+    small, medium, large = 1, 2, 3
+    numbers: dict[str, Any] = {
+        "AP": mean(precision[0]),
+        "AP50": mean(precision[0, 0]),
+        "AP75": mean(precision[0, 5]),
+        "APs": mean(precision[small]),
+        "APm": mean(precision[medium]),
+        "APl": mean(precision[large]),
+        "AR1": mean(recall[0, 0]),
+        "AR10": mean(recall[1, 0]),
+        "AR100": mean(recall[2, 0]),
+        "ARs": mean(recall[2, small]),
+        "ARm": mean(recall[2, medium]),
+        "ARl": mean(recall[2, large]),
+        "per_category_AP": {
+            str(category.id): mean(precision[0, :, index]) for index, category in enumerate(truth.labels.categories)
+        },
+        "per_iou_AP": {
+            f"{threshold:.2f}": mean(precision[0, index]) for index, threshold in enumerate(THRESHOLDS.tolist())
+        },
+    }
+    return Result(numbers, curves)
+
+
+def _recalls(curves: Curves) -> dict[str, Any]:
+    sizes = ("all", "small", "medium", "large")
+    numbers: dict[str, Any] = {
+        f"AR@{limit}/{size}": mean(curves.recall[most, place])
+        for most, limit in enumerate(AR_LIMITS)
+        for place, size in enumerate(sizes)
+    }
+    for place, size in enumerate(sizes):
+        numbers[f"recall_by_iou@1000/{size}"] = [mean(values) for values in curves.recall[-1, place]]
+    return numbers

@@ -1,0 +1,1 @@
+"""mIoU and pixel accuracy from confusion matrices."""

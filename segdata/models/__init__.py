@@ -1,0 +1,1 @@
+"""Networks, their losses, targets and weights; no training loop."""

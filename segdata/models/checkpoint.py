@@ -1,0 +1,191 @@
+"""Checkpoints: tensors in safetensors, everything else in JSON beside it, which is written last.
+
+    checkpoints/step-00000400-9f3a12cd34ef.safetensors      tensors; the name holds the beginning of their SHA-256
+    checkpoints/step-00000400.json                          the tensors' file, size and SHA-256, and what is no tensor;
+                                                            has a checksum of its own
+
+A file under its final name is whole; the JSON is the commit point. A checkpoint that is written anew never overwrites the
+tensors that the present JSON names, so that a moment without either does not exist. Nothing is unpickled, and nothing is
+used before its checksum was compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segdata.errors import DamagedData, InvalidInput, NotThere
+from segdata.system.files import canonical_json, disk_errors, write_whole
+from segdata.system.paths import checked_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = "segdata checkpoint"
+VERSION = 2
+KEPT = 2
+"""Checkpoints that stay; older ones go."""
+
+_STEP = re.compile(r"step-(\d{8})\.json")
+_DIGITS = 12
+"""Of the digest in a name."""
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
+    """Write `path` (without ending) as two files; what was there before stays whole until they are.
+
+    Args:
+        document: what is no tensor; JSON.
+    """
+    from safetensors.torch import save as encoded
+
+    data = encoded({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    digest = hashlib.sha256(data).hexdigest()
+    file = path.with_name(f"{path.name}-{digest[:_DIGITS]}.safetensors")
+    whole = {
+        "format": FORMAT,
+        "version": VERSION,
+        "tensors": {"file": file.name, "bytes": len(data), "sha256": digest},
+        **document,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, data)
+    text = canonical_json(whole)
+    write_whole(path.with_suffix(".json"), canonical_json({"crc32": f"{zlib.crc32(text):08x}", "content": whole}))
+    for other in path.parent.iterdir():
+        if other != file and _is_of(other, path.name):
+            other.unlink(missing_ok=True)
+
+
+def _is_of(file: Path, name: str) -> bool:
+    """Whether a file holds tensors of the checkpoint `name`, whole or in the making."""
+    return re.fullmatch(rf"\.?{re.escape(name)}-[0-9a-f]{{{_DIGITS}}}\.safetensors(\.part-\d+)?", file.name) is not None
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """What a checkpoint's JSON says, after its checksum was compared.
+
+    Raises:
+        NotThere: no such file.
+        DamagedData: cut short or changed.
+        InvalidInput: of another kind or version.
+    """
+    path = path.with_suffix(".json")
+    with disk_errors(path):
+        data = path.read_bytes()
+    try:
+        outer = json.loads(data)
+        whole = outer["content"]
+        intact = f"{zlib.crc32(canonical_json(whole)):08x}" == outer["crc32"]
+    except (ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        raise DamagedData(
+            "the checkpoint's description is damaged",
+            file=path,
+            why="its checksum is not the stated one",
+            fix=_another(path),
+        )
+    if whole.get("format") != FORMAT or whole.get("version") != VERSION:
+        raise InvalidInput(
+            "this is no checkpoint that this segdata reads",
+            file=path,
+            why=f"{whole.get('format')!r} of version {whole.get('version')!r}; expected {FORMAT!r} of version {VERSION}",
+        )
+    found: dict[str, Any] = whole
+    return found
+
+
+def _another(path: Path) -> str:
+    """What to do about a damaged checkpoint."""
+    file = path.with_suffix(".json")
+    if _STEP.fullmatch(file.name):
+        return f"restore this file, or remove {file} to go on from the checkpoint before it"
+    return "use another checkpoint of the run, or restore this file"
+
+
+def path_of(file: Path) -> Path:
+    """The checkpoint, without ending, that one of its two files belongs to."""
+    stem = file.with_suffix("")
+    return stem.with_name(re.sub(rf"-[0-9a-f]{{{_DIGITS}}}$", "", stem.name)) if file.suffix == ".safetensors" else stem
+
+
+def tensors_file(path: Path, document: Mapping[str, Any]) -> Path:
+    """Where the tensors of a checkpoint lie, of which `read_document` gave the document."""
+    return path.parent / checked_name(document["tensors"]["file"], "the checkpoint").name
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and document of a checkpoint, verified.
+
+    Raises:
+        DamagedData: the tensors are not those that were written; a flipped bit is enough.
+    """
+    from safetensors.torch import load as decoded
+
+    document = read_document(path)
+    stated = document["tensors"]
+    file = tensors_file(path, document)
+    with disk_errors(file):
+        data = file.read_bytes()
+    if len(data) != stated["bytes"]:
+        raise DamagedData(
+            "the checkpoint's tensors are cut short" if len(data) < stated["bytes"] else "the checkpoint is too long",
+            file=file,
+            why=f"{len(data):,} bytes; {stated['bytes']:,} were written",
+            fix=_another(path),
+        )
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != stated["sha256"]:
+        raise DamagedData(
+            "the checkpoint's tensors are damaged",
+            file=file,
+            why=f"sha256 {digest[:12]}… instead of {stated['sha256'][:12]}…",
+            fix=_another(path),
+        )
+    return decoded(data), document
+
+
+def step_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint after `step` updates lies, without ending."""
+    return folder / f"step-{step:08d}"
+
+
+def newest(folder: Path) -> Path | None:
+    """The last whole checkpoint of a folder, without ending; a damaged one is an error, not a reason to go back."""
+    steps = [path for path in folder.glob("step-*.json") if _STEP.fullmatch(path.name)]
+    return max(steps).with_suffix("") if steps else None
+
+
+def remove_old(folder: Path, kept: int = KEPT) -> None:
+    """Remove all but the last checkpoints, and what unfinished ones left."""
+    steps = sorted(path for path in folder.glob("step-*.json") if _STEP.fullmatch(path.name))
+    names = {path.stem for path in steps[-kept:]}
+    for path in folder.iterdir():
+        is_ours = path.name.startswith("step-") or ".part-" in path.name
+        if is_ours and path.name[: len("step-00000000")] not in names:
+            path.unlink(missing_ok=True)
+
+
+def of_run(run: Path) -> Path:
+    """The weights that a run stands for: the best validated, else the newest; without ending.
+
+    Raises:
+        NotThere: the folder is no run, or the run has no checkpoint yet.
+    """
+    if (run / "best.json").is_file():
+        return run / "best"
+    found = newest(run / "checkpoints") if (run / "checkpoints").is_dir() else None
+    if found is None:
+        raise NotThere(
+            "there is no trained model here",
+            file=run,
+            why="neither best.json nor checkpoints/ is there",
+            fix=f"segdata train PACK -o {run}",
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Mask R-CNN from torchvision's parts, trained on run-length masks."""

@@ -1,0 +1,1 @@
+"""Dataset → dataset: categories and objects chosen, renamed or left out."""

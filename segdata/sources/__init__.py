@@ -1,0 +1,1 @@
+"""Whatever can be read as samples: dataset folders, packs, image folders, predictions."""

@@ -1,0 +1,47 @@
+"""What a pack or a dataset folder holds, in a dictionary, without reading images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from segdata import formats
+from segdata.core.findings import Findings
+from segdata.formats.contract import file_size
+from segdata.pack import layout
+from segdata.pack.read import is_pack, open_pack
+
+
+def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:
+    """What a pack or a dataset folder holds, without reading images."""
+    if is_pack(path) and source_format is None:
+        pack = open_pack(path)
+        index = pack.info
+        made = index["provenance"]
+        return {
+            "path": str(path),
+            "kind": f"pack, version {index['version']}",
+            "made_from": f"{made['root']} ({made['layout']}) by segdata {made['segdata']}",
+            "samples": index["samples"],
+            "instances": index["instances"],
+            "splits": {split["name"]: split["samples"] for split in index["splits"]},
+            "labels": index["labels"],
+            "images": {"embed": "embedded", "reference": f"in {index['images_root']}", "none": "none"}[index["images"]],
+            "bytes": sum(entry["bytes"] for entry in layout.shard_files(index)),
+            "report": index["report"],
+        }
+    findings = Findings()
+    name, source = formats.scan(path, source_format, findings)
+    sizes = [(file_size(source.root, entry.file), entry.annotation_bytes) for entry in source.entries]
+    return {
+        "path": str(path),
+        "kind": source.layout,
+        "format": name,
+        "samples": len(source.entries),
+        "instances": None,
+        "splits": {split: len(members) for split, members in source.splits.items()},
+        "labels": source.labels.as_dict(),
+        "images": "files",
+        "bytes": sum(image + annotation for image, annotation in sizes),
+        "report": findings.as_dict(),
+    }

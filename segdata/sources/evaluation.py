@@ -1,0 +1,232 @@
+"""Truth and predictions, opened: truth from whatever segdata reads, predictions from a pack or results files."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.columns import Columns
+from segdata.core.findings import Findings
+from segdata.core.labels import LabelMapping, LabelSpace
+from segdata.core.predictions import GroundTruth, Holding, Predictions
+from segdata.core.sample import Instances, Sample
+from segdata.errors import InvalidAnnotation, LabelMismatch, NotThere
+from segdata.formats import results
+from segdata.formats.cityscapes import format as cityscapes
+from segdata.formats.coco import ground_truth as coco_columns
+from segdata.pack import layout
+from segdata.pack.read import Pack, is_pack, open_pack
+from segdata.pack.verify import require_intact
+from segdata.sources.dataset import Input, Labels, changed, open_input, origin, relabelling, table_of
+from segdata.system.files import canonical_json, disk_errors
+
+
+def open_truth(path: Path, *, split: str | None = None, labels: Labels = None) -> GroundTruth:
+    """The annotated images of a pack, a dataset folder or a COCO document; images are not needed.
+
+    Args:
+        split: only this split.
+        labels: a view of the label space, applied when samples are read.
+    """
+    splits = [] if split is None else [split]
+    table = table_of(labels, path, None)
+    data = open_input(path, None, splits, table, "none", None, needs_images=True)
+    made_from = origin(path, data)
+    if labels is not None and table is None:
+        data = changed(data, [relabelling(labels, data.labels)])
+    return truth_of(path, made_from, data)
+
+
+def truth_of(path: Path, made_from: str, data: Input) -> GroundTruth:
+    """A truth from what a conversion would read."""
+
+    def images() -> npt.NDArray[np.int64]:
+        if data.pack is not None:
+            return np.column_stack((data.pack.column("image/id"), data.pack.column("image/size"))).astype(np.int64)
+        if data.format == "coco" and data.scanned is not None:
+            return coco_columns.sizes(*data.scanned)
+        samples = (data.get(place, Findings()) for place in range(len(data)))
+        rows = [(sample.id, sample.height, sample.width) for sample in samples]
+        return np.array(rows, np.int64).reshape(-1, 3)
+
+    read: set[int] = set()
+
+    def get(place: int) -> Sample:
+        findings = Findings() if place in read else data.findings  # every remark once, however often it is read
+        read.add(place)
+        return data.get(place, findings)
+
+    truth = GroundTruth(
+        path,
+        data.format,
+        made_from,
+        data.labels,
+        data.splits,
+        data.keys,
+        get,
+        images,
+        findings=data.findings,
+    )
+    if data.scanned is None or data.format not in ("coco", "cityscapes"):
+        return truth
+    source, entries = data.scanned
+    if data.format == "cityscapes":
+        return replace(
+            truth,
+            find_semantic=lambda place: cityscapes.label_map(source, entries[place]),
+            find_numbers=lambda place: cityscapes.instance_numbers(source, entries[place]),
+        )
+
+    def columns(place: int) -> Columns:
+        height, width = truth.sizes[place].tolist()
+        findings = Findings() if place in read else data.findings
+        read.add(place)
+        return coco_columns.columns(source, entries[place], height, width, findings)
+
+    return replace(truth, find_columns=columns)
+
+
+def open_results(path: Path, kind: str | None, truth: Path, splits: Sequence[str], limit: int | None) -> Input:
+    """Results as a source of samples: what was predicted for every image of a truth, for a pack.
+
+    Args:
+        kind: found out by default.
+        splits: only images of these splits of the truth.
+    """
+    data = open_input(truth, None, splits, None, "none", limit, needs_images=True)
+    about = truth_of(truth, origin(truth, data), data)
+    name = kind or results.detect(path)
+    findings = Findings()
+    found = results.named(name).read(path, about, findings)
+
+    def get(place: int, _problems: Findings) -> Sample:
+        sample = found.get(place)
+        if sample is not None:
+            return sample
+        height, width = about.sizes[place].tolist()
+        instances = Instances.none(height, width)
+        return Sample(about.keys[place], height, width, id=int(about.ids[place]), instances=instances)
+
+    digest = hashlib.sha256(canonical_json([name, data.fingerprint]))
+    for file in sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]:
+        with disk_errors(file), file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return Input(
+        name,
+        path,
+        f"{name} about {truth.name}",
+        about.labels,
+        data.splits,
+        [],
+        data.keys,
+        [(0, 0)] * len(data),
+        digest.hexdigest(),
+        get,
+        findings,
+    )
+
+
+def open_predictions(
+    path: Path, truth: GroundTruth, *, kind: str | None = None, split: str | None = None, labels: Labels = None
+) -> Predictions:
+    """Predictions for the images of a truth.
+
+    Args:
+        kind: "pack" or the name of a kind of results; found out by default.
+        split: only this split of a pack, where it has it.
+        labels: the view that the truth is under, for a pack that is not.
+    """
+    if kind == "pack" or (kind is None and is_pack(path)):
+        require_intact(path)
+        return _from_pack(path, open_pack(path), truth, split, labels)
+    return results.named(kind or results.detect(path)).read(path, truth, Findings())
+
+
+def _from_pack(path: Path, pack: Pack, truth: GroundTruth, split: str | None, labels: Labels) -> Predictions:
+    if split in pack.splits:
+        pack = pack.split(str(split))
+    mapping = _mapping(pack.labels, truth.labels, labels, path)
+    if mapping is not None:
+        pack = pack.viewed(mapping)
+    places = _places(pack, truth, path)
+    return Predictions(path, "pack", _holds(pack), lambda place: pack[places[place]] if place in places else None)
+
+
+def _holds(pack: Pack) -> frozenset[Holding]:
+    holds: set[Holding] = set()
+    if np.any(pack.column("image/flags") & layout.SEMANTIC_ANNOTATED):
+        holds.add("semantic")
+    if any(score is not None and not np.isnan(score).all() for score in pack.instance_columns("instance/score")):
+        holds.add("scores")
+    if any(flags is not None and np.any(flags & layout.HAS_MASK) for flags in pack.instance_columns("instance/flags")):
+        holds.add("masks")
+    if any(bbox is not None and not np.isnan(bbox).all() for bbox in pack.instance_columns("instance/bbox")):
+        holds.add("boxes")
+    if not any(flags is not None and len(flags) for flags in pack.instance_columns("instance/flags")):
+        holds |= {"scores", "boxes"} if "semantic" not in holds else set()
+    return frozenset(holds)
+
+
+def _places(pack: Pack, truth: GroundTruth, path: Path) -> dict[int, int]:
+    """Place in the truth → index in the predictions, by key, and by split and key where a key stands for several."""
+    keys = list(pack.keys)
+    if len(set(keys)) == len(keys) and len(truth.place_of_key) == len(truth):
+        place_of = truth.place_of_key
+        found = [place_of.get(key) for key in keys]
+    else:
+        by_split = {(name, truth.keys[place]): place for name, members in truth.splits.items() for place in members}
+        position = {int(index): place for place, index in enumerate(pack.indices)}
+        found = [None] * len(keys)
+        for name, members in pack.splits.items():
+            for index in (position[int(member)] for member in members if int(member) in position):
+                found[index] = by_split.get((name, keys[index]), found[index])
+    unknown = [key for key, place in zip(keys, found, strict=True) if place is None]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], list(truth.keys)[:20000], n=3)
+        raise InvalidAnnotation(
+            f"{len(unknown):,} of {len(keys):,} predicted images are not in the truth",
+            file=path,
+            key=unknown[0],
+            why=f"{', '.join(map(repr, unknown[:5]))}{' …' if len(unknown) > 5 else ''}; "
+            + (
+                f"close to the first are {', '.join(map(repr, close))}"
+                if close
+                else f"the truth has {truth.keys[:3]} …"
+            ),
+            fix="give the truth that these predictions are about",
+        )
+    places = {place: index for index, place in enumerate(found) if place is not None}
+    if len(places) < len(found):
+        raise InvalidAnnotation("an image is predicted twice", file=path, why=f"{len(found) - len(places)} are")
+    return places
+
+
+def _mapping(mine: LabelSpace, theirs: LabelSpace, labels: Labels, path: Path) -> LabelMapping | None:
+    """How predicted categories become the truth's; None where they are the same.
+
+    Raises:
+        LabelMismatch: they are not the same, with the difference.
+    """
+    own, others = ([(item.id, item.name) for item in space.categories] for space in (mine, theirs))
+    if own == others:
+        return None
+    if sorted(own) == sorted(others):
+        return LabelMapping(theirs, tuple(others.index(item) for item in own))
+    if labels is not None:
+        with contextlib.suppress(NotThere):
+            step = relabelling(labels, mine)
+            if [item.name for item in step.mapping.target.categories] == [item.name for item in theirs.categories]:
+                return step.mapping
+    try:
+        mine.require_equal(theirs, "predictions and truth")
+    except LabelMismatch as error:
+        error.fix = "evaluate predictions under the label space they were made for, or both under a view with --labels"
+        raise error.located(file=path) from error
+    return None

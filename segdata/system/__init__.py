@@ -1,0 +1,1 @@
+"""The machine: files, locks, disk space, processes. Knows nothing of datasets."""

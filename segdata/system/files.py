@@ -1,0 +1,195 @@
+"""How anything becomes visible on disk: temporary name → fsync → rename, locks, and paths that stay inside.
+
+A name under a final path is whole, or absent. Work in progress is named `.NAME.part-…` and lies in the same folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from segdata.errors import DiskError, NotThere, UsageError
+
+try:  # zlib's values, four times as fast
+    from isal.isal_zlib import crc32 as crc32
+except ImportError:  # no wheel for this machine
+    from zlib import crc32 as crc32
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space and run the same command again"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
+    errno.EFBIG: ("the file is larger than allowed", "raise the file-size limit (ulimit -f)"),
+    errno.EROFS: ("the file system is read-only", "choose another place"),
+    errno.EACCES: ("permission denied", "check the owner and permissions"),
+    errno.EPERM: ("operation not permitted", "check the owner and permissions"),
+    errno.EMFILE: ("too many open files", "raise the limit (ulimit -n)"),
+    errno.EIO: ("input/output error: the disk may be failing", "check the disk before you go on"),
+    errno.ENOTDIR: ("a file stands where a folder is expected", "move it away or choose another place"),
+    errno.EISDIR: ("a folder stands where a file is expected", "move it away or choose another place"),
+    errno.ENOLCK: ("no working locks here", "choose another place (fetch, prepare, convert: --no-lock)"),
+    errno.EOPNOTSUPP: ("no working locks here", "choose another place (fetch, prepare, convert: --no-lock)"),
+    errno.EXDEV: ("the two places are on different file systems", "choose a place on one file system"),
+    errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter name"),
+}
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into `DiskError` with the reason and the remedy."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotThere(f"{error.filename or path} does not exist", file=error.filename or path) from error
+    except OSError as error:
+        if isinstance(error, DiskError) or error.errno is None:
+            raise
+        reason, fix = _REASONS.get(error.errno, (error.strerror or str(error), "check the disk"))
+        at = Path(os.fsdecode(error.filename or path))
+        why = _owner(at) if error.errno in (errno.EACCES, errno.EPERM) else None
+        if error.errno == errno.ENOSPC and _has_no_inodes(at):
+            reason, fix = "the file system has no inodes left", "remove some files and run the same command again"
+        raise DiskError(reason, file=at, why=why, fix=fix) from error
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _owner(path: Path) -> str | None:
+    """Whose a path is, and who asks, for a message."""
+    with contextlib.suppress(OSError):
+        found = existing(path)
+        status = found.stat()
+        mode = f"mode {status.st_mode & 0o7777:04o}"
+        return f"{found} belongs to user {status.st_uid} ({mode}); this command runs as user {os.geteuid()}"
+    return None
+
+
+def _has_no_inodes(path: Path) -> bool:
+    """Whether a file system is full of files and not of bytes."""
+    with contextlib.suppress(OSError):
+        status = os.statvfs(existing(path))
+        return status.f_files > 0 and status.f_favail == 0
+    return False
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_disk(folder: Path) -> None:
+    """Make everything below a folder durable at once.
+
+    For many small files: waiting for each alone takes milliseconds a file. Errors of writes that were put off are found.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "syncfs"):
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if libc.syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)
+
+
+def this_run() -> str:
+    """What tells this run of the machine from those before and after a restart; "" where the system does not say.
+
+    What was written is read back as it was written while the machine runs, whether it is on the disk yet or not.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a file so that `path` is either as before or has all of `data`, even if the machine stops.
+
+    Args:
+        mode: permissions from the first moment on, less the process's mask.
+
+    Raises:
+        DiskError: the file could not be written; nothing is left behind.
+    """
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    with disk_errors(path):
+        _remove_abandoned(path)
+        try:
+            with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed have left of a file in the making; those that live are left alone."""
+    prefix = f".{path.name}.part-"
+    for other in path.parent.iterdir():
+        number = other.name.removeprefix(prefix)
+        if other.name.startswith(prefix) and number.isdecimal() and not _is_alive(int(number)):
+            other.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def canonical_json(document: Any) -> bytes:
+    """JSON bytes that depend on the content alone: sorted keys, no blanks, UTF-8, no NaN."""
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+def free_for(target: Path, *, force: bool, what: str) -> None:
+    """Raise unless `target` does not exist, is an empty folder, or may be replaced."""
+    if not target.exists() and not target.is_symlink():
+        return
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    if not target.is_dir():
+        raise DiskError(f"{what} cannot be made: a file of that name exists", file=target, fix="choose another name")
+    if not force:
+        raise UsageError(
+            f"{target} exists and holds something else",
+            file=target,
+            fix="choose another name, or add --force to replace it",
+        )
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of our own work in progress; a link is removed, never followed."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)

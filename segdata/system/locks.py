@@ -1,0 +1,96 @@
+"""A lock on a file or folder, held by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from segdata.errors import LockHeld
+
+try:  # zlib's values, four times as fast
+    from isal.isal_zlib import crc32 as crc32
+except ImportError:  # no wheel for this machine
+    from zlib import crc32 as crc32
+from segdata.system.files import _is_alive, disk_errors
+
+
+@contextlib.contextmanager
+def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True) -> Iterator[None]:
+    """Hold the lock of `target`, a file beside it.
+
+    Args:
+        wait: seconds to wait for another holder before giving up.
+        by_kernel: the kernel frees the lock when its holder dies. False for file systems that cannot do that: there
+            the file itself is the lock, and one that a killed process left is removed on the machine where it ran.
+
+    Raises:
+        LockHeld: another process holds it; pid, host, command and start are named.
+    """
+    path = target.parent / f".{target.name}.lock"
+    deadline = time.monotonic() + wait
+    with disk_errors(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while (descriptor := _flock(path) if by_kernel else _create(path)) is None:
+            if time.monotonic() >= deadline:
+                with contextlib.suppress(FileNotFoundError):
+                    holder = path.read_text(errors="replace").strip() or "an unknown process"
+                    raise LockHeld(
+                        f"another segdata process is working on {target}",
+                        file=target,
+                        why=f"the lock is held by {holder}",
+                        fix="wait for it to end, or add --wait SECONDS"
+                        + ("" if by_kernel else f"; if it does not run any more, delete {path}"),
+                    )
+            time.sleep(0.2)
+    try:
+        holder = f"pid {os.getpid()} on {socket.gethostname()}: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
+        with contextlib.suppress(OSError):  # the text is only for messages
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _flock(path: Path) -> int | None:
+    """The descriptor of the lock file, locked; None when another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A previous holder removes the file when it is done: make sure that this one is still the file's name.
+        if os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:  # there are no locks here, so nobody holds this one
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _create(path: Path) -> int | None:
+    """The descriptor of the lock file, made now; None when it is there and its maker may still run."""
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with contextlib.suppress(FileNotFoundError):
+        before = path.stat().st_ino
+        holder = re.match(r"pid (\d+) on (\S+):", path.read_text(errors="replace"))
+        if holder and holder[2] == socket.gethostname() and not _is_alive(int(holder[1])):
+            # Two may find it at once: whoever took a newer one away gives it back.
+            aside = path.with_name(f"{path.name}-{os.getpid()}")
+            path.rename(aside)
+            if aside.stat().st_ino != before:
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, path)
+            aside.unlink()
+    return None

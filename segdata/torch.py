@@ -1,0 +1,322 @@
+"""Packs as PyTorch datasets: what torchvision's models take, in one line.
+
+Without a `transform`, masks stay run lengths inside a worker process and become tensors when they arrive in the
+consumer; so they cost a few kilobytes on the way, with any `DataLoader`. A `collate_fn` that uses them finds tensors.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import get_worker_info
+from torch.utils.data._utils.collate import default_collate_fn_map
+from torchvision import tv_tensors
+
+from segdata.core.labels import LabelSpace
+from segdata.core.masks import Masks
+from segdata.core.sample import Instances, Sample
+from segdata.errors import UsageError
+from segdata.loading.loader import Samples, locate
+
+Target = Literal["detection", "semantic", "panoptic"]
+_log = logging.getLogger(__name__)
+
+IGNORE = 255
+"""Value of unlabelled pixels in semantic targets, for `CrossEntropyLoss(ignore_index=255)` (65535 above 255 classes)."""
+
+
+class Dataset(TorchDataset[tuple[Any, Any]]):
+    """Items `(image, target)` of a pack; `image` is a `tv_tensors.Image`, (3, H, W) uint8 RGB.
+
+    Targets:
+        detection: `boxes` (N, 4) float32 x0 y0 x1 y1, `labels` (N,) int64 from 1 (see `classes`), `masks` (N, H, W)
+            uint8 0/1, `area` (N,) float32, `iscrowd` and `difficult` (N,) int64 0/1, `image_id` int. Boxes without
+            width or height are left out.
+        semantic: a `tv_tensors.Mask` (H, W) int64 of category indices, `IGNORE` where unlabelled and for categories
+            that the label space ignores.
+        panoptic: `segments` (H, W) int64, 0 where unlabelled or ignored, and `info`, a list of `id`, `category`,
+            `isthing`, `iscrowd` per segment: every thing one, every category of stuff one. Pixels of a thing's
+            category that no object has are one segment with `iscrowd`, as in Cityscapes' panoptic files.
+
+    Args:
+        pack: what to load.
+        target: which kind of target.
+        transform: called as `transform(image, target)`, as torchvision's v2 transforms are.
+        crowds: whether crowds become detection targets.
+        without_masks: whether objects that were only boxed do; their masks are empty.
+        difficult: whether objects that the source calls difficult do.
+
+    Attributes:
+        classes: names by label; of detection, `classes[0]` is "background".
+        indices: (len(classes),) int64, the label space's index of each label; −1 for detection's background.
+
+    Raises:
+        UsageError: an unknown target; from items: the sample was not annotated in this way.
+        SegdataError: from items: a damaged image or record, with its key, shard and record.
+    """
+
+    def __init__(
+        self,
+        pack: Samples,
+        target: Target = "detection",
+        transform: Callable[[Any, Any], Any] | None = None,
+        *,
+        crowds: bool = False,
+        without_masks: bool = False,
+        difficult: bool = True,
+    ) -> None:
+        if target not in ("detection", "semantic", "panoptic"):
+            raise UsageError(f"there is no target {target!r}", why="targets are detection, semantic, panoptic")
+        self.pack = pack
+        self.target = target
+        self.transform = transform
+        self.crowds = crowds
+        self.without_masks = without_masks
+        self.difficult = difficult
+        names = [category.name for category in pack.labels.categories]
+        chosen = object_categories(pack.labels)
+        self.classes = ["background", *(names[index] for index in chosen)] if target == "detection" else names
+        self.indices = np.array([-1, *chosen] if target == "detection" else range(len(names)), np.int64)
+        self._has_told = False
+        self._label = np.zeros(len(names), np.int64)
+        self._label[chosen] = np.arange(1, len(chosen) + 1)
+
+    def __len__(self) -> int:
+        return len(self.pack)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        sample = self.pack[index]
+        try:
+            image = tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1))
+            if self.target == "detection":
+                target = self._detection(sample, index)
+            elif self.target == "semantic":
+                target = _semantic(sample, self.pack.labels)
+            else:
+                target = _panoptic(sample, self.pack.labels)
+            item = (image, target) if self.transform is None else self.transform(image, target)
+        except Exception as error:
+            locate(error, self.pack, index)
+            raise
+        if get_worker_info() is not None and isinstance(item, tuple) and len(item) == 2 and type(item[1]) is dict:
+            item = (item[0], _Parcel(item[1]))
+        return item
+
+    def _detection(self, sample: Sample, index: int) -> dict[str, Any]:
+        if not sample.has_instances:
+            raise UsageError(
+                "the objects of this sample were not annotated",
+                fix="select samples: pack.select(lambda sample: sample.has_instances)",
+            )
+        instances = sample.instances
+        boxes = instances.boxes.astype(np.float32)
+        keep = (self._label[instances.category] > 0) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        if not self.crowds:
+            keep &= ~instances.iscrowd
+        if not self.without_masks:
+            self._tell(sample, int((keep & ~instances.has_mask).sum()))
+            keep &= instances.has_mask
+        if not self.difficult:
+            keep &= ~instances.difficult
+        kept = np.nonzero(keep)[0]
+        masks = instances.masks if len(kept) == len(instances) else instances.masks[kept]
+        area = np.where(np.isnan(instances.area), instances.masks.areas, instances.area)[kept]
+        is_on_its_way = self.transform is None and get_worker_info() is not None
+        return {
+            "boxes": tv_tensors.BoundingBoxes(
+                torch.from_numpy(boxes[kept]), format="XYXY", canvas_size=(sample.height, sample.width)
+            ),
+            "labels": torch.from_numpy(self._label[instances.category[kept]]),
+            "masks": _Travelling(masks) if is_on_its_way else _dense(masks),
+            "area": torch.from_numpy(area.astype(np.float32)),
+            "iscrowd": torch.from_numpy(instances.iscrowd[kept].astype(np.int64)),
+            "difficult": torch.from_numpy(instances.difficult[kept].astype(np.int64)),
+            "image_id": sample.id if sample.id >= 0 else index,
+        }
+
+    def _tell(self, sample: Sample, left_out: int) -> None:
+        """Say once that a model would see these objects as background."""
+        if left_out and not self._has_told:
+            self._has_told = True
+            _log.warning(
+                "%d objects of sample %r have boxes but no masks and are left out; without_masks=True keeps them, "
+                "pack.select(lambda sample: sample.instances.has_mask.all()) leaves such images out",
+                left_out,
+                sample.key,
+            )
+
+
+def collate(items: Sequence[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Items → (images, targets), as torchvision's detection models take them; give it to a `DataLoader`."""
+    images, targets = zip(*items, strict=True)
+    return images, targets
+
+
+def columns(inputs: tuple[Any, dict[str, Any]]) -> tuple[Any, ...]:
+    """What is cut along with the boxes: `v2.SanitizeBoundingBoxes(labels_getter=columns)`; masks go by themselves."""
+    return tuple(inputs[1][name] for name in ("labels", "area", "iscrowd", "difficult"))
+
+
+class _Travelling:
+    """Masks inside a worker: run lengths on the way out, unless somebody used them as the tensor that they stand for."""
+
+    def __init__(self, masks: Masks) -> None:
+        self._masks = masks
+        self._made: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        masks = self._masks
+        if self._made is not None:
+            return _itself, (self._made,)
+        parts = (np.ascontiguousarray(masks.frames), np.ascontiguousarray(masks.runs), np.asarray(masks.pointer))
+        return _arrived, (masks.height, masks.width, *parts)
+
+    def tensor(self) -> Any:
+        """The masks, (N, H, W) uint8."""
+        if self._made is None:
+            self._made = _dense(self._masks)
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.tensor()[item]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tensor(), name)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return function(*_as_tensors(args), **_as_tensors(kwargs or {}))
+
+
+def _as_tensors(value: Any) -> Any:
+    """The same value with masks on their way replaced by tensors."""
+    if isinstance(value, _Travelling):
+        return value.tensor()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_as_tensors(item) for item in value)
+    return {name: _as_tensors(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def _stacked(batch: Sequence[_Travelling], *, collate_fn_map: Any = None) -> Any:
+    return torch.stack([masks.tensor() for masks in batch])
+
+
+default_collate_fn_map[_Travelling] = _stacked
+
+
+class _Parcel(dict[str, Any]):
+    """A target inside a worker; its small tensors leave in one piece instead of through shared memory, one by one."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, ({name: _packed(value) for name, value in self.items()},)
+
+
+@dataclass(frozen=True)
+class _Small:
+    """A small tensor on its way; with a canvas size, boxes."""
+
+    values: np.ndarray
+    canvas_size: tuple[int, int] | None = None
+
+
+_LARGE_BYTES = 1 << 16
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.nbytes < _LARGE_BYTES and value.device.type == "cpu":
+        if type(value) is torch.Tensor and not value.requires_grad:
+            return _Small(value.numpy())
+        boxes: Any = value
+        if type(value) is tv_tensors.BoundingBoxes and boxes.format == tv_tensors.BoundingBoxFormat.XYXY:
+            return _Small(value.numpy(), boxes.canvas_size)
+    return value
+
+
+def _unpacked(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _tensor(value) if isinstance(value, _Small) else value for name, value in values.items()}
+
+
+def _tensor(small: _Small) -> Any:
+    values = torch.from_numpy(small.values)
+    if small.canvas_size is None:
+        return values
+    return tv_tensors.BoundingBoxes(values, format="XYXY", canvas_size=small.canvas_size)
+
+
+def _itself(tensor: Any) -> Any:
+    return tensor
+
+
+def _arrived(height: int, width: int, frames: Any, runs: Any, pointer: Any) -> Any:
+    return _dense(Masks(height, width, frames, runs, pointer))
+
+
+def _dense(masks: Masks) -> Any:
+    return tv_tensors.Mask(torch.from_numpy(masks.dense()))
+
+
+def object_categories(labels: LabelSpace) -> list[int]:
+    """Categories that objects can have: things where the space says so, never the background or ignored ones."""
+    says = any(category.isthing is not None for category in labels.categories)
+    return [
+        index
+        for index, category in enumerate(labels.categories)
+        if category.name != "background" and not category.ignore and (category.isthing or not says)
+    ]
+
+
+def _semantic(sample: Sample, labels: LabelSpace) -> Any:
+    semantic = sample.semantic
+    if semantic is None:
+        raise UsageError(
+            "this sample has no label map",
+            fix="use target='detection', or select samples: pack.select(lambda sample: sample.has_semantic)",
+        )
+    kept = np.arange(labels.void + 1)
+    kept[[index for index, category in enumerate(labels.categories) if category.ignore]] = labels.void
+    return tv_tensors.Mask(torch.from_numpy(kept[semantic]))
+
+
+def _panoptic(sample: Sample, labels: LabelSpace) -> dict[str, Any]:
+    segments = np.zeros((sample.height, sample.width), np.int64)
+    info: list[dict[str, Any]] = []
+
+    def add(category: int, is_thing: bool, is_crowd: bool) -> int:
+        info.append({"id": len(info) + 1, "category": category, "isthing": is_thing, "iscrowd": is_crowd})
+        return len(info)
+
+    if not sample.has_instances and not sample.has_semantic:
+        raise UsageError(
+            "this sample was not annotated",
+            fix="select samples: pack.select(lambda sample: sample.has_instances or sample.has_semantic)",
+        )
+    if sample.semantic is not None:
+        lookup = np.zeros(labels.void + 1, np.int64)
+        for value in np.unique(sample.semantic).tolist():
+            if value != labels.void and not labels[value].ignore:
+                is_thing = bool(labels[value].isthing)
+                lookup[value] = add(value, is_thing, is_thing)
+        segments = lookup[sample.semantic]
+    is_ignored = np.array([category.ignore for category in labels.categories], bool)
+    instances: Instances = sample.instances
+    instances = instances.take(instances.has_mask & ~is_ignored[instances.category])
+    numbers = [
+        add(category, labels[category].isthing is not False, bool(is_crowd))
+        for category, is_crowd in zip(instances.category.tolist(), instances.iscrowd.tolist(), strict=True)
+    ]
+    order = np.lexsort((-instances.masks.areas, ~instances.iscrowd))
+    instances.masks.paint(numbers, segments, order)
+    present = set(np.unique(segments).tolist())
+    return {
+        "segments": tv_tensors.Mask(torch.from_numpy(segments)),
+        "info": [item for item in info if item["id"] in present],
+    }

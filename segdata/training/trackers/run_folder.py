@@ -1,0 +1,132 @@
+"""The run folder: the tracker that is always there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import sys
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.system.files import disk_errors, write_whole
+from segdata.version import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+
+METRICS = "metrics.jsonl"
+
+
+class RunFolder:
+    """The tracker that is always there: `config.json`, `environment.json`, `metrics.jsonl`, `pictures/`, `state.json`."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    def start(self, run: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Write settings and environment."""
+        write_json(run / "config.json", config)
+        write_json(run / "environment.json", environment)
+        write_json(run / "state.json", {"state": "running"})
+
+    def log(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Append a line."""
+        line = json.dumps({"step": step, **values}, ensure_ascii=True) + "\n"
+        with disk_errors(self.run / METRICS), (self.run / METRICS).open("a") as file:
+            file.write(line)
+
+    def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:
+        """Write `pictures/STEP/NAME.png`."""
+        folder = self.run / "pictures" / f"{step:08d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{file_name(name)}.png", png(picture))
+
+    def log_artifact(self, step: int, path: Path) -> None:
+        """Files of the run are in its folder already."""
+
+    def finish(self, state: str) -> None:
+        """Note how it ended."""
+        write_json(self.run / "state.json", {"state": state})
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics; a last one that is cut short is left out."""
+    try:
+        text = (run / METRICS).read_text()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def cut_back(run: Path, step: int) -> None:
+    """Forget the metrics after `step`: a run that goes on from there will write them again."""
+    kept = [line for line in lines(run) if line["step"] <= step]
+    write_whole(run / METRICS, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, without names of people, hosts or places."""
+    import torch
+    import torchvision
+
+    return {
+        "segdata": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "command": Path(sys.argv[0]).name,
+    }
+
+
+def system(device: torch.device) -> dict[str, float]:
+    """What the process uses: largest memory in MiB, processors at work, and the GPU's largest memory."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    found = {"system/memory_mib": peak, "system/processor_seconds": time.process_time()}
+    if device.type == "cuda":
+        import torch
+
+        found["system/gpu_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return found
+
+
+def file_name(key: str) -> str:
+    """A key as one safe file name of at most 210 bytes; different keys have different names."""
+    safe = "".join(character if character.isalnum() or character in "-_. " else "_" for character in key)[-50:]
+    return safe if safe == key else f"{safe}-{zlib.crc32(key.encode('utf-8', 'surrogatepass')):08x}"
+
+
+def png(picture: npt.NDArray[np.uint8]) -> bytes:
+    """A picture as PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """A JSON file for people and programs."""
+    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False).encode())

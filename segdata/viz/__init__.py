@@ -1,0 +1,1 @@
+"""Pictures of samples, charts, and HTML pages."""

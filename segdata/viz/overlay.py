@@ -1,0 +1,323 @@
+"""A sample → a picture: its masks, outlines, boxes and legend over the photo.
+
+Crowds are hatched, void is marked by a dark dotted veil, box-only objects have dashed boxes, detections thin ones. Colours
+are the label space's own where it has them and they can be told apart, else spread evenly by category.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import contextlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Sample
+
+Picture = npt.NDArray[np.uint8]
+
+_MASK = 0.45
+_SEMANTIC = 0.55
+_GOLDEN = 0.61803398875
+_IGNORED = (70, 70, 70)
+_DARKEST = 60
+"""Colours without a channel as bright as this cannot be told from each other."""
+_NOT_ENGLISH = 0x80
+"""Letters from here on (ä, ž, я …) are not in Pillow's own font."""
+_ASIAN = 0x2E80
+"""Chinese, Japanese and Korean signs begin here."""
+_FONTS = (
+    "DejaVuSans.ttf",
+    "Arial Unicode.ttf",
+    "PingFang.ttc",
+    "msyh.ttc",
+    "wqy-microhei.ttc",
+    "NotoSansCJK-Regular.ttc",
+)
+"""Fonts of other scripts where systems have them; the last ones have Chinese, Japanese and Korean, too."""
+_PANEL = (24, 26, 30)
+_TEXT = (236, 238, 242)
+_FAINT = (150, 156, 166)
+
+
+def overlay(
+    sample: Sample,
+    labels: LabelSpace,
+    *,
+    legend: bool = True,
+    title: bool = True,
+    names: bool = True,
+    semantic: bool = True,
+    image: Picture | None = None,
+) -> Picture:
+    """Draw a sample.
+
+    Args:
+        legend: add a column with the categories that occur and their counts.
+        title: add a line with key and size.
+        names: write the category at each object.
+        semantic: draw the semantic map (under the objects).
+        image: the photo, (H, W, 3) uint8 RGB; decoded from the sample by default, dark grey where it has none.
+
+    Returns:
+        (H′, W′, 3) uint8 RGB; larger than the photo by legend and title, and enlarged when the photo is small.
+    """
+    if image is None:
+        image = sample.image if sample.encoded is not None else np.full((sample.height, sample.width, 3), 60, np.uint8)
+    scale = max(1, min(16, round(480 / max(image.shape[:2]))))
+    canvas = _enlarged(image, scale).astype(np.float32)
+    instances = sample.instances
+    if semantic and sample.semantic is not None:
+        _paint_semantic(canvas, _enlarged(sample.semantic, scale), labels, faint=len(instances) > 0)
+    order = np.lexsort((-instances.masks.areas, ~instances.iscrowd))
+    thickness = max(1, round(max(canvas.shape[:2]) / 700))
+    for index in order.tolist():
+        if instances.has_mask[index]:
+            mask = _enlarged(instances.masks[index], scale) != 0
+            color = color_of(labels, int(instances.category[index]), shift=index)
+            _paint_mask(canvas, mask, color, thickness, is_crowd=bool(instances.iscrowd[index]))
+    picture = canvas.clip(0, 255).astype(np.uint8)
+    picture = _write_on(picture, sample, labels, scale, order[::-1].tolist(), names=names)
+    if legend:
+        picture = np.concatenate((picture, _legend(sample, labels, picture.shape[0])), axis=1)
+    if title:
+        size = f"{sample.width} x {sample.height}, {len(instances)} objects"
+        picture = np.concatenate((_title(sample.key, size, picture.shape), picture), axis=0)
+    return picture
+
+
+def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int = 420) -> Picture:
+    """Several pictures on one sheet, row by row, each scaled to the same width and centred in its cell.
+
+    Args:
+        pictures: each (H, W, 3) uint8 RGB.
+        width: of a cell, in pixels.
+    """
+    from PIL import Image
+
+    cells = []
+    for picture in pictures:
+        height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+        cells.append(np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)))
+    gap = 10
+    rows = [cells[begin : begin + columns] for begin in range(0, len(cells), columns)]
+    sheet_height = sum(max(cell.shape[0] for cell in row) + gap for row in rows) + gap
+    sheet_width = min(columns, len(cells)) * (width + gap) + gap
+    sheet = np.full((sheet_height, sheet_width, 3), _PANEL, np.uint8)
+    y = gap
+    for row in rows:
+        tallest = max(cell.shape[0] for cell in row)
+        for column, cell in enumerate(row):
+            x = gap + column * (width + gap)
+            top = y + (tallest - cell.shape[0]) // 2
+            sheet[top : top + cell.shape[0], x : x + width] = cell
+        y += tallest + gap
+    return sheet
+
+
+def color_of(labels: LabelSpace, index: int, *, shift: int = 0) -> tuple[int, int, int]:
+    """A category's colour; `shift` varies it a little so that neighbours of one category can be told apart."""
+    own = labels[index].color
+    if labels[index].ignore or labels[index].name == "background":
+        return _IGNORED
+    if own is not None and max(own) >= _DARKEST:
+        red, green, blue = own
+    else:
+        red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb((index * _GOLDEN) % 1, 0.75, 0.95))
+    factor = (1.0, 0.82, 1.15, 0.7)[shift % 4]
+    return tuple(min(255, round(v * factor)) for v in (red, green, blue))  # type: ignore[return-value]
+
+
+def _enlarged(array: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
+    return array if scale == 1 else array.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _paint_semantic(
+    canvas: npt.NDArray[np.float32], semantic: npt.NDArray[Any], labels: LabelSpace, *, faint: bool
+) -> None:
+    colors = np.zeros((labels.void + 1, 3), np.float32)
+    share = np.zeros(labels.void + 1, np.float32)
+    for index, category in enumerate(labels.categories):
+        is_background = index == 0 and category.name == "background"
+        colors[index] = color_of(labels, index)
+        share[index] = 0.0 if is_background else (0.3 if faint else _SEMANTIC)
+        if category.ignore:
+            share[index] = 0.45
+    colors[labels.void], share[labels.void] = _IGNORED[0], 0.55
+    alpha = share[semantic][:, :, None]
+    canvas[:] = canvas * (1 - alpha) + colors[semantic] * alpha
+    edge = np.zeros(semantic.shape, bool)
+    edge[:, 1:] |= semantic[:, 1:] != semantic[:, :-1]
+    edge[1:] |= semantic[1:] != semantic[:-1]
+    canvas[edge] = canvas[edge] * 0.5 + 110
+    rows, columns = np.ogrid[: semantic.shape[0], : semantic.shape[1]]
+    dots = (semantic == labels.void) & ((rows + columns) % 8 == 0) & ((rows - columns) % 8 == 0)
+    canvas[dots] = 230
+
+
+def _paint_mask(
+    canvas: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.bool_],
+    color: tuple[int, int, int],
+    thickness: int,
+    *,
+    is_crowd: bool,
+) -> None:
+    inside = mask
+    if is_crowd:
+        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+        inside = mask & ((rows + columns) // (4 * thickness) % 3 == 0)
+    canvas[inside] = canvas[inside] * (1 - _MASK) + np.array(color, np.float32) * _MASK
+    line = _border(mask, thickness)
+    canvas[line] = np.array(color, np.float32) * 0.35 + 165
+
+
+def _border(mask: npt.NDArray[np.bool_], thickness: int) -> npt.NDArray[np.bool_]:
+    inner = mask
+    for _ in range(thickness):
+        padded = np.pad(inner, 1)
+        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
+
+
+def _font(size: int, text: str) -> Any:
+    """A font that has the letters of a text, if the machine has one; Pillow's own has English letters only."""
+    highest = max((ord(letter) for letter in text if letter.isalpha()), default=0)
+    return _loaded(size, () if highest < _NOT_ENGLISH else _FONTS if highest < _ASIAN else _FONTS[::-1])
+
+
+@cache
+def _loaded(size: int, names: tuple[str, ...]) -> Any:
+    from PIL import ImageFont
+
+    matplotlib = find_spec("matplotlib") if names else None
+    inside = [] if matplotlib is None else [Path(str(matplotlib.origin)).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"]
+    for font in (*names, *inside):
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(str(font), size)
+    return ImageFont.load_default(size)
+
+
+def _write_on(
+    picture: Picture, sample: Sample, labels: LabelSpace, scale: int, order: Sequence[int], *, names: bool
+) -> Picture:
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(picture)
+    drawing = ImageDraw.Draw(image, "RGBA")
+    size = max(11, round(max(picture.shape[:2]) / 58))
+    instances = sample.instances
+    boxes = instances.boxes * scale
+    taken: list[tuple[float, float, float, float]] = []
+    for index in reversed(order):
+        x0, y0, x1, y1 = boxes[index].tolist()
+        if x0 != x0 or y0 != y0:
+            continue
+        color = color_of(labels, int(instances.category[index]), shift=index)
+        if not instances.has_mask[index]:
+            _dashed(drawing, (x0, y0, x1, y1), color, max(1, size // 8))
+        elif instances.score[index] == instances.score[index]:  # what was detected is a box as well as a mask
+            drawing.rectangle((x0, y0, x1, y1), outline=(*color, 200))
+        if not names:
+            continue
+        text = labels[int(instances.category[index])].name
+        score = float(instances.score[index])
+        text += f" {score:.2f}" if score == score else ""
+        text += " (crowd)" if instances.iscrowd[index] else " (difficult)" if instances.difficult[index] else ""
+        width = drawing.textlength(text, font=_font(size, text))
+        left = min(max(x0, 0), max(picture.shape[1] - width - 6, 0))
+        top = max(y0 - size - 5, 0)
+        label = (left, top, left + width + 6, top + size + 5)
+        if any(label[0] < b[2] and b[0] < label[2] and label[1] < b[3] and b[1] < label[3] for b in taken):
+            continue
+        taken.append(label)
+        drawing.rectangle(label, fill=(*_PANEL, 190))
+        drawing.rectangle((label[0], label[1], label[0] + 2, label[3]), fill=color)
+        drawing.text((left + 5, top + 1), text, fill=_TEXT, font=_font(size, text))
+    return np.asarray(image)
+
+
+def _dashed(drawing: Any, box: tuple[float, float, float, float], color: tuple[int, int, int], width: int) -> None:
+    x0, y0, x1, y1 = box
+    dash = 5 * width
+    for (ax, ay), (bx, by) in (
+        ((x0, y0), (x1, y0)),
+        ((x1, y0), (x1, y1)),
+        ((x1, y1), (x0, y1)),
+        ((x0, y1), (x0, y0)),
+    ):
+        length = max(abs(bx - ax), abs(by - ay), 1e-6)
+        at = 0.0
+        while at < length:
+            end = min(at + dash, length)
+            drawing.line(
+                (
+                    ax + (bx - ax) * at / length,
+                    ay + (by - ay) * at / length,
+                    ax + (bx - ax) * end / length,
+                    ay + (by - ay) * end / length,
+                ),
+                fill=color,
+                width=width,
+            )
+            at += 2 * dash
+
+
+def _legend(sample: Sample, labels: LabelSpace, height: int) -> Picture:
+    """A column of swatches: categories of the objects with their count, then of the semantic map with their share."""
+    from PIL import Image, ImageDraw
+
+    size = max(12, min(36, round(height / 34)))
+    line = round(size * 1.6)
+    instances = sample.instances
+    rows: list[tuple[tuple[int, int, int] | None, str, str]] = []
+    counts = np.bincount(instances.category, minlength=len(labels)) if len(instances) else np.zeros(0, np.int64)
+    if counts.any():
+        rows.append((None, "objects", ""))
+    for index in np.argsort(-counts, kind="stable").tolist():
+        if counts[index]:
+            rows.append((color_of(labels, index), labels[index].name, str(counts[index])))
+    if instances.iscrowd.any():
+        rows.append((None, "hatched: crowd", str(int(instances.iscrowd.sum()))))
+    if not instances.has_mask.all():
+        rows.append((None, "dashed: box only", str(int((~instances.has_mask).sum()))))
+    if sample.semantic is not None:
+        rows.append((None, "pixels", ""))
+        shares = np.bincount(sample.semantic.reshape(-1), minlength=labels.void + 1) / sample.semantic.size
+        for index in np.argsort(-shares, kind="stable").tolist():
+            if shares[index] > 0:
+                name = labels[index].name if index < len(labels) else "void (dotted)"
+                swatch = color_of(labels, index) if index < len(labels) else _IGNORED
+                rows.append((swatch, name, f"{shares[index]:.1%}"))
+    room = max(1, (height - size) // line)
+    if len(rows) > room:
+        rows = [*rows[: room - 1], (None, f"… {len(rows) - room + 1} more", "")]
+    image = Image.new("RGB", (17 * size, height), _PANEL)
+    drawing = ImageDraw.Draw(image)
+    for number, (color, name, value) in enumerate(rows):
+        y = size // 2 + number * line
+        if color is not None:
+            drawing.rectangle((size, y + 2, 2 * size, y + size), fill=color)
+        x = 2.6 * size if color is not None else size
+        drawing.text((x, y), name[:24], fill=_TEXT if color is not None else _FAINT, font=_font(size, name))
+        right = 16 * size - drawing.textlength(value, font=_font(size, value))
+        drawing.text((right, y), value, fill=_FAINT, font=_font(size, value))
+    return np.asarray(image)
+
+
+def _title(key: str, size: str, shape: tuple[int, ...]) -> Picture:
+    from PIL import Image, ImageDraw
+
+    font = max(14, min(34, round(shape[0] / 36)))
+    image = Image.new("RGB", (shape[1], 2 * font), _PANEL)
+    drawing = ImageDraw.Draw(image)
+    drawing.text((font, font // 2), key, fill=_TEXT, font=_font(font, key))
+    right = 2 * font + drawing.textlength(key, font=_font(font, key))
+    drawing.text((right, font // 2 + 1), size, fill=_FAINT, font=_font(font - 2, size))
+    return np.asarray(image)
