@@ -1,0 +1,63 @@
+"""The built wheel: everything that segdata needs, nothing of its tests, and a command that works from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("segdata", "manifests", "LICENSE", "README.md", "pyproject.toml", "setup.py")
+
+
+def pip(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, because setuptools would put what an earlier build left in `build/` into the wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        source, target = ROOT / name, folder / "source" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(source, target)
+    pip("wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", folder, folder / "source")
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_a_wheel_holds_every_module_and_manifest_and_no_tests(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "segdata").rglob("*.py")}
+    manifests = {f"segdata/manifests/{path.name}" for path in (ROOT / "manifests").iterdir() if path.is_file()}
+    assert names == {*modules, *manifests, "segdata/py.typed"}
+    assert {"segdata/manifests/coco-2017.toml", "segdata/manifests/same-names.txt"} <= names
+    assert not [name for name in names if "/test_" in name or "/conftest" in name]
+
+
+def test_an_installed_wheel_lists_the_datasets(wheel: Path, tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    pip("install", "--no-deps", "--no-index", "--target", packages, wheel)
+    environment = {**os.environ, "PYTHONPATH": str(packages), "SEGDATA_ROOT": str(tmp_path / "data")}
+    code = "import segdata; print(segdata.__file__)"
+    imported = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert Path(imported.stdout.strip()).is_relative_to(packages)
+    command = [packages / "bin/segdata", "list", "--json"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    datasets = json.loads(done.stdout)["datasets"]
+    assert {"camvid", "cityscapes", "coco-2017", "voc-2012"} <= {dataset["name"] for dataset in datasets}
