@@ -174,7 +174,7 @@ class _Travelling:
         masks = self._masks
         if self._made is not None:
             return _itself, (self._made,)
-        parts = (np.ascontiguousarray(masks.frames), np.ascontiguousarray(masks.runs), np.asarray(masks.pointer))
+        parts = (np.ascontiguousarray(masks.boxes_xywh), np.ascontiguousarray(masks.runs), np.asarray(masks.pointer))
         return _arrived, (masks.height, masks.width, *parts)
 
     def tensor(self) -> Any:

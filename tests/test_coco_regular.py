@@ -47,7 +47,7 @@ def columns(instances: Instances) -> dict[str, Any]:
     masks, polygons = instances.masks, instances.polygons
     arrays = {
         **{name: value for name, value in vars(instances).items() if isinstance(value, np.ndarray)},
-        **{f"masks.{name}": getattr(masks, name) for name in ("frames", "runs", "pointer")},
+        **{f"masks.{name}": getattr(masks, name) for name in ("boxes_xywh", "runs", "pointer")},
         **{f"polygons.{name}": getattr(polygons, name) for name in ("values", "rings", "pointer")},
     }
     return {

@@ -67,7 +67,7 @@ def item(image: npt.NDArray[np.uint8], masks: npt.NDArray[np.uint8], labels: lis
         view,
         view.boxes(runs.boxes),
         np.array(labels, np.int64),
-        runs.frames.astype(np.int64),
+        runs.boxes_xywh.astype(np.int64),
         np.concatenate(crops),
         seed,
     )

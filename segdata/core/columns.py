@@ -25,19 +25,21 @@ class Shapes:
     """N masks of one image.
 
     Attributes:
-        frames: (N, 4) float64, x y width height of the box around each; all 0 for an empty mask.
+        boxes_xywh: (N, 4) float64, x y width height of the box around each; all 0 for an empty mask.
         areas: (N,) float64, pixels of each.
         rle: places → COCO run lengths of these masks, as pycocotools takes them.
     """
 
-    frames: FloatArray
+    boxes_xywh: FloatArray
     areas: FloatArray
     rle: Callable[[IntArray], list[dict[str, Any]]]
 
     @classmethod
     def of_masks(cls, masks: Masks) -> Shapes:
         """From masks as packs have them."""
-        return cls(masks.frames.astype(np.float64), masks.areas.astype(np.float64), lambda places: masks[places].rle())
+        return cls(
+            masks.boxes_xywh.astype(np.float64), masks.areas.astype(np.float64), lambda places: masks[places].rle()
+        )
 
     @classmethod
     def of_strings(cls, strings: Sequence[bytes], height: int, width: int) -> Shapes:

@@ -47,19 +47,19 @@ class Masks:
 
     Attributes:
         height, width: the image's size in pixels.
-        frames: (N, 4) int32, x y width height of each mask's tight box; all zero for an empty mask.
+        boxes_xywh: (N, 4) int32, x y width height of each mask's tight box; all zero for an empty mask.
         runs: (R,) uint16, run lengths of all crops one after another.
         pointer: (N + 1,) int64, `runs[pointer[i]:pointer[i + 1]]` belong to mask i and sum to width · height of its frame.
     """
 
     height: int
     width: int
-    frames: npt.NDArray[np.int32]
+    boxes_xywh: npt.NDArray[np.int32]
     runs: npt.NDArray[np.uint16]
     pointer: IntArray
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.boxes_xywh)
 
     @overload
     def __getitem__(self, item: int | np.integer[Any]) -> npt.NDArray[np.uint8]: ...
@@ -74,7 +74,7 @@ class Masks:
         chosen = np.arange(len(self))[item]
         lengths = np.diff(self.pointer)[chosen]
         source = ranges(self.pointer[:-1][chosen], lengths)
-        return Masks(self.height, self.width, self.frames[chosen], self.runs[source], pointer_of(lengths))
+        return Masks(self.height, self.width, self.boxes_xywh[chosen], self.runs[source], pointer_of(lengths))
 
     def __eq__(self, other: object) -> bool:
         """Same size and same pixels, mask for mask."""
@@ -82,7 +82,7 @@ class Masks:
             return NotImplemented
         return (
             (self.height, self.width) == (other.height, other.width)
-            and np.array_equal(self.frames, other.frames)
+            and np.array_equal(self.boxes_xywh, other.boxes_xywh)
             and np.array_equal(self.pointer, other.pointer)
             and np.array_equal(self.runs, other.runs)
         )
@@ -229,7 +229,7 @@ class Masks:
         return cls(
             height,
             width,
-            np.concatenate([part.frames for part in parts]),
+            np.concatenate([part.boxes_xywh for part in parts]),
             np.concatenate([part.runs for part in parts]),
             pointer_of(np.concatenate([np.diff(part.pointer) for part in parts])),
         )
@@ -264,7 +264,7 @@ class Masks:
     @cached_property
     def boxes(self) -> npt.NDArray[np.int32]:
         """(N, 4) int32, tight x0 y0 x1 y1, x1 and y1 exclusive; all zero for an empty mask."""
-        return np.concatenate((self.frames[:, :2], self.frames[:, :2] + self.frames[:, 2:]), axis=1)
+        return np.concatenate((self.boxes_xywh[:, :2], self.boxes_xywh[:, :2] + self.boxes_xywh[:, 2:]), axis=1)
 
     @cached_property
     def areas(self) -> IntArray:
@@ -284,7 +284,7 @@ class Masks:
         flat = np.repeat(self._is_inside.view(np.uint8), self.runs)
         crops = []
         begin = 0
-        for _, _, width, height in self.frames.tolist():
+        for _, _, width, height in self.boxes_xywh.tolist():
             end = begin + width * height
             crops.append(flat[begin:end].reshape(width, height).T)
             begin = end
@@ -306,19 +306,19 @@ class Masks:
                 raise ValueError(f"out must hold {shape} uint8, not {out.shape} {out.dtype}")
             if not blank:
                 out.fill(0)
-        for plane, crop, (x, y, width, height) in zip(out, self.crops(), self.frames.tolist(), strict=True):
+        for plane, crop, (x, y, width, height) in zip(out, self.crops(), self.boxes_xywh.tolist(), strict=True):
             plane[y : y + height, x : x + width] = crop
         return out
 
     def erase(self, planes: npt.NDArray[np.uint8]) -> None:
         """Zero what `dense` has written into (N, H, W) planes of zeros, frame by frame."""
-        for plane, (x, y, width, height) in zip(planes, self.frames.tolist(), strict=True):
+        for plane, (x, y, width, height) in zip(planes, self.boxes_xywh.tolist(), strict=True):
             plane[y : y + height, x : x + width] = 0
 
     def counts(self) -> tuple[IntArray, IntArray]:
         """COCO run lengths of the full frame, flat, and the (N + 1,) pointer into them; the inverse of `from_counts`."""
         return alternate(
-            uncropped(self.frames, self.runs, self.pointer, self.height),
+            uncropped(self.boxes_xywh, self.runs, self.pointer, self.height),
             np.full(len(self), self.height * self.width, np.int64),
         )
 
@@ -352,7 +352,7 @@ class Masks:
             order = np.argsort(-self.areas, kind="stable")
         crops = self.crops()
         for index in np.asarray(order, np.int64).tolist():
-            x, y, width, height = self.frames[index].tolist()
+            x, y, width, height = self.boxes_xywh[index].tolist()
             region = canvas[y : y + height, x : x + width]
             region[crops[index] != 0] = values[index]
         return canvas
@@ -384,7 +384,7 @@ class Masks:
         """
         targets = np.zeros((len(self), size, size), np.float32)
         for target, crop, (x, y, width, height), (x0, y0, x1, y1) in zip(
-            targets, self.crops(), self.frames.tolist(), np.asarray(boxes, np.float64).tolist(), strict=True
+            targets, self.crops(), self.boxes_xywh.tolist(), np.asarray(boxes, np.float64).tolist(), strict=True
         ):
             if width and height:
                 rows = _sampling(y0, y1, size, self.height)[:, y : y + height]
@@ -398,7 +398,7 @@ class Masks:
         Outer rings run clockwise (as seen, y down), holes counter-clockwise; filling all rings by the even-odd rule
         gives the mask back. Pixels that touch only at a corner belong to different rings.
         """
-        x, y, _, _ = self.frames[index].tolist()
+        x, y, _, _ = self.boxes_xywh[index].tolist()
         inside = np.pad(self[index : index + 1].crops()[0], 1).astype(np.int8)
         across = np.diff(inside, axis=0)[:, 1:-1]  # (h + 1, w): +1 enters the mask going down
         down = np.diff(inside, axis=1)[1:-1, :]  # (h, w + 1): +1 enters the mask going right

@@ -36,6 +36,6 @@ class Regions:
         """From instances."""
         masks = instances.masks
         crops = [
-            (x, y, crop.view(bool)) for crop, (x, y, _, _) in zip(masks.crops(), masks.frames.tolist(), strict=True)
+            (x, y, crop.view(bool)) for crop, (x, y, _, _) in zip(masks.crops(), masks.boxes_xywh.tolist(), strict=True)
         ]
         return cls(masks.height, masks.width, instances.category, instances.score, crops)

@@ -178,7 +178,7 @@ def layered(
         order = np.lexsort((-masks.areas, ~iscrowd))
     layer = np.zeros((masks.height, masks.width), np.min_scalar_type(len(masks)))
     masks.paint(np.arange(1, len(masks) + 1), layer, order)
-    frames = [layer[y : y + height, x : x + width] for x, y, width, height in masks.frames.tolist()]
+    frames = [layer[y : y + height, x : x + width] for x, y, width, height in masks.boxes_xywh.tolist()]
     visible = [np.count_nonzero(frame == number) for number, frame in enumerate(frames, 1)]
     return layer, np.array(visible, np.int64)
 

@@ -269,7 +269,7 @@ def _check_samples(pack: Pack, result: Verification, progress: Callable[[int, in
 def _check_annotations(sample: Any, categories: int, void: int) -> None:
     instances, semantic = sample.instances, sample.semantic
     masks = instances.masks
-    x, y, width, height = masks.frames.T.astype(np.int64) if len(masks) else np.zeros((4, 0), np.int64)
+    x, y, width, height = masks.boxes_xywh.T.astype(np.int64) if len(masks) else np.zeros((4, 0), np.int64)
     is_inside = (x >= 0) & (y >= 0) & (x + width <= sample.width) & (y + height <= sample.height)
     if not is_inside.all() or (width < 0).any() or (height < 0).any():
         raise DamagedData("a mask lies outside its image", why=f"instance {int(np.argmin(is_inside))}")

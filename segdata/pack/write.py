@@ -261,7 +261,7 @@ class _Table:
             "instance/flags": joined(flags),
             "instance/bbox": joined([item.bbox for item in columns], (0, 4)),
             "instance/area": joined([item.area for item in columns]),
-            "instance/frame": joined([item.masks.frames for item in columns], (0, 4)),
+            "instance/frame": joined([item.masks.boxes_xywh for item in columns], (0, 4)),
             "instance/run": joined([item.masks.runs for item in columns]),
             "instance/run_offset": _stacked([item.masks.pointer for item in columns]),
             "instance/extra": extras.blob,

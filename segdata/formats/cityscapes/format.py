@@ -313,7 +313,7 @@ def _instances(
             if value >= _GROUP_LIMIT and not labels[index].isthing:
                 findings.remark("object of a category without objects: kept", f"{entry.key}: value {value}")
     masks = Masks.from_id_map(numbers, values)
-    boxes = masks.frames.astype(np.float64)
+    boxes = masks.boxes_xywh.astype(np.float64)
     return Instances.build(
         categories,
         masks,

@@ -185,9 +185,9 @@ def _sample(regions: Regions, key: str, name: str, label_map: Sample | None) -> 
     for x, y, crop in regions.crops:
         part = Masks.from_dense(crop[None])
         shift = np.array([x, y, 0, 0], np.int32) * (part.areas > 0)
-        parts.append(Masks(height, width, part.frames + shift, part.runs, part.pointer))
+        parts.append(Masks(height, width, part.boxes_xywh + shift, part.runs, part.pointer))
     masks = Masks.concatenate(parts, height, width)
-    instances = Instances.build(regions.category, masks, bbox=masks.frames, score=regions.score)
+    instances = Instances.build(regions.category, masks, bbox=masks.boxes_xywh, score=regions.score)
     semantic = None if label_map is None else label_map.semantic
     return Sample(key, height, width, file=name, instances=instances, semantic=semantic)
 

@@ -297,7 +297,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
 
 def _records(sample: Sample, header: Header) -> Iterator[dict[str, Any]]:
     instances = sample.instances
-    frames = instances.masks.frames.astype(np.float64)
+    frames = instances.masks.boxes_xywh.astype(np.float64)
     bbox = np.where(np.isnan(instances.bbox), frames, instances.bbox)
     for category, score, box, rle in zip(
         instances.category.tolist(), instances.score.tolist(), bbox.tolist(), instances.masks.rle(), strict=True

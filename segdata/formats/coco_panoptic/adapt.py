@@ -120,7 +120,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         masks,
         iscrowd=np.concatenate(crowd),
         id=np.concatenate(numbers),
-        bbox=masks.frames,
+        bbox=masks.boxes_xywh,
         area=masks.areas,
     )
     ending = sample.file[len(stem(sample.file)) :] or ".jpg"

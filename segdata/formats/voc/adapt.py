@@ -232,7 +232,7 @@ def _lose_contradictions(
 ) -> None:
     """Count objects whose pixels are mostly of another class in the class mask: readers take them for that class's."""
     lost = 0
-    for place, (x, y, width, height) in enumerate(masks.frames.tolist()):
+    for place, (x, y, width, height) in enumerate(masks.boxes_xywh.tolist()):
         frame = (slice(y, y + height), slice(x, x + width))
         under = np.bincount(semantic[frame][numbers[frame] == place + 1], minlength=VOID + 1)
         under[0] = under[VOID] = 0

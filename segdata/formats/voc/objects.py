@@ -204,7 +204,7 @@ def _majority(
     labels: LabelSpace,
 ) -> int | None:
     """The category under most of a mask's pixels; None where there is only background and void."""
-    x, y, width, height = masks.frames[mask].tolist()
+    x, y, width, height = masks.boxes_xywh[mask].tolist()
     under = semantic[y : y + height, x : x + width][crops[mask] != 0]
     counts = np.bincount(under, minlength=labels.void + 1)
     counts[0] = counts[labels.void] = 0

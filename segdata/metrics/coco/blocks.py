@@ -112,7 +112,7 @@ def _joined(images: Sequence[Columns], *, masks: bool, is_truth: bool) -> Object
     if masks or not has_box.all() or (is_truth and np.any(has_mask & ~is_known)):
         shapes = [item.shapes() for item in images]
         frames, pixels = (
-            np.concatenate([item.frames for item in shapes]),
+            np.concatenate([item.boxes_xywh for item in shapes]),
             np.concatenate([item.areas for item in shapes]),
         )
         bbox = np.where(has_box[:, None], bbox, frames)

@@ -89,7 +89,7 @@ def _possible(found: Objects, truth: Objects, at: IntArray, to: IntArray, least:
 def _extent(objects: Objects) -> tuple[FloatArray, FloatArray]:
     begins = np.cumsum([0, *(len(item.areas) for item in objects.shapes)])
     row = begins[objects.image] + objects.nth
-    frames = np.concatenate([item.frames for item in objects.shapes])
+    frames = np.concatenate([item.boxes_xywh for item in objects.shapes])
     return frames[row], np.concatenate([item.areas for item in objects.shapes])[row]
 
 

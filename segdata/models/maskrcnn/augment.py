@@ -115,7 +115,7 @@ class Prepare:
             view=view,
             boxes=boxes[kept],
             labels=self.label[instances.category[kept]],
-            frames=masks.frames.astype(np.int64),
+            frames=masks.boxes_xywh.astype(np.int64),
             crops=np.concatenate(crops) if crops else np.zeros(0, np.uint8),
             seed=seed,
         )
