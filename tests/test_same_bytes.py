@@ -212,10 +212,10 @@ def train_matterport(path: Path) -> Values:
     """The losses and weights of a narrow model after two updates; it is left at `path`."""
     import torch
 
-    from segdata.labels import Category, LabelSpace
-    from segdata.train import matterport
-    from segdata.train.matterport.layers import initialise
-    from segdata.train.matterport.network import Network
+    from segdata.core.labels import Category, LabelSpace
+    from segdata.models import matterport
+    from segdata.models.matterport.layers import initialise
+    from segdata.models.matterport.network import Network
 
     torch.set_num_threads(1)
     config = matterport.Config(
@@ -230,7 +230,7 @@ def train_matterport(path: Path) -> Values:
     values: Values = {}
     for step in range(2):
         image, masks = scene(step)
-        losses = training.step([matterport.Truth(image, np.array([1, 2]), np.stack(masks, axis=-1))])
+        losses = training.step([matterport.Example(image, np.array([1, 2]), np.stack(masks, axis=-1))])
         values |= {f"step {step} {name}": loss for name, loss in losses.items()}
     groups: dict[str, list[str]] = {}
     for layer in model.layers:
