@@ -143,7 +143,7 @@ class Job:
         findings.merge({**self.data.findings.as_dict(), "skipped": [], "first": []})
         self._scan(findings, with_images=False)
         self.stop_if_strict(findings)
-        if findings.losses:
+        if findings.dropped:
             losses = findings.as_dict()["losses"]
             raise LossyConversion(self.to, losses, folded(losses))
 

@@ -29,11 +29,11 @@ class Remarks:
 
 
 @dataclass
-class Loss:
-    """How much of one kind a target cannot hold: how often, in which samples, and how alike changed masks remain.
+class Dropped:
+    """How much of one kind the target format cannot hold: how often, in which samples, and the IoU of masks that change.
 
     Attributes:
-        count: things lost (objects, pixels, fields …, as the kind says).
+        count: things dropped (objects, pixels, fields …, as the kind says).
         keys: the first samples that are concerned.
         ious: sum, smallest and number of intersections over union of masks before and after, where masks changed.
     """
@@ -58,7 +58,7 @@ class Loss:
 
 
 class Findings:
-    """Collects remarks (kept and counted), losses (what a target cannot hold) and skipped items (left out because they are not valid).
+    """Collects remarks (kept and counted), dropped things (what a target cannot hold) and skipped items (left out because they are not valid).
 
     Args:
         fail_fast: the first item that would be left out is raised.
@@ -67,7 +67,7 @@ class Findings:
     def __init__(self, *, fail_fast: bool = False) -> None:
         self._fail_fast = fail_fast
         self.remarks: dict[str, Remarks] = {}
-        self.losses: dict[str, Loss] = {}
+        self.dropped: dict[str, Dropped] = {}
         self.skipped: dict[str, int] = {}
         self.first: list[SegdataError] = []
         self._worst: SegdataError | None = None
@@ -79,10 +79,10 @@ class Findings:
         if len(remarks.examples) < EXAMPLES:
             remarks.examples.append(where)
 
-    def lose(self, kind: str, key: str, count: int = 1, iou: float | None = None) -> None:
+    def drop(self, kind: str, key: str, count: int = 1, iou: float | None = None) -> None:
         """Something that the target format cannot hold; `iou` tells how much of a mask remains."""
         if count:
-            self.losses.setdefault(kind, Loss()).add(count, [key], (0, 1, 0) if iou is None else (iou, iou, 1))
+            self.dropped.setdefault(kind, Dropped()).add(count, [key], (0, 1, 0) if iou is None else (iou, iou, 1))
 
     def skip(self, error: SegdataError, count: int = 1) -> None:
         """Something that is not valid and is left out; `count` items with it."""
@@ -108,7 +108,7 @@ class Findings:
             remarks.examples += item["examples"][: EXAMPLES - len(remarks.examples)]
         for kind, item in document["losses"].items():
             iou = item.get("iou", {"sum": 0.0, "min": 1.0, "masks": 0})
-            self.losses.setdefault(kind, Loss()).add(
+            self.dropped.setdefault(kind, Dropped()).add(
                 item["count"], item["keys"], (iou["sum"], iou["min"], iou["masks"])
             )
         for item in document["skipped"]:
@@ -123,7 +123,7 @@ class Findings:
         """Everything counted, for reports and between processes."""
         return {
             "remarks": {kind: remarks.as_dict() for kind, remarks in sorted(self.remarks.items())},
-            "losses": {kind: loss.as_dict() for kind, loss in sorted(self.losses.items())},
+            "losses": {kind: dropped.as_dict() for kind, dropped in sorted(self.dropped.items())},
             "skipped": [{"kind": kind, "count": count} for kind, count in sorted(self.skipped.items())],
             "first": [error.as_dict() for error in self.first],
         }

@@ -187,7 +187,7 @@ def lose_overlaps(sample: Sample, masks: Masks, visible: npt.NDArray[np.int64], 
     """Count the objects of which a map of numbers holds only a part; the part is inside, so IoU is its share."""
     for place in np.nonzero(visible < masks.areas)[0].tolist():
         share = float(visible[place] / masks.areas[place])
-        findings.lose("objects partly hidden by others in a map of numbers", sample.key, iou=share)
+        findings.drop("objects partly hidden by others in a map of numbers", sample.key, iou=share)
 
 
 def painted(instances: Instances, background: int) -> npt.NDArray[Any]:
@@ -207,7 +207,7 @@ def lose_labels(source: LabelSpace, target: LabelSpace, table: npt.NDArray[np.in
         for what in ("name", "id", "color", "supercategory"):
             mine, theirs = getattr(category, what), getattr(target[to], what)
             if mine is not None and mine != theirs and not (what == "supercategory" and mine == category.name):
-                findings.lose(f"category {what}", f"{category.name}: {mine} → {theirs}")
+                findings.drop(f"category {what}", f"{category.name}: {mine} → {theirs}")
 
 
 def lose_fields(
@@ -226,38 +226,38 @@ def lose_fields(
     """
     for name, value in sample.extra.items():
         if name == "captions" and name not in image:
-            findings.lose("captions", sample.key, len(value))
+            findings.drop("captions", sample.key, len(value))
         elif name not in FORMATS and name not in image:
-            findings.lose(f"image field {name!r}", sample.key)
+            findings.drop(f"image field {name!r}", sample.key)
     for name in sample.extra.get("coco", {}).get("fields", {}):
-        findings.lose(f"image field {name!r}", sample.key)
+        findings.drop(f"image field {name!r}", sample.key)
     for document in sample.extra.get("coco", {}).get("documents", {}).values():
         if not document.get("same"):
             count = len(document["annotations"])
-            findings.lose("records of further documents (keypoints, captions)", sample.key, count)
+            findings.drop("records of further documents (keypoints, captions)", sample.key, count)
     if xml:
         _lose_xml(sample, findings, instance)
     city = sample.extra.get("cityscapes", {})
     if "polygons" in city:
-        findings.lose("polygon documents", sample.key)
+        findings.drop("polygon documents", sample.key)
     if "instance_map" in city:
-        findings.lose("instance maps that disagree with label maps", sample.key)
+        findings.drop("instance maps that disagree with label maps", sample.key)
     for name in ("labelTrainIds", "color"):
         if isinstance(city.get(name), dict):
-            findings.lose(f"{name} files that do not follow from labelIds", sample.key)
+            findings.drop(f"{name} files that do not follow from labelIds", sample.key)
     if "object_map" in sample.extra.get("voc", {}):
-        findings.lose("object masks that do not follow from objects and class masks", sample.key)
+        findings.drop("object masks that do not follow from objects and class masks", sample.key)
     off_table = sample.extra.get("camvid", {}).get("off_table", ())
-    findings.lose("pixels with colours off the table", sample.key, len(off_table))
+    findings.drop("pixels with colours off the table", sample.key, len(off_table))
     for extra in sample.instances.extra:
         for name in extra:
             if name not in FORMATS and name not in instance:
-                findings.lose(f"object field {name!r}", sample.key)
+                findings.drop(f"object field {name!r}", sample.key)
         for name in extra.get("coco", {}).get("verbatim", {}).keys() & set(FORMATS):
-            findings.lose(f"object field {name!r}", sample.key)
+            findings.drop(f"object field {name!r}", sample.key)
         for tag in further_nodes(extra) if xml else ():
             if tag not in instance:
-                findings.lose(f"object field {tag!r}", sample.key)
+                findings.drop(f"object field {tag!r}", sample.key)
 
 
 def _lose_xml(sample: Sample, findings: Findings, kept: Collection[str]) -> None:
@@ -267,14 +267,14 @@ def _lose_xml(sample: Sample, findings: Findings, kept: Collection[str]) -> None
     count = len(own.get("attributes", ()))
     for node in nodes:
         if not isinstance(node, str) and node[0] not in (*IMAGE_TAGS, *_BESIDE):
-            findings.lose(f"image field {node[0]!r}", sample.key)
+            findings.drop(f"image field {node[0]!r}", sample.key)
     for extra in sample.instances.extra:
         given = extra.get("voc", {})
         nodes += [node for node in given.get("children", ()) if isinstance(node, str) or node[0] not in kept]
         count += len(given.get("attributes", ()))
-    findings.lose("XML attributes", sample.key, count + voc_xml.count_attributes(nodes))
+    findings.drop("XML attributes", sample.key, count + voc_xml.count_attributes(nodes))
     for tag in voc_xml.beside(nodes):
-        findings.lose(_BESIDE[tag], sample.key)
+        findings.drop(_BESIDE[tag], sample.key)
 
 
 def further_nodes(extra: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -307,9 +307,9 @@ def lose_columns(sample: Sample, findings: Findings, *, kept: Collection[str] = 
     }
     for kind, which in lost.items():
         if kind not in kept:
-            findings.lose(kind, sample.key, int(which.sum()))
+            findings.drop(kind, sample.key, int(which.sum()))
     if sample.id >= 0 and "image ids" not in kept:
-        findings.lose("image ids", sample.key)
+        findings.drop("image ids", sample.key)
 
 
 def lose_unmapped(plan: Plan, sample: Sample, findings: Findings) -> None:
@@ -318,20 +318,20 @@ def lose_unmapped(plan: Plan, sample: Sample, findings: Findings) -> None:
     gone = np.nonzero(plan.table[:-1] < 0)[0]
     objects = np.bincount(sample.instances.category, minlength=len(names))
     for index in gone.tolist():
-        findings.lose(f"objects of category {names[index]!r}", sample.key, int(objects[index]))
+        findings.drop(f"objects of category {names[index]!r}", sample.key, int(objects[index]))
     if sample.semantic is not None and len(gone):
         pixels = np.bincount(sample.semantic.ravel(), minlength=plan.source.void + 1)
         for index in gone.tolist():
-            findings.lose(f"pixels of category {names[index]!r}", sample.key, int(pixels[index]))
+            findings.drop(f"pixels of category {names[index]!r}", sample.key, int(pixels[index]))
 
 
 def lose_documents(given: Header, of: str, findings: Findings) -> None:
     """Count the files and header fields of the whole dataset that another format does not have."""
     for document in given.documents:
         if voc_lists.is_by_class(document):
-            findings.lose("lists by class", document["file"])
+            findings.drop("lists by class", document["file"])
         if document.get("format") == of:
             continue
         for name, value in document.get("header", {}).items():
             if value and name not in ("categories", "images", "annotations"):
-                findings.lose(f"document field {name!r}", document["file"])
+                findings.drop(f"document field {name!r}", document["file"])

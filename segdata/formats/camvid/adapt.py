@@ -75,9 +75,9 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     key = plan.keys[index]
     lose_unmapped(plan, sample, findings)
     lose_fields(sample, findings, instance=[name for own in sample.instances.extra for name in own])
-    findings.lose("objects (the pixels of their categories remain)", sample.key, len(sample.instances))
+    findings.drop("objects (the pixels of their categories remain)", sample.key, len(sample.instances))
     if sample.id >= 0:
-        findings.lose("image ids", sample.key)
+        findings.drop("image ids", sample.key)
     semantic = sample.semantic
     if semantic is None and sample.has_instances:
         semantic = painted(sample.instances, plan.source.void)

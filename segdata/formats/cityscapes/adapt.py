@@ -57,7 +57,7 @@ def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
     for name in ranked:
         for index in map(int, given.splits[name]):
             if index in taken:
-                findings.lose(f"place in the split {name!r}", keys[index])
+                findings.drop(f"place in the split {name!r}", keys[index])
             else:
                 taken.add(index)
                 home[index] = new_split[name]
@@ -95,7 +95,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     adapted = Instances(**{**vars(instances.with_category(category)), "masks": shown})
     isthing = np.array([bool(item.isthing) for item in labels.categories])
     kept = isthing[category]
-    findings.lose("objects of categories that have none here: pixels only", sample.key, int((~kept).sum()))
+    findings.drop("objects of categories that have none here: pixels only", sample.key, int((~kept).sum()))
     semantic = None
     if sample.semantic is not None:
         semantic = plan.relabelled(sample.semantic)
@@ -128,13 +128,13 @@ def _numbered(plan: Plan, sample: Sample, instances: Instances, findings: Findin
         label = plan.header.labels[category].id
         if is_crowd:
             if label in groups:
-                findings.lose("groups that melt into one", sample.key)
+                findings.drop("groups that melt into one", sample.key)
             groups.add(label)
             values.append(label)
             continue
         number = counts.get(label, 0)
         counts[label] = number + 1
         if number >= _PER_CATEGORY:
-            findings.lose(f"objects after the first {_PER_CATEGORY} of a category: pixels only", sample.key)
+            findings.drop(f"objects after the first {_PER_CATEGORY} of a category: pixels only", sample.key)
         values.append(label * _PER_CATEGORY + number if number < _PER_CATEGORY else label)
     return Instances(**{**vars(instances), "id": np.array(values, np.int64)})

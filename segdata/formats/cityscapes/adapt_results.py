@@ -30,8 +30,8 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     lose_unmapped(plan, sample, findings)
     given = sample.instances
     has_score = ~np.isnan(given.score)
-    findings.lose("objects without a score", sample.key, int((~has_score).sum()))
-    findings.lose("objects without mask", sample.key, int((has_score & ~given.has_mask).sum()))
+    findings.drop("objects without a score", sample.key, int((~has_score).sum()))
+    findings.drop("objects without mask", sample.key, int((has_score & ~given.has_mask).sum()))
     instances = given.take((plan.table[given.category] >= 0) & given.has_mask & has_score)
     return Sample(
         plan.keys[index],

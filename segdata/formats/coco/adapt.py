@@ -113,7 +113,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         _lose_semantic(plan, sample, findings)
         instances = _objects(plan, sample)
         if not sample.has_instances:
-            findings.lose("images that nobody annotated: images without objects here", sample.key)
+            findings.drop("images that nobody annotated: images without objects here", sample.key)
     order = index * _STRIDE + np.arange(len(instances))
     has_ids = sample.id >= 0
     instances = Instances(**{**vars(instances), "order": order, "id": instances.id if has_ids else order + 1})
@@ -210,5 +210,5 @@ def _lose_semantic(plan: Plan, sample: Sample, findings: Findings) -> None:
     background = plan.source.index_of_name.get("background", plan.source.void)
     differs = sample.semantic != painted(sample.instances, background)
     is_void = sample.semantic == plan.source.void
-    findings.lose("void pixels", sample.key, int((differs & is_void).sum()))
-    findings.lose("label map pixels that no object explains", sample.key, int((differs & ~is_void).sum()))
+    findings.drop("void pixels", sample.key, int((differs & is_void).sum()))
+    findings.drop("label map pixels that no object explains", sample.key, int((differs & ~is_void).sum()))

@@ -32,9 +32,9 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     given = sample.instances
     has_score = ~np.isnan(given.score)
     is_there = given.has_mask | ~np.isnan(given.bbox[:, 0])
-    findings.lose("objects without a score", sample.key, int((~has_score).sum()))
-    findings.lose("objects without box and mask", sample.key, int((has_score & ~is_there).sum()))
-    findings.lose("label maps", sample.key, int(sample.semantic is not None))
+    findings.drop("objects without a score", sample.key, int((~has_score).sum()))
+    findings.drop("objects without box and mask", sample.key, int((has_score & ~is_there).sum()))
+    findings.drop("label maps", sample.key, int(sample.semantic is not None))
     if sample.id < 0:
         findings.remark("image without a number: its place, from 1", sample.key)
     instances = given.take((plan.table[given.category] >= 0) & has_score & is_there)

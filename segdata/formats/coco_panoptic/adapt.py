@@ -104,7 +104,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         covered = layer > 0
         own = np.append(chosen.category, plan.void)[layer.astype(np.int64) - 1]
         differs = covered & (rest != own) & (rest != plan.void)
-        findings.lose("label map pixels under objects of other categories", sample.key, int(differs.sum()))
+        findings.drop("label map pixels under objects of other categories", sample.key, int(differs.sum()))
         rest = np.where(covered, plan.void, rest)
         values = np.array([value for value in np.unique(rest).tolist() if value != plan.void], np.int64)
         if len(values):

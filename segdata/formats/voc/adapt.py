@@ -119,11 +119,11 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     kept = _KEPT if sample.id >= 0 or "cityscapes" in sample.extra else {*_KEPT, "object ids"}
     lose_columns(sample, findings, kept=kept)
     is_nowhere = np.isnan(sample.instances.bbox[:, 0]) & (sample.instances.masks.areas == 0)
-    findings.lose("objects with neither box nor pixels", sample.key, int(is_nowhere.sum()))
+    findings.drop("objects with neither box nor pixels", sample.key, int(is_nowhere.sum()))
     instances = sample.instances.take(~is_nowhere) if is_nowhere.any() else sample.instances
     instances = _with_attributes(sample, instances, findings)
     count = len(instances)
-    findings.lose(f"masks of objects after the first {_MOST}", sample.key, int(instances.has_mask[_MOST:].sum()))
+    findings.drop(f"masks of objects after the first {_MOST}", sample.key, int(instances.has_mask[_MOST:].sum()))
     masks = instances.masks if count <= _MOST else instances.masks[:_MOST]
     numbers, visible = layered(masks, instances.iscrowd[:_MOST])
     lose_overlaps(sample, masks, visible, findings)
@@ -179,7 +179,7 @@ def _with_attributes(sample: Sample, instances: Instances, findings: Findings) -
         held = {name for name, value in others.items() if name in _FLAGS and isinstance(value, bool)}
         held |= {"pose"} if own.get("pose") == others.get("pose") else set()
         lost += bool(others.keys() - held)
-    findings.lose("object field 'attributes'", sample.key, lost)
+    findings.drop("object field 'attributes'", sample.key, lost)
     return replace(instances, **flags, extra=extra)
 
 
@@ -213,12 +213,12 @@ def _boxes(sample: Sample, instances: Instances, findings: Findings) -> npt.NDAr
     boxes = np.where(np.isnan(instances.bbox), own, instances.bbox)
     begin, extent = boxes[:, :2], boxes[:, 2:]
     is_thin = extent < 1
-    findings.lose("boxes thinner than a pixel: one pixel here", sample.key, int(is_thin.any(1).sum()))
+    findings.drop("boxes thinner than a pixel: one pixel here", sample.key, int(is_thin.any(1).sum()))
     begin = np.where(is_thin, np.clip(begin, 0, (sample.width - 1, sample.height - 1)), begin)
     extent = np.where(is_thin, 1, extent)
     first, last = begin + 1, begin + extent
     is_rounded = ((first - 1 != begin) | (last - first + 1 != extent)).any(1)
-    findings.lose("boxes rounded in their last digits", sample.key, int(is_rounded.sum()))
+    findings.drop("boxes rounded in their last digits", sample.key, int(is_rounded.sum()))
     return np.concatenate((begin, extent), axis=1)
 
 
@@ -237,4 +237,4 @@ def _lose_contradictions(
         under = np.bincount(semantic[frame][numbers[frame] == place + 1], minlength=VOID + 1)
         under[0] = under[VOID] = 0
         lost += bool(under.any() and under.argmax() != category[place])
-    findings.lose("objects whose pixels the label map gives to another category", sample.key, lost)
+    findings.drop("objects whose pixels the label map gives to another category", sample.key, lost)

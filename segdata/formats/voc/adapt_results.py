@@ -37,14 +37,14 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     if sample.semantic is not None:
         semantic = plan.relabelled(sample.semantic)
         is_void = semantic == plan.void
-        findings.lose(
+        findings.drop(
             "pixels without a class: background", sample.key, int((sample.semantic == plan.source.void).sum())
         )
         semantic = np.where(is_void, 0, semantic).astype(np.uint8)
     given = sample.instances
     has_score = ~np.isnan(given.score)
-    findings.lose("objects without a score", sample.key, int((~has_score).sum()))
-    findings.lose("masks of objects: detections are boxes", sample.key, int((has_score & given.has_mask).sum()))
+    findings.drop("objects without a score", sample.key, int((~has_score).sum()))
+    findings.drop("masks of objects: detections are boxes", sample.key, int((has_score & given.has_mask).sum()))
     instances = given.take((plan.table[given.category] >= 0) & has_score)
     return Sample(
         plan.keys[index],
