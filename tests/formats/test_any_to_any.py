@@ -1,0 +1,327 @@
+"""Any format into any other: what arrives and what is counted as lost, judged without segdata's own readers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from tests.helpers.command import Outcome, run_segdata, tree
+from tests.helpers.samples import SAMPLES
+
+FORMATS = ("coco", "voc", "cityscapes", "camvid")
+
+
+REAL = {
+    "coco": "coco",
+    "voc": "voc/VOCdevkit/VOC2012",
+    "cityscapes": "peer_datumaro/cityscapes_dataset/train_dataset",
+    "camvid": "camvid/segnet/CamVid",
+}
+
+
+@pytest.fixture(scope="module", params=["drawn", "real"])
+def sources(request: pytest.FixtureRequest, drawing: Callable[[str], Path]) -> Callable[[str], Path]:
+    if request.param == "drawn":
+        return drawing
+    if not SAMPLES.is_dir():
+        pytest.skip("no sample data (set SEGDATA_SAMPLES to a folder that has it)")
+    return lambda name: SAMPLES / REAL[name]
+
+
+def crossed(source: Path, to: str, target: Path) -> tuple[dict[str, Any], Path]:
+    outcome = run_segdata("convert", source, target, "--to", to, "--allow-loss", "--json")
+    assert outcome.code == 0, outcome.err
+    return outcome.document["problems"], target
+
+
+def count(findings: dict[str, Any], kind: str) -> int:
+    return int(findings["losses"].get(kind, {"count": 0})["count"])
+
+
+def values(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture).astype(np.int64)
+
+
+def documents(root: Path) -> list[COCO]:
+    return [COCO(path) for path in sorted((root / "annotations").glob("instances_*.json"))]
+
+
+def coco_images(root: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], list[np.ndarray], dict[int, str]]]:
+    """Image record, annotations in the document's order, their masks, category names."""
+    for api in documents(root):
+        names = {item["id"]: item["name"] for item in api.dataset["categories"]}
+        for image in api.dataset["images"]:
+            own = api.imgToAnns[image["id"]]
+            blank = np.zeros((image["height"], image["width"]), bool)
+            masks = [api.annToMask(item).astype(bool) if item["segmentation"] else blank for item in own]
+            yield image, own, masks, names
+
+
+def painted(
+    own: list[dict[str, Any]], masks: list[np.ndarray], shape: tuple[int, int]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Numbers 1 … N painted crowds first, then large to small; and what stays visible of each."""
+    canvas = np.zeros(shape, np.int64)
+    for place in sorted(range(len(own)), key=lambda k: (not own[k]["iscrowd"], -int(masks[k].sum()))):
+        canvas[masks[place]] = place + 1
+    return canvas, [canvas == place + 1 for place in range(len(own))]
+
+
+# ---------------------------------------------------------------------- from COCO
+
+
+def test_coco_to_voc(sources: Any, tmp_path: Path) -> None:
+    source = sources("coco")
+    findings, target = crossed(source, "voc", tmp_path / "voc")
+    rows = [line.split(":")[0] for line in (target / "labelmap.txt").read_text().splitlines()[1:]]
+    hidden, ious, objects, crowds = 0, [], 0, 0
+    for image, own, masks, names in coco_images(source):
+        key = image["file_name"].rpartition(".")[0]
+        canvas, visible = painted(own, masks, (image["height"], image["width"]))
+        root = ElementTree.parse(target / f"Annotations/{key}.xml").getroot()
+        boxes = [[float(item.findtext(f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax")] for item in root.iter("object")]  # type: ignore[arg-type] # fmt: skip
+        assert [item.findtext("name") for item in root.iter("object")] == [names[item["category_id"]] for item in own]
+        for box, item in zip(boxes, own, strict=True):
+            x, y, w, h = item["bbox"]
+            assert box == pytest.approx([x + 1, y + 1, x + w, y + h], abs=1e-9)
+        if own and not any(mask.any() for mask in masks):
+            continue
+        assert np.array_equal(values(target / f"SegmentationObject/{key}.png"), canvas)
+        classes = values(target / f"SegmentationClass/{key}.png")
+        expected = np.zeros_like(canvas)
+        for item, seen in zip(own, visible, strict=True):
+            expected[seen] = rows.index(names[item["category_id"]])
+        assert np.array_equal(classes, expected)
+        for mask, seen in zip(masks, visible, strict=True):
+            if not np.array_equal(mask, seen):
+                hidden += 1
+                ious.append((mask & seen).sum() / (mask | seen).sum())
+        objects += len(own)
+        crowds += sum(item["iscrowd"] for item in own)
+    assert hidden == count(findings, "objects partly hidden by others in a map of numbers") > 0
+    iou = findings["losses"]["objects partly hidden by others in a map of numbers"]["iou"]
+    assert (iou["sum"], iou["min"]) == pytest.approx((sum(ious), min(ious)))
+    assert count(findings, "crowd flags") == crowds
+    assert count(findings, "object ids") == objects
+
+
+def test_coco_to_camvid_and_cityscapes(sources: Any, tmp_path: Path) -> None:
+    source = sources("coco")
+    findings, camvid = crossed(source, "camvid", tmp_path / "camvid")
+    _, cityscapes = crossed(source, "cityscapes", tmp_path / "cityscapes")
+    color = {
+        line.split("\t")[1]: [int(v) for v in line.split("\t")[0].split()]
+        for line in (camvid / "label_colors.txt").read_text().splitlines()
+    }
+    new_name = {old: new for new, old in map(str.split, (cityscapes / "names.tsv").read_text().splitlines())}
+    ids = {"person": 24, "bicycle": 33, "car": 26, "motorcycle": 32, "bus": 28, "train": 31, "truck": 27, "traffic light": 19}  # fmt: skip
+    objects = 0
+    for image, own, masks, names in coco_images(source):
+        key = image["file_name"].rpartition(".")[0]
+        canvas, visible = painted(own, masks, (image["height"], image["width"]))
+        expected = np.zeros((*canvas.shape, 3), np.int64)
+        for item, seen in zip(own, visible, strict=True):
+            expected[seen] = color[names[item["category_id"]]]
+        assert np.array_equal(values(camvid / f"LabeledApproved_full/{key}_L.png"), expected)
+        objects += len(own)
+        kept = [place for place, item in enumerate(own) if names[item["category_id"]] in ids and masks[place].any()]
+        canvas, visible = painted([own[k] for k in kept], [masks[k] for k in kept], canvas.shape)
+        labels, numbers = (
+            values(next(cityscapes.glob(f"gtFine/*/{new_name[key]}_gtFine_{kind}.png")))
+            for kind in ("labelIds", "instanceIds")
+        )
+        expected = np.zeros_like(canvas)
+        for place, seen in zip(kept, visible, strict=True):
+            label = ids[names[own[place]["category_id"]]]
+            expected[seen] = label
+            has_objects = label >= 24 and not own[place]["iscrowd"]
+            assert len(np.unique(numbers[seen])) <= 1
+            assert not has_objects or (numbers[seen] // 1000 == label).all()
+        assert np.array_equal(labels, expected)
+    assert count(findings, "objects (the pixels of their categories remain)") == objects
+
+
+# ---------------------------------------------------------------------- into COCO
+
+
+def test_voc_to_coco(sources: Any, tmp_path: Path) -> None:
+    source = sources("voc")
+    findings, target = crossed(source, "coco", tmp_path / "coco")
+    seen: set[str] = set()
+    void = unexplained = 0
+    for image, own, masks, names in coco_images(target):
+        key = image["file_name"].rpartition(".")[0]
+        assert (target / "images" / image["file_name"]).read_bytes() == (source / f"JPEGImages/{key}.jpg").read_bytes()
+        root = ElementTree.parse(source / f"Annotations/{key}.xml").getroot()
+        nodes = list(root.iter("object"))
+        assert [names[item["category_id"]] for item in own] == [node.findtext("name") for node in nodes]
+        for item, node in zip(own, nodes, strict=True):
+            x0, y0, x1, y1 = (float(node.findtext(f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax"))  # type: ignore[arg-type]
+            assert item["bbox"] == pytest.approx([x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1])
+            flags = {tag for tag in ("difficult", "truncated", "occluded") if node.findtext(tag) == "1"}
+            assert flags == {
+                tag for tag in ("difficult", "truncated", "occluded") if item.get("attributes", {}).get(tag)
+            }
+        objects = source / f"SegmentationObject/{key}.png"
+        if objects.exists():
+            for number, mask in enumerate(masks, 1):
+                assert np.array_equal(mask, values(objects) == number)
+        classes = source / f"SegmentationClass/{key}.png"
+        if classes.exists() and key not in seen:
+            index = {name: number for number, name in enumerate(["background", *VOC])}
+            explained = np.zeros((image["height"], image["width"]), np.int64)
+            for item, mask in zip(own, masks, strict=True):
+                explained[mask] = index[names[item["category_id"]]]
+            differs = values(classes) != explained
+            void += int((differs & (values(classes) == 255)).sum())
+            unexplained += int((differs & (values(classes) != 255)).sum())
+        seen.add(key)
+    assert seen == {path.stem for path in (source / "JPEGImages").iterdir()}
+    assert count(findings, "void pixels") == void > 0
+    assert count(findings, "label map pixels that no object explains") == unexplained
+
+
+VOC = [
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+]  # fmt: skip
+
+
+def test_cityscapes_to_coco_and_voc(sources: Any, tmp_path: Path) -> None:
+    source = sources("cityscapes")
+    findings, coco = crossed(source, "coco", tmp_path / "coco")
+    _, voc = crossed(source, "voc", tmp_path / "voc")
+    rows = [line.split(":")[0] for line in (voc / "labelmap.txt").read_text().splitlines()[1:]]
+    stuff = 0
+    for image, own, masks, names in coco_images(coco):
+        key = image["file_name"].rpartition("_leftImg8bit")[0] or image["file_name"].rpartition(".")[0]
+        (number_file,) = source.glob(f"gtFine/*/{key}_gtFine_instanceIds.png")
+        numbers = values(number_file)
+        stored = number_file.with_name(number_file.name.replace("instanceIds", "labelIds"))
+        labels = values(stored) if stored.exists() else np.where(numbers >= 1000, numbers // 1000, numbers)
+        expected = sorted(
+            (value, (numbers == value)) for value in np.unique(numbers).tolist() if value >= 1000 or value >= 24
+        ) if True else []  # fmt: skip
+        assert len(own) == len(expected)
+        covered = np.zeros(numbers.shape, bool)
+        for (value, mask), item, made in zip(expected, own, masks, strict=True):
+            assert np.array_equal(made, mask)
+            assert item["category_id"] == (value // 1000 if value >= 1000 else value)
+            assert item["iscrowd"] == int(value < 1000)
+            covered |= mask & (labels == item["category_id"])
+        stuff += int((~covered).sum())
+        flat = key.rpartition("/")[2]
+        ids = {item["id"]: item["name"] for item in json.loads((coco / "annotations" / next(p.name for p in (coco / "annotations").iterdir())).read_text())["categories"]}  # fmt: skip
+        classes = values(voc / f"SegmentationClass/{flat}.png")
+        back = np.array([0 if name == "background" else next(k for k, v in ids.items() if v == name) if name in ids.values() else 0 for name in rows])  # fmt: skip
+        assert np.array_equal(back[classes], labels)
+        objects = values(voc / f"SegmentationObject/{flat}.png")
+        for place, (_, mask) in enumerate(expected, 1):
+            assert np.array_equal(objects == place, mask)
+        del names
+    assert count(findings, "label map pixels that no object explains") == stuff
+
+
+def test_camvid_to_all(sources: Any, tmp_path: Path) -> None:
+    source = sources("camvid")
+    labels = {}
+    if (source / "LabeledApproved_full").is_dir():
+        table = [line.split(None, 3) for line in (source / "label_colors.txt").read_text().splitlines() if line.strip()]
+        code = {int(r) << 16 | int(g) << 8 | int(b): index for index, (r, g, b, _) in enumerate(table)}
+        rows = [row[3].strip() for row in table]
+        for path in (source / "LabeledApproved_full").iterdir():
+            pixels = values(path) @ np.array([65536, 256, 1])
+            labels[path.stem[:-2]] = np.vectorize(lambda value: code.get(value, rows.index("Void")))(pixels)
+    else:
+        rows = ["Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist", "Unlabelled"]  # fmt: skip
+        for folder in ("trainannot", "valannot", "testannot"):
+            labels.update({path.stem: values(path) for path in (source / folder).glob("*.png")})
+    findings, coco = crossed(source, "coco", tmp_path / "coco")
+    assert set(findings["losses"]) <= {"pixels with colours off the table"}
+    for image, own, masks, names in coco_images(coco):
+        truth = labels[image["file_name"].rpartition(".")[0]]
+        assert sorted(names[item["category_id"]] for item in own) == sorted(rows[v] for v in np.unique(truth))
+        for item, mask in zip(own, masks, strict=True):
+            assert np.array_equal(mask, truth == rows.index(names[item["category_id"]]))
+            assert coco_mask.area(item["segmentation"]) == item["area"]
+    _, voc = crossed(source, "voc", tmp_path / "voc")
+    names = [line.split(":")[0] for line in (voc / "labelmap.txt").read_text().splitlines()[1:]]
+    findings, cityscapes = crossed(source, "cityscapes", tmp_path / "cityscapes")
+    renamed = {old: new for new, old in map(str.split, (cityscapes / "names.tsv").read_text().splitlines())}
+    known = {"Sky": 23, "Building": 11, "Pole": 17, "Column_Pole": 17, "Road": 7, "Sidewalk": 8, "Tree": 21, "SignSymbol": 20, "Fence": 13, "Car": 26, "Pedestrian": 24, "Wall": 12, "Bridge": 15, "Tunnel": 16, "Train": 31, "TrafficLight": 19, "MotorcycleScooter": 32}  # fmt: skip
+    lost: dict[str, int] = {}
+    for key, truth in labels.items():
+        assert np.array_equal(
+            np.array([names.index(name) for name in rows])[truth], values(voc / f"SegmentationClass/{key}.png")
+        )
+        expected = np.array([known.get(name, 0) for name in rows])[truth]
+        (file,) = cityscapes.glob(f"gtFine/*/{renamed[key]}_gtFine_labelIds.png")
+        assert np.array_equal(values(file), expected)
+        for index, name in enumerate(rows):
+            if name not in known and name not in ("Void", "Unlabelled"):
+                lost[name] = lost.get(name, 0) + int((truth == index).sum())
+    for name, pixels in lost.items():
+        assert count(findings, f"pixels of category {name!r}") == pixels
+
+
+def test_masks_of_voc_and_cityscapes_as_label_maps(sources: Any, tmp_path: Path) -> None:
+    for name in ("voc", "cityscapes"):
+        source = sources(name)
+        _, camvid = crossed(source, "camvid", tmp_path / f"{name}-camvid")
+        table = [line.split("\t") for line in (camvid / "label_colors.txt").read_text().splitlines()]
+        colors = {row[1]: tuple(int(v) for v in row[0].split()) for row in table}
+        assert len(set(colors.values())) == len(colors)
+        if name == "voc":
+            for path in (source / "SegmentationClass").iterdir():
+                expected = np.array([colors[item] for item in ["background", *VOC]] + [(0, 0, 0)] * 235)
+                made = values(camvid / f"LabeledApproved_full/{path.stem}_L.png")
+                assert np.array_equal(made, expected[values(path)])
+
+
+# ---------------------------------------------------------------------- asking first
+
+
+@pytest.mark.parametrize(("source", "to"), [(a, b) for a in FORMATS for b in FORMATS if a != b])
+def test_nothing_is_lost_unasked(source: str, to: str, drawing: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = drawing(source)
+    pack = tmp_path / "pack"
+    assert run_segdata("convert", folder, pack).code == 0
+    outcomes: list[Outcome] = []
+    for given in (folder, pack):
+        outcome = run_segdata("convert", given, tmp_path / "target", "--to", to, "--json")
+        assert outcome.code == 13
+        assert outcome.document["error"]["losses"]
+        assert "--allow-loss" in outcome.err
+        assert not (tmp_path / "target").exists()
+        outcomes.append(outcome)
+    assert outcomes[0].document["error"]["losses"] == outcomes[1].document["error"]["losses"]
+    dry = run_segdata("convert", pack, tmp_path / "target", "--to", to, "--json", "--dry-run")
+    assert dry.document["problems"]["losses"] == outcomes[0].document["error"]["losses"]
+    for given, target in ((folder, tmp_path / "a"), (pack, tmp_path / "b")):
+        done = run_segdata("convert", given, target, "--to", to, "--json", "--allow-loss")
+        assert done.document["problems"]["losses"] == outcomes[0].document["error"]["losses"]
+        stored = json.loads((target / ".segdata.json").read_text())
+        assert stored["report"]["problems"]["losses"] == outcomes[0].document["error"]["losses"]
+        again = tmp_path / f"again-{target.name}"
+        check = run_segdata("convert", target, again)
+        assert check.code == 0, check.err
+    first, second = tree(tmp_path / "a"), tree(tmp_path / "b")
+    first.pop(".segdata.json"), second.pop(".segdata.json")
+    assert first == second
+
+
+def test_nothing_lost_needs_no_permission(drawing: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = drawing("camvid_segnet")
+    outcome = run_segdata("convert", folder, tmp_path / "target", "--to", "coco", "--json")
+    assert outcome.code == 0
+    assert outcome.document["problems"]["losses"] == {}

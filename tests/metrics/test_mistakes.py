@@ -1,0 +1,192 @@
+"""Predictions that do not fit the truth: refused with one letter before any number, or noted and counted."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import segdata
+from segdata.errors import InvalidAnnotation, InvalidInput, LabelMismatch
+from tests.helpers.command import run_segdata
+
+SIZE = 200
+Detections = list[dict[str, Any]]
+
+
+def truth() -> dict[str, Any]:
+    categories = [{"id": number, "name": name} for number, name in ((3, "cat"), (8, "dog"), (21, "cow"))]
+    images = [{"id": 100 + 7 * n, "height": SIZE, "width": SIZE, "file_name": f"town/photo_{n}.jpg"} for n in range(12)]
+    annotations = [
+        {
+            "id": n + 1,
+            "image_id": image["id"],
+            "category_id": categories[n % 3]["id"],
+            "iscrowd": 0,
+            "area": 2500.0,
+            "bbox": [20.0, 30.0, 50.0, 50.0],
+            "segmentation": [[20, 30, 70, 30, 70, 80, 20, 80]],
+        }
+        for n, image in enumerate(images)
+    ]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def detections() -> Detections:
+    """One for every object, all right."""
+    return [
+        {"image_id": item["image_id"], "category_id": item["category_id"], "bbox": item["bbox"], "score": 0.5}
+        for item in truth()["annotations"]
+    ]
+
+
+def files(folder: Path, found: Any, known: Any = None) -> tuple[Path, Path]:
+    (folder / "found.json").write_text(found if isinstance(found, str) else json.dumps(found))
+    (folder / "truth.json").write_text(json.dumps(known or truth()))
+    return folder / "found.json", folder / "truth.json"
+
+
+def each(**changes: Callable[[dict[str, Any]], Any]) -> Detections:
+    """All detections with other fields."""
+    return [{**item, **{name: change(item) for name, change in changes.items()}} for item in detections()]
+
+
+MASK = {"size": [SIZE, SIZE], "counts": [SIZE * SIZE]}
+REFUSED = {
+    "float image id": (each(image_id=lambda item: item["image_id"] + 0.0), "Expected `int`, got `float`"),
+    "image id as text": (each(image_id=lambda item: str(item["image_id"])), "Expected `int`, got `str`"),
+    "unknown image": ([*detections(), {**detections()[0], "image_id": 102}], "close to 102 are [100, 107"),
+    "positions of images": (each(image_id=lambda item: (item["image_id"] - 100) // 7), "look like positions (0 … 11)"),
+    "unknown category": (each(category_id=lambda item: 4), "category_id 4; the truth has 3"),
+    "no score": ([{k: v for k, v in item.items() if k != "score"} for item in detections()], "field `score`"),
+    "score is null": (each(score=lambda item: None), "got `null`"),
+    "score is text": (each(score=lambda item: "0.5"), "got `str`"),
+    "score is NaN": (json.dumps(each(score=lambda item: float("nan"))), "NaN and Infinity are no numbers"),
+    "score is infinite": (json.dumps(each(score=lambda item: float("inf"))), "NaN and Infinity are no numbers"),
+    "box of three numbers": (each(bbox=lambda item: item["bbox"][:3]), "bbox is not four numbers"),
+    "negative size": (each(bbox=lambda item: [50, 50, -10, 10]), "a box of negative size"),
+    "boxes in 0..1": (each(bbox=lambda item: [value / SIZE for value in item["bbox"]]), "lie in 0..1"),
+    "corners": (each(bbox=lambda item: [120, 130, 170, 180]), "fit as x0, y0, x1, y1"),
+    "larger image": (each(bbox=lambda item: [900, 700, 100, 100]), "reach far outside"),
+    "neither box nor mask": ([{"image_id": 100, "category_id": 3, "score": 1}], "neither box nor mask"),
+    "some without box": ([*detections(), {"image_id": 100, "category_id": 3, "score": 1}], "other fields than"),
+    "mask of another size": (
+        each(bbox=lambda item: None, segmentation=lambda item: {"size": [SIZE, 9], "counts": "0"}),
+        "size is [200, 9]; the image is [200, 200]",
+    ),
+    "mask that does not add up": (
+        each(bbox=lambda item: None, segmentation=lambda item: {"size": [SIZE, SIZE], "counts": "0"}),
+        "do not add up",
+    ),
+    "mask of bad characters": (
+        each(bbox=lambda item: None, segmentation=lambda item: {"size": [SIZE, SIZE], "counts": "~~"}),
+        "outside its alphabet",
+    ),
+    "annotations for detections": (truth(), "give predictions first, then the truth"),
+    "cut short": (json.dumps(detections())[:-20], "cut short"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_predictions_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None:
+    found, text = REFUSED[name]
+    with pytest.raises(InvalidInput) as caught:
+        segdata.evaluate(*files(tmp_path, found))
+    assert text in str(caught.value)
+    assert caught.value.file and caught.value.exit_code == 4
+
+
+def test_the_command_answers_with_one_document(tmp_path: Path) -> None:
+    outcome = run_segdata("evaluate", *files(tmp_path, REFUSED["unknown category"][0]), "--json")
+    assert outcome.code == 4
+    assert outcome.document["error"]["id"] == "InvalidAnnotation"
+    assert outcome.err.startswith("segdata: error[InvalidAnnotation]: 12 of 12 detections name category numbers")
+
+
+def test_no_detections_give_0_with_a_note(tmp_path: Path) -> None:
+    outcome = run_segdata("evaluate", *files(tmp_path, []), "--json")
+    assert outcome.code == 0
+    numbers = outcome.document["metrics"]["coco-bbox"]
+    assert numbers["AP"] == 0 and numbers["AR100"] == 0 and numbers["APl"] is None
+    assert "no detections: every recall is 0" in outcome.document["notes"]
+
+
+def test_only_crowds_are_undefined_and_never_0(tmp_path: Path) -> None:
+    known = truth()
+    for item in known["annotations"]:
+        item["iscrowd"] = 1
+    found = segdata.evaluate(*files(tmp_path, detections(), known))
+    assert found.metrics["coco-bbox"]["AP"] is None and found.metrics["coco-bbox"]["per_category_AP"]["3"] is None
+    assert "every object of the truth is a crowd: nothing is defined" in found.problems["remarks"]
+    assert "n/a" in run_segdata("evaluate", *files(tmp_path, detections(), known)).out
+
+
+def test_repeated_detections_are_counted(tmp_path: Path) -> None:
+    found = segdata.evaluate(*files(tmp_path, detections() + detections()[:4]))
+    (kind,) = [kind for kind in found.problems["remarks"] if "repeats" in kind]
+    assert found.problems["remarks"][kind]["count"] == 4
+
+
+def test_images_without_detection_are_counted(tmp_path: Path) -> None:
+    found = segdata.evaluate(*files(tmp_path, detections()[2:]))
+    note = found.problems["remarks"]["images without any detection"]
+    assert note["count"] == 2 and note["examples"] == ["town/photo_0"]
+
+
+def test_a_metric_of_masks_needs_masks(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="coco-segm compares masks"):
+        segdata.evaluate(*files(tmp_path, detections()), metrics=["coco-segm"])
+
+
+def test_a_pack_of_predictions_must_have_the_truths_categories(tmp_path: Path) -> None:
+    found, known = files(tmp_path, detections())
+    segdata.convert(found, tmp_path / "pack", source_format="coco-results", truth=known)
+    assert segdata.evaluate(tmp_path / "pack", known).metrics["coco-bbox"]["AP"] == pytest.approx(1.0)
+    other = copy.deepcopy(truth())
+    other["categories"][1]["name"] = "horse"
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    with pytest.raises(LabelMismatch) as caught:
+        segdata.evaluate(tmp_path / "pack", tmp_path / "other.json")
+    assert "'dog' (id 8) ≠ 'horse' (id 8)" in str(caught.value)
+
+
+def test_a_pack_without_scores_is_no_prediction(tmp_path: Path) -> None:
+    _, known = files(tmp_path, detections())
+    segdata.convert(known, tmp_path / "pack", images="none")
+    with pytest.raises(InvalidAnnotation, match="a score that is no number"):
+        segdata.evaluate(tmp_path / "pack", known, metrics=["coco-bbox"])
+
+
+def test_images_that_the_truth_does_not_have_are_named(tmp_path: Path) -> None:
+    found, known = files(tmp_path, detections())
+    segdata.convert(found, tmp_path / "pack", source_format="coco-results", truth=known)
+    less = truth()
+    gone = less["images"].pop(5)
+    less["annotations"] = [item for item in less["annotations"] if item["image_id"] != gone["id"]]
+    (tmp_path / "less.json").write_text(json.dumps(less))
+    with pytest.raises(InvalidAnnotation) as caught:
+        segdata.evaluate(tmp_path / "pack", tmp_path / "less.json")
+    assert "1 of 12 predicted images" in str(caught.value) and "'town/photo_5'" in str(caught.value)
+    assert "close to the first are 'town/photo_" in str(caught.value)
+
+
+def test_an_unknown_metric_and_kind_are_usage_errors(tmp_path: Path) -> None:
+    paths = files(tmp_path, detections())
+    for option in (("--metric", "coco-box"), ("--from", "yolo")):
+        outcome = run_segdata("evaluate", *paths, *option)
+        assert outcome.code == 2 and "coco-bbox" in outcome.err + "coco-bbox" * (option[0] == "--from")
+
+
+def test_sizes_on_the_limits_belong_to_both_ranges(tmp_path: Path) -> None:
+    """COCO's ranges include both ends: an object of 32² pixels is small and medium."""
+    known = truth()
+    known["annotations"] = known["annotations"][:1]
+    known["annotations"][0]["area"] = 1024
+    numbers = segdata.evaluate(*files(tmp_path, detections()[:1], known)).metrics["coco-bbox"]
+    assert numbers["ARs"] == numbers["ARm"] == 1 and numbers["ARl"] is None
+    assert np.isclose(numbers["AP"], 1.0)
