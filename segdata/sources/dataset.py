@@ -245,6 +245,7 @@ def crossed(data: Input, to: str) -> Input:
     """The same samples as the writer of another format wants them; what it cannot hold is counted as lost."""
     name = to.removesuffix("-results").replace("-", "_")
     home = f"{name}.adapt_results" if to.endswith("-results") else f"{name}.adapt"
+    home = "coco.results" if to == "coco-results" else home
     into = cast(Adapter, import_module(f"segdata.formats.{home}"))
     plan = into.plan(Header(data.labels, data.splits, data.documents), data.keys, data.findings)
     return replace(

@@ -18,6 +18,7 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances, Sample
 from segdata.errors import SegdataError, UsageError
+from segdata.formats.coco import results as coco_results
 from segdata.models import matterport
 from segdata.models.detector import Detector
 from segdata.models.maskrcnn import network as maskrcnn
@@ -185,7 +186,8 @@ def predict(
         commit(target, work, [*receipts, dataset], _index(model, receipts, dataset, kept, findings, origin, embed))
         remove_tree(work)
     if results is not None:
-        write_results(open_pack(target), results)
+        predictions = open_pack(target)
+        coco_results.write_document(predictions, predictions.labels, results)
     return Report(target, count - len(left_out), found.instances, findings.as_dict())
 
 
@@ -255,31 +257,6 @@ class _Found:
             picture = draw.overlay(done, self.model.labels, image=photo)
             write_whole(self._pictures / f"{file_name(sample.key)}.png", png(picture))
         return done
-
-
-def write_results(pack: Pack, path: Path) -> None:
-    """A pack with scores as COCO results: `image_id` is the source's number, or the place where it has none."""
-    rows = []
-    for place, sample in enumerate(pack):
-        instances = sample.instances
-        for rle, box, category, score in zip(
-            instances.masks.rle(),
-            instances.bbox.tolist(),
-            instances.category.tolist(),
-            instances.score.tolist(),
-            strict=True,
-        ):
-            rows.append(
-                {
-                    "image_id": sample.id if sample.id >= 0 else place,
-                    "category_id": pack.labels[category].id,
-                    "bbox": box,
-                    "score": score,
-                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-                }
-            )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, canonical_json(rows))
 
 
 def _is_unfinished(target: Path) -> bool:

@@ -148,6 +148,28 @@ def test_a_folder_of_photos_is_predicted(run: Path, pack: Path, tmp_path: Path, 
     assert outcome.code == 10
 
 
+def test_coco_results_are_the_same_whichever_command_writes_them(
+    run: Path, pack: Path, tmp_path: Path, here: Here
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for sample in segdata.open(pack)[:3]:
+        (photos / f"{sample.key}.jpg").write_bytes(sample.encoded or b"")
+    outcome = here(
+        "predict", run, photos, "-o", tmp_path / "predictions", "--coco", tmp_path / "results.json",
+        "--score-threshold", 0.001, "--threads", 1,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    outcome = here("convert", tmp_path / "predictions", tmp_path / "converted", "--to", "coco-results")
+    assert outcome.code == 0, outcome.err
+    predicted = json.loads((tmp_path / "results.json").read_text())
+    assert {row["image_id"] for row in predicted} == {1, 2, 3}
+    for kind, field, other in (("bbox", "bbox", "segmentation"), ("segm", "segmentation", "bbox")):
+        converted = json.loads((tmp_path / f"converted/instances_all_{kind}_results.json").read_text())
+        assert all(field in row for row in converted)
+        assert converted == [{name: value for name, value in row.items() if name != other} for row in predicted]
+
+
 def test_an_unreadable_photo_stops_or_is_left_out_and_reported(
     run: Path, pack: Path, tmp_path: Path, here: Here
 ) -> None:

@@ -5,6 +5,9 @@
 
 The size of a detection, which decides whether it is small, medium or large, is that of its box where the file has boxes
 and else that of its mask: so the COCO API takes it (`loadRes`), also where there are both.
+
+Written are the category and image ids of the source. An image without an id gets its position among the samples,
+counted from 1, whichever command writes the file.
 """
 
 from __future__ import annotations
@@ -20,15 +23,17 @@ import numpy.typing as npt
 
 from segdata.core.columns import Columns, Shapes
 from segdata.core.findings import Findings
+from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.core.rle import check_strings
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation
+from segdata.formats.adapting import Plan, lose_unmapped
 from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Header, write_file
 from segdata.formats.shared import json_text
-from segdata.system.files import disk_errors
+from segdata.system.files import canonical_json, disk_errors, write_whole
 from segdata.system.paths import inside
 
 LAYOUT = "a JSON list of {image_id, category_id, score, bbox or segmentation} (COCO results)"
@@ -261,41 +266,94 @@ def _require_known(
     )
 
 
+# ---------------------------------------------------------------------- adapt
+
+
+def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
+    """Categories with an id ≥ 0; one file for every split, and one for the samples of no split."""
+    has_id = [index for index, category in enumerate(given.labels.categories) if category.id >= 0]
+    labels = LabelSpace(given.labels.name, tuple(given.labels[index] for index in has_id))
+    table = np.full(len(given.labels) + 1, -1, np.int64)
+    table[has_id] = np.arange(len(has_id))
+    splits = {name.replace("/", "_"): list(members) for name, members in given.splits.items()}
+    unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
+    if unlisted:
+        splits["all" if not splits else "unlisted"] = unlisted
+    return Plan(given.labels, Header(labels, splits, []), keys, table)
+
+
+def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
+    """The sample's objects that have a score, and a box or a mask; its id, or its position from 1 where it has none."""
+    lose_unmapped(plan, sample, findings)
+    instances = sample.instances
+    has_score = ~np.isnan(instances.score)
+    has_region = instances.has_mask | ~np.isnan(instances.bbox[:, 0])
+    findings.drop("objects without a score", sample.key, int((~has_score).sum()))
+    findings.drop("objects without box and mask", sample.key, int((has_score & ~has_region).sum()))
+    findings.drop("label maps", sample.key, int(sample.semantic is not None))
+    if sample.id < 0:
+        findings.remark("image without a number: its place, from 1", sample.key)
+    detections = instances.take((plan.table[instances.category] >= 0) & has_score & has_region)
+    return Sample(
+        sample.key,
+        sample.height,
+        sample.width,
+        id=sample.id if sample.id >= 0 else index + 1,
+        instances=detections.with_category(plan.table[detections.category]),
+    )
+
+
 # ---------------------------------------------------------------------- write
 
 
-_KINDS = {"bbox": ("bbox",), "segm": ("segmentation",), "both": ("bbox", "segmentation")}
+_FIELDS = {"bbox": ("bbox",), "segm": ("segmentation",), "both": ("bbox", "segmentation")}
+"""Kind of file → the fields of its records beside image, category and score."""
+
+
+def write_document(samples: Sequence[Sample], labels: LabelSpace, path: Path) -> None:
+    """Write the detections of all samples into one JSON file, with boxes and masks.
+
+    Args:
+        samples: with scores; what results cannot hold is left out, as `adapt` does.
+        labels: the label space of the samples.
+    """
+    findings = Findings()
+    whole = plan(Header(labels, {}, []), [sample.key for sample in samples], findings)
+    adapted = (adapt(whole, index, sample, findings) for index, sample in enumerate(samples))
+    records = [record for sample in adapted for record in _records(sample, whole.header.labels)]
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, canonical_json(records))
 
 
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Collect records of boxes, of masks and of both; `finish` knows which of them say what the predictions hold."""
     members = {split: set(map(int, indices)) for split, indices in header.splits.items()}
     encoder = msgspec.json.Encoder()
-    lines: dict[tuple[str, str], list[bytes]] = {(split, kind): [] for split in members for kind in _KINDS}
-    has_boxes = has_masks = has_own_areas = False
+    lines: dict[tuple[str, str], list[bytes]] = {(split, kind): [] for split in members for kind in _FIELDS}
+    has_boxes = has_masks = has_mask_areas = False
     for index, sample in samples:
-        own = [split for split in members if index in members[split]]
+        splits = [split for split in members if index in members[split]]
         instances = sample.instances
         bbox = instances.bbox
         has_boxes |= not np.isnan(bbox).all()
         has_masks |= bool(instances.has_mask.any())
-        has_own_areas |= bool((instances.has_mask & (instances.area != bbox[:, 2] * bbox[:, 3])).any())
-        for record in _records(sample, header):
-            for kind, fields in _KINDS.items():
-                kept = {
-                    key: value for key, value in record.items() if key in ("image_id", "category_id", "score", *fields)
-                }
-                text = encoder.encode(kept)
-                for split in own:
+        has_mask_areas |= bool((instances.has_mask & (instances.area != bbox[:, 2] * bbox[:, 3])).any())
+        for record in _records(sample, header.labels):
+            for kind, fields in _FIELDS.items():
+                names = ("image_id", "category_id", *fields, "score")
+                text = encoder.encode({name: record[name] for name in names})
+                for split in splits:
                     lines[split, kind].append(text)
     files: list[list[str]] = []
-    for place, ((split, kind), texts) in enumerate(lines.items()):
-        files.append([split, kind, f".parts/{number:05d}.{place}"])
+    for position, ((split, kind), texts) in enumerate(lines.items()):
+        files.append([split, kind, f".parts/{number:05d}.{position}"])
         write_file(root, files[-1][2], b",\n".join(texts))
-    return {"files": files, "has": [has_boxes, has_masks, has_own_areas]}
+    return {"files": files, "has": [has_boxes, has_masks, has_mask_areas]}
 
 
-def _records(sample: Sample, header: Header) -> Iterator[dict[str, Any]]:
+def _records(sample: Sample, labels: LabelSpace) -> Iterator[dict[str, Any]]:
+    """The detections of an adapted sample; the box of the mask where no box was predicted."""
     instances = sample.instances
     frames = instances.masks.boxes_xywh.astype(np.float64)
     bbox = np.where(np.isnan(instances.bbox), frames, instances.bbox)
@@ -304,9 +362,9 @@ def _records(sample: Sample, header: Header) -> Iterator[dict[str, Any]]:
     ):
         yield {
             "image_id": sample.id,
-            "category_id": header.labels[category].id,
+            "category_id": labels[category].id,
             "bbox": box,
-            "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+            "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
             "score": score,
         }
 
@@ -317,23 +375,24 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
     A file with boxes makes the COCO API take their sizes for those of the masks, too, which is not what detectors'
     authors report; so boxes and masks of a detector go into two files.
     """
-    has_boxes, has_masks, has_own_areas = (any(receipt["has"][place] for receipt in receipts) for place in range(3))
-    kinds = (
-        ["bbox"] if not has_masks else ["segm"] if not has_boxes else ["bbox", "segm"] if has_own_areas else ["both"]
-    )
+    has_boxes, has_masks, has_mask_areas = (any(receipt["has"][column] for receipt in receipts) for column in range(3))
+    kinds = ["bbox"] if not has_masks else ["segm"] if not has_boxes else ["both"]
+    if kinds == ["both"] and has_mask_areas:
+        kinds = ["bbox", "segm"]
     for split in header.splits:
         for kind in kinds:
             name = f"instances_{split}_{kind}_results.json".replace("_both", "")
             parts = [
-                file for receipt in receipts for owner, own, file in receipt["files"] if (owner, own) == (split, kind)
+                part
+                for receipt in receipts
+                for part_split, part_kind, part in receipt["files"]
+                if (part_split, part_kind) == (split, kind)
             ]
             path = inside(root, name, "the split")
-            with disk_errors(path), path.open("wb") as out:
-                out.write(b"[")
+            with disk_errors(path), path.open("wb") as file:
+                file.write(b"[")
                 separator = b""
-                for part in parts:
-                    text = (root / part).read_bytes()
-                    if text:
-                        out.write(separator + text)
-                        separator = b",\n"
-                out.write(b"]\n")
+                for text in filter(None, ((root / part).read_bytes() for part in parts)):
+                    file.write(separator + text)
+                    separator = b",\n"
+                file.write(b"]\n")
