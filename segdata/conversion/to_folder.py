@@ -14,7 +14,16 @@ from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA
 from segdata.formats.contract import Header
-from segdata.system.files import canonical_json, disk_errors, free_for, remove_tree, sync_disk, sync_folder, write_whole
+from segdata.system.files import (
+    boot_id,
+    canonical_json,
+    disk_errors,
+    remove_tree,
+    require_replaceable,
+    sync_disk,
+    sync_folder,
+    write_whole,
+)
 from segdata.system.workers import Beat
 from segdata.version import __version__
 
@@ -58,7 +67,7 @@ def to_folder(job: Job, *, force: bool) -> Report:
             return done
         if not force and (before := _read_json(job.target / RECEIPT)) is not None:
             job.refuse_to_replace(before.get("options", {}), before.get("segdata", ""))
-        free_for(job.target, force=force, what="the dataset folder")
+        require_replaceable(job.target, force=force, what="the dataset folder")
         parts.mkdir(parents=True, exist_ok=True)
         write_whole(parts / _BOOT, _boot())
     header = Header(job.data.labels, job.data.splits, job.data.documents)
@@ -137,10 +146,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _boot() -> bytes:
     """Names this start of the machine: what was written before another one may not have reached the disk."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_bytes()
-    except OSError:
-        return str(os.getpid()).encode()
+    return (boot_id() or str(os.getpid())).encode()
 
 
 def _is_of_this_boot(parts: Path) -> bool:

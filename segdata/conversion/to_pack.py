@@ -16,7 +16,7 @@ from segdata.pack import layout
 from segdata.pack.read import is_pack, open_pack
 from segdata.pack.write import commit, write_dataset
 from segdata.sources.dataset import without
-from segdata.system.files import disk_errors, free_for, remove_tree
+from segdata.system.files import disk_errors, remove_tree, require_replaceable
 from segdata.version import __version__
 
 _UNFINISHED = (".work-", f".{layout.INDEX}.part-", f".{layout.COPY}.part-")
@@ -41,7 +41,7 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
         if is_pack(job.target) and not force:
             made = layout.read_index(job.target)["provenance"]
             job.refuse_to_replace(made["options"], made["segdata"])
-        free_for(job.target, force=force or _is_unfinished(job.target), what="the pack")
+        require_replaceable(job.target, force=force or _is_unfinished(job.target), what="the pack")
         work.mkdir(parents=True, exist_ok=True)
     findings = job.data.findings
     kept = {number: finished(work, number) for number in range(len(job.tasks))}

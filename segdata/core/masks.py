@@ -23,17 +23,17 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.polygons import Polygons, chain, clip, corners, is_near
-from segdata.core.rasterize import draw
+from segdata.core.rasterize import rasterize
 from segdata.core.rle import (
     IntArray,
     Spans,
-    alternate,
     cropped,
     decode_counts,
     merge,
-    odd_places,
+    odd_positions,
     pointer_of,
     ranges,
+    runs_of,
     spans_of,
     string_of_zeros,
     uncropped,
@@ -200,7 +200,7 @@ class Masks:
         """
         if not isinstance(polygons, Polygons):
             polygons = Polygons.of(polygons)
-        return cls._from_spans(draw(polygons, height, width), len(polygons), height, width)
+        return cls._from_spans(rasterize(polygons, height, width), len(polygons), height, width)
 
     @classmethod
     def from_id_map(cls, ids: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[Any]) -> Masks:
@@ -275,7 +275,7 @@ class Masks:
 
     @cached_property
     def _is_inside(self) -> npt.NDArray[np.bool_]:
-        return odd_places(self.pointer)
+        return odd_positions(self.pointer)
 
     # ------------------------------------------------------------------ into other forms
 
@@ -317,7 +317,7 @@ class Masks:
 
     def counts(self) -> tuple[IntArray, IntArray]:
         """COCO run lengths of the full frame, flat, and the (N + 1,) pointer into them; the inverse of `from_counts`."""
-        return alternate(
+        return runs_of(
             uncropped(self.boxes_xywh, self.runs, self.pointer, self.height),
             np.full(len(self), self.height * self.width, np.int64),
         )

@@ -23,21 +23,21 @@ Holding = Literal["boxes", "masks", "scores", "semantic", "panoptic"]
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The annotated images that predictions are about.
+    """The annotated images that predictions are compared with.
 
     Attributes:
         path: where they came from.
         format: "pack" or the format's name.
         made_from: the format whose samples these are, also for a pack.
         labels: what category indices mean.
-        splits: name → places of its images.
+        splits: name → indices of its images.
         keys: every image's key (`Sample.key`), in order.
-        get: the image at a place with its annotations, read anew each time.
+        get: image `index` with its annotations, read anew each time.
         find_images: (N, 3) int64, the source's number of every image (−1 where it has none), its height and width.
-        problems: what was odd in it.
-        find_columns: the objects at a place, where they can be had without reading the whole sample.
-        find_semantic, find_numbers: the same for label maps and Cityscapes' instance maps; they may give None.
-        progress: told (images done, of how many) by every walk over the images.
+        findings: what was odd in it.
+        find_columns: the objects of image `index`, where they can be had without reading the whole sample.
+        find_semantic, find_instance_ids: the same for label maps and Cityscapes' instance maps; they may give None.
+        progress: called as `progress(images done, images in all)` by every walk over the images.
     """
 
     path: Path
@@ -51,28 +51,28 @@ class GroundTruth:
     findings: Findings = field(default_factory=Findings)
     find_columns: Callable[[int], Columns] | None = None
     find_semantic: Callable[[int], npt.NDArray[Any] | None] | None = None
-    find_numbers: Callable[[int], npt.NDArray[Any] | None] | None = None
+    find_instance_ids: Callable[[int], npt.NDArray[Any] | None] | None = None
     progress: Callable[[int, int], None] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def walk(self, places: Sequence[int] | None = None) -> Iterator[int]:
-        """Places of the images, all of them by default, one after another."""
-        places = range(len(self)) if places is None else places
-        for done, place in enumerate(places, 1):
-            yield place
+    def walk(self, indices: Sequence[int] | None = None) -> Iterator[int]:
+        """Yield the indices of the images, all by default, and report progress after each."""
+        indices = range(len(self)) if indices is None else indices
+        for done, index in enumerate(indices, 1):
+            yield index
             if self.progress is not None:
-                self.progress(done, len(places))
+                self.progress(done, len(indices))
 
-    def columns(self, place: int) -> Columns:
-        """The objects of the image at a place."""
-        return Columns.of(self.get(place).instances) if self.find_columns is None else self.find_columns(place)
+    def columns(self, index: int) -> Columns:
+        """The objects of image `index`."""
+        return Columns.of(self.get(index).instances) if self.find_columns is None else self.find_columns(index)
 
-    def semantic(self, place: int) -> npt.NDArray[Any] | None:
-        """The label map of the image at a place, None where it has none."""
-        found = None if self.find_semantic is None else self.find_semantic(place)
-        return self.get(place).semantic if found is None else found
+    def semantic(self, index: int) -> npt.NDArray[Any] | None:
+        """(H, W) label map of image `index`, None where it has none."""
+        label_map = None if self.find_semantic is None else self.find_semantic(index)
+        return self.get(index).semantic if label_map is None else label_map
 
     @cached_property
     def _images(self) -> npt.NDArray[np.int64]:
@@ -89,28 +89,28 @@ class GroundTruth:
         return self._images[:, 1:]
 
     @cached_property
-    def place_of_id(self) -> dict[int, int]:
-        """Number → place."""
-        return {number: place for place, number in enumerate(self.ids.tolist()) if number >= 0}
+    def index_of_id(self) -> dict[int, int]:
+        """The source's number of an image → its index."""
+        return {number: index for index, number in enumerate(self.ids.tolist()) if number >= 0}
 
     @cached_property
-    def place_of_key(self) -> dict[str, int]:
-        """Key → place; of several images with one key, the first."""
-        return {key: len(self.keys) - 1 - place for place, key in enumerate(reversed(self.keys))}
+    def index_of_key(self) -> dict[str, int]:
+        """Key → index; of several images with one key, the first."""
+        return {key: len(self.keys) - 1 - index for index, key in enumerate(reversed(self.keys))}
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted for the images of a truth.
+    """What was predicted for the images of a ground truth.
 
     Attributes:
         path: where they came from.
         kind: "pack" or the name of the results' kind.
         holds: what is in them.
-        get: what was predicted for the truth's image at a place, under the truth's label space; None where the
-            predictions do not speak of it.
-        problems: what was odd in them; metrics add to it.
-        find_columns: the detections at a place, where they can be had without making a sample.
+        get: the predictions for image `index` of the ground truth, under its label space; None where there are none
+            for this image.
+        findings: what was odd in them; metrics add to it.
+        find_columns: the detections of an image, where they can be had without making a sample.
         find_regions: the same for scored masks.
     """
 
@@ -122,16 +122,16 @@ class Predictions:
     find_columns: Callable[[int], Columns] | None = None
     find_regions: Callable[[int], Regions | None] | None = None
 
-    def regions(self, place: int) -> Regions | None:
-        """The scored masks in the truth's image at a place; None where the predictions do not speak of it."""
+    def regions(self, index: int) -> Regions | None:
+        """The scored masks of image `index` of the ground truth; None where the predictions leave it out."""
         if self.find_regions is not None:
-            return self.find_regions(place)
-        sample = self.get(place)
+            return self.find_regions(index)
+        sample = self.get(index)
         return None if sample is None else Regions.of(sample.instances)
 
-    def columns(self, place: int) -> Columns:
-        """What was detected in the truth's image at a place."""
+    def columns(self, index: int) -> Columns:
+        """The detections of image `index` of the ground truth; none where the predictions leave it out."""
         if self.find_columns is not None:
-            return self.find_columns(place)
-        sample = self.get(place)
+            return self.find_columns(index)
+        sample = self.get(index)
         return Columns.none() if sample is None else Columns.of(sample.instances)

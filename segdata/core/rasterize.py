@@ -23,7 +23,7 @@ _AT_ONCE = 1 << 20
 """Passes that are computed at once: about 100 MB."""
 
 
-def draw(polygons: Polygons, height: int | IntArray, width: int | IntArray) -> Spans:
+def rasterize(polygons: Polygons, height: int | IntArray, width: int | IntArray) -> Spans:
     """Spans of the full frame of every polygon, its rings united (one inside another cuts no hole).
 
     Args:

@@ -162,7 +162,7 @@ def unite(spans: Spans, reach: int) -> Spans:
     return begin - owner * reach, end - begin, owner
 
 
-def alternate(spans: Spans, sizes: IntArray) -> tuple[IntArray, IntArray]:
+def runs_of(spans: Spans, sizes: IntArray) -> tuple[IntArray, IntArray]:
     """Spans of N masks of `sizes` pixels → runs of zeros and ones in turn, and the (N + 1,) pointer into them.
 
     A last run of zeros stands only where one is needed; a mask without pixels has no runs.
@@ -189,7 +189,7 @@ def alternate(spans: Spans, sizes: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def split_long(runs: IntArray, pointer: IntArray) -> tuple[IntArray, IntArray]:
-    """Split runs above 65,535 by runs of length zero of the other value; `pointer` as in `alternate`."""
+    """Split runs above 65,535 by runs of length zero of the other value; `pointer` as in `runs_of`."""
     if not len(runs) or runs.max() <= LONGEST_RUN:
         return runs, pointer
     places = (runs > LONGEST_RUN).nonzero()[0]
@@ -204,7 +204,7 @@ def split_long(runs: IntArray, pointer: IntArray) -> tuple[IntArray, IntArray]:
 def spans_of(counts: IntArray, pointer: IntArray) -> Spans:
     """Full-frame run lengths of N masks as spans."""
     ends, ones = pointer_of(counts), np.diff(pointer) // 2
-    inside = odd_places(pointer)
+    inside = odd_positions(pointer)
     start = ends[:-1][inside] - ends[pointer[:-1]].repeat(ones)
     return merge((start, counts[inside], np.arange(len(ones)).repeat(ones)))
 
@@ -243,11 +243,11 @@ def cropped(
     position = column * frame_height.repeat(own) + top - (x0 * frame_height + y0).repeat(own)
     sizes = np.zeros(count, np.int64)
     sizes[present] = frame_width * frame_height
-    runs, pointer = split_long(*alternate(merge((position, bottom - top + 1, owner)), sizes))
+    runs, pointer = split_long(*runs_of(merge((position, bottom - top + 1, owner)), sizes))
     return frames, runs.astype(np.uint16), pointer
 
 
-def odd_places(pointer: IntArray) -> npt.NDArray[np.bool_]:
+def odd_positions(pointer: IntArray) -> npt.NDArray[np.bool_]:
     """Which runs count ones: every second one of its mask."""
     begins_odd = (pointer[:-1] & 1).astype(bool).repeat(np.diff(pointer))
     begins_odd[1::2] ^= True
@@ -259,7 +259,7 @@ def uncropped(frames: npt.NDArray[np.int32], runs: npt.NDArray[np.uint16], point
     lengths = runs.astype(np.int64)
     ends = pointer_of(lengths)
     owner = np.repeat(np.arange(len(frames)), np.diff(pointer))
-    keep = odd_places(pointer) & (lengths > 0)
+    keep = odd_positions(pointer) & (lengths > 0)
     position = (ends[:-1] - ends[pointer[owner]])[keep]
     position, length, owner = merge((position, lengths[keep], owner[keep]))
     frame = frames[owner].astype(np.int64)
@@ -287,7 +287,7 @@ def string_of_zeros(pixels: int) -> bytes:
             return bytes(characters)
 
 
-def stretches(*maps: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:
+def constant_runs(*maps: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:
     """Start and length of the stretches of pixels, row by row, over which every one of some maps is constant.
 
     Label maps are mostly constant: there are far fewer stretches than pixels to count.

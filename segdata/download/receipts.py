@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.errors import DamagedData
-from segdata.system.files import crc32, disk_errors, this_run, write_whole
+from segdata.system.files import boot_id, crc32, disk_errors, write_whole
 
 CHUNK_BYTES = 4 << 20
 """Bytes of a chunk."""
@@ -54,7 +54,7 @@ class Receipt:
     @property
     def is_doubtful(self) -> bool:
         """Whether the machine was restarted since the file was written, and nobody had waited for the disk."""
-        return self.unsynced is not None and self.unsynced != this_run()
+        return self.unsynced is not None and self.unsynced != boot_id()
 
     def write(self, path: Path) -> None:
         """Make the receipt visible."""

@@ -24,7 +24,7 @@ from segdata.core import png
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace, look_up
 from segdata.core.predictions import GroundTruth, Predictions
-from segdata.core.rle import stretches
+from segdata.core.rle import constant_runs
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, SegdataError
 from segdata.formats.contract import read_bytes
@@ -120,7 +120,7 @@ def _sample(
                 fix="save the category numbers as a grey or palette PNG",
             )
         values = _by_color(values, truth.labels, root / name)
-    present = np.unique(values.ravel()[stretches(values)[0]])
+    present = np.unique(values.ravel()[constant_runs(values)[0]])
     unknown = present[table[present] < 0]
     if len(unknown):
         raise _outside(root / name, values, np.isin(values, unknown), truth.labels, numbers)

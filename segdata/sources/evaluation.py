@@ -81,7 +81,7 @@ def truth_of(path: Path, made_from: str, data: Input) -> GroundTruth:
         return replace(
             truth,
             find_semantic=lambda place: cityscapes.label_map(source, entries[place]),
-            find_numbers=lambda place: cityscapes.instance_numbers(source, entries[place]),
+            find_instance_ids=lambda place: cityscapes.instance_numbers(source, entries[place]),
         )
 
     def columns(place: int) -> Columns:
@@ -177,8 +177,8 @@ def _holds(pack: Pack) -> frozenset[Holding]:
 def _places(pack: Pack, truth: GroundTruth, path: Path) -> dict[int, int]:
     """Place in the truth → index in the predictions, by key, and by split and key where a key stands for several."""
     keys = list(pack.keys)
-    if len(set(keys)) == len(keys) and len(truth.place_of_key) == len(truth):
-        place_of = truth.place_of_key
+    if len(set(keys)) == len(keys) and len(truth.index_of_key) == len(truth):
+        place_of = truth.index_of_key
         found = [place_of.get(key) for key in keys]
     else:
         by_split = {(name, truth.keys[place]): place for name, members in truth.splits.items() for place in members}

@@ -8,12 +8,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from segdata.system.files import existing
+from segdata.system.files import nearest_existing
 
 
 def free_bytes(path: Path) -> int:
     """Bytes that this user may still write where `path` is, or will be made."""
-    folder = existing(path)
+    folder = nearest_existing(path)
     return min(shutil.disk_usage(folder).free, _left_of_quota(folder))
 
 

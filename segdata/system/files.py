@@ -58,7 +58,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise DiskError(reason, file=at, why=why, fix=fix) from error
 
 
-def existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """The path, or the nearest folder above it that exists."""
     while not path.exists() and path != path.parent:
         path = path.parent
@@ -68,7 +68,7 @@ def existing(path: Path) -> Path:
 def _owner(path: Path) -> str | None:
     """Whose a path is, and who asks, for a message."""
     with contextlib.suppress(OSError):
-        found = existing(path)
+        found = nearest_existing(path)
         status = found.stat()
         mode = f"mode {status.st_mode & 0o7777:04o}"
         return f"{found} belongs to user {status.st_uid} ({mode}); this command runs as user {os.geteuid()}"
@@ -78,7 +78,7 @@ def _owner(path: Path) -> str | None:
 def _has_no_inodes(path: Path) -> bool:
     """Whether a file system is full of files and not of bytes."""
     with contextlib.suppress(OSError):
-        status = os.statvfs(existing(path))
+        status = os.statvfs(nearest_existing(path))
         return status.f_files > 0 and status.f_favail == 0
     return False
 
@@ -110,7 +110,7 @@ def sync_disk(folder: Path) -> None:
         os.close(descriptor)
 
 
-def this_run() -> str:
+def boot_id() -> str:
     """What tells this run of the machine from those before and after a restart; "" where the system does not say.
 
     What was written is read back as it was written while the machine runs, whether it is on the disk yet or not.
@@ -171,7 +171,7 @@ def canonical_json(document: Any) -> bytes:
     )
 
 
-def free_for(target: Path, *, force: bool, what: str) -> None:
+def require_replaceable(target: Path, *, force: bool, what: str) -> None:
     """Raise unless `target` does not exist, is an empty folder, or may be replaced."""
     if not target.exists() and not target.is_symlink():
         return

@@ -32,7 +32,7 @@ from segdata.pack.read import Pack, is_pack, open_pack
 from segdata.pack.write import commit, write_dataset, write_shard
 from segdata.sources.dataset import OnError, without
 from segdata.sources.image_folder import photos
-from segdata.system.files import canonical_json, free_for, remove_tree, write_whole
+from segdata.system.files import canonical_json, remove_tree, require_replaceable, write_whole
 from segdata.system.locks import locked
 from segdata.training.distributed import device_named
 from segdata.training.trackers.run_folder import file_name, png
@@ -157,7 +157,7 @@ def predict(
         samples, origin, splits = photos(source, findings, unreadable), "photos", {}
     count = len(samples) if limit is None else min(limit, len(samples))
     with locked(target, wait=wait):
-        free_for(target, force=force or _is_unfinished(target), what="the pack of predictions")
+        require_replaceable(target, force=force or _is_unfinished(target), what="the pack of predictions")
         work = target / ".work-predict"
         remove_tree(work)
         work.mkdir(parents=True)

@@ -23,7 +23,7 @@ from segdata.models.maskrcnn.augment import Item, categories_of
 from segdata.models.maskrcnn.config import Config
 from segdata.pack.read import Pack
 from segdata.pack.verify import require_intact
-from segdata.system.files import free_for, write_whole
+from segdata.system.files import require_replaceable, write_whole
 from segdata.system.locks import locked
 from segdata.training import schedule, validation
 from segdata.training.batches import Feed, usable
@@ -116,7 +116,9 @@ def train(
             for path in {pack.path, (validate or pack).path}:
                 require_intact(path)
             stack.enter_context(locked(run, wait=wait))
-            free_for(run, force=any((run / name).is_file() for name in ("config.toml", "state.json")), what="the run")
+            require_replaceable(
+                run, force=any((run / name).is_file() for name in ("config.toml", "state.json")), what="the run"
+            )
             run.mkdir(parents=True, exist_ok=True)
         world.wait()
         return _Training(pack, run, config, validate, start, trackers, world, tell).go()

@@ -23,7 +23,7 @@ from typing import Any
 
 from segdata.download.receipts import CHUNK_BYTES
 from segdata.errors import DiskError
-from segdata.system.files import crc32, disk_errors, sync_folder, this_run
+from segdata.system.files import boot_id, crc32, disk_errors, sync_folder
 
 _AHEAD = 16
 """Pieces that may wait to be hashed."""
@@ -137,7 +137,7 @@ class Part:
                 file=self.path.parent,
                 fix="mount or make it again and run the same command",
             )
-        self.is_synced = self.size <= _WAIT_BYTES or not this_run()
+        self.is_synced = self.size <= _WAIT_BYTES or not boot_id()
         if self.is_synced:
             with disk_errors(self.path):
                 os.fsync(self._file.fileno())

@@ -16,7 +16,7 @@ from segdata.download.http.partial_file import Source
 from segdata.download.progress import Pace
 from segdata.download.receipts import CHUNK_BYTES, Receipt
 from segdata.errors import HashMismatch, NetworkError, SegdataError
-from segdata.system.files import disk_errors, this_run
+from segdata.system.files import boot_id, disk_errors
 from segdata.system.secrets import shown
 
 
@@ -103,7 +103,7 @@ def receipt_of(
         fetched=now["at"],
         chunk_bytes=CHUNK_BYTES,
         crc32=checksums,
-        unsynced=None if is_synced else this_run(),
+        unsynced=None if is_synced else boot_id(),
     )
 
 

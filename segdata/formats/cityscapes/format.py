@@ -30,7 +30,7 @@ from segdata.core import images, png
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace, look_up
 from segdata.core.masks import Masks
-from segdata.core.rle import stretches
+from segdata.core.rle import constant_runs
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
 from segdata.formats.contract import Entry, Header, Source, file_size, folders_in, names_in, read_bytes, write_file
@@ -214,7 +214,7 @@ def instance_numbers(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | N
     if stored is None:
         return None
     numbers = stored.values.astype(np.uint16, copy=False)
-    for value in np.unique(numbers.ravel()[stretches(numbers)[0]]).tolist():
+    for value in np.unique(numbers.ravel()[constant_runs(numbers)[0]]).tolist():
         label = value // _GROUP_LIMIT if value >= _GROUP_LIMIT else value
         if label not in source.labels.index_of_id:
             path = source.root / (entry.data.base + "instanceIds.png")

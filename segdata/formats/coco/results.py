@@ -160,7 +160,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
 
 
 def _sorted(detections: Sequence[_Detection], truth: GroundTruth, path: Path) -> tuple[Any, ...]:
-    place_of, index_of = truth.place_of_id, truth.labels.index_of_id
+    place_of, index_of = truth.index_of_id, truth.labels.index_of_id
     images = np.array([place_of.get(item.image_id, -1) for item in detections], np.int64)
     category = np.array([index_of.get(item.category_id, -1) for item in detections], np.int64)
     _require_known(images, [item.image_id for item in detections], sorted(place_of), "image", path)

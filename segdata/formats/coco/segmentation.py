@@ -9,7 +9,7 @@ import numpy as np
 
 from segdata.core.masks import Masks, polygon_strings
 from segdata.core.polygons import Polygons
-from segdata.core.rasterize import draw
+from segdata.core.rasterize import rasterize
 from segdata.core.rle import IntArray, Spans, check_strings, decode_counts, pointer_of, spans_of
 from segdata.errors import InvalidAnnotation
 from segdata.formats.coco.annotations import check_rings, check_run_lengths
@@ -38,8 +38,8 @@ def _counts(counts: str | Sequence[int]) -> IntArray:
 def spans_of_objects(
     polygons: Polygons, run_lengths: Mapping[int, IntArray], height: int | IntArray, width: int | IntArray
 ) -> Spans:
-    """Spans of objects that are polygons, or checked run lengths by their place; size as `raster.draw` takes it."""
-    spans = draw(polygons, height, width)
+    """Spans of objects that are polygons, or checked run lengths by their place; size as `rasterize` takes it."""
+    spans = rasterize(polygons, height, width)
     if not run_lengths:
         return spans
     pointer = pointer_of(np.array([len(counts) for counts in run_lengths.values()]))

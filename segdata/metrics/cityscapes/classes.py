@@ -71,8 +71,8 @@ def instance_numbers(
     truth: GroundTruth, place: int, table: npt.NDArray[Any], labels: LabelSpace
 ) -> npt.NDArray[Any] | None:
     """The instance map of an image of the truth (see `instance_map`); None where no objects are annotated."""
-    if truth.find_numbers is not None:
-        return truth.find_numbers(place)
+    if truth.find_instance_ids is not None:
+        return truth.find_instance_ids(place)
     sample = truth.get(place)
     return instance_map(sample, table, labels) if sample.has_instances else None
 

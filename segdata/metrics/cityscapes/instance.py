@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.regions import Crop
-from segdata.core.rle import stretches
+from segdata.core.rle import constant_runs
 from segdata.metrics.cityscapes.classes import GROUP_LIMIT, Classes
 from segdata.metrics.semantic.confusion import mean
 
@@ -71,7 +71,7 @@ def match(
         score: (P,) float64.
         crops: P predicted masks; empty ones are left out, as are categories that are not evaluated or no things.
     """
-    start, length = stretches(instances)
+    start, length = constant_runs(instances)
     size_of = np.bincount(instances.ravel()[start], length).astype(np.int64)
     numbers = np.flatnonzero(size_of)
     label = classes.labels_of(numbers)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.rle import stretches
+from segdata.core.rle import constant_runs
 from segdata.metrics.cityscapes.classes import GROUP_LIMIT, Classes
 from segdata.metrics.semantic import confusion as semantic
 from segdata.metrics.semantic.confusion import mean, nullable, ratio, sums
@@ -59,7 +59,7 @@ def count(
         instances: (H, W) instance numbers: label id · 1000 + n for objects, less for everything else.
         prediction: (H, W) category indices; values ≥ K are no class.
     """
-    start, length = stretches(truth, instances, prediction)
+    start, length = constant_runs(truth, instances, prediction)
     number, predicted = instances.ravel()[start], prediction.ravel()[start]
     confusion = semantic.tally(truth.ravel()[start], predicted, length, len(classes))
     # Objects × predicted class, over the pixels of objects alone.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.rle import stretches
+from segdata.core.rle import constant_runs
 from segdata.metrics.semantic.confusion import sums
 
 IntArray = npt.NDArray[np.int64]
@@ -136,7 +136,7 @@ def _rows(columns: Mapping[str, npt.NDArray[Any]], ids: Sequence[int]) -> dict[s
 def _overlaps(truth: Segments, prediction: Segments) -> IntArray:
     """(T + 2, P + 1) int64 pixels: rows void, the true segments, numbers of no segment; columns void, predictions."""
     mine, theirs = truth.map.ravel(), prediction.map.ravel()
-    start, length = stretches(truth.map, prediction.map)
+    start, length = constant_runs(truth.map, prediction.map)
     row = _places(mine[start], truth.id)
     column = _places(theirs[start], prediction.id)
     rows, columns = len(truth.id) + 2, len(prediction.id) + 2

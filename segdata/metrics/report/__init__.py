@@ -206,7 +206,7 @@ def _by_details(evaluation: Evaluation, truth: GroundTruth) -> list[tuple[int, s
         else:
             continue
         order = [at for at in np.argsort(values, kind="stable").tolist() if values[at] < 1]
-        return [(truth.place_of_key[details.keys[at]], f"{values[at]:.1%} {what}") for at in order]
+        return [(truth.index_of_key[details.keys[at]], f"{values[at]:.1%} {what}") for at in order]
     return []
 
 

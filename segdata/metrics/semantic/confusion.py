@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.rle import stretches
+from segdata.core.rle import constant_runs
 
 Confusion = npt.NDArray[np.int64]
 """(K, K + 1) int64 pixels: row is the class in the truth, column the predicted one, the last column no class at all."""
@@ -28,7 +28,7 @@ def count(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], classes: int) -
         truth: (H, W) unsigned class indices; values ≥ `classes` are void and left out.
         prediction: (H, W) unsigned class indices; values ≥ `classes` are no class (always wrong, never a false positive).
     """
-    start, length = stretches(truth, prediction)
+    start, length = constant_runs(truth, prediction)
     return tally(truth.ravel()[start], prediction.ravel()[start], length, classes)
 
 
