@@ -727,7 +727,7 @@ def test_the_python_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     names: dict[str, Any] = {"__name__": "guide"}
     exec(compile(program, "docs/train.md", "exec"), names)
-    assert names["report"].steps == 1 and len(names["names"]) == len(names["found"])
+    assert names["report"].steps == 1 and len(names["names"]) == len(names["detections"])
     for block in re.findall(r"^```py\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         compile(block, "docs/train.md", "exec")
     for block in re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
