@@ -15,7 +15,8 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
-from segdata.formats.contract import FORMATS, Header, stem
+from segdata.formats.contract import FORMATS, Header
+from segdata.formats.shared.folder import stem
 from segdata.formats.voc import image_sets as voc_lists
 from segdata.formats.voc import xml as voc_xml
 

@@ -27,8 +27,8 @@ from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.rle import constant_runs
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, SegdataError
-from segdata.formats.contract import read_bytes
 from segdata.formats.shared.files_by_key import by_place, files_below, require_all
+from segdata.formats.shared.folder import read_bytes
 
 LAYOUT = "a folder of label-map PNGs (label-maps)"
 

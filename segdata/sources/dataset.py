@@ -18,7 +18,8 @@ from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, NotThere
 from segdata.formats.adapting import Adapter
-from segdata.formats.contract import Entry, Header, Source, file_size, images_not_there, missing_images
+from segdata.formats.contract import Entry, Header, Source
+from segdata.formats.shared.folder import file_size, images_not_there, missing_images
 from segdata.pack import layout
 from segdata.pack.read import Pack, is_pack, open_without
 from segdata.pack.verify import damaged_shards

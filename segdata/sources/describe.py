@@ -7,7 +7,7 @@ from typing import Any
 
 from segdata import formats
 from segdata.core.findings import Findings
-from segdata.formats.contract import file_size
+from segdata.formats.shared.folder import file_size
 from segdata.pack import layout
 from segdata.pack.read import is_pack, open_pack
 

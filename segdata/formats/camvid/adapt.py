@@ -27,7 +27,7 @@ from segdata.formats.adapting import (
     split_names,
 )
 from segdata.formats.contract import Header
-from segdata.formats.voc.image_sets import PALETTE
+from segdata.formats.shared.palettes import PALETTE
 
 _VOID, _BLACK = "Void", (0, 0, 0)
 

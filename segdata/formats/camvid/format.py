@@ -28,8 +28,9 @@ from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
-from segdata.formats.contract import Entry, Header, Source, file_size, names_in, read_bytes, stem, write_file
+from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared import lists, palettes, verbatim
+from segdata.formats.shared.folder import file_size, names_in, read_bytes, stem, write_file
 
 LAYOUT = (
     "701_StillsRaw_full/ and LabeledApproved_full/, or train/ and trainannot/, "

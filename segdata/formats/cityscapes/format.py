@@ -33,8 +33,9 @@ from segdata.core.masks import Masks
 from segdata.core.rle import constant_runs
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
-from segdata.formats.contract import Entry, Header, Source, file_size, folders_in, names_in, read_bytes, write_file
+from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared import json_text, verbatim
+from segdata.formats.shared.folder import file_size, folders_in, names_in, read_bytes, write_file
 
 LAYOUT = "leftImg8bit/SPLIT/CITY/ or gtFine/SPLIT/CITY/ (Cityscapes)"
 

@@ -33,8 +33,9 @@ from segdata.core.regions import Crop, Regions
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, LabelMismatch, SegdataError, Unsafe
 from segdata.formats import label_maps
-from segdata.formats.contract import Header, read_bytes, write_file
+from segdata.formats.contract import Header
 from segdata.formats.shared.files_by_key import by_place, files_below, require_all
+from segdata.formats.shared.folder import read_bytes, write_file
 
 LAYOUT = "CITY_SEQUENCE_FRAME_pred.txt with masks (Cityscapes results)"
 

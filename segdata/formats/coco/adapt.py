@@ -29,7 +29,8 @@ from segdata.formats.adapting import (
     painted,
 )
 from segdata.formats.coco import annotations as coco_records
-from segdata.formats.contract import FORMATS, Header, stem
+from segdata.formats.contract import FORMATS, Header
+from segdata.formats.shared.folder import stem
 
 _STRIDE = 1_000_000
 """Numbers kept free for the objects of each image, so that ids do not depend on other images."""

@@ -16,8 +16,9 @@ from segdata.core.findings import Findings
 from segdata.core.images import require_size
 from segdata.core.labels import Category, LabelSpace
 from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
-from segdata.formats.contract import Entry, folders_in, names_in, stem
+from segdata.formats.contract import Entry
 from segdata.formats.shared import json_text
+from segdata.formats.shared.folder import folders_in, names_in, stem
 from segdata.system.paths import checked_name
 
 KINDS = ("instances", "person_keypoints", "captions", "image_info")

@@ -46,8 +46,9 @@ from segdata.formats.coco.documents import (
     open_document,
 )
 from segdata.formats.coco.segmentation import masks_of
-from segdata.formats.contract import FORMATS, Entry, Header, Source, read_bytes, stem, write_file
+from segdata.formats.contract import FORMATS, Entry, Header, Source
 from segdata.formats.shared import json_text
+from segdata.formats.shared.folder import read_bytes, stem, write_file
 from segdata.system.files import disk_errors
 from segdata.system.paths import inside
 

@@ -31,8 +31,9 @@ from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation
 from segdata.formats.adapting import Plan, lose_unmapped
 from segdata.formats.coco.segmentation import strings_of
-from segdata.formats.contract import Header, write_file
+from segdata.formats.contract import Header
 from segdata.formats.shared import json_text
+from segdata.formats.shared.folder import write_file
 from segdata.system.files import canonical_json, disk_errors, write_whole
 from segdata.system.paths import inside
 

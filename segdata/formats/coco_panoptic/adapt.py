@@ -30,8 +30,9 @@ from segdata.formats.adapting import (
     remark_split,
     split_names,
 )
-from segdata.formats.contract import FORMATS, Header, stem
-from segdata.formats.voc.image_sets import PALETTE
+from segdata.formats.contract import FORMATS, Header
+from segdata.formats.shared.folder import stem
+from segdata.formats.shared.palettes import PALETTE
 
 _KEPT = {"crowd flags", "scores", "image ids"}
 _LARGEST = (1 << 24) - 1

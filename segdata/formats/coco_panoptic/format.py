@@ -31,8 +31,9 @@ from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
 from segdata.formats.coco.documents import Document, candidates, enter, kind_of, label_space
 from segdata.formats.coco_panoptic.predictions import read
 from segdata.formats.coco_panoptic.segments import check, encode, objects, read_png, records_of
-from segdata.formats.contract import Entry, Header, Source, names_in, read_bytes, stem, write_file
+from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared import json_text
+from segdata.formats.shared.folder import names_in, read_bytes, stem, write_file
 from segdata.system.files import disk_errors
 from segdata.system.paths import checked_name, inside
 

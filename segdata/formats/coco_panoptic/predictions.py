@@ -13,9 +13,9 @@ from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
 from segdata.formats.coco.documents import candidates
 from segdata.formats.coco_panoptic.segments import check, objects, read_png
-from segdata.formats.contract import stem
 from segdata.formats.shared import json_text
 from segdata.formats.shared.files_by_key import require_all
+from segdata.formats.shared.folder import stem
 from segdata.system.paths import checked_name
 
 

@@ -16,7 +16,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
-from segdata.formats.contract import read_bytes
+from segdata.formats.shared.folder import read_bytes
 
 _LARGEST = (1 << 24) - 1
 """The largest segment number that three bytes hold."""

@@ -10,7 +10,7 @@ from segdata.core.findings import Findings
 from segdata.core.predictions import GroundTruth
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation
-from segdata.formats.contract import NAMES_SHOWN, stem
+from segdata.formats.shared.folder import NAMES_SHOWN, stem
 
 
 def files_below(root: Path, ending: str) -> Iterator[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation
-from segdata.formats.contract import stem
 from segdata.formats.shared import verbatim
+from segdata.formats.shared.folder import stem
 
 
 def lines_of(content: bytes) -> list[str]:

@@ -1,6 +1,6 @@
-"""Palette PNGs whose palette is in another order than the label table, as programs that make files smaller leave them.
+"""Palettes of label PNGs: VOC's, and palettes whose order is not that of the label table.
 
-The colours then tell the categories, and the indices mean nothing.
+Programs that make PNGs smaller reorder palettes: the colours then tell the categories, and the indices mean nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,21 @@ import numpy.typing as npt
 
 from segdata.core.labels import Color
 from segdata.core.png import LabelImage
+
+
+def _palette() -> bytes:
+    """VOC's 256 colours: bit i of the index goes to the high bits of red, green and blue in turn (VOCcode's VOClabelcolormap)."""
+    entries = bytearray()
+    for index in range(256):
+        color = [0, 0, 0]
+        for bit in range(8):
+            color[bit % 3] |= ((index >> bit) & 1) << (7 - bit // 3)
+        entries += bytes(color)
+    return bytes(entries)
+
+
+PALETTE = _palette()
+"""768 bytes R G B of VOC's 256 colours, which label images of other datasets use as well."""
 
 OFF_TABLE_LIMIT = 0.001
 """Share of a file's pixels that may have colours off the table; more means that its colours are not the table's."""

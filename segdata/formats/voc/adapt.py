@@ -37,7 +37,7 @@ from segdata.formats.adapting import (
     split_names,
 )
 from segdata.formats.contract import Header
-from segdata.formats.voc.image_sets import PALETTE
+from segdata.formats.shared.palettes import PALETTE
 from segdata.formats.voc.objects import OBJECT, VOID
 
 _MOST = 254

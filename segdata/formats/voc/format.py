@@ -32,8 +32,9 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
-from segdata.formats.contract import Entry, Header, Source, file_size, names_in, read_bytes, stem, write_file
+from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared import lists, verbatim
+from segdata.formats.shared.folder import file_size, names_in, read_bytes, stem, write_file
 from segdata.formats.voc import masks as voc_masks
 from segdata.formats.voc import xml as voc_xml
 from segdata.formats.voc.image_sets import read_labelmap, read_lists

@@ -1,4 +1,4 @@
-"""VOC's lists of images (ImageSets), its palette, and CVAT's label table (labelmap.txt)."""
+"""VOC's lists of images (ImageSets) and CVAT's label table (labelmap.txt)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,11 @@ from typing import Any
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, Color, LabelSpace
 from segdata.errors import InvalidAnnotation, SegdataError
-from segdata.formats.contract import folders_in, names_in, read_bytes, stem
 from segdata.formats.shared import lists
+from segdata.formats.shared.folder import folders_in, names_in, read_bytes, stem
 
 _SETS = ("Segmentation", "Main", "Layout", "Action")
 _SPLITS = ("train", "val", "trainval", "test")
-
-
-def _palette() -> bytes:
-    """VOC's 256 colours: bit i of the index goes to the high bits of red, green and blue in turn (VOCcode's VOClabelcolormap)."""
-    entries = bytearray()
-    for index in range(256):
-        color = [0, 0, 0]
-        for bit in range(8):
-            color[bit % 3] |= ((index >> bit) & 1) << (7 - bit // 3)
-        entries += bytes(color)
-    return bytes(entries)
-
-
-PALETTE = _palette()
 
 
 def read_lists(

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from segdata.core import png
 from segdata.core.labels import Color, LabelSpace
 from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
-from segdata.formats.contract import read_bytes
 from segdata.formats.shared import palettes, verbatim
-from segdata.formats.voc.image_sets import PALETTE
+from segdata.formats.shared.folder import read_bytes
+from segdata.formats.shared.palettes import PALETTE
 from segdata.formats.voc.objects import VOID
 
 _COLORS = {index: (PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]) for index in range(256)}

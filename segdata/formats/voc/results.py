@@ -29,9 +29,10 @@ from segdata.core.masks import Masks
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation
-from segdata.formats.contract import Header, write_file
+from segdata.formats.contract import Header
 from segdata.formats.shared import json_text
-from segdata.formats.voc.image_sets import PALETTE
+from segdata.formats.shared.folder import write_file
+from segdata.formats.shared.palettes import PALETTE
 from segdata.system.files import disk_errors
 
 LAYOUT = "comp*_det_SET_CLASS.txt (PASCAL VOC results)"
