@@ -17,17 +17,13 @@ from segdata.conversion.to_folder import is_done, to_folder
 from segdata.conversion.to_pack import to_pack
 from segdata.errors import UsageError
 from segdata.pack import layout
-from segdata.sets import filters as normalise
-from segdata.sets.filters import Step
-from segdata.sources.dataset import Labels, OnError, changed, crossed, open_input, origin, relabelling, table_of
+from segdata.sets import filters
+from segdata.sources.dataset import Labels, OnError, adapted, filtered, open_dataset
 from segdata.sources.evaluation import open_results
 from segdata.system.locks import locked
 
 _CHANGED = "changed"
 """What a pack's origin is called when its samples are no longer as any source has them."""
-
-_PREDICTIONS = "predictions"
-"""What the origin of a pack of results is called: no format's files are its own, all are made of it."""
 
 
 def convert(
@@ -110,38 +106,33 @@ def convert(
         "decode": decode,
         "shard_samples": shard_samples,
     }
-    table = table_of(labels, source, source_format) if truth is None else None
     if truth is not None:
-        images, made_from = "none", _PREDICTIONS
-        data = open_results(source, source_format, Path(truth), splits, limit)
+        images = "none"
+        data = open_results(source, Path(truth), kind=source_format, splits=splits, labels=labels, limit=limit)
     else:
-        data = open_input(
+        data = open_dataset(
             source,
-            source_format,
-            splits,
-            table,
-            images,
-            limit,
-            needs_images=to == "pack",
-            on_error=on_error,
+            format=source_format,
+            splits=splits,
             lists=lists,
+            labels=labels,
+            limit=limit,
+            on_error=on_error,
+            check_images=images != "none" or to != "pack",
         )
-        made_from = origin(source, data)
-    steps: list[Step] = []
-    if labels is not None and table is None:
-        steps.append(relabelling(labels, data.labels))
-    for choose, names in ((normalise.keep, keep), (normalise.drop, drop)):
-        if names:
-            steps.append(choose(steps[-1].space(data.labels) if steps else data.labels, names))
+    if keep:
+        data = filtered(data, filters.keep(data.labels, keep))
+    if drop:
+        data = filtered(data, filters.drop(data.labels, drop))
     if min_area > 0 or not crowds:
-        steps.append(normalise.Filter(min_area, crowds))
-    if steps:
+        data = filtered(data, filters.Filter(min_area, crowds))
+    made_from = data.made_from
+    if data.steps:
         made_from = _CHANGED
-        options["steps"] = [hashlib.sha256(repr(step).encode()).hexdigest() for step in steps]
-        data = changed(data, steps)
+        options["steps"] = [hashlib.sha256(repr(step).encode()).hexdigest() for step in data.steps]
     crosses = to not in ("pack", made_from)
     if crosses:
-        data = crossed(data, to)
+        data = adapted(data, to)
     job = Job(
         data, target, to, made_from, images, on_error, decode, options, progress, workers, hang_seconds, fail_fast
     )
@@ -163,7 +154,7 @@ def inspect(
     Raises:
         InvalidInput: the dataset is not valid; the message lists the first problems.
     """
-    data = open_input(path, source_format, (), None, "embed", None, needs_images=True)
+    data = open_dataset(path, format=source_format)
     module = formats.named(data.format)
     if deep and hasattr(module, "inspect"):
         module.inspect(path, data.findings)

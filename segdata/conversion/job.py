@@ -14,7 +14,7 @@ from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA, InvalidImage, InvalidInput, LossyConversion, SegdataError
 from segdata.pack import layout
 from segdata.pack.write import check_image
-from segdata.sources.dataset import Input, OnError, without
+from segdata.sources.dataset import Dataset, OnError, without
 from segdata.system import workers
 from segdata.system.files import canonical_json
 from segdata.system.workers import Beat, Task
@@ -85,7 +85,7 @@ class Job:
         options: what the result depends on; the others are as in `convert`.
     """
 
-    data: Input
+    data: Dataset
     target: Path
     to: str
     made_from: str
@@ -211,7 +211,7 @@ class Job:
 
     def _as_in_source(self, error: SegdataError, index: int) -> SegdataError:
         """The error of a sample; a photo is named as it is called in the source, whatever the target calls it."""
-        before = self.data.uncrossed
+        before = self.data.unadapted
         if before is not None and isinstance(error, InvalidImage):
             error.file, error.key = before.get(index, Findings()).file or error.file, before.keys[index]
         return error

@@ -15,7 +15,7 @@ from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
 from segdata.pack.verify import damaged_files
 from segdata.pack.write import move_finished, write_dataset
-from segdata.sources.dataset import open_input
+from segdata.sources.dataset import open_dataset
 from segdata.system.files import disk_errors, remove_tree
 from segdata.system.locks import locked
 
@@ -44,15 +44,13 @@ def repair(
     index = layout.read_index(pack)
     made = index["provenance"]
     options = made["options"]
-    data = open_input(
+    data = open_dataset(
         source,
-        source_format,
-        options["splits"],
-        None,
-        options["images"],
-        options["limit"],
-        needs_images=True,
+        format=source_format,
+        splits=options["splits"],
+        limit=options["limit"],
         on_error=options["on_error"],
+        check_images=options["images"] != "none",
     )
     job = Job(
         data,

@@ -1,4 +1,4 @@
-"""What a conversion reads: a dataset folder or a pack, reduced to the samples that were asked for."""
+"""Open a dataset folder or a pack alike, reduced to the samples that were asked for."""
 
 from __future__ import annotations
 
@@ -20,25 +20,44 @@ from segdata.errors import InvalidAnnotation, NotThere
 from segdata.formats.adapting import Adapter
 from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared.folder import file_size, images_not_there, missing_images
-from segdata.pack import layout
 from segdata.pack.read import Pack, is_pack, open_without
 from segdata.pack.verify import damaged_shards
 from segdata.sets.filters import Relabel, Step
 from segdata.system.files import canonical_json, disk_errors
 
 OnError = Literal["stop", "skip"]
+"""Whether invalid items stop the work, or are left out and listed."""
+
+Labels = str | Path | LabelSpace | LabelMapping | None
+"""How categories are asked for: the name of a view or label space, a TOML file, or the thing itself."""
 
 
-@dataclass(frozen=True)
-class Input:
-    """A source of samples, whatever it is.
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The samples of a dataset folder, a pack or results files, read one at a time.
 
     Attributes:
-        scanned, pack: the folder's entries or the chosen samples, as long as no step has changed them.
-        uncrossed: the same samples with the source's file names, when these have those of another format.
+        format: "pack", the folder's format, or the kind of results.
+        made_from: the format whose samples these are; for a pack, the one that it was made of.
+        root: the folder.
+        layout: which of the format's layouts it has, in words.
+        labels: what category indices mean.
+        splits: name → indices of its samples.
+        documents: what the dataset's files say beyond single images.
+        keys: every sample's key, in order.
+        sizes: (bytes of the image, bytes of its own annotation files) of every sample.
+        fingerprint: digest of everything that the samples are read from.
+        get: the sample with this index; what is odd in it goes to the findings.
+        findings: what was odd or left out when the dataset was opened.
+        steps: the filters that the samples go through.
+        scanned: a folder's scan and chosen entries, for samples that are neither filtered nor adapted.
+        pack: a pack's chosen samples, under the same condition.
+        unadapted: the dataset before it was adapted to another format; its image files still have their own names.
+        renamed: (key, key before) of the samples that the other format calls otherwise.
     """
 
     format: str
+    made_from: str
     root: Path
     layout: str
     labels: LabelSpace
@@ -49,72 +68,174 @@ class Input:
     fingerprint: str
     get: Callable[[int, Findings], Sample]
     findings: Findings = field(default_factory=Findings)
-    renamed: Sequence[tuple[str, str]] = ()
+    steps: tuple[Step, ...] = ()
     scanned: tuple[Source, Sequence[Entry]] | None = None
     pack: Pack | None = None
-    uncrossed: Input | None = None
+    unadapted: Dataset | None = None
+    renamed: Sequence[tuple[str, str]] = ()
 
     def __len__(self) -> int:
-        return len(self.sizes)
+        return len(self.keys)
 
 
-def open_input(
-    source: Path,
-    name: str | None,
-    splits: Sequence[str],
-    labels: LabelSpace | None,
-    images: layout.Images,
-    limit: int | None,
+def open_dataset(
+    path: Path,
     *,
-    needs_images: bool,
-    on_error: OnError = "stop",
+    format: str | None = None,
+    splits: Sequence[str] = (),
     lists: Mapping[str, Sequence[str]] | None = None,
-) -> Input:
-    """Open a pack or a dataset folder, and choose its splits.
+    labels: Labels = None,
+    limit: int | None = None,
+    on_error: OnError = "stop",
+    check_images: bool = True,
+) -> Dataset:
+    """Open a pack or a dataset folder; nothing of its samples is read.
 
     Args:
-        lists: split → keys of its samples; such a split takes the place of the folder's own of that name.
+        format: "pack" or a format's name; by default detected from the layout.
+        splits: only the samples of these.
+        lists: split → keys of its samples; such a split replaces the folder's own of that name.
+        labels: the categories to map to. A label space of the folder's own format says what its numbers mean instead.
+        limit: at most this many samples, the first ones.
+        on_error: whether missing images and damaged shards are errors, or left out.
+        check_images: whether images of a folder must be on disk.
     """
-    if name == "pack" or (name is None and is_pack(source)):
-        return _from_pack(source, splits, limit, on_error)
-    findings = Findings()
-    name, found = formats.scan(source, name, findings, labels=labels)
-    own = {**found.splits, **_listed(found.entries, lists or {}, findings)}
-    chosen, members = _choose(len(found.entries), own, splits, limit, source)
-    entries = [found.entries[index] for index in chosen]
-    missing = missing_images(found.root, entries) if images != "none" or not needs_images else []
-    if missing and on_error == "stop":
-        raise images_not_there(found.root, entries, missing)
-    for place in missing:
-        findings.skip(
-            InvalidAnnotation("image is not on disk", file=found.root / (entries[place].file or entries[place].key))
-        )
-    if missing:
-        gone = set(missing)
-        entries = [entry for place, entry in enumerate(entries) if place not in gone]
-        members = without(members, missing)
-    return _from_folder(name, found, entries, members, findings)
+    own_labels = _labels_of_folder(labels, path, format)
+    if format == "pack" or (format is None and is_pack(path)):
+        dataset = _open_pack(path, splits, limit, on_error)
+    else:
+        findings = Findings()
+        format, source = formats.scan(path, format, findings, labels=own_labels)
+        all_splits = {**source.splits, **_listed_splits(source.entries, lists or {}, findings)}
+        chosen, members = _choose(len(source.entries), all_splits, splits, limit, path)
+        entries = [source.entries[index] for index in chosen]
+        missing = missing_images(source.root, entries) if check_images else []
+        if missing and on_error == "stop":
+            raise images_not_there(source.root, entries, missing)
+        for index in missing:
+            file = source.root / (entries[index].file or entries[index].key)
+            findings.skip(InvalidAnnotation("image is not on disk", file=file))
+        if missing:
+            is_missing = set(missing)
+            entries = [entry for index, entry in enumerate(entries) if index not in is_missing]
+            members = without(members, missing)
+        dataset = _folder_dataset(format, source, entries, members, findings)
+    return dataset if labels is None or own_labels is not None else relabelled(dataset, labels)
 
 
-Labels = str | Path | LabelSpace | LabelMapping | None
-"""How categories are asked for: the name of a view or space, a TOML file, or the thing itself."""
-
-
-def table_of(labels: Labels, source: Path, name: str | None) -> LabelSpace | None:
-    """The label space that a folder's numbers have, where `labels` names one of the folder's own format."""
-    if labels is None or is_pack(source) or name == "pack":
+def _labels_of_folder(labels: Labels, path: Path, format: str | None) -> LabelSpace | None:
+    """What a folder's numbers mean, where `labels` names a label space of the folder's own format."""
+    if labels is None or is_pack(path) or format == "pack":
         return None
     if isinstance(labels, LabelSpace):
         return labels
     if isinstance(labels, str) and labels in label_spaces.spaces():
-        own = name or formats.detect(source)
-        if own in {item.format for item in map(manifest.shipped, manifest.names()) if item.labels.name == labels}:
+        format = format or formats.detect(path)
+        if format in {item.format for item in map(manifest.shipped, manifest.names()) if item.labels.name == labels}:
             return label_spaces.label_space(labels)
     return None
 
 
+def _listed_splits(
+    entries: Sequence[Entry], lists: Mapping[str, Sequence[str]], findings: Findings
+) -> dict[str, list[int]]:
+    """The listed splits over the samples that are there; names of others are counted."""
+    index_of_key = {entry.key: index for index, entry in enumerate(entries)}
+    splits = {name: [index_of_key[key] for key in keys if key in index_of_key] for name, keys in lists.items()}
+    for name, keys in lists.items():
+        for key in keys:
+            if key not in index_of_key:
+                findings.remark("name in a published split list without a file", f"{name}: {key}")
+    return {name: members for name, members in splits.items() if members}
+
+
+def _choose(
+    count: int, splits: Mapping[str, Sequence[int]], names: Sequence[str], limit: int | None, path: Path
+) -> tuple[list[int], dict[str, list[int]]]:
+    """Which samples are taken, in order, and the splits over them."""
+    for name in names:
+        if name not in splits:
+            raise NotThere(
+                f"there is no split {name!r}",
+                file=path,
+                why=f"splits are {', '.join(map(repr, splits)) or 'none'}",
+            )
+    chosen = sorted({int(index) for name in names for index in splits[name]}) if names else list(range(count))
+    chosen = chosen[:limit]
+    position = {index: position for position, index in enumerate(chosen)}
+    return chosen, {
+        name: [position[int(index)] for index in members if int(index) in position]
+        for name, members in splits.items()
+        if not names or name in names
+    }
+
+
+def _folder_dataset(
+    format: str, source: Source, entries: Sequence[Entry], splits: dict[str, list[int]], findings: Findings
+) -> Dataset:
+    module = formats.named(format)
+    sizes = [(file_size(source.root, entry.file), entry.annotation_bytes) for entry in entries]
+    digest = hashlib.sha256(canonical_json([format, source.labels.as_dict(), splits]))
+    for entry, size in zip(entries, sizes, strict=True):
+        digest.update(canonical_json([entry.key, entry.file, *size]))
+    for name in source.annotation_files:
+        with disk_errors(source.root / name), (source.root / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return Dataset(
+        format=format,
+        made_from=format,
+        root=source.root,
+        layout=source.layout,
+        labels=source.labels,
+        splits=splits,
+        documents=source.documents,
+        keys=[entry.key for entry in entries],
+        sizes=sizes,
+        fingerprint=digest.hexdigest(),
+        get=lambda index, findings: module.load(source, entries[index], findings),
+        findings=findings,
+        scanned=(source, entries),
+    )
+
+
+def _open_pack(path: Path, split_names: Sequence[str], limit: int | None, on_error: OnError) -> Dataset:
+    findings = Findings()
+    damaged = damaged_shards(path)
+    pack = open_without(path, damaged)
+    for number, error in damaged.items():
+        if on_error == "stop":
+            raise error
+        error.place = f"shard {number}" + (f", {error.place}" if error.place else "")
+        findings.skip(error, pack.info["shards"][number]["samples"])
+    all_splits = {name: members.tolist() for name, members in pack.splits.items()}
+    chosen, splits = _choose(len(pack), all_splits, split_names, limit, pack.path)
+    shards = [shard for number, shard in enumerate(pack.info["shards"]) if number not in damaged]
+    contents = [shard["annotations"]["sha256"] for shard in shards]
+    digest = hashlib.sha256(canonical_json([contents, pack.info["dataset"]["sha256"], chosen, splits]))
+    return Dataset(
+        format="pack",
+        made_from=str(pack.info["provenance"]["format"]),
+        root=pack.path,
+        layout=pack.info["provenance"]["layout"],
+        labels=pack.labels,
+        splits=splits,
+        documents=pack.documents,
+        keys=[pack.keys[index] for index in chosen],
+        sizes=[(int(pack.image_bytes(index)), 0) for index in chosen],
+        fingerprint=digest.hexdigest(),
+        get=lambda index, findings: pack[chosen[index]],
+        findings=findings,
+        pack=pack.select(chosen),
+    )
+
+
+def relabelled(dataset: Dataset, labels: Labels) -> Dataset:
+    """The same samples under other categories."""
+    return filtered(dataset, relabelling(labels, dataset.labels))
+
+
 def relabelling(labels: Labels, source: LabelSpace) -> Relabel:
-    """The step that brings a label space to what was asked for.
+    """The filter that maps a label space to what was asked for.
 
     Raises:
         NotThere: no view, space or file of that name.
@@ -134,131 +255,35 @@ def relabelling(labels: Labels, source: LabelSpace) -> Relabel:
         raise
 
 
-def _listed(entries: Sequence[Entry], lists: Mapping[str, Sequence[str]], findings: Findings) -> dict[str, list[int]]:
-    """The listed splits over the samples that are there; names of others are counted."""
-    place = {entry.key: index for index, entry in enumerate(entries)}
-    splits = {name: [place[key] for key in keys if key in place] for name, keys in lists.items()}
-    for name, keys in lists.items():
-        for key in keys:
-            if key not in place:
-                findings.remark("name in a published split list without a file", f"{name}: {key}")
-    return {name: members for name, members in splits.items() if members}
-
-
-def _choose(
-    count: int, splits: Mapping[str, Sequence[int]], wanted: Sequence[str], limit: int | None, source: Path
-) -> tuple[list[int], dict[str, list[int]]]:
-    """Which samples are taken, in order, and the splits over them."""
-    for name in wanted:
-        if name not in splits:
-            raise NotThere(
-                f"there is no split {name!r}",
-                file=source,
-                why=f"splits are {', '.join(map(repr, splits)) or 'none'}",
-            )
-    chosen = sorted({int(index) for name in wanted for index in splits[name]}) if wanted else list(range(count))
-    chosen = chosen[:limit]
-    place = {index: position for position, index in enumerate(chosen)}
-    return chosen, {
-        name: [place[int(index)] for index in members if int(index) in place]
-        for name, members in splits.items()
-        if not wanted or name in wanted
-    }
-
-
-def _from_folder(
-    name: str, found: Source, entries: Sequence[Entry], splits: dict[str, list[int]], findings: Findings
-) -> Input:
-    module = formats.named(name)
-    sizes = [(file_size(found.root, entry.file), entry.annotation_bytes) for entry in entries]
-    digest = hashlib.sha256(canonical_json([name, found.labels.as_dict(), splits]))
-    for entry, size in zip(entries, sizes, strict=True):
-        digest.update(canonical_json([entry.key, entry.file, *size]))
-    for file in found.annotation_files:
-        with disk_errors(found.root / file), (found.root / file).open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return Input(
-        name,
-        found.root,
-        found.layout,
-        found.labels,
-        splits,
-        found.documents,
-        [entry.key for entry in entries],
-        sizes,
-        digest.hexdigest(),
-        lambda index, report: module.load(found, entries[index], report),
-        findings,
-        scanned=(found, entries),
-    )
-
-
-def _from_pack(source: Path, wanted: Sequence[str], limit: int | None, on_error: OnError) -> Input:
-    findings = Findings()
-    damaged = damaged_shards(source)
-    pack = open_without(source, damaged)
-    for number, error in damaged.items():
-        if on_error == "stop":
-            raise error
-        error.place = f"shard {number}" + (f", {error.place}" if error.place else "")
-        findings.skip(error, pack.info["shards"][number]["samples"])
-    chosen, splits = _choose(
-        len(pack), {name: members.tolist() for name, members in pack.splits.items()}, wanted, limit, pack.path
-    )
-    sizes = [(int(pack.image_bytes(index)), 0) for index in chosen]
-    shards = [shard for number, shard in enumerate(pack.info["shards"]) if number not in damaged]
-    identity = [shard["annotations"]["sha256"] for shard in shards]
-    digest = hashlib.sha256(canonical_json([identity, pack.info["dataset"]["sha256"], chosen, splits]))
-    return Input(
-        "pack",
-        pack.path,
-        pack.info["provenance"]["layout"],
-        pack.labels,
-        splits,
-        pack.documents,
-        [pack.keys[index] for index in chosen],
-        sizes,
-        digest.hexdigest(),
-        lambda index, report: pack[chosen[index]],
-        findings,
-        pack=pack.select(chosen),
-    )
-
-
-def changed(data: Input, steps: Sequence[Step]) -> Input:
-    """The same samples after some steps."""
-    for step in steps:
-        data = _after(data, step)
-    return data
-
-
-def _after(data: Input, step: Step) -> Input:
+def filtered(dataset: Dataset, step: Step) -> Dataset:
+    """The same samples after one more filter."""
     return replace(
-        data,
+        dataset,
+        labels=step.space(dataset.labels),
+        get=lambda index, findings: step.sample(dataset.get(index, findings), dataset.labels, findings),
+        steps=(*dataset.steps, step),
         scanned=None,
         pack=None,
-        labels=step.space(data.labels),
-        get=lambda index, findings: step.sample(data.get(index, findings), data.labels, findings),
     )
 
 
-def crossed(data: Input, to: str) -> Input:
-    """The same samples as the writer of another format wants them; what it cannot hold is counted as lost."""
+def adapted(dataset: Dataset, to: str) -> Dataset:
+    """The same samples as the writer of another format wants them; what it cannot hold is counted as dropped."""
     name = to.removesuffix("-results").replace("-", "_")
     home = f"{name}.adapt_results" if to.endswith("-results") else f"{name}.adapt"
     home = "coco.results" if to == "coco-results" else home
-    into = cast(Adapter, import_module(f"segdata.formats.{home}"))
-    plan = into.plan(Header(data.labels, data.splits, data.documents), data.keys, data.findings)
+    adapter = cast(Adapter, import_module(f"segdata.formats.{home}"))
+    plan = adapter.plan(Header(dataset.labels, dataset.splits, dataset.documents), dataset.keys, dataset.findings)
     return replace(
-        data,
-        scanned=None,
-        pack=None,
+        dataset,
         labels=plan.header.labels,
         splits={name: list(members) for name, members in plan.header.splits.items()},
         documents=plan.header.documents,
-        get=lambda index, findings: into.adapt(plan, index, data.get(index, findings), findings),
-        uncrossed=data,
-        renamed=[pair for pair in zip(plan.keys, data.keys, strict=True) if pair[0] != pair[1]],
+        get=lambda index, findings: adapter.adapt(plan, index, dataset.get(index, findings), findings),
+        scanned=None,
+        pack=None,
+        unadapted=dataset,
+        renamed=[pair for pair in zip(plan.keys, dataset.keys, strict=True) if pair[0] != pair[1]],
     )
 
 
@@ -266,17 +291,9 @@ def without(splits: Mapping[str, Sequence[int]], left_out: Sequence[int]) -> dic
     """The splits after some samples were left out and the others moved up."""
     if not left_out:
         return {name: list(members) for name, members in splits.items()}
-
-    gone = np.sort(np.asarray(left_out, np.int64))
-    dropped = set(left_out)
+    removed = np.sort(np.asarray(left_out, np.int64))
+    is_removed = set(left_out)
     return {
-        name: [int(index - np.searchsorted(gone, index)) for index in members if index not in dropped]
+        name: [int(index - np.searchsorted(removed, index)) for index in members if index not in is_removed]
         for name, members in splits.items()
     }
-
-
-def origin(source: Path, data: Input) -> str:
-    """Where samples came from, as a pack records it."""
-    if data.format != "pack":
-        return data.format
-    return str(layout.read_index(source)["provenance"]["format"])

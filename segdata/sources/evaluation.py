@@ -24,7 +24,7 @@ from segdata.formats.coco import ground_truth as coco_columns
 from segdata.pack import layout
 from segdata.pack.read import Pack, is_pack, open_pack
 from segdata.pack.verify import require_intact
-from segdata.sources.dataset import Input, Labels, changed, open_input, origin, relabelling, table_of
+from segdata.sources.dataset import Dataset, Labels, open_dataset, relabelled, relabelling
 from segdata.system.files import canonical_json, disk_errors
 
 
@@ -36,16 +36,11 @@ def open_truth(path: Path, *, split: str | None = None, labels: Labels = None) -
         labels: a view of the label space, applied when samples are read.
     """
     splits = [] if split is None else [split]
-    table = table_of(labels, path, None)
-    data = open_input(path, None, splits, table, "none", None, needs_images=True)
-    made_from = origin(path, data)
-    if labels is not None and table is None:
-        data = changed(data, [relabelling(labels, data.labels)])
-    return truth_of(path, made_from, data)
+    return truth_of(path, open_dataset(path, splits=splits, labels=labels, check_images=False))
 
 
-def truth_of(path: Path, made_from: str, data: Input) -> GroundTruth:
-    """A truth from what a conversion would read."""
+def truth_of(path: Path, data: Dataset) -> GroundTruth:
+    """A dataset as the ground truth of an evaluation."""
 
     def images() -> npt.NDArray[np.int64]:
         if data.pack is not None:
@@ -66,7 +61,7 @@ def truth_of(path: Path, made_from: str, data: Input) -> GroundTruth:
     truth = GroundTruth(
         path,
         data.format,
-        made_from,
+        data.made_from,
         data.labels,
         data.splits,
         data.keys,
@@ -93,15 +88,26 @@ def truth_of(path: Path, made_from: str, data: Input) -> GroundTruth:
     return replace(truth, find_columns=columns)
 
 
-def open_results(path: Path, kind: str | None, truth: Path, splits: Sequence[str], limit: int | None) -> Input:
-    """Results as a source of samples: what was predicted for every image of a truth, for a pack.
+def open_results(
+    path: Path,
+    truth: Path,
+    *,
+    kind: str | None = None,
+    splits: Sequence[str] = (),
+    labels: Labels = None,
+    limit: int | None = None,
+) -> Dataset:
+    """Results files as a dataset: what was predicted for every image of a ground truth.
 
     Args:
-        kind: found out by default.
-        splits: only images of these splits of the truth.
+        truth: the pack or dataset that the results are about.
+        kind: the kind of results; detected by default.
+        splits: only images of these splits of the ground truth.
+        labels: categories to map to.
+        limit: at most this many images, the first ones.
     """
-    data = open_input(truth, None, splits, None, "none", limit, needs_images=True)
-    about = truth_of(truth, origin(truth, data), data)
+    data = open_dataset(truth, splits=splits, limit=limit, check_images=False)
+    about = truth_of(truth, data)
     name = kind or results.detect(path)
     findings = Findings()
     found = results.named(name).read(path, about, findings)
@@ -118,19 +124,21 @@ def open_results(path: Path, kind: str | None, truth: Path, splits: Sequence[str
     for file in sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]:
         with disk_errors(file), file.open("rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return Input(
-        name,
-        path,
-        f"{name} about {truth.name}",
-        about.labels,
-        data.splits,
-        [],
-        data.keys,
-        [(0, 0)] * len(data),
-        digest.hexdigest(),
-        get,
-        findings,
+    predicted = Dataset(
+        format=name,
+        made_from="predictions",
+        root=path,
+        layout=f"{name} about {truth.name}",
+        labels=about.labels,
+        splits=data.splits,
+        documents=[],
+        keys=data.keys,
+        sizes=[(0, 0)] * len(data),
+        fingerprint=digest.hexdigest(),
+        get=get,
+        findings=findings,
     )
+    return predicted if labels is None else relabelled(predicted, labels)
 
 
 def open_predictions(

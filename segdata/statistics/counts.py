@@ -21,7 +21,7 @@ from segdata.core.masks import Masks
 from segdata.core.rle import IntArray, Spans, ranges
 from segdata.core.sample import Instances, Sample
 from segdata.pack import layout
-from segdata.sources.dataset import Input, Labels, changed, open_input, relabelling, table_of
+from segdata.sources.dataset import Dataset, Labels, open_dataset
 
 SIZES = ("small", "medium", "large", "of_unknown_size")
 """COCO's sizes: area below 32², below 96², the others; unknown where there is neither an annotated area nor a mask."""
@@ -222,10 +222,7 @@ def statistics(
         InvalidInput: the dataset is not valid.
     """
     path = Path(source)
-    table = table_of(labels, path, source_format)
-    data = open_input(path, source_format, splits, table, "none", None, needs_images=False)
-    if labels is not None and table is None:
-        data = changed(data, [relabelling(labels, data.labels)])
+    data = open_dataset(path, format=source_format, splits=splits, labels=labels)
     is_member = np.zeros((len(data.splits), len(data)), bool)
     for row, members in zip(is_member, data.splits.values(), strict=True):
         row[members] = True
@@ -285,7 +282,7 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, 
 
 
 def _count(
-    data: Input, is_member: npt.NDArray[np.bool_], progress: Callable[[int, int], None] | None
+    data: Dataset, is_member: npt.NDArray[np.bool_], progress: Callable[[int, int], None] | None
 ) -> tuple[Tally, list[Tally]]:
     total = Tally(len(data.labels))
     parts = [Tally(len(data.labels)) for _ in is_member]

@@ -9,22 +9,23 @@ from segdata.conversion.job import Job
 from segdata.conversion.to_pack import to_pack
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
-from segdata.sources.dataset import Input
+from segdata.sources.dataset import Dataset
 
 
 def pack_of(samples: Sequence[Sample], labels: LabelSpace, target: Path, split: str = "val") -> Path:
     """Write samples as a pack without images."""
-    data = Input(
-        "memory",
-        target,
-        "samples in memory",
-        labels,
-        {split: list(range(len(samples)))},
-        [],
-        [sample.key for sample in samples],
-        [(0, 0)] * len(samples),
-        "memory",
-        lambda index, findings: samples[index],
+    data = Dataset(
+        format="memory",
+        made_from="memory",
+        root=target,
+        layout="samples in memory",
+        labels=labels,
+        splits={split: list(range(len(samples)))},
+        documents=[],
+        keys=[sample.key for sample in samples],
+        sizes=[(0, 0)] * len(samples),
+        fingerprint="memory",
+        get=lambda index, findings: samples[index],
     )
     to_pack(Job(data, target, "pack", "memory", "none", "stop", False, {}, None, 1), force=False, clean=False)
     return target

@@ -203,7 +203,7 @@ def test_same_bytes_after_a_worker_was_killed(
 ) -> None:
     options: dict[str, Any] = {"to": to, "workers": 2, "shard_samples": 2, "allow_loss": True}
     segdata.convert(coco, tmp_path / "expected", **options)
-    read = inputs.open_input
+    read = inputs.open_dataset
 
     def deadly(*arguments: Any, **named: Any) -> Any:
         data = read(*arguments, **named)
@@ -217,7 +217,7 @@ def test_same_bytes_after_a_worker_was_killed(
 
         return inputs.replace(data, get=once)
 
-    monkeypatch.setattr("segdata.conversion.convert.open_input", deadly)
+    monkeypatch.setattr("segdata.conversion.convert.open_dataset", deadly)
     segdata.convert(coco, tmp_path / "target", **options)
     assert (tmp_path / "died").exists()
     assert without_receipt(tmp_path / "target") == without_receipt(tmp_path / "expected")
@@ -229,7 +229,7 @@ def test_a_sample_that_kills_every_worker_is_named_and_the_next_run_goes_on(
 ) -> None:
     options: dict[str, Any] = {"to": to, "workers": 2, "shard_samples": 2, "allow_loss": True}
     segdata.convert(coco, tmp_path / "expected", **options)
-    read = inputs.open_input
+    read = inputs.open_dataset
     loaded = tmp_path / "loaded"
 
     def deadly(*arguments: Any, **named: Any) -> Any:
@@ -245,7 +245,7 @@ def test_a_sample_that_kills_every_worker_is_named_and_the_next_run_goes_on(
 
         return inputs.replace(data, get=sometimes)
 
-    monkeypatch.setattr("segdata.conversion.convert.open_input", deadly)
+    monkeypatch.setattr("segdata.conversion.convert.open_dataset", deadly)
     with pytest.raises(WorkerLost) as caught:
         segdata.convert(coco, tmp_path / "target", **options)
     assert caught.value.key == segdata.read(coco).keys[5]
