@@ -70,10 +70,10 @@ def convert(
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Convert a dataset folder or a pack to a pack or to any format; what the target cannot hold is counted first."""
-    from segdata import conversion as prepare
+    from segdata.conversion.convert import convert as convert_dataset
 
     with output.only_ours(active=json), output.progress("converting", quiet=quiet) as progress:
-        report = prepare.convert(
+        report = convert_dataset(
             source,
             target,
             source_format=source_format,

@@ -54,14 +54,14 @@ def prepare(
     if dry_run:
         show_plan(dataset, root, fetching.parts(only), from_dir, json=json)
         return
-    from segdata.conversion import prepare as job
+    from segdata.conversion.prepare import prepare as prepare_dataset
 
     with (
         output.only_ours(active=json),
         output.transfers(quiet=quiet) as (progress, tell),
         output.progress("converting", quiet=quiet) as converting,
     ):
-        done = job(
+        done = prepare_dataset(
             dataset,
             root=root,
             only=fetching.parts(only),

@@ -50,7 +50,7 @@ def _rebuild(path: Path, *, quiet: bool) -> None:
 
 
 def _repair(path: Path, source: Path | None, source_format: str | None, *, json: bool, quiet: bool) -> None:
-    from segdata import conversion as prepare
+    from segdata.conversion.repair import repair
 
     if source is None:
         raise UsageError(
@@ -60,20 +60,20 @@ def _repair(path: Path, source: Path | None, source_format: str | None, *, json:
             fix=f"segdata verify {path} --repair --source FOLDER",
         )
     with output.only_ours(active=json), output.progress("repairing", quiet=quiet) as progress:
-        names = prepare.repair(path, source, source_format=source_format, progress=progress)
+        names = repair(path, source, source_format=source_format, progress=progress)
     if not quiet:
         output.remark(f"note: made anew: {', '.join(names) or 'nothing, every file is intact'}")
 
 
 def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: bool) -> None:
-    from segdata import conversion as prepare
     from segdata.catalog import manifest
+    from segdata.conversion.check import check
     from segdata.errors import NotThere
 
     if "/" in name and not name.endswith(".toml"):
         raise NotThere(f"{name} does not exist", file=name, fix="check the path; `segdata list` shows known datasets")
     with output.only_ours(active=json), output.transfers(quiet=quiet) as (progress, _):
-        found = prepare.check(name, root=root, deep=deep, progress=progress)
+        found = check(name, root=root, deep=deep, progress=progress)
     if json:
         output.result({**found.as_dict(), "ok": found.is_good})
     else:
@@ -93,14 +93,14 @@ def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: boo
 
 
 def _path(path: Path, source_format: str | None, *, deep: bool, json: bool, quiet: bool) -> None:
-    from segdata import conversion as prepare
+    from segdata.conversion.convert import inspect
     from segdata.pack import layout
     from segdata.pack import verify as pack_verify
     from segdata.pack.read import is_pack
 
     with output.only_ours(active=json), output.progress("verifying", quiet=quiet) as progress:
         if not is_pack(path) and not (path / layout.COPY).is_file():
-            report = prepare.inspect(path, deep=deep, source_format=source_format, progress=progress)
+            report = inspect(path, deep=deep, source_format=source_format, progress=progress)
             findings = dict(report.problems)
             document = {
                 "path": str(path),

@@ -1,14 +1,8 @@
-"""Datasets fetched and converted, and converted into each other.
+"""Datasets prepared and converted: any format or a pack → any format or a pack.
 
 >>> import segdata
 >>> done = segdata.prepare("camvid", accept_license=["camvid"])       # doctest: +SKIP
 >>> segdata.open(done.pack)                                           # doctest: +SKIP
+
+`convert.py` and `prepare.py` have the functions `segdata.convert` and `segdata.prepare`.
 """
-
-from segdata.conversion.check import Checked, check
-from segdata.conversion.convert import convert, inspect
-from segdata.conversion.job import Report
-from segdata.conversion.prepare import Prepared, prepare
-from segdata.conversion.repair import repair
-
-__all__ = ["Checked", "Prepared", "Report", "check", "convert", "inspect", "prepare", "repair"]

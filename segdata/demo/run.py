@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segdata.conversion import prepare
+from segdata.conversion.prepare import prepare
 from segdata.demo import synthetic as drawn
 from segdata.demo.server import serving
 from segdata.demo.synthetic import archives

@@ -157,7 +157,7 @@ def test_a_bug_in_a_task_names_the_item(count: int) -> None:
 def test_workers_end_with_their_parent() -> None:
     code = (
         "import os, sys, time\n"
-        "from segdata import workers\n"
+        "from segdata.system import workers\n"
         "def task(n, beat):\n"
         "    print(os.getpid(), flush=True)\n"
         "    time.sleep(100)\n"
