@@ -56,7 +56,7 @@ def test_an_installed_wheel_lists_the_datasets(wheel: Path, tmp_path: Path) -> N
         [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert Path(imported.stdout.strip()).is_relative_to(packages)
-    command = [packages / "bin/segdata", "list", "--json"]
+    command = [str(packages / "bin/segdata"), "list", "--json"]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     datasets = json.loads(done.stdout)["datasets"]
