@@ -63,7 +63,7 @@ def frames(root: Path, count: int) -> None:
 
 def ours(root: Path, kind: str) -> Callable[[], dict[str, Any]]:
     """segdata from the same folders, in one process."""
-    from segdata import metrics as evaluate
+    from segdata.metrics.evaluate import evaluate
 
     name = f"cityscapes-{kind}"
     return lambda: dict(evaluate(root / kind, root, metrics=[name]).metrics[name])

@@ -29,11 +29,11 @@ def evaluate(
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Compare predictions with truth: the official metrics, equal to the official evaluators."""
-    from segdata import metrics as room
+    from segdata.metrics import evaluate as metrics
     from segdata.metrics.report import write as write_report
 
     with output.only_ours(active=json), output.progress("evaluating", quiet=quiet) as progress:
-        found = room.evaluate(
+        found = metrics.evaluate(
             predictions, truth, metrics=metric, kind=kind, split=split, labels=labels, progress=progress
         )
         page = None if report is None else write_report(found, report)

@@ -12,10 +12,3 @@ evaluator's names, None where undefined; `Result.details` whatever the report dr
 
 To add a kind of predictions: see `segdata/formats/results.py`.
 """
-
-from __future__ import annotations
-
-from segdata.metrics.evaluate import DEFAULTS, METRICS, Evaluation, evaluate
-from segdata.metrics.result import Result
-
-__all__ = ["DEFAULTS", "METRICS", "Evaluation", "Result", "evaluate"]

@@ -412,7 +412,7 @@ def test_i7_on_a_terminal_a_person_is_asked(place: Place, data: bytes) -> None:
 
 def test_i8_children_do_not_get_the_secret() -> None:
     program = (
-        "import os, subprocess, sys\nfrom segdata import cli, secrets\n"
+        "import os, subprocess, sys\nfrom segdata import cli\nfrom segdata.system import secrets\n"
         "sys.argv = ['segdata', 'list']\n"
         "try:\n    cli.main(['list', '--json'])\nexcept SystemExit:\n    pass\n"
         "print(subprocess.run(['env'], capture_output=True, text=True).stdout, file=sys.stderr)\n"
