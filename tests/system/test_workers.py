@@ -159,7 +159,7 @@ def test_workers_end_with_their_parent() -> None:
         "import os, sys, time\n"
         "from segdata.system import workers\n"
         "def task(n, beat):\n"
-        "    print(os.getpid(), flush=True)\n"
+        "    os.write(1, b'%d\\n' % os.getpid())\n"
         "    time.sleep(100)\n"
         "workers.run(range(2), task, workers=2, name_of=str, done=print, tell=lambda _: None, hang_seconds=99)\n"
     )
