@@ -87,7 +87,8 @@ def of_tensors(path: Path) -> str:
 
 def command(*arguments: object, **environment: str) -> Any:
     """The document that a command prints; of one that refuses, its exit code."""
-    outcome = run_segdata(*arguments, "--json", **environment)
+    variables: dict[str, Any] = {**environment}
+    outcome = run_segdata(*arguments, "--json", **variables)
     if outcome.code != 0:
         return {"refused": f"exit code {outcome.code}"}
     return outcome.document
