@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 from segdata.conversion.job import Job, Report
 from segdata.conversion.repair import mended
 from segdata.conversion.shards import finished, work_folder, write
-from segdata.core import images
-from segdata.core.findings import Findings
 from segdata.errors import OF_THE_DATA
 from segdata.pack import layout
 from segdata.pack.read import is_pack, open_pack
-from segdata.pack.write import commit, write_dataset
+from segdata.pack.write import UNFINISHED, commit, index_document, is_unfinished, write_dataset
 from segdata.sources.dataset import without
 from segdata.system.files import disk_errors, remove_tree, require_replaceable
-from segdata.version import __version__
-
-_UNFINISHED = (".work-", f".{layout.INDEX}.part-", f".{layout.COPY}.part-")
-"""What the names of unfinished work in a pack's folder begin with."""
 
 
 def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
@@ -33,7 +23,7 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
     done = mended(job) if force else _finished_pack(job)
     work = work_folder(job)
     with disk_errors(job.target):
-        for other in (path for begin in _UNFINISHED for path in job.target.glob(f"{begin}*")):
+        for other in (path for begin in UNFINISHED for path in job.target.glob(f"{begin}*")):
             if done is not None or other != work:
                 remove_tree(other)
         if done is not None:
@@ -41,7 +31,7 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
         if is_pack(job.target) and not force:
             made = layout.read_index(job.target)["provenance"]
             job.refuse_to_replace(made["options"], made["segdata"])
-        require_replaceable(job.target, force=force or _is_unfinished(job.target), what="the pack")
+        require_replaceable(job.target, force=force or is_unfinished(job.target), what="the pack")
         work.mkdir(parents=True, exist_ok=True)
     findings = job.data.findings
     kept = {number: finished(work, number) for number in range(len(job.tasks))}
@@ -61,7 +51,23 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
     left_out = [index for receipt in receipts for index in receipt["left_out"]]
     splits = without(job.data.splits, left_out)
     dataset = write_dataset(work, splits, job.data.documents)
-    index = _index(job, receipts, dataset, splits, findings)
+    root = job.data.root
+    index = index_document(
+        receipts,
+        dataset,
+        labels=job.data.labels,
+        splits=splits,
+        images=job.images,
+        images_root=root if job.images == "reference" else None,
+        provenance={
+            "format": job.made_from,
+            "layout": job.data.layout,
+            "root": root.resolve().name,
+            "fingerprint": job.fingerprint,
+            "options": dict(job.options),
+        },
+        findings=findings,
+    )
     commit(job.target, work, [*receipts, dataset], index)
     remove_tree(work)
     if clean:
@@ -85,47 +91,3 @@ def _finished_pack(job: Job) -> Report | None:
         return None
     open_pack(job.target)
     return Report.of_pack(index, job.data.format, job.target)
-
-
-def _is_unfinished(target: Path) -> bool:
-    """Whether the target holds nothing but the work of a run that was stopped."""
-    return (
-        target.is_dir()
-        and not is_pack(target)
-        and all(
-            path.name.startswith(_UNFINISHED) or path.name == layout.COPY or path.suffix == ".h5"
-            for path in target.iterdir()
-        )
-    )
-
-
-def _index(
-    job: Job,
-    receipts: Sequence[Mapping[str, Any]],
-    dataset: Mapping[str, Any],
-    splits: Mapping[str, Sequence[int]],
-    findings: Findings,
-) -> dict[str, Any]:
-    shards = [receipt["entry"] for receipt in receipts]
-    return {
-        "format": layout.FORMAT,
-        "version": layout.VERSION,
-        "samples": sum(shard["samples"] for shard in shards),
-        "instances": sum(shard["instances"] for shard in shards),
-        "labels": job.data.labels.as_dict(),
-        "splits": [{"name": name, "samples": len(members)} for name, members in splits.items()],
-        "images": job.images,
-        "images_root": str(job.data.root.resolve()) if job.images == "reference" else None,
-        "max_pixels": images.MAX_PIXELS,
-        "provenance": {
-            "format": job.made_from,
-            "layout": job.data.layout,
-            "root": job.data.root.resolve().name,
-            "fingerprint": job.fingerprint,
-            "options": dict(job.options),
-            "segdata": __version__,
-        },
-        "report": findings.as_dict(),
-        "dataset": dataset["entry"],
-        "shards": shards,
-    }

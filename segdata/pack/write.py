@@ -25,6 +25,7 @@ from segdata.errors import OF_THE_DATA, DamagedData, DiskError, InvalidInput
 from segdata.pack import layout
 from segdata.pack.hdf5 import Frame
 from segdata.system.files import disk_errors, sync_folder, write_whole
+from segdata.version import __version__
 
 _CHUNK = 1 << 22
 _LEVEL = 3  # zstd: label maps shrink to 1–2 % already here
@@ -94,6 +95,60 @@ def write_dataset(
     entry = write_arrays(part, arrays)
     entry["file"] = f"dataset-{entry['sha256'][:12]}.h5"
     return {"entry": entry, "files": {part.name: entry["file"]}}
+
+
+UNFINISHED = (".work-", f".{layout.INDEX}.part-", f".{layout.COPY}.part-")
+"""What the names of unfinished work in a pack's folder begin with."""
+
+
+def is_unfinished(target: Path) -> bool:
+    """Whether a folder holds nothing but the work of a run that was stopped before it had made a pack."""
+    return (
+        target.is_dir()
+        and not (target / layout.INDEX).is_file()
+        and all(
+            path.name.startswith(UNFINISHED) or path.name == layout.COPY or path.suffix == ".h5"
+            for path in target.iterdir()
+        )
+    )
+
+
+def index_document(
+    shards: Sequence[Mapping[str, Any]],
+    dataset: Mapping[str, Any],
+    *,
+    labels: LabelSpace,
+    splits: Mapping[str, Sequence[int]],
+    images: layout.Images,
+    images_root: Path | None = None,
+    provenance: Mapping[str, Any],
+    findings: Findings,
+) -> dict[str, Any]:
+    """Compose a pack's index.
+
+    Args:
+        shards: the receipts of `write_shard`, in order.
+        dataset: the receipt of `write_dataset`.
+        images_root: the folder of the image files that the pack refers to.
+        provenance: what the pack was made of: `format`, `layout`, `root`, `fingerprint` and `options`.
+        findings: what was odd or left out.
+    """
+    entries = [receipt["entry"] for receipt in shards]
+    return {
+        "format": layout.FORMAT,
+        "version": layout.VERSION,
+        "samples": sum(entry["samples"] for entry in entries),
+        "instances": sum(entry["instances"] for entry in entries),
+        "labels": labels.as_dict(),
+        "splits": [{"name": name, "samples": len(members)} for name, members in splits.items()],
+        "images": images,
+        "images_root": None if images_root is None else str(images_root.resolve()),
+        "max_pixels": image_files.MAX_PIXELS,
+        "provenance": {**provenance, "segdata": __version__},
+        "report": findings.as_dict(),
+        "dataset": dataset["entry"],
+        "shards": entries,
+    }
 
 
 def commit(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]], index: Mapping[str, Any]) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from torchvision.models.detection import MaskRCNN
 
-from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances, Sample
@@ -27,16 +26,14 @@ from segdata.models.maskrcnn import weights
 from segdata.models.maskrcnn.augment import categories_of
 from segdata.models.maskrcnn.config import Config
 from segdata.models.maskrcnn.detect import Photo, detect, memory_format
-from segdata.pack import layout
 from segdata.pack.read import Pack, is_pack, open_pack
-from segdata.pack.write import commit, write_dataset, write_shard
+from segdata.pack.write import commit, index_document, is_unfinished, write_dataset, write_shard
 from segdata.sources.dataset import OnError, without
 from segdata.sources.image_folder import photos
 from segdata.system.files import canonical_json, remove_tree, require_replaceable, write_whole
 from segdata.system.locks import locked
 from segdata.training.distributed import device_named
 from segdata.training.trackers.run_folder import file_name, png
-from segdata.version import __version__
 from segdata.viz import overlay as draw
 
 _SHARD = 1024
@@ -157,7 +154,7 @@ def predict(
         samples, origin, splits = photos(source, findings, unreadable), "photos", {}
     count = len(samples) if limit is None else min(limit, len(samples))
     with locked(target, wait=wait):
-        require_replaceable(target, force=force or _is_unfinished(target), what="the pack of predictions")
+        require_replaceable(target, force=force or is_unfinished(target), what="the pack of predictions")
         work = target / ".work-predict"
         remove_tree(work)
         work.mkdir(parents=True)
@@ -183,7 +180,16 @@ def predict(
             left_out += sorted((set(members) - set(found.taken)) | {found.taken[place] for place in refused})
         kept = without({name: [i for i in members if i < count] for name, members in splits.items()}, left_out)
         dataset = write_dataset(work, kept, [])
-        commit(target, work, [*receipts, dataset], _index(model, receipts, dataset, kept, findings, origin, embed))
+        index = index_document(
+            receipts,
+            dataset,
+            labels=model.labels,
+            splits=kept,
+            images="embed" if embed else "none",
+            provenance=_provenance(model, receipts, origin),
+            findings=findings,
+        )
+        commit(target, work, [*receipts, dataset], index)
         remove_tree(work)
     if results is not None:
         predictions = open_pack(target)
@@ -259,46 +265,15 @@ class _Found:
         return done
 
 
-def _is_unfinished(target: Path) -> bool:
-    return (
-        target.is_dir()
-        and not is_pack(target)
-        and all(path.name.startswith(".work-") or path.suffix == ".h5" for path in target.iterdir())
-    )
-
-
-def _index(
-    model: Detector,
-    receipts: Sequence[dict[str, Any]],
-    dataset: dict[str, Any],
-    splits: dict[str, list[int]],
-    findings: Findings,
-    origin: str,
-    embed: bool,
-) -> dict[str, Any]:
-    shards = [receipt["entry"] for receipt in receipts]
+def _provenance(model: Detector, receipts: Sequence[dict[str, Any]], origin: str) -> dict[str, Any]:
+    """What the pack was made of; its fingerprint tells the model, its settings and all that was predicted."""
     config = getattr(model, "config", None)
     maker = {"model": model.source, "settings": None if config is None else config.as_dict()}
-    named = hashlib.sha256(canonical_json([maker, [shard["annotations"]["sha256"] for shard in shards]])).hexdigest()
+    predicted = [receipt["entry"]["annotations"]["sha256"] for receipt in receipts]
     return {
-        "format": layout.FORMAT,
-        "version": layout.VERSION,
-        "samples": sum(shard["samples"] for shard in shards),
-        "instances": sum(shard["instances"] for shard in shards),
-        "labels": model.labels.as_dict(),
-        "splits": [{"name": name, "samples": len(members)} for name, members in splits.items()],
-        "images": "embed" if embed else "none",
-        "images_root": None,
-        "max_pixels": images.MAX_PIXELS,
-        "provenance": {
-            "format": origin,
-            "layout": "predictions",
-            "root": "",
-            "fingerprint": named,
-            "options": {"predicted": maker},
-            "segdata": __version__,
-        },
-        "report": findings.as_dict(),
-        "dataset": dataset["entry"],
-        "shards": shards,
+        "format": origin,
+        "layout": "predictions",
+        "root": "",
+        "fingerprint": hashlib.sha256(canonical_json([maker, predicted])).hexdigest(),
+        "options": {"predicted": maker},
     }
