@@ -1,1 +1,1 @@
-"""The vocabulary: categories, samples, masks, images, and what is counted about them."""
+"""Images, masks, categories and samples: the data model, in NumPy, without files of any dataset."""

@@ -1,4 +1,4 @@
-"""The objects of one image as columns, with masks that nothing is done to before somebody compares them."""
+"""Boxes, scores and flags of one image's objects as arrays; masks are decoded only when a metric asks for them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-_AT_ONCE = 255
-"""pycocotools 2.0.11 cannot sum up more masks than this in one call on NumPy 2."""
+_BATCH = 255
+"""pycocotools 2.0.11 cannot compute the areas of more masks than this in one call on NumPy 2."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """N masks of one image.
+    """N masks of one image: boxes and areas at hand, COCO RLE on demand.
 
     Attributes:
-        boxes_xywh: (N, 4) float64, x y width height of the box around each; all 0 for an empty mask.
-        areas: (N,) float64, pixels of each.
-        rle: places → COCO run lengths of these masks, as pycocotools takes them.
+        boxes_xywh: (N, 4) float64, x y width height of each mask's tight box; all 0 for an empty mask.
+        areas: (N,) float64, number of pixels of each mask.
+        rle: indices, (K,) int64 → COCO RLE dictionaries of these masks, as pycocotools takes them.
     """
 
     boxes_xywh: FloatArray
@@ -36,31 +36,31 @@ class Shapes:
 
     @classmethod
     def of_masks(cls, masks: Masks) -> Shapes:
-        """From masks as packs have them."""
+        """From the masks of a sample."""
         return cls(
-            masks.boxes_xywh.astype(np.float64), masks.areas.astype(np.float64), lambda places: masks[places].rle()
+            masks.boxes_xywh.astype(np.float64), masks.areas.astype(np.float64), lambda indices: masks[indices].rle()
         )
 
     @classmethod
     def of_strings(cls, strings: Sequence[bytes], height: int, width: int) -> Shapes:
-        """From COCO's compressed strings of the full frame, which must have been checked."""
+        """From COCO's compressed RLE strings of the full image, which must have been checked (`rle.check_strings`)."""
         from pycocotools import mask as coco_mask
 
         size = [height, width]
         rles = [{"size": size, "counts": string} for string in strings]
         areas = np.zeros(len(rles))
-        for begin in range(0, len(rles), _AT_ONCE):
-            areas[begin : begin + _AT_ONCE] = coco_mask.area(rles[begin : begin + _AT_ONCE])
-        frames = np.asarray(coco_mask.toBbox(rles), np.float64) if rles else np.zeros((0, 4))
-        return cls(frames, areas, lambda places: [rles[place] for place in places.tolist()])
+        for begin in range(0, len(rles), _BATCH):
+            areas[begin : begin + _BATCH] = coco_mask.area(rles[begin : begin + _BATCH])
+        boxes = np.asarray(coco_mask.toBbox(rles), np.float64) if rles else np.zeros((0, 4))
+        return cls(boxes, areas, lambda indices: [rles[index] for index in indices.tolist()])
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """N objects of one image; the columns are those of `Instances`.
+    """N objects of one image: the columns of `Instances` that metrics of boxes and masks look at.
 
     Attributes:
-        shapes: makes the masks, empty where `has_mask` is False.
+        shapes: gives the N masks, empty where `has_mask` is False.
     """
 
     category: IntArray
@@ -78,7 +78,7 @@ class Columns:
 
     @classmethod
     def of(cls, instances: Instances) -> Columns:
-        """Instances reduced to what metrics of boxes and masks look at."""
+        """From the instances of a sample; their masks are decoded when `shapes` is called."""
         return cls(
             instances.category,
             instances.id,
@@ -93,5 +93,5 @@ class Columns:
 
     @classmethod
     def none(cls) -> Columns:
-        """No object."""
+        """Columns of no object at all."""
         return cls.of(Instances.none(1, 1))

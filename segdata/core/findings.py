@@ -1,4 +1,4 @@
-"""What was odd or wrong in a dataset, counted by kind with the first examples, so that nothing is passed over in silence."""
+"""What was odd, dropped or skipped in a dataset, counted by kind with the first examples."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ EXAMPLES = 10
 """Examples kept of each kind of remark."""
 
 FIRST_PROBLEMS = 20
-"""Problems shown in full when a dataset is refused."""
+"""Skipped items shown in full when a dataset is refused."""
 
 
 @dataclass
 class Remarks:
-    """How often one kind of thing was met, and the first places."""
+    """One kind of oddity: how often it was met, and where first."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
@@ -30,12 +30,12 @@ class Remarks:
 
 @dataclass
 class Dropped:
-    """How much of one kind the target format cannot hold: how often, in which samples, and the IoU of masks that change.
+    """One kind of information that the target format cannot hold.
 
     Attributes:
-        count: things dropped (objects, pixels, fields …, as the kind says).
-        keys: the first samples that are concerned.
-        ious: sum, smallest and number of intersections over union of masks before and after, where masks changed.
+        count: how many are dropped (objects, pixels, fields …, as the kind says).
+        keys: the first samples concerned.
+        ious: sum, minimum and number of IoUs of masks before and after, where masks change.
     """
 
     count: int = 0
@@ -58,10 +58,14 @@ class Dropped:
 
 
 class Findings:
-    """Collects remarks (kept and counted), dropped things (what a target cannot hold) and skipped items (left out because they are not valid).
+    """Counts of remarks (odd, but kept), dropped information (the target cannot hold it) and skipped items (not valid).
 
     Args:
-        fail_fast: the first item that would be left out is raised.
+        fail_fast: raise the error of the first item that would be skipped.
+
+    Attributes:
+        remarks, dropped, skipped: by kind.
+        first: the errors of the first skipped items.
     """
 
     def __init__(self, *, fail_fast: bool = False) -> None:
@@ -73,19 +77,23 @@ class Findings:
         self._worst: SegdataError | None = None
 
     def remark(self, kind: str, where: str, count: int = 1) -> None:
-        """Something odd that is legal and kept."""
+        """Count something odd that is legal and kept; `where` names the sample or file."""
         remarks = self.remarks.setdefault(kind, Remarks())
         remarks.count += count
         if len(remarks.examples) < EXAMPLES:
             remarks.examples.append(where)
 
     def drop(self, kind: str, key: str, count: int = 1, iou: float | None = None) -> None:
-        """Something that the target format cannot hold; `iou` tells how much of a mask remains."""
+        """Count information of sample `key` that the target format cannot hold.
+
+        Args:
+            iou: of a mask before and after, where it only changes.
+        """
         if count:
             self.dropped.setdefault(kind, Dropped()).add(count, [key], (0, 1, 0) if iou is None else (iou, iou, 1))
 
     def skip(self, error: SegdataError, count: int = 1) -> None:
-        """Something that is not valid and is left out; `count` items with it."""
+        """Count `count` items that are not valid and are left out, with the error that says why."""
         if self._fail_fast:
             raise error
         kind = error.message.split(":")[0]
@@ -97,11 +105,11 @@ class Findings:
 
     @property
     def skips(self) -> int:
-        """Number of items left out."""
+        """Number of skipped items."""
         return sum(self.skipped.values())
 
     def merge(self, document: dict[str, Any]) -> None:
-        """Add what another `as_dict` counted (skipped items travel as counts and texts)."""
+        """Add the counts of another `as_dict`."""
         for kind, item in document["remarks"].items():
             remarks = self.remarks.setdefault(kind, Remarks())
             remarks.count += item["count"]
@@ -120,7 +128,7 @@ class Findings:
                 self._worst = _revive(item)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything counted, for reports and between processes."""
+        """Everything counted, as JSON holds it; what the target cannot hold stands under `losses`."""
         return {
             "remarks": {kind: remarks.as_dict() for kind, remarks in sorted(self.remarks.items())},
             "losses": {kind: dropped.as_dict() for kind, dropped in sorted(self.dropped.items())},
@@ -129,7 +137,12 @@ class Findings:
         }
 
     def raise_if_any(self, what: str) -> None:
-        """Raise one error for all that was skipped, with the first problems and the count of each kind."""
+        """Raise one error for all skipped items of `what`, with the first of them and the count of each kind.
+
+        Raises:
+            SegdataError: of the kind of the first items where they are all of one kind, else `InvalidAnnotation`.
+            Unsafe: where one of the items is unsafe.
+        """
         if not self.skips:
             return
         if self.skips == 1:
@@ -151,30 +164,30 @@ _FEW = 5
 
 
 def folded(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Counted kinds for people: more than five that differ in a name only ("objects of category 'dog'") become one."""
-    alike: dict[str, list[str]] = {}
+    """Counts by kind for people: more than five kinds that differ only in a quoted name become one."""
+    by_prefix: dict[str, list[str]] = {}
     for kind in items:
         named = _NAMED.fullmatch(kind)
-        alike.setdefault(named[1] if named else kind, []).append(kind)
+        by_prefix.setdefault(named[1] if named else kind, []).append(kind)
     short: dict[str, Mapping[str, Any]] = {}
-    for beginning, kinds in alike.items():
+    for prefix, kinds in by_prefix.items():
         if len(kinds) <= _FEW:
             short.update((kind, items[kind]) for kind in kinds)
             continue
         most = sorted(kinds, key=lambda kind: -items[kind]["count"])[:3]
-        names = ", ".join(kind[len(beginning) :] for kind in most)
+        names = ", ".join(kind[len(prefix) :] for kind in most)
         count = sum(items[kind]["count"] for kind in kinds)
-        short[f"{beginning}{names} and {len(kinds) - len(most)} more"] = {**items[most[0]], "count": count}
+        short[f"{prefix}{names} and {len(kinds) - len(most)} more"] = {**items[most[0]], "count": count}
     return short
 
 
 def summary(counts: Iterable[tuple[str, int]]) -> str:
-    """`3 × this, 1 × that`."""
+    """(kind, count) pairs as "3 × this, 1 × that"."""
     return ", ".join(f"{count} × {kind}" for kind, count in counts)
 
 
 def one_line(error: SegdataError) -> str:
-    """An error's facts in one line."""
+    """Where and what of an error, in one line."""
     parts = [error.file, error.key, error.place]
     where = ", ".join(str(part) for part in parts if part)
     return ": ".join(part for part in (where, error.message, error.why) if part)

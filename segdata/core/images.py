@@ -1,11 +1,9 @@
-"""Encoded images ↔ pixels, with limits that hold before anything is decoded.
+"""Decode JPEG and PNG images to RGB; structure and size are checked before anything is decoded.
 
-Photos become (H, W, 3) uint8 RGB by these rules: grey is repeated, a palette is applied, alpha is dropped (never
+Images become (H, W, 3) uint8 RGB by these rules: grey is repeated, a palette is applied, alpha is removed (never
 blended), 16-bit samples keep their high byte, CMYK goes through Pillow's conversion (Adobe's inverted values are
-turned round first), colour profiles and EXIF orientation are never applied, because annotations are made on the
-pixels as stored.
-
-Label files are read raw: palette indices, 8- and 16-bit grey and RGB exactly as stored.
+corrected first), colour profiles and EXIF orientation are never applied, because annotations are made on the pixels as
+stored. Label files are read by `core.png`.
 """
 
 from __future__ import annotations
@@ -22,11 +20,6 @@ import numpy.typing as npt
 import simplejpeg
 
 from segdata.errors import InvalidImage, Unsafe
-
-try:  # maps of numbers in a sixth of zlib's time
-    from isal.isal_zlib import compress as compress
-except ImportError:  # no wheel for this machine
-    from zlib import compress as compress
 
 MAX_PIXELS = 1 << 26
 """Pixels of the largest image that is decoded unless a caller says otherwise: 8192 × 8192."""
@@ -46,7 +39,7 @@ _MAGIC = (
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says about itself.
+    """What an image file's header says.
 
     Attributes:
         codec: "jpeg" or "png".
@@ -88,7 +81,7 @@ def probe(data: bytes | memoryview) -> Header:
 
 
 def content_type(head: bytes) -> str:
-    """A name for what the first bytes of a file look like."""
+    """The kind of file that the first bytes look like, in words for messages."""
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return name
@@ -169,19 +162,16 @@ def _probe_png(data: bytes | memoryview) -> Header:
     )
 
 
-_PNG_CHANNELS = {(): 0, (3,): 2, (4,): 6}
-"""The colour type of pixels by how many values each has."""
-
 _PNG_COMPRESSED = (b"zTXt", b"iTXt", b"iCCP")
 _PNG_EXPANDED = 1 << 20
-"""Bytes that a compressed text or colour profile may have; it is Pillow's limit, too."""
+"""Most bytes that a compressed text or colour profile may expand to; Pillow has the same limit."""
 
 
 def _require_small(chunk: bytes, kind: bytes) -> None:
-    """Refuse a chunk that grows beyond the limit when it is decompressed.
+    """Refuse a compressed chunk that expands beyond the limit (a decompression bomb).
 
     Raises:
-        Unsafe: it does.
+        Unsafe: it expands to more than 1 MiB.
     """
     _, _, rest = chunk.partition(b"\0")
     if kind == b"iTXt":
@@ -191,10 +181,10 @@ def _require_small(chunk: bytes, kind: bytes) -> None:
     else:
         rest = rest[1:]
     try:
-        grown = len(zlib.decompressobj().decompress(rest, _PNG_EXPANDED + 1))
+        size = len(zlib.decompressobj().decompress(rest, _PNG_EXPANDED + 1))
     except zlib.error:
         return  # decoding says what is wrong
-    if grown > _PNG_EXPANDED:
+    if size > _PNG_EXPANDED:
         raise Unsafe(
             "PNG holds a text that grows beyond any use; it was not decoded",
             place=f"chunk {kind.decode()}",
@@ -206,19 +196,19 @@ def _require_small(chunk: bytes, kind: bytes) -> None:
 def decode(
     data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS, out: npt.NDArray[np.uint8] | None = None
 ) -> npt.NDArray[np.uint8]:
-    """Decode a photo to (H, W, 3) uint8 RGB by the rules of this module.
+    """Decode an image to (H, W, 3) uint8 RGB by the rules of this module.
 
     Args:
         max_pixels: larger images are refused before decoding.
-        out: a C-ordered (H, W, 3) uint8 buffer to decode into; it is what is returned.
+        out: (H, W, 3) uint8 in C order, to decode into; it is returned.
 
     Raises:
         InvalidImage: the data is damaged, of a kind that cannot be decoded, or of another size than `out`.
         Unsafe: more than `max_pixels` pixels.
     """
-    pixels = _decode_ordinary(data, max_pixels, out)
+    pixels = _decode_common_jpeg(data, max_pixels, out)
     if pixels is None:
-        pixels = _decode_other(data, max_pixels)
+        pixels = _decode_any(data, max_pixels)
     if out is None:
         return pixels if pixels.flags.writeable else pixels.copy()
     if pixels is out:
@@ -231,16 +221,17 @@ def decode(
     return out
 
 
-def _decode_other(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """Any image that can be decoded, with errors that say what the others are."""
-    header = _within(probe(data), max_pixels)
+def _decode_any(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.uint8]:
+    """Decode any supported image; the errors say what the others are."""
+    header = probe(data)
+    require_size(header.height, header.width, max_pixels)
     if header.codec == "jpeg" and header.color in ("RGB", "grey") and header.bits == 8:
         return _decode_jpeg(data, None)
     if header.codec == "jpeg" and header.bits != 8:
         raise InvalidImage(
             f"JPEG has {header.bits}-bit samples, which cannot be decoded", fix="convert it to an 8-bit JPEG or to PNG"
         )
-    image = _open(data)
+    image = open_with_pillow(data)
     if image.mode == "RGB":
         return np.asarray(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -257,10 +248,10 @@ def _decode_other(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.u
     return np.asarray(image.convert("RGB"))
 
 
-def _decode_ordinary(
+def _decode_common_jpeg(
     data: bytes | memoryview, max_pixels: int, out: npt.NDArray[np.uint8] | None
 ) -> npt.NDArray[np.uint8] | None:
-    """A whole JPEG of an ordinary kind; anything else is None, so that the long way says what it is."""
+    """Decode a complete YCbCr or grey JPEG; None for anything else, so that `_decode_any` says what it is."""
     if data[:3] != b"\xff\xd8\xff" or data[-2:] != b"\xff\xd9":
         return None
     try:
@@ -279,12 +270,7 @@ def _decode_jpeg(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None) ->
         )
     except (ValueError, RuntimeError) as error:
         raise InvalidImage("JPEG cannot be decoded", why=str(error), fix="fetch or copy the file again") from error
-    return pixels if out is None or pixels.shape != out.shape else out  # it gives another view of the buffer
-
-
-def _within(header: Header, max_pixels: int) -> Header:
-    require_size(header.height, header.width, max_pixels)
-    return header
+    return pixels if out is None or pixels.shape != out.shape else out  # simplejpeg returns another view of `out`
 
 
 def require_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
@@ -301,8 +287,13 @@ def require_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
         )
 
 
-def _open(data: bytes | memoryview) -> Any:
-    """Open and fully load with Pillow; every complaint of Pillow's becomes `InvalidImage`."""
+def open_with_pillow(data: bytes | memoryview) -> Any:
+    """Open a PNG or JPEG and load its pixels with Pillow.
+
+    Raises:
+        InvalidImage: Pillow cannot decode it.
+        Unsafe: it is larger than Pillow's own limit.
+    """
     from PIL import Image
 
     try:
@@ -320,7 +311,7 @@ def _open(data: bytes | memoryview) -> Any:
 def orientation(data: bytes | memoryview) -> int:
     """The EXIF orientation (1…8) that an image states; 1 when it states none. segdata never applies it."""
     try:
-        value = _open(data).getexif().get(0x0112, 1)
+        value = open_with_pillow(data).getexif().get(0x0112, 1)
     except InvalidImage:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -1,7 +1,7 @@
-"""Categories and label spaces: what the numbers in masks and annotations mean.
+"""Categories, label spaces (ordered categories) and mappings between them.
 
 Inside segdata a category is its index `0 … K−1` in a `LabelSpace`; the source's own id is data of the `Category`.
-Void ("nobody said what this is") is a value outside the categories, never one of them.
+Void (unlabelled pixels) is a value outside the categories, never one of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Category:
         id: the source's own number (COCO leaves gaps, Cityscapes has −1).
         color: RGB, 0..255, or None where the source gives none.
         isthing: True for countable objects, False for stuff, None where the source does not say.
-        supercategory: the group that the source puts it in, or None.
+        supercategory: the source's group of categories, or None.
         ignore: left out of training and evaluation views (Cityscapes' "static", CamVid's "Void").
     """
 
@@ -70,9 +70,12 @@ class Category:
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """Ordered categories; a category's place in the order is its index everywhere in segdata.
+    """Ordered categories; the position of a category is its index everywhere in segdata.
 
     Names and ids must each be unique. `name` says which published table this is ("coco", "camvid-32").
+
+    Raises:
+        InvalidInput: a name or id twice, or more than 65,535 categories.
     """
 
     name: str
@@ -106,7 +109,7 @@ class LabelSpace:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """dtype of this space's semantic maps."""
+        """dtype of this space's semantic maps: uint8, or uint16 when there are more than 255 categories."""
         return np.dtype(np.uint8 if len(self.categories) <= 255 else np.uint16)
 
     @cached_property
@@ -121,7 +124,7 @@ class LabelSpace:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of names, ids, flags and colours in order: equal exactly for equal spaces."""
+        """SHA-256 (hex) of names, ids, flags and colours in order; equal for equal categories, whatever `name` is."""
         text = json.dumps([category.as_dict() for category in self.categories], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -135,7 +138,7 @@ class LabelSpace:
         return cls(document["name"], tuple(Category.from_dict(item) for item in document["categories"]))
 
     def table_from_ids(self, size: int) -> np.ndarray:
-        """Lookup table (size,) int32: source id → index, −1 where no category has that id."""
+        """Lookup table (size,) int32: source id 0 … size − 1 → index, −1 where no category has that id."""
         table = np.full(size, -1, np.int32)
         for category_id, index in self.index_of_id.items():
             if 0 <= category_id < size:
@@ -143,7 +146,11 @@ class LabelSpace:
         return table
 
     def require_equal(self, other: LabelSpace, what: str) -> None:
-        """Raise `LabelMismatch` that shows the first differences unless both spaces are equal."""
+        """Compare with another space.
+
+        Raises:
+            LabelMismatch: they differ; it shows the first differences.
+        """
         if self.digest == other.digest:
             return
         differences = [
@@ -159,7 +166,7 @@ class LabelSpace:
 
 @dataclass(frozen=True)
 class LabelMapping:
-    """From one label space to another: a lookup table by index.
+    """A mapping from one label space to another, as a table of category indices.
 
     `table[i]` is the target index of source index i, or None where the category becomes void (in semantic maps) or
     is left out (instances).
@@ -169,7 +176,7 @@ class LabelMapping:
     table: tuple[int | None, ...]
 
     def lookup(self, source: LabelSpace) -> np.ndarray:
-        """Lookup table over all values of `source`'s semantic maps, void included; dtype of the target."""
+        """Lookup table (void + 1,) over all values of `source`'s semantic maps; dtype of the target's maps."""
         table = np.full(source.void + 1, self.target.void, self.target.dtype)
         for index, to in enumerate(self.table):
             if to is not None:
@@ -178,7 +185,11 @@ class LabelMapping:
 
     @classmethod
     def from_names(cls, source: LabelSpace, target: LabelSpace, sources: Sequence[Sequence[str]]) -> LabelMapping:
-        """`sources[i]` lists the names of the source categories that become target category i."""
+        """From names: `sources[i]` lists the source categories that become target category i.
+
+        Raises:
+            NotThere: `source` has no category of that name.
+        """
         table: list[int | None] = [None] * len(source)
         for index, names in enumerate(sources):
             for name in names:
@@ -191,13 +202,17 @@ class LabelMapping:
 
 
 def look_up(table: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """`table[values]`; of bytes by bytes several times as fast, and `values` themselves where the table changes none."""
+    """`table[values]` for a lookup table (L,) and a map (H, W); several times as fast where both are uint8.
+
+    Returns:
+        (H, W) of the table's dtype; `values` itself where the table changes nothing.
+    """
     if table.dtype == values.dtype == np.uint8 and len(table) == 256:
         if np.array_equal(table, np.arange(256)):
             return values
         return np.frombuffer(values.tobytes().translate(table.tobytes()), np.uint8).reshape(values.shape)
-    found: npt.NDArray[Any] = table[values]
-    return found
+    mapped: npt.NDArray[Any] = table[values]
+    return mapped
 
 
 def _pairs(mine: tuple[Category, ...], theirs: tuple[Category, ...]) -> list[tuple[Category | None, Category | None]]:

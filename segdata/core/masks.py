@@ -1,14 +1,14 @@
-"""Masks of one image as run lengths of box crops, and their conversions.
+"""Binary masks of one image as RLE of their box crops, and conversions from and to dense arrays, COCO RLE and polygons.
 
-A mask is kept as the tight box around it (its *frame*) and the run lengths inside that box, column by column, the
-first run counting zeros: COCO's run lengths, of the crop instead of the whole image. Runs are uint16; a longer run is
-split by a run of length zero of the other value, so that `np.repeat` expands them as they are.
+A mask is stored as its tight bounding box and the run lengths inside that box, in column-major order, the first run
+counting zeros: COCO's RLE, of the crop instead of the whole image. Runs are uint16; a longer run is split by a run of
+length zero of the other value, so that `np.repeat` expands them as they are.
 
-    run lengths of the crop  ↔  dense arrays, COCO RLE of the full frame, id maps
-    polygons                 →  run lengths (as pycocotools draws them)
-    run lengths              →  outlines (rings along pixel edges)
+    RLE of the crop  ↔  dense arrays, COCO RLE of the full image, id maps
+    polygons         →  RLE of the crop (rasterised as pycocotools does)
+    RLE of the crop  →  outlines (rings along pixel edges)
 
-Coordinates are pixels, x right, y down, boxes half-open; sizes are (height, width).
+Coordinates are pixels, x to the right, y down, boxes half-open; sizes are (height, width).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Masks:
     Attributes:
         height, width: the image's size in pixels.
         boxes_xywh: (N, 4) int32, x y width height of each mask's tight box; all zero for an empty mask.
-        runs: (R,) uint16, run lengths of all crops one after another.
-        pointer: (N + 1,) int64, `runs[pointer[i]:pointer[i + 1]]` belong to mask i and sum to width · height of its frame.
+        runs: (R,) uint16, run lengths of all crops, concatenated.
+        pointer: (N + 1,) int64, mask i owns `runs[pointer[i]:pointer[i + 1]]`, which sum to width · height of its box.
     """
 
     height: int
@@ -71,10 +71,10 @@ class Masks:
             index = range(len(self))[int(item)]
             mask: npt.NDArray[np.uint8] = self[index : index + 1].dense()[0]
             return mask
-        chosen = np.arange(len(self))[item]
-        lengths = np.diff(self.pointer)[chosen]
-        source = ranges(self.pointer[:-1][chosen], lengths)
-        return Masks(self.height, self.width, self.boxes_xywh[chosen], self.runs[source], pointer_of(lengths))
+        indices = np.arange(len(self))[item]
+        lengths = np.diff(self.pointer)[indices]
+        source = ranges(self.pointer[:-1][indices], lengths)
+        return Masks(self.height, self.width, self.boxes_xywh[indices], self.runs[source], pointer_of(lengths))
 
     def __eq__(self, other: object) -> bool:
         """Same size and same pixels, mask for mask."""
@@ -93,7 +93,7 @@ class Masks:
 
     @classmethod
     def empty(cls, height: int, width: int, count: int = 0) -> Masks:
-        """`count` masks without a pixel."""
+        """`count` masks without any pixel."""
         return cls(
             height,
             width,
@@ -104,7 +104,7 @@ class Masks:
 
     @classmethod
     def from_dense(cls, array: npt.NDArray[Any]) -> Masks:
-        """From (N, H, W); every value other than 0 is inside."""
+        """From (N, H, W) of any dtype; every value other than 0 is inside."""
         count, height, width = array.shape
         flat = np.ascontiguousarray(array.transpose(0, 2, 1)).reshape(count, width * height) != 0
         edges = np.diff(np.pad(flat, ((0, 0), (1, 1))).astype(np.int8), axis=1)
@@ -114,11 +114,16 @@ class Masks:
 
     @classmethod
     def from_crops(
-        cls, crops: Sequence[npt.NDArray[Any]], places: Sequence[tuple[int, int]], height: int, width: int
+        cls, crops: Sequence[npt.NDArray[Any]], corners: Sequence[tuple[int, int]], height: int, width: int
     ) -> Masks:
-        """From parts of the image, each (h, w) at its (x, y) and wholly inside; every value other than 0 is inside."""
+        """From crops of the image; every value other than 0 is inside.
+
+        Args:
+            crops: each (h, w), wholly inside the image.
+            corners: x and y of each crop's top left pixel.
+        """
         starts, lengths, owners = [], [], []
-        for number, (crop, (x, y)) in enumerate(zip(crops, places, strict=True)):
+        for number, (crop, (x, y)) in enumerate(zip(crops, corners, strict=True)):
             edges = np.diff(np.pad((crop.T != 0).astype(np.int8), ((0, 0), (1, 1))), axis=1)
             column, top = np.nonzero(edges == 1)
             starts.append((x + column) * height + y + top)
@@ -131,7 +136,7 @@ class Masks:
 
     @classmethod
     def from_counts(cls, counts: IntArray, pointer: IntArray, height: int, width: int) -> Masks:
-        """From COCO run lengths of the full frame, flat; mask i owns `counts[pointer[i]:pointer[i + 1]]`.
+        """From COCO's uncompressed RLE of the full image; mask i owns `counts[pointer[i]:pointer[i + 1]]`.
 
         Raises:
             InvalidAnnotation: runs that are negative or do not sum to height · width.
@@ -156,13 +161,13 @@ class Masks:
 
     @classmethod
     def from_rle(cls, rles: Sequence[dict[str, Any]], height: int, width: int) -> Masks:
-        """From COCO RLE dictionaries `{size: [h, w], counts: list | str | bytes}` of the full frame.
+        """From COCO RLE dictionaries `{size: [h, w], counts: list | str | bytes}` of the full image.
 
         Raises:
             InvalidAnnotation: another size, bad characters, negative runs, runs that do not sum to h · w.
         """
         strings: list[bytes] = []
-        plain: list[Sequence[int]] = []
+        lists: list[Sequence[int]] = []
         is_string = np.zeros(len(rles), bool)
         for index, rle in enumerate(rles):
             if list(rle["size"]) != [height, width]:
@@ -176,18 +181,17 @@ class Masks:
                 is_string[index] = True
                 strings.append(counts.encode("utf-8", "replace") if isinstance(counts, str) else counts)
             else:
-                plain.append(counts)
+                lists.append(counts)
         string_counts, string_pointer = decode_counts(strings)
-        plain_lengths = np.array([len(counts) for counts in plain], np.int64)
         lengths = np.empty(len(rles), np.int64)
         lengths[is_string] = np.diff(string_pointer)
-        lengths[~is_string] = plain_lengths
+        lengths[~is_string] = [len(counts) for counts in lists]
         pointer = pointer_of(lengths)
         flat = np.empty(int(pointer[-1]), np.int64)
         from_string = np.repeat(is_string, lengths)
         flat[from_string] = string_counts
-        if plain:
-            flat[~from_string] = np.concatenate([np.asarray(counts, np.int64) for counts in plain])
+        if lists:
+            flat[~from_string] = np.concatenate([np.asarray(counts, np.int64) for counts in lists])
         return cls.from_counts(flat, pointer, height, width)
 
     @classmethod
@@ -195,8 +199,8 @@ class Masks:
         """Rasterise polygons exactly as pycocotools' `annToMask` does.
 
         Args:
-            polygons: per mask its rings, each flat x0 y0 x1 y1 … of at least three points; rings are united (one
-                inside another cuts no hole). A mask without rings is empty.
+            polygons: per mask its rings, each flat x0 y0 x1 y1 … of at least three points in pixels; rings are united
+                (a ring inside another cuts no hole). A mask without rings is empty.
         """
         if not isinstance(polygons, Polygons):
             polygons = Polygons.of(polygons)
@@ -204,7 +208,7 @@ class Masks:
 
     @classmethod
     def from_id_map(cls, ids: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[Any]) -> Masks:
-        """One mask per value of an (H, W) map of numbers; `values` must be distinct, in any order."""
+        """One mask for each of these values of an (H, W) integer map; `values` must be distinct, in any order."""
         height, width = ids.shape
         flat = np.ascontiguousarray(ids.T).reshape(-1)
         wanted = np.asarray(values, np.int64)
@@ -214,16 +218,16 @@ class Masks:
         length = np.diff(np.append(start, flat.size))
         order = np.argsort(wanted)
         value = flat[start].astype(np.int64)
-        found = np.minimum(np.searchsorted(wanted[order], value), len(wanted) - 1)
-        keep = wanted[order][found] == value
-        owner = order[found[keep]]
+        rank = np.minimum(np.searchsorted(wanted[order], value), len(wanted) - 1)
+        keep = wanted[order][rank] == value
+        owner = order[rank[keep]]
         by_owner = np.argsort(owner, kind="stable")
         spans = (start[keep][by_owner], length[keep][by_owner], owner[by_owner])
         return cls._from_spans(spans, len(wanted), height, width)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Masks], height: int, width: int) -> Masks:
-        """Masks of the same image one after another."""
+        """Masks of the same image, concatenated."""
         if not parts:
             return cls.empty(height, width)
         return cls(
@@ -236,21 +240,22 @@ class Masks:
 
     @classmethod
     def of_images(cls, spans: Spans, sizes: IntArray, images: IntArray) -> list[Masks]:
-        """Masks of several images at once, from spans of their full frames.
+        """Masks of several images at once, one `Masks` for each image.
 
         Args:
+            spans: of all masks, each in its full image; owners count through all images.
             sizes: (I, 2) int64, height and width of the images.
             images: (I + 1,) int64; image i owns the masks `images[i] … images[i + 1] − 1`.
         """
-        frames, runs, ends = cropped(spans, int(images[-1]), sizes[:, 0].repeat(np.diff(images)))
-        bounds, at = images.tolist(), ends[images].tolist()
+        boxes, runs, pointer = cropped(spans, int(images[-1]), sizes[:, 0].repeat(np.diff(images)))
+        first, first_run = images.tolist(), pointer[images].tolist()
         return [
             cls(
                 height,
                 width,
-                frames[bounds[i] : bounds[i + 1]],
-                runs[at[i] : at[i + 1]],
-                ends[bounds[i] : bounds[i + 1] + 1] - at[i],
+                boxes[first[i] : first[i + 1]],
+                runs[first_run[i] : first_run[i + 1]],
+                pointer[first[i] : first[i + 1] + 1] - first_run[i],
             )
             for i, (height, width) in enumerate(sizes.tolist())
         ]
@@ -268,9 +273,9 @@ class Masks:
 
     @cached_property
     def areas(self) -> IntArray:
-        """(N,) int64, pixels of each mask."""
-        ends = np.concatenate(([0], np.cumsum(np.where(self._is_inside, self.runs, 0), dtype=np.int64)))
-        areas: IntArray = ends[self.pointer[1:]] - ends[self.pointer[:-1]]
+        """(N,) int64, number of pixels of each mask."""
+        pixels = pointer_of(np.where(self._is_inside, self.runs, 0))
+        areas: IntArray = pixels[self.pointer[1:]] - pixels[self.pointer[:-1]]
         return areas
 
     @cached_property
@@ -280,7 +285,7 @@ class Masks:
     # ------------------------------------------------------------------ into other forms
 
     def crops(self) -> list[npt.NDArray[np.uint8]]:
-        """Each mask inside its frame, (h, w) uint8 0/1."""
+        """Each mask inside its box, (h, w) uint8 0/1."""
         flat = np.repeat(self._is_inside.view(np.uint8), self.runs)
         crops = []
         begin = 0
@@ -295,7 +300,10 @@ class Masks:
 
         Args:
             out: where to write, (≥ N, H, W) uint8, C order; its first N planes are overwritten and returned.
-            blank: these planes are all zero already; only frames are written.
+            blank: these planes are all zero already; only the boxes are written.
+
+        Raises:
+            ValueError: `out` is of another shape or dtype.
         """
         shape = (len(self), self.height, self.width)
         if out is None:
@@ -311,19 +319,20 @@ class Masks:
         return out
 
     def erase(self, planes: npt.NDArray[np.uint8]) -> None:
-        """Zero what `dense` has written into (N, H, W) planes of zeros, frame by frame."""
+        """Set to zero what `dense` has written into (N, H, W) planes of zeros."""
         for plane, (x, y, width, height) in zip(planes, self.boxes_xywh.tolist(), strict=True):
             plane[y : y + height, x : x + width] = 0
 
     def counts(self) -> tuple[IntArray, IntArray]:
-        """COCO run lengths of the full frame, flat, and the (N + 1,) pointer into them; the inverse of `from_counts`."""
-        return runs_of(
-            uncropped(self.boxes_xywh, self.runs, self.pointer, self.height),
-            np.full(len(self), self.height * self.width, np.int64),
-        )
+        """COCO's uncompressed RLE of the full image and the (N + 1,) pointer into it: the inverse of `from_counts`."""
+        return runs_of(self.spans(), np.full(len(self), self.height * self.width, np.int64))
+
+    def spans(self) -> Spans:
+        """The set pixels as columns (start, length, owner), in column-major order of the full image."""
+        return uncropped(self.boxes_xywh, self.runs, self.pointer, self.height)
 
     def rle(self) -> list[dict[str, Any]]:
-        """Full-frame COCO RLE dictionaries as pycocotools takes them: `{size: [h, w], counts: bytes}`."""
+        """COCO RLE dictionaries of the full image as pycocotools takes them: `{size: [h, w], counts: bytes}`."""
         from pycocotools import mask as coco_mask
 
         size = [self.height, self.width]
@@ -340,10 +349,10 @@ class Masks:
         canvas: npt.NDArray[Any],
         order: Sequence[int] | npt.NDArray[Any] | None = None,
     ) -> npt.NDArray[Any]:
-        """Write `values[i]` into an (H, W) map wherever mask i is set; later ones cover earlier ones.
+        """Write `values[i]` into an (H, W) map wherever mask i is set; later masks cover earlier ones.
 
         Args:
-            order: indices in painting order; default large to small, so that small masks stay visible.
+            order: indices in painting order; by default from large to small, so that small masks stay visible.
 
         Returns:
             `canvas`, which is changed in place.
@@ -364,20 +373,27 @@ class Masks:
         background: int = 255,
         iscrowd: npt.NDArray[np.bool_] | None = None,
     ) -> npt.NDArray[Any]:
-        """A label map (H, W) uint8 (uint16 when a value is above 255): crowds painted first, then large to small."""
+        """A label map (H, W) uint8 (uint16 when a value is above 255): crowds painted first, then large to small.
+
+        Args:
+            categories: (N,) value to paint for each mask.
+            background: the value of pixels without mask.
+            iscrowd: (N,) bool.
+        """
         largest = max([background, *np.asarray(categories).tolist()])
         canvas = np.full((self.height, self.width), background, np.uint8 if largest <= 255 else np.uint16)
         crowd = np.zeros(len(self), bool) if iscrowd is None else iscrowd
         return self.paint(categories, canvas, np.lexsort((-self.areas, ~crowd)))
 
     def at(self, boxes: npt.NDArray[Any], size: int) -> npt.NDArray[np.float32]:
-        """Mask i sampled inside box i, without dense masks: training targets.
+        """RoIAlign of mask i in box i: the mask targets of Mask R-CNN for any framework, without dense masks.
 
-        The values are those of `torchvision.ops.roi_align(masks[:, None], boxes, (size, size), aligned=False)`:
-        each cell is the mean of ⌈side / size⌉² bilinear samples (Mask R-CNN, He et al. 2017, section 3).
+        Equal to `torchvision.ops.roi_align(masks[:, None], boxes, (size, size), aligned=False)`: each cell is the mean
+        of ⌈side / size⌉² bilinear samples (Mask R-CNN, He et al. 2017, section 3).
 
         Args:
-            boxes: (N, 4) x0 y0 x1 y1 in pixels.
+            boxes: (N, 4) x0 y0 x1 y1 in pixels, for example proposals, one for each mask.
+            size: cells along each side.
 
         Returns:
             (N, size, size) float32 in 0..1.
@@ -393,31 +409,31 @@ class Masks:
         return targets
 
     def outlines(self, index: int) -> list[npt.NDArray[np.int32]]:
-        """The border of mask `index` along pixel edges: closed rings (K, 2) int32 of x y corners.
+        """The contours of mask `index` along pixel edges: closed rings (K, 2) int32 of x y corners.
 
-        Outer rings run clockwise (as seen, y down), holes counter-clockwise; filling all rings by the even-odd rule
-        gives the mask back. Pixels that touch only at a corner belong to different rings.
+        Outer rings run clockwise (y down), holes counter-clockwise; filling all rings by the even-odd rule gives the
+        mask back. Pixels that touch only at a corner belong to different rings.
         """
         x, y, _, _ = self.boxes_xywh[index].tolist()
         inside = np.pad(self[index : index + 1].crops()[0], 1).astype(np.int8)
-        across = np.diff(inside, axis=0)[:, 1:-1]  # (h + 1, w): +1 enters the mask going down
-        down = np.diff(inside, axis=1)[1:-1, :]  # (h, w + 1): +1 enters the mask going right
-        leaving: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for row, column in np.argwhere(across == 1).tolist():  # top edge: rightwards
-            leaving.setdefault((column, row), []).append((column + 1, row))
-        for row, column in np.argwhere(across == -1).tolist():  # bottom edge: leftwards
-            leaving.setdefault((column + 1, row), []).append((column, row))
-        for row, column in np.argwhere(down == 1).tolist():  # left edge: upwards
-            leaving.setdefault((column, row + 1), []).append((column, row))
-        for row, column in np.argwhere(down == -1).tolist():  # right edge: downwards
-            leaving.setdefault((column, row), []).append((column, row + 1))
-        return [corners(ring, x, y) for ring in chain(leaving)]
+        horizontal = np.diff(inside, axis=0)[:, 1:-1]  # (h + 1, w): +1 enters the mask going down
+        vertical = np.diff(inside, axis=1)[1:-1, :]  # (h, w + 1): +1 enters the mask going right
+        edges: dict[tuple[int, int], list[tuple[int, int]]] = {}  # corner → corners that edges lead to
+        for row, column in np.argwhere(horizontal == 1).tolist():  # top edge: rightwards
+            edges.setdefault((column, row), []).append((column + 1, row))
+        for row, column in np.argwhere(horizontal == -1).tolist():  # bottom edge: leftwards
+            edges.setdefault((column + 1, row), []).append((column, row))
+        for row, column in np.argwhere(vertical == 1).tolist():  # left edge: upwards
+            edges.setdefault((column, row + 1), []).append((column, row))
+        for row, column in np.argwhere(vertical == -1).tolist():  # right edge: downwards
+            edges.setdefault((column, row), []).append((column, row + 1))
+        return [corners(ring, x, y) for ring in chain(edges)]
 
 
 def polygon_strings(polygons: Polygons, height: int, width: int) -> list[bytes]:
-    """Each polygon's rings, united, as a compressed run-length string of the full frame.
+    """Each polygon's rings, united, as a compressed RLE string of the full image, rasterised by pycocotools itself.
 
-    It is pycocotools' rasteriser that draws; a polygon without rings is empty.
+    A polygon without rings is an empty mask.
     """
     from pycocotools import mask as coco_mask
 
@@ -437,7 +453,12 @@ def polygon_strings(polygons: Polygons, height: int, width: int) -> list[bytes]:
 
 
 def _sampling(low: float, high: float, size: int, limit: int) -> npt.NDArray[np.float64]:
-    """(size, limit) weights of the pixels in each cell's mean along one axis, by RoIAlign's rules."""
+    """(size, limit) weights of the pixels in each cell's mean along one axis, as RoIAlign samples them.
+
+    Args:
+        low, high: the box's sides along this axis, in pixels.
+        limit: the image's pixels along this axis.
+    """
     extent = max(high - low, 1.0)
     samples = int(np.ceil(extent / size))
     step = extent / size

@@ -1,4 +1,4 @@
-"""Label PNGs, read as the numbers that they store, and written."""
+"""Read and write label PNGs: palette indices, grey values and RGB exactly as stored."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.images import MAX_PIXELS, open_with_pillow, probe, require_size
 from segdata.errors import InvalidImage
 
-try:  # maps of numbers in a sixth of zlib's time
+try:  # label maps in a sixth of zlib's time
     from isal.isal_zlib import compress as compress
 except ImportError:  # no wheel for this machine
     from zlib import compress as compress
-from segdata.core.images import _PNG_CHANNELS, MAX_PIXELS, _open, _within, probe
+
+_COLOR_TYPES = {(): 0, (3,): 2, (4,): 6}
+"""The colour type of a PNG by the trailing shape of its pixels: grey, RGB, RGB with alpha."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelImage:
-    """The raw content of a label file.
+    """A label file's values as stored.
 
     Attributes:
         values: (H, W) uint8 or uint16, or (H, W, 3 or 4) uint8 for colour files.
-        mode: Pillow's name of the kind: "P", "L", "I;16", "RGB", "RGBA", "1".
-        palette: RGB entries as bytes for mode "P", else None.
-        alpha: how opaque each entry of the palette is, as bytes (entries after the last are opaque), or None.
+        mode: Pillow's mode: "P", "L", "I;16", "RGB", "RGBA", "1".
+        palette: the palette of mode "P" as bytes R G B R G B …, else None.
+        alpha: opacity of the palette's entries as bytes (entries after the last are opaque), or None.
     """
 
     values: npt.NDArray[Any]
@@ -43,14 +46,15 @@ def read_labels(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> La
         InvalidImage: damaged, not a PNG, or of a kind that no label file has.
         Unsafe: more than `max_pixels` pixels.
     """
-    header = _within(probe(data), max_pixels)
+    header = probe(data)
+    require_size(header.height, header.width, max_pixels)
     if header.codec != "png":
         raise InvalidImage(
             "label file is not a PNG",
             why="it is a JPEG, which changes label values",
             fix="use the original PNG label file",
         )
-    image = _open(data)
+    image = open_with_pillow(data)
     mode = "I;16" if image.mode in ("I", "I;16", "I;16B") else image.mode
     if mode not in ("P", "L", "I;16", "RGB", "RGBA", "1"):
         raise InvalidImage("label file is of a kind that holds no labels", why=f"PNG mode {image.mode}")
@@ -78,17 +82,17 @@ def encode_png(
 
     Args:
         values: (H, W) uint8 or uint16, or (H, W, 3 or 4) uint8.
-        palette: RGB entries; makes a palette PNG.
-        alpha: how opaque its entries are.
+        palette: bytes R G B R G B …; makes a palette PNG.
+        alpha: opacity of the palette's entries.
         mode: "1" for a one-bit file; otherwise it follows from `values` and `palette`.
     """
     height, width = values.shape[:2]
-    bits, color = 8 * values.itemsize, 3 if palette is not None else _PNG_CHANNELS[values.shape[2:]]
+    bits, color = 8 * values.itemsize, 3 if palette is not None else _COLOR_TYPES[values.shape[2:]]
     if mode == "1":
         bits, pixels = 1, np.packbits(values != 0, axis=1)
     else:
         pixels = values.astype(values.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
-    rows = np.zeros((height, 1 + pixels.shape[1]), np.uint8)  # each begins with the number of its filter: none
+    rows = np.zeros((height, 1 + pixels.shape[1]), np.uint8)  # each row begins with its filter type: 0, none
     rows[:, 1:] = pixels
     chunks = {
         b"IHDR": struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0),

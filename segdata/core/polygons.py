@@ -1,4 +1,4 @@
-"""Rings of points: the polygons of instances, which part of them an image sees, and rings along pixel edges."""
+"""Polygons of instances as columns, clipping them to an image, and tracing mask contours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segdata.core.rle import pointer_of
 
 @dataclass(frozen=True, eq=False)
 class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
-    """Source polygons of N instances as columns; `[i]` gives instance i's rings, each (K, 2) float64 x y.
+    """The polygons of N instances as columns; `[i]` gives the rings of instance i, each (K, 2) float64 x y in pixels.
 
     Attributes:
         values: (V,) float64, x0 y0 x1 y1 … of all rings.
@@ -43,7 +43,7 @@ class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
 
     @classmethod
     def of(cls, polygons: Sequence[Sequence[Sequence[float] | npt.NDArray[np.float64]]]) -> Polygons:
-        """From per-instance lists of flat rings."""
+        """From each instance's list of rings, each x0 y0 x1 y1 …, as COCO's `segmentation`."""
         rings = list(itertools.chain.from_iterable(polygons))
         return cls(
             np.array(list(itertools.chain.from_iterable(rings)), np.float64),
@@ -53,7 +53,7 @@ class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
 
     @cached_property
     def areas(self) -> npt.NDArray[np.float64]:
-        """(N,) float64, pixels that each instance's rings enclose in all (the shoelace formula)."""
+        """(N,) float64, sum of the areas of each instance's rings in pixels (shoelace formula)."""
         x, y = self.values[0::2], self.values[1::2]
         first, end = self.rings[:-1] // 2, self.rings[1:] // 2
         following = np.arange(1, len(x) + 1)
@@ -66,12 +66,12 @@ class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
         return areas
 
     def flat(self) -> list[npt.NDArray[np.float64]]:
-        """Every ring, x0 y0 x1 y1 …."""
+        """Every ring of all instances, each (2 K,) float64 x0 y0 x1 y1 …."""
         bounds = self.rings.tolist()
         return [self.values[begin:end] for begin, end in itertools.pairwise(bounds)]
 
     def cut(self, bounds: npt.NDArray[np.int64]) -> list[Polygons]:
-        """Those of the instances `bounds[i] … bounds[i + 1] − 1`, for each i."""
+        """Split after the instances `bounds`: part i has the instances `bounds[i] … bounds[i + 1] − 1`."""
         first = self.pointer[bounds]
         begins = zip(bounds.tolist(), first.tolist(), self.rings[first].tolist(), strict=True)
         return [
@@ -84,77 +84,84 @@ class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
         ]
 
     def take(self, indices: npt.NDArray[Any]) -> Polygons:
-        """The polygons of some instances."""
+        """The polygons of the instances `indices`, (K,) integers, in this order."""
         return Polygons.of([[ring.reshape(-1) for ring in self[int(i)]] for i in indices])
 
 
 MAX_BOUNDARY = 1 << 21
-"""Longest outline of one ring that is drawn, in pixels: pycocotools needs about 100 bytes for each."""
+"""Longest outline of one ring that is rasterised, in pixels: pycocotools needs about 100 bytes for each."""
 
 
 def boundary_length(ring: Sequence[float], height: int, width: int) -> float:
-    """Steps, in pixels, that drawing a ring x0 y0 x1 y1 … takes: the longer side of each edge, near the image."""
-    reach = _reach(height, width)
-    points = np.clip(np.asarray(ring, np.float64).reshape(-1, 2), -reach, reach)
+    """Samples that rasterising a ring x0 y0 x1 y1 … takes, in pixels: the longer side of each edge, near the image."""
+    limit = _limit(height, width)
+    points = np.clip(np.asarray(ring, np.float64).reshape(-1, 2), -limit, limit)
     return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 
 
-def _reach(height: int, width: int) -> int:
+def _limit(height: int, width: int) -> int:
     return 16 * max(height, width, 64)
 
 
 def is_near(values: npt.NDArray[np.float64], height: int, width: int) -> bool:
     """Whether pycocotools can rasterise rings of these coordinates as they are (its buffers grow with every edge)."""
-    reach = _reach(height, width)
-    return not values.size or bool(-reach <= values.min() and values.max() <= reach)
+    limit = _limit(height, width)
+    return not values.size or bool(-limit <= values.min() and values.max() <= limit)
 
 
 def clip(ring: npt.NDArray[np.float64], height: int, width: int) -> list[float]:
-    """The part of a ring within one pixel of the image (Sutherland and Hodgman, 1974)."""
+    """Clip a ring x0 y0 x1 y1 … to the image and one pixel around it (Sutherland and Hodgman, 1974).
+
+    Returns:
+        x0 y0 x1 y1 …; empty where fewer than three points are left.
+    """
     points = [(x, y) for x, y in ring.reshape(-1, 2).tolist()]
     for axis, bound, sign in ((0, -1.0, 1), (0, width + 1.0, -1), (1, -1.0, 1), (1, height + 1.0, -1)):
         clipped: list[tuple[float, float]] = []
-        for here, there in zip(points, points[1:] + points[:1], strict=True):
-            is_in, will_be = (here[axis] - bound) * sign >= 0, (there[axis] - bound) * sign >= 0
-            if is_in:
-                clipped.append(here)
-            if is_in != will_be:
-                share = (bound - here[axis]) / (there[axis] - here[axis])
-                other = here[1 - axis] + share * (there[1 - axis] - here[1 - axis])
-                clipped.append((bound, other) if axis == 0 else (other, bound))
+        for one, other in zip(points, points[1:] + points[:1], strict=True):
+            starts_inside, ends_inside = (one[axis] - bound) * sign >= 0, (other[axis] - bound) * sign >= 0
+            if starts_inside:
+                clipped.append(one)
+            if starts_inside != ends_inside:
+                share = (bound - one[axis]) / (other[axis] - one[axis])
+                crossing = one[1 - axis] + share * (other[1 - axis] - one[1 - axis])
+                clipped.append((bound, crossing) if axis == 0 else (crossing, bound))
         points = clipped
     return [value for point in points for value in point] if len(points) >= 3 else []
 
 
-def chain(leaving: dict[tuple[int, int], list[tuple[int, int]]]) -> list[list[tuple[int, int]]]:
-    """Chain directed unit edges into closed rings; at a corner where two meet, keep to the same pixel."""
+def chain(edges: dict[tuple[int, int], list[tuple[int, int]]]) -> list[list[tuple[int, int]]]:
+    """Chain directed unit edges into closed rings; where two rings share a corner, each keeps to its own pixels.
+
+    Args:
+        edges: corner → the one or two corners that edges lead to from there; emptied.
+    """
     rings = []
-    while leaving:
-        first = min(leaving)
+    while edges:
+        first = min(edges)
         ring = [first]
-        at = first
-        came: tuple[int, int] | None = None
+        corner = first
+        direction: tuple[int, int] | None = None
         while True:
-            choices = leaving[at]
+            following = edges[corner]
             nth = 0
-            if came is not None and len(choices) == 2:
+            if direction is not None and len(following) == 2:
                 # The right turn (y down) stays with the pixel whose border is being followed.
-                turned = (at[0] - came[1], at[1] + came[0])
-                nth = choices.index(turned)
-            to = choices.pop(nth)
-            if not choices:
-                del leaving[at]
-            came = (to[0] - at[0], to[1] - at[1])
-            at = to
-            if at == first:
+                nth = following.index((corner[0] - direction[1], corner[1] + direction[0]))
+            end = following.pop(nth)
+            if not following:
+                del edges[corner]
+            direction = (end[0] - corner[0], end[1] - corner[1])
+            corner = end
+            if corner == first:
                 break
-            ring.append(at)
+            ring.append(corner)
         rings.append(ring)
     return rings
 
 
 def corners(ring: list[tuple[int, int]], x: int, y: int) -> npt.NDArray[np.int32]:
-    """(P, 2) int32 corners of a ring of unit steps, moved by (x, y)."""
+    """(P, 2) int32, the points of a ring of unit edges at which its direction changes, moved by (x, y)."""
     points = np.array(ring, np.int32)
     before = points - np.roll(points, 1, axis=0)
     after = np.roll(points, -1, axis=0) - points

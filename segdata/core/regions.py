@@ -1,4 +1,4 @@
-"""Scored masks of one image as crops: what is compared pixel by pixel, without run lengths on the way."""
+"""Scored masks of one image as dense crops, for metrics that compare pixels (Cityscapes' instance level)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy.typing as npt
 from segdata.core.sample import Instances
 
 Crop = tuple[int, int, npt.NDArray[np.bool_]]
-"""x and y of a crop in its image, and (h, w) bool, what is inside of it."""
+"""x and y of the crop's top left pixel in its image, and the mask inside it, (h, w) bool."""
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Scored masks of one image.
+    """The P scored masks of one image.
 
     Attributes:
-        height, width: of the image.
+        height, width: of the image in pixels.
         category: (P,) int64, indices into the label space.
         score: (P,) float64.
-        crops: P crops; an empty one for a prediction without a mask.
+        crops: P crops; one of size 0 for a prediction without a mask.
     """
 
     height: int
@@ -33,7 +33,7 @@ class Regions:
 
     @classmethod
     def of(cls, instances: Instances) -> Regions:
-        """From instances."""
+        """From the instances of a sample."""
         masks = instances.masks
         crops = [
             (x, y, crop.view(bool)) for crop, (x, y, _, _) in zip(masks.crops(), masks.boxes_xywh.tolist(), strict=True)

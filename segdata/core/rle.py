@@ -1,7 +1,11 @@
-"""Arithmetic on run lengths and spans, in columns over all masks of an image at once.
+"""Run-length encoding (RLE) of binary masks, vectorised over all masks of an image.
 
-A *span* is a run of set pixels: (start, length, owner), three arrays sorted by owner and start. *Runs* alternate: zeros,
-ones, zeros, … beginning with zeros, each with its owner.
+Two forms, both over pixels in column-major order, as in COCO:
+
+    runs     run lengths of zeros, ones, zeros, … in turn, beginning with zeros; (N + 1,) `pointer`: mask i owns
+             `runs[pointer[i]:pointer[i + 1]]`
+    spans    set pixels only: columns (start, length, owner), each (S,) int64, sorted by owner and start; `owner` is the
+             index of the mask, `start` the position x · height + y of the first pixel
 """
 
 from __future__ import annotations
@@ -15,23 +19,24 @@ import numpy.typing as npt
 from segdata.errors import InvalidAnnotation
 
 LONGEST_RUN = 65535
+"""Runs are stored as uint16."""
 
 IntArray = npt.NDArray[np.int64]
 Spans = tuple[IntArray, IntArray, IntArray]
 
 
 def decode_counts(strings: Sequence[bytes]) -> tuple[IntArray, IntArray]:
-    """COCO's compressed run-length strings → flat counts and the (N + 1,) pointer into them.
+    """Decode COCO's compressed RLE strings → flat counts and the (N + 1,) pointer into them.
 
     Each count is written in groups of five bits, low first, with 0x20 for "more follows" and an offset of 48; from the
-    fourth on it is the difference to the count two places before (`rleToString` in cocoapi's maskApi.c).
+    fourth on it is the difference to the count two before (`rleToString` in cocoapi's maskApi.c).
 
     Raises:
         InvalidAnnotation: a character outside the alphabet, or a string that ends inside a number.
     """
     string_lengths = np.array([len(string) for string in strings], np.int64)
     string_ends = string_lengths.cumsum()
-    codes = np.frombuffer(b"".join(strings), np.uint8) - np.uint8(48)  # what is below wraps round to above
+    codes = np.frombuffer(b"".join(strings), np.uint8) - np.uint8(48)  # characters below 48 wrap round
     if not codes.size:
         return np.zeros(0, np.int64), np.zeros(len(strings) + 1, np.int64)
     if codes.max() > 63:
@@ -54,23 +59,23 @@ def decode_counts(strings: Sequence[bytes]) -> tuple[IntArray, IntArray]:
     longest = int(width.max())
     if longest > 12:
         raise InvalidAnnotation("run-length string holds a number of more than 60 bits")
-    # The last group is the highest, and its fourth bit the sign of the whole.
+    # The last group has the highest bits; its bit 0x10 is the sign.
     groups = codes & np.uint8(0x1F)
     values = (groups[last].astype(np.int64) ^ 0x10) - 0x10
     for back in range(1, longest):
         wider = (width > back).nonzero()[0]
         values[wider] = (values[wider] << 5) | groups[last[wider] - back]
-    _add_up(values, pointer[:-1][filled], pointer[1:][filled])
+    _undo_differences(values, pointer[:-1][filled], pointer[1:][filled])
     return values, pointer
 
 
-def _add_up(values: IntArray, begin: IntArray, end: IntArray) -> None:
-    """Undo the differences, in place: within each string, every value from the fourth on is added to that two before.
+def _undo_differences(values: IntArray, begin: IntArray, end: IntArray) -> None:
+    """In place: within each string, every value from the fourth on is added to the value two before.
 
-    Sums over every other value of all strings at once; what came before a string is taken off again.
+    Cumulative sums over every other value of all strings at once, less the sum before each string.
     """
     first = values[begin]
-    values[begin] = 0  # no other one builds on it
+    values[begin] = 0  # the third value is no difference: nothing builds on the first
     for parity in (0, 1):
         every_other = values[parity::2]
         sums = pointer_of(every_other)
@@ -80,7 +85,10 @@ def _add_up(values: IntArray, begin: IntArray, end: IntArray) -> None:
 
 
 def check_strings(strings: Sequence[bytes], pixels: Sequence[int] | IntArray) -> None:
-    """Raise unless every compressed string holds runs that sum to its image's pixels.
+    """Raise unless every compressed RLE string holds runs that sum to height · width of its image.
+
+    Args:
+        pixels: (N,) height · width of each string's image.
 
     Raises:
         InvalidAnnotation: bad characters, negative runs, another sum; `place` names the string, counted from 0.
@@ -95,8 +103,8 @@ def check_strings(strings: Sequence[bytes], pixels: Sequence[int] | IntArray) ->
     if not len(wrong):
         return
     first = int(wrong.min())
-    own = counts[pointer[first] : pointer[first + 1]]
-    odd = own[(own < 0) | (own > expected[first])]
+    runs = counts[pointer[first] : pointer[first + 1]]
+    odd = runs[(runs < 0) | (runs > expected[first])]
     raise InvalidAnnotation(
         "run lengths hold something that is no run"
         if len(odd)
@@ -104,27 +112,27 @@ def check_strings(strings: Sequence[bytes], pixels: Sequence[int] | IntArray) ->
         place=f"mask {first}",
         why=f"found {odd[0]}"
         if len(odd)
-        else f"they sum to {own.sum()}; height · width of the image is {expected[first]}",
+        else f"they sum to {runs.sum()}; height · width of the image is {expected[first]}",
     )
 
 
 def pointer_of(lengths: npt.NDArray[Any]) -> IntArray:
-    """(N + 1,) places at which N runs of items begin, and the end of the last."""
+    """(N + 1,) int64 offsets of N consecutive pieces of these lengths: 0, then the cumulative sum."""
     pointer: IntArray = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=pointer[1:])
     return pointer
 
 
 def ranges(start: IntArray, length: IntArray) -> IntArray:
-    """`start[i], start[i] + 1, …` for `length[i]` places, one i after another."""
+    """`np.arange(start[i], start[i] + length[i])` of all i, concatenated."""
     ends = np.cumsum(length)
     total = int(ends[-1]) if len(ends) else 0
-    places: IntArray = np.arange(total) + np.repeat(start - (ends - length), length)
-    return places
+    positions: IntArray = np.arange(total) + np.repeat(start - (ends - length), length)
+    return positions
 
 
 def merge(spans: Spans) -> Spans:
-    """Join spans of one owner that touch, and drop empty ones."""
+    """Join spans of one owner that touch, and remove empty ones."""
     start, length, owner = spans
     if not length.all():
         keep = length > 0
@@ -136,17 +144,17 @@ def merge(spans: Spans) -> Spans:
     return start[begin], np.add.reduceat(length, begin), owner[begin]
 
 
-def unite(spans: Spans, reach: int) -> Spans:
-    """Join spans of one owner that touch or overlap, and drop empty ones.
+def unite(spans: Spans, stride: int) -> Spans:
+    """The union of each owner's spans: join those that touch or overlap, and remove empty ones.
 
     Args:
-        spans: sorted by owner; an owner's own may be in any order.
-        reach: more than any place.
+        spans: sorted by owner; those of one owner in any order.
+        stride: larger than any position.
     """
     start, length, owner = spans
     keep = length.nonzero()[0]
     owner = owner[keep]
-    begin = owner * reach + start[keep]
+    begin = owner * stride + start[keep]
     end = begin + length[keep]
     back = (begin[1:] < begin[:-1]).nonzero()[0]
     if len(back):
@@ -159,13 +167,16 @@ def unite(spans: Spans, reach: int) -> Spans:
     first = is_first.nonzero()[0]
     if len(first) < len(begin):
         begin, end, owner = begin[first], end[np.append(first[1:], len(end)) - 1], owner[first]
-    return begin - owner * reach, end - begin, owner
+    return begin - owner * stride, end - begin, owner
 
 
 def runs_of(spans: Spans, sizes: IntArray) -> tuple[IntArray, IntArray]:
-    """Spans of N masks of `sizes` pixels → runs of zeros and ones in turn, and the (N + 1,) pointer into them.
+    """Spans of N masks → runs, and the (N + 1,) pointer into them; the inverse of `spans_of`.
 
-    A last run of zeros stands only where one is needed; a mask without pixels has no runs.
+    A last run of zeros is written only where it is not empty; a mask of size 0 has no runs.
+
+    Args:
+        sizes: (N,) int64, pixels of each mask's frame, set or not.
     """
     start, length, owner = spans
     count = np.bincount(owner, minlength=len(sizes))
@@ -181,28 +192,28 @@ def runs_of(spans: Spans, sizes: IntArray) -> tuple[IntArray, IntArray]:
     first = (after - count)[filled]
     gap[first] = start[first]
     runs = np.empty(int(pointer[-1]), np.int64)
-    place = np.arange(0, 2 * len(start), 2) + (pointer[:-1] - 2 * (after - count)).repeat(count)
-    runs[place] = gap
-    runs[place + 1] = length
+    position = np.arange(0, 2 * len(start), 2) + (pointer[:-1] - 2 * (after - count)).repeat(count)
+    runs[position] = gap
+    runs[position + 1] = length
     runs[pointer[1:][has_rest] - 1] = rest[has_rest]
     return runs, pointer
 
 
 def split_long(runs: IntArray, pointer: IntArray) -> tuple[IntArray, IntArray]:
-    """Split runs above 65,535 by runs of length zero of the other value; `pointer` as in `runs_of`."""
+    """Split runs longer than 65,535 with runs of length zero of the other value; `pointer` as in `runs_of`."""
     if not len(runs) or runs.max() <= LONGEST_RUN:
         return runs, pointer
-    places = (runs > LONGEST_RUN).nonzero()[0]
-    extra = (runs[places] - 1) // LONGEST_RUN
+    long = (runs > LONGEST_RUN).nonzero()[0]
+    extra = (runs[long] - 1) // LONGEST_RUN
     rest = runs.copy()
-    rest[places] -= extra * LONGEST_RUN
+    rest[long] -= extra * LONGEST_RUN
     before = np.resize(np.array([LONGEST_RUN, 0]), 2 * int(extra.sum()))
     added = pointer_of(2 * extra)
-    return np.insert(rest, places.repeat(2 * extra), before), pointer + added[places.searchsorted(pointer)]
+    return np.insert(rest, long.repeat(2 * extra), before), pointer + added[long.searchsorted(pointer)]
 
 
 def spans_of(counts: IntArray, pointer: IntArray) -> Spans:
-    """Full-frame run lengths of N masks as spans."""
+    """Runs of N masks, as COCO's uncompressed `counts`, → spans."""
     ends, ones = pointer_of(counts), np.diff(pointer) // 2
     inside = odd_positions(pointer)
     start = ends[:-1][inside] - ends[pointer[:-1]].repeat(ones)
@@ -212,71 +223,77 @@ def spans_of(counts: IntArray, pointer: IntArray) -> Spans:
 def cropped(
     spans: Spans, count: int, height: int | IntArray
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint16], IntArray]:
-    """Frames, runs and pointer of `count` masks, from spans of the full frame; `height` is one, or each mask's own."""
+    """Crop `count` masks to their tight boxes: spans of the full image → runs inside the boxes.
+
+    Args:
+        height: of the image in pixels, or (count,) int64, of each mask's image.
+
+    Returns:
+        (count, 4) int32 boxes x y width height, all zero for an empty mask; (R,) uint16 runs; (count + 1,) pointer.
+    """
     start, length, owner = spans
-    frames = np.zeros((count, 4), np.int32)
+    boxes = np.zeros((count, 4), np.int32)
     if not len(start):
-        return frames, np.zeros(0, np.uint16), np.zeros(count + 1, np.int64)
-    tall = height if isinstance(height, int) else height[owner]
-    column = start // tall
-    top = start - column * tall
+        return boxes, np.zeros(0, np.uint16), np.zeros(count + 1, np.int64)
+    image_height = height if isinstance(height, int) else height[owner]
+    column = start // image_height
+    top = start - column * image_height
     bottom = top + length - 1
-    pieces = bottom // tall + 1
+    pieces = bottom // image_height + 1
     if pieces.max() > 1:  # split at the image's columns, so that every piece lies in one column
-        of = np.repeat(np.arange(len(start)), pieces)
+        span = np.repeat(np.arange(len(start)), pieces)
         nth = ranges(np.zeros(len(start), np.int64), pieces)
-        column, owner = column[of] + nth, owner[of]
-        tall = tall if isinstance(tall, int) else tall[of]
-        bottom = np.minimum(bottom[of] - nth * tall, tall - 1)
-        top = np.where(nth == 0, top[of], 0)
+        column, owner = column[span] + nth, owner[span]
+        image_height = image_height if isinstance(image_height, int) else image_height[span]
+        bottom = np.minimum(bottom[span] - nth * image_height, image_height - 1)
+        top = np.where(nth == 0, top[span], 0)
     # The tight box of every mask that has a pixel.
-    own = np.bincount(owner, minlength=count)
-    present = own.nonzero()[0]
-    own = own[present]
-    begin = own.cumsum() - own
+    number = np.bincount(owner, minlength=count)
+    present = number.nonzero()[0]
+    number = number[present]
+    begin = number.cumsum() - number
     x0 = column[begin]
     y0 = np.minimum.reduceat(top, begin)
-    frame_width = column[begin + own - 1] - x0 + 1
-    frame_height = np.maximum.reduceat(bottom, begin) - y0 + 1
-    frames[present] = np.array((x0, y0, frame_width, frame_height)).T
-    # Into the crop; runs that come to touch there become one.
-    position = column * frame_height.repeat(own) + top - (x0 * frame_height + y0).repeat(own)
+    box_width = column[begin + number - 1] - x0 + 1
+    box_height = np.maximum.reduceat(bottom, begin) - y0 + 1
+    boxes[present] = np.array((x0, y0, box_width, box_height)).T
+    # Positions inside the box; spans that touch there become one.
+    position = column * box_height.repeat(number) + top - (x0 * box_height + y0).repeat(number)
     sizes = np.zeros(count, np.int64)
-    sizes[present] = frame_width * frame_height
+    sizes[present] = box_width * box_height
     runs, pointer = split_long(*runs_of(merge((position, bottom - top + 1, owner)), sizes))
-    return frames, runs.astype(np.uint16), pointer
+    return boxes, runs.astype(np.uint16), pointer
 
 
 def odd_positions(pointer: IntArray) -> npt.NDArray[np.bool_]:
-    """Which runs count ones: every second one of its mask."""
+    """(R,) bool, which runs count ones: every second run of each mask."""
     begins_odd = (pointer[:-1] & 1).astype(bool).repeat(np.diff(pointer))
     begins_odd[1::2] ^= True
     return begins_odd
 
 
-def uncropped(frames: npt.NDArray[np.int32], runs: npt.NDArray[np.uint16], pointer: IntArray, height: int) -> Spans:
-    """Set pixels of the full frame, `height` pixels high, as column-major spans: the inverse of `cropped`."""
+def uncropped(boxes: npt.NDArray[np.int32], runs: npt.NDArray[np.uint16], pointer: IntArray, height: int) -> Spans:
+    """Runs inside boxes x y width height → spans of the image, `height` pixels high: the inverse of `cropped`."""
     lengths = runs.astype(np.int64)
     ends = pointer_of(lengths)
-    owner = np.repeat(np.arange(len(frames)), np.diff(pointer))
+    owner = np.repeat(np.arange(len(boxes)), np.diff(pointer))
     keep = odd_positions(pointer) & (lengths > 0)
     position = (ends[:-1] - ends[pointer[owner]])[keep]
     position, length, owner = merge((position, lengths[keep], owner[keep]))
-    frame = frames[owner].astype(np.int64)
-    tall = frame[:, 3]
-    first = position // np.maximum(tall, 1)
-    last = (position + length - 1) // np.maximum(tall, 1)
+    x, y, _, box_height = boxes[owner].astype(np.int64).T
+    first = position // np.maximum(box_height, 1)  # column inside the box
+    last = (position + length - 1) // np.maximum(box_height, 1)
     pieces = last - first + 1
-    of = np.repeat(np.arange(len(position)), pieces)
+    span = np.repeat(np.arange(len(position)), pieces)
     nth = ranges(np.zeros(len(position), np.int64), pieces)
-    top = np.where(nth == 0, (position - first * tall)[of], 0)
-    bottom = np.where(nth == pieces[of] - 1, (position + length - 1 - last * tall)[of], tall[of] - 1)
-    start = (frame[of, 0] + first[of] + nth) * height + frame[of, 1] + top
-    return merge((start, bottom - top + 1, owner[of]))
+    top = np.where(nth == 0, (position - first * box_height)[span], 0)
+    bottom = np.where(nth == pieces[span] - 1, (position + length - 1 - last * box_height)[span], box_height[span] - 1)
+    start = ((x + first)[span] + nth) * height + y[span] + top
+    return merge((start, bottom - top + 1, owner[span]))
 
 
 def string_of_zeros(pixels: int) -> bytes:
-    """The compressed string of one run of `pixels` zeros."""
+    """The compressed RLE string of an empty mask of this many pixels."""
     characters = bytearray()
     while True:
         bits = pixels & 0x1F
@@ -288,9 +305,9 @@ def string_of_zeros(pixels: int) -> bytes:
 
 
 def constant_runs(*maps: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:
-    """Start and length of the stretches of pixels, row by row, over which every one of some maps is constant.
+    """Start and length of the runs of pixels, in row-major order, over which each of these (H, W) maps is constant.
 
-    Label maps are mostly constant: there are far fewer stretches than pixels to count.
+    Label maps are mostly constant: there are far fewer runs than pixels to count.
     """
     flat = [values.ravel() for values in maps]
     changes = flat[0][1:] != flat[0][:-1]

@@ -1,14 +1,14 @@
-"""One image with everything that is known about it: `Sample`, its `Instances`, and the columns they are made of.
+"""`Sample`: one image with its annotations; `Instances`: the objects of one image as columns.
 
-A sample from a pack reads nothing until asked: `.image` decodes, `.semantic` decompresses, `.instances` slices columns.
-Truth and predictions are the same type; predictions have scores.
+A sample of a pack is lazy: `.image` decodes, `.semantic` decompresses, `.instances` slices columns. Ground truth and
+predictions are the same type; predictions have scores.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any, overload
 
@@ -28,11 +28,11 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Records(Sequence[dict[str, Any]]):
-    """JSON objects one after another, parsed when asked for; `[i]` is a new dictionary (empty where there is none).
+    """N JSON objects in one buffer, parsed on access; `[i]` is a new dictionary (empty where there is no record).
 
     Attributes:
-        blob: (B,) uint8, UTF-8 JSON texts.
-        offset: (N + 1,) int64; record i is `blob[offset[i]:offset[i + 1]]`, empty for none.
+        blob: (B,) uint8, the JSON texts in UTF-8, concatenated.
+        offset: (N + 1,) int64; record i is `blob[offset[i]:offset[i + 1]]`, of length 0 where there is none.
     """
 
     blob: npt.NDArray[np.uint8]
@@ -42,7 +42,7 @@ class Records(Sequence[dict[str, Any]]):
         return len(self.offset) - 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Only the part of the blob that is its own crosses to another process."""
+        """Pickle only the part of the blob that these records use."""
         return Records, (self.blob[self.offset[0] : self.offset[-1]], self.offset - self.offset[0])
 
     @overload
@@ -67,20 +67,20 @@ class Records(Sequence[dict[str, Any]]):
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """The objects of one image as columns over N.
+    """The N objects of one image as columns.
 
     Attributes:
         category: (N,) int64, index into the label space.
         masks: N masks; empty where `has_mask` is False.
-        has_mask: (N,) bool, False for an object that was only boxed.
+        has_mask: (N,) bool, False for an object that has a box only.
         iscrowd, difficult, truncated, occluded: (N,) bool, as the source says (False where it says nothing).
-        id: (N,) int64, the source's own number.
+        id: (N,) int64, the source's number of the object.
         bbox: (N, 4) float64, x y width height exactly as annotated, NaN where the source gives none.
         area: (N,) float64 as annotated, NaN where the source gives none.
-        score: (N,) float64 in predictions, NaN in truth.
-        order: (N,) int64, each object's place in the source's own list (sources may interleave images).
-        polygons: the source's polygons, when it had any.
-        extra: what else the source says about each object.
+        score: (N,) float64 in predictions, NaN in ground truth.
+        order: (N,) int64, each object's position in the source's own list (sources may interleave images).
+        polygons: the source's polygons of each object, possibly none.
+        extra: N dictionaries, what else the source says about each object.
     """
 
     category: IntArray
@@ -103,7 +103,7 @@ class Instances:
 
     @property
     def boxes(self) -> FloatArray:
-        """(N, 4) float64 corners x0 y0 x1 y1 from `bbox`, half-open; from the masks where no box was annotated."""
+        """(N, 4) float64 x0 y0 x1 y1 in pixels, half-open: from `bbox`, from the masks where no box was annotated."""
         boxes = self.bbox.copy()
         boxes[:, 2:] += boxes[:, :2]
         is_unknown = np.isnan(boxes)
@@ -128,7 +128,11 @@ class Instances:
         polygons: Polygons | None = None,
         extra: Sequence[dict[str, Any]] | None = None,
     ) -> Instances:
-        """Instances from what is known; every other column gets its "unknown" value.
+        """From some columns; every other one gets its "unknown" value (`id` and `order` count from 0).
+
+        Args:
+            category: (N,) indices into the label space.
+            masks: N masks; empty ones where `has_mask` is False.
 
         Raises:
             ValueError: columns of different lengths.
@@ -157,45 +161,25 @@ class Instances:
             polygons=polygons or Polygons.of([[]] * count),
             extra=[{}] * count if extra is None else extra,
         )
-        for name in (
-            "masks",
-            "has_mask",
-            "iscrowd",
-            "difficult",
-            "truncated",
-            "occluded",
-            "id",
-            "order",
-            "polygons",
-            "extra",
-        ):
-            if len(getattr(instances, name)) != count:
-                raise ValueError(f"{name} has {len(getattr(instances, name))} entries for {count} instances")
+        for field in fields(instances):  # bbox, area and score were brought into their shapes
+            if (length := len(getattr(instances, field.name))) != count:
+                raise ValueError(f"{field.name} has {length} entries for {count} instances")
         return instances
 
     @classmethod
     def none(cls, height: int, width: int) -> Instances:
-        """No object at all, in an image of this size."""
+        """No objects, in an image of this size in pixels."""
         return cls.build([], Masks.empty(height, width))
 
     def take(self, indices: Sequence[int] | npt.NDArray[Any]) -> Instances:
-        """Some of the instances, in the order given (or those where a boolean array is True)."""
+        """Select instances by indices, in their order, or by an (N,) boolean array."""
         chosen = np.arange(len(self))[np.asarray(indices)] if len(indices) else np.zeros(0, np.int64)
+        columns = {name: getattr(self, name)[chosen] for name in _ARRAYS}
         return Instances(
-            category=self.category[chosen],
             masks=self.masks[chosen],
-            has_mask=self.has_mask[chosen],
-            iscrowd=self.iscrowd[chosen],
-            difficult=self.difficult[chosen],
-            truncated=self.truncated[chosen],
-            occluded=self.occluded[chosen],
-            id=self.id[chosen],
-            bbox=self.bbox[chosen],
-            area=self.area[chosen],
-            score=self.score[chosen],
-            order=self.order[chosen],
             polygons=self.polygons.take(chosen),
-            extra=[self.extra[int(i)] for i in chosen],
+            extra=[self.extra[index] for index in chosen.tolist()],
+            **columns,
         )
 
     def with_category(self, category: IntArray) -> Instances:
@@ -203,24 +187,33 @@ class Instances:
         return replace(self, category=category)
 
 
+_ARRAYS = (
+    *("category", "has_mask", "iscrowd", "difficult", "truncated", "occluded"),
+    *("id", "bbox", "area", "score", "order"),
+)
+
 Lazy = Callable[[], Any]
 LazyMap = Callable[[npt.NDArray[Any] | None], npt.NDArray[Any]]
-"""Gives a map, and writes it into the array where one is given."""
+"""Returns a map; writes it into the array where one is passed."""
 
 
 class Sample:
-    """One image and its annotations; what is large is read on demand.
+    """One image and its annotations; image, masks and maps are read when they are asked for.
 
     Attributes:
-        key: the image's path under its split's image root, without ending: its identity across packs, with the split.
+        key: the image's path under its split's image folder, without extension; with the split, it identifies the image
+            in any pack.
         height, width: in pixels, as stored (EXIF orientation is never applied).
-        file: the image's path under the dataset's root, with ending; "" when unknown.
+        file: the image's path under the dataset's root, with extension; "" when unknown.
         id: the source's number of the image, −1 when it has none.
         has_instances, has_semantic: whether instances or a semantic map were annotated here at all.
         encoded: the image file's bytes, unchanged; None in packs that hold no images.
         instances: the objects; none where `has_instances` is False.
-        semantic: (H, W) uint8 or uint16 map of category indices, the space's void where unlabelled; None if none.
+        semantic: (H, W) uint8 or uint16 map of category indices, the label space's void where unlabelled, or None.
         extra: what else the source says about the image.
+
+    Args:
+        max_pixels: `image` refuses to decode more pixels than this.
     """
 
     def __init__(
@@ -254,7 +247,7 @@ class Sample:
         return f"Sample({self.key!r}, {self.height}×{self.width})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What crosses to another process is read first: the encoded image, run lengths, the label map."""
+        """Pickle what is read: the encoded image, the instances, the semantic map."""
         values: dict[str, Any] = {
             "file": self.file,
             "id": self.id,
@@ -268,12 +261,12 @@ class Sample:
 
     @property
     def file(self) -> str:
-        """The image's path under the dataset's root, with ending; "" when unknown."""
+        """The image's path under the dataset's root, with extension; "" when unknown."""
         return self._file() if callable(self._file) else self._file
 
     @property
     def encoded(self) -> bytes | None:
-        """The image file's bytes, read anew each time."""
+        """The image file's bytes, read anew each time; None where the sample has no image."""
         encoded = self._encoded() if callable(self._encoded) else self._encoded
         return None if encoded is None else bytes(encoded)
 
@@ -282,13 +275,13 @@ class Sample:
         """(H, W, 3) uint8 RGB, decoded anew each time.
 
         Raises:
-            InvalidImage: there is no image here, or it cannot be decoded.
-            Unsafe: it is larger than any image of its dataset should be.
+            InvalidImage: the sample has no image, or it cannot be decoded.
+            Unsafe: it has more than `max_pixels` pixels.
         """
         return self.decode()
 
     def decode(self, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
-        """`image`, into a buffer of yours ((H, W, 3) uint8, C order), which is returned."""
+        """`image`, decoded into `out`, (H, W, 3) uint8 in C order, which is returned."""
         encoded = self._encoded() if callable(self._encoded) else self._encoded
         if encoded is None:
             raise InvalidImage(
@@ -312,11 +305,11 @@ class Sample:
 
     @cached_property
     def semantic(self) -> npt.NDArray[Any] | None:
-        """(H, W) map of category indices, or None."""
+        """(H, W) uint8 or uint16 map of category indices, or None."""
         return self._semantic(None) if callable(self._semantic) else self._semantic
 
     def read_semantic(self, out: npt.NDArray[Any]) -> None:
-        """Write `semantic` into an (H, W) buffer of its dtype; there must be one."""
+        """Write `semantic`, which must not be None, into `out`, (H, W) of its dtype."""
         if callable(self._semantic) and "semantic" not in self.__dict__:
             self._semantic(out)
         else:
@@ -329,11 +322,11 @@ class Sample:
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """Sentences about the image, where the source had any."""
+        """Captions of the image, where the source has any."""
         return tuple(self.extra.get("captions", ()))
 
     def with_encoded(self, encoded: bytes) -> Sample:
-        """The same sample with the image file's bytes at hand, so that they are not read again."""
+        """The same sample, with the image file's bytes in memory."""
         sample = Sample.__new__(Sample)
         vars(sample).update(vars(self), _encoded=encoded)
         return sample

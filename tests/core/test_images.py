@@ -66,12 +66,12 @@ def test_progressive_jpegs_decode_and_equal_pillow() -> None:
         assert np.array_equal(images.decode(jpeg), np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")))
 
 
-@pytest.mark.parametrize("compress", [images.compress, zlib.compress])
+@pytest.mark.parametrize("compress", [png.compress, zlib.compress])
 @pytest.mark.parametrize("mode", ["P", "L", "I;16", "RGB", "RGBA", "1"])
 def test_label_files_are_read_raw_and_written_back(
     mode: str, compress: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "compress", compress)  # zlib's, where there is no other
+    monkeypatch.setattr(png, "compress", compress)  # zlib's, where there is no other
     rng = np.random.default_rng(0)
     palette = None
     if mode == "I;16":

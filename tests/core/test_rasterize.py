@@ -51,7 +51,7 @@ def test_several_images_at_once_and_part_by_part(images: list[Any], at_once: int
     number = np.array([len(own) for _, _, own in images])
     sizes = np.array([(height, width) for height, width, _ in images])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(raster, "_AT_ONCE", at_once)
+        patch.setattr(raster, "_BATCH", at_once)
         spans = raster.rasterize(polygons, *sizes.repeat(number, axis=0).T)
     for masks, (height, width, own) in zip(Masks.of_images(spans, sizes, pointer_of(number)), images, strict=True):
         assert np.array_equal(masks.dense(), theirs(own, height, width))
