@@ -1,8 +1,8 @@
-"""COCO's regular annotation records → instances, many images at once.
+"""COCO annotation records → `Instances` of 32 images at once, where every record of an image is regular.
 
 A record is *regular* when its keys, types and values are those of the official documents, so that columns alone give it
-back. One image has about ten objects: taken alone, it costs more in calls than in arithmetic. Images with any other
-record are left to the general way, which takes a record at a time and can say what is wrong with it.
+back. One image has about ten objects: read alone, it costs more in calls than in arithmetic. Images with any other
+record are left to `annotations.py`, which takes a record at a time, and to `rules.check`, which says what is wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -18,11 +18,19 @@ import numpy.typing as npt
 
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
-from segdata.core.polygons import MAX_BOUNDARY, Polygons
+from segdata.core.polygons import Polygons
 from segdata.core.rle import pointer_of
 from segdata.core.sample import Instances
 from segdata.errors import SegdataError
-from segdata.formats.coco.annotations import check_run_lengths
+from segdata.formats.coco.rules import (
+    Values,
+    check_run_lengths,
+    is_beyond_images,
+    is_invalid,
+    is_ragged,
+    may_be_too_long,
+    odd,
+)
 from segdata.formats.coco.segmentation import spans_of_objects
 
 AT_ONCE = 32
@@ -58,57 +66,57 @@ class Regular:
     """The instances of an image of regular records.
 
     Attributes:
-        odd: the records that deserve a remark, with the area of their polygons.
+        odd: remarks, each with the id of the annotation that it is about.
     """
 
     instances: Instances
-    odd: Sequence[tuple[dict[str, Any], float]]
+    odd: Sequence[tuple[str, int]]
 
 
 def read(
     records: Sequence[Sequence[msgspec.Raw]],
-    places: Sequence[Sequence[int]],
+    order: Sequence[Sequence[int]],
     sizes: Sequence[tuple[int, int]],
     labels: LabelSpace,
 ) -> list[Regular | None]:
     """Instances of each image, None where a record of the image is not regular.
 
     Args:
-        records, places: the annotation records of each image, and their places in the document.
+        records, order: the annotation records of each image, and their positions in the document.
         sizes: height and width of each image.
     """
     decoded = _decode(records)
     while True:
-        chosen = [image for image, found in enumerate(decoded) if found is not None]
+        chosen = [image for image, part in enumerate(decoded) if part is not None]
         if not chosen:
             return [None] * len(decoded)
         block = _Block(
-            [found for found in decoded if found is not None],
-            [places[image] for image in chosen],
+            [part for part in decoded if part is not None],
+            [order[image] for image in chosen],
             np.array([sizes[image] for image in chosen], np.int64),
             labels,
         )
         irregular = block.irregular()
         if not irregular:
-            answer: list[Regular | None] = [None] * len(decoded)
+            images: list[Regular | None] = [None] * len(decoded)
             for image, regular in zip(chosen, block.instances(), strict=True):
-                answer[image] = regular
-            return answer
+                images[image] = regular
+            return images
         for number in irregular:
             decoded[chosen[number]] = None
 
 
 def _decode(records: Sequence[Sequence[msgspec.Raw]]) -> list[list[_Record] | None]:
-    is_small = [sum(map(len, own)) <= _MOST for own in records]
+    is_small = [sum(map(len, image)) <= _MOST for image in records]
     flat = list(itertools.chain.from_iterable(itertools.compress(records, is_small)))
     try:
-        found: Iterator[_Record | None] = iter(_MANY.decode(b"[" + b",".join(flat) + b"]"))
+        stream: Iterator[_Record | None] = iter(_MANY.decode(b"[" + b",".join(flat) + b"]"))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        found = map(_decode_one, flat)
+        stream = map(_decode_one, flat)
     decoded: list[list[_Record] | None] = []
-    for own, is_read in zip(records, is_small, strict=True):
-        part = [record for record in itertools.islice(found, len(own) if is_read else 0) if record is not None]
-        decoded.append(part if len(part) == len(own) else None)
+    for image, is_read in zip(records, is_small, strict=True):
+        part = [record for record in itertools.islice(stream, len(image) if is_read else 0) if record is not None]
+        decoded.append(part if len(part) == len(image) else None)
     return decoded
 
 
@@ -125,26 +133,27 @@ class _Block:
     def __init__(
         self,
         images: Sequence[Sequence[_Record]],
-        places: Sequence[Sequence[int]],
+        order: Sequence[Sequence[int]],
         sizes: npt.NDArray[np.int64],
         labels: LabelSpace,
     ) -> None:
         self.records = list(itertools.chain.from_iterable(images))
         records, count = self.records, len(self.records)
         self.sizes = sizes
-        self.images = pointer_of(np.array([len(own) for own in images], np.int64))
-        self.owner = np.arange(len(images)).repeat(np.diff(self.images))
-        self.height, self.width = sizes[self.owner].T
+        self.pointer = pointer_of(np.array([len(image) for image in images], np.int64))
+        self.image = np.arange(len(images)).repeat(np.diff(self.pointer))
+        self.height, self.width = sizes[self.image].T
         index_of = labels.index_of_id
-        self.order = np.array(list(itertools.chain.from_iterable(places)), np.int64)
+        self.order = np.array(list(itertools.chain.from_iterable(order)), np.int64)
         self.id = np.array([record.id for record in records], np.int64)
         self.category = np.array([index_of.get(record.category_id, -1) for record in records], np.int64)
         self.bbox = np.array([record.bbox for record in records], np.float64).reshape(count, 4)
         self.area = np.array([record.area for record in records], np.float64)
+        self.values = Values(self.height, self.width, box=self.bbox.T, area=self.area)
         self.iscrowd = np.array([record.iscrowd for record in records], bool)
         self.run_lengths = {
-            place: {"size": record.segmentation.size, "counts": record.segmentation.counts}
-            for place, record in enumerate(records)
+            position: {"size": record.segmentation.size, "counts": record.segmentation.counts}
+            for position, record in enumerate(records)
             if isinstance(record.segmentation, _RunLengths)
         }
         rings = [record.segmentation if isinstance(record.segmentation, list) else [] for record in records]
@@ -153,67 +162,57 @@ class _Block:
         self.has_mask[list(self.run_lengths)] = True
 
     def irregular(self) -> list[int]:
-        """Images with a record that the general way must look at."""
-        x, y, w, h = self.bbox.T
-        is_odd = (self.category < 0) | (w < 0) | (h < 0) | (x < -1) | (y < -1)
-        is_odd |= (x + w > self.width + 1) | (y + h > self.height + 1)
-        rings, values = self.polygons.rings, self.polygons.values
-        if len(values):
-            low, high = np.minimum.reduceat(values, rings[:-1]), np.maximum.reduceat(values, rings[:-1])
-            length = np.diff(rings)
-            is_long = (low < -1e9) | (high > 1e9) | (length % 2 == 1) | (length * (high - low) > MAX_BOUNDARY)
-            is_odd[np.arange(len(is_odd)).repeat(np.diff(self.polygons.pointer))[is_long]] = True
-        for place, rle in self.run_lengths.items():
+        """Images with a record that must be read on its own."""
+        is_irregular = (self.category < 0) | is_invalid(self.values)
+        rings, coordinates = self.polygons.rings, self.polygons.values
+        if len(coordinates):
+            count = np.diff(rings)
+            low = np.minimum.reduceat(coordinates, rings[:-1])
+            high = np.maximum.reduceat(coordinates, rings[:-1])
+            is_wrong = is_ragged(count) | is_beyond_images(low, high) | may_be_too_long(count, low, high)
+            is_irregular[np.arange(len(self.records)).repeat(np.diff(self.polygons.pointer))[is_wrong]] = True
+        for position, rle in self.run_lengths.items():
             try:
-                check_run_lengths(rle, int(self.height[place]), int(self.width[place]))
+                check_run_lengths(rle, int(self.height[position]), int(self.width[position]))
             except SegdataError:
-                is_odd[place] = True
+                is_irregular[position] = True
             # Only crowds have counts in the columns' own way of writing, which has no empty run within.
-            is_odd[place] |= not self.iscrowd[place] or 0 in rle["counts"][1:] or not rle["counts"][1:]
-        return sorted(set(self.owner[is_odd].tolist()))
+            is_irregular[position] |= not self.iscrowd[position] or 0 in rle["counts"][1:] or not rle["counts"][1:]
+        return sorted(set(self.image[is_irregular].tolist()))
 
     def instances(self) -> list[Regular]:
         """The columns, cut at the images."""
-        bounds = self.images.tolist()
-        polygons = self.polygons.cut(self.images)
-        counts = {place: np.array(rle["counts"], np.int64) for place, rle in self.run_lengths.items()}
+        polygons = self.polygons.cut(self.pointer)
+        counts = {position: np.array(rle["counts"], np.int64) for position, rle in self.run_lengths.items()}
         spans = spans_of_objects(self.polygons, counts, self.height, self.width)
-        masks = Masks.of_images(spans, self.sizes, self.images)
-        odd = self._odd()
+        masks = Masks.of_images(spans, self.sizes, self.pointer)
+        remarks: list[list[tuple[str, int]]] = [[] for _ in masks]
+        is_outlined = ~self.iscrowd & (np.diff(self.polygons.pointer) > 0)
+        values = self.values._replace(
+            polygon_area=np.where(is_outlined, self.polygons.areas, np.nan), lacks_segmentation=~self.has_mask
+        )
+        for remark, position in odd(values):
+            remarks[self.image[position]].append((remark, int(self.id[position])))
         unknown = np.full(len(self.records), np.nan)
         no = np.zeros(len(self.records), bool)
-        found = []
-        for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
-            own = slice(begin, end)
+        regular = []
+        for number, (begin, end) in enumerate(itertools.pairwise(self.pointer.tolist())):
+            rows = slice(begin, end)
             instances = Instances(
-                category=self.category[own],
+                category=self.category[rows],
                 masks=masks[number],
-                has_mask=self.has_mask[own],
-                iscrowd=self.iscrowd[own],
-                difficult=no[own],
-                truncated=no[own],
-                occluded=no[own],
-                id=self.id[own],
-                bbox=self.bbox[own],
-                area=self.area[own],
-                score=unknown[own],
-                order=self.order[own],
+                has_mask=self.has_mask[rows],
+                iscrowd=self.iscrowd[rows],
+                difficult=no[rows],
+                truncated=no[rows],
+                occluded=no[rows],
+                id=self.id[rows],
+                bbox=self.bbox[rows],
+                area=self.area[rows],
+                score=unknown[rows],
+                order=self.order[rows],
                 polygons=polygons[number],
                 extra=[{}] * (end - begin),
             )
-            remarkable = [
-                (msgspec.structs.asdict(self.records[place]), area) for place, area in odd if begin <= place < end
-            ]
-            found.append(Regular(instances, remarkable))
-        return found
-
-    def _odd(self) -> list[tuple[int, float]]:
-        x, y, w, h = self.bbox.T
-        drawn = self.polygons.areas
-        is_odd = ~self.has_mask | (w == 0) | (h == 0) | (x < 0) | (y < 0)
-        is_odd |= (x + w > self.width) | (y + h > self.height)
-        has_rings = np.diff(self.polygons.pointer) > 0
-        differs = np.abs(drawn - self.area) > 0.02 * np.maximum(drawn, self.area)
-        is_odd |= has_rings & ~self.iscrowd & (differs | (drawn < 1e-6))
-        places = is_odd.nonzero()[0].tolist()
-        return list(zip(places, drawn[places].tolist(), strict=True))
+            regular.append(Regular(instances, remarks[number]))
+        return regular

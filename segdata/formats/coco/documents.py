@@ -31,7 +31,7 @@ _PEEK = 1 << 16
 _MAX_ID = (1 << 63) - 1
 
 
-class _Image(msgspec.Struct):
+class Image(msgspec.Struct):
     id: int
     file_name: str
     height: int
@@ -43,7 +43,7 @@ class _Link(msgspec.Struct):
     id: int | None = None
 
 
-_IMAGE = msgspec.json.Decoder(_Image)
+_IMAGE = msgspec.json.Decoder(Image)
 _LINK = msgspec.json.Decoder(_Link)
 
 
@@ -70,10 +70,9 @@ class Document:
         order, pointer = self.by_image
         return cast(list[int], order[pointer[index] : pointer[index + 1]].tolist())
 
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width of the document's image `index`."""
-        image = _IMAGE.decode(self.images[index])
-        return image.height, image.width
+    def image(self, index: int) -> Image:
+        """What every image record has."""
+        return _IMAGE.decode(self.images[index])
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ def enter(
             entries[at] = Entry(entry.key, entry.file, entry.annotation_bytes + 500 * int(sizes[index]), entry.data)
 
 
-def _image(raw: msgspec.Raw, index: int, path: Path) -> _Image:
+def _image(raw: msgspec.Raw, index: int, path: Path) -> Image:
     try:
         image = _IMAGE.decode(raw)
     except msgspec.MsgspecError as error:
@@ -291,7 +290,7 @@ def _twice(what: str, values: Sequence[Any], where: str, path: Path) -> InvalidA
     raise AssertionError("no value occurs twice")
 
 
-def _image_folder(root: Path, document: Document, images: Sequence[_Image]) -> str:
+def _image_folder(root: Path, document: Document, images: Sequence[Image]) -> str:
     """The folder (under the root) in which a document's photos lie; a guess by name when none is on disk."""
     split = document.split
     folders = [split, f"images/{split}", "images", "", *folders_in(root)]

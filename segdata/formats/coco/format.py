@@ -17,7 +17,6 @@ licences may be absent; two official boxes have no height; annotations of one im
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,11 +28,10 @@ import numpy as np
 
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
-from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances, Sample
 from segdata.errors import SegdataError, UnknownLayout
-from segdata.formats.coco import batch_reader as coco_regular
-from segdata.formats.coco.annotations import check, records_of, remark, residue_of, with_residue
+from segdata.formats.coco import batch_reader
+from segdata.formats.coco.annotations import instances_of, records_of, remarks_of, with_residue
 from segdata.formats.coco.documents import (
     KINDS,
     NOT_READ,
@@ -45,7 +43,7 @@ from segdata.formats.coco.documents import (
     looks_like_coco,
     open_document,
 )
-from segdata.formats.coco.segmentation import masks_of
+from segdata.formats.coco.rules import check
 from segdata.formats.contract import FORMATS, Entry, Header, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import read_bytes, stem, write_file
@@ -187,7 +185,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         findings.remark(f"photo of {official[1]} by its coco_url", f"{own.name}: {entry.key}")
     instances = None
     if own.kind in ("instances", "person_keypoints"):
-        instances = _instances(source, own, index, height, width, entry, findings)
+        instances = _instances(source, own, index, (height, width), entry, findings)
     elif own.kind == "captions":
         carried[own.name] = _carry(own, index, None, extra)
     for other, place in others:
@@ -239,66 +237,47 @@ def _carry(document: Document, index: int, own: Mapping[str, Any] | None, extra:
 
 
 def _instances(
-    source: Source, document: Document, index: int, height: int, width: int, entry: Entry, findings: Findings
+    source: Source, document: Document, index: int, size: tuple[int, int], entry: Entry, findings: Findings
 ) -> Instances:
     regular = _regular(document, index, source.labels)
     if regular is not None:
-        for odd, drawn in regular.odd:
-            remark(odd, drawn, f"{document.name}: annotation {odd['id']}", height, width, findings)
+        for remark, number in regular.odd:
+            findings.remark(remark, f"{document.name}: annotation {number}")
         return regular.instances
     records: list[dict[str, Any]] = []
-    places: list[int] = []
-    for place in document.of_image(index):
+    order: list[int] = []
+    for position in document.of_image(index):
+        place = f"$.annotations[{position}]"
         try:
-            record: dict[str, Any] = json_text.decode(document.annotations[place], dict[str, Any], document.path)
+            record: dict[str, Any] = json_text.decode(document.annotations[position], dict[str, Any], document.path)
         except SegdataError as error:
-            findings.skip(error.located(key=entry.key, place=f"$.annotations[{place}]"))
+            findings.skip(error.located(key=entry.key, place=place))
             continue
         try:
-            check(record, source.labels, height, width)
+            check(record, source.labels, *size)
         except SegdataError as error:
-            findings.skip(
-                error.located(
-                    file=document.path, key=entry.key, place=f"annotation {record.get('id')}, $.annotations[{place}]"
-                )
-            )
+            place = f"annotation {record.get('id')}, {place}"
+            findings.skip(error.located(file=document.path, key=entry.key, place=place))
             continue
         records.append(record)
-        places.append(place)
-    segmentations = [record.get("segmentation") for record in records]
-    polygons = Polygons.of([item if isinstance(item, list) else [] for item in segmentations])
-    masks = masks_of(segmentations, polygons, height, width)
-    for record, drawn in zip(records, polygons.areas.tolist(), strict=True):
-        remark(record, drawn, f"{document.name}: annotation {record.get('id')}", height, width, findings)
-    instances = Instances.build(
-        [source.labels.index_of_id[record["category_id"]] for record in records],
-        masks,
-        has_mask=[bool(item) for item in segmentations],
-        iscrowd=[bool(record.get("iscrowd", 0)) for record in records],
-        id=[record.get("id", -1) for record in records],
-        bbox=[record.get("bbox") or [math.nan] * 4 for record in records],
-        area=[record.get("area", math.nan) for record in records],
-        order=places,
-        polygons=polygons,
-    )
-    rebuilt = records_of(instances, source.labels)
-    extras = [residue_of(record, again) for record, again in zip(records, rebuilt, strict=True)]
-    return Instances(**{**vars(instances), "extra": extras})
+        order.append(position)
+    instances = instances_of(records, order, source.labels, *size)
+    for remark, identity in remarks_of(records, instances):
+        findings.remark(remark, f"{document.name}: annotation {identity}")
+    return instances
 
 
-def _regular(document: Document, index: int, labels: LabelSpace) -> coco_regular.Regular | None:
+def _regular(document: Document, index: int, labels: LabelSpace) -> batch_reader.Regular | None:
     """The instances of an image if its records are regular; its neighbours are read with it."""
-    number, place = divmod(index, coco_regular.AT_ONCE)
-    if document.block[0] != number:
-        images = range(len(document.images))[number * coco_regular.AT_ONCE : (number + 1) * coco_regular.AT_ONCE]
-        places = [document.of_image(image) for image in images]
-        records = [[document.annotations[at] for at in own] for own in places]
-        document.block = (
-            number,
-            coco_regular.read(records, places, [document.size(image) for image in images], labels),
-        )
-    found: list[coco_regular.Regular | None] = document.block[1]
-    return found[place]
+    block, position = divmod(index, batch_reader.AT_ONCE)
+    if document.block[0] != block:
+        images = range(len(document.images))[block * batch_reader.AT_ONCE : (block + 1) * batch_reader.AT_ONCE]
+        order = [document.of_image(image) for image in images]
+        records = [[document.annotations[annotation] for annotation in annotations] for annotations in order]
+        sizes = [(record.height, record.width) for record in map(document.image, images)]
+        document.block = (block, batch_reader.read(records, order, sizes, labels))
+    regular: list[batch_reader.Regular | None] = document.block[1]
+    return regular[position]
 
 
 # ---------------------------------------------------------------------- write

@@ -30,6 +30,7 @@ from segdata.core.rle import check_strings
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation
 from segdata.formats.adapting import Plan, lose_unmapped
+from segdata.formats.coco.rules import check_size, no_box
 from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Header
 from segdata.formats.shared import json_text
@@ -178,9 +179,7 @@ def _sorted(detections: Sequence[_Detection], truth: GroundTruth, path: Path) ->
                 fix="give every detection a bbox, a segmentation, or both",
             )
         if has_boxes and len(item.bbox or ()) != 4:
-            raise InvalidAnnotation(
-                "bbox is not four numbers", file=path, place=f"$[{number}].bbox", why=f"found {item.bbox!r}"[:200]
-            )
+            raise no_box(item.bbox).located(file=path, place=f"$[{number}].bbox")
     bbox = np.full((len(detections), 4), np.nan)
     if has_boxes:
         bbox = np.array([item.bbox for item in detections], np.float64)
@@ -214,15 +213,11 @@ def _checked(
             masks.append(mask)
             continue
         height, width = sizes[number].tolist()
-        if mask.size != [height, width]:
-            raise InvalidAnnotation(
-                "run lengths are of another size than the image",
-                file=path,
-                place=f"$[{number}].segmentation",
-                key=truth.keys[images[number]],
-                why=f"size is {mask.size}; the image is [{height}, {width}] (height, width)"
-                + ("; height and width are swapped" if mask.size == [width, height] else ""),
-            )
+        try:
+            check_size(mask.size, height, width)
+        except InvalidAnnotation as error:
+            place = f"$[{number}].segmentation"
+            raise error.located(file=path, key=truth.keys[images[number]], place=place) from None
         text = isinstance(mask.counts, str)
         masks.append(mask.counts.encode() if text else {"size": mask.size, "counts": mask.counts})  # type: ignore[union-attr]
     compressed = [number for number, mask in enumerate(masks) if isinstance(mask, bytes)]

@@ -12,7 +12,7 @@ from segdata.core.polygons import Polygons
 from segdata.core.rasterize import rasterize
 from segdata.core.rle import IntArray, Spans, check_strings, decode_counts, pointer_of, spans_of
 from segdata.errors import InvalidAnnotation
-from segdata.formats.coco.annotations import check_rings, check_run_lengths
+from segdata.formats.coco.rules import check_polygons, check_run_lengths
 
 
 def masks_of(segmentations: Sequence[Any], polygons: Polygons, height: int, width: int) -> Masks:
@@ -69,7 +69,7 @@ def strings_of(segmentations: Sequence[Any], height: int, width: int) -> list[by
                 if isinstance(segmentation["counts"], str):
                     compressed.append(place)
             else:
-                check_rings(segmentation, height, width)
+                check_polygons(segmentation, height, width)
                 rings[place] = segmentation
         except InvalidAnnotation as error:
             raise error.located(place=f"mask {place}") from error
