@@ -32,6 +32,8 @@ _MAX_ID = (1 << 63) - 1
 
 
 class Image(msgspec.Struct):
+    """The fields of an image record that every document must have."""
+
     id: int
     file_name: str
     height: int
