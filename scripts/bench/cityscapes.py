@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ def main() -> None:
         order = np.argsort(dataset.images).tolist()  # they come as the file system lists them
 
         def theirs() -> Iterator[Any]:
-            for place in order:
-                image, (semantic, numbers) = dataset[place]
+            for index in order:
+                image, (semantic, numbers) = dataset[index]
                 yield np.asarray(image), np.asarray(semantic), np.asarray(numbers)
 
         def label_files() -> Iterator[Any]:
@@ -55,17 +55,7 @@ def main() -> None:
             for batch in segdata.Loader(pack, reuse=True, **options):
                 yield None if batch.images is None else batch.images[0], batch.semantic[0], batch.samples[0].instances
 
-        ids = np.array([category.id for category in pack.labels.categories] + [0] * 221, np.int64)
-        for (image, semantic, numbers), (pixels, labels, instances) in zip(theirs(), ours(), strict=True):
-            if not np.array_equal(image, pixels) or not np.array_equal(semantic, ids[labels]):
-                sys.exit("the two sides give other pixels or label maps")
-            found = np.unique(numbers[numbers >= 1000])
-            dense = instances.masks.dense()
-            values = np.array([numbers[mask != 0][0] for mask in dense])
-            if sorted(values) != found.tolist() or any(
-                not np.array_equal(mask != 0, numbers == value) for mask, value in zip(dense, values, strict=True)
-            ):
-                sys.exit("the two sides give other objects")
+        compare(theirs(), ours(), np.array([category.id for category in pack.labels.categories] + [0] * 221, np.int64))
         print("equal pixels, label maps and objects", flush=True)
         seconds = interleaved(
             {
@@ -76,24 +66,44 @@ def main() -> None:
             },
             arguments.rounds,
         )
-        full, labels_only = seconds["torchvision Cityscapes"], seconds["label PNGs alone, with Pillow"]
-        report(
-            "Loading frames of Cityscapes' size",
-            [
-                f"{arguments.frames} frames of 2048 × 1024 (CamVid's frames side by side, as PNG), label maps and "
-                f"objects as run lengths; medians of {arguments.rounds} interleaved rounds; both gave equal pixels, "
-                "label maps and objects before. torchvision always decodes the image.",
-                "",
-                *table(
-                    ["", "frames/s", "times torchvision's speed", "times the label PNGs' speed"],
-                    [
-                        [name, f"{arguments.frames / value:,.1f}", f"{full / value:.2f}", f"{labels_only / value:.2f}"]
-                        for name, value in seconds.items()
-                    ],
-                ),
-            ],
-            "python scripts/bench/cityscapes.py SAMPLES",
-        )
+        write(seconds, arguments.frames, arguments.rounds)
+
+
+def compare(theirs: Iterator[Any], ours: Iterator[Any], ids: Any) -> None:
+    """End the program unless both sides give the same pixels, label maps and objects; `ids` are Cityscapes' by index."""
+    import numpy as np
+
+    for (image, semantic, numbers), (pixels, labels, instances) in zip(theirs, ours, strict=True):
+        if not np.array_equal(image, pixels) or not np.array_equal(semantic, ids[labels]):
+            sys.exit("the two sides give other pixels or label maps")
+        dense = instances.masks.dense()
+        values = np.array([numbers[mask != 0][0] for mask in dense])
+        if sorted(values) != np.unique(numbers[numbers >= 1000]).tolist() or any(
+            not np.array_equal(mask != 0, numbers == value) for mask, value in zip(dense, values, strict=True)
+        ):
+            sys.exit("the two sides give other objects")
+
+
+def write(seconds: Mapping[str, float], frames: int, rounds: int) -> None:
+    """Put the table into docs/benchmarks.md."""
+    full, labels_only = seconds["torchvision Cityscapes"], seconds["label PNGs alone, with Pillow"]
+    report(
+        "Loading frames of Cityscapes' size",
+        [
+            f"{frames} frames of 2048 × 1024 (CamVid's frames side by side, as PNG), label maps and "
+            f"objects as run lengths; medians of {rounds} interleaved rounds; both gave equal pixels, "
+            "label maps and objects before. torchvision always decodes the image.",
+            "",
+            *table(
+                ["", "frames/s", "times torchvision's speed", "times the label PNGs' speed"],
+                [
+                    [name, f"{frames / value:,.1f}", f"{full / value:.2f}", f"{labels_only / value:.2f}"]
+                    for name, value in seconds.items()
+                ],
+            ),
+        ],
+        "python scripts/bench/cityscapes.py SAMPLES",
+    )
 
 
 if __name__ == "__main__":

@@ -93,9 +93,9 @@ def by_kind(
     kinds: dict[str, tuple[Callable[[], object], ...]], rounds: int, work: Path
 ) -> dict[str, tuple[float, ...]]:
     """Median seconds of every contestant in every kind of race, all interleaved."""
-    runs = {f"{kind}, {place}": run for kind, own in kinds.items() for place, run in enumerate(own)}
+    runs = {f"{kind}, {index}": run for kind, group in kinds.items() for index, run in enumerate(group)}
     seconds = iter(interleaved(runs, rounds, cleared(work)).values())
-    return {kind: tuple(next(seconds) for _ in own) for kind, own in kinds.items()}
+    return {kind: tuple(next(seconds) for _ in group) for kind, group in kinds.items()}
 
 
 def the_same(folder: Path, pack: Path, theirs: Path) -> None:
@@ -116,15 +116,21 @@ def the_same(folder: Path, pack: Path, theirs: Path) -> None:
         photo = (folder / "images/train" / image["file_name"]).read_bytes()
         if sample.encoded != photo or next(theirs.rglob(image["file_name"])).read_bytes() != photo:
             sys.exit(f"another photo: {image['file_name']}")
-        own = api.imgToAnns[number]
-        masks = np.stack([api.annToMask(item) for item in own]) if own else np.zeros((0, sample.height, sample.width))
+        annotations = api.imgToAnns[number]
+        masks = (
+            np.stack([api.annToMask(item) for item in annotations])
+            if annotations
+            else np.zeros((0, sample.height, sample.width))
+        )
         if not np.array_equal(sample.instances.masks.dense(), masks):
             sys.exit(f"other masks: {image['file_name']}")
-        if [opened.labels[index].id for index in sample.instances.category] != [item["category_id"] for item in own]:
+        if [opened.labels[index].id for index in sample.instances.category] != [
+            item["category_id"] for item in annotations
+        ]:
             sys.exit(f"other categories: {image['file_name']}")
-        found = {annotation["group"] or annotation["id"] for annotation in items[sample.key]["annotations"]}
-        if len(found) != len(own):
-            sys.exit(f"datumaro has {len(found)} objects, the source {len(own)}: {image['file_name']}")
+        groups = {annotation["group"] or annotation["id"] for annotation in items[sample.key]["annotations"]}
+        if len(groups) != len(annotations):
+            sys.exit(f"datumaro has {len(groups)} objects, the source {len(annotations)}: {image['file_name']}")
     print("equal photos, masks and categories in the pack; equal photos and as many objects in datumaro's", flush=True)
 
 
@@ -264,7 +270,7 @@ def floors(folder: Path, work: Path, images: int) -> list[str]:
         "segdata, annotations only": segdata_to(folder, work / "pack", images="none"),
         "segdata, all of it": segdata_to(folder, work / "pack"),
     }
-    found = []
+    parts = []
     for name, part in parts.items():
         times = []
         for _ in range(5):
@@ -272,8 +278,8 @@ def floors(folder: Path, work: Path, images: int) -> list[str]:
             began = time.process_time()
             part()
             times.append(time.process_time() - began)
-        found.append(f"{name} {min(times):.2f} s")
-    return [f"Processor time of {images:,} images and {len(rings):,} polygons (least of 5): {', '.join(found)}."]
+        parts.append(f"{name} {min(times):.2f} s")
+    return [f"Processor time of {images:,} images and {len(rings):,} polygons (least of 5): {', '.join(parts)}."]
 
 
 def annotations_only(folder: Path, work: Path, images: int, rounds: int) -> None:

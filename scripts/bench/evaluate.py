@@ -36,28 +36,28 @@ def frames(root: Path, count: int) -> None:
         labels = np.select([y < 300 + 40 * np.sin(x / 90), y < 480, y < 560], [23, 11, 8], 7).astype(np.uint8)
         labels[(y > 250) & (np.sin(x / 37.0) + np.sin(y / 23.0) > 1.4) & (y < 520)] = 21
         numbers = labels.astype(np.uint16)
-        for place in range(int(rng.integers(20, 40))):
+        for index in range(int(rng.integers(20, 40))):
             label = int(rng.choice(THINGS))
             height, width = int(rng.integers(12, 220)), int(rng.integers(8, 260))
             top, left = int(rng.integers(350, HEIGHT - height)), int(rng.integers(0, WIDTH - width))
             box = slice(top, top + height), slice(left, left + width)
             disc = ((y[box] - top) / height - 0.5) ** 2 + ((x[box] - left) / width - 0.5) ** 2 < 0.25
             labels[box][disc] = label
-            numbers[box][disc] = label if rng.random() < 0.1 else label * 1000 + place
+            numbers[box][disc] = label if rng.random() < 0.1 else label * 1000 + index
         predicted = np.roll(labels, (3, 5), (0, 1))
         Image.fromarray(labels).save(truth / f"{frame}_gtFine_labelIds.png")
         Image.fromarray(numbers).save(truth / f"{frame}_gtFine_instanceIds.png")
         Image.fromarray(predicted).save(pixel / f"{frame}_pred_labelIds.png")
         lines = []
-        for place, value in enumerate([*np.unique(numbers[numbers >= 1000]).tolist()] + [0] * 10):
+        for index, value in enumerate([*np.unique(numbers[numbers >= 1000]).tolist()] + [0] * 10):
             mask = (
                 np.roll(numbers == value, rng.integers(-8, 9, 2), (0, 1))
                 if value
-                else (x // 60 + y // 60) % 97 == place
+                else (x // 60 + y // 60) % 97 == index
             )
             label = value // 1000 if value else int(rng.choice(THINGS))
-            Image.fromarray(mask).save(instance / f"masks/{frame}_{place}.png")
-            lines.append(f"masks/{frame}_{place}.png {label} {rng.random():.3f}\n")
+            Image.fromarray(mask).save(instance / f"masks/{frame}_{index}.png")
+            lines.append(f"masks/{frame}_{index}.png {label} {rng.random():.3f}\n")
         (instance / f"{frame}_pred.txt").write_text("".join(lines))
 
 
@@ -78,8 +78,8 @@ def official_pixel(root: Path) -> Callable[[], dict[str, Any]]:
 
     evaluator.args.quiet, evaluator.args.JSONOutput = True, False
     truth = sorted(map(str, root.rglob("*_gtFine_labelIds.png")))
-    given = sorted(map(str, (root / "pixel").glob("*.png")))
-    return lambda: evaluator.evaluateImgLists(given, truth, evaluator.args)
+    predictions = sorted(map(str, (root / "pixel").glob("*.png")))
+    return lambda: evaluator.evaluateImgLists(predictions, truth, evaluator.args)
 
 
 def official_instance(root: Path) -> Callable[[], dict[str, Any]]:
@@ -92,10 +92,10 @@ def official_instance(root: Path) -> Callable[[], dict[str, Any]]:
     evaluator.args.predictionPath = str((root / "instance").resolve())
     evaluator.args.gtInstancesFile = str(root / "gtInstances.json")
     truth = sorted(map(str, root.rglob("*_gtFine_instanceIds.png")))
-    given = sorted(map(str, (root / "instance").glob("*.txt")))
+    predictions = sorted(map(str, (root / "instance").glob("*.txt")))
 
     def run() -> dict[str, Any]:
-        averages: dict[str, Any] = evaluator.evaluateImgLists(given, truth, evaluator.args)["averages"]
+        averages: dict[str, Any] = evaluator.evaluateImgLists(predictions, truth, evaluator.args)["averages"]
         return averages
 
     return run
@@ -119,8 +119,8 @@ def main() -> None:
         ):
             mine = ours(root, kind)
             with contextlib.redirect_stdout(io.StringIO()):
-                found, wanted = mine()[key], official()[key]
-                assert abs(found - wanted) < 1e-9, (kind, found, wanted)
+                value, expected = mine()[key], official()[key]
+                assert abs(value - expected) < 1e-9, (kind, value, expected)
                 seconds = interleaved({"segdata": mine, "official": official}, options.rounds)
             per_frame = {name: 1000 * value / options.frames for name, value in seconds.items()}
             ratio = seconds["official"] / seconds["segdata"]

@@ -35,7 +35,7 @@ def draw(folder: Path, images: int) -> None:
     rng = np.random.default_rng(0)
     truth: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
     truth["categories"] = [{"id": number + 1, "name": f"c{number + 1}"} for number in range(COCO_CATEGORIES)]
-    found: dict[str, list[dict[str, Any]]] = {"bbox": [], "segm": []}
+    results: dict[str, list[dict[str, Any]]] = {"bbox": [], "segm": []}
 
     def polygon(x: float, y: float, size: float) -> list[float]:
         points = int(rng.integers(12, 60))
@@ -68,13 +68,13 @@ def draw(folder: Path, images: int) -> None:
                     )
                     continue
                 common = {"image_id": number, "category_id": category, "score": round(float(rng.random()), 3)}
-                found["bbox"].append({**common, "bbox": box})
+                results["bbox"].append({**common, "bbox": box})
                 counts = rle["counts"].decode()
-                found["segm"].append({**common, "segmentation": {"size": [480, 640], "counts": counts}})
+                results["segm"].append({**common, "segmentation": {"size": [480, 640], "counts": counts}})
     (folder / "truth.json").write_text(json.dumps(truth))
-    for kind, detections in found.items():
+    for kind, detections in results.items():
         (folder / f"{kind}.json").write_text(json.dumps(detections))
-    print(f"{images} images, {len(truth['annotations'])} objects, {len(found['segm'])} detections")
+    print(f"{images} images, {len(truth['annotations'])} objects, {len(results['segm'])} detections")
 
 
 def with_segdata(folder: Path, kind: str) -> list[float]:
@@ -119,7 +119,7 @@ def detections(folder: Path, images: int, rounds: int) -> tuple[list[str], list[
         }
         numbers = {name: run() for name, run in work.items()}
         for name, values in numbers.items():
-            worst = max(abs(own - other) for own, other in zip(values, numbers["pycocotools"], strict=True))
+            worst = max(abs(value - other) for value, other in zip(values, numbers["pycocotools"], strict=True))
             assert worst <= 1e-12, f"{name} differs by {worst} in coco-{kind}"
         seconds = interleaved(work, rounds)
         rows.append(
@@ -147,12 +147,12 @@ def draw_packs(folder: Path, images: int) -> None:
     from segdata.pack.write import commit, write_dataset, write_shard
 
     labels = LabelSpace("drawn", tuple(Category(f"c{number + 1}", number + 1) for number in range(COCO_CATEGORIES)))
-    for name, count in (("truth", 8), ("found", 100)):
+    for name, count in (("truth", 8), ("predictions", 100)):
         target = folder / name
         target.mkdir()
         receipts = []
 
-        def samples(numbers: range, count: int = count, scored: bool = name == "found") -> Iterator[Sample]:
+        def samples(numbers: range, count: int = count, scored: bool = name == "predictions") -> Iterator[Sample]:
             for number in numbers:
                 rng = np.random.default_rng(number)
                 box = rng.uniform((0, 0, 5, 5), 200, (100, 4))
@@ -199,10 +199,10 @@ def memory(folder: Path, images: int) -> list[str]:
     code = (
         "import sys, time, segdata\n"
         "began = time.perf_counter()\n"
-        "found = segdata.evaluate(sys.argv[1] + '/found', sys.argv[1] + '/truth', metrics=['coco-bbox'])\n"
+        "evaluation = segdata.evaluate(sys.argv[1] + '/predictions', sys.argv[1] + '/truth', metrics=['coco-bbox'])\n"
         "lines = dict(line.split(':', 1) for line in open('/proc/self/status'))\n"
         "print(time.perf_counter() - began, lines['VmHWM'].split()[0], lines['RssAnon'].split()[0],"
-        " found.metrics['coco-bbox']['AP'])\n"
+        " evaluation.metrics['coco-bbox']['AP'])\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     seconds, peak, _, average = map(float, done.stdout.split())

@@ -151,7 +151,7 @@ os.wait()
 EPOCHS = """
 import gc, os, sys
 import segdata
-from segdata.sample import Sample
+from segdata import Sample
 def private():
     lines = open('/proc/self/smaps_rollup').read().splitlines()
     return sum(int(l.split()[1]) for l in lines if l.startswith('Private_Dirty')) / 1000
@@ -170,7 +170,7 @@ except ImportError:
     sys.exit()
 from PIL import Image
 import io
-from segdata.loading.torch import Dataset
+from segdata.torch import Dataset
 pixel = io.BytesIO()
 Image.new('RGB', (1, 1)).save(pixel, 'JPEG')
 class WithPixel:
@@ -190,29 +190,14 @@ print('DataLoader', *(max(dict(loader).values()) for _ in range(2)))
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=120_000)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/segdata-bench"))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-peer", action="store_true")
-    arguments = parser.parse_args()
-    root = arguments.folder / f"coco-{arguments.images}"
-    source = root / "annotations" / "instances_train2017.json"
-    if not source.exists():
-        print("writing the index …", flush=True)
-        part = source.with_suffix(".part")
-        draw_index(part, arguments.images)
-        part.rename(source)
-    print(f"source: {source.stat().st_size / 1e6:.0f} MB of JSON, {arguments.images:,} images")
-    pack = arguments.folder / f"pack-{arguments.images}"
-    subprocess.run(["rm", "-rf", str(pack)], check=True)
+def measured(source: Path, pack: Path, images: int, rounds: int, *, with_peer: bool) -> list[list[str]]:
+    """Rows of the table: convert, open, a forked worker, two epochs."""
     command = [
         sys.executable,
         "-m",
         "segdata",
         "convert",
-        str(root),
+        str(source.parents[1]),
         str(pack),
         "--images",
         "none",
@@ -224,16 +209,16 @@ def main() -> None:
     rows = [
         [
             "convert the JSON to a pack (once), one core",
-            f"{seconds:.1f} s, {arguments.images / seconds:,.0f} images/s, {peak:.0f} MB anonymous memory at the peak",
+            f"{seconds:.1f} s, {images / seconds:,.0f} images/s, {peak:.0f} MB anonymous memory at the peak",
             "–",
         ]
     ]
     opens = sorted(
         tuple(map(float, subprocess.check_output([sys.executable, "-c", OPEN, str(pack)], text=True).split()))
-        for _ in range(arguments.rounds)
+        for _ in range(rounds)
     )
     peer = "not measured"
-    if not arguments.no_peer:
+    if with_peer:
         program = f"from pycocotools.coco import COCO; COCO({str(source)!r})"
         peer = "{:.1f} s, {:,.0f} MB anonymous at the peak".format(*watched([sys.executable, "-c", program]))
     millis = f"{opens[len(opens) // 2][0]:.1f} ms (median of {len(opens)})"
@@ -255,6 +240,27 @@ def main() -> None:
         }[name]
         megabytes = " and ".join(f"{float(value):.1f}" for value in held)
         rows.append([f"{what} after one and after two epochs", f"{megabytes} MB", "–"])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=120_000)
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/segdata-bench"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-peer", action="store_true")
+    arguments = parser.parse_args()
+    root = arguments.folder / f"coco-{arguments.images}"
+    source = root / "annotations" / "instances_train2017.json"
+    if not source.exists():
+        print("writing the index …", flush=True)
+        part = source.with_suffix(".part")
+        draw_index(part, arguments.images)
+        part.rename(source)
+    print(f"source: {source.stat().st_size / 1e6:.0f} MB of JSON, {arguments.images:,} images")
+    pack = arguments.folder / f"pack-{arguments.images}"
+    subprocess.run(["rm", "-rf", str(pack)], check=True)
+    rows = measured(source, pack, arguments.images, arguments.rounds, with_peer=not arguments.no_peer)
     objects = arguments.images * 22 // 3
     report(
         "Full-COCO size, without pixels",

@@ -79,9 +79,9 @@ def of_loader(pack: Any) -> Callable[[], Iterator[Any]]:
 
     def items() -> Iterator[Any]:
         for batch in segdata.Loader(pack, 8, workers=2, masks="dense", reuse=True, semantic=False):
-            for place in range(len(batch)):
-                own = slice(*batch.pointer[place : place + 2])
-                yield batch.images[place], batch.dense[place], batch.boxes[own], ids[batch.category[own]]
+            for index in range(len(batch)):
+                objects = slice(*batch.pointer[index : index + 2])
+                yield batch.images[index], batch.dense[index], batch.boxes[objects], ids[batch.category[objects]]
 
     return items
 

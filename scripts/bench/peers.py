@@ -12,15 +12,17 @@ Item = tuple[Any, Any, Any, Any]
 """image (H, W, 3) uint8, masks (N, H, W) uint8, boxes (N, 4) float, category ids (N,)."""
 
 
-def of_annotations(own: list[dict[str, Any]], to_mask: Callable[[dict[str, Any]], Any], shape: tuple[int, int]) -> Item:
+def of_annotations(
+    annotations: list[dict[str, Any]], to_mask: Callable[[dict[str, Any]], Any], shape: tuple[int, int]
+) -> Item:
     import numpy as np
 
-    masks = np.zeros((len(own), *shape), np.uint8)
-    for place, item in enumerate(own):
-        masks[place] = to_mask(item)
-    boxes = np.array([item["bbox"] for item in own], np.float64).reshape(-1, 4)
+    masks = np.zeros((len(annotations), *shape), np.uint8)
+    for index, item in enumerate(annotations):
+        masks[index] = to_mask(item)
+    boxes = np.array([item["bbox"] for item in annotations], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    return None, masks, boxes, np.array([item["category_id"] for item in own], np.int64)
+    return None, masks, boxes, np.array([item["category_id"] for item in annotations], np.int64)
 
 
 def with_torchvision(folder: Path) -> Callable[[], Iterator[Item]]:
@@ -31,9 +33,9 @@ def with_torchvision(folder: Path) -> Callable[[], Iterator[Item]]:
 
     def items() -> Iterator[Item]:
         for index in range(len(dataset)):
-            image, own = dataset[index]
+            image, annotations = dataset[index]
             pixels = np.asarray(image)
-            yield pixels, *of_annotations(own, dataset.coco.annToMask, pixels.shape[:2])[1:]
+            yield pixels, *of_annotations(annotations, dataset.coco.annToMask, pixels.shape[:2])[1:]
 
     return items
 
@@ -58,15 +60,15 @@ def encoded(folder: Path) -> Iterator[dict[str, Any]]:
 
     api = COCO(folder / "annotations" / "instances_train.json")
     for number, image in api.imgs.items():
-        own = api.imgToAnns[number]
+        annotations = api.imgToAnns[number]
         yield {
             "key": image["file_name"][:-4],
             "jpg": (folder / "train" / image["file_name"]).read_bytes(),
             "objects": {
                 "size": [image["height"], image["width"]],
-                "counts": [api.annToRLE(item)["counts"].decode() for item in own],
-                "bbox": [item["bbox"] for item in own],
-                "category": [item["category_id"] for item in own],
+                "counts": [api.annToRLE(item)["counts"].decode() for item in annotations],
+                "bbox": [item["bbox"] for item in annotations],
+                "category": [item["category_id"] for item in annotations],
             },
         }
 

@@ -20,14 +20,14 @@ def coco(source: Path, target: Path, images: int, folder_of_photos: str = "train
         categories = document["categories"]
         folder = path.stem.removeprefix("instances_")
         for image in document["images"]:
-            own = [item for item in document["annotations"] if item["image_id"] == image["id"]]
-            photos.append((image, own, source / folder / image["file_name"]))
+            annotations = [item for item in document["annotations"] if item["image_id"] == image["id"]]
+            photos.append((image, annotations, source / folder / image["file_name"]))
     out: dict[str, Any] = {"info": {}, "licenses": [], "images": [], "annotations": [], "categories": categories}
-    for number, (image, own, file) in enumerate(islice(cycle(photos), images)):
+    for number, (image, annotations, file) in enumerate(islice(cycle(photos), images)):
         name = f"{number:012d}.jpg"
         shutil.copyfile(file, target / folder_of_photos / name)
         out["images"].append({**image, "id": number + 1, "file_name": name})
-        for item in own:
+        for item in annotations:
             out["annotations"].append({**item, "image_id": number + 1, "id": len(out["annotations"]) + 1})
     (target / "annotations" / "instances_train.json").write_text(json.dumps(out))
     return target
@@ -63,7 +63,7 @@ def cityscapes(source: Path, target: Path, frames: int) -> Path:
 
     files = sorted(path for split in ("train", "val", "test") for path in (source / split).glob("*.png"))
     for number in range(frames):
-        tiles = [files[(number * 7 + place) % len(files)] for place in range(15)]
+        tiles = [files[(number * 7 + index) % len(files)] for index in range(15)]
         labels = [np.asarray(Image.open(path.parents[1] / f"{path.parent.name}annot" / path.name)) for path in tiles]
         photo, label = (
             np.concatenate([np.concatenate(parts[row * 5 : row * 5 + 5], axis=1) for row in range(3)])[:1024, :2048]

@@ -139,9 +139,9 @@ def theirs(raw: Path, config: Config, classes: int, device: torch.device) -> tup
             for target in batch[1]
         ]
         with torch.autocast(device.type, precision(config), enabled=config.precision != "fp32"):
-            found = network(images, targets)
+            losses = network(images, targets)
         optimizer.zero_grad(set_to_none=True)
-        sum(found.values()).backward()
+        sum(losses.values()).backward()
         optimizer.step()
         return len(images)
 

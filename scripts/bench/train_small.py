@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The small Mask R-CNN learns, from scratch, on two processors: drawn objects it has not seen, and eight photos by heart.
+"""The small Mask R-CNN learns, from scratch, on two processors: drawn objects it has not seen, and eight photos overfitted.
 
-    scripts/bench/train_small.py drawn       400 drawn images; mask AP on 100 others
-    scripts/bench/train_small.py photos      the 8 lowest ids of COCO train2017 in $SEGDATA_SAMPLES/coco, learned by heart
+    scripts/bench/train_small.py drawn                      400 drawn images; mask AP on 100 others
+    scripts/bench/train_small.py photos --samples FOLDER    the 8 lowest ids of COCO train2017 in FOLDER, overfitted
 
 Scored by pycocotools from the COCO results that `segdata predict` writes. `--report` puts the figures into
 docs/benchmarks.md.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -67,7 +66,7 @@ GOALS = {"drawn": (0.5, 20), "photos": (0.7, 30)}
 
 
 def drawn() -> tuple[segdata.Pack, segdata.Pack, Path]:
-    """400 images to learn from, 100 others, and the truth of these."""
+    """400 images to train on, 100 others, and the ground truth of these."""
     raw = WORK / "drawn"
     if not (raw / "annotations" / "instances_val2017.json").exists():
         objects.draw(raw, tell=lambda done, count: print(f"\rdrawing {done} of {count}", end="", file=sys.stderr))
@@ -76,14 +75,13 @@ def drawn() -> tuple[segdata.Pack, segdata.Pack, Path]:
     return pack.split("train2017"), pack.split("val2017"), raw / "annotations" / "instances_val2017.json"
 
 
-def photos() -> tuple[segdata.Pack, segdata.Pack, Path]:
-    """The eight photos, with objects of at least 32² pixels of annotated area, as training and as truth."""
-    samples = Path(os.environ.get("SEGDATA_SAMPLES") or ROOT.parent / "shared" / "samples") / "coco"
+def photos(samples: Path) -> tuple[segdata.Pack, segdata.Pack, Path]:
+    """The eight photos, with objects of at least 32² pixels of annotated area, for training and as ground truth."""
     document = json.loads((samples / "annotations" / "instances_train2017.json").read_bytes())
     there = {path.name for path in (samples / "train2017").iterdir()}
     rows = sorted((row for row in document["images"] if row["file_name"] in there), key=lambda row: row["id"])[:8]
     ids = {row["id"] for row in rows}
-    kept = [
+    annotations = [
         item
         for item in document["annotations"]
         if item["image_id"] in ids and item["area"] >= 32**2 and not item["iscrowd"]
@@ -94,7 +92,7 @@ def photos() -> tuple[segdata.Pack, segdata.Pack, Path]:
     for row in rows:
         write_whole(folder / "train2017" / row["file_name"], (samples / "train2017" / row["file_name"]).read_bytes())
     file = folder / "annotations" / "instances_train2017.json"
-    file.write_text(json.dumps({"images": rows, "annotations": kept, "categories": document["categories"]}))
+    file.write_text(json.dumps({"images": rows, "annotations": annotations, "categories": document["categories"]}))
     segdata.convert(folder, WORK / "photos.pack", force=True, clean=True)
     pack = segdata.open(WORK / "photos.pack")
     return pack, pack, file
@@ -110,7 +108,7 @@ def score(truth: Path, results: Path) -> dict[str, float]:
     judged.evaluate()
     judged.accumulate()
     judged.summarize()
-    return {name: float(judged.stats[place]) for place, name in enumerate(("AP", "AP50", "AP75"))}
+    return {name: float(judged.stats[index]) for index, name in enumerate(("AP", "AP50", "AP75"))}
 
 
 def main() -> None:
@@ -120,12 +118,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], dest="changes", help="a setting as NAME=VALUE")
     parser.add_argument("--run", default=None, help="name of the run's folder")
+    parser.add_argument("--samples", type=Path, help="a folder in COCO's layout with train2017")
     options = parser.parse_args()
+    if options.what == "photos" and options.samples is None:
+        parser.error("photos needs --samples FOLDER")
     needs.torch(options.threads)
     from segdata.models.maskrcnn.config import settings
 
     config = Config.from_dict({**(DRAWN if options.what == "drawn" else PHOTOS), **settings(options.changes)})
-    learn, judge, truth = drawn() if options.what == "drawn" else photos()
+    learn, judge, truth = drawn() if options.what == "drawn" else photos(options.samples)
     run = WORK / (options.run or f"{options.what}-{time.strftime('%Y%m%d-%H%M%S')}")
     began = time.perf_counter()
 
@@ -138,12 +139,12 @@ def main() -> None:
     engine.train(learn, run, config, device="cpu", tell=tell)
     minutes = (time.perf_counter() - began) / 60
     results = run / "results.json"
-    found = predict.predict(predict.load(run, device="cpu"), judge, run / "found", results=results)
+    prediction = predict.predict(predict.load(run, device="cpu"), judge, run / "predictions", results=results)
     numbers = score(truth, results)
-    print(json.dumps({**numbers, "minutes": minutes, "detections": found.instances}))
+    print(json.dumps({**numbers, "minutes": minutes, "detections": prediction.instances}))
     if options.report:
         goal, limit = GOALS[options.what]
-        what = "400 drawn images, judged on 100 others" if options.what == "drawn" else "8 photos, learned by heart"
+        what = "400 drawn images, evaluated on 100 others" if options.what == "drawn" else "8 photos, overfitted"
         lines = table(
             ["data", "mask AP", "AP50", "AP75", "training", "goal"],
             [
@@ -163,7 +164,11 @@ def main() -> None:
                 "The images are laid tables (`segdata/demo/synthetic/objects.py`), chosen because their objects are easier to tell "
                 "apart than those of the mixed scenes, about which this figure says nothing.",
             ]
-        report(f"Learning: {options.what}", lines, f"scripts/bench/train_small.py {options.what}")
+        report(
+            f"Learning: {options.what}",
+            lines,
+            f"scripts/bench/train_small.py {options.what}{' --samples SAMPLES' if options.samples else ''}",
+        )
 
 
 if __name__ == "__main__":
