@@ -222,7 +222,8 @@ def test_a_kill_at_any_step_of_replacing_the_best_weights_leaves_the_old_or_the_
 
 _KILLED_AT = """
 import os, sys
-from segdata.train import checkpoint, learner
+from segdata.models import checkpoint
+from segdata.training import step as learner
 count, limit = 0, int(sys.argv.pop(1))
 inner = {"write": checkpoint.write_whole, "update": learner.Learner.update}
 
@@ -266,7 +267,7 @@ def test_killed_at_every_step_it_goes_on_to_the_same_weights(pack: Path, whole: 
 
 _TOLD_ALONE = """
 import os, signal, sys
-from segdata.train import engine
+from segdata.training import trainer as engine
 inner = engine._Training._log
 def told(self):
     inner(self)
@@ -301,7 +302,7 @@ _DOUBLE = """
 import sys, torch
 torch.set_default_dtype(torch.float64)
 torch.float32, torch.Tensor.float = torch.float64, torch.Tensor.double
-from segdata.train import losses
+from segdata.models.maskrcnn import losses
 inner = losses.truth_tensors
 def doubled(item, device):
     return {name: values.double() if name == "boxes" else values for name, values in inner(item, device).items()}
