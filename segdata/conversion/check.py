@@ -1,18 +1,19 @@
-"""A dataset by its name, checked: kept archives chunk by chunk, every extracted file, and the pack."""
+"""Check a dataset by its name: kept archives chunk by chunk, every extracted file, and the pack."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segdata.catalog import manifest as manifests
-from segdata.download import receipts
 from segdata.download.archives.receipt import Differences, Receipt, differences, read_receipt
 from segdata.download.paths import folders
+from segdata.download.receipts import bad_chunks
+from segdata.download.receipts import read as read_download_receipt
 from segdata.errors import DamagedData, NotThere, SegdataError
 from segdata.pack.read import is_pack
 from segdata.pack.verify import Verification, verify
@@ -24,7 +25,7 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found.
+    """What a check of a dataset came to.
 
     Attributes:
         name: the dataset.
@@ -73,42 +74,43 @@ def check(
     Raises:
         NotThere: nothing of it was fetched.
     """
-    found = manifests.find(dataset)
-    own = folders(found.name, root)
+    manifest = manifests.find(dataset)
+    paths = folders(manifest.name, root)
     command = shlex.join(["segdata", "fetch", str(dataset), *(["--root", str(root)] if root else [])])
     tell = progress or (lambda what, done, total: None)
-    extracted = [read_receipt(own.members(remote.file)) for remote in found.remotes]
-    known = [receipt for receipt in extracted if receipt is not None]
-    kept = [remote.file for remote in found.remotes if own.archive(remote.file).is_file()]
-    if not known and not kept and not is_pack(own.pack):
-        raise NotThere(f"{found.name} is not fetched", file=own.home, fix=command)
+    receipts = [receipt for remote in manifest.remotes if (receipt := read_receipt(paths.members(remote.file)))]
+    archives = [remote.file for remote in manifest.remotes if paths.archive(remote.file).is_file()]
+    if not receipts and not archives and not is_pack(paths.pack):
+        raise NotThere(f"{manifest.name} is not fetched", file=paths.home, fix=command)
     damages: list[SegdataError] = []
-    for file in kept:
+    for file in archives:
         with contextlib.suppress(NotThere):  # a fetch at work has extracted and removed it meanwhile
-            damages += _archive(own.archive(file), own.receipt(file), f"{command} --repair", tell)
-    changed = Differences(0)
-    if own.raw.is_dir() or not is_pack(own.pack):
-        coming = [receipt for path in own.receipts.glob(".*.members.json.staged") if (receipt := read_receipt(path))]
-        changed = differences(own.raw, known, coming, progress=lambda done, total: tell("extracted files", done, total))
-        damages += _files(changed, known, own.raw, command)
+            damages += _check_archive(paths.archive(file), paths.receipt(file), f"{command} --repair", tell)
+    files = Differences(0)
+    if paths.raw.is_dir() or not is_pack(paths.pack):
+        staged = [receipt for path in paths.receipts.glob(".*.members.json.staged") if (receipt := read_receipt(path))]
+        files = differences(
+            paths.raw, receipts, staged, progress=lambda done, total: tell("extracted files", done, total)
+        )
+        damages += _damages_of_files(files, receipts, paths.raw, command)
     pack = None
-    if is_pack(own.pack):
-        pack = verify(own.pack, deep=deep, progress=lambda done, total: tell("pack (samples)", done, total))
+    if is_pack(paths.pack):
+        pack = verify(paths.pack, deep=deep, progress=lambda done, total: tell("pack (samples)", done, total))
         for error in pack.damages:
             error.fix = f"{command.replace('fetch', 'prepare', 1)} --force makes what is damaged anew"
         damages += pack.damages
-    return Checked(found.name, len(kept), changed, pack, tuple(damages))
+    return Checked(manifest.name, len(archives), files, pack, tuple(damages))
 
 
-def _archive(path: Path, receipt: Path, fix: str, tell: Progress) -> list[SegdataError]:
-    """The damage of a kept archive; one without a receipt was not checked yet, and is nobody's promise."""
-    found = receipts.read(receipt)
-    if found is None:
+def _check_archive(path: Path, receipt_path: Path, fix: str, tell: Progress) -> list[SegdataError]:
+    """Compare a kept archive with its receipt. One without a receipt has never been verified, and is skipped."""
+    receipt = read_download_receipt(receipt_path)
+    if receipt is None:
         return []
-    bad = receipts.bad_chunks(path, found, lambda done, total: tell(path.name, done, total))
+    bad = bad_chunks(path, receipt, lambda done, total: tell(path.name, done, total))
     with disk_errors(path):
         size = path.stat().st_size
-    if not bad and size == found.bytes:
+    if not bad and size == receipt.bytes:
         return []
     ranges = ", ".join(f"{first:,}-{end - 1:,}" for first, end in bad[:5]) + (" …" if len(bad) > 5 else "")
     return [
@@ -116,26 +118,26 @@ def _archive(path: Path, receipt: Path, fix: str, tell: Progress) -> list[Segdat
             f"{path.name} is not what was downloaded",
             file=path,
             place=f"bytes {ranges}" if bad else None,
-            why=f"{len(bad)} of {len(found.crc32)} chunks differ; it has {size:,} bytes of {found.bytes:,}",
+            why=f"{len(bad)} of {len(receipt.crc32)} chunks differ; it has {size:,} bytes of {receipt.bytes:,}",
             fix=fix,
         )
     ]
 
 
-def _files(found: Differences, known: list[Receipt], raw: Path, command: str) -> list[SegdataError]:
+def _damages_of_files(files: Differences, receipts: Sequence[Receipt], raw: Path, command: str) -> list[SegdataError]:
     """One error for all modified files, one for all missing ones, with the archives that have them."""
-    archive_of = {file.path: receipt.archive for receipt in known for file in receipt.files}
+    archive_of = {file.path: receipt.archive for receipt in receipts for file in receipt.files}
     damages: list[SegdataError] = []
-    for what, paths in (("changed since they were extracted", found.modified), ("missing", found.missing)):
-        if paths:
-            archives = sorted({archive_of[path] for path in paths})
-            more = f" … ({len(paths) - 5} more)" if len(paths) > 5 else ""
+    for what, names in (("changed since they were extracted", files.modified), ("missing", files.missing)):
+        if names:
+            archives = sorted({archive_of[name] for name in names})
+            more = f" … ({len(names) - 5} more)" if len(names) > 5 else ""
             option = " --force" if what != "missing" else ""
             damages.append(
                 DamagedData(
-                    f"{len(paths)} extracted files are {what}",
-                    file=raw / paths[0],
-                    why=", ".join(paths[:5]) + more,
+                    f"{len(names)} extracted files are {what}",
+                    file=raw / names[0],
+                    why=", ".join(names[:5]) + more,
                     fix=f"{command}{option} brings them back from {', '.join(archives)}",
                 )
             )

@@ -1,29 +1,36 @@
 """`convert`: any format or a pack → any format or a pack.
 
-Work is cut into shards from sizes on disk before it starts, so the result does not depend on who does it; finished
-shards are kept when a run is stopped, and the next run goes on from there. The target appears when all is done: a pack
-by writing its index, a dataset folder by one rename.
+    open_dataset   a folder, a pack or results as samples                        segdata/sources
+    filtered       without what was not asked for                                segdata/sets
+    adapted        as the writer of another format wants them                    segdata/formats/*/adapt.py
+    Job            cut into shards by sizes on disk, whoever does the work       job.py
+    dry_run        read and checked; nothing that the target cannot hold         dry_run.py
+    shards.run     each shard read, checked and written by one process           shards.py
+    to_pack        the shards become a pack by its index                         to_pack.py
+    to_folder      or a dataset folder by one rename                             to_folder.py
+
+Finished shards are kept when a run is stopped, and the next run goes on from there.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segdata import formats
-from segdata.conversion.job import Job, Progress, Report
+from segdata.conversion.dry_run import dry_run, require_lossless
+from segdata.conversion.job import Job, origin
+from segdata.conversion.options import ConvertOptions, Progress
+from segdata.conversion.report import ConversionReport
 from segdata.conversion.to_folder import is_done, to_folder
 from segdata.conversion.to_pack import to_pack
 from segdata.errors import UsageError
 from segdata.pack import layout
 from segdata.sets import filters
-from segdata.sources.dataset import Labels, OnError, adapted, filtered, open_dataset
+from segdata.sources.dataset import Dataset, Labels, OnError, adapted, filtered, open_dataset
 from segdata.sources.evaluation import open_results
 from segdata.system.locks import locked
-
-_CHANGED = "changed"
-"""What a pack's origin is called when its samples are no longer as any source has them."""
 
 
 def convert(
@@ -55,7 +62,7 @@ def convert(
     wait: float = 0.0,
     lock: bool = True,
     progress: Progress | None = None,
-) -> Report:
+) -> ConversionReport:
     """Convert a dataset folder or a pack.
 
     Args:
@@ -91,71 +98,105 @@ def convert(
     Raises:
         SegdataError: see `segdata.errors`; the target is then as it was before.
     """
-    source, target = Path(source), Path(target)
-    if to != "pack":
-        formats.writer(to)
-    if limit is not None and limit < 1:
-        raise UsageError("--limit is out of range", why=f"expected 1 or more, found {limit}")
-    if fail_fast and on_error == "skip":
-        raise UsageError("--fail-fast and --on-error skip exclude each other", fix="leave one of them out")
-    options = {
-        "images": images if truth is None else "none",
-        "splits": list(splits),
-        "limit": limit,
-        "on_error": on_error,
-        "decode": decode,
-        "shard_samples": shard_samples,
-    }
-    if truth is not None:
-        images = "none"
-        data = open_results(source, Path(truth), kind=source_format, splits=splits, labels=labels, limit=limit)
-    else:
-        data = open_dataset(
-            source,
-            format=source_format,
-            splits=splits,
-            lists=lists,
-            labels=labels,
-            limit=limit,
-            on_error=on_error,
-            check_images=images != "none" or to != "pack",
-        )
-    if keep:
-        data = filtered(data, filters.keep(data.labels, keep))
-    if drop:
-        data = filtered(data, filters.drop(data.labels, drop))
-    if min_area > 0 or not crowds:
-        data = filtered(data, filters.Filter(min_area, crowds))
-    made_from = data.made_from
-    if data.steps:
-        made_from = _CHANGED
-        options["steps"] = [hashlib.sha256(repr(step).encode()).hexdigest() for step in data.steps]
-    crosses = to not in ("pack", made_from)
-    if crosses:
-        data = adapted(data, to)
-    job = Job(
-        data, target, to, made_from, images, on_error, decode, options, progress, workers, hang_seconds, fail_fast
+    options = ConvertOptions(
+        source_format=source_format,
+        to=to,
+        splits=splits,
+        lists=lists,
+        truth=None if truth is None else Path(truth),
+        labels=labels,
+        keep=keep,
+        drop=drop,
+        min_area=min_area,
+        crowds=crowds,
+        images=images,
+        limit=limit,
+        on_error=on_error,
+        fail_fast=fail_fast,
+        allow_loss=allow_loss,
+        decode=decode,
+        workers=workers,
+        shard_samples=shard_samples,
+        hang_seconds=hang_seconds,
+        dry_run=dry_run,
+        force=force,
+        clean=clean,
+        wait=wait,
+        lock=lock,
+        progress=progress,
     )
-    if dry_run:
-        return job.dry_run()
+    return convert_with(Path(source), Path(target), options)
+
+
+def convert_with(source: Path, target: Path, options: ConvertOptions) -> ConversionReport:
+    """`convert` with its options as one object."""
+    _require_possible(options)
+    if options.truth is not None:
+        options = replace(options, images="none")
+    dataset = _filtered(_opened(source, options), options)
+    is_adapted = options.to not in ("pack", origin(dataset))
+    job = Job(adapted(dataset, options.to) if is_adapted else dataset, target, options)
+    if options.dry_run:
+        return dry_run(job)
     if source.resolve() == target.resolve():
         raise UsageError("source and target are the same folder", file=target)
-    if crosses and not allow_loss and not is_done(job):
-        job.require_no_loss()
-    with locked(target, wait=wait, by_kernel=lock):
-        return to_pack(job, force=force, clean=clean) if to == "pack" else to_folder(job, force=force)
+    if is_adapted and not options.allow_loss and not is_done(job):
+        require_lossless(job)
+    with locked(target, wait=options.wait, by_kernel=options.lock):
+        return to_pack(job) if options.to == "pack" else to_folder(job)
+
+
+def _require_possible(options: ConvertOptions) -> None:
+    if options.to != "pack":
+        formats.writer(options.to)
+    if options.limit is not None and options.limit < 1:
+        raise UsageError("--limit is out of range", why=f"expected 1 or more, found {options.limit}")
+    if options.fail_fast and options.on_error == "skip":
+        raise UsageError("--fail-fast and --on-error skip exclude each other", fix="leave one of them out")
+
+
+def _opened(source: Path, options: ConvertOptions) -> Dataset:
+    if options.truth is not None:
+        return open_results(
+            source,
+            options.truth,
+            kind=options.source_format,
+            splits=options.splits,
+            labels=options.labels,
+            limit=options.limit,
+        )
+    return open_dataset(
+        source,
+        format=options.source_format,
+        splits=options.splits,
+        lists=options.lists,
+        labels=options.labels,
+        limit=options.limit,
+        on_error=options.on_error,
+        check_images=options.images != "none" or options.to != "pack",
+    )
+
+
+def _filtered(dataset: Dataset, options: ConvertOptions) -> Dataset:
+    if options.keep:
+        dataset = filtered(dataset, filters.keep(dataset.labels, options.keep))
+    if options.drop:
+        dataset = filtered(dataset, filters.drop(dataset.labels, options.drop))
+    if options.min_area > 0 or not options.crowds:
+        dataset = filtered(dataset, filters.Filter(options.min_area, options.crowds))
+    return dataset
 
 
 def inspect(
     path: Path, *, deep: bool = False, source_format: str | None = None, progress: Progress | None = None
-) -> Report:
+) -> ConversionReport:
     """Read and check a dataset folder; deep decodes every image and looks for what readers pass over.
 
     Raises:
         InvalidInput: the dataset is not valid; the message lists the first problems.
     """
-    data = open_dataset(path, format=source_format)
-    module = formats.named(data.format)
+    dataset = open_dataset(path, format=source_format)
+    module = formats.named(dataset.format)
     if deep and hasattr(module, "inspect"):
-        module.inspect(path, data.findings)
-    return Job(data, path, "nothing", data.format, "embed", "stop", deep, {}, progress).dry_run()
+        module.inspect(path, dataset.findings)
+    return dry_run(Job(dataset, path, ConvertOptions(to="nothing", decode=deep, progress=progress)))

@@ -8,18 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from segdata import formats
 from segdata.catalog import label_spaces
 from segdata.catalog import manifest as manifests
 from segdata.catalog.manifest import Manifest
-from segdata.conversion.convert import convert
-from segdata.conversion.job import Progress, Report
+from segdata.conversion.convert import convert_with
+from segdata.conversion.options import ConvertOptions, Progress
+from segdata.conversion.report import ConversionReport
+from segdata.core.labels import LabelSpace
 from segdata.download.archives.receipt import read_receipt
-from segdata.download.fetch import Fetched, fetch
+from segdata.download.fetch import Fetched, fetch_with
+from segdata.download.options import FetchKeywords, FetchOptions
 from segdata.download.paths import Folders, folders
 from segdata.download.plan import Plan, plan
 from segdata.errors import DamagedData, DiskError, InvalidInput, UsageError
@@ -89,7 +92,7 @@ def prepare(
     wait: float = 0.0,
     lock: bool = True,
     converting: Progress | None = None,
-    **fetching: Any,
+    **fetching: Unpack[FetchKeywords],
 ) -> Prepared:
     """Fetch a dataset and convert it to a pack; each step is skipped when its receipt says that it is done.
 
@@ -102,100 +105,121 @@ def prepare(
         splits, labels, images, on_error, decode, workers, clean, wait, lock: as in `segdata.convert`.
         force: replace extracted files that were changed, and a pack that was made with other options or is damaged.
         converting: called with (samples done, samples in all).
-        fetching: more options of `segdata.fetch`.
+        fetching: more options of `segdata.fetch`: mirror, from_dir, offline, repair, accept_license,
+            accept_unverified, accept_new_hash, keep_archives, keep_session, allow_extra, ignore_space, jobs,
+            limit_rate, patience, ask_terms, ask_account, progress, tell, command.
 
     Raises:
         UsageError: the format cannot be read.
         InvalidInput: the pack that is there was made with other options.
         SegdataError: see `segdata.errors`; what was finished stays, and the same call goes on from there.
+        TypeError: there is no option of this name.
     """
-    found = manifests.find(dataset)
-    if found.format not in formats.NAMES:
-        raise UsageError(
-            f"{found.name} cannot be made a pack: there is no reader for its format {found.format!r}",
-            why=f"readers are there for {', '.join(sorted(formats.NAMES))}",
-            fix=f"segdata fetch {dataset} brings its files; put them into a known layout, then segdata convert FOLDER PACK"
-            + (f" (docs/datasets/{found.name}.md shows how)" if found.name in manifests.names() else ""),
-        )
-    own = folders(found.name, root)
-    options = {
-        "splits": list(splits),
-        "labels": None if labels is None else repr(labels),
-        "images": images,
-        "on_error": on_error,
-        "decode": decode,
-    }
-    if not (force or fetching.get("repair")) and (done := _done(found, own, only, options)) is not None:
-        return done
-    if not fetching.get("ignore_space"):
-        _check_space(plan(found, own, only=only, from_dir=fetching.get("from_dir")), images)
-    fetched = fetch(dataset, root=root, only=only, force=force, wait=wait, lock=lock, **fetching)
-    before = _receipt(own)
-    is_ours = before is not None and before["options"] == options
-    is_new_table = (
-        found.labels.name not in label_spaces.spaces() and found.format != "coco"
-    )  # COCO's documents name theirs
-    table = found.labels if labels is None and is_new_table else labels
-    report = convert(
-        own.raw / found.root,
-        own.pack,
-        source_format=found.format,
+    for name in fetching:
+        if name not in FetchKeywords.__annotations__:
+            raise TypeError(f"prepare() got an unexpected keyword argument {name!r}")
+    fetch_options = FetchOptions(root=root, only=only, force=force, wait=wait, lock=lock, **fetching)
+    convert_options = ConvertOptions(
         splits=splits,
-        lists={name: split.names for name, split in found.splits.items() if split.names is not None},
-        labels=table,
+        labels=labels,
         images=images,
         on_error=on_error,
         decode=decode,
         workers=workers,
-        force=force or is_ours,
+        force=force,
         clean=clean,
         wait=wait,
         lock=lock,
         progress=converting,
     )
-    index = layout.read_index(own.pack)
-    document = {
-        "options": options,
-        "sources": _sources(own),
-        "fingerprint": index["provenance"]["fingerprint"],
-        "segdata": __version__,
+    return _prepare(dataset, fetch_options, convert_options)
+
+
+def _prepare(dataset: str | Path, fetching: FetchOptions, converting: ConvertOptions) -> Prepared:
+    manifest = manifests.find(dataset)
+    _require_reader(manifest, dataset)
+    paths = folders(manifest.name, fetching.root)
+    recorded = {
+        "splits": list(converting.splits),
+        "labels": None if converting.labels is None else repr(converting.labels),
+        "images": converting.images,
+        "on_error": converting.on_error,
+        "decode": converting.decode,
     }
-    write_whole(own.receipts / ".prepared.json", canonical_json(document))
-    return _prepared(found, own, report, fetched)
+    if (
+        not (fetching.force or fetching.repair)
+        and (done := _done(manifest, paths, fetching.only, recorded)) is not None
+    ):
+        return done
+    if not fetching.ignore_space:
+        _check_space(plan(manifest, paths, only=fetching.only, from_dir=fetching.from_dir), converting.images)
+    fetched = fetch_with(dataset, fetching)
+    before = _read_receipt(paths)
+    is_ours = before is not None and before["options"] == recorded
+    report = convert_with(
+        paths.raw / manifest.root,
+        paths.pack,
+        replace(
+            converting,
+            source_format=manifest.format,
+            lists={name: split.names for name, split in manifest.splits.items() if split.names is not None},
+            labels=_labels(manifest) if converting.labels is None else converting.labels,
+            force=converting.force or is_ours,
+        ),
+    )
+    _write_receipt(paths, recorded)
+    return _prepared(manifest, paths, report, fetched)
 
 
-def _done(found: Manifest, own: Folders, only: Sequence[str], options: Mapping[str, Any]) -> Prepared | None:
+def _require_reader(manifest: Manifest, dataset: str | Path) -> None:
+    if manifest.format in formats.NAMES:
+        return
+    raise UsageError(
+        f"{manifest.name} cannot be made a pack: there is no reader for its format {manifest.format!r}",
+        why=f"readers are there for {', '.join(sorted(formats.NAMES))}",
+        fix=f"segdata fetch {dataset} brings its files; put them into a known layout, then segdata convert FOLDER PACK"
+        + (f" (docs/datasets/{manifest.name}.md shows how)" if manifest.name in manifests.names() else ""),
+    )
+
+
+def _labels(manifest: Manifest) -> LabelSpace | None:
+    """The manifest's label space where it is not one that is shipped; COCO's documents name their categories."""
+    is_new = manifest.labels.name not in label_spaces.spaces() and manifest.format != "coco"
+    return manifest.labels if is_new else None
+
+
+def _done(manifest: Manifest, paths: Folders, only: Sequence[str], options: Mapping[str, Any]) -> Prepared | None:
     """The result of an earlier run, if it was made of all that is wanted, with these options.
 
     Raises:
         InvalidInput: there is a pack with other options.
         DamagedData: the pack is not what was written.
     """
-    chosen = set(only) or {part for part, is_default in found.parts.items() if is_default}
-    before = _receipt(own)
-    if before is None or not is_pack(own.pack):
+    chosen = set(only) or {part for part, is_default in manifest.parts.items() if is_default}
+    before = _read_receipt(paths)
+    if before is None or not is_pack(paths.pack):
         return None
     if before["options"] != options:
         differing = [name for name in options if options[name] != before["options"].get(name)]
         raise InvalidInput(
-            f"{found.name} was prepared with other options",
-            file=own.pack,
+            f"{manifest.name} was prepared with other options",
+            file=paths.pack,
             why="; ".join(f"{name}: {before['options'].get(name)!r} then, {options[name]!r} now" for name in differing),
             fix="add --force to make the pack anew, or use `segdata convert` for a second one",
         )
-    wanted = {f"{remote.file}.members.json" for remote in found.remotes if remote.part in chosen}
-    sources = _sources(own)
+    wanted = {f"{remote.file}.members.json" for remote in manifest.remotes if remote.part in chosen}
+    sources = _sources(paths)
     if before["sources"] != sources or not wanted <= sources.keys() or before["segdata"] != __version__:
         return None
-    index = layout.read_index(own.pack)
+    index = layout.read_index(paths.pack)
     if index["provenance"]["fingerprint"] != before["fingerprint"]:
         return None
     try:
-        open_pack(own.pack)
+        open_pack(paths.pack)
     except DamagedData as error:
-        error.fix = f"segdata prepare {found.name} --force makes it anew"
+        error.fix = f"segdata prepare {manifest.name} --force makes it anew"
         raise
-    return _prepared(found, own, Report.of_pack(index, found.format, own.pack), None)
+    return _prepared(manifest, paths, ConversionReport.of_pack(index, manifest.format, paths.pack), None)
 
 
 def _check_space(todo: Plan, images: layout.Images) -> None:
@@ -221,10 +245,10 @@ def _check_space(todo: Plan, images: layout.Images) -> None:
         )
 
 
-def _prepared(found: Manifest, own: Folders, report: Report, fetched: Fetched | None) -> Prepared:
+def _prepared(manifest: Manifest, paths: Folders, report: ConversionReport, fetched: Fetched | None) -> Prepared:
     return Prepared(
-        found.name,
-        own.pack,
+        manifest.name,
+        paths.pack,
         report.samples,
         report.instances,
         report.splits,
@@ -234,18 +258,29 @@ def _prepared(found: Manifest, own: Folders, report: Report, fetched: Fetched | 
     )
 
 
-def _receipt(own: Folders) -> dict[str, Any] | None:
+def _write_receipt(paths: Folders, recorded: Mapping[str, Any]) -> None:
+    index = layout.read_index(paths.pack)
+    document = {
+        "options": recorded,
+        "sources": _sources(paths),
+        "fingerprint": index["provenance"]["fingerprint"],
+        "segdata": __version__,
+    }
+    write_whole(paths.receipts / ".prepared.json", canonical_json(document))
+
+
+def _read_receipt(paths: Folders) -> dict[str, Any] | None:
     try:
-        document: dict[str, Any] = json.loads((own.receipts / ".prepared.json").read_bytes())
+        document: dict[str, Any] = json.loads((paths.receipts / ".prepared.json").read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return document if {"options", "sources", "fingerprint", "segdata"} <= document.keys() else None
 
 
-def _sources(own: Folders) -> dict[str, str]:
+def _sources(paths: Folders) -> dict[str, str]:
     """The receipts of all extractions, by their content."""
-    with disk_errors(own.receipts):
+    with disk_errors(paths.receipts):
         return {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(own.receipts.glob("*.members.json"))
+            for path in sorted(paths.receipts.glob("*.members.json"))
         }

@@ -1,16 +1,19 @@
-"""Damaged files of a pack, made anew from the dataset that it was made of; the others stay as they are.
+"""Repair a pack: damaged files are converted again from the dataset that it was made of; the others stay as they are.
 
-The bytes of a shard follow from source and options alone, so a shard is mended when it has the recorded SHA-256 again.
+The bytes of a shard follow from source and options alone, so a shard is repaired when it has its recorded SHA-256.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segdata.conversion.job import Job, Progress, Report
-from segdata.conversion.shards import finished, work_folder, write
+from segdata.conversion import shards
+from segdata.conversion.job import Job
+from segdata.conversion.options import ConvertOptions, Progress
+from segdata.conversion.report import ConversionReport
+from segdata.conversion.shards import finished_in_pack, work_folder, write_to_pack
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
 from segdata.pack.verify import damaged_files
@@ -29,7 +32,7 @@ def repair(
     wait: float = 0.0,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Make the damaged files of a pack anew; returns their names.
+    """Convert the damaged files of a pack again; returns their names.
 
     Args:
         pack: a pack whose index is intact.
@@ -43,28 +46,27 @@ def repair(
     pack, source = Path(pack), Path(source)
     index = layout.read_index(pack)
     made = index["provenance"]
-    options = made["options"]
-    data = open_dataset(
+    recorded = made["options"]
+    options = ConvertOptions(
+        splits=recorded.get("splits", ()),
+        images=recorded.get("images", "none"),
+        limit=recorded.get("limit"),
+        on_error=recorded.get("on_error", "stop"),
+        decode=recorded.get("decode", False),
+        shard_samples=recorded.get("shard_samples"),
+        workers=workers,
+        progress=progress,
+    )
+    dataset = open_dataset(
         source,
         format=source_format,
-        splits=options["splits"],
-        limit=options["limit"],
-        on_error=options["on_error"],
-        check_images=options["images"] != "none",
+        splits=options.splits,
+        limit=options.limit,
+        on_error=options.on_error,
+        check_images=options.images != "none",
     )
-    job = Job(
-        data,
-        pack,
-        "pack",
-        made["format"],
-        options["images"],
-        options["on_error"],
-        options["decode"],
-        options,
-        progress,
-        workers,
-    )
-    if made["fingerprint"] != job.fingerprint or "steps" in options:
+    job = Job(dataset, pack, options)
+    if made["fingerprint"] != job.fingerprint or "steps" in recorded:
         raise InvalidInput(
             "the pack was not made of this source alone",
             file=source,
@@ -76,31 +78,31 @@ def repair(
         )
     with locked(pack, wait=wait):
         try:
-            return _mend(job, index)
+            return _repair(job, index)
         finally:
             remove_tree(work_folder(job))
 
 
-def mended(job: Job) -> Report | None:
-    """The report of a pack that this job made earlier, after damaged files of it were made anew; None if there is none.
+def repaired(job: Job) -> ConversionReport | None:
+    """The report of a pack that this job made earlier, after its damaged files were repaired; None if there is none.
 
-    It is also None where that is not enough: the index is damaged, or the source gives other bytes than it did.
+    It is also None where a repair is not enough: the index is damaged, or the source gives other bytes than it did.
     """
     try:
         index = layout.read_index(job.target)
         if index["provenance"]["fingerprint"] != job.fingerprint:
             return None
-        names = _mend(job, index)
+        names = _repair(job, index)
     except (NotThere, DamagedData, InvalidInput, Unsafe):
         return None
-    return Report.of_pack(index, job.data.format, job.target, was_done=not names)
+    return ConversionReport.of_pack(index, job.dataset.format, job.target, was_done=not names)
 
 
-def _mend(job: Job, index: Mapping[str, Any]) -> list[str]:
-    """Make damaged files anew.
+def _repair(job: Job, index: Mapping[str, Any]) -> list[str]:
+    """Convert the damaged shards again.
 
     Raises:
-        DamagedData: what was made is not what the index says; it stays in the work folder.
+        DamagedData: what was written is not what the index says; it stays in the work folder.
     """
     damaged = damaged_files(job.target, index)
     if not damaged:
@@ -109,31 +111,37 @@ def _mend(job: Job, index: Mapping[str, Any]) -> list[str]:
     with disk_errors(work):
         work.mkdir(exist_ok=True)
     bad = [number for number, shard in enumerate(index["shards"]) if damaged & _names(shard)]
-    others: dict[int, Any] = {number: None for number in range(len(job.tasks)) if number not in bad}
-    kept = {number: receipt for number in bad if (receipt := finished(work, number)) is not None}
-    receipts = job.run(lambda number, beat: write(job, number, beat), {**others, **kept})
-    made = [receipts[number] for number in bad]
+    intact: dict[int, Any] = {number: None for number in range(len(job.shards)) if number not in bad}
+    finished = {number: receipt for number in bad if (receipt := finished_in_pack(job, number)) is not None}
+    receipts = shards.run(job, lambda shard: write_to_pack(job, shard), {**intact, **finished})
+    written = [receipts[number] for number in bad]
     expected = [index["shards"][number] for number in bad]
     if index["dataset"]["file"] in damaged and not index["report"]["skipped"]:
-        made.append(write_dataset(work, job.data.splits, job.data.documents))
+        written.append(write_dataset(work, job.dataset.splits, job.dataset.documents))
         expected.append(index["dataset"])
-    for receipt, entry in zip(made, expected, strict=True):
-        if receipt["entry"] != entry:
-            raise DamagedData(
-                "the source does not give the bytes any more that the pack was made of",
-                file=job.data.root,
-                place=f"for {', '.join(sorted(_names(entry) & damaged))}",
-                state="the pack is as it was",
-                fix="restore the source's images, or convert the dataset again with --force",
-            )
+    _require_equal(job, written, expected, damaged)
     if damaged - {name for entry in expected for name in _names(entry)}:
         raise DamagedData(
             "the splits of a pack with items left out cannot be made anew alone",
             file=job.target / index["dataset"]["file"],
             fix="convert the dataset again with --force",
         )
-    move_finished(job.target, work, made)
+    move_finished(job.target, work, written)
     return sorted(damaged)
+
+
+def _require_equal(
+    job: Job, receipts: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, Any]], damaged: set[str]
+) -> None:
+    for receipt, entry in zip(receipts, entries, strict=True):
+        if receipt["entry"] != entry:
+            raise DamagedData(
+                "the source does not give the bytes any more that the pack was made of",
+                file=job.dataset.root,
+                place=f"for {', '.join(sorted(_names(entry) & damaged))}",
+                state="the pack is as it was",
+                fix="restore the source's images, or convert the dataset again with --force",
+            )
 
 
 def _names(entry: Mapping[str, Any]) -> set[str]:

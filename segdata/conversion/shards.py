@@ -1,68 +1,175 @@
-"""One shard of a pack: written into a work folder with a receipt, and found again by the next run."""
+"""Convert a shard: one process reads its samples, checks and writes them, and leaves a receipt.
+
+A run that was stopped is gone on with from the receipts: the shards that have one are not converted again.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from segdata.conversion.job import Job
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
-from segdata.pack.write import write_shard
+from segdata.errors import OF_THE_DATA, InvalidImage, SegdataError
+from segdata.pack.write import check_image, write_shard
+from segdata.system import workers
 from segdata.system.files import canonical_json, write_whole
 from segdata.system.workers import Beat
 
-
-def work_folder(job: Job) -> Path:
-    """Where a job's finished shards wait for the commit."""
-    return job.target / f".work-{job.fingerprint[:16]}"
+Receipt = dict[str, Any]
+"""What became of a shard, as JSON holds it."""
 
 
-def write(job: Job, number: int, beat: Beat) -> dict[str, Any]:
-    """Make a shard; returns its receipt, which is written last."""
-    work = work_folder(job)
-    findings = Findings(fail_fast=job.fail_fast)
-    task = job.tasks[number]
-    taken: list[int] = []
+class Shard:
+    """One shard at work.
 
-    def samples() -> Iterator[Sample]:
-        for index, sample in job.samples(task, findings, beat):
-            taken.append(index)
-            yield sample
+    Attributes:
+        number: the shard's number.
+        members: the indices of its samples.
+        findings: what was odd or left out.
+        left_out: the indices of samples that were not read, or not written.
+    """
 
-    left_out_by_writer: list[int] = []
-    receipt = write_shard(
-        work,
-        number,
-        samples(),
-        job.data.labels,
-        images=job.images,
-        image_bytes=sum(job.data.sizes[index][0] for index in task),
-        findings=findings,
-        left_out=left_out_by_writer,
+    def __init__(self, job: Job, number: int, beat: Beat) -> None:
+        self.number = number
+        self.members = job.shards[number]
+        self.findings = Findings(fail_fast=job.options.fail_fast)
+        self.left_out = set(self.members)
+        self._job = job
+        self._beat = beat
+
+    def samples(self, *, check_images: bool = False) -> Iterator[tuple[int, Sample]]:
+        """The samples that can be read, each with its index.
+
+        Args:
+            check_images: check structure and size of the images of a folder; writing a pack does that by itself.
+        """
+        dataset = self._job.dataset
+        for index in self.members:
+            self._beat(index)
+            try:
+                sample = dataset.get(index, self.findings)
+                if check_images and dataset.format != "pack":
+                    sample = _with_checked_image(sample, self.findings)
+                if self._job.options.decode and sample.encoded is not None:
+                    _ = sample.image
+            except OF_THE_DATA as error:
+                self.findings.skip(self._as_in_source(error, index))
+                continue
+            self.left_out.remove(index)
+            yield index, sample
+
+    def _as_in_source(self, error: SegdataError, index: int) -> SegdataError:
+        """The error of a sample; an image is called as in the source, whatever the target calls it."""
+        before = self._job.dataset.unadapted
+        if before is not None and isinstance(error, InvalidImage):
+            error.file, error.key = before.get(index, Findings()).file or error.file, before.keys[index]
+        return error
+
+
+def _with_checked_image(sample: Sample, findings: Findings) -> Sample:
+    encoded = sample.encoded
+    if encoded is None:
+        return sample
+    try:
+        check_image(sample, encoded, findings)
+    except SegdataError as error:
+        raise error.located(key=sample.key, file=sample.file or None) from error
+    return sample.with_encoded(encoded)
+
+
+def run(job: Job, task: Callable[[Shard], Any], results: Mapping[int, Any] | None = None) -> list[Any]:
+    """The results of a task over all shards, in order; the work is shared by processes.
+
+    Args:
+        results: shard → its result, for shards that are done already.
+    """
+    if job.options.fail_fast:
+        job.require_valid(job.dataset.findings)
+    done = dict(results or {})
+    done_samples = sum(len(job.shards[number]) for number in done)
+    progress = job.options.progress
+    workers.run(
+        [number for number in range(len(job.shards)) if number not in done],
+        lambda number, beat: task(Shard(job, number, beat)),
+        workers=job.options.workers or workers.available(),
+        name_of=lambda index: job.dataset.keys[index],
+        done=done.__setitem__,
+        tell=lambda begun: progress(done_samples + begun, len(job.dataset)) if progress is not None else None,
+        hang_seconds=job.options.hang_seconds,
+        fail_fast=job.options.fail_fast,
     )
-    refused = {taken[place] for place in left_out_by_writer}
-    receipt["left_out"] = sorted((set(task) - set(taken)) | refused)
-    receipt["problems"] = findings.as_dict()
-    write_whole(work / f"receipt-{number:05d}.json", canonical_json(receipt))
+    return [done[number] for number in range(len(job.shards))]
+
+
+def with_receipt(shard: Shard, receipt: Receipt, folder: Path) -> Receipt:
+    """The receipt of a shard whose files are written; it is the last file to be written, into this folder."""
+    receipt |= {"left_out": sorted(shard.left_out), "problems": shard.findings.as_dict()}
+    write_whole(_receipt_path(folder, shard.number), canonical_json(receipt))
     return receipt
 
 
-def finished(work: Path, number: int) -> dict[str, Any] | None:
-    """The receipt of a shard that a stopped run finished, if its files are as it says."""
+def read_receipt(folder: Path, number: int) -> Receipt | None:
+    """The receipt that an earlier run has left, if it is there and whole."""
     try:
-        receipt: dict[str, Any] = json.loads((work / f"receipt-{number:05d}.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+        receipt: Receipt = json.loads(_receipt_path(folder, number).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return receipt
+
+
+def _receipt_path(folder: Path, number: int) -> Path:
+    return folder / f"receipt-{number:05d}.json"
+
+
+# ---------------------------------------------------------------------- shards of a pack
+
+
+def work_folder(job: Job) -> Path:
+    """Where the finished shards of a pack wait for its index."""
+    return job.target / f".work-{job.fingerprint[:16]}"
+
+
+def write_to_pack(job: Job, shard: Shard) -> Receipt:
+    """Write a shard's files of a pack into the work folder."""
+    indices: list[int] = []
+
+    def samples() -> Iterator[Sample]:
+        for index, sample in shard.samples():
+            indices.append(index)
+            yield sample
+
+    refused: list[int] = []
+    receipt = write_shard(
+        work_folder(job),
+        shard.number,
+        samples(),
+        job.dataset.labels,
+        images=job.options.images,
+        image_bytes=sum(job.dataset.sizes[index][0] for index in shard.members),
+        findings=shard.findings,
+        left_out=refused,
+    )
+    shard.left_out |= {indices[position] for position in refused}
+    return with_receipt(shard, receipt, work_folder(job))
+
+
+def finished_in_pack(job: Job, number: int) -> Receipt | None:
+    """The receipt of a shard that a stopped run finished, if its files are as the receipt says."""
+    work = work_folder(job)
+    receipt = read_receipt(work, number)
+    if receipt is None:
         return None
     entries = {entry["file"]: entry for entry in (receipt["entry"]["annotations"], receipt["entry"]["images"]) if entry}
     for part, final in receipt["files"].items():
-        at = work / part if (work / part).exists() else work.parent / final
-        if not at.is_file() or at.stat().st_size != entries[final]["bytes"]:
+        path = work / part if (work / part).exists() else work.parent / final
+        if not path.is_file() or path.stat().st_size != entries[final]["bytes"]:
             return None
-        with at.open("rb") as file:
+        with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != entries[final]["sha256"]:
                 return None
     return receipt

@@ -1,4 +1,12 @@
-"""A conversion's shards → a dataset folder, which appears by one rename."""
+"""Shards → a dataset folder, which appears by one rename.
+
+It is written beside the target:
+
+    .TARGET.staging-FINGERPRINT/         the folder in the making
+        .parts/boot                      the start of the machine that it was begun in
+        .parts/receipt-00000.json        a finished shard
+        .segdata.json                    what the folder was made of and how; written last, with the report
+"""
 
 from __future__ import annotations
 
@@ -9,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from segdata import formats
-from segdata.conversion.job import Job, Report
-from segdata.core.findings import Findings
+from segdata.conversion import shards
+from segdata.conversion.job import Job
+from segdata.conversion.report import ConversionReport
+from segdata.conversion.shards import Receipt, Shard, read_receipt, with_receipt
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA
-from segdata.formats.contract import Header
+from segdata.formats.contract import Header, Writer
 from segdata.system.files import (
     boot_id,
     canonical_json,
@@ -24,7 +34,6 @@ from segdata.system.files import (
     sync_folder,
     write_whole,
 )
-from segdata.system.workers import Beat
 from segdata.version import __version__
 
 RECEIPT = ".segdata.json"
@@ -37,26 +46,22 @@ _BOOT = "boot"
 
 def is_done(job: Job) -> bool:
     """Whether the target folder was made by the same conversion."""
-    return _finished_folder(job) is not None
+    return _finished(job) is not None
 
 
-def _finished_folder(job: Job) -> Report | None:
+def _finished(job: Job) -> ConversionReport | None:
     try:
         receipt = json.loads((job.target / RECEIPT).read_bytes())
     except (OSError, ValueError):
         return None
     if receipt.get("fingerprint") != job.fingerprint:
         return None
-    return Report(**{**receipt["report"], "target": job.target, "was_done": True})
+    return ConversionReport(**{**receipt["report"], "target": job.target, "was_done": True})
 
 
-def to_folder(job: Job, *, force: bool) -> Report:
-    """Write a dataset folder beside the target, part by part, then give it its name.
-
-    Args:
-        force: replace a target that holds something else.
-    """
-    done = _finished_folder(job)
+def to_folder(job: Job) -> ConversionReport:
+    """Write a dataset folder beside the target, shard by shard, then give it its name."""
+    done = _finished(job)
     staging = job.target.parent / f".{job.target.name}.staging-{job.fingerprint[:16]}"
     parts = staging / ".parts"
     with disk_errors(job.target):
@@ -65,64 +70,68 @@ def to_folder(job: Job, *, force: bool) -> Report:
                 remove_tree(other)
         if done is not None:
             return done
-        if not force and (before := _read_json(job.target / RECEIPT)) is not None:
-            job.refuse_to_replace(before.get("options", {}), before.get("segdata", ""))
-        require_replaceable(job.target, force=force, what="the dataset folder")
+        _require_replaceable(job)
         parts.mkdir(parents=True, exist_ok=True)
         write_whole(parts / _BOOT, _boot())
-    header = Header(job.data.labels, job.data.splits, job.data.documents)
-    module = formats.writer(job.to)
-
-    def part(number: int, beat: Beat) -> dict[str, Any]:
-        findings = Findings(fail_fast=job.fail_fast)
-        left_out = set(job.tasks[number])
-        instances = 0
-
-        def samples() -> Iterator[tuple[int, Sample]]:
-            nonlocal instances
-            for index, sample in job.samples(job.tasks[number], findings, beat, with_images=True):
-                left_out.remove(index)
-                instances += len(sample.instances)
-                yield index, sample
-
-        written = module.write_part(samples(), staging, header, number)
-        receipt = {
-            "written": written,
-            "left_out": sorted(left_out),
-            "instances": instances,
-            "problems": findings.as_dict(),
-        }
-        write_whole(parts / f"receipt-{number:05d}.json", canonical_json(receipt))
-        return receipt
-
-    kept = {number: _read_json(parts / f"receipt-{number:05d}.json") for number in range(len(job.tasks))}
+    dataset, writer = job.dataset, formats.writer(job.options.to)
+    header = Header(dataset.labels, dataset.splits, dataset.documents)
+    known = {number: read_receipt(parts, number) for number in range(len(job.shards))}
     try:
-        receipts = job.run(part, {number: receipt for number, receipt in kept.items() if receipt is not None})
-        findings = job.data.findings
+        receipts = shards.run(
+            job,
+            lambda shard: _write(shard, writer, header, staging),
+            {number: receipt for number, receipt in known.items() if receipt is not None},
+        )
         for receipt in receipts:
-            findings.merge(receipt["problems"])
-        job.stop_if_strict(findings)
-        module.finish([receipt["written"] for receipt in receipts], staging, header)
-        if job.data.renamed:
-            rows = "".join(f"{new}\t{old}\n" for new, old in job.data.renamed)
+            dataset.findings.merge(receipt["problems"])
+        job.require_valid(dataset.findings)
+        writer.finish([receipt["written"] for receipt in receipts], staging, header)
+        if dataset.renamed:
+            rows = "".join(f"{new}\t{old}\n" for new, old in dataset.renamed)
             write_whole(staging / NAMES, rows.encode("utf-8", "surrogateescape"))
         left_out = [index for receipt in receipts for index in receipt["left_out"]]
         instances = sum(receipt["instances"] for receipt in receipts)
-        report = job.report(len(job.data) - len(left_out), instances, findings, left_out=left_out)
+        report = job.report(len(dataset) - len(left_out), instances, dataset.findings, left_out=left_out)
         remove_tree(parts)
-        _commit_folder(job, staging, {**report.as_dict(), "target": job.target.name})
+        _commit(job, staging, {**report.as_dict(), "target": job.target.name})
     except OF_THE_DATA:
         remove_tree(staging)
         raise
     return report
 
 
-def _commit_folder(job: Job, staging: Path, report: Mapping[str, Any]) -> None:
+def _require_replaceable(job: Job) -> None:
+    force = job.options.force
+    if not force:
+        try:
+            before: dict[str, Any] = json.loads((job.target / RECEIPT).read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            pass
+        else:
+            job.refuse_to_replace(before.get("options", {}), before.get("segdata", ""))
+    require_replaceable(job.target, force=force, what="the dataset folder")
+
+
+def _write(shard: Shard, writer: Writer, header: Header, staging: Path) -> Receipt:
+    """Write a shard's files of the folder."""
+    instances = 0
+
+    def samples() -> Iterator[tuple[int, Sample]]:
+        nonlocal instances
+        for index, sample in shard.samples(check_images=True):
+            instances += len(sample.instances)
+            yield index, sample
+
+    written = writer.write_part(samples(), staging, header, shard.number)
+    return with_receipt(shard, {"written": written, "instances": instances}, staging / ".parts")
+
+
+def _commit(job: Job, staging: Path, report: Mapping[str, Any]) -> None:
     with disk_errors(staging):
         sync_disk(staging)
         receipt = {
             "fingerprint": job.fingerprint,
-            "options": dict(job.options),
+            "options": job.recorded,
             "segdata": __version__,
             "report": report,
         }
@@ -134,14 +143,6 @@ def _commit_folder(job: Job, staging: Path, report: Mapping[str, Any]) -> None:
         staging.rename(job.target)
         remove_tree(old)
         sync_folder(job.target.parent)
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    return document
 
 
 def _boot() -> bytes:

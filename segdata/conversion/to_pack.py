@@ -1,10 +1,15 @@
-"""A conversion's shards → a pack, which appears when its index is written."""
+"""Shards → a pack, which appears when its index is written."""
 
 from __future__ import annotations
 
-from segdata.conversion.job import Job, Report
-from segdata.conversion.repair import mended
-from segdata.conversion.shards import finished, work_folder, write
+from pathlib import Path
+from typing import Any
+
+from segdata.conversion import shards
+from segdata.conversion.job import Job, origin
+from segdata.conversion.repair import repaired
+from segdata.conversion.report import ConversionReport
+from segdata.conversion.shards import Receipt, finished_in_pack, work_folder, write_to_pack
 from segdata.errors import OF_THE_DATA
 from segdata.pack import layout
 from segdata.pack.read import is_pack, open_pack
@@ -13,14 +18,9 @@ from segdata.sources.dataset import without
 from segdata.system.files import disk_errors, remove_tree, require_replaceable
 
 
-def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
-    """Write shards into a work folder, then commit them.
-
-    Args:
-        force: replace a target that holds something else.
-        clean: after replacing a pack, remove the files of the old one.
-    """
-    done = mended(job) if force else _finished_pack(job)
+def to_pack(job: Job) -> ConversionReport:
+    """Write shards into a work folder, then commit them."""
+    done = repaired(job) if job.options.force else _finished(job)
     work = work_folder(job)
     with disk_errors(job.target):
         for other in (path for begin in UNFINISHED for path in job.target.glob(f"{begin}*")):
@@ -28,57 +28,18 @@ def to_pack(job: Job, *, force: bool, clean: bool) -> Report:
                 remove_tree(other)
         if done is not None:
             return done
-        if is_pack(job.target) and not force:
-            made = layout.read_index(job.target)["provenance"]
-            job.refuse_to_replace(made["options"], made["segdata"])
-        require_replaceable(job.target, force=force or is_unfinished(job.target), what="the pack")
+        _require_replaceable(job)
         work.mkdir(parents=True, exist_ok=True)
-    findings = job.data.findings
-    kept = {number: finished(work, number) for number in range(len(job.tasks))}
-    try:
-        receipts = job.run(
-            lambda number, beat: write(job, number, beat),
-            {number: receipt for number, receipt in kept.items() if receipt is not None},
-        )
-        for receipt in receipts:
-            findings.merge(receipt["problems"])
-        job.stop_if_strict(findings)
-    except OF_THE_DATA:
-        remove_tree(work)
-        if not any(job.target.iterdir()):
-            job.target.rmdir()
-        raise
+    receipts = _write_shards(job, work)
     left_out = [index for receipt in receipts for index in receipt["left_out"]]
-    splits = without(job.data.splits, left_out)
-    dataset = write_dataset(work, splits, job.data.documents)
-    root = job.data.root
-    index = index_document(
-        receipts,
-        dataset,
-        labels=job.data.labels,
-        splits=splits,
-        images=job.images,
-        images_root=root if job.images == "reference" else None,
-        provenance={
-            "format": job.made_from,
-            "layout": job.data.layout,
-            "root": root.resolve().name,
-            "fingerprint": job.fingerprint,
-            "options": dict(job.options),
-        },
-        findings=findings,
-    )
-    commit(job.target, work, [*receipts, dataset], index)
+    index = _commit(job, work, receipts, left_out)
     remove_tree(work)
-    if clean:
-        named = {entry["file"] for entry in layout.shard_files(index)}
-        for path in job.target.glob("*.h5"):
-            if path.name not in named:
-                path.unlink()
-    return job.report(index["samples"], index["instances"], findings, left_out=left_out)
+    if job.options.clean:
+        _remove_unnamed(job.target, index)
+    return job.report(index["samples"], index["instances"], job.dataset.findings, left_out=left_out)
 
 
-def _finished_pack(job: Job) -> Report | None:
+def _finished(job: Job) -> ConversionReport | None:
     """The report of a pack that is already what this job would make.
 
     Raises:
@@ -90,4 +51,65 @@ def _finished_pack(job: Job) -> Report | None:
     if index["provenance"]["fingerprint"] != job.fingerprint:
         return None
     open_pack(job.target)
-    return Report.of_pack(index, job.data.format, job.target)
+    return ConversionReport.of_pack(index, job.dataset.format, job.target)
+
+
+def _require_replaceable(job: Job) -> None:
+    force = job.options.force
+    if is_pack(job.target) and not force:
+        made = layout.read_index(job.target)["provenance"]
+        job.refuse_to_replace(made["options"], made["segdata"])
+    require_replaceable(job.target, force=force or is_unfinished(job.target), what="the pack")
+
+
+def _write_shards(job: Job, work: Path) -> list[Receipt]:
+    """Convert all shards that are not finished; what was odd is added to the dataset's findings."""
+    finished = {number: finished_in_pack(job, number) for number in range(len(job.shards))}
+    try:
+        receipts = shards.run(
+            job,
+            lambda shard: write_to_pack(job, shard),
+            {number: receipt for number, receipt in finished.items() if receipt is not None},
+        )
+        for receipt in receipts:
+            job.dataset.findings.merge(receipt["problems"])
+        job.require_valid(job.dataset.findings)
+    except OF_THE_DATA:
+        remove_tree(work)
+        if not any(job.target.iterdir()):
+            job.target.rmdir()
+        raise
+    return receipts
+
+
+def _commit(job: Job, work: Path, receipts: list[Receipt], left_out: list[int]) -> dict[str, Any]:
+    """Move the finished files to the target and write the index, which is returned."""
+    dataset, images = job.dataset, job.options.images
+    splits = without(dataset.splits, left_out)
+    dataset_receipt = write_dataset(work, splits, dataset.documents)
+    index = index_document(
+        receipts,
+        dataset_receipt,
+        labels=dataset.labels,
+        splits=splits,
+        images=images,
+        images_root=dataset.root if images == "reference" else None,
+        provenance={
+            "format": origin(dataset),
+            "layout": dataset.layout,
+            "root": dataset.root.resolve().name,
+            "fingerprint": job.fingerprint,
+            "options": job.recorded,
+        },
+        findings=dataset.findings,
+    )
+    commit(job.target, work, [*receipts, dataset_receipt], index)
+    return index
+
+
+def _remove_unnamed(target: Path, index: dict[str, Any]) -> None:
+    """Remove the files of an older pack."""
+    names = {entry["file"] for entry in layout.shard_files(index)}
+    for path in target.glob("*.h5"):
+        if path.name not in names:
+            path.unlink()

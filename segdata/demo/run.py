@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
                 force=True,
                 clean=True,
                 patience=Patience(first_wait=0.1),
-                tell=lambda text, name=name: tell(f"{name}: {text}"),
+                tell=partial(_tell_of, tell, name),
             )
         pack_folder = done.pack
         fetched = done.fetched.bytes if done.fetched else 0
@@ -127,6 +128,10 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
     picture = root / "contact-sheet.png"
     write_whole(picture, buffer.getvalue())
     return Demo(tuple(rows), picture)
+
+
+def _tell_of(tell: Callable[[str], None], name: str, text: str) -> None:
+    tell(f"{name}: {text}")
 
 
 def _published(name: str, source: Path, folder: Path, tell: Callable[[str], None]) -> tuple[Path, ...]:

@@ -23,6 +23,7 @@ from segdata.download.http.partial_file import Source
 from segdata.download.http.pool import downloads
 from segdata.download.http.repair import mend
 from segdata.download.http.target import Wanted, adopt
+from segdata.download.options import FetchOptions
 from segdata.download.paths import Folders, default_root
 from segdata.download.plan import Item, Plan, plan
 from segdata.download.progress import Pace, Progress, Tell, nobody
@@ -130,26 +131,62 @@ def fetch(
     Raises:
         SegdataError: see `segdata.errors`; finished files stay, and the same call goes on from there.
     """
+    options = FetchOptions(
+        root=root,
+        only=only,
+        mirror=mirror,
+        from_dir=from_dir,
+        offline=offline,
+        repair=repair,
+        accept_license=accept_license,
+        accept_unverified=accept_unverified,
+        accept_new_hash=accept_new_hash,
+        keep_archives=keep_archives,
+        keep_session=keep_session,
+        allow_extra=allow_extra,
+        force=force,
+        ignore_space=ignore_space,
+        lock=lock,
+        jobs=jobs,
+        limit_rate=limit_rate,
+        wait=wait,
+        patience=patience,
+        ask_terms=ask_terms,
+        ask_account=ask_account,
+        progress=progress,
+        tell=tell,
+        command=command,
+    )
+    return fetch_with(dataset, options)
+
+
+def fetch_with(dataset: str | Path, options: FetchOptions) -> Fetched:
+    """`fetch` with its options as one object."""
     found = manifests.find(dataset)
-    folders = Folders((root or default_root()) / found.name)
-    options = [*(["--root", str(root)] if root else []), *(["--only", ",".join(only)] if only else [])]
-    command = command or shlex.join(["segdata", "fetch", str(dataset), *options])
+    folders = Folders((options.root or default_root()) / found.name)
+    root, only, from_dir = options.root, options.only, options.from_dir
+    arguments = [*(["--root", str(root)] if root else []), *(["--only", ",".join(only)] if only else [])]
+    command = options.command or shlex.join(["segdata", "fetch", str(dataset), *arguments])
     first = plan(found, folders, only=only, from_dir=from_dir)  # what is wrong with the request is said before waiting
-    if all(item.is_done for item in first.items) and not (repair or force or allow_extra):
+    if all(item.is_done for item in first.items) and not (options.repair or options.force or options.allow_extra):
         return _result(first)
     _check_folders(folders)
-    pace = Pace(progress, tell, limit_rate)
-    patience = patience or Patience()
-    with locked(folders.raw, wait=wait, by_kernel=lock):
-        if force or allow_extra:
-            _forget_changed(first, changed=force, extra=allow_extra)
+    pace = Pace(options.progress, options.tell, options.limit_rate)
+    patience = options.patience or Patience()
+    with locked(folders.raw, wait=options.wait, by_kernel=options.lock):
+        if options.force or options.allow_extra:
+            _forget_changed(first, changed=options.force, extra=options.allow_extra)
         todo = plan(found, folders, only=only, from_dir=from_dir)
         if found.terms is not None:
             terms.accept(
-                found.terms, folders.receipts / ".terms.json", accepted=accept_license, ask=ask_terms, command=command
+                found.terms,
+                folders.receipts / ".terms.json",
+                accepted=options.accept_license,
+                ask=options.ask_terms,
+                command=command,
             )
         unverified = todo.unverified
-        if unverified and not accept_unverified:
+        if unverified and not options.accept_unverified:
             raise NotVerifiable(
                 f"nobody publishes a digest of {', '.join(unverified)}",
                 why="what arrives cannot be checked; its digest would be recorded and pinned from then on",
@@ -157,7 +194,7 @@ def fetch(
                 fix=f"{command} --accept-unverified",
             )
         missing = [item.remote.file for item in todo.items if not item.is_here]
-        if offline and (missing or repair):
+        if options.offline and (missing or options.repair):
             raise NetworkError(
                 f"{len(missing)} files are not here, and --offline was given"
                 if missing
@@ -165,20 +202,36 @@ def fetch(
                 why=", ".join(missing) or None,
                 fix=f"{command} without --offline, or with --from-dir DIR",
             )
-        if not ignore_space:
+        if not options.ignore_space:
             _check_space(todo)
 
         def addressed(todo: Plan, items: Sequence[Item]) -> list[Wanted]:
-            return addresses.remote(todo, items, mirror, ask_account, patience, accept_new_hash, keep_session, command)
+            return addresses.remote(
+                todo,
+                items,
+                options.mirror,
+                options.ask_account,
+                patience,
+                options.accept_new_hash,
+                options.keep_session,
+                command,
+            )
 
-        unpack = partial(_extract, folders=folders, pace=pace, keep=keep_archives, allow_extra=allow_extra, force=force)
+        unpack = partial(
+            _extract,
+            folders=folders,
+            pace=pace,
+            keep=options.keep_archives,
+            allow_extra=options.allow_extra,
+            force=options.force,
+        )
         extra: tuple[str, ...] = ()
-        if repair:
+        if options.repair:
             _repair(todo, lambda items: addressed(todo, items), patience, pace)
             todo = plan(found, folders, only=only, from_dir=from_dir)
         for item in todo.items:
             if item.is_here and not item.is_done:
-                want = addresses.local(item, folders, accept_other=accept_new_hash, command=command)
+                want = addresses.local(item, folders, accept_other=options.accept_new_hash, command=command)
                 file = item.remote.file
                 placed = folders.raw / item.remote.into / dict(item.remote.rename).get(file, file)
                 receipt = _settle(item, want, placed, pace)
@@ -186,7 +239,9 @@ def fetch(
         absent = {item.remote.file: item for item in todo.items if not item.is_here}
         downloaded, failures = 0, list[SegdataError]()
         if absent:
-            with contextlib.closing(downloads(addressed(todo, tuple(absent.values())), patience, pace, jobs)) as ending:
+            with contextlib.closing(
+                downloads(addressed(todo, tuple(absent.values())), patience, pace, options.jobs)
+            ) as ending:
                 for file, outcome in ending:
                     if isinstance(outcome, SegdataError):
                         failures.append(outcome)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segdata.conversion.job import Job
+from segdata.conversion.options import ConvertOptions
 from segdata.conversion.to_pack import to_pack
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
@@ -27,5 +28,5 @@ def pack_of(samples: Sequence[Sample], labels: LabelSpace, target: Path, split: 
         fingerprint="memory",
         get=lambda index, findings: samples[index],
     )
-    to_pack(Job(data, target, "pack", "memory", "none", "stop", False, {}, None, 1), force=False, clean=False)
+    to_pack(Job(data, target, ConvertOptions(images="none", workers=1)))
     return target

@@ -1,0 +1,55 @@
+"""Read and check everything that a conversion would read, and write nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segdata.conversion import shards
+from segdata.conversion.job import Job
+from segdata.conversion.report import ConversionReport
+from segdata.conversion.shards import Shard
+from segdata.core.findings import Findings, folded
+from segdata.errors import LossyConversion
+
+
+def dry_run(job: Job) -> ConversionReport:
+    """Read and check everything, images as well unless the pack would be without."""
+    findings = job.dataset.findings
+    samples, instances, left_out = _read_all(job, findings, check_images=job.options.images != "none")
+    job.require_valid(findings)
+    return job.report(samples, instances, findings, left_out=left_out, is_dry_run=True)
+
+
+def require_lossless(job: Job) -> None:
+    """Read everything once, and stop when the target format cannot hold it.
+
+    Raises:
+        LossyConversion: with everything that would be dropped, counted.
+    """
+    findings = Findings()
+    findings.merge({**job.dataset.findings.as_dict(), "skipped": [], "first": []})
+    _read_all(job, findings, check_images=False)
+    job.require_valid(findings)
+    if findings.dropped:
+        dropped = findings.as_dict()["losses"]
+        raise LossyConversion(job.options.to, dropped, folded(dropped))
+
+
+def _read_all(job: Job, findings: Findings, *, check_images: bool) -> tuple[int, int, list[int]]:
+    """How many samples there are, how many instances, and the indices of samples that could not be read.
+
+    What was found is added to the findings in the order of the samples.
+    """
+
+    def read(shard: Shard) -> tuple[list[int], int, dict[str, Any]]:
+        instances = 0
+        for _, sample in shard.samples(check_images=check_images):
+            instances += len(sample.instances)
+            _ = sample.semantic
+        return sorted(shard.left_out), instances, shard.findings.as_dict()
+
+    results = shards.run(job, read)
+    for _, _, shard_findings in results:
+        findings.merge(shard_findings)
+    left_out = [index for indices, _, _ in results for index in indices]
+    return len(job.dataset) - len(left_out), sum(instances for _, instances, _ in results), left_out
