@@ -30,20 +30,20 @@ def evaluate(
 ) -> None:
     """Compare predictions with truth: the official metrics, equal to the official evaluators."""
     from segdata.metrics import evaluate as metrics
-    from segdata.metrics.report import write as write_report
+    from segdata.metrics.report.write import write
 
     with output.only_ours(active=json), output.progress("evaluating", quiet=quiet) as progress:
-        found = metrics.evaluate(
+        evaluation = metrics.evaluate(
             predictions, truth, metrics=metric, kind=kind, split=split, labels=labels, progress=progress
         )
-        page = None if report is None else write_report(found, report)
+        page = None if report is None else write(evaluation, report)
     if json:
-        output.result(found.as_dict() | ({} if page is None else {"report": str(page)}))
+        output.result(evaluation.as_dict() | ({} if page is None else {"report": str(page)}))
         return
     if not quiet:
-        output.remarks(found.problems)
-    names = {str(category.id): category.name for category in found.truth.labels.categories}
-    for name, numbers in found.metrics.items():
+        output.remarks(evaluation.problems)
+    names = {str(category.id): category.name for category in evaluation.truth.labels.categories}
+    for name, numbers in evaluation.metrics.items():
         print(name)
         for line in _lines(numbers, names):
             print("  " + printable(line))

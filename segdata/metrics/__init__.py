@@ -1,14 +1,14 @@
-"""Predictions compared with truth, by the numbers that papers and leaderboards use. No torch.
+"""Official metrics of predictions against ground truth, as papers and leaderboards use them. Needs no torch.
 
 >>> import segdata
->>> found = segdata.evaluate("results.json", "instances_val2017.json", metrics=["coco-segm"])     # doctest: +SKIP
->>> found.metrics["coco-segm"]["AP"]                                                             # doctest: +SKIP
+>>> evaluation = segdata.evaluate("results.json", "instances_val2017.json", metrics=["coco-segm"])     # doctest: +SKIP
+>>> evaluation.metrics["coco-segm"]["AP"]                                                             # doctest: +SKIP
 
-To add a metric: write a function `(predictions, truth) → Result` in the file of its family and add a line to
-`METRICS`. It goes through `truth.walk()`: `truth.get(place)` is the annotated sample and `predictions.get(place)`
-the predicted one under the same label space, or None. `Result.numbers` holds what `--json` prints, with the official
-evaluator's names, None where undefined; `Result.details` whatever the report draws. What people should know goes to
-`predictions.problems.remark(kind, where)`.
+A metric is a function `(Predictions, GroundTruth) → Result` in the folder of its family and a line of `METRICS` in
+`evaluate.py`. It iterates over `truth.walk()`: `truth.get(index)` is the annotated sample and `predictions.get(index)`
+the predicted one under the same label space, or None. `Result.numbers` is what `--json` prints, under the official
+evaluator's names, None where undefined; `Result.details` is what the report draws. What a user should know goes to
+`predictions.findings.remark(kind, where)`. What all metrics require of predictions is in `checks.py`.
 
-To add a kind of predictions: see `segdata/formats/results.py`.
+To add a kind of predictions: see `ResultsReader` in `segdata/formats/contract.py`.
 """

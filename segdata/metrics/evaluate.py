@@ -1,67 +1,85 @@
-"""`evaluate`: opens predictions and truth, decides what to compute, and computes it."""
+"""`evaluate`: opens predictions and ground truth, decides which metrics to compute, and computes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from segdata.core.findings import Findings, one_line, summary
-from segdata.core.predictions import GroundTruth, Predictions
+from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.errors import InvalidAnnotation, UsageError
 from segdata.formats.voc import results as voc_results
+from segdata.metrics import voc
+from segdata.metrics.cityscapes import metrics as cityscapes
+from segdata.metrics.coco import metrics as coco
+from segdata.metrics.panoptic import metrics as panoptic
 from segdata.metrics.result import Result
+from segdata.metrics.semantic import metrics as semantic
 from segdata.sources.dataset import Labels
 from segdata.sources.evaluation import open_predictions, open_truth
 
-Metric = Callable[[Predictions, GroundTruth], Result]
+
+@dataclass(frozen=True)
+class Default:
+    """When a metric is computed without being named: all of these must be so.
+
+    Attributes:
+        holds: what the predictions hold, at least.
+        made_from: the format of the ground truth, where only one will do.
+        labels: the label space of the ground truth, where only one will do.
+    """
+
+    holds: Set[Holding]
+    made_from: str | None = None
+    labels: str | None = None
+
+    def applies(self, predictions: Predictions, truth: GroundTruth) -> bool:
+        """Whether all conditions hold."""
+        return (
+            predictions.holds >= self.holds
+            and self.made_from in (None, truth.made_from)
+            and self.labels in (None, truth.labels.name)
+        )
 
 
-def _is_voc(truth: GroundTruth) -> bool:
-    return truth.made_from == "voc"
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        compute: the function that computes it.
+        default: when it is computed without being named; None for never.
+    """
+
+    compute: Callable[[Predictions, GroundTruth], Result]
+    default: Default | None = None
 
 
-def _is_city(truth: GroundTruth) -> bool:
-    return truth.labels.name == "cityscapes"
-
-
-METRICS: dict[str, str] = {
-    "coco-bbox": "segdata.metrics.coco.metrics:bbox",
-    "coco-segm": "segdata.metrics.coco.metrics:segm",
-    "coco-boundary": "segdata.metrics.coco.metrics:boundary",
-    "coco-agnostic": "segdata.metrics.coco.metrics:agnostic",
-    "voc-detection": "segdata.metrics.voc:detection",
-    "semantic": "segdata.metrics.semantic.metrics:semantic",
-    "voc-segmentation": "segdata.metrics.semantic.metrics:voc_segmentation",
-    "cityscapes-pixel": "segdata.metrics.semantic.metrics:cityscapes_pixel_level",
-    "cityscapes-instance": "segdata.metrics.panoptic.metrics:cityscapes_instance_level",
-    "panoptic": "segdata.metrics.panoptic.metrics:panoptic_quality",
+METRICS: Mapping[str, Metric] = {
+    "coco-bbox": Metric(coco.bbox, Default({"boxes", "scores"})),
+    "coco-segm": Metric(coco.segm, Default({"masks", "scores"})),
+    "coco-boundary": Metric(coco.boundary),
+    "coco-agnostic": Metric(coco.agnostic),
+    "voc-detection": Metric(voc.detection, Default({"boxes", "scores"}, made_from="voc")),
+    "semantic": Metric(semantic.semantic, Default({"semantic"})),
+    "voc-segmentation": Metric(semantic.voc_segmentation, Default({"semantic"}, labels="voc")),
+    "cityscapes-pixel": Metric(cityscapes.pixel_level, Default({"semantic"}, labels="cityscapes")),
+    "cityscapes-instance": Metric(cityscapes.instance_level, Default({"masks", "scores"}, labels="cityscapes")),
+    "panoptic": Metric(panoptic.panoptic_quality, Default({"panoptic"})),
 }
-"""Every metric and the function that computes it (imported when it is asked for)."""
-
-DEFAULTS: tuple[tuple[str, Callable[[Predictions, GroundTruth], bool]], ...] = (
-    ("coco-bbox", lambda predictions, truth: predictions.holds >= {"boxes", "scores"}),
-    ("coco-segm", lambda predictions, truth: predictions.holds >= {"masks", "scores"}),
-    ("voc-detection", lambda predictions, truth: predictions.holds >= {"boxes", "scores"} and _is_voc(truth)),
-    ("semantic", lambda predictions, truth: "semantic" in predictions.holds),
-    ("voc-segmentation", lambda predictions, truth: "semantic" in predictions.holds and truth.labels.name == "voc"),
-    ("cityscapes-pixel", lambda predictions, truth: "semantic" in predictions.holds and _is_city(truth)),
-    ("cityscapes-instance", lambda predictions, truth: predictions.holds >= {"masks", "scores"} and _is_city(truth)),
-    ("panoptic", lambda predictions, truth: "panoptic" in predictions.holds),
-)
-"""Which metrics are computed when none is named: those whose condition holds."""
+"""Every metric by name, in the order in which they are computed."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Numbers of predictions.
+    """The numbers of an evaluation, and what they were computed from.
 
     Attributes:
-        metrics: metric → its numbers, under the names of the official evaluator; None where undefined.
-        results: metric → numbers and what the report draws.
-        problems: what was odd, by kind with examples.
+        metrics: metric → its numbers, under the names of the official evaluator: values 0..1, None where undefined.
+        results: metric → its numbers and the arrays behind them, which the report draws.
+        predictions, truth: what was compared.
     """
 
     metrics: Mapping[str, Mapping[str, Any]]
@@ -71,14 +89,14 @@ class Evaluation:
 
     @property
     def problems(self) -> dict[str, Any]:
-        """What was odd in predictions and truth."""
-        both = Findings()
+        """What was odd in predictions and ground truth, by kind, counted and with examples."""
+        findings = Findings()
         for side in (self.predictions, self.truth):
-            both.merge(side.findings.as_dict())
-        return both.as_dict()
+            findings.merge(side.findings.as_dict())
+        return findings.as_dict()
 
     def as_dict(self) -> dict[str, Any]:
-        """The evaluation as JSON holds it."""
+        """The evaluation as `segdata evaluate --json` prints it."""
         return {
             "predictions": str(self.predictions.path),
             "kind": self.predictions.kind,
@@ -99,43 +117,57 @@ def evaluate(
     labels: Labels = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Compare predictions with truth.
+    """Compute the official metrics of predictions against ground truth.
 
     Args:
-        predictions: a pack with scores, or results files.
-        truth: a pack, or anything that segdata reads; images are not needed.
-        metrics: names from `METRICS`; by default those that the predictions have what is needed for.
-        kind: the kind of the predictions; found out by default.
-        split: only this split of the truth.
-        labels: a view of the truth's label space ("cityscapes-19") to evaluate under.
+        predictions: a pack with scores, or results files or folders ("coco-results", "label-maps", …).
+        truth: the ground truth: a pack, or a dataset in any format that segdata reads; images are not needed.
+        metrics: names from `METRICS`; by default all whose inputs the predictions hold.
+        kind: the kind of the predictions; detected by default.
+        split: only this split of the ground truth.
+        labels: a view of the ground truth's label space ("cityscapes-19") to evaluate under.
         progress: called with (images done, of how many), anew for every metric.
 
     Raises:
-        SegdataError: see `segdata.errors`; nothing is computed from predictions that do not fit the truth.
+        UsageError: there is no such metric, or none is computed by default from what the predictions hold.
+        InvalidAnnotation: predictions or ground truth are not valid, or do not fit each other.
+        LabelMismatch: predictions are under another label space than the ground truth.
+        NotThere: no such file, folder or split.
     """
-    for name in metrics:
-        function(name)
-    against = open_truth(Path(truth), split=split, labels=labels)
+    _require_known(metrics)
+    ground_truth = open_truth(Path(truth), split=split, labels=labels)
     if split is None:
-        split = _split_of(Path(predictions), kind, against)
-        against = against if split is None else open_truth(Path(truth), split=split, labels=labels)
-    against = replace(against, progress=progress)
-    given = open_predictions(Path(predictions), against, kind=kind, split=split, labels=labels)
-    chosen = list(metrics) or [name for name, is_wanted in DEFAULTS if is_wanted(given, against)]
-    if not chosen:
+        split = _split_of(Path(predictions), kind, ground_truth)
+        ground_truth = ground_truth if split is None else open_truth(Path(truth), split=split, labels=labels)
+    ground_truth = replace(ground_truth, progress=progress)
+    predicted = open_predictions(Path(predictions), ground_truth, kind=kind, split=split, labels=labels)
+    names = list(metrics) or _defaults(predicted, ground_truth)
+    results = {name: METRICS[name].compute(predicted, ground_truth) for name in names}
+    _require_valid(ground_truth)
+    return Evaluation({name: result.numbers for name, result in results.items()}, results, predicted, ground_truth)
+
+
+def _require_known(metrics: Sequence[str]) -> None:
+    for name in metrics:
+        if name not in METRICS:
+            raise UsageError(f"there is no metric {name!r}", why=f"metrics are {', '.join(METRICS)}")
+
+
+def _defaults(predictions: Predictions, truth: GroundTruth) -> list[str]:
+    """The metrics that are computed when none is named."""
+    names = [name for name, metric in METRICS.items() if metric.default and metric.default.applies(predictions, truth)]
+    if not names:
         raise UsageError(
             "no metric fits these predictions",
-            file=predictions,
-            why=f"they hold {', '.join(sorted(given.holds)) or 'nothing'}",
+            file=predictions.path,
+            why=f"they hold {', '.join(sorted(predictions.holds)) or 'nothing'}",
             fix=f"name one with --metric: {', '.join(METRICS)}",
         )
-    results = {name: function(name)(given, against) for name in chosen}
-    _require_valid(against)
-    return Evaluation({name: result.numbers for name, result in results.items()}, results, given, against)
+    return names
 
 
 def _split_of(predictions: Path, kind: str | None, truth: GroundTruth) -> str | None:
-    """The split of the truth that the predictions' file names speak of."""
+    """The split of the ground truth that the predictions' file names speak of."""
     if kind != "voc-results" and not (kind is None and voc_results.detect(predictions)):
         return None
     split = voc_results.split_of(predictions, list(truth.splits))
@@ -151,16 +183,3 @@ def _require_valid(truth: GroundTruth) -> None:
             why="\n          ".join(["the first are:", *(one_line(error) for error in findings.first)]),
             fix="correct it, or convert it to a pack with --on-error skip and evaluate against that",
         )
-
-
-def function(name: str) -> Metric:
-    """The function of a metric.
-
-    Raises:
-        UsageError: there is no such metric.
-    """
-    if name not in METRICS:
-        raise UsageError(f"there is no metric {name!r}", why=f"metrics are {', '.join(METRICS)}")
-    module, _, member = METRICS[name].partition(":")
-    metric: Metric = getattr(import_module(module), member)
-    return metric

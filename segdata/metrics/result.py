@@ -1,4 +1,4 @@
-"""What a metric gives, and the mean that all of them take."""
+"""What a metric returns, and the mean that all of them take."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Result:
-    """What a metric found.
+    """The numbers of one metric.
 
     Attributes:
-        numbers: what is printed: name → number, None where undefined, or a mapping of such.
-        details: arrays behind the numbers, for the report.
+        numbers: what is printed, under the official evaluator's names: name → number, None where undefined, or a mapping
+            or list of such.
+        details: the arrays behind the numbers that the report draws (`PixelDetails`, `PanopticDetails`, COCO's `Curves`),
+            or None.
     """
 
     numbers: Mapping[str, Any]
@@ -24,6 +26,6 @@ class Result:
 
 
 def mean(values: npt.NDArray[np.float64]) -> float | None:
-    """The mean of what is defined; None when nothing is."""
+    """The mean of what is defined (not NaN), over all axes; None when nothing is."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else None

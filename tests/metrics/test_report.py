@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segdata.metrics.report.outcomes import outcome
+from segdata.metrics.report.outcomes import match_all
 from segdata.sources.evaluation import open_predictions, open_truth
 from tests.helpers import made
 from tests.helpers.command import run_segdata
@@ -73,7 +73,7 @@ def coco(root: Path) -> tuple[Path, Path]:
 def test_detections_are_counted_as_by_hand(tmp_path: Path) -> None:
     results, root = coco(tmp_path / "coco")
     truth = open_truth(root)
-    found = outcome(open_predictions(results, truth), truth)
+    found = match_all(open_predictions(results, truth), truth)
     assert sorted(found.score.tolist()) == [0.2, 0.7, 0.8, 0.9]  # the crowd's is left out
     assert found.score[found.is_right].tolist() == [0.9, 0.7]
     assert found.threshold == 0.7  # F1 = 2·2 / (3 + 3)

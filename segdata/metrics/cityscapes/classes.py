@@ -1,4 +1,4 @@
-"""What Cityscapes' two evaluations share: which classes count, and in which groups (Cordts et al., CVPR 2016)."""
+"""What Cityscapes' two evaluations share: classes, groups of classes and instance ids (Cordts et al., CVPR 2016)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.catalog import manifest
 from segdata.core.labels import LabelSpace
 from segdata.core.predictions import GroundTruth
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation
+from segdata.errors import InvalidAnnotation, LabelMismatch
 from segdata.formats.shared import verbatim
 
 GROUP_LIMIT = 1000
-"""Numbers of an instance map from here on are single objects, label id · 1000 + n; below they are label ids."""
+"""Instance ids from here on are single objects, label id · 1000 + n; below they are label ids."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Classes:
     Attributes:
         names: of the categories.
         index_of_id: (1000,) int64, label id → index, −1 where there is none.
-        evaluated: (K,) bool, whether the category counts; truth pixels of the others are void.
+        evaluated: (K,) bool, whether the category counts; ground-truth pixels of the others are void.
         isthing: (K,) bool.
         groups: names of the groups ("human", "vehicle", …).
         group: (K,) int64, each category's group.
@@ -61,19 +62,19 @@ class Classes:
             np.array([average_sizes.get(category.name, np.nan) for category in categories]),
         )
 
-    def labels_of(self, numbers: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """The category of each number of an instance map, −1 where there is none."""
-        wide = numbers.astype(np.int64)
+    def categories_of(self, ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """The category index of each instance id, −1 where there is none."""
+        wide = ids.astype(np.int64)
         return self.index_of_id[np.where(wide < GROUP_LIMIT, wide, wide // GROUP_LIMIT)]
 
 
-def instance_numbers(
-    truth: GroundTruth, place: int, table: npt.NDArray[Any], labels: LabelSpace
+def instance_ids(
+    truth: GroundTruth, index: int, table: npt.NDArray[Any], labels: LabelSpace
 ) -> npt.NDArray[Any] | None:
-    """The instance map of an image of the truth (see `instance_map`); None where no objects are annotated."""
+    """The instance map of an image of the ground truth (see `instance_map`); None where no objects are annotated."""
     if truth.find_instance_ids is not None:
-        return truth.find_instance_ids(place)
-    sample = truth.get(place)
+        return truth.find_instance_ids(index)
+    sample = truth.get(index)
     return instance_map(sample, table, labels) if sample.has_instances else None
 
 
@@ -104,3 +105,27 @@ def instance_map(sample: Sample, table: npt.NDArray[Any], labels: LabelSpace) ->
     if sample.semantic is not None:
         canvas[:] = ids[table[sample.semantic]]
     return instances.masks.paint(numbers, canvas)
+
+
+def classes_of(truth: GroundTruth, metric: str) -> tuple[LabelSpace, Classes, npt.NDArray[np.uint8]]:
+    """Cityscapes' label space, its classes, and the ground truth's place in it.
+
+    Returns:
+        The label space; its classes; (256,) uint8, index in the ground truth's label space → index in Cityscapes', 255 for
+        nothing.
+
+    Raises:
+        LabelMismatch: the ground truth has categories that Cityscapes does not have.
+    """
+    city = manifest.shipped("cityscapes")
+    table = np.arange(256, dtype=np.uint8)
+    for index, category in enumerate(truth.labels.categories):
+        if category.name not in city.labels.index_of_name:
+            raise LabelMismatch(
+                f"{metric} is defined over Cityscapes' categories alone",
+                file=truth.path,
+                why=f"the truth ({truth.labels.name!r}) has {category.name!r}",
+                fix="map the truth with --labels cityscapes, or name another metric",
+            )
+        table[index] = city.labels.index_of_name[category.name]
+    return city.labels, Classes.of(city.labels, city.average_sizes), table

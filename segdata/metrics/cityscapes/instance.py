@@ -1,6 +1,6 @@
 """Cityscapes' instance-level evaluation: AP and AP50 by the rules of its own evaluator.
 
-- The overlap must be above the threshold, strictly: 0.5, 0.55 … 0.95.
+- A match has an IoU strictly above the threshold: 0.5, 0.55 … 0.95.
 - Objects under 100 pixels and groups are not counted; a prediction that lies on them, or on void, by a larger share
   than the threshold is dropped (a group under 100 pixels counts for both).
 - Of several predictions on one object the best scored is right and the others are wrong.
@@ -20,13 +20,13 @@ import numpy.typing as npt
 from segdata.core.regions import Crop
 from segdata.core.rle import constant_runs
 from segdata.metrics.cityscapes.classes import GROUP_LIMIT, Classes
-from segdata.metrics.semantic.confusion import mean
+from segdata.metrics.result import mean
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-OVERLAPS = np.arange(0.5, 1.0, 0.05)
-"""The thresholds, (10,) float64, with the evaluator's own rounding."""
+THRESHOLDS = np.arange(0.5, 1.0, 0.05)
+"""IoU thresholds, (10,) float64, with the evaluator's own rounding."""
 
 SMALLEST = 100
 """Pixels of the smallest object that is counted."""
@@ -34,14 +34,14 @@ SMALLEST = 100
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """The objects, predictions and meetings of one image or of many, as columns.
+    """The objects and predictions of one image or of many, and the pairs of them that intersect, as columns.
 
     Attributes:
-        category, size: (T,) of regions of the truth with a category that is evaluated: objects and groups.
+        category, size: (T,) int64 of ground-truth regions with a category that is evaluated: objects and groups.
         is_group: (T,) bool.
         predicted, score, pixels, on_void: (P,) of predictions: category, score, size, pixels on void.
-        at_truth, at_prediction, common: (M,) places in the columns above and common pixels of each pair of one category
-            that meets.
+        truth, prediction, intersection: (M,) int64 of pairs of one category that intersect: index of the region, index of
+            the prediction, common pixels.
     """
 
     category: IntArray
@@ -51,9 +51,9 @@ class Matches:
     score: FloatArray
     pixels: IntArray
     on_void: IntArray
-    at_truth: IntArray
-    at_prediction: IntArray
-    common: IntArray
+    truth: IntArray
+    prediction: IntArray
+    intersection: IntArray
 
 
 def match(
@@ -66,43 +66,43 @@ def match(
     """Compare the predictions of one image with its instance map.
 
     Args:
-        instances: (H, W) unsigned numbers: label id · 1000 + n for objects, label ids elsewhere.
+        instances: (H, W) unsigned instance ids: label id · 1000 + n for objects, label ids elsewhere.
         category: (P,) predicted category indices.
         score: (P,) float64.
         crops: P predicted masks; empty ones are left out, as are categories that are not evaluated or no things.
     """
     start, length = constant_runs(instances)
     size_of = np.bincount(instances.ravel()[start], length).astype(np.int64)
-    numbers = np.flatnonzero(size_of)
-    label = classes.labels_of(numbers)
+    ids = np.flatnonzero(size_of)
+    label = classes.categories_of(ids)
     counts = classes.evaluated & classes.isthing
-    is_void = (numbers < GROUP_LIMIT) & ~(classes.evaluated[label] & (label >= 0))
+    is_void = (ids < GROUP_LIMIT) & ~(classes.evaluated[label] & (label >= 0))
     is_region = counts[label] & (label >= 0)
     regions = int(is_region.sum())
     areas = np.array([np.count_nonzero(crop) for _, _, crop in crops], np.int64)
-    kept = np.flatnonzero((category < len(classes)) & (areas > 0))
-    kept = kept[counts[category[kept]]]
-    common = np.zeros((len(kept), regions + 1), np.int64)  # the last column is void
-    for row, place in zip(common, kept.tolist(), strict=True):
-        x, y, crop = crops[place]
+    compared = np.flatnonzero((category < len(classes)) & (areas > 0))
+    compared = compared[counts[category[compared]]]
+    pixels = np.zeros((len(compared), regions + 1), np.int64)  # the last column is void
+    for row, index in zip(pixels, compared.tolist(), strict=True):
+        x, y, crop = crops[index]
         under = instances[y : y + crop.shape[0], x : x + crop.shape[1]][crop]
-        pixels = np.bincount(under, minlength=len(size_of))[numbers]
-        row[:-1], row[-1] = pixels[is_region], pixels[is_void].sum()
-    predicted = category[kept]
+        of_ids = np.bincount(under, minlength=len(size_of))[ids]
+        row[:-1], row[-1] = of_ids[is_region], of_ids[is_void].sum()
+    predicted = category[compared]
     regional = label[is_region]
-    meets = (common[:, :regions] > 0) & (predicted[:, None] == regional[None, :])
-    at_prediction, at_truth = np.nonzero(meets)
+    intersects = (pixels[:, :regions] > 0) & (predicted[:, None] == regional[None, :])
+    prediction, truth = np.nonzero(intersects)
     return Matches(
-        regional,
-        size_of[numbers[is_region]],
-        numbers[is_region] < GROUP_LIMIT,
-        predicted,
-        score[kept],
-        areas[kept],
-        common[:, regions],
-        at_truth,
-        at_prediction,
-        common[at_prediction, at_truth],
+        category=regional,
+        size=size_of[ids[is_region]],
+        is_group=ids[is_region] < GROUP_LIMIT,
+        predicted=predicted,
+        score=score[compared],
+        pixels=areas[compared],
+        on_void=pixels[:, regions],
+        truth=truth,
+        prediction=prediction,
+        intersection=pixels[prediction, truth],
     )
 
 
@@ -110,7 +110,7 @@ def joined(parts: Iterable[Matches]) -> Matches:
     """The matches of many images as one."""
     parts = list(parts)
     columns = {name: [getattr(part, name) for part in parts] for name in Matches.__annotations__}
-    for name, of in (("at_truth", "category"), ("at_prediction", "predicted")):
+    for name, of in (("truth", "category"), ("prediction", "predicted")):
         begin = np.cumsum([0] + [len(column) for column in columns[of]])
         columns[name] = [column + start for column, start in zip(columns[name], begin, strict=False)]
     empty = {"is_group": bool, "score": np.float64}
@@ -130,7 +130,7 @@ def scores(matches: Matches, classes: Classes) -> dict[str, Any]:
     """
     chosen = np.flatnonzero(classes.evaluated & classes.isthing)
     table = np.array(
-        [[_average_precision(matches, index, limit) for limit in OVERLAPS.tolist()] for index in chosen.tolist()]
+        [[_average_precision(matches, index, limit) for limit in THRESHOLDS.tolist()] for index in chosen.tolist()]
     )
     return {
         "allAp": mean(table),
@@ -155,24 +155,24 @@ def _average_precision(matches: Matches, category: int, limit: float) -> float:
 def outcomes(matches: Matches, category: int, limit: float) -> tuple[FloatArray, FloatArray, int]:
     """Scores of the right and of the wrong predictions of a class, and the number of objects to find."""
     is_small = matches.size < SMALLEST
-    to_find = (matches.category == category) & ~matches.is_group & ~is_small
-    mine = matches.predicted == category
-    at_truth, at_prediction, common = matches.at_truth, matches.at_prediction, matches.common
-    union = matches.size[at_truth] + matches.pixels[at_prediction] - common
-    is_match = (common / union > limit) & mine[at_prediction]
+    is_wanted = (matches.category == category) & ~matches.is_group & ~is_small
+    of_class = matches.predicted == category
+    truth, prediction, intersection = matches.truth, matches.prediction, matches.intersection
+    union = matches.size[truth] + matches.pixels[prediction] - intersection
+    is_match = (intersection / union > limit) & of_class[prediction]
     # The best prediction of every object is right, its others are wrong.
-    found = np.flatnonzero(is_match & to_find[at_truth])
-    order = found[np.lexsort((-matches.score[at_prediction[found]], at_truth[found]))]
-    is_best = np.concatenate(([True], at_truth[order][1:] != at_truth[order][:-1]))[: len(order)]
+    pairs = np.flatnonzero(is_match & is_wanted[truth])
+    pairs = pairs[np.lexsort((-matches.score[prediction[pairs]], truth[pairs]))]
+    is_best = np.concatenate(([True], truth[pairs][1:] != truth[pairs][:-1]))[: len(pairs)]
     # What matches nothing is wrong too, unless too much of it is where nobody could tell.
-    unmatched = mine.copy()
-    unmatched[at_prediction[is_match]] = False
-    times = (matches.is_group.astype(np.int64) + is_small)[at_truth]
-    excused = matches.on_void + np.bincount(at_prediction, common * times, len(mine))
+    unmatched = of_class.copy()
+    unmatched[prediction[is_match]] = False
+    times = (matches.is_group.astype(np.int64) + is_small)[truth]
+    excused = matches.on_void + np.bincount(prediction, intersection * times, len(of_class))
     unmatched &= excused / matches.pixels <= limit
     score = matches.score
-    wrong = np.concatenate((score[at_prediction[order[~is_best]]], score[unmatched]))
-    return score[at_prediction[order[is_best]]], wrong, int(to_find.sum())
+    wrong = np.concatenate((score[prediction[pairs[~is_best]]], score[unmatched]))
+    return score[prediction[pairs[is_best]]], wrong, int(is_wanted.sum())
 
 
 def curve(right: FloatArray, wrong: FloatArray, objects: int) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -1,6 +1,6 @@
 """Cityscapes' pixel-level evaluation: IoU and instance-weighted iIoU per class and per group of classes.
 
-    IoU  = TP / (TP + FP + FN)          pixels; truth pixels of ignored labels are left out
+    IoU  = TP / (TP + FP + FN)          pixels; ground-truth pixels of ignored labels are left out
     iIoU = iTP / (iTP + FP + iFN)       every object's pixels weighted by (mean size of its class / its size)
 
 False positives belong to no object and count unweighted; group regions have no weights and are outside of iTP and iFN.
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from segdata.core.rle import constant_runs
 from segdata.metrics.cityscapes.classes import GROUP_LIMIT, Classes
-from segdata.metrics.semantic import confusion as semantic
-from segdata.metrics.semantic.confusion import mean, nullable, ratio, sums
+from segdata.metrics.result import mean
+from segdata.metrics.semantic.confusion import nullable, ratio, tally
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class Counts:
     """What is summed over images, for K classes and G groups.
 
     Attributes:
-        confusion: (K, K + 1) int64 pixels, rows truth, columns prediction, the last one no class.
+        confusion: (K, K + 1) int64 pixels, rows ground truth, columns prediction, the last one no class.
         hit, miss: (K,) float64, weighted pixels of objects that were labelled as their class, and that were not.
         group_hit, group_miss: (G,) float64, the same for labelled as their group.
     """
@@ -56,20 +56,20 @@ def count(
 
     Args:
         truth: (H, W) category indices; values ≥ K are void.
-        instances: (H, W) instance numbers: label id · 1000 + n for objects, less for everything else.
+        instances: (H, W) instance ids: label id · 1000 + n for objects, less for everything else.
         prediction: (H, W) category indices; values ≥ K are no class.
     """
     start, length = constant_runs(truth, instances, prediction)
-    number, predicted = instances.ravel()[start], prediction.ravel()[start]
-    confusion = semantic.tally(truth.ravel()[start], predicted, length, len(classes))
+    ids, predicted = instances.ravel()[start], prediction.ravel()[start]
+    confusion = tally(truth.ravel()[start], predicted, length, len(classes))
     # Objects × predicted class, over the pixels of objects alone.
-    of_objects = number > GROUP_LIMIT
-    objects, row = np.unique(number[of_objects], return_inverse=True)
+    of_objects = ids > GROUP_LIMIT
+    objects, row = np.unique(ids[of_objects], return_inverse=True)
     side = len(classes) + 1
     key = row * side + np.minimum(predicted[of_objects], side - 1)
     table = np.bincount(key, length[of_objects], len(objects) * side).reshape(len(objects), side)
     all_pixels, table = table.sum(1), table[:, :-1]
-    category = classes.labels_of(objects)
+    category = classes.categories_of(objects)
     weighable = (category >= 0) & classes.evaluated[category] & classes.isthing[category]
     table, category, size = table[weighable], category[weighable], all_pixels[weighable]
     weight = classes.average_size[category] / size
@@ -78,10 +78,10 @@ def count(
     group_hit = (table * (classes.group[None, :] == group[:, None])).sum(1)
     return Counts(
         confusion,
-        sums(category, hit * weight, len(classes)),
-        sums(category, (size - hit) * weight, len(classes)),
-        sums(group, group_hit * weight, len(classes.groups)),
-        sums(group, (size - group_hit) * weight, len(classes.groups)),
+        np.bincount(category, hit * weight, len(classes)).astype(np.float64),
+        np.bincount(category, (size - hit) * weight, len(classes)).astype(np.float64),
+        np.bincount(group, group_hit * weight, len(classes.groups)).astype(np.float64),
+        np.bincount(group, (size - group_hit) * weight, len(classes.groups)).astype(np.float64),
     )
 
 

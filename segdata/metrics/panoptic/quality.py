@@ -1,6 +1,6 @@
 """Panoptic quality (Kirillov et al., Panoptic Segmentation, CVPR 2019) by the rules of COCO's panopticapi.
 
-A predicted and a true segment of one class match when their IoU is above 0.5, where the union leaves out what the
+A predicted and a ground-truth segment of one class match when their IoU is above 0.5, where the union leaves out what the
 prediction covers of void. Crowds match nothing. An unmatched prediction is no false positive when more than half of it
 lies on void and on the crowd of its class (where an image has several crowds of a class, on the last one).
 
@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.rle import constant_runs
-from segdata.metrics.semantic.confusion import sums
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 VOID = 0
-"""The number of pixels that belong to no segment."""
+"""The id of pixels that belong to no segment."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +30,11 @@ class Segments:
     """The panoptic segmentation of one image.
 
     Attributes:
-        map: (H, W) integers, each pixel's segment number, 0 for void.
-        id: (N,) int64, the segments' numbers, none 0.
+        map: (H, W) integers, each pixel's segment id, 0 for void.
+        id: (N,) int64, the segments' ids, none 0.
         category: (N,) int64, class indices.
         iscrowd: (N,) bool.
-        area: (N,) int64 pixels, as the document says.
+        area: (N,) int64 pixels, as annotated.
     """
 
     map: npt.NDArray[Any]
@@ -66,7 +65,7 @@ def nothing(classes: int) -> Counts:
 
 def count(truth: Segments, prediction: Segments, classes: int) -> Counts:
     """Match the segments of one image; both maps are of one size, predicted areas are counted from the map."""
-    pixels = _overlaps(truth, prediction)
+    pixels = _intersections(truth, prediction)
     on_void, inter = pixels[0, 1:], pixels[1:-1, 1:]
     area = pixels[:, 1:].sum(0)
     union = area[None, :] + truth.area[:, None] - inter - on_void[None, :]
@@ -74,22 +73,22 @@ def count(truth: Segments, prediction: Segments, classes: int) -> Counts:
         (inter > 0) & (union > 0) & (truth.category[:, None] == prediction.category[None, :]) & ~truth.iscrowd[:, None]
     )
     iou = np.divide(inter, union, out=np.zeros(inter.shape), where=candidate)
-    at_truth, at_prediction = np.nonzero(iou > 0.5)
+    matched_truth, matched_prediction = np.nonzero(iou > 0.5)
     is_missed = ~truth.iscrowd
-    is_missed[at_truth] = False
+    is_missed[matched_truth] = False
     # Where a class has several crowds in an image, the last one stands for all.
     crowd = np.full(classes, -1, np.int64)
     crowd[truth.category[truth.iscrowd]] = np.flatnonzero(truth.iscrowd)
-    own_crowd = crowd[prediction.category]
-    forgiven = on_void + np.where(own_crowd >= 0, inter[own_crowd, np.arange(len(area))] if len(inter) else 0, 0)
-    is_wrong = np.divide(forgiven, area, out=np.zeros(len(area)), where=area > 0) <= 0.5
-    is_wrong[at_prediction] = False
-    matched = truth.category[at_truth]
+    crowd_of_class = crowd[prediction.category]
+    on_crowd = np.where(crowd_of_class >= 0, inter[crowd_of_class, np.arange(len(area))] if len(inter) else 0, 0)
+    is_wrong = np.divide(on_void + on_crowd, area, out=np.zeros(len(area)), where=area > 0) <= 0.5
+    is_wrong[matched_prediction] = False
+    matched = truth.category[matched_truth]
     return Counts(
         np.bincount(matched, minlength=classes),
         np.bincount(prediction.category[is_wrong], minlength=classes),
         np.bincount(truth.category[is_missed], minlength=classes),
-        sums(matched, iou[at_truth, at_prediction], classes),
+        np.bincount(matched, iou[matched_truth, matched_prediction], classes).astype(np.float64),
     )
 
 
@@ -133,21 +132,20 @@ def _rows(columns: Mapping[str, npt.NDArray[Any]], ids: Sequence[int]) -> dict[s
     }
 
 
-def _overlaps(truth: Segments, prediction: Segments) -> IntArray:
-    """(T + 2, P + 1) int64 pixels: rows void, the true segments, numbers of no segment; columns void, predictions."""
-    mine, theirs = truth.map.ravel(), prediction.map.ravel()
+def _intersections(truth: Segments, prediction: Segments) -> IntArray:
+    """(T + 2, P + 1) int64 pixels: rows void, ground-truth segments, unknown ids; columns void, predicted segments."""
     start, length = constant_runs(truth.map, prediction.map)
-    row = _places(mine[start], truth.id)
-    column = _places(theirs[start], prediction.id)
+    row = _positions(truth.map.ravel()[start], truth.id)
+    column = _positions(prediction.map.ravel()[start], prediction.id)
     rows, columns = len(truth.id) + 2, len(prediction.id) + 2
     table = np.bincount(row * columns + column, length, rows * columns).reshape(rows, columns)
     return table[:, :-1].astype(np.int64)
 
 
-def _places(values: npt.NDArray[Any], ids: IntArray) -> IntArray:
-    """0 for void, 1 + i for `ids[i]`, 1 + N for any other number."""
+def _positions(values: npt.NDArray[Any], ids: IntArray) -> IntArray:
+    """0 for void, 1 + i for `ids[i]`, 1 + N for any other id."""
     order = np.argsort(ids)
-    known = np.concatenate((ids[order], [np.iinfo(np.int64).max]))
-    found = np.searchsorted(known, values.astype(np.int64))
-    places = np.where(known[found] == values, np.append(order, 0)[found] + 1, len(ids) + 1)
-    return np.where(values == VOID, 0, places)
+    ascending = np.concatenate((ids[order], [np.iinfo(np.int64).max]))
+    nearest = np.searchsorted(ascending, values.astype(np.int64))
+    positions = np.where(ascending[nearest] == values, np.append(order, 0)[nearest] + 1, len(ids) + 1)
+    return np.where(values == VOID, 0, positions)

@@ -1,4 +1,4 @@
-"""The report's charts: precision over recall, scores of right and wrong detections, objects found by size, confusion."""
+"""The report's charts: precision over recall, scores of right and wrong detections, recall by size, confusion."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def scores(right: FloatArray, wrong: FloatArray, threshold: float) -> str:
     return charts.svg(figure)
 
 
-def sizes(names: Sequence[str], objects: Sequence[int], found: Sequence[int]) -> str:
-    """The share of objects of each size that were found."""
+def sizes(names: Sequence[str], objects: Sequence[int], detected: Sequence[int]) -> str:
+    """The share of objects of each size that were detected."""
     figure, axes = charts.canvas("Objects found, by size", "", "share", width=_SIZE[0], height=_SIZE[1])
-    shares = [part / max(count, 1) for part, count in zip(found, objects, strict=True)]
+    shares = [part / max(count, 1) for part, count in zip(detected, objects, strict=True)]
     axes.bar(names, [1.0 if count else 0.0 for count in objects], color=charts.GRID, width=0.66)
     bars = axes.bar(names, shares, color=charts.BAR, width=0.66)
     texts = [
         f"{share:.0%}\n{part:,} of {count:,}" if count else "none"
-        for share, part, count in zip(shares, found, objects, strict=True)
+        for share, part, count in zip(shares, detected, objects, strict=True)
     ]
     axes.bar_label(bars, texts, padding=3, color=charts.INK, fontsize=8)
     axes.set_ylim(0, 1.2)
@@ -78,7 +78,7 @@ def confusion(names: Sequence[str], table: npt.NDArray[np.int64], nothing: tuple
 
     Args:
         names: of K categories.
-        table: (K + 1, K + 1) or (K, K + 1), rows truth, the last column nothing predicted, the last row nothing there.
+        table: (K + 1, K + 1) or (K, K + 1), rows ground truth, the last column nothing predicted, the last row nothing there.
         nothing: names of the last row and the last column.
     """
     count = len(names)
@@ -88,8 +88,8 @@ def confusion(names: Sequence[str], table: npt.NDArray[np.int64], nothing: tuple
     part = table[np.ix_(rows, columns)].astype(np.float64)
     whole = table[rows].sum(1, keepdims=True)
     shares = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-    own = [names[index] for index in chosen.tolist()]
+    shown = [names[index] for index in chosen.tolist()]
     title = "Confusion" if len(chosen) == count else f"Confusion, the {len(chosen)} largest of {count} categories"
     return charts.svg(
-        charts.matrix(title, shares, [*own, nothing[0]][: len(rows)], [*own, nothing[1]], "predicted", "truth")
+        charts.matrix(title, shares, [*shown, nothing[0]][: len(rows)], [*shown, nothing[1]], "predicted", "truth")
     )

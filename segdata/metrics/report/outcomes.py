@@ -1,15 +1,14 @@
-"""What became of every detection and object: the counts behind the report's curves, matrix and breakdowns.
+"""Match every detection once: the counts behind the report's curves, confusion matrix and breakdowns.
 
 One rule for all of the report, whatever the metric: detections are taken by falling score (the best hundred of an
-image), each takes the free object that it overlaps most, by 0.5 or more; masks are compared where both sides have them,
-boxes elsewhere. Crowds and difficult objects are left out, as are detections that lie on them. It is COCO's matching at
+image), each takes the free object of the highest IoU, 0.5 or more; masks are compared where both sides have them, boxes
+elsewhere. Crowds and difficult objects are left out, as are detections that lie on them. It is COCO's greedy matching at
 one threshold, so that the pictures agree with AP50; the official numbers come from the metrics alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -19,160 +18,172 @@ from segdata.core.sample import Instances
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
-OVERLAP = 0.5
-MOST = 100
+MIN_IOU = 0.5
+MAX_DETECTIONS = 100
 SIZES = (32.0**2, 96.0**2)
 """COCO's limits between small, medium and large objects, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """Columns over D detections and T objects of all images.
+class Outcomes:
+    """What became of D detections and T objects, of one image or of all, as columns.
 
     Attributes:
-        image, category, score: (D,) of detections.
+        image, category: (D,) int64 of detections.
+        score: (D,) float64.
         is_right: (D,) bool, matched to an object of its category.
-        met: (D,) category of the object that it lies on whatever its category, −1 for none.
-        truth_image, truth_category, area: (T,) of objects.
-        found: (T,) score of the detection of its category that matches, −inf where there is none.
-        seen: (T,) the same for any category.
+        lies_on: (D,) int64, category of the object that it matches whatever its category, −1 for none.
+        truth_image, truth_category: (T,) int64 of objects.
+        area: (T,) float64 pixels.
+        matched_score: (T,) float64, score of the detection of its category that matches, −inf where there is none.
+        matched_score_any: (T,) float64, the same for detections of any category.
     """
 
     image: IntArray
     category: IntArray
     score: FloatArray
-    is_right: npt.NDArray[np.bool_]
-    met: IntArray
+    is_right: BoolArray
+    lies_on: IntArray
     truth_image: IntArray
     truth_category: IntArray
     area: FloatArray
-    found: FloatArray
-    seen: FloatArray
+    matched_score: FloatArray
+    matched_score_any: FloatArray
+
+    @classmethod
+    def none(cls) -> Outcomes:
+        """Of no image."""
+        ints, floats = np.zeros(0, np.int64), np.zeros(0)
+        return cls(
+            image=ints,
+            category=ints,
+            score=floats,
+            is_right=np.zeros(0, bool),
+            lies_on=ints,
+            truth_image=ints,
+            truth_category=ints,
+            area=floats,
+            matched_score=floats,
+            matched_score_any=floats,
+        )
 
     @property
     def threshold(self) -> float:
-        """The score from which on detections are best kept: the one with the highest F1 over all categories."""
+        """The score threshold with the highest F1 over all categories."""
         if not len(self.score):
             return 0.0
         order = np.argsort(-self.score, kind="stable")
         hits = np.cumsum(self.is_right[order])
-        f1 = 2 * hits / (np.arange(1, len(order) + 1) + len(self.found))
+        f1 = 2 * hits / (np.arange(1, len(order) + 1) + len(self.truth_category))
         last_of_score = np.append(self.score[order][1:] != self.score[order][:-1], True)
         return float(self.score[order][int(np.argmax(np.where(last_of_score, f1, -1)))])
 
     def curve(self, category: int | None = None) -> tuple[FloatArray, FloatArray]:
         """Recall and precision by falling score, of one category or of all."""
-        mine = slice(None) if category is None else self.category == category
-        objects = len(self.found) if category is None else int((self.truth_category == category).sum())
-        order = np.argsort(-self.score[mine], kind="stable")
-        hits = np.cumsum(self.is_right[mine][order])
+        chosen = slice(None) if category is None else self.category == category
+        objects = len(self.truth_category) if category is None else int((self.truth_category == category).sum())
+        order = np.argsort(-self.score[chosen], kind="stable")
+        hits = np.cumsum(self.is_right[chosen][order])
         precision = hits / np.arange(1, len(hits) + 1)
         precision = np.maximum.accumulate(precision[::-1])[::-1]
         return hits / max(objects, 1), precision
 
     def confusion(self, classes: int, threshold: float) -> IntArray:
-        """(K + 1, K + 1) objects and detections from a score on: rows truth, columns prediction, the last is nothing."""
-        kept = self.score >= threshold
+        """(K + 1, K + 1) objects and detections of a score ≥ `threshold`: rows ground truth, columns predicted.
+
+        The last row is detections without an object, the last column objects without a detection.
+        """
+        above = self.score >= threshold
         table = np.zeros((classes + 1, classes + 1), np.int64)
-        np.add.at(table, (np.where(self.met < 0, classes, self.met)[kept], self.category[kept]), 1)
-        missed = self.truth_category[self.seen < threshold]
+        np.add.at(table, (np.where(self.lies_on < 0, classes, self.lies_on)[above], self.category[above]), 1)
+        missed = self.truth_category[self.matched_score_any < threshold]
         np.add.at(table, (missed, np.full(len(missed), classes)), 1)
         return table
 
     def errors(self, images: int, threshold: float) -> tuple[IntArray, FloatArray]:
         """(N,) wrong detections and missed objects of every image, and its F1 (NaN where nothing is)."""
-        kept = self.score >= threshold
-        wrong = np.bincount(self.image[kept & ~self.is_right], minlength=images)
-        right = np.bincount(self.image[kept & self.is_right], minlength=images)
-        missed = np.bincount(self.truth_image[self.found < threshold], minlength=images)
+        above = self.score >= threshold
+        wrong = np.bincount(self.image[above & ~self.is_right], minlength=images)
+        right = np.bincount(self.image[above & self.is_right], minlength=images)
+        missed = np.bincount(self.truth_image[self.matched_score < threshold], minlength=images)
         whole = 2 * right + wrong + missed
         return wrong + missed, np.divide(2 * right, whole, out=np.full(images, np.nan), where=whole > 0)
 
 
-@dataclass
-class _Columns:
-    parts: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict)
-
-    def add(self, **columns: npt.NDArray[Any]) -> None:
-        for name, column in columns.items():
-            self.parts.setdefault(name, []).append(column)
-
-    def joined(self, name: str, kind: Any) -> npt.NDArray[Any]:
-        return np.concatenate([np.zeros(0, kind), *self.parts.get(name, ())]).astype(kind)
-
-
-def outcome(predictions: Predictions, truth: GroundTruth) -> Outcome:
-    """Match everything once."""
+def match_all(predictions: Predictions, truth: GroundTruth) -> Outcomes:
+    """Match the detections of all images with their objects."""
     by_mask = "masks" in predictions.holds
-    columns = _Columns()
-    for place in truth.walk():
-        known = truth.get(place)
-        if not known.has_instances:
+    parts = [Outcomes.none()]
+    for index in truth.walk():
+        sample = truth.get(index)
+        if not sample.has_instances:
             continue
-        predicted = predictions.get(place)
-        objects = known.instances
-        found = objects.take(np.zeros(0, np.int64)) if predicted is None else predicted.instances
-        found = found.take(np.argsort(-found.score, kind="stable")[:MOST])
-        _match(found, objects, place, columns, by_mask=by_mask)
-    kinds: dict[str, Any] = {"score": np.float64, "is_right": bool, "area": np.float64, "found": np.float64}
-    kinds["seen"] = np.float64
-    return Outcome(**{name: columns.joined(name, kinds.get(name, np.int64)) for name in Outcome.__annotations__})
+        predicted = predictions.get(index)
+        objects = sample.instances
+        detections = objects.take(np.zeros(0, np.int64)) if predicted is None else predicted.instances
+        detections = detections.take(np.argsort(-detections.score, kind="stable")[:MAX_DETECTIONS])
+        parts.append(_match(detections, objects, index, by_mask=by_mask))
+    names = [column.name for column in fields(Outcomes)]
+    return Outcomes(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def _match(found: Instances, objects: Instances, place: int, columns: _Columns, *, by_mask: bool) -> None:
+def _match(detections: Instances, objects: Instances, image: int, *, by_mask: bool) -> Outcomes:
+    """Match the detections of one image, which are sorted by falling score."""
     by_mask = by_mask and bool(objects.has_mask.all())
     counts = ~(objects.iscrowd | objects.difficult)
-    overlaps = _overlaps(found, objects, by_mask=by_mask)
-    same = found.category[:, None] == objects.category[None, :]
-    own = _greedy(np.where(same & counts, overlaps, 0))
-    any_ = _greedy(np.where(counts, overlaps, 0))
-    excused = (np.where(same & ~counts, overlaps, 0) >= OVERLAP).any(1) & (own < 0)
-    kept = np.flatnonzero(~excused)
-    at = np.flatnonzero(counts)
+    iou = _ious(detections, objects, by_mask=by_mask)
+    is_same = detections.category[:, None] == objects.category[None, :]
+    match = _greedy(np.where(is_same & counts, iou, 0))
+    match_any = _greedy(np.where(counts, iou, 0))
+    is_excused = (np.where(is_same & ~counts, iou, 0) >= MIN_IOU).any(1) & (match < 0)
+    counted = np.flatnonzero(~is_excused)
+    counted_objects = np.flatnonzero(counts)
     area = np.where(np.isnan(objects.area), objects.masks.areas, objects.area)
-    columns.add(
-        image=np.full(len(kept), place),
-        category=found.category[kept],
-        score=found.score[kept],
-        is_right=(own >= 0)[kept],
-        met=np.where(any_ >= 0, np.append(objects.category, -1)[any_], -1)[kept],
-        truth_image=np.full(len(at), place),
-        truth_category=objects.category[at],
-        area=area[at],
-        found=_scores(own, found.score, len(objects))[at],
-        seen=_scores(any_, found.score, len(objects))[at],
+    return Outcomes(
+        image=np.full(len(counted), image),
+        category=detections.category[counted].astype(np.int64),
+        score=detections.score[counted].astype(np.float64),
+        is_right=(match >= 0)[counted],
+        lies_on=np.where(match_any >= 0, np.append(objects.category, -1)[match_any], -1)[counted].astype(np.int64),
+        truth_image=np.full(len(counted_objects), image),
+        truth_category=objects.category[counted_objects].astype(np.int64),
+        area=area[counted_objects].astype(np.float64),
+        matched_score=_matched_scores(match, detections.score, len(objects))[counted_objects],
+        matched_score_any=_matched_scores(match_any, detections.score, len(objects))[counted_objects],
     )
 
 
-def _overlaps(found: Instances, objects: Instances, *, by_mask: bool) -> FloatArray:
-    """(D, T) intersection over union, over the detection alone where the object is a crowd."""
+def _ious(detections: Instances, objects: Instances, *, by_mask: bool) -> FloatArray:
+    """(D, T) IoU; where the object is a crowd, intersection over the area of the detection."""
     from pycocotools import mask as coco_mask
 
-    if not len(found) or not len(objects):
-        return np.zeros((len(found), len(objects)))
+    if not len(detections) or not len(objects):
+        return np.zeros((len(detections), len(objects)))
     sides = []
-    for side in (found, objects):
+    for side in (detections, objects):
         boxes = side.boxes
         sides.append(side.masks.rle() if by_mask else np.column_stack((boxes[:, :2], boxes[:, 2:] - boxes[:, :2])))
-    overlaps: FloatArray = np.asarray(coco_mask.iou(*sides, objects.iscrowd.astype(np.uint8).tolist()), np.float64)
-    return overlaps
+    iou: FloatArray = np.asarray(coco_mask.iou(*sides, objects.iscrowd.astype(np.uint8).tolist()), np.float64)
+    return iou
 
 
-def _greedy(overlaps: FloatArray) -> IntArray:
+def _greedy(iou: FloatArray) -> IntArray:
     """(D,) the object that each detection takes in turn, −1 for none."""
-    free = np.ones(overlaps.shape[1], bool)
-    taken = np.full(len(overlaps), -1)
-    for row in np.flatnonzero((overlaps >= OVERLAP).any(1)).tolist():
-        best = np.where(free, overlaps[row], 0)
-        choice = int(best.argmax())
-        if best[choice] >= OVERLAP:
-            taken[row], free[choice] = choice, False
-    return taken
+    is_free = np.ones(iou.shape[1], bool)
+    match = np.full(len(iou), -1)
+    for row in np.flatnonzero((iou >= MIN_IOU).any(1)).tolist():
+        free_iou = np.where(is_free, iou[row], 0)
+        best = int(free_iou.argmax())
+        if free_iou[best] >= MIN_IOU:
+            match[row], is_free[best] = best, False
+    return match
 
 
-def _scores(taken: IntArray, score: FloatArray, objects: int) -> FloatArray:
+def _matched_scores(match: IntArray, score: FloatArray, objects: int) -> FloatArray:
+    """(T,) the score of the detection that takes each object, −inf for none."""
     scores = np.full(objects, -np.inf)
-    rows = np.flatnonzero(taken >= 0)
-    scores[taken[rows]] = score[rows]
+    rows = np.flatnonzero(match >= 0)
+    scores[match[rows]] = score[rows]
     return scores

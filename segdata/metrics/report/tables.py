@@ -34,20 +34,21 @@ def headlines(numbers: Mapping[str, Any], labels: LabelSpace) -> list[tuple[str,
 
 def columns(numbers: Mapping[str, Any], labels: LabelSpace) -> dict[str, Column]:
     """Title → values by category."""
-    found: dict[str, dict[int, Any]] = {}
+    by_title: dict[str, dict[int, Any]] = {}
     for name, value in numbers.items():
-        own = _prefixed(name, labels)
-        if own is not None:
-            found.setdefault(own[0], {})[own[1]] = value
+        prefixed = _prefixed(name, labels)
+        if prefixed is not None:
+            title, index = prefixed
+            by_title.setdefault(title, {})[index] = value
         elif isinstance(value, Mapping) and _is_by_category(value, labels):
             for key, item in value.items():
-                index = _index(key, labels)
+                category = _index(key, labels)
                 values = item if isinstance(item, Mapping) else {"": item}
                 for part, number in values.items():
                     title = part or name.removeprefix("per_category_")
-                    if _is_number(number) and index is not None:
-                        found.setdefault(title, {})[index] = number
-    return {title: column for title, column in found.items() if column}
+                    if _is_number(number) and category is not None:
+                        by_title.setdefault(title, {})[category] = number
+    return {title: column for title, column in by_title.items() if column}
 
 
 def _is_number(value: Any) -> bool:

@@ -1,10 +1,11 @@
-"""Pixel metrics of label maps: IoU, mean IoU, frequency-weighted IoU and accuracies from one confusion matrix.
+"""Confusion matrices of label maps, and their scores: IoU, mean IoU, frequency-weighted IoU and accuracies.
 
-One matrix is summed over all images (never a mean over images), rows truth, columns prediction. Pixels whose truth is
-void count for nothing. Names are detectron2's (`mIoU`, `fwIoU`, `mACC`, `pACC`, `IoU-NAME`, `ACC-NAME`), values 0..1.
+One matrix is summed over all images (never a mean over images), rows ground truth, columns prediction. Pixels that are
+void in the ground truth are left out. Names are detectron2's (`mIoU`, `fwIoU`, `mACC`, `pACC`, `IoU-NAME`, `ACC-NAME`),
+values 0..1.
 
-Evaluators differ on a class that is predicted but never in the truth. As in VOC's and Cityscapes' own, its IoU is 0 here
-(detectron2 leaves it out of the mean); a class in neither is undefined and left out by everybody.
+Evaluators differ on a class that is predicted but not in the ground truth. As in VOC's and Cityscapes' own, its IoU is 0
+here (detectron2 leaves it out of the mean); a class in neither is undefined and left out by everybody.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.labels import LabelSpace
 from segdata.core.rle import constant_runs
+from segdata.metrics.result import mean
 
 Confusion = npt.NDArray[np.int64]
-"""(K, K + 1) int64 pixels: row is the class in the truth, column the predicted one, the last column no class at all."""
+"""(K, K + 1) int64 pixels: row is the class in the ground truth, column the predicted one, the last column no class."""
 
 
 def count(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], classes: int) -> Confusion:
@@ -40,6 +43,19 @@ def tally(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], pixels: npt.NDA
     return table[:classes].astype(np.int64)
 
 
+def without_ignored(confusion: Confusion, labels: LabelSpace) -> Confusion:
+    """The matrix of the categories that are not ignored; pixels predicted as an ignored one count as no class."""
+    counts = np.array([not category.ignore for category in labels.categories], bool)
+    rows = confusion[counts]
+    return np.column_stack((rows[:, :-1][:, counts], rows[:, :-1][:, ~counts].sum(1) + rows[:, -1]))
+
+
+def pixel_accuracy(confusion: Confusion, rows: npt.NDArray[np.int64]) -> float:
+    """The share of right pixels of the classes `rows`; NaN where the ground truth has none of them."""
+    total = confusion[rows].sum()
+    return float(confusion[rows, rows].sum() / total) if total else np.nan
+
+
 def scores(confusion: Confusion, names: Sequence[str]) -> dict[str, Any]:
     """The metrics of a confusion matrix; what is undefined is None.
 
@@ -48,9 +64,9 @@ def scores(confusion: Confusion, names: Sequence[str]) -> dict[str, Any]:
         names: of the K classes.
 
     Returns:
-        `mIoU` over classes with a non-empty union, `fwIoU` = Σ f·IoU with f the class's share of valid truth pixels,
-        `mACC` over classes with truth, `pACC`, `IoU-NAME` and `ACC-NAME` per class, `confusion` (K lists of K) and
-        `unpredicted` (K truth pixels without a predicted class).
+        `mIoU` over classes with a non-empty union, `fwIoU` = Σ f·IoU with f the class's share of valid pixels of the
+        ground truth, `mACC` over classes in the ground truth, `pACC`, `IoU-NAME` and `ACC-NAME` per class, `confusion` (K
+        lists of K) and `unpredicted` (K ground-truth pixels without a predicted class).
     """
     square = confusion[:, :-1].astype(np.float64)
     hit = np.diagonal(square)
@@ -73,20 +89,9 @@ def scores(confusion: Confusion, names: Sequence[str]) -> dict[str, Any]:
 
 def ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """`part / whole`, NaN where `whole` is 0."""
-    known: npt.NDArray[np.float64] = np.full(np.shape(whole), np.nan)
-    np.divide(part, whole, out=known, where=np.asarray(whole) != 0)
-    return known
-
-
-def sums(places: npt.NDArray[Any], weights: npt.NDArray[Any], size: int) -> npt.NDArray[np.float64]:
-    """(size,) float64, the weights added up by place."""
-    return np.bincount(places, weights, size).astype(np.float64)
-
-
-def mean(values: npt.NDArray[np.float64]) -> float | None:
-    """The mean of what is defined (not NaN); None when nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else None
+    quotient: npt.NDArray[np.float64] = np.full(np.shape(whole), np.nan)
+    np.divide(part, whole, out=quotient, where=np.asarray(whole) != 0)
+    return quotient
 
 
 def nullable(values: npt.NDArray[np.float64]) -> list[float | None]:

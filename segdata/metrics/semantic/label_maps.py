@@ -1,4 +1,8 @@
-"""The label maps of both sides, image by image, and the mistake that is seen only when all are counted."""
+"""Iterate over pairs of ground-truth and predicted label maps.
+
+After the last image, `refuse_misread` detects predictions that use another id scheme (trainIds instead of label ids, or
+numbers off by one).
+"""
 
 from __future__ import annotations
 
@@ -11,55 +15,41 @@ import numpy.typing as npt
 from segdata.catalog import label_spaces
 from segdata.core.labels import LabelSpace
 from segdata.core.predictions import GroundTruth, Predictions
-from segdata.errors import InvalidAnnotation, InvalidInput, LabelMismatch, UsageError
+from segdata.errors import InvalidInput, LabelMismatch
+from segdata.metrics.checks import require_all, require_size
 from segdata.metrics.semantic.confusion import Confusion
 
 LabelMap = npt.NDArray[Any]
 """(H, W) unsigned category indices."""
 
-_SHOWN = 5
 _TRAIN_VIEW = "cityscapes-19"
 
 
-def require(predictions: Predictions, what: str, metric: str) -> None:
-    """Refuse predictions that do not hold what a metric compares.
-
-    Raises:
-        UsageError: saying what they hold.
-    """
-    if what not in predictions.holds:
-        raise UsageError(
-            f"{metric} compares {what}, which these predictions do not hold",
-            file=predictions.path,
-            why=f"they hold {', '.join(sorted(predictions.holds)) or 'nothing'}",
-            fix="name another metric with --metric, or give other predictions",
-        )
-
-
 def pairs(predictions: Predictions, truth: GroundTruth) -> Iterator[tuple[int, LabelMap, LabelMap]]:
-    """Place, true and predicted label map of every image whose truth has one.
+    """Yield index, ground-truth and predicted label map of every image whose ground truth has a label map.
 
     Raises:
-        InvalidInput: no truth has a label map, predictions are missing (after all others were walked through), or the
-            two maps of an image are of different sizes.
+        InvalidInput: no image of the ground truth has a label map.
+        InvalidAnnotation: the two maps of an image are of different sizes, or, after the last image, predictions are
+            missing.
     """
     missing: list[str] = []
     compared = 0
-    for place in truth.walk():
-        key = truth.keys[place]
-        known = truth.semantic(place)
-        if known is None:
+    for index in truth.walk():
+        key = truth.keys[index]
+        label_map = truth.semantic(index)
+        if label_map is None:
             predictions.findings.remark("image without label map in the truth: left out", key)
             continue
         compared += 1
-        predicted = predictions.get(place)
-        found = None if predicted is None else predicted.semantic
-        if predicted is None or found is None:
+        sample = predictions.get(index)
+        predicted = None if sample is None else sample.semantic
+        if sample is None or predicted is None:
             missing.append(key)
             continue
-        require_size(predictions, key, (predicted.height, predicted.width), known.shape, predicted.file)
+        require_size(predictions, key, (sample.height, sample.width), label_map.shape, sample.file)
         if not missing:
-            yield place, known, found
+            yield index, label_map, predicted
     if not compared:
         raise InvalidInput(
             "the truth has no label maps",
@@ -67,58 +57,35 @@ def pairs(predictions: Predictions, truth: GroundTruth) -> Iterator[tuple[int, L
             why=f"none of its {len(truth)} images has one",
             fix="give a truth with label maps, or another metric with --metric",
         )
-    refuse_missing(missing, compared, predictions)
+    require_all(missing, compared, predictions)
 
 
-def require_size(
-    predictions: Predictions, key: str, found: tuple[int, int], known: tuple[int, ...], file: str = ""
-) -> None:
-    """Refuse a prediction of another (height, width) than its image.
-
-    Raises:
-        InvalidAnnotation: naming both sizes.
-    """
-    if found != known:
-        raise InvalidAnnotation(
-            "a prediction is of another size than the truth",
-            file=predictions.path / file if file else predictions.path,
-            key=key,
-            why=f"prediction {found[1]} × {found[0]}, truth {known[1]} × {known[0]} (width × height)",
-            fix="predict at the original size, or scale label maps back with nearest-neighbour sampling",
-        )
-
-
-def refuse_missing(missing: list[str], count: int, predictions: Predictions) -> None:
-    """Refuse predictions that do not speak of every image.
-
-    Raises:
-        InvalidAnnotation: with the count and the first names.
-    """
-    if missing:
-        raise InvalidAnnotation(
-            f"{len(missing)} of {count} images have no prediction",
-            file=predictions.path,
-            why=f"missing are {', '.join(missing[:_SHOWN])}{' …' if len(missing) > _SHOWN else ''}",
-            fix="predict them too, or evaluate one split with --split",
-        )
+def remark_undefined(confusion: Confusion, predictions: Predictions) -> None:
+    """Remark on pixels that decide the numbers without being seen in them: without a predicted class, or all void."""
+    unpredicted = int(confusion[:, -1].sum())
+    path = str(predictions.path)
+    if unpredicted:
+        predictions.findings.remark("pixels without a predicted class: counted as wrong", path, unpredicted)
+    if not confusion.sum():
+        predictions.findings.remark("all of the truth is void: nothing is defined", path)
 
 
 def refuse_misread(confusion: Confusion, labels: LabelSpace, predictions: Predictions) -> None:
-    """Refuse predictions whose numbers are right in another numbering: trainIds for label ids, counted from 1, and so on.
+    """Refuse predictions that are right under another id scheme: trainIds for label ids, counted from 1, and so on.
 
-    The other numbering must be right for at least half of the pixels, for three classes by more than half, and twice as
-    often as the given one: no model is that good at being wrong.
+    The other scheme must be right for at least half of the pixels, for more than half of the pixels of three classes, and
+    twice as often as the one that they were read under: no model is that good at being wrong.
 
     Raises:
-        LabelMismatch: saying which numbering fits.
+        LabelMismatch: saying which scheme fits.
     """
     total = confusion.sum()
     hits = np.diagonal(confusion[:, :-1]).sum()
     truth = confusion.sum(1)
-    for name, other, fix in _numberings(labels):
-        columns = np.flatnonzero(other >= 0)
+    for name, meaning, fix in _id_schemes(labels):
+        columns = np.flatnonzero(meaning >= 0)
         right = np.zeros(len(labels), np.int64)
-        np.add.at(right, other[columns], confusion[other[columns], columns])
+        np.add.at(right, meaning[columns], confusion[meaning[columns], columns])
         classes = int((2 * right > np.maximum(truth, 1)).sum())
         if classes >= 3 and right.sum() > max(2 * hits, total / 2):
             raise LabelMismatch(
@@ -129,8 +96,8 @@ def refuse_misread(confusion: Confusion, labels: LabelSpace, predictions: Predic
             )
 
 
-def _numberings(labels: LabelSpace) -> Iterator[tuple[str, npt.NDArray[np.int64], str]]:
-    """Other meanings of the predicted numbers: name, (K,) the index that a number would have meant (−1 none), remedy."""
+def _id_schemes(labels: LabelSpace) -> Iterator[tuple[str, npt.NDArray[np.int64], str]]:
+    """Other id schemes: name, (K,) the index that each predicted index would have meant (−1 none), and the remedy."""
     count = len(labels)
     indices = np.arange(count)
     for shift, name in ((-1, "category numbers counted from 1"), (1, "category numbers one too low")):

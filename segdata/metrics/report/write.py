@@ -1,0 +1,217 @@
+"""An evaluation → one HTML page: numbers, categories, curves, confusion, scores, sizes and the worst images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.predictions import GroundTruth
+from segdata.metrics.evaluate import Evaluation
+from segdata.metrics.panoptic.metrics import PanopticDetails
+from segdata.metrics.report import charts, tables
+from segdata.metrics.report.outcomes import SIZES, Outcomes, match_all
+from segdata.metrics.report.worst_images import WorstImage, draw
+from segdata.metrics.semantic.metrics import PixelDetails
+from segdata.system.files import disk_errors, write_whole
+from segdata.viz import html
+from segdata.viz.charts import require_matplotlib
+
+FILE = "index.html"
+WORST = 12
+"""Images that are drawn."""
+
+_CONFUSED = 12
+_CONFUSED_HEAD = ("truth", "predicted", "how many", "share of the category")
+
+
+def write(evaluation: Evaluation, folder: Path) -> Path:
+    """Write the report of an evaluation.
+
+    Args:
+        folder: made where it is not there; an older report in it is replaced.
+
+    Returns:
+        The html. It fetches nothing and runs nothing.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    predictions, truth = evaluation.predictions, evaluation.truth
+    parts = [
+        html.note(f"Predictions: {predictions.path} ({predictions.kind})"),
+        html.note(f"Truth: {truth.path} ({truth.format}, {len(truth):,} images, {len(truth.labels)} categories)"),
+    ]
+    for name, values in evaluation.metrics.items():
+        parts.append(html.figures(name, tables.headlines(values, truth.labels)))
+    remarks = evaluation.problems["remarks"].items()
+    if remarks:
+        parts += [html.heading("Notes"), *(html.note(f"{item['count']:,} × {kind}") for kind, item in remarks)]
+    outcomes = match_all(predictions, truth) if "scores" in predictions.holds else None
+    parts += _categories(evaluation, outcomes)
+    if outcomes is not None:
+        parts += _detections(outcomes, truth)
+    parts += _pixels(evaluation)
+    worst = _worst(evaluation, outcomes)
+    if worst:
+        parts += [html.heading("Worst images"), html.note("Truth beside prediction, the worst first.")]
+        parts += [_image(item) for item in worst]
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / FILE, html.page("Evaluation", parts).encode("utf-8", "replace"))
+    return folder / FILE
+
+
+def _categories(evaluation: Evaluation, outcomes: Outcomes | None) -> list[str]:
+    """A row for every category that a metric or a count speaks of."""
+    labels = evaluation.truth.labels
+    columns: dict[str, Any] = {}
+    for name, values in evaluation.metrics.items():
+        for title, column in tables.columns(values, labels).items():
+            columns[f"{name} {title}" if len(evaluation.metrics) > 1 else title] = column
+    if outcomes is not None:
+        columns |= _counts(outcomes, len(labels))
+    shown = [
+        index
+        for index in range(len(labels))
+        if any(isinstance(column.get(index), float) or column.get(index) for column in columns.values())
+    ]
+    if not shown:
+        return []
+    rows = [[labels[index].name, *(column.get(index) for column in columns.values())] for index in shown]
+    return [
+        html.heading("Categories"),
+        html.note("n/a: nothing in the truth, or not evaluated."),
+        html.table(("category", *columns), rows, bars=True),
+    ]
+
+
+def _counts(outcomes: Outcomes, categories: int) -> dict[str, dict[int, int]]:
+    """Columns of what was matched, at the score threshold of the best F1."""
+    above = outcomes.score >= outcomes.threshold
+    counted = {
+        "objects": outcomes.truth_category,
+        "right": outcomes.category[above & outcomes.is_right],
+        "wrong": outcomes.category[above & ~outcomes.is_right],
+        "missed": outcomes.truth_category[outcomes.matched_score < outcomes.threshold],
+    }
+    return {
+        title: dict(enumerate(np.bincount(column, minlength=categories).tolist())) for title, column in counted.items()
+    }
+
+
+def _detections(outcomes: Outcomes, truth: GroundTruth) -> list[str]:
+    """Curves, scores, sizes and confusion of detections."""
+    names = [category.name for category in truth.labels.categories]
+    threshold = outcomes.threshold
+    limits = (0.0, *SIZES, np.inf)
+    by_size = [(outcomes.area >= low) & (outcomes.area < high) for low, high in itertools.pairwise(limits)]
+    is_detected = outcomes.matched_score >= threshold
+    table = outcomes.confusion(len(names), threshold)
+    used = np.flatnonzero(table[:-1].sum(1) + table[:, :-1].sum(0))
+    chosen = np.append(used, len(names))
+    table = table[np.ix_(chosen, chosen)]
+    shown = [names[index] for index in used.tolist()]
+    return [
+        html.heading("Detections"),
+        html.note(
+            "Matched at an IoU of 0.5, by score, the best hundred detections of an image; pale lines are single "
+            f"categories. At a score of {threshold:.2f} precision and recall over all categories are best together "
+            "(F1): counts, sizes and confusion are taken there."
+        ),
+        html.row(
+            [
+                charts.curves(
+                    [outcomes.curve(index) for index in np.unique(outcomes.truth_category)], outcomes.curve()
+                ),
+                charts.scores(outcomes.score[outcomes.is_right], outcomes.score[~outcomes.is_right], threshold),
+                charts.sizes(
+                    ("small\n< 32²", "medium\n< 96²", "large"),
+                    [int(which.sum()) for which in by_size],
+                    [int((which & is_detected).sum()) for which in by_size],
+                ),
+            ]
+        ),
+        html.row(
+            [
+                charts.confusion(shown, table, ("nothing there", "missed")),
+                html.table(_CONFUSED_HEAD, _confused(shown, table, "missed", "nothing there")),
+            ]
+        ),
+    ]
+
+
+def _pixels(evaluation: Evaluation) -> list[str]:
+    """Confusion of label maps, of the first metric that has it."""
+    for result in evaluation.results.values():
+        details = result.details
+        if isinstance(details, PixelDetails):
+            return [
+                html.heading("Pixels"),
+                html.note("Where the pixels of every category went, over all images."),
+                html.row(
+                    [
+                        charts.confusion(details.names, details.confusion, ("", "no class")),
+                        html.table(_CONFUSED_HEAD, _confused(details.names, details.confusion, "no class", "")),
+                    ]
+                ),
+            ]
+    return []
+
+
+def _confused(
+    names: Sequence[str], table: npt.NDArray[np.int64], no_prediction: str, no_truth: str
+) -> list[tuple[str, ...]]:
+    """The largest mistakes: ground truth, prediction, how many, and which share of the ground truth's row."""
+    wrong = table.copy()
+    count = len(names)
+    wrong[np.arange(count), np.arange(count)] = 0
+    largest = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSED]
+    rows: list[tuple[str, ...]] = []
+    for row, column in zip(*np.unravel_index(largest, wrong.shape), strict=True):
+        if wrong[row, column]:
+            truth = names[row] if row < count else no_truth
+            predicted = names[column] if column < count else no_prediction
+            share = f"{wrong[row, column] / table[row].sum():.1%}" if row < count else "–"
+            rows.append((truth, predicted, f"{wrong[row, column]:,}", share))
+    return rows
+
+
+def _worst(evaluation: Evaluation, outcomes: Outcomes | None) -> list[WorstImage]:
+    """The images in which most is wrong, drawn."""
+    predictions, truth = evaluation.predictions, evaluation.truth
+    ranked: list[tuple[int, str]] = []
+    threshold = 0.0
+    if outcomes is not None:
+        threshold = outcomes.threshold
+        errors, f1 = outcomes.errors(len(truth), threshold)
+        order = [index for index in np.lexsort((-errors, np.nan_to_num(f1, nan=2.0))).tolist() if errors[index]]
+        ranked = [(index, f"{errors[index]} wrong or missed, F1 {f1[index]:.2f}") for index in order]
+    else:
+        ranked = _by_details(evaluation, truth)
+    return [draw(index, why, predictions, truth, threshold) for index, why in ranked[:WORST]]
+
+
+def _by_details(evaluation: Evaluation, truth: GroundTruth) -> list[tuple[int, str]]:
+    """Images by their value under the first metric that has one for each image, the worst first."""
+    for result in evaluation.results.values():
+        details = result.details
+        if isinstance(details, PixelDetails):
+            values, what = details.accuracy, "right pixels"
+        elif isinstance(details, PanopticDetails):
+            values, what = details.quality, "PQ"
+        else:
+            continue
+        order = [row for row in np.argsort(values, kind="stable").tolist() if values[row] < 1]
+        return [(truth.index_of_key[details.keys[row]], f"{values[row]:.1%} {what}") for row in order]
+    return []
+
+
+def _image(item: WorstImage) -> str:
+    captions = [html.picture(data, name, kind="jpeg") for name, data in item.drawings]
+    return html.folded(f"{item.key}: {item.why}", [html.row(captions)], is_open=True)
