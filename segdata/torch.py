@@ -7,7 +7,7 @@ consumer; so they cost a few kilobytes on the way, with any `DataLoader`. A `col
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -107,6 +107,9 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         if get_worker_info() is not None and isinstance(item, tuple) and len(item) == 2 and type(item[1]) is dict:
             item = (item[0], _Parcel(item[1]))
         return item
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return (self[index] for index in range(len(self)))
 
     def _detection(self, sample: Sample, index: int) -> dict[str, Any]:
         if not sample.has_instances:

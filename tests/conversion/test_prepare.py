@@ -210,7 +210,10 @@ def test_real_samples_in_the_official_structure(
 ) -> None:
     source = Path(shutil.copytree(SAMPLES / where, tmp_path / "source", copy_function=shutil.copyfile))
     if name == "camvid":  # the samples are without the table
-        rows = [f"{r} {g} {b}\t{item.name}" for item in manifest.shipped("camvid").labels for r, g, b in [item.color]]
+        rows = [
+            f"{' '.join(map(str, item.color or ()))}\t{item.name}"
+            for item in manifest.shipped("camvid").labels.categories
+        ]
         (source / "label_colors.txt").write_text("\n".join(rows) + "\n")
     home, done = prepared(server, name, source, tmp_path)
     assert done.code == (3 if name == "camvid" else 0), done.err

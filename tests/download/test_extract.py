@@ -117,9 +117,8 @@ def test_a_member_of_more_than_four_gibibytes(kind: str, tmp_path: Path) -> None
     else:
         with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as out:
             out.add(plain, "large.bin")
-    expected = hashlib.sha256()
-    with plain.open("rb") as file:
-        expected = hashlib.file_digest(file, "sha256")
+    with plain.open("rb") as content:
+        expected = hashlib.file_digest(content, "sha256")
     plain.unlink()
     receipt = extract(
         archive, tmp_path / "raw", receipt=tmp_path / "receipt.json", kind=kind, digest="any", archive_bytes=None

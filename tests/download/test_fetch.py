@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def part_size(place: Place) -> int:
 
 @pytest.mark.parametrize("name", [*manifest.names(), "coco", "voc"])
 def test_every_dataset_has_a_plan_without_network(name: str, tmp_path: Path) -> None:
-    dead = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": ""}
+    dead: dict[str, Any] = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": ""}
     root = tmp_path / "root"
     done = run_segdata("fetch", name, "--dry-run", "--root", root, **dead)
     assert done.code == 0 and done.err == "", done.err
@@ -73,7 +74,7 @@ def test_a_plan_as_json_adds_up(tmp_path: Path) -> None:
 
 def test_parts_are_chosen_by_name(place: Place) -> None:
     for number, part in enumerate(("one", "two", "three")):
-        more = {"optional": True} if part == "three" else {}
+        more: dict[str, Any] = {"optional": True} if part == "three" else {}
         place.offer(archive(seed=number), name=f"{part}.zip", part=part, **more)
     assert place.fetch("--only", "two,three").code == 0
     assert [place.is_whole(seed) for seed in range(3)] == [False, True, True]
@@ -231,6 +232,11 @@ def test_k10_the_estimate_leaves_out_what_is_there(place: Place) -> None:
     assert place.fetch("--dry-run", "--json").document["download"] == 0
 
 
+def small_files_only() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5 << 20, 5 << 20))
+
+
 def test_b2_a_full_disk_keeps_what_is_finished(place: Place) -> None:
     """A limit of the file size stands in for a full disk: the same error at the same place."""
     data = archive(LARGE)
@@ -242,10 +248,7 @@ def test_b2_a_full_disk_keeps_what_is_finished(place: Place) -> None:
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=lambda: (
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
-            resource.setrlimit(resource.RLIMIT_FSIZE, (5 << 20, 5 << 20)),
-        ),
+        preexec_fn=small_files_only,
     )
     assert done.returncode == 7 and "error[DiskError]" in done.stderr, done.stderr
     assert place.is_whole(1) and not (place.home / "archives/a.zip").exists()

@@ -23,7 +23,7 @@ LARGE = 9 << 20
 """Two chunks and a bit."""
 
 
-def good(place: Place, *options: object, seed: int = 0, size: int = 3000, **environment: str) -> Outcome:
+def good(place: Place, *options: object, seed: int = 0, size: int = 3000, **environment: Any) -> Outcome:
     """The command ends well, and the dataset is there with nothing beside it."""
     done = place.fetch(*options, **environment)
     assert done.code == 0, done.err
@@ -32,7 +32,7 @@ def good(place: Place, *options: object, seed: int = 0, size: int = 3000, **envi
     return done
 
 
-def bad(place: Place, code: int, *texts: str, options: tuple[object, ...] = (), **environment: str) -> Outcome:
+def bad(place: Place, code: int, *texts: str, options: tuple[object, ...] = (), **environment: Any) -> Outcome:
     """The command ends with this exit code and says all of this; nothing has a final name."""
     done = place.fetch("--json", *options, **environment)
     assert done.code == code, done.err
@@ -143,7 +143,13 @@ def test_a4_another_range_than_asked_for_is_refused(said: str, place: Place) -> 
 def test_a5_a_complete_part_is_taken(place: Place) -> None:
     data = archive()
     place.offer(data, bytes="unknown")
-    place.server.routes[A] = lambda x: (x.head(200, connection="close", etag='"one"'), x.send(data), x.cut())  # type: ignore[func-returns-value]
+
+    def whole_and_cut(x: Exchange) -> None:
+        x.head(200, connection="close", etag='"one"')
+        x.send(data)
+        x.cut()
+
+    place.server.routes[A] = whole_and_cut
     # The part is complete, and the run is stopped before it is checked: the same as one that was cut after the last byte.
     stop_halfway(place, data + b"?", len(data))
     place.server.routes[A] = file(data)
@@ -163,7 +169,8 @@ def test_a6_a_part_larger_than_the_file_is_dropped(place: Place) -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_a7_a_short_body_is_resumed_until_the_attempts_are_used_up(known: bool, place: Place) -> None:
     data = archive()
-    place.offer(data, **({} if known else {"bytes": "unknown"}))
+    changes: dict[str, Any] = {} if known else {"bytes": "unknown"}
+    place.offer(data, **changes)
     place.server.routes[A] = cut_after(data, 1000)
     bad(place, 5, f"cut at 1,000 of {len(data):,} bytes", "attempt 3 of 3", options=("--retries", "3"))
     assert ranges(place) == [None, "bytes=1000-", "bytes=1000-"]
@@ -404,7 +411,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pa
             ["ca", "-batch", "-selfsign", "-notext", "-config", folder / "settings", "-keyfile", key, "-in", request,
              "-out", certificate, "-startdate", "20200101000000Z", "-enddate", f"{end}0101000000Z"],
         ):  # fmt: skip
-            subprocess.run(["openssl", *command], check=True, capture_output=True)
+            subprocess.run(["openssl", *map(str, command)], check=True, capture_output=True)
         made[name] = (certificate, key)
     return made
 
@@ -420,7 +427,7 @@ def test_a18_a_certificate_that_is_not_trusted_stops_it(
     with serving(certificates[name]) as secure:
         secure.routes[A] = file(data)
         place.offer(data, url=f"{secure.url}{A}")
-        bundle = {"REQUESTS_CA_BUNDLE": str(certificates[name][0])} if trusted else {}
+        bundle: dict[str, Any] = {"REQUESTS_CA_BUNDLE": str(certificates[name][0])} if trusted else {}
         bad(place, 5, text, "REQUESTS_CA_BUNDLE", **bundle)
         assert not secure.requests
     with serving(certificates["good"]) as secure:
@@ -442,7 +449,7 @@ def test_a17_https_to_http_needs_a_sha256(
     with serving(certificates["good"]) as secure:
         secure.routes["/s.zip"] = redirect(f"{place.server.url}{A}")
         place.offer(data, url=f"{secure.url}/s.zip", file="a.zip", digest=digest)
-        trust = {"REQUESTS_CA_BUNDLE": str(certificates["good"][0])}
+        trust: dict[str, Any] = {"REQUESTS_CA_BUNDLE": str(certificates["good"][0])}
         if pinned == "sha256":
             good(place, **trust)
         else:

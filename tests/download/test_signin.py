@@ -11,18 +11,19 @@ import select
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote
 
 import pytest
 
 from tests.helpers.command import Outcome, run_segdata
 from tests.helpers.places import Place, archive
-from tests.helpers.server import Exchange, Server, file, redirect
+from tests.helpers.server import Exchange, Route, Server, file, redirect
 
 CANARY = "hunter2&canary ö"
 """A password with characters that are quoted in forms, addresses and base64."""
 
-ACCOUNT = {"SEGDATA_CITYSCAPES_USERNAME": "me", "SEGDATA_CITYSCAPES_PASSWORD": CANARY}
+ACCOUNT: dict[str, Any] = {"SEGDATA_CITYSCAPES_USERNAME": "me", "SEGDATA_CITYSCAPES_PASSWORD": CANARY}
 
 
 class Site:
@@ -60,7 +61,7 @@ class Site:
         else:
             x.answer(200, b"<form>wrong</form>")
 
-    def _signed_in(self, route):  # type: ignore[no-untyped-def]
+    def _signed_in(self, route: Route) -> Route:
         def checked(x: Exchange) -> None:
             if x.request.headers.get("cookie") != self._cookie():
                 x.answer(403, b"sign in")
@@ -247,7 +248,7 @@ def test_i6_cookies_stay_with_the_site_and_in_memory(place: Place, site: Site, d
 
 
 def test_i6_a_session_is_kept_only_on_request_and_for_a_day(place: Place, site: Site) -> None:
-    state = {"XDG_STATE_HOME": str(place.folder / "state")}
+    state: dict[str, Any] = {"XDG_STATE_HOME": str(place.folder / "state")}
     first = place.fetch("--keep-session", **ACCOUNT, **state)
     assert first.code == 0 and site.logins == 1
     (kept,) = (place.folder / "state/segdata").iterdir()
@@ -261,7 +262,7 @@ def test_i6_a_session_is_kept_only_on_request_and_for_a_day(place: Place, site: 
     for path in place.home.rglob("*"):
         assert path.is_dir() or b"session-0" not in path.read_bytes()
 
-    def again(**environment: str) -> Outcome:
+    def again(**environment: Any) -> Outcome:
         (place.home / "raw/photos/3.bin").unlink(missing_ok=True)
         return place.fetch(*more, "--keep-session", **state, **environment)
 
@@ -321,7 +322,7 @@ def test_a_person_is_asked_on_a_terminal(place: Place, site: Site) -> None:
 
 
 def test_login_keeps_an_account_that_works_and_logout_removes_it(place: Place, site: Site) -> None:
-    options = {"HOME": str(place.folder), **place.quiet}
+    options: dict[str, Any] = {"HOME": str(place.folder), **place.quiet}
     done = run_segdata("login", place.manifest, **options, **ACCOUNT)
     assert done.code == 6 and "--netrc" in done.err and "keyring" in done.err
     done = run_segdata(
@@ -364,7 +365,11 @@ def test_the_key_ring_is_used_where_there_is_one(place: Place, site: Site) -> No
     backend = place.folder / "backend"
     backend.mkdir()
     (backend / "testring.py").write_text(RING)
-    ring = {"PYTHONPATH": str(backend), "PYTHON_KEYRING_BACKEND": "testring.Ring", "HOME": str(place.folder)}
+    ring: dict[str, Any] = {
+        "PYTHONPATH": str(backend),
+        "PYTHON_KEYRING_BACKEND": "testring.Ring",
+        "HOME": str(place.folder),
+    }
     kept = run_segdata("login", place.manifest, **ring, **ACCOUNT)
     assert kept.code == 0 and "the key ring" in kept.out
     done = place.fetch(**ring)
@@ -428,7 +433,7 @@ def test_i8_children_do_not_get_the_secret() -> None:
 
 def test_i2_no_command_shows_the_secret(place: Place, site: Site, data: bytes) -> None:
     """Success and failure of every verb that knows it, with `--debug` too."""
-    options = {"HOME": str(place.folder), **place.quiet, **ACCOUNT}
+    options: dict[str, Any] = {"HOME": str(place.folder), **place.quiet, **ACCOUNT}
     proxy = f"http://me:{quote(CANARY, safe='')}@127.0.0.1:9"
     outcomes = [
         place.fetch("--json", **ACCOUNT),

@@ -255,14 +255,14 @@ def test_camvid_to_all(sources: Any, tmp_path: Path) -> None:
             assert np.array_equal(mask, truth == rows.index(names[item["category_id"]]))
             assert coco_mask.area(item["segmentation"]) == item["area"]
     _, voc = crossed(source, "voc", tmp_path / "voc")
-    names = [line.split(":")[0] for line in (voc / "labelmap.txt").read_text().splitlines()[1:]]
+    voc_names = [line.split(":")[0] for line in (voc / "labelmap.txt").read_text().splitlines()[1:]]
     findings, cityscapes = crossed(source, "cityscapes", tmp_path / "cityscapes")
     renamed = {old: new for new, old in map(str.split, (cityscapes / "names.tsv").read_text().splitlines())}
     known = {"Sky": 23, "Building": 11, "Pole": 17, "Column_Pole": 17, "Road": 7, "Sidewalk": 8, "Tree": 21, "SignSymbol": 20, "Fence": 13, "Car": 26, "Pedestrian": 24, "Wall": 12, "Bridge": 15, "Tunnel": 16, "Train": 31, "TrafficLight": 19, "MotorcycleScooter": 32}  # fmt: skip
     lost: dict[str, int] = {}
     for key, truth in labels.items():
         assert np.array_equal(
-            np.array([names.index(name) for name in rows])[truth], values(voc / f"SegmentationClass/{key}.png")
+            np.array([voc_names.index(name) for name in rows])[truth], values(voc / f"SegmentationClass/{key}.png")
         )
         expected = np.array([known.get(name, 0) for name in rows])[truth]
         (file,) = cityscapes.glob(f"gtFine/*/{renamed[key]}_gtFine_labelIds.png")

@@ -110,7 +110,7 @@ def voc(root: Path) -> Path:
     return root
 
 
-def nodes(node: minidom.Node) -> Iterator[minidom.Node]:
+def nodes(node: minidom.Node) -> Iterator[Any]:
     yield node
     for inner in node.childNodes:
         yield from nodes(inner)

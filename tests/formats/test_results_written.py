@@ -14,6 +14,7 @@ from PIL import Image
 import segdata
 from segdata.catalog import label_spaces
 from segdata.core.masks import Masks
+from segdata.core.predictions import Predictions
 from segdata.core.sample import Instances, Sample
 from segdata.sources.evaluation import open_predictions, open_truth
 from tests.helpers import made
@@ -26,6 +27,13 @@ from tests.metrics.test_pixel_metrics import assert_equal, expected
 CITY = REFERENCE / "metrics/cityscapes"
 
 
+def predicted(predictions: Predictions, count: int) -> list[Sample]:
+    """The predictions of every image; there are some of each."""
+    samples = [predictions.get(index) for index in range(count)]
+    assert all(sample is not None for sample in samples)
+    return [sample for sample in samples if sample is not None]
+
+
 @needs_reference
 @pytest.mark.parametrize(
     ("given", "metric", "part"),
@@ -34,7 +42,7 @@ CITY = REFERENCE / "metrics/cityscapes"
 def test_cityscapes_results_from_a_pack_score_the_same(given: str, metric: str, part: str, tmp_path: Path) -> None:
     truth = open_truth(CITY)
     predictions = open_predictions(CITY / given, truth)
-    samples = [predictions.get(place) for place in range(len(truth))]
+    samples = predicted(predictions, len(truth))
     pack = pack_of(samples, truth.labels, tmp_path / "pack")
     from_pack = run_segdata("evaluate", pack, CITY, "--metric", metric, "--json")
     assert_equal(from_pack.document["metrics"][metric], expected("cityscapes")[part])
@@ -54,7 +62,7 @@ def test_panoptic_predictions_come_back_as_the_challenge_takes_them(tmp_path: Pa
     folder = REFERENCE / "metrics/panoptic"
     truth = open_truth(folder / "gt.json")
     predictions = open_predictions(folder / "pred.json", truth)
-    samples = [predictions.get(place) for place in range(len(truth))]
+    samples = predicted(predictions, len(truth))
     pack = pack_of(samples, truth.labels, tmp_path / "pack")
     outcome = run_segdata("convert", pack, tmp_path / "out", "--to", "coco-panoptic")
     assert outcome.code == 0, outcome.err
@@ -90,7 +98,7 @@ def panoptic(root: Path) -> dict[str, Any]:
         {"id": 7, "category_id": 1, "iscrowd": 0, "area": 35.5, "bbox": [3, 12, 6, 6]},
         {"id": 16777215, "category_id": 1, "iscrowd": 1, "area": 96, "bbox": [20, 12, 16, 6]},
     ]
-    document = {
+    document: dict[str, Any] = {
         "info": {"year": 2018},
         "images": [
             {"id": 9, "file_name": "b.jpg", "height": made.HEIGHT, "width": made.WIDTH, "license": 3},
@@ -122,6 +130,7 @@ def test_hand_made_panoptic_data_comes_back_exactly(tmp_path: Path) -> None:
     sample = segdata.open(tmp_path / "pack").find("b")
     assert sample.instances.id.tolist() == [70000, 300, 7, 16777215]
     assert sample.instances.masks.areas.tolist() == [400, 400, 36, 96]
+    assert sample.semantic is not None and sample.instances.id is not None
     assert sample.semantic[0, 0] == 1 and sample.semantic[11, 0] == 255 and sample.semantic[13, 4] == 0
     segdata.convert(tmp_path / "pack", tmp_path / "back", to="coco-panoptic")
     LABELS.setdefault("coco-panoptic", ("annotations/*.png",))
@@ -168,7 +177,8 @@ def test_voc_segmentation_results(tmp_path: Path) -> None:
     ] * len(samples)
     for path in files:
         with Image.open(path) as image:
-            assert image.mode == "P" and image.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
+            palette = image.getpalette()
+            assert image.mode == "P" and palette is not None and palette[:6] == [0, 0, 0, 128, 0, 0]
     found = run_segdata("evaluate", tmp_path / "out", source, "--metric", "voc-segmentation", "--json")
     assert found.document["metrics"]["voc-segmentation"]["mIoU"] == 1
     Image.fromarray(np.full((made.HEIGHT, made.WIDTH), 255, np.uint8)).save(files[0])
@@ -205,9 +215,9 @@ def test_a_pack_of_the_truth_gives_the_official_numbers(tmp_path: Path) -> None:
         ("pred_pixel", "cityscapes-pixel", "pixel"),
         ("pred_inst", "cityscapes-instance", "instance"),
     ):
-        found = segdata.evaluate(CITY / given, tmp_path / "truth", metrics=[metric])  # type: ignore[operator]
+        found = segdata.evaluate(CITY / given, tmp_path / "truth", metrics=[metric])
         assert_equal(found.metrics[metric], expected("cityscapes")[part])
     folder = REFERENCE / "metrics/panoptic"
     segdata.convert(folder / "gt.json", tmp_path / "panoptic", images="none")
-    found = segdata.evaluate(folder / "pred.json", tmp_path / "panoptic", metrics=["panoptic"])  # type: ignore[operator]
+    found = segdata.evaluate(folder / "pred.json", tmp_path / "panoptic", metrics=["panoptic"])
     assert_equal(found.metrics["panoptic"], expected("panoptic"))

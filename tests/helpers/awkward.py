@@ -16,14 +16,16 @@ def blob(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     cy, cx = rng.uniform(0, height), rng.uniform(0, width)
     ry, rx = rng.uniform(1, height / 2), rng.uniform(1, width / 2)
     kind = rng.integers(4)
+    distance = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2
     if kind == 0:
-        return (((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1).astype(np.uint8)
-    if kind == 1:
-        return ((abs(y - cy) <= ry) & (abs(x - cx) <= rx)).astype(np.uint8)
-    if kind == 2:
-        return (rng.random((height, width)) < 0.3).astype(np.uint8)
-    ring = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2
-    return (((ring <= 1) & (ring >= 0.4)) | ((y < 3) & (x < 5))).astype(np.uint8)
+        mask = distance <= 1
+    elif kind == 1:
+        mask = (abs(y - cy) <= ry) & (abs(x - cx) <= rx)
+    elif kind == 2:
+        mask = rng.random((height, width)) < 0.3
+    else:
+        mask = ((distance <= 1) & (distance >= 0.4)) | ((y < 3) & (x < 5))
+    return np.asarray(mask, np.uint8)
 
 
 def rle(mask: np.ndarray) -> Document:
@@ -55,13 +57,13 @@ def scene(seed: int, images: int = 12) -> tuple[Document, list[Document], list[D
     for place, number in enumerate(ids):
         height, width = int(rng.integers(20, 160)), int(rng.integers(20, 160))
         truth["images"].append({"id": number, "height": height, "width": width, "file_name": f"{number}.jpg"})
-        shapes = []
+        shapes: list[tuple[np.ndarray, Document]] = []
         for _ in range(0 if place == 1 else int(rng.integers(0, 9))):
             mask = blob(rng, height, width) * (rng.random() > 0.05)
             iscrowd = int(rng.random() < 0.15)
             x, y, w, h = coco_mask.toBbox(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))).tolist()
             area = float(rng.choice([mask.sum(), 1024.0, 9216.0, mask.sum() * 1.7, 1023.5]))
-            own = {
+            own: Document = {
                 "id": int(10**9 + len(truth["annotations"]) * 3),
                 "image_id": number,
                 "category_id": int(rng.choice(categories[:4])),

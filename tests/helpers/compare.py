@@ -66,11 +66,7 @@ def files(root: Path, ignore: Collection[str]) -> set[str]:
 
 
 def json_differences(a: Any, b: Any, at: str) -> Iterator[str]:
-    if isinstance(a, bool) or isinstance(b, bool) or not isinstance(a, (dict, list)) or type(a) is not type(b):
-        is_number = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (a, b))
-        if a != b or (type(a) is not type(b) and not is_number):
-            yield f"{at} is {b!r}, expected {a!r}"
-    elif isinstance(a, dict):
+    if isinstance(a, dict) and isinstance(b, dict):
         for key in a.keys() | b.keys():
             if key not in b:
                 yield f"{at}.{key} is missing"
@@ -78,11 +74,15 @@ def json_differences(a: Any, b: Any, at: str) -> Iterator[str]:
                 yield f"{at}.{key} is not expected"
             else:
                 yield from json_differences(a[key], b[key], f"{at}.{key}")
-    else:
+    elif isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             yield f"{at} has {len(b)} items, expected {len(a)}"
         for index, (x, y) in enumerate(zip(a, b, strict=False)):
             yield from json_differences(x, y, f"{at}[{index}]")
+    else:
+        are_numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (a, b))
+        if a != b or (type(a) is not type(b) and not are_numbers):
+            yield f"{at} is {b!r}, expected {a!r}"
 
 
 def xml_differences(a: ElementTree.Element, b: ElementTree.Element, at: str) -> Iterator[str]:
@@ -99,8 +99,8 @@ def xml_differences(a: ElementTree.Element, b: ElementTree.Element, at: str) -> 
     if [item.tag for item in a] != [item.tag for item in b]:
         yield f"{at} has children {[item.tag for item in b]}, expected {[item.tag for item in a]}"
         return
-    for x, y in zip(a, b, strict=True):
-        yield from xml_differences(x, y, at)
+    for one, other in zip(a, b, strict=True):
+        yield from xml_differences(one, other, at)
 
 
 def xml(path: Path) -> ElementTree.Element:

@@ -85,7 +85,7 @@ def of_tensors(path: Path) -> str:
 # ---------------------------------------------------------------------- commands
 
 
-def command(*arguments: object, **environment: str) -> Any:
+def command(*arguments: object, **environment: Any) -> Any:
     """The document that a command prints; of one that refuses, its exit code."""
     variables: dict[str, Any] = {**environment}
     outcome = run_segdata(*arguments, "--json", **variables)

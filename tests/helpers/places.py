@@ -102,7 +102,7 @@ class Place:
         lines = [line.replace("True", "true") for line in lines]
         self.manifest.write_text(text + "[[remotes]]\n" + "\n".join(lines) + "\n")
 
-    def fetch(self, *options: object, manifest: object = None, **environment: str) -> Outcome:
+    def fetch(self, *options: object, manifest: object = None, **environment: Any) -> Outcome:
         """The real command, with short waits."""
         waits = ("--retry-wait", "0.01") if "--retry-wait" not in options else ()
         timeout = ("--timeout", "5") if "--timeout" not in options else ()
@@ -119,7 +119,7 @@ class Place:
         )
 
     @property
-    def quiet(self) -> dict[str, str]:
+    def quiet(self) -> dict[str, Any]:
         """An environment in which neither a key ring nor a proxy of this machine plays a part."""
         return {"NO_PROXY": "127.0.0.1", "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
 

@@ -36,7 +36,8 @@ class File:
 
     def item(self, name: str, index: int) -> bytes:
         begin, end = self[name + "_offset"][index : index + 2]
-        return self[name][begin:end].tobytes()
+        data: bytes = self[name][begin:end].tobytes()
+        return data
 
 
 def index(folder: Path) -> dict[str, Any]:

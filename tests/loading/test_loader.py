@@ -47,9 +47,16 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> segdata.Pack:
 
 def digest(batch: Batch) -> str:
     made = hashlib.sha256()
+    assert batch.images is not None
     for array in (*batch.images, batch.category, batch.boxes, *(masks.dense() for masks in batch.masks)):
         made.update(np.ascontiguousarray(array).tobytes())
     return f"{batch.keys} {batch.pointer.tolist()} {made.hexdigest()}"
+
+
+def address(batch: Batch) -> int:
+    """Where the pixels of its first image lie in memory."""
+    assert batch.images is not None
+    return int(batch.images[0].ctypes.data)
 
 
 def digests(batches: Iterable[Batch]) -> list[str]:
@@ -61,6 +68,7 @@ def test_a_batch_holds_what_the_files_hold(pack: segdata.Pack, folder: Path) -> 
     for batch in Loader(pack, batch_size=4):
         assert len(batch) == len(batch.keys) == len(batch.pointer) - 1
         assert batch.pointer[-1] == len(batch.category) == len(batch.boxes) == len(batch.iscrowd)
+        assert batch.images is not None
         for place, (key, image) in enumerate(zip(batch.keys, batch.images, strict=True)):
             (file,) = folder.glob(f"*/{key}.jpg")
             assert np.array_equal(image, simplejpeg.decode_jpeg(file.read_bytes(), fastdct=False, fastupsample=False))
@@ -78,6 +86,7 @@ def test_images_of_one_size_are_one_array(camvid: segdata.Pack) -> None:
         assert isinstance(batch.semantic, np.ndarray)
         for index, sample in enumerate(camvid):
             assert np.array_equal(batch.images[index], sample.image)
+            assert sample.semantic is not None
             assert np.array_equal(batch.semantic[index], sample.semantic)
 
 
@@ -92,6 +101,7 @@ def test_dense_masks(pack: segdata.Pack) -> None:
 def test_reused_planes_hold_nothing_of_earlier_batches(pack: segdata.Pack, workers: int) -> None:
     loader = Loader(pack, 2, shuffle=True, workers=workers, masks="dense", reuse=True)
     for batch in (batch for _ in range(3) for batch in loader):
+        assert batch.dense is not None
         for dense, masks in zip(batch.dense, batch.masks, strict=True):
             assert np.array_equal(dense, masks.dense())
             with pytest.raises(ValueError, match="read-only"):
@@ -114,13 +124,14 @@ def test_list_is_safe_unless_buffers_are_reused(pack: segdata.Pack) -> None:
     assert digests(list(Loader(pack, 3, workers=2))) == digests(Loader(pack, 3))
     loader = iter(Loader(pack, 4, workers=2, reuse=True))
     first = next(loader)
+    assert first.images is not None
     copy = first.images[0].copy()
     time.sleep(0.3)  # the workers are done with what they may make ahead
     assert np.array_equal(first.images[0], copy)
     for workers, most in ((0, 1), (1, 3)):
         largest = [max(range(13), key=lambda index: pack[index].height * pack[index].width)] * 8
         addresses = {
-            batch.images[0].ctypes.data
+            address(batch)
             for batch in Loader(pack, batches=[[index] for index in largest], workers=workers, reuse=True)
         }
         assert len(addresses) <= most
@@ -175,7 +186,8 @@ def test_whatever_the_options_a_resumed_run_goes_on_exactly(
     epochs = [made(whole) for _ in range(3)]
     expected = [batch for epoch in epochs for batch in epoch]
     for stop in (1, len(epochs[0]), len(epochs[0]) + 1):
-        begun, taken = loader(workers), []
+        begun = loader(workers)
+        taken: list[Any] = []
         while len(taken) < stop:
             for batch in begun:
                 taken.append((batch.indices.tolist(), batch.keys, batch.items))
@@ -258,7 +270,7 @@ def test_an_index_is_an_integer_and_booleans_select(pack: segdata.Pack) -> None:
     with pytest.raises(IndexError):
         pack.select([True, False])
     with pytest.raises(TypeError, match="float64"):
-        pack.select([0.5])
+        pack.select([0.5])  # type: ignore[list-item]
 
 
 def test_a_transform_draws_the_same_whoever_does_it(pack: segdata.Pack) -> None:

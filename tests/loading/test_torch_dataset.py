@@ -145,7 +145,7 @@ def test_a_segmentation_model_trains_on_label_maps(cityscapes: segdata.Pack) -> 
         loss.backward()
         assert torch.isfinite(loss)
     for (_, target), sample in zip(dataset, pack, strict=True):
-        assert np.array_equal(target.numpy(), sample.semantic)
+        assert sample.semantic is not None and np.array_equal(target.numpy(), sample.semantic)
 
 
 def test_a_v2_transform_moves_boxes_and_masks_along(pack: segdata.Pack) -> None:

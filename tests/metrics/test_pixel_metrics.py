@@ -53,7 +53,7 @@ def test_semantic_metrics_are_those_of_torchmetrics_and_detectron2(name: str) ->
         pairs = [(arrays[f"{name}/{i}/gt"], arrays[f"{name}/{i}/pred"]) for i in range(wanted["images"])]
         matrix = arrays[f"{name}/confusion"]
     classes = wanted["num_classes"]
-    total = sum(semantic.count(truth, prediction, classes) for truth, prediction in pairs)
+    total = np.sum([semantic.count(truth, prediction, classes) for truth, prediction in pairs], axis=0)
     found = semantic.scores(total, [str(index) for index in range(classes)])
     assert np.array_equal(found["confusion"], matrix)
     if name == "all_void":

@@ -124,9 +124,11 @@ def test_packs_are_found_by_key_split_and_predicate(tmp_path: Path) -> None:
 def test_views_map_labels_when_samples_are_read(tmp_path: Path) -> None:
     segdata.convert(made.cityscapes(tmp_path / "source"), tmp_path / "pack")
     full = segdata.open(tmp_path / "pack")[0]
+    assert full.semantic is not None
     view = segdata.open(tmp_path / "pack", labels="cityscapes-19")
     sample = view[0]
     road, sky, car = 0, 10, 13
+    assert sample.semantic is not None
     assert sample.semantic[-1, 0] == 255  # ego vehicle
     assert (sample.semantic[25, 0], sample.semantic[0, 0], sample.semantic[12, 4]) == (road, sky, car)
     assert sample.instances.category.tolist() == [11, 13, 13]

@@ -16,6 +16,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from scipy import ndimage
 
+from segdata.core.masks import Masks
 from segdata.statistics import counts as stats
 from tests.helpers import made
 from tests.helpers.command import run_segdata
@@ -104,7 +105,7 @@ def test_voc_samples_count_as_their_files_say(tmp_path: Path) -> None:
     home = SAMPLES / "voc/VOCdevkit/VOC2012"
     keys = (home / "ImageSets/Segmentation/train.txt").read_text().split()
     maps = [np.array(Image.open(home / f"SegmentationClass/{key}.png")) for key in keys]
-    counts = sum(np.bincount(label.ravel(), minlength=256) for label in maps)
+    counts = np.sum([np.bincount(label.ravel(), minlength=256) for label in maps], axis=0)
     document = run_segdata("stats", home, "--json").document
     counted = document["splits"]["train"]
     assert counted["images"] == len(keys)
@@ -183,9 +184,7 @@ def test_shapes_parts_and_holes_by_hand() -> None:
     corner[0, 0] = corner[1, 1] = corner[8, 8] = True
     diagonal_hole = np.ones((9, 9), bool)
     diagonal_hole[3, 3] = diagonal_hole[4, 4] = False
-    masks = stats.Masks.from_dense(
-        np.stack([ring, corner, diagonal_hole, np.zeros((9, 9), bool), np.ones((9, 9), bool)])
-    )
+    masks = Masks.from_dense(np.stack([ring, corner, diagonal_hole, np.zeros((9, 9), bool), np.ones((9, 9), bool)]))
     parts, holes = stats._parts_and_holes(stats._spans(masks), masks)
     assert parts.tolist() == [2, 2, 1, 0, 1]
     assert holes.tolist() == [1, 0, 2, 0, 0]
@@ -217,7 +216,8 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
     for path in pictures:
         with Image.open(path) as picture:
             assert picture.width > 600
-            assert len(picture.convert("RGB").getcolors(1 << 24)) > 20
+            colors = picture.convert("RGB").getcolors(1 << 24)
+            assert colors is not None and len(colors) > 20
 
 
 def test_without_matplotlib_the_letter_says_what_to_install(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import os
 import re
@@ -215,7 +216,7 @@ def test_same_bytes_after_a_worker_was_killed(
                 os.kill(os.getpid(), signal.SIGKILL)
             return get(index, findings)
 
-        return inputs.replace(data, get=once)
+        return dataclasses.replace(data, get=once)
 
     monkeypatch.setattr("segdata.conversion.convert.open_dataset", deadly)
     segdata.convert(coco, tmp_path / "target", **options)
@@ -243,7 +244,7 @@ def test_a_sample_that_kills_every_worker_is_named_and_the_next_run_goes_on(
                 os.kill(os.getpid(), signal.SIGKILL)
             return get(index, findings)
 
-        return inputs.replace(data, get=sometimes)
+        return dataclasses.replace(data, get=sometimes)
 
     monkeypatch.setattr("segdata.conversion.convert.open_dataset", deadly)
     with pytest.raises(WorkerLost) as caught:

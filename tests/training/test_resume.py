@@ -341,8 +341,8 @@ def test_two_processes_follow_one(double: bool, tolerance: float, pack: Path, tm
     for mine, theirs in zip(first, second, strict=True):
         assert mine["step"] == theirs["step"]
         assert mine["train/loss"] == pytest.approx(theirs["train/loss"], rel=tolerance)
-    mine, theirs = checkpoint.load(newest(one))[0], checkpoint.load(newest(two))[0]
-    for name, value in mine.items():
+    tensors, others = checkpoint.load(newest(one))[0], checkpoint.load(newest(two))[0]
+    for name, value in tensors.items():
         assert value.dtype == (torch.float64 if double else torch.float32)
         if double or name.startswith("model."):
-            assert torch.allclose(value, theirs[name], atol=tolerance / 10, rtol=tolerance), name
+            assert torch.allclose(value, others[name], atol=tolerance / 10, rtol=tolerance), name

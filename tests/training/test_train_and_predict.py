@@ -27,7 +27,7 @@ import segdata
 from segdata.core.masks import Masks
 from segdata.demo.synthetic import objects
 from segdata.models import checkpoint
-from segdata.models.maskrcnn import losses, weights
+from segdata.models.maskrcnn import losses, network, weights
 from segdata.models.maskrcnn.config import Config, settings
 from segdata.training import batches as feed
 from segdata.training import schedule, validation
@@ -417,7 +417,7 @@ def test_another_model_is_explained(run: Path, pack: Path, tmp_path: Path, here:
 def test_a_classifiers_resnet_begins_a_training_but_detects_nothing(pack: Path, tmp_path: Path, here: Here) -> None:
     body = torchvision.models.resnet18(weights=None, norm_layer=lambda channels: torch.nn.GroupNorm(16, channels))
     torch.save(body.state_dict(), tmp_path / "resnet18.pth")
-    model = engine.maskrcnn.build(Config.from_dict(TINY), 3)
+    model = network.build(Config.from_dict(TINY), 3)
     (remark,) = weights.put(weights.read(tmp_path / "resnet18.pth"), model)
     assert "only the ResNet" in remark
     assert torch.equal(model.backbone.body.layer4[1].conv2.weight, body.layer4[1].conv2.weight)
@@ -443,7 +443,7 @@ def test_weights_of_other_data_and_in_half_precision_are_taken(run: Path, pack: 
     data = segdata.open(pack, split="val2017")
     report = engine.train(data, tmp_path / "run", config, start=run, device="cpu")
     assert any("trained on other data" in remark for remark in report.remarks), report.remarks
-    model = engine.maskrcnn.build(Config.from_dict(TINY), len(data.labels))
+    model = network.build(Config.from_dict(TINY), len(data.labels))
     given = weights.read(run)
     torch.save({name: value.half() for name, value in given.tensors.items()}, tmp_path / "half.pth")
     assert weights.put(weights.read(tmp_path / "half.pth"), model) == []
@@ -463,7 +463,7 @@ def test_heads_of_other_classes_start_afresh_but_for_same_names(run: Path) -> No
             segdata.Category(given.labels[0].name, 3, isthing=True),
         ),
     )
-    model = engine.maskrcnn.build(Config.from_dict(TINY), 3)
+    model = network.build(Config.from_dict(TINY), 3)
     fresh = {name: value.clone() for name, value in model.state_dict().items()}
     (remark,) = weights.put(given, model, some)
     assert f"{len(given.labels)} classes" in remark and "2 of the same name" in remark
@@ -483,21 +483,22 @@ def test_heads_of_other_classes_start_afresh_but_for_same_names(run: Path) -> No
 
 def test_torchvision_weights_say_which_model_they_are(tmp_path: Path) -> None:
     config = Config.from_dict({**TINY, "norm": "batch"})
-    state = engine.maskrcnn.build(config, 90).state_dict()
+    state = network.build(config, 90).state_dict()
     older = {name.replace("rpn.head.conv.0.0", "rpn.head.conv"): value for name, value in state.items()}
     torch.save(older, tmp_path / "weights.pth")
     model = load(tmp_path / "weights.pth", device="cpu", min_size=[96], max_size=128, detection_min_confidence=0.0)
-    assert (model.config.backbone, model.config.fpn_channels, len(model.labels)) == ("resnet18", 16, 80)
+    config = vars(model)["config"]
+    assert (config.backbone, config.fpn_channels, len(model.labels)) == ("resnet18", 16, 80)
     (found,) = model([np.zeros((60, 80, 3), np.uint8)])
     assert len(found) and 0 <= found.category.min() <= found.category.max() < 80
 
 
 def test_frozen_norms_of_torchvisions_first_coco_weights_have_no_epsilon(tmp_path: Path) -> None:
     config = Config.from_dict({**TINY, "norm": "frozen"})
-    torch.save(engine.maskrcnn.build(config, 90).state_dict(), tmp_path / "weights.pth")
+    torch.save(network.build(config, 90).state_dict(), tmp_path / "weights.pth")
     given = weights.read(tmp_path / "weights.pth")
     assert given.eps == 0.0
-    model = engine.maskrcnn.build(config, 90)
+    model = network.build(config, 90)
     assert weights.frozen_eps(model) == 1e-5
     assert weights.put(given, model) == []
     assert weights.frozen_eps(model) == 0.0
@@ -546,7 +547,9 @@ def test_a_tracker_that_hangs_never_stops_a_run(pack: Path, tmp_path: Path, monk
         def __getattr__(self, name: str) -> Any:
             return lambda *_: threading.Event().wait()
 
-    monkeypatch.setitem(services.Background.__init__.__kwdefaults__, "finish_seconds", 0.1)
+    defaults = services.Background.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "finish_seconds", 0.1)
     report = engine.train(
         segdata.open(pack, split="train2017"),
         tmp_path / "run",
@@ -600,7 +603,7 @@ def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
 def test_ways_to_train(changes: dict[str, Any], pack: Path, tmp_path: Path) -> None:
     config = Config.from_dict({**TINY, "steps_per_epoch": 1, "validate_epochs": 0, **changes})
     whole = segdata.open(pack, split="train2017")
-    fresh = engine.maskrcnn.build(config, len(whole.labels)).state_dict()
+    fresh = network.build(config, len(whole.labels)).state_dict()
     report = engine.train(whole, tmp_path / "run", config, device="cpu")
     state = weights.read(tmp_path / "run").tensors
     changed = {name for name, value in fresh.items() if not torch.equal(value, state[name])}
@@ -648,7 +651,7 @@ def test_every_model_learns_is_saved_goes_on_and_detects(backbone: str, heads: s
         assert any(name.startswith(part) and not torch.equal(before[name], after[name]) for name in after), part
     torch.save(dict(after), tmp_path / "weights.pth")
     photo = data[0].image
-    sizes = {name: TINY[name] for name in ("min_size", "max_size", "anchor_sizes", "post_nms_rois")}
+    sizes: dict[str, Any] = {name: TINY[name] for name in ("min_size", "max_size", "anchor_sizes", "post_nms_rois")}
     one, two = (
         load(source, device="cpu", detection_min_confidence=0.0, **sizes)([photo])[0]
         for source in (run, tmp_path / "weights.pth")
@@ -690,7 +693,7 @@ def test_the_data_module_of_the_guide_feeds_lightning(pack: Path, monkeypatch: p
     assert prepare is not None
     seen: list[tuple[Any, ...]] = []
 
-    class Model(lightning.LightningModule):  # type: ignore[misc]
+    class Model(lightning.LightningModule):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.layer = torch.nn.Conv2d(3, 1, 1)

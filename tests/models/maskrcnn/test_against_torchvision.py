@@ -85,7 +85,7 @@ def item(image: npt.NDArray[np.uint8], masks: npt.NDArray[np.uint8], labels: lis
 def test_mask_targets_are_those_of_dense_masks(size: Any, scaled: Any, mirrored: bool) -> None:
     rng = np.random.default_rng(0)
     masks = ellipses(rng, 4, *size)
-    view = View((0, 0, size[1], size[0]), *scaled, mirrored)
+    view = View((0, 0, size[1], size[0]), scaled[0], scaled[1], mirrored)
     one = item(np.zeros((*size, 3), np.uint8), masks, [1] * 4, view, 0)
     corners = rng.uniform(-0.1, 1.1, (40, 2, 2)) * (scaled[1], scaled[0])
     boxes = torch.from_numpy(np.concatenate((corners.min(1), corners.max(1)), axis=1).astype(np.float32))
@@ -149,8 +149,10 @@ def example(config: Config) -> Example:
     found = Example([photo(rng, 120, 160), photo(rng, 150, 130)], [], [])
     masks = [ellipses(rng, 3, 120, 160), ellipses(rng, 2, 150, 130)]
     for one, planes, names in zip(found.photos, masks, [[1, 2, 3], [3, 1]], strict=True):
-        size = views.scaled_size(*one.shape[:2], config)
-        found.items.append(item(one, planes, names, View((0, 0, one.shape[1], one.shape[0]), *size), 5))
+        height, width = one.shape[:2]
+        scaled_height, scaled_width = views.scaled_size(height, width, config)
+        view = View((0, 0, width, height), scaled_height, scaled_width)
+        found.items.append(item(one, planes, names, view, 5))
         boxes = torch.from_numpy(Masks.from_dense(planes).boxes.astype(np.float32))
         found.given.append({"boxes": boxes, "labels": torch.tensor(names), "masks": torch.from_numpy(planes)})
     return found
@@ -197,7 +199,7 @@ def test_rows_that_fill_up_change_no_loss_and_save_waiting(monkeypatch: pytest.M
     model = maskrcnn.build(config, 3).train()
     two = example(config)
     expected = two.losses(model, config)
-    expected.sums.sum().backward()
+    torch.autograd.backward(expected.sums.sum())
     gradients = {
         name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
     }
@@ -205,7 +207,7 @@ def test_rows_that_fill_up_change_no_loss_and_save_waiting(monkeypatch: pytest.M
     monkeypatch.setattr(targets, "has_fixed_size", lambda device: True)
     with Waits() as waits:
         found = two.losses(model, config)
-    found.sums.sum().backward()
+    torch.autograd.backward(found.sums.sum())
     assert found.counts.tolist() == expected.counts.tolist()
     assert found.counts[2] < 256, "nothing was filled up"
     torch.testing.assert_close(found.sums, expected.sums, rtol=1e-5, atol=1e-5)
@@ -270,6 +272,7 @@ def published(heads: str) -> MaskRCNN:
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, (FrozenBatchNorm2d, torch.nn.BatchNorm2d)):
+                assert module.running_var is not None and module.running_mean is not None
                 variance = torch.rand(len(module.running_var)) * 1e-3 + 1e-4  # so small that an epsilon counts
                 module.running_var.copy_(variance)
                 module.weight.copy_(variance.sqrt() * (1 + 0.1 * torch.randn(len(variance))))

@@ -189,17 +189,17 @@ def test_anchors_learn_what_they_learn_in_the_original(arrays: Any, values: Any)
     assert np.array_equal(match.numpy(), arrays["rpn_match"])
     assert np.abs(deltas.numpy() - arrays["rpn_bbox_positive"]).max() <= 1e-12
     few, _ = rpn_targets(anchors, class_ids, boxes, Config(rpn_train_anchors_per_image=20), np.random.default_rng(0))
-    assert ((few == 1).sum(), (few == -1).sum()) == (10, 10)
+    assert [int((few == sign).sum()) for sign in (1, -1)] == [10, 10]
     assert ((few == 0) | (few == match)).all()
 
 
 @needs_matterport
 def test_proposals_learn_what_they_learn_in_the_original(arrays: Any, values: Any) -> None:
     masks = np.moveaxis(bits(arrays["dt_gt_minimasks"], (56, 56, 10)), -1, 0)
-    inputs = [tensor(arrays[f"dt_{name}"]) for name in ("proposals", "gt_ids", "gt_boxes")]
+    proposals, class_ids, boxes = (tensor(arrays[f"dt_{name}"]) for name in ("proposals", "gt_ids", "gt_boxes"))
     expected = values["detection_targets"]
     config = Config(train_rois_per_image=expected["TRAIN_ROIS_PER_IMAGE"])
-    targets = detection_targets(*inputs, tensor(masks), config, np.random.default_rng(0))
+    targets = detection_targets(proposals, class_ids, boxes, tensor(masks), config, np.random.default_rng(0))
     count = len(targets.deltas)
     assert count == expected["positives"] and len(targets.rois) == expected["TRAIN_ROIS_PER_IMAGE"]
     assert int((targets.rois.abs().sum(dim=1) > 0).sum()) == expected["nonzero_rows"]
@@ -247,7 +247,7 @@ def test_losses_without_anything_to_learn_are_zero_and_have_a_gradient() -> None
         ),
     ]
     assert [value.item() for value in nothing] == [0.0] * 5
-    torch.stack(nothing).sum().backward()
+    torch.autograd.backward(torch.stack(nothing).sum())
 
 
 def test_a_pixel_of_a_mask_costs_no_more_than_in_the_original() -> None:
@@ -256,7 +256,7 @@ def test_a_pixel_of_a_mask_costs_no_more_than_in_the_original() -> None:
     maps = torch.stack((torch.zeros(8), logits))[None, :, None]
     loss = losses.mrcnn_mask_loss(torch.tensor([1]), masks[None, None], maps)
     assert float(loss.detach()) == pytest.approx(5.7299185, rel=1e-5)  # what the original's function gives
-    loss.backward()
+    torch.autograd.backward(loss)
     assert logits.grad is not None and not logits.grad[:4].any() and logits.grad[4:].all()
 
 

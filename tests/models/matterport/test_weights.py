@@ -31,7 +31,7 @@ from tests.helpers.keras_weights import made, needs_matterport
 
 def little(path: Path, arrays: dict[str, Any] | None = None) -> Path:
     """A weights file with the layers that tell the backbone, far too small for it."""
-    layers = {
+    layers: dict[str, Any] = {
         f"res4{letter}_branch2a": {f"res4{letter}_branch2a/kernel:0": np.ones((1, 1, 2, 2))} for letter in "abcdef"
     }
     layers["mrcnn_class_logits"] = {
@@ -248,7 +248,7 @@ def test_predictions_of_a_keras_file_become_a_pack_with_scores(saved: Path, tmp_
     for number, photo in enumerate(photos):
         (tmp_path / f"photos/{number}.png").parent.mkdir(exist_ok=True)
         (tmp_path / f"photos/{number}.png").write_bytes(png.encode_png(photo))
-    settings = {"detection_min_confidence": 0.4, "image_max_dim": 128, "image_min_dim": 128}
+    settings: dict[str, Any] = {"detection_min_confidence": 0.4, "image_max_dim": 128, "image_min_dim": 128}
     settings |= {"detection_max_instances": 8, "post_nms_rois_inference": 50}
     model = predict.load(saved, device="cpu", **settings)
     report = predict.predict(model, tmp_path / "photos", tmp_path / "found")
