@@ -14,6 +14,7 @@ import pytest
 import segdata
 from tests.test_repository import FLOORS, PACKAGE, ROOT
 
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 DECISIONS = sorted((ROOT / "docs/decisions").glob("0*.md"))
 
 
@@ -29,9 +30,7 @@ def files_named_in(text: str) -> set[str]:
     return globs
 
 
-@pytest.mark.parametrize(
-    "path", [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *DECISIONS], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_that_the_documents_name_exist(path: Path) -> None:
     for pattern in files_named_in(path.read_text("utf-8")):
         assert next(ROOT.glob(pattern), None) is not None, pattern
