@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from segdata.cli import app, output
 from segdata.cli import options as fetching
@@ -26,16 +28,25 @@ class OnError(StrEnum):
     skip = "skip"
 
 
-@app.command(epilog="Example: segdata convert VOCdevkit/VOC2012 packs/voc")
+class _Convert(TyperCommand):
+    """The command with the targets that there are in its help: formats are imported when somebody asks."""
+
+    def get_help(self, ctx: Any) -> str:
+        from segdata import formats
+
+        *names, last = formats.targets()
+        for option in self.params:
+            if option.name == "to":
+                option.help = f"pack, {', '.join(names)} or {last}."  # type: ignore[attr-defined]
+        return super().get_help(ctx)
+
+
+@app.command(cls=_Convert, epilog="Example: segdata convert VOCdevkit/VOC2012 packs/voc")
 def convert(
     source: Path = typer.Argument(..., help="A dataset folder in a known layout, or a pack."),
     target: Path = typer.Argument(..., help="The folder to make."),
     source_format: str | None = typer.Option(None, "--from", help="The source's format (default: by its layout)."),
-    to: str = typer.Option(
-        "pack",
-        "--to",
-        help="pack, coco, coco-panoptic, voc, cityscapes, camvid, coco-results, cityscapes-results or voc-results.",
-    ),
+    to: str = typer.Option("pack", "--to", help="pack, a format, or a kind of results."),
     split: list[str] = typer.Option([], "--split", help="Only this split; can be repeated."),
     truth: Path | None = typer.Option(
         None, "--truth", help="What results files are about: they become a pack with scores (--from coco-results …)."

@@ -196,7 +196,7 @@ def inspect(
         InvalidInput: the dataset is not valid; the message lists the first problems.
     """
     dataset = open_dataset(path, format=source_format)
-    module = formats.named(dataset.format)
-    if deep and hasattr(module, "inspect"):
-        module.inspect(path, dataset.findings)
+    look = formats.named(dataset.format).inspect
+    if deep and look is not None:
+        look(path, dataset.findings)
     return dry_run(Job(dataset, path, ConvertOptions(to="nothing", decode=deep, progress=progress)))

@@ -172,20 +172,20 @@ def _prepare(dataset: str | Path, fetching: FetchOptions, converting: ConvertOpt
 
 
 def _require_reader(manifest: Manifest, dataset: str | Path) -> None:
-    if manifest.format in formats.NAMES:
+    if manifest.format in formats.FORMATS:
         return
     raise UsageError(
         f"{manifest.name} cannot be made a pack: there is no reader for its format {manifest.format!r}",
-        why=f"readers are there for {', '.join(sorted(formats.NAMES))}",
+        why=f"readers are there for {', '.join(sorted(formats.FORMATS))}",
         fix=f"segdata fetch {dataset} brings its files; put them into a known layout, then segdata convert FOLDER PACK"
         + (f" (docs/datasets/{manifest.name}.md shows how)" if manifest.name in manifests.names() else ""),
     )
 
 
 def _labels(manifest: Manifest) -> LabelSpace | None:
-    """The manifest's label space where it is not one that is shipped; COCO's documents name their categories."""
-    is_new = manifest.labels.name not in label_spaces.spaces() and manifest.format != "coco"
-    return manifest.labels if is_new else None
+    """The manifest's label space where it is none that is shipped and the dataset's files do not name its categories."""
+    is_new = manifest.labels.name not in label_spaces.spaces()
+    return manifest.labels if is_new and not formats.FORMATS[manifest.format].names_categories else None
 
 
 def _done(manifest: Manifest, paths: Folders, only: Sequence[str], options: Mapping[str, Any]) -> Prepared | None:

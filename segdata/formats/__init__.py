@@ -1,50 +1,116 @@
-"""The formats: one file each, both directions. This module is the table of them, and finds out what a folder is."""
+"""Dataset formats, one folder each: the table of them, what a folder is, and dataset folders read directly."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from importlib import import_module
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, overload
 
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import NotThere, UnknownLayout, UsageError
-from segdata.formats.contract import Format, Header, Source, Writer
+from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, voc
+from segdata.formats.contract import (
+    RESIDUES,
+    Adapter,
+    FormatModules,
+    Residue,
+    ResultsModules,
+    Shortcuts,
+    Source,
+    Writer,
+)
 
-NAMES = ("voc", "cityscapes", "camvid", "coco-panoptic", "coco")
-"""Every format, in the order in which layouts are looked for."""
+FORMATS: Mapping[str, FormatModules] = {
+    "voc": FormatModules(
+        voc.format,
+        voc.adapt,
+        Residue(voc.residue.count_dropped, voc.residue.count_dropped_document, voc.residue.object_fields),
+    ),
+    "cityscapes": FormatModules(
+        cityscapes.format,
+        cityscapes.adapt,
+        Residue(cityscapes.residue.count_dropped, has_object_ids=True),
+        inspect=cityscapes.format.inspect,
+        shortcuts=Shortcuts(label_map=cityscapes.format.label_map, instance_ids=cityscapes.format.instance_ids),
+    ),
+    "camvid": FormatModules(camvid.format, camvid.adapt, Residue(camvid.residue.count_dropped)),
+    "coco-panoptic": FormatModules(coco_panoptic.format, coco_panoptic.adapt),
+    "coco": FormatModules(
+        coco.format,
+        coco.adapt,
+        Residue(coco.residue.count_dropped),
+        inspect=coco.format.inspect,
+        shortcuts=Shortcuts(image_table=coco.ground_truth.sizes, columns=coco.ground_truth.columns),
+        names_categories=True,
+    ),
+}
+"""Every format, the most telling layout first: a folder is of the first format that recognises it."""
 
-RESULTS = ("coco-results", "cityscapes-results", "voc-results")
-"""Kinds of results that are written from predictions; none of them is read without the truth that they are about."""
+RESULTS: Mapping[str, ResultsModules] = {
+    "coco-results": ResultsModules(coco.results, coco.results),
+    "voc-results": ResultsModules(voc.results, voc.results, voc.results.split_of),
+    "coco-panoptic": ResultsModules(coco_panoptic.format),
+    "cityscapes-results": ResultsModules(cityscapes.results, cityscapes.results),
+    "label-maps": ResultsModules(label_maps),
+}
+"""Every kind of predictions that is read against ground truth, in the order in which they are looked for."""
+
+RESIDUES.update((name, modules.residue) for name, modules in FORMATS.items())
 
 
-def named(name: str) -> Format:
-    """The format with this name.
+def targets() -> list[str]:
+    """What a conversion can make beside packs: every format, and the kinds of results that are written."""
+    return [*FORMATS, *(name for name, modules in RESULTS.items() if modules.writer is not None)]
+
+
+def named(name: str) -> FormatModules:
+    """The modules of a format.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none of this name.
     """
-    if name not in NAMES:
+    if name not in FORMATS:
+        written = sorted(set(targets()).difference(FORMATS))
         raise UsageError(
             f"there is no format {name!r}",
-            why=f"formats are pack, {', '.join(sorted(NAMES))}; results {', '.join(RESULTS)}",
-            fix="results are read together with what they are about: add --truth TRUTH" if name in RESULTS else None,
+            why=f"formats are pack, {', '.join(sorted(FORMATS))}; results {', '.join(written)}",
+            fix="results are read together with what they are about: add --truth TRUTH" if name in written else None,
         )
-    return cast(Format, import_module(f"segdata.formats.{name.replace('-', '_')}.format"))
+    return FORMATS[name]
+
+
+def results_named(name: str) -> ResultsModules:
+    """The modules of a kind of results.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    if name not in RESULTS:
+        raise UsageError(f"there is no kind of results {name!r}", why=f"kinds are pack, {', '.join(RESULTS)}")
+    return RESULTS[name]
 
 
 def writer(name: str) -> Writer:
-    """The format or kind of results with this name, for writing.
+    """The module that writes a format or a kind of results.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none of this name.
     """
-    if name not in RESULTS:
-        return named(name)
-    return cast(Writer, import_module(f"segdata.formats.{name.removesuffix('-results')}.results"))
+    results = RESULTS[name].writer if name in RESULTS and name not in FORMATS else None
+    return named(name).format if results is None else results
+
+
+def adapter(name: str) -> Adapter:
+    """The module that adapts samples to a format or a kind of results.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    results = RESULTS[name].writer if name in RESULTS and name not in FORMATS else None
+    return named(name).adapt if results is None else results
 
 
 def detect(root: Path) -> str:
@@ -56,35 +122,51 @@ def detect(root: Path) -> str:
     """
     if not root.exists():
         raise NotThere(f"{root} does not exist", file=root, fix="check the path; `segdata list` shows known datasets")
-    for name in NAMES:
-        if named(name).detect(root):
+    for name, modules in FORMATS.items():
+        if modules.format.detect(root):
             return name
-    inner = (
-        [
-            child.name
-            for child in sorted(root.iterdir())
-            if child.is_dir() and any(named(name).detect(child) for name in NAMES)
-        ]
-        if root.is_dir()
-        else []
-    )
+    folders = [child for child in sorted(root.iterdir()) if child.is_dir()] if root.is_dir() else []
+    datasets = [folder.name for folder in folders if any(modules.format.detect(folder) for modules in FORMATS.values())]
     raise UnknownLayout(
         "no known dataset layout was found",
         file=root,
-        why="looked for " + "; ".join(named(name).LAYOUT for name in NAMES),
-        fix=f"use {root / inner[0]}" if inner else "check the path, or name the format with --from",
+        why="looked for " + "; ".join(modules.format.LAYOUT for modules in FORMATS.values()),
+        fix=f"use {root / datasets[0]}" if datasets else "check the path, or name the format with --from",
+    )
+
+
+def detect_results(path: Path) -> str:
+    """The kind of a results file or folder.
+
+    Raises:
+        NotThere: no such file.
+        UnknownLayout: no known kind; the message says what was looked for.
+    """
+    if not path.exists():
+        raise NotThere(f"{path} does not exist", file=path, fix="check the path of the predictions")
+    for name, modules in RESULTS.items():
+        if modules.reader.detect(path):
+            return name
+    raise UnknownLayout(
+        "no known kind of predictions was found",
+        file=path,
+        why="looked for a pack; " + "; ".join(modules.reader.LAYOUT for modules in RESULTS.values()),
+        fix="it holds annotations, not predictions: give predictions first, then the truth"
+        if path.suffix == ".json"
+        else "check the path, or name the kind with --from",
     )
 
 
 def scan(root: Path, name: str | None, findings: Findings, *, labels: LabelSpace | None = None) -> tuple[str, Source]:
-    """Find out the format (unless named) and look through a dataset folder."""
+    """The name of a dataset folder's format (unless given) and everything that the folder holds, listed but not read."""
     name = name or detect(root)
     if not root.exists():
         raise NotThere(f"{root} does not exist", file=root)
-    source = named(name).scan(root, findings, labels=labels)
-    if not source.entries and name != "coco":
+    format = named(name).format
+    source = format.scan(root, findings, labels=labels)
+    if not source.entries and not source.may_be_empty:
         raise UnknownLayout(
-            "no sample was found", file=root, why=f"looked for {named(name).LAYOUT}", fix="check the folders' names"
+            "no sample was found", file=root, why=f"looked for {format.LAYOUT}", fix="check the folders' names"
         )
     if root.is_dir():
         _remark_unread(source, findings)
@@ -96,23 +178,23 @@ def _remark_unread(source: Source, findings: Findings) -> None:
     read = {*source.annotation_files, *source.passed_over, *(entry.file for entry in source.entries)}
     above = {"", *(parent for file in read for parent in _parents(file))}
     for folder, inner, files in os.walk(source.root):
-        at = "" if Path(folder) == source.root else Path(folder).relative_to(source.root).as_posix() + "/"
+        prefix = "" if Path(folder) == source.root else Path(folder).relative_to(source.root).as_posix() + "/"
         for name in sorted(files):
-            if at + name not in read and not name.startswith("."):
-                findings.remark("file not read", at + name)
-        unread = sorted(name for name in inner if f"{at}{name}/" not in above)
+            if prefix + name not in read and not name.startswith("."):
+                findings.remark("file not read", prefix + name)
+        unread = sorted(name for name in inner if f"{prefix}{name}/" not in above)
         inner[:] = sorted(set(inner).difference(unread))
         for name in unread:
             if not name.startswith(".") and _holds_data(Path(folder, name)):
-                findings.remark("folder not read", at + name)
+                findings.remark("folder not read", prefix + name)
 
 
 def _parents(file: str) -> Iterator[str]:
     """`a/b/` and `a/` for `a/b/c`."""
-    at = file.rfind("/")
-    while at >= 0:
-        yield file[: at + 1]
-        at = file.rfind("/", 0, at)
+    end = file.rfind("/")
+    while end >= 0:
+        yield file[: end + 1]
+        end = file.rfind("/", 0, end)
 
 
 def _holds_data(folder: Path) -> bool:
@@ -126,7 +208,7 @@ class Folder(Sequence[Sample]):
     """A dataset folder read directly, without a pack: a sequence of samples."""
 
     def __init__(self, name: str, source: Source, members: Sequence[int], findings: Findings) -> None:
-        self._format = named(name)
+        self._format = named(name).format
         self._source = source
         self._members = members
         self.findings = findings
@@ -190,4 +272,17 @@ def read(path: str | Path, split: str | None = None, *, format: str | None = Non
     return Folder(name, source, members, findings)
 
 
-__all__ = ["NAMES", "Folder", "Format", "Header", "Source", "detect", "named", "read", "scan", "writer"]
+__all__ = [
+    "FORMATS",
+    "RESULTS",
+    "Folder",
+    "adapter",
+    "detect",
+    "detect_results",
+    "named",
+    "read",
+    "results_named",
+    "scan",
+    "targets",
+    "writer",
+]

@@ -1,12 +1,10 @@
-"""What the ways from one format into another share: names, layers of masks, and what is counted as lost."""
+"""What the adapters of all formats share: names in the target, layers of masks, and counts of what the target drops."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,71 +13,10 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
-from segdata.formats.contract import FORMATS, Header
+from segdata.formats.contract import RESIDUES, Header, Kept, Plan
 from segdata.formats.shared.folder import stem
-from segdata.formats.voc import image_sets as voc_lists
-from segdata.formats.voc import xml as voc_xml
-
-IMAGE_TAGS = ("filename", "size", "segmented")
-OBJECT_TAGS = ("name", "pose", "truncated", "difficult", "occluded", "bndbox")
-"""Nodes of VOC's XML that samples and instances have columns or places for."""
-
-_BESIDE = {
-    voc_xml.TEXT: "XML text between elements",
-    voc_xml.COMMENT: "XML comments",
-    voc_xml.INSTRUCTION: "XML processing instructions",
-}
-"""What in VOC's XML is no element, and what it is called when it is lost."""
 
 _DATED = re.compile(r"(train|val|test|trainval|minival)20\d\d")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a dataset is put into another format: everything that is decided before the first sample.
-
-    Attributes:
-        source: the label space that samples come with.
-        header: the target's label space, splits and documents.
-        keys: every sample's key in the target.
-        table: (K + 1,) int64, source category → target category, −1 where there is none; the last entry is void's.
-    """
-
-    source: LabelSpace
-    header: Header
-    keys: Sequence[str]
-    table: npt.NDArray[np.int64]
-
-    @cached_property
-    def places(self) -> Mapping[str, Mapping[int, int]]:
-        """Split → sample → its place in the split."""
-        return {
-            name: {int(index): place for place, index in enumerate(members)}
-            for name, members in self.header.splits.items()
-        }
-
-    @property
-    def void(self) -> int:
-        """The value of unlabelled pixels in the target's maps."""
-        return self.header.labels.void
-
-    def relabelled(self, semantic: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A semantic map in the target's categories; categories without counterpart become void."""
-        lookup = np.full(self.source.void + 1, self.void, self.header.labels.dtype)
-        to = self.table[:-1]
-        lookup[np.nonzero(to >= 0)[0]] = to[to >= 0]
-        mapped: npt.NDArray[Any] = lookup.take(semantic)
-        return mapped
-
-
-class Adapter(Protocol):
-    """The functions of a module that puts samples into a format."""
-
-    def plan(self, given: Header, keys: Sequence[str], findings: Findings) -> Plan:
-        """Decide names, label space and splits; count what the target has no place for in the whole dataset."""
-
-    def adapt(self, plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
-        """The sample as the target's writer wants it; count what the target cannot hold."""
 
 
 # ---------------------------------------------------------------------- names
@@ -134,7 +71,7 @@ def _free(wanted: str, taken: Collection[str]) -> str:
     return name
 
 
-def distinct(keys: Sequence[str], findings: Findings, *, flat: bool) -> list[str]:
+def distinct_keys(keys: Sequence[str], findings: Findings, *, flat: bool) -> list[str]:
     """A key for every sample in the target, no two alike; changed keys are remarked.
 
     Args:
@@ -155,11 +92,11 @@ def distinct(keys: Sequence[str], findings: Findings, *, flat: bool) -> list[str
     return names
 
 
-def named(folder: str, key: str, ending: str, sample: Sample, findings: Findings) -> str:
+def image_file(folder: str, key: str, ending: str, sample: Sample, findings: Findings) -> str:
     """Where a layout wants the image file; files are copied as they are, so the ending may not be theirs."""
-    own = sample.file[len(stem(sample.file)) :].lower().replace(".jpeg", ".jpg")
-    if own and own != ending:
-        findings.remark(f"{own} file copied unchanged under the layout's ending {ending}", sample.key)
+    suffix = sample.file[len(stem(sample.file)) :].lower().replace(".jpeg", ".jpg")
+    if suffix and suffix != ending:
+        findings.remark(f"{suffix} file copied unchanged under the layout's ending {ending}", sample.key)
     return f"{folder}/{key}{ending}"
 
 
@@ -184,10 +121,10 @@ def layered(
     return layer, np.array(visible, np.int64)
 
 
-def lose_overlaps(sample: Sample, masks: Masks, visible: npt.NDArray[np.int64], findings: Findings) -> None:
+def count_overlaps(sample: Sample, masks: Masks, visible: npt.NDArray[np.int64], findings: Findings) -> None:
     """Count the objects of which a map of numbers holds only a part; the part is inside, so IoU is its share."""
-    for place in np.nonzero(visible < masks.areas)[0].tolist():
-        share = float(visible[place] / masks.areas[place])
+    for index in np.nonzero(visible < masks.areas)[0].tolist():
+        share = float(visible[index] / masks.areas[index])
         findings.drop("objects partly hidden by others in a map of numbers", sample.key, iou=share)
 
 
@@ -196,104 +133,51 @@ def painted(instances: Instances, background: int) -> npt.NDArray[Any]:
     return instances.masks.semantic(instances.category, background=background, iscrowd=instances.iscrowd)
 
 
-# ---------------------------------------------------------------------- losses
+# ---------------------------------------------------------------------- what is dropped
 
 
-def lose_labels(source: LabelSpace, target: LabelSpace, table: npt.NDArray[np.int64], findings: Findings) -> None:
+def count_category_fields(
+    source: LabelSpace, target: LabelSpace, table: npt.NDArray[np.int64], findings: Findings
+) -> None:
     """Count what the target's table of categories does not say any more."""
-    for category, to in zip(source.categories, table[:-1].tolist(), strict=True):
-        if to < 0:
+    for category, index in zip(source.categories, table[:-1].tolist(), strict=True):
+        if index < 0:
             findings.remark("category without counterpart in the target", category.name)
             continue
         for what in ("name", "id", "color", "supercategory"):
-            mine, theirs = getattr(category, what), getattr(target[to], what)
+            mine, theirs = getattr(category, what), getattr(target[index], what)
             if mine is not None and mine != theirs and not (what == "supercategory" and mine == category.name):
                 findings.drop(f"category {what}", f"{category.name}: {mine} → {theirs}")
 
 
-def lose_fields(
-    sample: Sample,
-    findings: Findings,
-    *,
-    image: Collection[str] = (),
-    instance: Collection[str] = (),
-    xml: bool = True,
-) -> None:
-    """Count by name what a sample says beside its columns and the target does not keep.
-
-    Args:
-        image, instance: the names that it keeps.
-        xml: whether it drops what VOC's XML says further.
-    """
+def count_fields(sample: Sample, findings: Findings, kept: Kept) -> None:
+    """Count by name what a sample says beside its columns and the target does not keep, the formats' residues included."""
     for name, value in sample.extra.items():
-        if name == "captions" and name not in image:
+        if name == "captions" and name not in kept.image_fields:
             findings.drop("captions", sample.key, len(value))
-        elif name not in FORMATS and name not in image:
+        elif name not in RESIDUES and name not in kept.image_fields:
             findings.drop(f"image field {name!r}", sample.key)
-    for name in sample.extra.get("coco", {}).get("fields", {}):
-        findings.drop(f"image field {name!r}", sample.key)
-    for document in sample.extra.get("coco", {}).get("documents", {}).values():
-        if not document.get("same"):
-            count = len(document["annotations"])
-            findings.drop("records of further documents (keypoints, captions)", sample.key, count)
-    if xml:
-        _lose_xml(sample, findings, instance)
-    city = sample.extra.get("cityscapes", {})
-    if "polygons" in city:
-        findings.drop("polygon documents", sample.key)
-    if "instance_map" in city:
-        findings.drop("instance maps that disagree with label maps", sample.key)
-    for name in ("labelTrainIds", "color"):
-        if isinstance(city.get(name), dict):
-            findings.drop(f"{name} files that do not follow from labelIds", sample.key)
-    if "object_map" in sample.extra.get("voc", {}):
-        findings.drop("object masks that do not follow from objects and class masks", sample.key)
-    off_table = sample.extra.get("camvid", {}).get("off_table", ())
-    findings.drop("pixels with colours off the table", sample.key, len(off_table))
     for extra in sample.instances.extra:
         for name in extra:
-            if name not in FORMATS and name not in instance:
+            if name not in RESIDUES and name not in kept.object_fields:
                 findings.drop(f"object field {name!r}", sample.key)
-        for name in extra.get("coco", {}).get("verbatim", {}).keys() & set(FORMATS):
-            findings.drop(f"object field {name!r}", sample.key)
-        for tag in further_nodes(extra) if xml else ():
-            if tag not in instance:
-                findings.drop(f"object field {tag!r}", sample.key)
+    for residue in RESIDUES.values():
+        residue.count_dropped(sample, findings, kept)
 
 
-def _lose_xml(sample: Sample, findings: Findings, kept: Collection[str]) -> None:
-    """Count what VOC's XML holds beside the fields that every such file has, but for an object's nodes that are kept."""
-    own = sample.extra.get("voc", {})
-    nodes = [*own.get("before", ()), *own.get("children", ()), *own.get("after", ())]
-    count = len(own.get("attributes", ()))
-    for node in nodes:
-        if not isinstance(node, str) and node[0] not in (*IMAGE_TAGS, *_BESIDE):
-            findings.drop(f"image field {node[0]!r}", sample.key)
-    for extra in sample.instances.extra:
-        given = extra.get("voc", {})
-        nodes += [node for node in given.get("children", ()) if isinstance(node, str) or node[0] not in kept]
-        count += len(given.get("attributes", ()))
-    findings.drop("XML attributes", sample.key, count + voc_xml.count_attributes(nodes))
-    for tag in voc_xml.beside(nodes):
-        findings.drop(_BESIDE[tag], sample.key)
+def object_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What formats keep of an object for themselves and others can keep as further fields, by name."""
+    return {name: value for residue in RESIDUES.values() for name, value in residue.object_fields(extra).items()}
 
 
-def further_nodes(extra: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """VOC's XML nodes of an object that are no columns (parts, actions, points), by tag."""
-    found: dict[str, list[Any]] = {}
-    for node in extra.get("voc", {}).get("children", ()):
-        if not isinstance(node, str) and node[0] not in (*OBJECT_TAGS, *_BESIDE):
-            found.setdefault(node[0], []).append(node[1] if len(node) == 2 else node[1:])
-    return found
-
-
-def lose_columns(sample: Sample, findings: Findings, *, kept: Collection[str] = ()) -> None:
+def count_columns(sample: Sample, findings: Findings, *, kept: Collection[str] = ()) -> None:
     """Count what objects say in columns that the target does not keep (the kept names are given)."""
     instances = sample.instances
     boxes = instances.masks.boxes
     from_mask = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
     is_known = ~np.isnan(instances.bbox[:, 0])
-    lost = {
+    has_object_ids = any(RESIDUES[name].has_object_ids for name in sample.extra if name in RESIDUES)
+    dropped = {
         "crowd flags": instances.iscrowd,
         "difficult flags": instances.difficult,
         "truncated flags": instances.truncated,
@@ -304,16 +188,16 @@ def lose_columns(sample: Sample, findings: Findings, *, kept: Collection[str] = 
         "boxes as annotated": is_known & ~(np.nan_to_num(instances.bbox) == from_mask).all(1),
         "objects without mask": ~instances.has_mask,
         "objects with empty masks": instances.has_mask & (instances.masks.areas == 0),
-        "object ids": np.full(len(instances), sample.id >= 0 or "cityscapes" in sample.extra),
+        "object ids": np.full(len(instances), sample.id >= 0 or has_object_ids),
     }
-    for kind, which in lost.items():
+    for kind, which in dropped.items():
         if kind not in kept:
             findings.drop(kind, sample.key, int(which.sum()))
     if sample.id >= 0 and "image ids" not in kept:
         findings.drop("image ids", sample.key)
 
 
-def lose_unmapped(plan: Plan, sample: Sample, findings: Findings) -> None:
+def count_unmapped(plan: Plan, sample: Sample, findings: Findings) -> None:
     """Count objects and pixels of categories that the target does not have."""
     names = [category.name for category in plan.source.categories]
     gone = np.nonzero(plan.table[:-1] < 0)[0]
@@ -326,12 +210,12 @@ def lose_unmapped(plan: Plan, sample: Sample, findings: Findings) -> None:
             findings.drop(f"pixels of category {names[index]!r}", sample.key, int(pixels[index]))
 
 
-def lose_documents(given: Header, of: str, findings: Findings) -> None:
+def count_documents(source: Header, target: str, findings: Findings) -> None:
     """Count the files and header fields of the whole dataset that another format does not have."""
-    for document in given.documents:
-        if voc_lists.is_by_class(document):
-            findings.drop("lists by class", document["file"])
-        if document.get("format") == of:
+    for document in source.documents:
+        for residue in RESIDUES.values():
+            residue.count_dropped_document(document, findings)
+        if document.get("format") == target:
             continue
         for name, value in document.get("header", {}).items():
             if value and name not in ("categories", "images", "annotations"):

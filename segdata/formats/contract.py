@@ -1,23 +1,39 @@
-"""What every format file provides, and the types that pass between it and the rest.
+"""What a format provides: the functions of its modules, and the types that pass between them and the rest of segdata.
 
-A format is a module with the functions of `Format`; the module itself is the implementation.
+A format is a folder of modules with the functions of these protocols; the modules themselves are the implementation.
+
+    format.py     Format          detect, scan, load; write_part, finish
+    adapt.py      Adapter         samples of other formats → samples that `write_part` can write
+    residue.py    Residue         what the format keeps in `extra`, counted when it is dropped (where it keeps anything)
+    results.py    ResultsReader   predictions as a challenge exchanges them; ResultsWriter where segdata writes them, too
+
+The table in `segdata/formats/__init__.py` has a line for each; the type checker compares every module there with its
+protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.columns import Columns
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
+from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.sample import Sample
+
+# ---------------------------------------------------------------------- what passes between them
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a dataset, found but not read.
+    """One image of a dataset, listed but not read.
 
     Attributes:
         key: see `Sample.key`.
@@ -34,11 +50,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset folder after a cheap, complete look.
+    """A dataset folder after a cheap, complete scan.
 
     Attributes:
         root: the dataset's folder.
-        layout: which of the format's layouts was found, in words.
+        layout: which of the format's layouts it has, in words.
         labels: what its category numbers mean.
         entries: every image, in order, each once.
         splits: name → indices of entries; splits may overlap.
@@ -46,6 +62,7 @@ class Source:
         annotation_files: files to fingerprint by content (paths under the root).
         data: what the format keeps for loading.
         passed_over: files that were recognised, are not read, and are remarked already (paths under the root).
+        may_be_empty: whether a dataset without images is one; else it is taken for a folder of another layout.
     """
 
     root: Path
@@ -57,44 +74,213 @@ class Source:
     annotation_files: Sequence[str] = ()
     data: Any = None
     passed_over: Sequence[str] = ()
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a writer needs to know beyond the single samples: the same three things that a `Source` and a pack have."""
+    """What is said of a dataset beyond the single samples; a `Source` and a pack have the same three things."""
 
     labels: LabelSpace
     splits: Mapping[str, Sequence[int]]
     documents: Sequence[Mapping[str, Any]]
 
 
-FORMATS = ("coco", "coco-panoptic", "voc", "cityscapes", "camvid")
-"""Names under which samples and objects keep what only one format understands."""
+@dataclass(frozen=True)
+class Plan:
+    """How a dataset is put into another format: everything that is decided before the first sample.
+
+    Attributes:
+        source: the label space that samples come with.
+        header: the target's label space, splits and documents.
+        keys: every sample's key in the target.
+        table: (K + 1,) int64, source category → target category, −1 where there is none; the last entry is void's.
+    """
+
+    source: LabelSpace
+    header: Header
+    keys: Sequence[str]
+    table: npt.NDArray[np.int64]
+
+    @cached_property
+    def positions(self) -> Mapping[str, Mapping[int, int]]:
+        """Split → sample → its position in the split."""
+        return {
+            name: {int(index): position for position, index in enumerate(members)}
+            for name, members in self.header.splits.items()
+        }
+
+    @property
+    def void(self) -> int:
+        """The value of unlabelled pixels in the target's label maps."""
+        return self.header.labels.void
+
+    def relabelled(self, semantic: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A label map in the target's categories; categories without counterpart become void."""
+        lookup = np.full(self.source.void + 1, self.void, self.header.labels.dtype)
+        targets = self.table[:-1]
+        lookup[np.nonzero(targets >= 0)[0]] = targets[targets >= 0]
+        mapped: npt.NDArray[Any] = lookup.take(semantic)
+        return mapped
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a target format keeps of a sample beside its columns.
+
+    Attributes:
+        format: the target; its adapter takes care of its own residue.
+        image_fields, object_fields: names of further fields that it keeps.
+    """
+
+    format: str
+    image_fields: Collection[str] = ()
+    object_fields: Collection[str] = ()
+
+
+# ---------------------------------------------------------------------- the modules of a format
 
 
 class Writer(Protocol):
-    """The functions of a module that segdata writes a folder with: a format, or a kind of results."""
+    """Writes samples into a folder: a format, or a kind of results."""
 
     def write_part(
         self, samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int
     ) -> Mapping[str, Any]:
-        """Write the files of some samples (each with its index, as in the splits); returns a receipt."""
+        """Write the files of some samples (each with its index, as in the splits); returns a receipt.
+
+        Parts are written by several processes at once; `number` tells them apart.
+        """
 
     def finish(self, receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
-        """Write what is one file for all samples."""
+        """Write what is one file for all samples, from the receipts of all parts in order."""
 
 
 class Format(Writer, Protocol):
-    """The functions of a format file."""
+    """Reads a dataset folder and writes it again."""
 
     LAYOUT: str
-    """What `detect` looks for, in one line, for the message when nothing is found."""
+    """What `detect` looks for, in one line, for the message when nothing is recognised."""
 
     def detect(self, root: Path) -> bool:
         """Whether the folder looks like this format; cheap."""
 
     def scan(self, root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
-        """Everything that is there, in order, without reading images or masks."""
+        """List everything that is there, in order, without reading images or masks.
+
+        Args:
+            labels: what category numbers mean, where it was asked for; else the dataset's or the format's own.
+        """
 
     def load(self, source: Source, entry: Entry, findings: Findings) -> Sample:
         """One sample; pure. Single bad annotations go to `findings` and are left out; a bad image raises."""
+
+
+class Adapter(Protocol):
+    """Turns samples of other formats into samples that a format's writer can write."""
+
+    def plan(self, source: Header, keys: Sequence[str], findings: Findings) -> Plan:
+        """Decide names, label space and splits; count what the target cannot hold of the dataset as a whole."""
+
+    def adapt(self, plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
+        """The sample as the target's writer wants it; count what the target cannot hold of it."""
+
+
+@dataclass(frozen=True)
+class Residue:
+    """What a format keeps under its own name in `Sample.extra`, `Instances.extra` and documents: for its writer alone.
+
+    Attributes:
+        count_dropped: counts what is dropped of a sample's residue by a target that keeps `Kept`.
+        count_dropped_document: counts what every target drops of one of the dataset's documents, beyond the fields of its
+            header.
+        object_fields: what an object's residue says in words that other formats can keep as further fields, by name.
+        has_object_ids: whether ids of its objects mean something beyond their order, also where images have no ids.
+    """
+
+    count_dropped: Callable[[Sample, Findings, Kept], None] = lambda sample, findings, kept: None
+    count_dropped_document: Callable[[Mapping[str, Any], Findings], None] = lambda document, findings: None
+    object_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda extra: {}
+    has_object_ids: bool = False
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """Parts of a sample that evaluation can have without loading all of it; None where a format has no quick way.
+
+    Attributes:
+        image_table: (N, 3) int64, id, height and width of the images of N entries.
+        columns: an entry's objects, given its image's height and width.
+        label_map: (H, W) category indices of an entry; None where `load` has to be asked.
+        instance_ids: (H, W) the format's own instance ids of an entry; None where it has none.
+    """
+
+    image_table: Callable[[Source, Sequence[Entry]], npt.NDArray[np.int64]] | None = None
+    columns: Callable[[Source, Entry, int, int, Findings], Columns] | None = None
+    label_map: Callable[[Source, Entry], npt.NDArray[Any] | None] | None = None
+    instance_ids: Callable[[Source, Entry], npt.NDArray[Any] | None] | None = None
+
+
+@dataclass(frozen=True)
+class FormatModules:
+    """A line of the table of formats.
+
+    Attributes:
+        format, adapt: the format's modules.
+        residue: see `Residue`.
+        inspect: looks for what readers pass over, where a deep inspection can find more than a scan.
+        shortcuts: see `Shortcuts`.
+        names_categories: whether the dataset's own files name its categories whatever they are, so that reading it needs
+            no label table.
+    """
+
+    format: Format
+    adapt: Adapter
+    residue: Residue = Residue()
+    inspect: Callable[[Path, Findings], None] | None = None
+    shortcuts: Shortcuts = Shortcuts()
+    names_categories: bool = False
+
+
+RESIDUES: dict[str, Residue] = {}
+"""Format → its residue. `segdata.formats` fills this from its table, so that formats ask each other through it and need
+not import each other. Its names are the keys of `extra` that belong to one format alone."""
+
+
+# ---------------------------------------------------------------------- the modules of a kind of results
+
+
+class ResultsReader(Protocol):
+    """Reads predictions as challenges and papers exchange them.
+
+    Results say nothing about images and categories but their numbers or names; they are read against a `GroundTruth`, and
+    give one sample with scores for every image of the ground truth that they speak of.
+    """
+
+    LAYOUT: str
+    """What `detect` looks for, in one line, for the message when nothing is recognised."""
+
+    def detect(self, path: Path) -> bool:
+        """Whether the file or folder looks like this kind; cheap."""
+
+    def read(self, path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
+        """Predictions for the ground truth's images; numbers and names that it does not have are refused."""
+
+
+class ResultsWriter(Writer, Adapter, Protocol):
+    """Writes predictions of any source as this kind of results."""
+
+
+@dataclass(frozen=True)
+class ResultsModules:
+    """A line of the table of kinds of results.
+
+    Attributes:
+        reader: the module that reads the kind.
+        writer: the module that writes it; None where segdata does not.
+        split_of: which of a dataset's splits the file names speak of, where they do.
+    """
+
+    reader: ResultsReader
+    writer: ResultsWriter | None = None
+    split_of: Callable[[Path, Sequence[str]], str | None] | None = None

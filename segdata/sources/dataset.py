@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, NotThere
-from segdata.formats.adapting import Adapter
 from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared.folder import file_size, images_not_there, missing_images
 from segdata.pack.read import Pack, is_pack, open_without
@@ -173,7 +171,7 @@ def _choose(
 def _folder_dataset(
     format: str, source: Source, entries: Sequence[Entry], splits: dict[str, list[int]], findings: Findings
 ) -> Dataset:
-    module = formats.named(format)
+    load = formats.named(format).format.load
     sizes = [(file_size(source.root, entry.file), entry.annotation_bytes) for entry in entries]
     digest = hashlib.sha256(canonical_json([format, source.labels.as_dict(), splits]))
     for entry, size in zip(entries, sizes, strict=True):
@@ -192,7 +190,7 @@ def _folder_dataset(
         keys=[entry.key for entry in entries],
         sizes=sizes,
         fingerprint=digest.hexdigest(),
-        get=lambda index, findings: module.load(source, entries[index], findings),
+        get=lambda index, findings: load(source, entries[index], findings),
         findings=findings,
         scanned=(source, entries),
     )
@@ -269,10 +267,7 @@ def filtered(dataset: Dataset, step: Step) -> Dataset:
 
 def adapted(dataset: Dataset, to: str) -> Dataset:
     """The same samples as the writer of another format wants them; what it cannot hold is counted as dropped."""
-    name = to.removesuffix("-results").replace("-", "_")
-    home = f"{name}.adapt_results" if to.endswith("-results") else f"{name}.adapt"
-    home = "coco.results" if to == "coco-results" else home
-    adapter = cast(Adapter, import_module(f"segdata.formats.{home}"))
+    adapter = formats.adapter(to)
     plan = adapter.plan(Header(dataset.labels, dataset.splits, dataset.documents), dataset.keys, dataset.findings)
     return replace(
         dataset,

@@ -12,15 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from segdata import formats
 from segdata.core.columns import Columns
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, LabelMismatch, NotThere
-from segdata.formats import results
-from segdata.formats.cityscapes import format as cityscapes
-from segdata.formats.coco import ground_truth as coco_columns
+from segdata.formats.contract import Entry, Shortcuts, Source
 from segdata.pack import layout
 from segdata.pack.read import Pack, is_pack, open_pack
 from segdata.pack.verify import require_intact
@@ -41,12 +40,13 @@ def open_truth(path: Path, *, split: str | None = None, labels: Labels = None) -
 
 def truth_of(path: Path, data: Dataset) -> GroundTruth:
     """A dataset as the ground truth of an evaluation."""
+    shortcuts = Shortcuts() if data.scanned is None else formats.FORMATS[data.format].shortcuts
 
     def images() -> npt.NDArray[np.int64]:
         if data.pack is not None:
             return np.column_stack((data.pack.column("image/id"), data.pack.column("image/size"))).astype(np.int64)
-        if data.format == "coco" and data.scanned is not None:
-            return coco_columns.sizes(*data.scanned)
+        if data.scanned is not None and shortcuts.image_table is not None:
+            return shortcuts.image_table(*data.scanned)
         samples = (data.get(place, Findings()) for place in range(len(data)))
         rows = [(sample.id, sample.height, sample.width) for sample in samples]
         return np.array(rows, np.int64).reshape(-1, 3)
@@ -69,23 +69,32 @@ def truth_of(path: Path, data: Dataset) -> GroundTruth:
         images,
         findings=data.findings,
     )
-    if data.scanned is None or data.format not in ("coco", "cityscapes"):
-        return truth
-    source, entries = data.scanned
-    if data.format == "cityscapes":
-        return replace(
-            truth,
-            find_semantic=lambda place: cityscapes.label_map(source, entries[place]),
-            find_instance_ids=lambda place: cityscapes.instance_numbers(source, entries[place]),
-        )
+    return truth if data.scanned is None else _with_shortcuts(truth, shortcuts, *data.scanned, read)
 
-    def columns(place: int) -> Columns:
-        height, width = truth.sizes[place].tolist()
-        findings = Findings() if place in read else data.findings
-        read.add(place)
-        return coco_columns.columns(source, entries[place], height, width, findings)
 
-    return replace(truth, find_columns=columns)
+def _with_shortcuts(
+    truth: GroundTruth, shortcuts: Shortcuts, source: Source, entries: Sequence[Entry], read: set[int]
+) -> GroundTruth:
+    """The same ground truth, where its format has quicker ways to parts of samples than loading them.
+
+    Args:
+        read: indices whose remarks are counted already.
+    """
+    columns, label_map, instance_ids = shortcuts.columns, shortcuts.label_map, shortcuts.instance_ids
+    if columns is not None:
+
+        def find_columns(index: int) -> Columns:
+            height, width = truth.sizes[index].tolist()
+            findings = Findings() if index in read else truth.findings
+            read.add(index)
+            return columns(source, entries[index], height, width, findings)
+
+        truth = replace(truth, find_columns=find_columns)
+    if label_map is not None:
+        truth = replace(truth, find_semantic=lambda index: label_map(source, entries[index]))
+    if instance_ids is not None:
+        truth = replace(truth, find_instance_ids=lambda index: instance_ids(source, entries[index]))
+    return truth
 
 
 def open_results(
@@ -108,9 +117,9 @@ def open_results(
     """
     data = open_dataset(truth, splits=splits, limit=limit, check_images=False)
     about = truth_of(truth, data)
-    name = kind or results.detect(path)
+    name = kind or formats.detect_results(path)
     findings = Findings()
-    found = results.named(name).read(path, about, findings)
+    found = formats.results_named(name).reader.read(path, about, findings)
 
     def get(place: int, _problems: Findings) -> Sample:
         sample = found.get(place)
@@ -154,7 +163,7 @@ def open_predictions(
     if kind == "pack" or (kind is None and is_pack(path)):
         require_intact(path)
         return _from_pack(path, open_pack(path), truth, split, labels)
-    return results.named(kind or results.detect(path)).read(path, truth, Findings())
+    return formats.results_named(kind or formats.detect_results(path)).reader.read(path, truth, Findings())
 
 
 def _from_pack(path: Path, pack: Pack, truth: GroundTruth, split: str | None, labels: Labels) -> Predictions:

@@ -1,1 +1,5 @@
 """Cityscapes: frames, id maps, polygons."""
+
+from segdata.formats.cityscapes import adapt, format, residue, results
+
+__all__ = ["adapt", "format", "residue", "results"]

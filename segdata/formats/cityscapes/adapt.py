@@ -16,19 +16,18 @@ from segdata.core.findings import Findings
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
 from segdata.formats.adapting import (
-    Plan,
+    count_category_fields,
+    count_columns,
+    count_documents,
+    count_fields,
+    count_overlaps,
+    count_unmapped,
+    image_file,
     layered,
-    lose_columns,
-    lose_documents,
-    lose_fields,
-    lose_labels,
-    lose_overlaps,
-    lose_unmapped,
-    named,
     painted,
     split_names,
 )
-from segdata.formats.contract import Header
+from segdata.formats.contract import Header, Kept, Plan
 
 _KEY = re.compile(r"([A-Za-z-]+)/\1_\d{6}_\d{6}")
 _FRAME = 19
@@ -36,26 +35,27 @@ _FRAME = 19
 
 _ORDER = ("train", "val", "test")
 _PER_CATEGORY = 1000
+_KEPT = Kept("cityscapes")
 
 
-def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
+def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """Categories by name, one split per sample, keys CITY/CITY_SEQUENCE_FRAME."""
     labels = label_spaces.label_space("cityscapes")
     is_drawn = [category.id >= 0 for category in labels.categories]
     table = np.array(
         [
             to if to is not None and is_drawn[to] else -1
-            for to in (*label_spaces.by_name(given.labels, labels).table, None)
+            for to in (*label_spaces.by_name(source.labels, labels).table, None)
         ]
     )
-    lose_labels(given.labels, labels, table, findings)
-    lose_documents(given, "cityscapes", findings)
-    new_split = split_names(given.splits)
+    count_category_fields(source.labels, labels, table, findings)
+    count_documents(source, "cityscapes", findings)
+    new_split = split_names(source.splits)
     home = ["all"] * len(keys)
-    ranked = sorted(given.splits, key=lambda name: _ORDER.index(new_split[name]) if new_split[name] in _ORDER else 9)
+    ranked = sorted(source.splits, key=lambda name: _ORDER.index(new_split[name]) if new_split[name] in _ORDER else 9)
     taken: set[int] = set()
     for name in ranked:
-        for index in map(int, given.splits[name]):
+        for index in map(int, source.splits[name]):
             if index in taken:
                 findings.drop(f"place in the split {name!r}", keys[index])
             else:
@@ -74,21 +74,21 @@ def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
     splits: dict[str, list[int]] = {}
     for index, split in enumerate(home):
         splits.setdefault(split, []).append(index)
-    return Plan(given.labels, Header(labels, splits, []), new_keys, table.astype(np.int64))
+    return Plan(source.labels, Header(labels, splits, []), new_keys, table.astype(np.int64))
 
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     """The sample with objects as numbers of their category, none covering another."""
     key = plan.keys[index]
-    split = next(name for name, members in plan.places.items() if index in members)
-    lose_unmapped(plan, sample, findings)
-    lose_fields(sample, findings)
-    lose_columns(sample, findings, kept={"crowd flags"})
+    split = next(name for name, members in plan.positions.items() if index in members)
+    count_unmapped(plan, sample, findings)
+    count_fields(sample, findings, _KEPT)
+    count_columns(sample, findings, kept={"crowd flags"})
     labels = plan.header.labels
     instances = sample.instances.take((plan.table[sample.instances.category] >= 0) & sample.instances.has_mask)
     category = plan.table[instances.category]
     layer, visible = layered(instances.masks, instances.iscrowd)
-    lose_overlaps(sample, instances.masks, visible, findings)
+    count_overlaps(sample, instances.masks, visible, findings)
     shown = instances.masks
     if not np.array_equal(visible, shown.areas):
         shown = Masks.from_id_map(layer, np.arange(1, len(instances) + 1))
@@ -111,7 +111,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         key,
         sample.height,
         sample.width,
-        file=named(f"leftImg8bit/{split}", f"{key}_leftImg8bit", ".png", sample, findings),
+        file=image_file(f"leftImg8bit/{split}", f"{key}_leftImg8bit", ".png", sample, findings),
         encoded=lambda: sample.encoded,
         instances=_numbered(plan, sample, adapted.take(kept), findings) if sample.has_instances else None,
         semantic=semantic,

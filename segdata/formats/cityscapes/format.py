@@ -209,7 +209,7 @@ def label_map(source: Source, entry: Entry) -> npt.NDArray[np.uint8] | None:
     return look_up(np.where(table < 0, np.arange(256), table).astype(np.uint8), stored.values)
 
 
-def instance_numbers(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | None:
+def instance_ids(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | None:
     """A frame's instance map alone: label id · 1000 + n for objects, label ids elsewhere; None where there is none."""
     stored = _values(source.root, entry.data, "instanceIds.png")
     if stored is None:

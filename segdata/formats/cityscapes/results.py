@@ -9,6 +9,8 @@ Read from any folder that has such text files below it; label maps beside them (
 Traps: mask paths are relative to their text file and may not leave the folder of the results; a mask that is named
 twice in a file counts once, as its last line says (so the official evaluator reads it); palette and colour masks are
 judged by their grey value.
+
+Written are categories of Cityscapes' names; boxes, areas and ids are no part of such results.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from segdata.core.regions import Crop, Regions
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, LabelMismatch, SegdataError, Unsafe
 from segdata.formats import label_maps
-from segdata.formats.contract import Header
+from segdata.formats.adapting import count_unmapped, distinct_keys
+from segdata.formats.contract import Header, Plan
 from segdata.formats.shared.files_by_key import by_place, files_below, require_all
 from segdata.formats.shared.folder import read_bytes, write_file
 
@@ -224,6 +227,35 @@ def _is_inside(stored: png.LabelImage) -> npt.NDArray[np.bool_]:
     else:
         inside = stored.values != 0
     return inside
+
+
+# ---------------------------------------------------------------------- adapt
+
+
+def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
+    """Categories by name; files are named by the last part of each key, which the evaluators look for."""
+    labels = label_spaces.label_space("cityscapes")
+    table = np.array(
+        [-1 if to is None else to for to in (*label_spaces.by_name(source.labels, labels).table, None)], np.int64
+    )
+    return Plan(source.labels, Header(labels, source.splits, []), distinct_keys(keys, Findings(), flat=True), table)
+
+
+def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
+    """The sample's label map under Cityscapes' labels, and its objects that have a mask, a score and a category there."""
+    count_unmapped(plan, sample, findings)
+    instances = sample.instances
+    has_score = ~np.isnan(instances.score)
+    findings.drop("objects without a score", sample.key, int((~has_score).sum()))
+    findings.drop("objects without mask", sample.key, int((has_score & ~instances.has_mask).sum()))
+    scored = instances.take((plan.table[instances.category] >= 0) & instances.has_mask & has_score)
+    return Sample(
+        plan.keys[index],
+        sample.height,
+        sample.width,
+        instances=scored.with_category(plan.table[scored.category]) if sample.has_instances else None,
+        semantic=None if sample.semantic is None else plan.relabelled(sample.semantic),
+    )
 
 
 # ---------------------------------------------------------------------- write

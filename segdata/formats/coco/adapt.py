@@ -17,19 +17,18 @@ from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
 from segdata.formats.adapting import (
-    Plan,
-    distinct,
+    count_category_fields,
+    count_columns,
+    count_documents,
+    count_fields,
+    count_unmapped,
+    distinct_keys,
     flat_splits,
-    further_nodes,
-    lose_columns,
-    lose_documents,
-    lose_fields,
-    lose_labels,
-    lose_unmapped,
+    object_fields,
     painted,
 )
 from segdata.formats.coco import annotations as coco_records
-from segdata.formats.contract import FORMATS, Header
+from segdata.formats.contract import RESIDUES, Header, Kept, Plan
 from segdata.formats.shared.folder import stem
 
 _STRIDE = 1_000_000
@@ -51,32 +50,32 @@ _FLAGS = ("difficult", "truncated", "occluded")
 _UNLISTED = "unlisted"
 
 
-def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
+def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """Category ids stay; a category with a negative id has no place."""
-    kept = [index for index, category in enumerate(given.labels.categories) if category.id >= 0]
-    labels = LabelSpace(given.labels.name, tuple(given.labels[index] for index in kept))
-    table = np.full(len(given.labels) + 1, -1, np.int64)
+    kept = [index for index, category in enumerate(source.labels.categories) if category.id >= 0]
+    labels = LabelSpace(source.labels.name, tuple(source.labels[index] for index in kept))
+    table = np.full(len(source.labels) + 1, -1, np.int64)
     table[kept] = np.arange(len(kept))
-    lose_labels(given.labels, labels, table, findings)
-    lose_documents(given, "coco", findings)
-    names = flat_splits(given.splits, findings)
-    splits = {names[name]: list(members) for name, members in given.splits.items()}
+    count_category_fields(source.labels, labels, table, findings)
+    count_documents(source, "coco", findings)
+    names = flat_splits(source.splits, findings)
+    splits = {names[name]: list(members) for name, members in source.splits.items()}
     unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
     if unlisted:
         splits[_UNLISTED] = unlisted
         findings.remark(f"samples of no split: in the document {_UNLISTED!r}", keys[unlisted[0]], len(unlisted))
     return Plan(
-        given.labels,
-        Header(labels, splits, [_document(name, labels, given) for name in splits]),
-        distinct(keys, findings, flat=False),
+        source.labels,
+        Header(labels, splits, [_document(name, labels, source) for name in splits]),
+        distinct_keys(keys, findings, flat=False),
         table,
     )
 
 
-def _document(split: str, labels: LabelSpace, given: Header) -> dict[str, Any]:
+def _document(split: str, labels: LabelSpace, source: Header) -> dict[str, Any]:
     own = {
         key: value
-        for document in given.documents
+        for document in source.documents
         if document.get("format") == "coco" and document["split"] == split and document["kind"] == "instances"
         for key, value in document["header"].items()
         if key not in ("images", "annotations", "categories")
@@ -102,11 +101,11 @@ def _category(category: Category) -> dict[str, Any]:
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     """The sample with ids, boxes and areas, and once more for every further split that it is in."""
-    lose_unmapped(plan, sample, findings)
-    extra = {key: value for key, value in sample.extra.items() if key not in (*FORMATS, "captions")}
-    tags = {tag for own in sample.instances.extra for tag in (*own, *further_nodes(own))}
-    lose_fields(sample, findings, image=extra.keys(), instance=tags)
-    lose_columns(sample, findings, kept=_KEPT if sample.id < 0 else {*_KEPT, "image ids", "object ids"})
+    count_unmapped(plan, sample, findings)
+    extra = {key: value for key, value in sample.extra.items() if key not in (*RESIDUES, "captions")}
+    names = {name for own in sample.instances.extra for name in (*own, *object_fields(own))}
+    count_fields(sample, findings, Kept("coco", image_fields=extra, object_fields=names))
+    count_columns(sample, findings, kept=_KEPT if sample.id < 0 else {*_KEPT, "image ids", "object ids"})
     if sample.semantic is not None and not sample.has_instances:
         instances = _segments(plan, sample.semantic)
         findings.remark("label map written as one segment per category", sample.key)
@@ -124,7 +123,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         {"image_id": image_id, **coco_records.with_residue(record, own)}
         for record, own in zip(records, instances.extra, strict=True)
     ]
-    places = {name: members[index] for name, members in plan.places.items() if index in members}
+    places = {name: members[index] for name, members in plan.positions.items() if index in members}
     first, *others = places
     return Sample(
         plan.keys[index],
@@ -178,9 +177,9 @@ def _extra(instances: Instances, place: int) -> dict[str, Any]:
         **own.get("attributes", {}),
         **{name: True for name in _FLAGS if getattr(instances, name)[place]},
         **({"pose": own["pose"]} if "pose" in own else {}),
-        **{tag: nodes[0] if len(nodes) == 1 else nodes for tag, nodes in further_nodes(own).items()},
+        **object_fields(own),
     }
-    kept = {key: value for key, value in own.items() if key not in (*FORMATS, "pose", "attributes")}
+    kept = {key: value for key, value in own.items() if key not in (*RESIDUES, "pose", "attributes")}
     score = float(instances.score[place])
     return {
         **kept,

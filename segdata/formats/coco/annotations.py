@@ -14,11 +14,10 @@ from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances
 from segdata.formats.coco.rules import Values, remarks_on
 from segdata.formats.coco.segmentation import masks_of
-from segdata.formats.contract import FORMATS
+from segdata.formats.contract import RESIDUES
 
 _KNOWN = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
 
-_OURS = frozenset((*_KNOWN, *FORMATS))
 _NO_BOX = (math.nan,) * 4
 
 
@@ -76,11 +75,11 @@ def residue_of(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> dict[st
         and {**rebuilt, "image_id": record["image_id"]} == record
     ):
         return {}
-    extra = {key: value for key, value in record.items() if key not in _OURS}
+    extra = {key: value for key, value in record.items() if key not in _KNOWN and key not in RESIDUES}
     verbatim = {
         key: value
         for key, value in record.items()
-        if key in FORMATS or (key in _KNOWN and key != "image_id" and not _same(rebuilt.get(key), value))
+        if key in RESIDUES or (key in _KNOWN and key != "image_id" and not _same(rebuilt.get(key), value))
     }
     absent = [key for key in rebuilt if key not in record]
     residue: dict[str, Any] = {}

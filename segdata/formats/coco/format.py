@@ -44,7 +44,7 @@ from segdata.formats.coco.documents import (
     open_document,
 )
 from segdata.formats.coco.rules import check
-from segdata.formats.contract import FORMATS, Entry, Header, Source
+from segdata.formats.contract import RESIDUES, Entry, Header, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import read_bytes, stem, write_file
 from segdata.system.files import disk_errors
@@ -53,9 +53,6 @@ from segdata.system.paths import inside
 LAYOUT = "annotations/instances_*.json (COCO)"
 
 _COLUMNS = ("id", "file_name", "height", "width")
-_OURS = (*FORMATS, "captions")
-"""Names that `Sample.extra` gives a meaning of its own: an image record's fields of these names are kept apart."""
-
 _OFFICIAL_SPLIT = re.compile(r"/((?:train|val|test|unlabeled)20\d\d)/")
 
 
@@ -124,6 +121,7 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
         ],
         annotation_files=[document.name for document in documents],
         passed_over=passed_over,
+        may_be_empty=True,
         data=documents,
     )
 
@@ -171,8 +169,9 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     own = documents[number]
     record = json_text.decode(own.images[index], dict[str, Any], own.path)
     height, width = record["height"], record["width"]
-    extra: dict[str, Any] = {key: value for key, value in record.items() if key not in (*_COLUMNS, *_OURS)}
-    taken = {key: record[key] for key in _OURS if key in record}
+    reserved = _reserved()
+    extra: dict[str, Any] = {key: value for key, value in record.items() if key not in (*_COLUMNS, *reserved)}
+    taken = {key: record[key] for key in reserved if key in record}
     residue: dict[str, Any] = {"fields": taken} if taken else {}
     carried: dict[str, Any] = {}
     official = _OFFICIAL_SPLIT.search(str(record.get("coco_url", "")))
@@ -210,6 +209,11 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         instances=instances,
         extra=extra,
     )
+
+
+def _reserved() -> tuple[str, ...]:
+    """Names that `Sample.extra` gives a meaning of its own: an image record's fields of these names are kept apart."""
+    return (*RESIDUES, "captions")
 
 
 def _texts(document: Document, index: int) -> list[bytes]:
@@ -413,7 +417,8 @@ def _own(
 
 def _image_record(sample: Sample, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A sample's record in a document's list of images."""
-    record = {key: value for key, value in sample.extra.items() if key not in _OURS}
+    reserved = _reserved()
+    record = {key: value for key, value in sample.extra.items() if key not in reserved}
     ending = sample.file[len(stem(sample.file)) :]
     return {
         **record,

@@ -29,10 +29,10 @@ from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.core.rle import check_strings
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation
-from segdata.formats.adapting import Plan, lose_unmapped
+from segdata.formats.adapting import count_unmapped
 from segdata.formats.coco.rules import check_size, no_box
 from segdata.formats.coco.segmentation import strings_of
-from segdata.formats.contract import Header
+from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import write_file
 from segdata.system.files import canonical_json, disk_errors, write_whole
@@ -265,22 +265,22 @@ def _require_known(
 # ---------------------------------------------------------------------- adapt
 
 
-def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
+def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """Categories with an id ≥ 0; one file for every split, and one for the samples of no split."""
-    has_id = [index for index, category in enumerate(given.labels.categories) if category.id >= 0]
-    labels = LabelSpace(given.labels.name, tuple(given.labels[index] for index in has_id))
-    table = np.full(len(given.labels) + 1, -1, np.int64)
+    has_id = [index for index, category in enumerate(source.labels.categories) if category.id >= 0]
+    labels = LabelSpace(source.labels.name, tuple(source.labels[index] for index in has_id))
+    table = np.full(len(source.labels) + 1, -1, np.int64)
     table[has_id] = np.arange(len(has_id))
-    splits = {name.replace("/", "_"): list(members) for name, members in given.splits.items()}
+    splits = {name.replace("/", "_"): list(members) for name, members in source.splits.items()}
     unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
     if unlisted:
         splits["all" if not splits else "unlisted"] = unlisted
-    return Plan(given.labels, Header(labels, splits, []), keys, table)
+    return Plan(source.labels, Header(labels, splits, []), keys, table)
 
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     """The sample's objects that have a score, and a box or a mask; its id, or its position from 1 where it has none."""
-    lose_unmapped(plan, sample, findings)
+    count_unmapped(plan, sample, findings)
     instances = sample.instances
     has_score = ~np.isnan(instances.score)
     has_region = instances.has_mask | ~np.isnan(instances.bbox[:, 0])

@@ -18,19 +18,18 @@ from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
 from segdata.formats.adapting import (
-    Plan,
-    distinct,
+    count_category_fields,
+    count_columns,
+    count_documents,
+    count_fields,
+    count_overlaps,
+    count_unmapped,
+    distinct_keys,
     layered,
-    lose_columns,
-    lose_documents,
-    lose_fields,
-    lose_labels,
-    lose_overlaps,
-    lose_unmapped,
     remark_split,
     split_names,
 )
-from segdata.formats.contract import FORMATS, Header
+from segdata.formats.contract import RESIDUES, Header, Kept, Plan
 from segdata.formats.shared.folder import stem
 from segdata.formats.shared.palettes import PALETTE
 
@@ -39,18 +38,18 @@ _LARGEST = (1 << 24) - 1
 _UNLISTED = "unlisted"
 
 
-def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
+def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """Category ids stay; a category with a negative id has no place. Keys lose their folders."""
-    kept = [index for index, category in enumerate(given.labels.categories) if category.id >= 0]
-    labels = LabelSpace(given.labels.name, tuple(given.labels[index] for index in kept))
-    table = np.full(len(given.labels) + 1, -1, np.int64)
+    kept = [index for index, category in enumerate(source.labels.categories) if category.id >= 0]
+    labels = LabelSpace(source.labels.name, tuple(source.labels[index] for index in kept))
+    table = np.full(len(source.labels) + 1, -1, np.int64)
     table[kept] = np.arange(len(kept))
-    lose_labels(given.labels, labels, table, findings)
-    lose_documents(given, "coco-panoptic", findings)
-    names = split_names(given.splits) if "/" in "".join(given.splits) else {name: name for name in given.splits}
+    count_category_fields(source.labels, labels, table, findings)
+    count_documents(source, "coco-panoptic", findings)
+    names = split_names(source.splits) if "/" in "".join(source.splits) else {name: name for name in source.splits}
     for name, new in names.items():
         remark_split(name, new, findings)
-    splits = {names[name]: list(members) for name, members in given.splits.items()}
+    splits = {names[name]: list(members) for name, members in source.splits.items()}
     unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
     if unlisted:
         splits[_UNLISTED] = unlisted
@@ -65,7 +64,7 @@ def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
         }
         for name in splits
     ]
-    return Plan(given.labels, Header(labels, splits, documents), distinct(keys, findings, flat=True), table)
+    return Plan(source.labels, Header(labels, splits, documents), distinct_keys(keys, findings, flat=True), table)
 
 
 def _category(index: int, category: Category) -> dict[str, Any]:
@@ -81,13 +80,13 @@ def _category(index: int, category: Category) -> dict[str, Any]:
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     """The sample with segments that do not overlap."""
-    lose_unmapped(plan, sample, findings)
-    extra = {key: value for key, value in sample.extra.items() if key not in (*FORMATS, "captions")}
-    lose_fields(sample, findings, image=extra.keys())
+    count_unmapped(plan, sample, findings)
+    extra = {key: value for key, value in sample.extra.items() if key not in (*RESIDUES, "captions")}
+    count_fields(sample, findings, Kept("coco-panoptic", image_fields=extra))
     given = sample.instances
     ids = given.id
     fits = bool(len(np.unique(ids)) == len(ids) and (not len(ids) or (ids.min() >= 1 and ids.max() <= _LARGEST)))
-    lose_columns(sample, findings, kept={*_KEPT, "object ids"} if fits else _KEPT)
+    count_columns(sample, findings, kept={*_KEPT, "object ids"} if fits else _KEPT)
     has_scores = bool((~np.isnan(given.score)).any())
     if has_scores:
         findings.remark("scores: they settle overlaps, panoptic documents do not hold them", sample.key)
@@ -95,7 +94,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     chosen = chosen.with_category(plan.table[chosen.category])
     by_score = np.argsort(np.nan_to_num(chosen.score, nan=-np.inf), kind="stable")
     layer, visible = layered(chosen.masks, chosen.iscrowd, by_score if has_scores else None)
-    lose_overlaps(sample, chosen.masks, visible, findings)
+    count_overlaps(sample, chosen.masks, visible, findings)
     parts = [Masks.from_id_map(layer, np.flatnonzero(visible) + 1)]
     shown = chosen.take(visible > 0)
     category, crowd = [shown.category], [shown.iscrowd]

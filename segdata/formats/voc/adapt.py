@@ -20,32 +20,32 @@ from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
 from segdata.errors import UsageError
 from segdata.formats.adapting import (
-    IMAGE_TAGS,
-    OBJECT_TAGS,
-    Plan,
-    distinct,
+    count_category_fields,
+    count_columns,
+    count_documents,
+    count_fields,
+    count_overlaps,
+    count_unmapped,
+    distinct_keys,
+    image_file,
     layered,
-    lose_columns,
-    lose_documents,
-    lose_fields,
-    lose_labels,
-    lose_overlaps,
-    lose_unmapped,
-    named,
     plain_names,
     remark_split,
     split_names,
 )
-from segdata.formats.contract import Header
+from segdata.formats.contract import Header, Kept, Plan
 from segdata.formats.shared.palettes import PALETTE
 from segdata.formats.voc.objects import OBJECT, VOID
+from segdata.formats.voc.residue import IMAGE_TAGS, OBJECT_TAGS
 
 _MOST = 254
 """Highest object and category number of an 8-bit mask whose 255 is void."""
 
 _FLAGS = ("difficult", "truncated", "occluded")
 
-_KEPT = {
+_KEPT = Kept("voc", object_fields=("pose", "attributes"))
+
+_KEPT_COLUMNS = {
     "difficult flags",
     "truncated flags",
     "occluded flags",
@@ -54,18 +54,18 @@ _KEPT = {
 }
 
 
-def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
+def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """VOC's own categories where they are enough, else the source's behind a background."""
     official = label_spaces.label_space("voc")
-    names = plain_names([category.name for category in given.labels.categories], without=":#")
+    names = plain_names([category.name for category in source.labels.categories], without=":#")
     if set(names) <= set(official.index_of_name):
         labels = official
     else:
-        others = [item for item in zip(names, given.labels.categories, strict=True) if item[0] != "background"]
+        others = [item for item in zip(names, source.labels.categories, strict=True) if item[0] != "background"]
         if len(others) > _MOST:
             raise UsageError(
                 f"VOC's masks hold {_MOST} categories",
-                why=f"{given.labels.name!r} has {len(others)}",
+                why=f"{source.labels.name!r} has {len(others)}",
                 fix="map to fewer categories with --labels",
             )
         rows = ["background", *(name for name, _ in others)]
@@ -78,14 +78,14 @@ def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
             ),
         )
     table = np.array([*(labels.index_of_name[name] for name in names), -1], np.int64)
-    lose_labels(given.labels, labels, table, findings)
-    lose_documents(given, "voc", findings)
-    new_keys = distinct(keys, findings, flat=True)
-    is_voc = any(document.get("format") == "voc" for document in given.documents)
-    new_split = {name: name for name in given.splits} if is_voc else split_names(given.splits)
+    count_category_fields(source.labels, labels, table, findings)
+    count_documents(source, "voc", findings)
+    new_keys = distinct_keys(keys, findings, flat=True)
+    is_voc = any(document.get("format") == "voc" for document in source.documents)
+    new_split = {name: name for name in source.splits} if is_voc else split_names(source.splits)
     splits = {}
     documents = [_text("labelmap.txt", ["# label:color_rgb:parts:actions", *map(_row, labels.categories)])]
-    for name, members in given.splits.items():
+    for name, members in source.splits.items():
         splits[new_split[name]] = list(members)
         lines = [new_keys[index] for index in members]
         remark_split(name, new_split[name], findings)
@@ -93,9 +93,9 @@ def plan(given: Header, keys: Sequence[str], findings: Findings) -> Plan:
             documents.append(_text(f"ImageSets/{new_split[name]}.txt", lines))
             continue
         documents.append({**_text(f"ImageSets/Segmentation/{new_split[name]}.txt", lines), "only_masked": True})
-        if f"Main/{name}" not in given.splits:
+        if f"Main/{name}" not in source.splits:
             documents.append(_text(f"ImageSets/Main/{new_split[name]}.txt", lines))
-    return Plan(given.labels, Header(labels, splits, documents), new_keys, table)
+    return Plan(source.labels, Header(labels, splits, documents), new_keys, table)
 
 
 def _color(index: int) -> tuple[int, int, int]:
@@ -114,10 +114,9 @@ def _text(file: str, lines: Sequence[str]) -> dict[str, Any]:
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     """The sample with objects numbered from 1, and the map of these numbers."""
     key = plan.keys[index]
-    lose_unmapped(plan, sample, findings)
-    lose_fields(sample, findings, instance=("pose", "attributes"), xml=False)
-    kept = _KEPT if sample.id >= 0 or "cityscapes" in sample.extra else {*_KEPT, "object ids"}
-    lose_columns(sample, findings, kept=kept)
+    count_unmapped(plan, sample, findings)
+    count_fields(sample, findings, _KEPT)
+    count_columns(sample, findings, kept=_KEPT_COLUMNS)
     is_nowhere = np.isnan(sample.instances.bbox[:, 0]) & (sample.instances.masks.areas == 0)
     findings.drop("objects with neither box nor pixels", sample.key, int(is_nowhere.sum()))
     instances = sample.instances.take(~is_nowhere) if is_nowhere.any() else sample.instances
@@ -126,7 +125,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     findings.drop(f"masks of objects after the first {_MOST}", sample.key, int(instances.has_mask[_MOST:].sum()))
     masks = instances.masks if count <= _MOST else instances.masks[:_MOST]
     numbers, visible = layered(masks, instances.iscrowd[:_MOST])
-    lose_overlaps(sample, masks, visible, findings)
+    count_overlaps(sample, masks, visible, findings)
     category = plan.table[instances.category]
     adapted = replace(
         instances,
@@ -147,7 +146,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         key,
         sample.height,
         sample.width,
-        file=named("JPEGImages", key, ".jpg", sample, findings),
+        file=image_file("JPEGImages", key, ".jpg", sample, findings),
         encoded=lambda: sample.encoded,
         instances=adapted if sample.has_instances else None,
         semantic=semantic,

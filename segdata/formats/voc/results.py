@@ -7,6 +7,8 @@
 Boxes count from 1 with both ends inside; in segdata they are half-open and begin at 0: x = xmin − 1, width = xmax −
 xmin + 1. Detections are read from any folder of such files; label maps are read as `label-maps`. The folder name VOC2012
 is the one that the devkit expects.
+
+Written are categories of VOC's names; every pixel of a label map has a class there.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.catalog import label_spaces
 from segdata.core import png
 from segdata.core.columns import Columns, Shapes
 from segdata.core.findings import Findings
@@ -29,7 +32,8 @@ from segdata.core.masks import Masks
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation
-from segdata.formats.contract import Header
+from segdata.formats.adapting import count_unmapped, distinct_keys, split_names
+from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import write_file
 from segdata.formats.shared.palettes import PALETTE
@@ -205,6 +209,52 @@ def _unknown_class(file: Path, names: Sequence[str]) -> InvalidAnnotation:
         f"the truth has no category {said!r}",
         file=file,
         why=f"close ones are {', '.join(map(repr, close))}" if close else f"it has {', '.join(sorted(names)[:10])} …",
+    )
+
+
+# ---------------------------------------------------------------------- adapt
+
+
+_ALL = "test"
+"""The image set of samples that are in no split."""
+
+
+def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
+    """VOC's own categories; image sets are the splits."""
+    labels = label_spaces.label_space("voc")
+    table = np.array(
+        [-1 if to is None else to for to in (*label_spaces.by_name(source.labels, labels).table, None)], np.int64
+    )
+    names = split_names({name.rpartition("/")[2]: members for name, members in source.splits.items()})
+    splits = {names[name.rpartition("/")[2]]: list(members) for name, members in source.splits.items()}
+    unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
+    if unlisted:
+        splits[_ALL] = sorted({*splits.get(_ALL, ()), *unlisted})
+    return Plan(source.labels, Header(labels, splits, []), distinct_keys(keys, findings, flat=True), table)
+
+
+def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
+    """The sample under VOC's labels; pixels without a class become background."""
+    count_unmapped(plan, sample, findings)
+    semantic = None
+    if sample.semantic is not None:
+        semantic = plan.relabelled(sample.semantic)
+        is_void = semantic == plan.void
+        findings.drop(
+            "pixels without a class: background", sample.key, int((sample.semantic == plan.source.void).sum())
+        )
+        semantic = np.where(is_void, 0, semantic).astype(np.uint8)
+    instances = sample.instances
+    has_score = ~np.isnan(instances.score)
+    findings.drop("objects without a score", sample.key, int((~has_score).sum()))
+    findings.drop("masks of objects: detections are boxes", sample.key, int((has_score & instances.has_mask).sum()))
+    scored = instances.take((plan.table[instances.category] >= 0) & has_score)
+    return Sample(
+        plan.keys[index],
+        sample.height,
+        sample.width,
+        instances=scored.with_category(plan.table[scored.category]) if sample.has_instances else None,
+        semantic=semantic,
     )
 
 

@@ -1,0 +1,21 @@
+"""What the pack keeps of COCO's documents for the way back, and what of it other formats drop."""
+
+from __future__ import annotations
+
+from segdata.core.findings import Findings
+from segdata.core.sample import Sample
+from segdata.formats.contract import RESIDUES, Kept
+
+
+def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
+    """Count fields of the names that segdata gives a meaning of its own, and what further documents say of the image."""
+    residue = sample.extra.get("coco", {})
+    for name in residue.get("fields", {}):
+        findings.drop(f"image field {name!r}", sample.key)
+    for document in residue.get("documents", {}).values():
+        if not document.get("same"):
+            kind = "records of further documents (keypoints, captions)"
+            findings.drop(kind, sample.key, len(document["annotations"]))
+    for extra in sample.instances.extra:
+        for name in extra.get("coco", {}).get("verbatim", {}).keys() & RESIDUES.keys():
+            findings.drop(f"object field {name!r}", sample.key)
