@@ -1,4 +1,4 @@
-"""Disks that refuse (B), locks that do not work (E6, E7), verify beside a fetch (E5): the real command, and that it goes on."""
+"""Disks that refuse, locks that do not work, verify beside a fetch: the real command, and that it goes on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @needs_strace
-def test_b1_a_quota_counts_as_the_space_that_is_left(place: Place) -> None:
+def test_a_quota_counts_as_the_space_that_is_left(place: Place) -> None:
     """The kernel's answer is given by strace: 5 MiB are allowed (in KiB), 4 MiB are used (in bytes)."""
     place.offer(archive(LARGE))
     answer = struct.pack("<9Q", 5120, 0, 4 << 20, 0, 0, 0, 0, 0, 1).hex()
@@ -60,7 +60,7 @@ def test_b1_a_quota_counts_as_the_space_that_is_left(place: Place) -> None:
 
 
 @pytest.mark.parametrize("disk", ["size=6m"], indirect=True)
-def test_b2_a_disk_that_fills_up_keeps_the_part_and_says_what_is_missing(disk: Path, place: Place) -> None:
+def test_a_disk_that_fills_up_keeps_the_part_and_says_what_is_missing(disk: Path, place: Place) -> None:
     data = archive(LARGE)
     place.offer(data)
     words = command(place, "--ignore-space", root=disk)
@@ -85,7 +85,7 @@ def test_b2_a_disk_that_fills_up_keeps_the_part_and_says_what_is_missing(disk: P
         ("write:error=EIO:when=3", "may be failing", False),  # what the disk lost is not trusted later
     ],
 )
-def test_b2_b4_what_the_disk_refuses_half_way(fault: str, text: str, kept: bool, place: Place) -> None:
+def test_what_the_disk_refuses_half_way(fault: str, text: str, kept: bool, place: Place) -> None:
     data = archive(LARGE)
     place.offer(data)
     part = place.home / "archives/.a.zip.part"
@@ -99,7 +99,7 @@ def test_b2_b4_what_the_disk_refuses_half_way(fault: str, text: str, kept: bool,
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as another user")
-def test_b6_a_folder_of_another_user_is_named_before_any_download(place: Place) -> None:
+def test_a_folder_of_another_user_is_named_before_any_download(place: Place) -> None:
     if not shutil.which("setpriv"):
         pytest.skip("setpriv is not installed (util-linux)")
     place.offer(archive())
@@ -119,7 +119,7 @@ def test_b6_a_folder_of_another_user_is_named_before_any_download(place: Place) 
 
 
 @pytest.mark.parametrize("disk", ["size=20m"], indirect=True)
-def test_b6_a_read_only_place(disk: Path, place: Place) -> None:
+def test_a_read_only_place(disk: Path, place: Place) -> None:
     place.offer(archive())
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     done = run(command(place, root=disk))
@@ -130,7 +130,7 @@ def test_b6_a_read_only_place(disk: Path, place: Place) -> None:
 
 
 @pytest.mark.parametrize("disk", ["size=20m,nr_inodes=12"], indirect=True)
-def test_b8_a_disk_without_inodes_is_not_called_full(disk: Path, place: Place) -> None:
+def test_a_disk_without_inodes_is_not_called_full(disk: Path, place: Place) -> None:
     place.offer(archive())
     for number in range(6):
         (disk / f"{number}").touch()
@@ -141,7 +141,7 @@ def test_b8_a_disk_without_inodes_is_not_called_full(disk: Path, place: Place) -
     assert run(command(place, root=disk)).returncode == 0
 
 
-def test_b8_few_files_are_open_at_once_and_too_many_are_named(place: Place) -> None:
+def test_few_files_are_open_at_once_and_too_many_are_named(place: Place) -> None:
     for number in range(12):
         place.offer(archive(seed=number), name=f"{number}.zip", part=f"part{number}")
 
@@ -155,7 +155,7 @@ def test_b8_few_files_are_open_at_once_and_too_many_are_named(place: Place) -> N
     assert done.returncode == 0 and all(place.is_whole(number) for number in range(12)), done.stderr
 
 
-def test_b11_dates_decide_nothing(place: Place) -> None:
+def test_dates_decide_nothing(place: Place) -> None:
     place.offer(archive())
     assert place.fetch("--keep-archives").code == 0
     for path in [*place.home.rglob("*"), place.manifest]:
@@ -166,7 +166,7 @@ def test_b11_dates_decide_nothing(place: Place) -> None:
 
 
 @needs_strace
-def test_a20_a_network_without_a_way_out(place: Place) -> None:
+def test_a_network_without_a_way_out(place: Place) -> None:
     place.offer(archive())
     done = run([*strace("connect:error=EHOSTUNREACH"), *command(place, "--retries", "2", "--retry-wait", "0.01")])
     assert done.returncode == 5 and "127.0.0.1 cannot be reached (No route to host)" in done.stderr, done.stderr
@@ -175,7 +175,7 @@ def test_a20_a_network_without_a_way_out(place: Place) -> None:
 
 
 @needs_strace
-def test_e6_without_working_locks_it_says_so(place: Place) -> None:
+def test_without_working_locks_it_says_so(place: Place) -> None:
     place.offer(archive())
     words = [*strace("flock:error=ENOLCK"), *command(place, verb="prepare")]
     done = run(words)
@@ -184,7 +184,7 @@ def test_e6_without_working_locks_it_says_so(place: Place) -> None:
     assert done.returncode == 4 and "COCO" in done.stderr and place.is_whole(), done.stderr  # it holds no dataset
 
 
-def test_e7_without_kernel_locks_a_second_process_is_still_refused(place: Place) -> None:
+def test_without_kernel_locks_a_second_process_is_still_refused(place: Place) -> None:
     data = archive(LARGE)
 
     place.offer(data, hanging(data, 5_000_000))
@@ -205,7 +205,7 @@ def test_e7_without_kernel_locks_a_second_process_is_still_refused(place: Place)
     assert sorted(path.name for path in place.home.iterdir()) == ["archives", "raw", "receipts"]
 
 
-def test_e5_verify_beside_a_fetch_reads_what_is_committed(place: Place) -> None:
+def test_verify_beside_a_fetch_reads_what_is_committed(place: Place) -> None:
     data = archive(LARGE, seed=1)
 
     def verify(*options: str) -> Any:
@@ -238,7 +238,7 @@ def test_e5_verify_beside_a_fetch_reads_what_is_committed(place: Place) -> None:
     assert place.fetch().code == 0 and verify().code == 0 and place.is_whole(1, LARGE)
 
 
-def test_d2_a_second_signal_ends_it_at_once(place: Place) -> None:
+def test_a_second_signal_ends_it_at_once(place: Place) -> None:
     data = archive(LARGE)
 
     place.offer(data, hanging(data, 5_000_000))
@@ -254,7 +254,7 @@ def test_d2_a_second_signal_ends_it_at_once(place: Place) -> None:
     assert place.fetch().code == 0 and place.is_whole(0, LARGE)
 
 
-def test_d4_a_reader_that_goes_away_is_no_error(place: Place) -> None:
+def test_a_reader_that_goes_away_is_no_error(place: Place) -> None:
     place.offer(archive())
     for words in (["list", "--json"], ["fetch", str(place.manifest), "--dry-run", "--root", str(place.home.parent)]):
         reader, writer = os.pipe()

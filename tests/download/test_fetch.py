@@ -1,4 +1,4 @@
-"""segdata fetch as a whole: plans, parts, archives of one's own, disks, kills and two at once (B, D, E)."""
+"""segdata fetch as a whole: plans, parts, archives of one's own, disks, kills and two at once."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def restarted(place: Place, file: str) -> None:
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_d6_a_large_file_is_read_again_after_a_restart_of_the_machine(kept: bool, place: Place) -> None:
+def test_a_large_file_is_read_again_after_a_restart_of_the_machine(kept: bool, place: Place) -> None:
     data = bytes(range(256)) * (260 << 10)  # 65 MiB
     place.offer(data, name="table.bin")
     assert place.fetch(*(["--keep-archives"] if kept else [])).code == 0
@@ -209,10 +209,10 @@ def test_a_mirror_is_tried_first(place: Place) -> None:
     assert [request.path for request in place.server.requests] == ["/copies/a.zip"]
 
 
-# Disks (B).
+# Disks.
 
 
-def test_b1_too_little_space_is_said_before_the_start(place: Place) -> None:
+def test_too_little_space_is_said_before_the_start(place: Place) -> None:
     data = archive()
     place.offer(data, bytes=1 << 50)
     done = place.fetch()
@@ -222,7 +222,7 @@ def test_b1_too_little_space_is_said_before_the_start(place: Place) -> None:
     assert place.fetch("--ignore-space").code == 8  # the server has another size
 
 
-def test_k10_the_estimate_leaves_out_what_is_there(place: Place) -> None:
+def test_the_estimate_leaves_out_what_is_there(place: Place) -> None:
     data = archive()
     place.offer(data)
     place.server.routes[A] = hanging(data, 1000)
@@ -237,7 +237,7 @@ def small_files_only() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (5 << 20, 5 << 20))
 
 
-def test_b2_a_full_disk_keeps_what_is_finished(place: Place) -> None:
+def test_a_full_disk_keeps_what_is_finished(place: Place) -> None:
     """A limit of the file size stands in for a full disk: the same error at the same place."""
     data = archive(LARGE)
     place.offer(archive(seed=1), name="small.zip", part="small")
@@ -258,7 +258,7 @@ def test_b2_a_full_disk_keeps_what_is_finished(place: Place) -> None:
     assert request.path == A and (4 << 20) <= int(request.headers["range"][6:-1]) <= (5 << 20)
 
 
-def test_b6_a_place_that_cannot_be_written_is_found_before_any_download(place: Place) -> None:
+def test_a_place_that_cannot_be_written_is_found_before_any_download(place: Place) -> None:
     place.offer(archive())
     place.home.parent.mkdir()
     place.home.write_text("a file")
@@ -268,7 +268,7 @@ def test_b6_a_place_that_cannot_be_written_is_found_before_any_download(place: P
     assert place.fetch().code == 0
 
 
-def test_b9_a_folder_that_is_deleted_meanwhile_ends_it(place: Place) -> None:
+def test_a_folder_that_is_deleted_meanwhile_ends_it(place: Place) -> None:
     data = archive(LARGE)
     place.offer(data)
     run = begun(place, "--limit-rate", "2M")
@@ -280,7 +280,7 @@ def test_b9_a_folder_that_is_deleted_meanwhile_ends_it(place: Place) -> None:
     assert place.fetch().code == 0
 
 
-def test_b12_links_below_the_root_are_not_followed(place: Place) -> None:
+def test_links_below_the_root_are_not_followed(place: Place) -> None:
     place.offer(archive())
     elsewhere = place.folder / "elsewhere"
     (elsewhere / "real").mkdir(parents=True)
@@ -293,11 +293,11 @@ def test_b12_links_below_the_root_are_not_followed(place: Place) -> None:
     assert place.fetch().code == 0 and (elsewhere / "real/mine/raw/photos").is_dir()
 
 
-# Kills (D) and two at once (E).
+# Kills and two at once.
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_d2_d3_d5_a_signal_saves_what_arrived(number: signal.Signals, place: Place) -> None:
+def test_a_signal_saves_what_arrived(number: signal.Signals, place: Place) -> None:
     data = archive(LARGE)
     place.offer(data, hanging(data, 5_000_000))
     run = begun(place, "--json")
@@ -311,7 +311,7 @@ def test_d2_d3_d5_a_signal_saves_what_arrived(number: signal.Signals, place: Pla
     assert place.server.requests[0].headers["range"] == "bytes=5000000-"
 
 
-def test_d1_a_killed_download_goes_on_from_its_last_whole_chunk(place: Place) -> None:
+def test_a_killed_download_goes_on_from_its_last_whole_chunk(place: Place) -> None:
     data = archive(LARGE)
     place.offer(data, hanging(data, 5_000_000))
     run = begun(place)
@@ -326,7 +326,7 @@ def test_d1_a_killed_download_goes_on_from_its_last_whole_chunk(place: Place) ->
     assert place.server.requests[0].headers["range"] == f"bytes={4 << 20}-"
 
 
-def test_d6_a_part_that_rotted_is_cut_back_to_what_its_checksums_vouch_for(place: Place) -> None:
+def test_a_part_that_rotted_is_cut_back_to_what_its_checksums_vouch_for(place: Place) -> None:
     data = archive(3 * (4 << 20))
     place.offer(data, hanging(data, 9_000_000))
     assert place.fetch("--timeout", "0.5", "--retries", "1").code == 5
@@ -346,7 +346,7 @@ def test_a_kill_between_the_file_and_its_receipt_costs_no_second_download(place:
     assert place.fetch().code == 0 and place.is_whole() and not place.server.requests
 
 
-def test_e1_two_at_once_fetch_each_byte_once(place: Place) -> None:
+def test_two_at_once_fetch_each_byte_once(place: Place) -> None:
     data, go_on = archive(LARGE), threading.Event()
 
     def halfway(x: Exchange) -> None:
@@ -369,7 +369,7 @@ def test_e1_two_at_once_fetch_each_byte_once(place: Place) -> None:
     assert len(place.server.of(A)) == 1 and place.is_whole(0, LARGE)
 
 
-def test_e2_when_the_holder_is_killed_the_waiter_goes_on(place: Place) -> None:
+def test_when_the_holder_is_killed_the_waiter_goes_on(place: Place) -> None:
     data = archive(LARGE)
     place.offer(data, hanging(data, 5_000_000))
     first = begun(place)
@@ -392,7 +392,7 @@ def test_e2_when_the_holder_is_killed_the_waiter_goes_on(place: Place) -> None:
         ("rename:error=EXDEV", "file systems"),
     ],
 )
-def test_b3_b4_b5_what_the_disk_refuses_at_the_end_does_not_become_visible(fault: str, text: str, place: Place) -> None:
+def test_what_the_disk_refuses_at_the_end_does_not_become_visible(fault: str, text: str, place: Place) -> None:
     place.offer(archive())
     command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={fault}"]
     command += [sys.executable, "-m", "segdata", "fetch", str(place.manifest), "--root", str(place.home.parent)]
@@ -416,7 +416,7 @@ def test_what_is_on_disk_does_not_depend_on_how_it_came(place: Place) -> None:
 # Output.
 
 
-def test_k3_plain_lines_where_there_is_no_terminal(place: Place) -> None:
+def test_plain_lines_where_there_is_no_terminal(place: Place) -> None:
     place.offer(archive(LARGE))
     done = place.fetch()
     assert done.code == 0 and "\r" not in done.err and "\x1b" not in done.err

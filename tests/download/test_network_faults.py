@@ -1,4 +1,4 @@
-"""Every fault of a network (A1 … A23), through the real command: message, exit code, what is on disk, and that it goes on."""
+"""Faults of a network and of servers, through the real command: message, exit code, what is on disk, and that it goes on."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_file_arrives_is_checked_and_extracted_once(place: Place) -> None:
     assert receipt["url"] == f"{place.server.url}{A}" and receipt["etag"] == '"one"' and receipt["first_use"] is False
 
 
-def test_a1_a_server_without_ranges_makes_it_start_over(place: Place) -> None:
+def test_a_server_without_ranges_makes_it_start_over(place: Place) -> None:
     data = archive()
     place.offer(data)
     stop_halfway(place, data, 1000)
@@ -83,7 +83,7 @@ def test_a1_a_server_without_ranges_makes_it_start_over(place: Place) -> None:
         ({"etag": 'W/"weak"', "last_modified": "Mon, 01 Jan 2024 00:00:00 GMT"}, "Mon, 01 Jan 2024 00:00:00 GMT"),
     ],
 )
-def test_a2_changed_content_is_never_mixed(kept: dict[str, str], asked: str, place: Place) -> None:
+def test_changed_content_is_never_mixed(kept: dict[str, str], asked: str, place: Place) -> None:
     data = archive()
     place.offer(data)
     stop_halfway(place, random.Random(9).randbytes(len(data)), 1000, **kept)
@@ -93,7 +93,7 @@ def test_a2_changed_content_is_never_mixed(kept: dict[str, str], asked: str, pla
     assert (request.headers["range"], request.headers["if-range"]) == ("bytes=1000-", asked)
 
 
-def test_a2_a_206_with_another_etag_discards_the_part(place: Place) -> None:
+def test_a_206_with_another_etag_discards_the_part(place: Place) -> None:
     data = archive()
     place.offer(data)
     stop_halfway(place, b"x" * len(data), 1000)
@@ -106,7 +106,7 @@ def test_a2_a_206_with_another_etag_discards_the_part(place: Place) -> None:
     assert ranges(place) == ["bytes=1000-", None]
 
 
-def test_a3_without_any_validator_the_digest_decides(place: Place) -> None:
+def test_without_any_validator_the_digest_decides(place: Place) -> None:
     data = archive()
     place.offer(data)
     place.server.routes[A] = cut_after(b"old" * 400 + data[1200:], 1200, etag="")
@@ -122,7 +122,7 @@ def test_a3_without_any_validator_the_digest_decides(place: Place) -> None:
     "said",
     ["bytes 900-{last}/{total}", "bytes 1000-{last}/99999", "bytes 0-{last}/{total}", "", "multipart"],
 )
-def test_a4_another_range_than_asked_for_is_refused(said: str, place: Place) -> None:
+def test_another_range_than_asked_for_is_refused(said: str, place: Place) -> None:
     data = archive()
     place.offer(data)
     stop_halfway(place, data, 1000)
@@ -140,7 +140,7 @@ def test_a4_another_range_than_asked_for_is_refused(said: str, place: Place) -> 
     assert ranges(place) == ["bytes=1000-", None]
 
 
-def test_a5_a_complete_part_is_taken(place: Place) -> None:
+def test_a_complete_part_is_taken(place: Place) -> None:
     data = archive()
     place.offer(data, bytes="unknown")
 
@@ -157,7 +157,7 @@ def test_a5_a_complete_part_is_taken(place: Place) -> None:
     assert ranges(place) == [f"bytes={len(data)}-"]
 
 
-def test_a6_a_part_larger_than_the_file_is_dropped(place: Place) -> None:
+def test_a_part_larger_than_the_file_is_dropped(place: Place) -> None:
     data = archive()
     place.offer(data, bytes="unknown")
     stop_halfway(place, data + b"x" * 500, len(data) + 100)
@@ -167,7 +167,7 @@ def test_a6_a_part_larger_than_the_file_is_dropped(place: Place) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a7_a_short_body_is_resumed_until_the_attempts_are_used_up(known: bool, place: Place) -> None:
+def test_a_short_body_is_resumed_until_the_attempts_are_used_up(known: bool, place: Place) -> None:
     data = archive()
     changes: dict[str, Any] = {} if known else {"bytes": "unknown"}
     place.offer(data, **changes)
@@ -188,14 +188,14 @@ def no_length(data: bytes) -> Route:
     return route
 
 
-def test_a8_without_a_length_the_manifest_decides(place: Place) -> None:
+def test_without_a_length_the_manifest_decides(place: Place) -> None:
     data = archive()
     place.offer(data, once(no_length(data[:1000]), file(data)))
     good(place)
     assert ranges(place) == [None, "bytes=1000-"]
 
 
-def test_a8_without_any_length_the_digest_decides(place: Place) -> None:
+def test_without_any_length_the_digest_decides(place: Place) -> None:
     data = archive()
     place.offer(data, no_length(data[:1000]), bytes="unknown")
     bad(place, 8, "expected sha256", "1,000 bytes")
@@ -203,7 +203,7 @@ def test_a8_without_any_length_the_digest_decides(place: Place) -> None:
     good(place)
 
 
-def test_a8_without_length_and_digest_it_is_not_verified(place: Place) -> None:
+def test_without_length_and_digest_it_is_not_verified(place: Place) -> None:
     data = archive()
     place.offer(data, no_length(data), bytes="unknown", digest="unknown")
     done = place.fetch("--accept-unverified", "--json")
@@ -211,7 +211,7 @@ def test_a8_without_length_and_digest_it_is_not_verified(place: Place) -> None:
     assert place.is_whole()
 
 
-def test_a9_a_missing_last_chunk_is_a_cut(place: Place) -> None:
+def test_a_missing_last_chunk_is_a_cut(place: Place) -> None:
     data = archive()
 
     def chunked(x: Exchange) -> None:
@@ -224,7 +224,7 @@ def test_a9_a_missing_last_chunk_is_a_cut(place: Place) -> None:
     assert ranges(place) == [None, "bytes=1000-"]
 
 
-def test_a10_a_compressed_reply_is_decoded_once_and_never_resumed(place: Place) -> None:
+def test_a_compressed_reply_is_decoded_once_and_never_resumed(place: Place) -> None:
     data = archive(30_000)
     packed = gzip.compress(data)
 
@@ -242,7 +242,7 @@ def test_a10_a_compressed_reply_is_decoded_once_and_never_resumed(place: Place) 
     assert {request.headers["accept-encoding"] for request in place.server.of(A)} == {"identity"}
 
 
-def test_a10_gzip_that_only_names_the_file_s_kind_is_left_alone(place: Place) -> None:
+def test_gzip_that_only_names_the_file_s_kind_is_left_alone(place: Place) -> None:
     buffer = subprocess.run(
         ["tar", "-cz", "-C", str(place.folder), place.manifest.name], capture_output=True, check=True
     ).stdout
@@ -264,7 +264,7 @@ def test_a10_gzip_that_only_names_the_file_s_kind_is_left_alone(place: Place) ->
         (b"It works!", "text/html; charset=utf-8", 5, ("a web page instead of the file",)),
     ],
 )
-def test_a11_a_web_page_is_no_archive(page: bytes, kind: str, code: int, texts: tuple[str, ...], place: Place) -> None:
+def test_a_web_page_is_no_archive(page: bytes, kind: str, code: int, texts: tuple[str, ...], place: Place) -> None:
     data = archive()
     place.offer(data, lambda x: x.answer(200, page, content_type=kind), bytes="unknown")
     bad(place, code, *texts)
@@ -274,7 +274,7 @@ def test_a11_a_web_page_is_no_archive(page: bytes, kind: str, code: int, texts: 
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a12_a_refusal_halfway_keeps_the_part(status: int, place: Place) -> None:
+def test_a_refusal_halfway_keeps_the_part(status: int, place: Place) -> None:
     data = archive()
     place.offer(data, once(cut_after(data, 1000), lambda x: x.answer(status, b"no")))
     bad(place, 6, f"status {status}", "the part that arrived is kept")
@@ -286,7 +286,7 @@ def test_a12_a_refusal_halfway_keeps_the_part(status: int, place: Place) -> None
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("as_date", [False, True])
-def test_a13_retry_after_is_obeyed(status: int, as_date: bool, place: Place) -> None:
+def test_retry_after_is_obeyed(status: int, as_date: bool, place: Place) -> None:
     data = archive()
     when = email.utils.formatdate(time.time() + 2.5, usegmt=True) if as_date else "1"
     place.offer(data, once(lambda x: x.answer(status, b"", retry_after=when), file(data)))
@@ -296,14 +296,14 @@ def test_a13_retry_after_is_obeyed(status: int, as_date: bool, place: Place) -> 
 
 
 @pytest.mark.parametrize("text", ["99999999", "Fri, 31 Dec 2199 23:59:59 GMT"])
-def test_a13_an_absurd_retry_after_ends_it(text: str, place: Place) -> None:
+def test_an_absurd_retry_after_ends_it(text: str, place: Place) -> None:
     data = archive()
     place.offer(data, lambda x: x.answer(503, b"", retry_after=text))
     bad(place, 5, "asks to wait", text)
     assert len(place.server.of(A)) == 1
 
 
-def test_a14_mirrors_are_tried_in_order(place: Place) -> None:
+def test_mirrors_are_tried_in_order(place: Place) -> None:
     data = archive()
     place.offer(data, lambda x: x.answer(404), mirrors=[f"{place.server.url}/{name}?key=canary" for name in "bc"])
     place.server.routes["/b"] = lambda x: x.answer(410)
@@ -315,7 +315,7 @@ def test_a14_mirrors_are_tried_in_order(place: Place) -> None:
     assert [request.path for request in place.server.requests] == [A, "/b?key=canary", "/c?key=canary"]
 
 
-def test_a14_a_part_goes_on_at_another_mirror(place: Place) -> None:
+def test_a_part_goes_on_at_another_mirror(place: Place) -> None:
     data = archive()
     place.offer(data, once(cut_after(data, 1000), lambda x: x.answer(404)), mirrors=[f"{place.server.url}/b"])
     place.server.routes["/b"] = file(data, etag='"other"')
@@ -324,7 +324,7 @@ def test_a14_a_part_goes_on_at_another_mirror(place: Place) -> None:
 
 
 @pytest.mark.parametrize("how", ["silent", "silent head", "slow", "slow head"])
-def test_a15_a_stalled_connection_ends(how: str, place: Place) -> None:
+def test_a_stalled_connection_ends(how: str, place: Place) -> None:
     """The server would be silent for longer than the command may run."""
     data = archive()
 
@@ -353,7 +353,7 @@ def test_a15_a_stalled_connection_ends(how: str, place: Place) -> None:
     assert text in good(place, "--timeout", "0.5").err
 
 
-def test_a16_redirects_are_followed_but_not_for_ever(place: Place) -> None:
+def test_redirects_are_followed_but_not_for_ever(place: Place) -> None:
     data = archive()
     place.offer(data, redirect("/1"))
     place.server.routes |= {f"/{n}": redirect(f"/{n + 1}?token=canary") for n in range(1, 40)}
@@ -367,7 +367,7 @@ def test_a16_redirects_are_followed_but_not_for_ever(place: Place) -> None:
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "http://[/"])
-def test_a16_redirects_elsewhere_are_refused(target: str, place: Place) -> None:
+def test_redirects_elsewhere_are_refused(target: str, place: Place) -> None:
     data = archive()
     place.offer(data, redirect(target))
     bad(place, 11, "redirect was refused")
@@ -376,7 +376,7 @@ def test_a16_redirects_elsewhere_are_refused(target: str, place: Place) -> None:
     good(place)
 
 
-def test_a16_a_public_host_must_not_redirect_to_a_private_address(place: Place) -> None:
+def test_a_public_host_must_not_redirect_to_a_private_address(place: Place) -> None:
     """The server plays the proxy of a public host."""
     data = archive()
     place.offer(data, url="http://downloads.example/a.zip")
@@ -420,7 +420,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pa
     ("name", "trusted", "text"),
     [("good", False, "self-signed certificate"), ("other", True, "not valid for"), ("old", True, "expired")],
 )
-def test_a18_a_certificate_that_is_not_trusted_stops_it(
+def test_a_certificate_that_is_not_trusted_stops_it(
     name: str, trusted: bool, text: str, place: Place, certificates: dict[str, tuple[Path, Path]]
 ) -> None:
     data = archive()
@@ -438,9 +438,7 @@ def test_a18_a_certificate_that_is_not_trusted_stops_it(
 
 
 @pytest.mark.parametrize("pinned", ["sha256", "md5"])
-def test_a17_https_to_http_needs_a_sha256(
-    pinned: str, place: Place, certificates: dict[str, tuple[Path, Path]]
-) -> None:
+def test_https_to_http_needs_a_sha256(pinned: str, place: Place, certificates: dict[str, tuple[Path, Path]]) -> None:
     import hashlib
 
     data = archive()
@@ -457,7 +455,7 @@ def test_a17_https_to_http_needs_a_sha256(
             assert place.server.of(A) == []
 
 
-def test_a19_what_nobody_vouches_for_is_accepted_by_name_and_pinned(place: Place) -> None:
+def test_what_nobody_vouches_for_is_accepted_by_name_and_pinned(place: Place) -> None:
     data, other = archive(), archive(seed=1)
     place.offer(data, bytes="unknown", digest="unknown")
     bad(place, 8, "nobody publishes a digest of a.zip", "--accept-unverified")
@@ -476,7 +474,7 @@ def test_a19_what_nobody_vouches_for_is_accepted_by_name_and_pinned(place: Place
     good(place)
 
 
-def test_a20_an_unknown_host_and_a_proxy_are_named(place: Place) -> None:
+def test_an_unknown_host_and_a_proxy_are_named(place: Place) -> None:
     data = archive()
     place.offer(data, url="http://no-such-host.invalid/a.zip")
     bad(place, 5, "no-such-host.invalid cannot be reached", "name cannot be resolved", options=("--retries", "2"))
@@ -489,7 +487,7 @@ def test_a20_an_unknown_host_and_a_proxy_are_named(place: Place) -> None:
     bad(place, 5, "the proxy needs a sign-in", http_proxy=place.server.url)
 
 
-def test_a20_offline_never_opens_a_connection(place: Place) -> None:
+def test_offline_never_opens_a_connection(place: Place) -> None:
     data = archive()
     place.offer(data)
     bad(place, 5, "--offline", "--from-dir", options=("--offline",))
@@ -498,7 +496,7 @@ def test_a20_offline_never_opens_a_connection(place: Place) -> None:
     assert good(place, "--offline").code == 0
 
 
-def test_a21_a_wrong_file_is_kept_aside_and_the_next_mirror_tried(place: Place) -> None:
+def test_a_wrong_file_is_kept_aside_and_the_next_mirror_tried(place: Place) -> None:
     data, wrong = archive(), archive(seed=7)
     place.offer(data, file(wrong), mirrors=[f"{place.server.url}/b"])
     assert "/b: status 404" in bad(place, 8, "expected sha256", "did not change").err
@@ -507,7 +505,7 @@ def test_a21_a_wrong_file_is_kept_aside_and_the_next_mirror_tried(place: Place) 
     good(place)
 
 
-def test_a22_new_content_upstream_is_taken_only_by_name(place: Place) -> None:
+def test_new_content_upstream_is_taken_only_by_name(place: Place) -> None:
     data, new = archive(), archive(4000, seed=5)
     place.offer(data, file(new), mirrors=[f"{place.server.url}/b"])
     place.server.routes["/b"] = file(new)
@@ -520,7 +518,7 @@ def test_a22_new_content_upstream_is_taken_only_by_name(place: Place) -> None:
     assert good(place, "--json", seed=5, size=4000).document["files"][0]["accepted"]
 
 
-def test_a22_of_the_same_size_the_kept_file_is_taken_without_downloading_again(place: Place) -> None:
+def test_of_the_same_size_the_kept_file_is_taken_without_downloading_again(place: Place) -> None:
     data, new = archive(), archive(seed=1)
     assert len(data) == len(new)
     place.offer(data, file(new))
@@ -530,7 +528,7 @@ def test_a22_of_the_same_size_the_kept_file_is_taken_without_downloading_again(p
     assert place.server.requests == []
 
 
-def test_a23_a_rotten_chunk_is_fetched_alone(place: Place) -> None:
+def test_a_rotten_chunk_is_fetched_alone(place: Place) -> None:
     data = archive(LARGE)
     place.offer(data)
     assert place.fetch("--keep-archives").code == 0
@@ -554,7 +552,7 @@ def test_a23_a_rotten_chunk_is_fetched_alone(place: Place) -> None:
     assert ranges(place) == ["bytes=4194304-8388607", f"bytes=8388608-{len(data) - 1}"]
 
 
-def test_a23_a_chunk_that_is_wrong_at_the_server_too_is_not_taken(place: Place) -> None:
+def test_a_chunk_that_is_wrong_at_the_server_too_is_not_taken(place: Place) -> None:
     data = archive(LARGE)
     place.offer(data)
     place.fetch("--keep-archives")

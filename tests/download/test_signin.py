@@ -1,4 +1,4 @@
-"""Accounts and terms (I1 … I9): a site that behaves like the official one, and a secret that must never show up."""
+"""Accounts and terms: a site that behaves like the official one, and a secret that must never show up."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_official_flow(place: Place, site: Site) -> None:
     assert receipt["digest"].startswith("md5:") and receipt["url"] == f"{place.server.url}/file-handling/"
 
 
-def test_a12_an_expired_session_is_renewed_once(place: Place, site: Site, data: bytes) -> None:
+def test_an_expired_session_is_renewed_once(place: Place, site: Site, data: bytes) -> None:
     served = place.server.routes["/file-handling/"]
 
     def cut_and_expire(x: Exchange) -> None:
@@ -152,7 +152,7 @@ def test_a12_an_expired_session_is_renewed_once(place: Place, site: Site, data: 
     assert site.logins == 2 and place.server.of("/file-handling/")[-1].headers["range"] == "bytes=1000-"
 
 
-def test_a12_a_session_that_expires_again_and_again_ends_it(place: Place, site: Site) -> None:
+def test_a_session_that_expires_again_and_again_ends_it(place: Place, site: Site) -> None:
     place.server.routes["/file-handling/"] = lambda x: x.answer(403, b"no")
     done = place.fetch(**ACCOUNT)
     assert done.code == 6 and "sign in again" in done.err and site.logins == 2
@@ -160,14 +160,14 @@ def test_a12_a_session_that_expires_again_and_again_ends_it(place: Place, site: 
     assert place.fetch(**ACCOUNT).code == 0
 
 
-def test_i1_there_is_no_option_for_a_password(place: Place, site: Site) -> None:
+def test_there_is_no_option_for_a_password(place: Place, site: Site) -> None:
     for verb in ("fetch", "login"):
         text = run_segdata(verb, "--help").out.lower()
         assert "--password" not in text and "--user" not in text
         assert run_segdata(verb, "cityscapes", "--password", "x").code == 2
 
 
-def test_i3_credentials_that_others_can_read_are_refused(place: Place, site: Site) -> None:
+def test_credentials_that_others_can_read_are_refused(place: Place, site: Site) -> None:
     netrc = place.folder / ".netrc"
     netrc.write_text(f'machine 127.0.0.1 login me password "{CANARY}"\n')
     netrc.chmod(0o644)
@@ -179,7 +179,7 @@ def test_i3_credentials_that_others_can_read_are_refused(place: Place, site: Sit
     nothing_leaked(place, done, later, but=netrc)
 
 
-def test_i3_a_netrc_that_cannot_be_read_does_not_show_its_words(place: Place, site: Site) -> None:
+def test_a_netrc_that_cannot_be_read_does_not_show_its_words(place: Place, site: Site) -> None:
     netrc = place.folder / ".netrc"
     netrc.write_text(f"machine 127.0.0.1 login me password\n{CANARY}\n")
     netrc.chmod(0o600)
@@ -197,9 +197,7 @@ def test_i3_a_netrc_that_cannot_be_read_does_not_show_its_words(place: Place, si
         ("list", "list of packages"),
     ],
 )
-def test_i4_sign_in_troubles_are_told_apart_and_never_repeated(
-    change: str, text: str, place: Place, site: Site
-) -> None:
+def test_sign_in_troubles_are_told_apart_and_never_repeated(change: str, text: str, place: Place, site: Site) -> None:
     account = {**ACCOUNT, "SEGDATA_CITYSCAPES_PASSWORD": "wrong"} if change == "password" else ACCOUNT
     login = place.server.routes["/login"]
     if change == "page":
@@ -228,14 +226,14 @@ def test_a_site_that_cannot_be_reached_is_no_matter_of_the_password(place: Place
     assert done.code == 5 and "could not be asked" in done.err
 
 
-def test_i5_without_a_terminal_it_ends_at_once(place: Place, site: Site) -> None:
+def test_without_a_terminal_it_ends_at_once(place: Place, site: Site) -> None:
     done = place.fetch()
     assert done.code == 6 and not place.server.requests
     for name in ACCOUNT:
         assert name in done.err
 
 
-def test_i6_cookies_stay_with_the_site_and_in_memory(place: Place, site: Site, data: bytes) -> None:
+def test_cookies_stay_with_the_site_and_in_memory(place: Place, site: Site, data: bytes) -> None:
     other = place.server.url.replace("127.0.0.1", "localhost")
     place.server.routes["/file-handling/"] = redirect(f"{other}/elsewhere.zip")
     place.server.routes["/elsewhere.zip"] = lambda x: x.answer(200, data, set_cookie="theirs=1")
@@ -247,7 +245,7 @@ def test_i6_cookies_stay_with_the_site_and_in_memory(place: Place, site: Site, d
     assert b"session-0" not in text and b"PHPSESSID" not in text
 
 
-def test_i6_a_session_is_kept_only_on_request_and_for_a_day(place: Place, site: Site) -> None:
+def test_a_session_is_kept_only_on_request_and_for_a_day(place: Place, site: Site) -> None:
     state: dict[str, Any] = {"XDG_STATE_HOME": str(place.folder / "state")}
     first = place.fetch("--keep-session", **ACCOUNT, **state)
     assert first.code == 0 and site.logins == 1
@@ -382,7 +380,7 @@ def test_the_key_ring_is_used_where_there_is_one(place: Place, site: Site) -> No
 TERMS = '[terms]\nid = "mine"\nurl = "https://mine.example/terms"\ntext = "Only for fun."\n'
 
 
-def test_i7_terms_are_accepted_once_and_again_when_they_change(place: Place, data: bytes) -> None:
+def test_terms_are_accepted_once_and_again_when_they_change(place: Place, data: bytes) -> None:
     place.manifest.write_text(place.manifest.read_text() + TERMS)
     place.offer(data)
     done = place.fetch()
@@ -404,7 +402,7 @@ def test_i7_terms_are_accepted_once_and_again_when_they_change(place: Place, dat
     assert done.code == 6 and "Only for love." in done.err
 
 
-def test_i7_on_a_terminal_a_person_is_asked(place: Place, data: bytes) -> None:
+def test_on_a_terminal_a_person_is_asked(place: Place, data: bytes) -> None:
     place.manifest.write_text(place.manifest.read_text() + TERMS)
     place.offer(data)
     for answer, code in (("n", 6), ("y", 0)):
@@ -415,7 +413,7 @@ def test_i7_on_a_terminal_a_person_is_asked(place: Place, data: bytes) -> None:
     assert place.is_whole()
 
 
-def test_i8_children_do_not_get_the_secret() -> None:
+def test_children_do_not_get_the_secret() -> None:
     program = (
         "import os, subprocess, sys\nfrom segdata import cli\nfrom segdata.system import secrets\n"
         "sys.argv = ['segdata', 'list']\n"
@@ -431,7 +429,7 @@ def test_i8_children_do_not_get_the_secret() -> None:
     assert "PATH=" in done.stderr and "SEGDATA_CITYSCAPES" not in done.stderr
 
 
-def test_i2_no_command_shows_the_secret(place: Place, site: Site, data: bytes) -> None:
+def test_no_command_shows_the_secret(place: Place, site: Site, data: bytes) -> None:
     """Success and failure of every verb that knows it, with `--debug` too."""
     options: dict[str, Any] = {"HOME": str(place.folder), **place.quiet, **ACCOUNT}
     proxy = f"http://me:{quote(CANARY, safe='')}@127.0.0.1:9"
