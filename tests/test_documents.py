@@ -64,7 +64,7 @@ def test_every_public_name_has_an_api_page() -> None:
     assert "::: segdata.errors" in pages
 
 
-@pytest.mark.skipif(find_spec("mkdocs") is None, reason="mkdocs is not installed (scripts/docs installs it)")
+@pytest.mark.skipif(find_spec("mkdocs") is None, reason="mkdocs is not installed")
 def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
