@@ -1,113 +1,133 @@
 """PASCAL VOC's detection metric: AP of boxes for every class, by eleven points (until 2009) and by area (from 2010).
 
-Each detection belongs to the object of its class that it overlaps most; by falling score the first one of an object is
-a hit, further ones are misses, and so is what does not overlap by *more* than the threshold. Difficult objects are
-neither counted nor penalised; crowds are taken as such (Everingham et al. 2010, The PASCAL Visual Object Classes
+Each detection is assigned to the object of its class with the highest IoU; by falling score the first detection of an
+object is a true positive, further ones are false positives, and so is what has no IoU *above* the threshold. Difficult
+objects are neither counted nor penalised, nor are crowds (Everingham et al. 2010, The PASCAL Visual Object Classes
 Challenge).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from segdata.core.predictions import GroundTruth, Predictions
-from segdata.metrics.coco import iou as overlap
+from segdata.metrics.coco import iou
 from segdata.metrics.coco.blocks import Block, blocks
-from segdata.metrics.coco.input_checks import Watch
-from segdata.metrics.coco.matching import pairs
+from segdata.metrics.coco.input_checks import InputChecks
+from segdata.metrics.coco.matching import pairs_of_groups
 from segdata.metrics.result import Result, mean
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-OVERLAPS = (0.5, 0.7)
+THRESHOLDS = (0.5, 0.7)
+"""IoU above which a detection matches."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Best:
-    """Detections with the object that each overlaps most: its number over all blocks, −1 for none."""
+class _Assigned:
+    """D detections, each with the object of its class with the highest IoU.
+
+    Attributes:
+        category: (D,) int64.
+        score: (D,) float64.
+        line: (D,) int64, what orders detections of one score.
+        object: (D,) int64, index of the object over all blocks, −1 for none.
+        iou: (D,) float64.
+        is_ignored: (D,) bool, whether the object is difficult or a crowd.
+    """
 
     category: IntArray
     score: FloatArray
     line: IntArray
     object: IntArray
-    overlap: FloatArray
+    iou: FloatArray
     is_ignored: BoolArray
 
 
 def detection(predictions: Predictions, truth: GroundTruth) -> Result:
-    """AP of every class that has objects or detections, at overlaps above 0.5 and 0.7."""
+    """AP of every class that has objects or detections, at IoU above 0.5 and 0.7."""
     categories = len(truth.labels)
     positives = np.zeros(categories, np.int64)
-    is_there = np.zeros(categories, bool)
-    watch = Watch(predictions, truth)
-    parts: list[_Best] = []
+    occurs = np.zeros(categories, bool)
+    checks = InputChecks(predictions, truth)
+    parts: list[_Assigned] = []
     objects = detections = 0
     for block in blocks(predictions, truth, masks=False):
-        watch.look(block)
+        checks.add(block)
         ignored = block.truth.difficult | block.truth.iscrowd
         positives += np.bincount(block.truth.category[~ignored], minlength=categories)
-        is_there[block.truth.category] = is_there[block.found.category] = True
-        line = block.found.id if predictions.kind == "voc-results" else detections + np.arange(len(block.found))
-        parts.append(_best(block, categories, ignored, objects, line))
+        occurs[block.truth.category] = occurs[block.detections.category] = True
+        count = len(block.detections)
+        line = block.detections.id if predictions.kind == "voc-results" else detections + np.arange(count)
+        parts.append(_assigned(block, categories, ignored, objects, line))
         objects += len(block.truth)
-        detections += len(block.found)
-    watch.finish()
-    found = _joined(parts)
+        detections += count
+    checks.finish()
+    assigned = _joined(parts)
     numbers: dict[str, Any] = {}
-    for least in OVERLAPS:
+    for threshold in THRESHOLDS:
         for rule, average in (("voc07_11point", eleven_points), ("area", area)):
             per_class: dict[str, float | None] = {}
-            for index in np.flatnonzero(is_there).tolist():
-                recall, precision = _curve(found, index, least, int(positives[index]))
+            for index in np.flatnonzero(occurs).tolist():
+                recall, precision = _curve(assigned, index, threshold, int(positives[index]))
                 value = average(recall, precision)
                 per_class[truth.labels[index].name] = None if np.isnan(value) else value
             counted = [per_class[truth.labels[index].name] for index in np.flatnonzero(positives).tolist()]
-            numbers[f"iou{least}_{rule}"] = {
+            numbers[f"iou{threshold}_{rule}"] = {
                 "per_class": per_class,
                 "mean_of_finite": mean(np.array([np.nan if value is None else value for value in counted])),
             }
     return Result(numbers)
 
 
-def _best(block: Block, categories: int, ignored: BoolArray, first: int, line: IntArray) -> _Best:
-    truth, found = block.truth, block.found
+def _assigned(block: Block, categories: int, ignored: BoolArray, first: int, line: IntArray) -> _Assigned:
+    truth, detections = block.truth, block.detections
     group = truth.image * categories + truth.category
     by_group = np.argsort(group, kind="stable")
     truth = truth.take(by_group)
-    at, to = pairs(found.image * categories + found.category, group[by_group])
-    edges = overlap.boxes(found, truth, at, to, np.nextafter(0, 1))
-    # The last of a detection's edges by rising overlap and falling place: the first object of the largest.
-    order = np.lexsort((-edges.truth, edges.overlap, edges.found))
-    its, last = edges.found[order], np.flatnonzero(np.diff(edges.found[order], append=-1))
-    best = np.full(len(found), -1)
-    most = np.zeros(len(found))
-    best[its[last]] = edges.truth[order][last]
-    most[its[last]] = edges.overlap[order][last]
-    is_ignored = (best >= 0) & np.append(ignored[by_group], False)[best]
-    return _Best(found.category, found.score, line, np.where(best >= 0, best + first, -1), most, is_ignored)
+    pairs = pairs_of_groups(detections.image * categories + detections.category, group[by_group])
+    candidates = iou.boxes(detections, truth, pairs, np.nextafter(0, 1))
+    # The last of a detection's candidates by rising IoU and falling index: the first object of the highest.
+    order = np.lexsort((-candidates.truth, candidates.iou, candidates.detection))
+    owner, last = candidates.detection[order], np.flatnonzero(np.diff(candidates.detection[order], append=-1))
+    best = np.full(len(detections), -1)
+    best_iou = np.zeros(len(detections))
+    best[owner[last]] = candidates.truth[order][last]
+    best_iou[owner[last]] = candidates.iou[order][last]
+    return _Assigned(
+        category=detections.category,
+        score=detections.score,
+        line=line,
+        object=np.where(best >= 0, best + first, -1),
+        iou=best_iou,
+        is_ignored=(best >= 0) & np.append(ignored[by_group], False)[best],
+    )
 
 
-def _joined(parts: list[_Best]) -> _Best:
-    return _Best(*(np.concatenate([getattr(part, name) for part in parts]) for name in _Best.__dataclass_fields__))
+def _joined(parts: Sequence[_Assigned]) -> _Assigned:
+    names = [column.name for column in fields(_Assigned)]
+    return _Assigned(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def _curve(found: _Best, category: int, least: float, positives: int) -> tuple[FloatArray, FloatArray]:
+def _curve(assigned: _Assigned, category: int, threshold: float, positives: int) -> tuple[FloatArray, FloatArray]:
     """Recall and precision after each detection of a class, by falling score."""
-    own = np.flatnonzero(found.category == category)
-    own = own[np.lexsort((found.line[own], -found.score[own]))]
-    is_over = found.overlap[own] > least
-    is_hit = np.zeros(len(own), bool)
-    over = np.flatnonzero(is_over & ~found.is_ignored[own])
-    is_hit[over[np.unique(found.object[own][over], return_index=True)[1]]] = True
-    is_miss = ~is_hit & ~(is_over & found.is_ignored[own])
+    members = np.flatnonzero(assigned.category == category)
+    members = members[np.lexsort((assigned.line[members], -assigned.score[members]))]
+    is_over = assigned.iou[members] > threshold
+    is_ignored = assigned.is_ignored[members]
+    is_hit = np.zeros(len(members), bool)
+    over = np.flatnonzero(is_over & ~is_ignored)
+    is_hit[over[np.unique(assigned.object[members][over], return_index=True)[1]]] = True
+    is_miss = ~is_hit & ~(is_over & is_ignored)
     hits = np.cumsum(is_hit).astype(np.float64)
-    recall = hits / positives if positives else np.full(len(own), np.nan)
+    recall = hits / positives if positives else np.full(len(members), np.nan)
     return recall, hits / np.maximum(hits + np.cumsum(is_miss), np.finfo(np.float64).eps)
 
 
@@ -120,7 +140,7 @@ def area(recall: FloatArray, precision: FloatArray) -> float:
     """Area under the precision, made to fall with recall; NaN where recall is."""
     if np.isnan(recall).any():
         return float("nan")
-    at = np.concatenate(([0.0], recall, [1.0]))
+    recall = np.concatenate(([0.0], recall, [1.0]))
     height = np.maximum.accumulate(np.concatenate(([0.0], precision, [0.0]))[::-1])[::-1]
-    steps = np.flatnonzero(at[1:] != at[:-1])
-    return float(np.sum((at[steps + 1] - at[steps]) * height[steps + 1]))
+    steps = np.flatnonzero(recall[1:] != recall[:-1])
+    return float(np.sum((recall[steps + 1] - recall[steps]) * height[steps + 1]))

@@ -131,10 +131,10 @@ def test_annotation_number_0_counts_as_no_match_as_in_pycocotools(tmp_path: Path
 
 
 def test_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from segdata.metrics.coco import blocks as columns
+    from segdata.metrics.coco import blocks
 
     files = written(tmp_path, 5)
     whole = segdata.evaluate(files["both"], files["truth"], metrics=["coco-segm"]).metrics
-    monkeypatch.setattr(columns, "BLOCK_IMAGES", 2)
+    monkeypatch.setattr(blocks, "BLOCK_IMAGES", 2)
     assert_equal(segdata.evaluate(files["both"], files["truth"], metrics=["coco-segm"]).metrics, whole)
     assert np.isfinite(whole["coco-segm"]["AP"])

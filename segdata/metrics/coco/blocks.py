@@ -1,4 +1,4 @@
-"""Objects and detections of many images as columns, some images at a time."""
+"""Boxes, scores and flags of many images' objects and detections as NumPy arrays, a block of images at a time."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ BoolArray = npt.NDArray[np.bool_]
 BLOCK_IMAGES = 1024
 BLOCK_DETECTIONS = 1 << 16
 BLOCK_PAIRS = 1 << 22
-"""A block of columns ends at so many images, detections, or pairs of one with an object of its image."""
+"""A block ends at so many images, detections, or pairs of a detection and an object of its image."""
 
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """The objects of one side in some images: N of them.
+    """The objects of the ground truth, or the detections, in the images of a block: N of them.
 
     Attributes:
-        image: (N,) int64, place in the block, ascending.
+        image: (N,) int64, index of the image in the block, ascending.
         category, id: (N,) int64.
-        boxes: (N, 4) float64, x y width height as annotated, from the masks where nobody gave one.
-        area: (N,) float64, the size that decides whether it is small, medium or large, in pixels.
+        boxes: (N, 4) float64, x y width height in pixels as annotated, from the masks where nobody gave one.
+        area: (N,) float64 pixels, which decide whether it is small, medium or large.
         iscrowd, difficult: (N,) bool.
-        score: (N,) float64.
+        score: (N,) float64, NaN in ground truth.
         shapes: the masks of every image of the block; none when only boxes were asked for.
-        nth: (N,) int64, place in its image's shapes.
+        nth: (N,) int64, index in its image's shapes.
     """
 
     image: IntArray
@@ -51,52 +51,59 @@ class Objects:
         return len(self.image)
 
     def take(self, chosen: npt.NDArray[np.integer] | BoolArray) -> Objects:
-        """Some of them, in the order given."""
+        """Those that are chosen, in that order."""
         names = ("image", "category", "id", "boxes", "area", "iscrowd", "difficult", "score", "nth")
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Truth and predictions of some images; `places` are theirs in the truth."""
+    """Ground truth and detections of B images.
 
-    places: IntArray
+    Attributes:
+        images: (B,) int64, indices of the images in the ground truth.
+        truth: their objects.
+        detections: their detections.
+    """
+
+    images: IntArray
     truth: Objects
-    found: Objects
+    detections: Objects
 
 
 def order_of(truth: GroundTruth) -> IntArray:
-    """Places of the images in the order in which COCO's evaluator takes them: by number, where all have one."""
+    """Indices of the images in the order of COCO's evaluator: by id, where all have one of their own."""
     ids = truth.ids
-    has_numbers = len(ids) > 0 and ids.min() >= 0 and len(np.unique(ids)) == len(ids)
-    return np.argsort(ids, kind="stable") if has_numbers else np.arange(len(truth))
+    has_ids = len(ids) > 0 and ids.min() >= 0 and len(np.unique(ids)) == len(ids)
+    return np.argsort(ids, kind="stable") if has_ids else np.arange(len(truth))
 
 
 def blocks(predictions: Predictions, truth: GroundTruth, *, masks: bool) -> Iterator[Block]:
-    """All images, some at a time.
+    """All images, a block at a time.
 
     Args:
-        masks: whether masks are compared, and detections are as large as their masks where nobody says how large.
+        masks: whether masks are compared; then a detection without an annotated area is as large as its mask, else as its
+            box.
     """
-    places: list[int] = []
-    mine: list[Columns] = []
-    theirs: list[Columns] = []
-    detections = products = 0
+    images: list[int] = []
+    objects: list[Columns] = []
+    detections: list[Columns] = []
+    count = pairs = 0
     order = order_of(truth).tolist()
-    for number, place in enumerate(truth.walk(order)):
-        places.append(place)
-        mine.append(truth.columns(place))
-        theirs.append(predictions.columns(place))
-        detections += len(theirs[-1])
-        products += len(theirs[-1]) * len(mine[-1])
-        is_full = len(places) == BLOCK_IMAGES or detections >= BLOCK_DETECTIONS or products >= BLOCK_PAIRS
+    for number, index in enumerate(truth.walk(order)):
+        images.append(index)
+        objects.append(truth.columns(index))
+        detections.append(predictions.columns(index))
+        count += len(detections[-1])
+        pairs += len(detections[-1]) * len(objects[-1])
+        is_full = len(images) == BLOCK_IMAGES or count >= BLOCK_DETECTIONS or pairs >= BLOCK_PAIRS
         if is_full or number == len(order) - 1:
             yield Block(
-                np.array(places),
-                _joined(mine, masks=masks, is_truth=True),
-                _joined(theirs, masks=masks, is_truth=False),
+                np.array(images),
+                _joined(objects, masks=masks, is_truth=True),
+                _joined(detections, masks=masks, is_truth=False),
             )
-            places, mine, theirs, detections, products = [], [], [], 0, 0
+            images, objects, detections, count, pairs = [], [], [], 0, 0
 
 
 def _joined(images: Sequence[Columns], *, masks: bool, is_truth: bool) -> Objects:
@@ -111,25 +118,22 @@ def _joined(images: Sequence[Columns], *, masks: bool, is_truth: bool) -> Object
     pixels = np.full(len(bbox), np.nan)
     if masks or not has_box.all() or (is_truth and np.any(has_mask & ~is_known)):
         shapes = [item.shapes() for item in images]
-        frames, pixels = (
-            np.concatenate([item.boxes_xywh for item in shapes]),
-            np.concatenate([item.areas for item in shapes]),
-        )
-        bbox = np.where(has_box[:, None], bbox, frames)
+        pixels = np.concatenate([item.areas for item in shapes])
+        bbox = np.where(has_box[:, None], bbox, np.concatenate([item.boxes_xywh for item in shapes]))
     from_box = bbox[:, 2] * bbox[:, 3]
     if masks or is_truth:
         area = np.where(is_known, area, np.where(has_mask, pixels, from_box))
     else:
         area = np.where(has_box, from_box, np.where(is_known, area, pixels))
     return Objects(
-        np.repeat(np.arange(len(images)), counts),
-        np.concatenate([item.category for item in images]),
-        np.concatenate([item.id for item in images]),
-        bbox,
-        area,
-        np.concatenate([item.iscrowd for item in images]),
-        np.concatenate([item.difficult for item in images]),
-        score,
-        shapes,
-        np.arange(len(bbox)) - np.repeat(np.cumsum(counts) - counts, counts),
+        image=np.repeat(np.arange(len(images)), counts),
+        category=np.concatenate([item.category for item in images]),
+        id=np.concatenate([item.id for item in images]),
+        boxes=bbox,
+        area=area,
+        iscrowd=np.concatenate([item.iscrowd for item in images]),
+        difficult=np.concatenate([item.difficult for item in images]),
+        score=score,
+        shapes=shapes,
+        nth=np.arange(len(bbox)) - np.repeat(np.cumsum(counts) - counts, counts),
     )

@@ -1,4 +1,4 @@
-"""Precision and recall of matched detections, collected block by block, in the order of COCO's evaluator."""
+"""Precision and recall of detections, accumulated block by block, in the order of COCO's evaluator."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.metrics.coco.blocks import Block
-from segdata.metrics.coco.iou import Overlaps
-from segdata.metrics.coco.matching import match, pairs
+from segdata.metrics.coco.iou import FindCandidates
+from segdata.metrics.coco.matching import match, pairs_of_groups
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -21,66 +21,66 @@ RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 
 CELLS = 1 << 22
-"""So many detections under so many sizes and thresholds are looked at in one step."""
+"""Most detections times sizes times thresholds of one step; it bounds the memory."""
 
 
-class Table:
-    """What became of every detection.
+class Accumulator:
+    """Matches detections block by block, and keeps of each what precision and recall are made of.
 
     Args:
-        ids: (K,) int64, the source's number of every category.
+        ids: (K,) int64, the source's id of every category.
         limits: most detections of a group that count, ascending.
-        overlaps: what is compared.
-        classes: whether only objects of the detection's category match.
+        find_candidates: `iou.boxes`, `iou.masks` or `iou.boundaries`.
+        classes: whether a detection matches only objects of its category.
     """
 
-    def __init__(self, ids: IntArray, limits: Sequence[int], overlaps: Overlaps, *, classes: bool) -> None:
+    def __init__(self, ids: IntArray, limits: Sequence[int], find_candidates: FindCandidates, *, classes: bool) -> None:
         self._limits = tuple(limits)
-        self._overlaps = overlaps
+        self._find_candidates = find_candidates
         self._has_classes = classes
         self._rank_of = np.argsort(np.argsort(ids, kind="stable"), kind="stable")
         self._positives = np.zeros((len(SIZES), len(ids) if classes else 1), np.int64)
         self._score: list[FloatArray] = []
         self._category: list[npt.NDArray[np.uint16]] = []
         self._rank: list[npt.NDArray[np.uint16]] = []
-        self._hits: list[npt.NDArray[np.uint16]] = []  # (A, D), bit t: counts as found at threshold t
+        self._hits: list[npt.NDArray[np.uint16]] = []  # (A, D), bit u: a true positive at threshold u
         self._ignored: list[npt.NDArray[np.uint16]] = []
 
     def add(self, block: Block) -> None:
         """Match the detections of a block."""
         categories = self._positives.shape[1]
-        truth, found = block.truth, block.found
-        category, truth_category = found.category, truth.category
+        truth, detections = block.truth, block.detections
+        category, truth_category = detections.category, truth.category
         if not self._has_classes:
             category, truth_category = np.zeros_like(category), np.zeros_like(truth_category)
-        group, truth_group = found.image * categories + category, truth.image * categories + truth_category
+        group, truth_group = detections.image * categories + category, truth.image * categories + truth_category
         order = np.lexsort((self._rank_of[truth.category], truth_group))
         truth, truth_group, truth_category = truth.take(order), truth_group[order], truth_category[order]
-        order = np.lexsort((self._rank_of[found.category], -found.score, group))
-        rank = _places_in(group[order])
+        order = np.lexsort((self._rank_of[detections.category], -detections.score, group))
+        rank = _rank_in_group(group[order])
         order, rank = order[rank < self._limits[-1]], rank[rank < self._limits[-1]]
-        found, group, category = found.take(order), group[order], category[order]
+        detections, group, category = detections.take(order), group[order], category[order]
 
         ranges = np.array(list(SIZES.values()))
         ignored = truth.iscrowd | (truth.area < ranges[:, :1]) | (truth.area > ranges[:, 1:])
-        outside = (found.area < ranges[:, :1]) | (found.area > ranges[:, 1:])
+        outside = (detections.area < ranges[:, :1]) | (detections.area > ranges[:, 1:])
         for size, counts in enumerate(~ignored):
             self._positives[size] += np.bincount(truth_category[counts], minlength=categories)
-        edges = self._overlaps(found, truth, *pairs(group, truth_group), THRESHOLDS[0])
-        taken = match(edges, group, ignored, truth.iscrowd, THRESHOLDS)
-        # Index -1, no object, is an object more at the end that is neither ignored nor number 0.
+        candidates = self._find_candidates(detections, truth, pairs_of_groups(group, truth_group), THRESHOLDS[0])
+        taken = match(candidates, group, ignored, truth.iscrowd, THRESHOLDS)
+        # Index -1, no object, is an object more at the end that is neither ignored nor has the id 0.
         nothing = np.zeros((len(SIZES), 1), bool)
-        its_ignored = np.append(ignored, nothing, axis=1)[np.arange(len(SIZES))[:, None, None], taken]
+        takes_ignored = np.append(ignored, nothing, axis=1)[np.arange(len(SIZES))[:, None, None], taken]
         is_hit = (taken >= 0) & (np.append(truth.id, 1)[taken] != 0)
-        is_ignored = its_ignored | (~is_hit & outside[:, None])
+        is_ignored = takes_ignored | (~is_hit & outside[:, None])
         bits = (1 << np.arange(len(THRESHOLDS))).astype(np.uint16)[:, None]
-        self._score.append(found.score)
+        self._score.append(detections.score)
         self._category.append(category.astype(np.uint16))
         self._rank.append(rank.astype(np.uint16))
         self._hits.append(((is_hit & ~is_ignored) * bits).sum(1, dtype=np.uint16))
         self._ignored.append((is_ignored * bits).sum(1, dtype=np.uint16))
 
-    def finish(self) -> Curves:
+    def curves(self) -> Curves:
         """Precision and recall of everything that was added."""
         categories = self._positives.shape[1]
         shape = (len(SIZES), len(THRESHOLDS), categories)
@@ -94,15 +94,15 @@ class Table:
         by_category = np.argsort(category, kind="stable")
         limits = np.searchsorted(category[by_category], np.arange(categories + 1))
         for which in np.flatnonzero(self._positives.any(0)).tolist():
-            own = by_category[limits[which] : limits[which + 1]]
-            own = own[np.argsort(-score[own], kind="stable")]
-            is_counted = [rank[own] < limit for limit in self._limits]
+            members = by_category[limits[which] : limits[which + 1]]
+            members = members[np.argsort(-score[members], kind="stable")]
+            is_counted = [rank[members] < limit for limit in self._limits]
             sizes, thresholds = np.indices(shape[:2]).reshape(2, -1)[
                 :, np.repeat(self._positives[:, which] > 0, shape[1])
             ]
-            parts = -(-len(sizes) * len(own) // CELLS) or 1
+            parts = -(-len(sizes) * len(members) // CELLS) or 1
             for size, threshold in zip(np.array_split(sizes, parts), np.array_split(thresholds, parts), strict=True):
-                cell, bit = (size[:, None], own), threshold[:, None].astype(np.uint16)
+                cell, bit = (size[:, None], members), threshold[:, None].astype(np.uint16)
                 is_hit = (hits[cell] >> bit & 1).astype(bool)
                 is_miss = ~is_hit & (ignored[cell] >> bit & 1 == 0)
                 positives = self._positives[size, which]
@@ -112,19 +112,19 @@ class Table:
         return Curves(precision, recall)
 
 
-def _places_in(group: IntArray) -> IntArray:
-    """0, 1, 2 … within each stretch of equal values."""
+def _rank_in_group(group: IntArray) -> IntArray:
+    """0, 1, 2 … within each run of equal values."""
     begins = np.flatnonzero(np.diff(group, prepend=-1))
     return np.arange(len(group)) - np.repeat(begins, np.diff(np.append(begins, len(group))))
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Precision and recall by range of sizes A, threshold T and category K; NaN where there are no objects.
+    """Precision and recall by A ranges of sizes, U IoU thresholds and K categories; NaN where there are no objects.
 
     Attributes:
-        precision: (A, T, K, 101) at the recalls 0, 0.01 … 1.
-        recall: (M, A, T, K), with the best 1, 10, 100 detections of an image.
+        precision: (A, U, K, 101) float64 at the recalls 0, 0.01 … 1.
+        recall: (M, A, U, K) float64 with the M limits of detections (the best 1, 10, 100 of an image and category).
     """
 
     precision: FloatArray
@@ -135,20 +135,20 @@ def interpolated(hit: BoolArray, miss: BoolArray, positives: IntArray) -> FloatA
     """Precision at 101 recalls: the largest at this recall or a higher one, 0 where it is not reached.
 
     Args:
-        hit, miss: (R, D), of detections by falling score, in R settings.
-        positives: (R,), objects that count.
+        hit, miss: (R, D) bool of D detections by falling score, true and false positives under R settings.
+        positives: (R,) int64, objects that count.
 
     Returns:
-        (R, 101).
+        (R, 101) float64.
     """
     hits = np.cumsum(hit, axis=1, dtype=np.float64)
     precision = hits / (np.cumsum(miss, axis=1) + hits + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     needed = {count: np.searchsorted(np.arange(1.0, count + 1) / count, RECALLS) for count in set(positives.tolist())}
-    row, at = np.nonzero(hit)
+    row, column = np.nonzero(hit)
     begin = np.searchsorted(row, np.arange(len(hit) + 1))[:, None]
     nth = begin[:-1] + np.stack([needed[count] for count in positives.tolist()])
     is_reached = nth < begin[1:]
-    found = np.zeros(nth.shape)
-    found[is_reached] = precision[np.nonzero(is_reached)[0], at[nth[is_reached]]]
-    return found
+    at_recalls = np.zeros(nth.shape)
+    at_recalls[is_reached] = precision[np.nonzero(is_reached)[0], column[nth[is_reached]]]
+    return at_recalls

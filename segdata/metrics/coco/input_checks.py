@@ -1,4 +1,4 @@
-"""Mistakes that would give numbers without meaning, looked for in the columns that a metric reads anyway."""
+"""Sanity checks on detections during evaluation: normalised boxes, corner boxes, duplicates, non-finite scores."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from segdata.errors import InvalidAnnotation
 from segdata.metrics.coco.blocks import Block, Objects
 
 MANY = 10
-"""From so many boxes on, what nearly all of them have in common is no accident."""
+"""Fewest boxes from which on what most of them have in common is taken for a mistake."""
 
 
-class Watch:
-    """Looks at every block of predictions and truth; `finish` before numbers are given out."""
+class InputChecks:
+    """Checks block after block; `finish` refuses or remarks, and is called before numbers are returned."""
 
     def __init__(self, predictions: Predictions, truth: GroundTruth) -> None:
         self._predictions = predictions
@@ -25,29 +25,29 @@ class Watch:
         self._unit = self._corners = self._far = 0
         self._first: dict[str, str] = {}
 
-    def look(self, block: Block) -> None:
-        """Count what is odd.
+    def add(self, block: Block) -> None:
+        """Check a block.
 
         Raises:
             InvalidAnnotation: scores or boxes that are no numbers, boxes of negative size.
         """
-        found, truth = block.found, block.truth
-        self._require_numbers(block, found)
-        self._detections += len(found)
+        detections, truth = block.detections, block.truth
+        self._require_numbers(block, detections)
+        self._detections += len(detections)
         self._objects += len(truth)
         self._crowds += int(truth.iscrowd.sum())
         if not np.isnan(truth.score).all():
             self._note("objects of the truth with a score: were predictions and truth exchanged?", block, 0)
-        has_found = np.bincount(found.image, minlength=len(block.places)) > 0
-        self._empty += int((~has_found).sum())
-        if not has_found.all():
-            self._first.setdefault("empty", self._truth.keys[block.places[np.argmin(has_found)]])
-        self._scale(block, found)
-        self._twice(block, found)
+        has_detections = np.bincount(detections.image, minlength=len(block.images)) > 0
+        self._empty += int((~has_detections).sum())
+        if not has_detections.all():
+            self._first.setdefault("empty", self._truth.keys[block.images[np.argmin(has_detections)]])
+        self._count_scales(block, detections)
+        self._count_duplicates(block, detections)
 
-    def _scale(self, block: Block, found: Objects) -> None:
-        size = self._truth.sizes[block.places[found.image]][:, ::-1].astype(np.float64)
-        low, extent = found.boxes[:, :2], found.boxes[:, 2:]
+    def _count_scales(self, block: Block, detections: Objects) -> None:
+        size = self._truth.sizes[block.images[detections.image]][:, ::-1].astype(np.float64)
+        low, extent = detections.boxes[:, :2], detections.boxes[:, 2:]
         high = low + extent
         self._unit += int(((high <= 1.01) & (size > 2)).all(1).sum())
         self._far += int(((high > size * 1.1 + 1) | (low < -0.1 * size - 1)).any(1).sum())
@@ -55,32 +55,32 @@ class Watch:
         self._corners += int((is_past & (extent >= low).all(1) & (extent <= size + 1).all(1)).sum())
         self._empty_objects += int((extent <= 0).any(1).sum())
 
-    def _twice(self, block: Block, found: Objects) -> None:
-        if not len(found):
+    def _count_duplicates(self, block: Block, detections: Objects) -> None:
+        if not len(detections):
             return
-        row = np.column_stack((found.image, found.category, found.score, found.boxes))
+        row = np.column_stack((detections.image, detections.category, detections.score, detections.boxes))
         order = np.lexsort(row.T)
         is_same = (row[order[1:]] == row[order[:-1]]).all(1)
         self._duplicates += int(is_same.sum())
         if is_same.any():
-            first = int(found.image[order[1:][is_same]][0])
-            self._first.setdefault("twice", self._truth.keys[block.places[first]])
+            first = int(detections.image[order[1:][is_same]][0])
+            self._first.setdefault("duplicate", self._truth.keys[block.images[first]])
 
-    def _require_numbers(self, block: Block, found: Objects) -> None:
+    def _require_numbers(self, block: Block, detections: Objects) -> None:
         for what, is_wrong, fix in (
-            ("a score that is no number", ~np.isfinite(found.score), "give every detection a finite score"),
-            ("a box that is no number", ~np.isfinite(found.boxes).all(1), "give four finite numbers"),
-            ("a box of negative size", (found.boxes[:, 2:] < 0).any(1), "write boxes as x, y, width, height"),
+            ("a score that is no number", ~np.isfinite(detections.score), "give every detection a finite score"),
+            ("a box that is no number", ~np.isfinite(detections.boxes).all(1), "give four finite numbers"),
+            ("a box of negative size", (detections.boxes[:, 2:] < 0).any(1), "write boxes as x, y, width, height"),
         ):
             if is_wrong.any():
                 first = int(np.argmax(is_wrong))
                 raise InvalidAnnotation(
                     f"a detection has {what}",
                     file=self._predictions.path,
-                    key=self._truth.keys[block.places[found.image[first]]],
-                    place=f"detection {int(found.nth[first])} of this image",
-                    why=f"score {found.score[first]}, box {found.boxes[first].tolist()}; "
-                    f"{int(is_wrong.sum())} of {len(found)} nearby are like this",
+                    key=self._truth.keys[block.images[detections.image[first]]],
+                    place=f"detection {int(detections.nth[first])} of this image",
+                    why=f"score {detections.score[first]}, box {detections.boxes[first].tolist()}; "
+                    f"{int(is_wrong.sum())} of {len(detections)} nearby are like this",
                     fix=fix,
                 )
 
@@ -125,8 +125,8 @@ class Watch:
     def _note(self, kind: str, block: Block | None, count: int, where: str | None = None) -> None:
         findings = self._predictions.findings
         if kind not in findings.remarks:
-            place = where or self._first.get("twice") or str(self._predictions.path)
-            findings.remark(kind, place if block is None else self._truth.keys[block.places[0]], max(count, 1))
+            where = where or self._first.get("duplicate") or str(self._predictions.path)
+            findings.remark(kind, where if block is None else self._truth.keys[block.images[0]], max(count, 1))
 
     def _refuse(self, message: str, why: str, fix: str) -> NoReturn:
         raise InvalidAnnotation(message, file=self._predictions.path, why=why, fix=fix)

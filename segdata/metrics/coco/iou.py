@@ -1,8 +1,8 @@
-"""Which detections and objects overlap, and by how much: intersection over union of boxes, masks and their boundaries.
+"""IoU of detections and objects: of boxes, masks and masks' boundaries.
 
 Where the object is a crowd, the area of the detection takes the place of the union (maskApi.c of the COCO API). Masks
-are compared only where their boxes and areas leave it possible that they overlap by the smallest threshold; the numbers
-are then pycocotools' own.
+are compared only where their boxes and areas leave it possible that they reach the smallest IoU; the numbers are then
+pycocotools' own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.metrics.coco.blocks import Objects
-from segdata.metrics.coco.matching import Edges
+from segdata.metrics.coco.matching import Candidates, Pairs
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -22,126 +22,114 @@ FloatArray = npt.NDArray[np.float64]
 DILATION = 0.02
 """Width of a boundary as a share of the image's diagonal (Cheng et al. 2021, Boundary IoU)."""
 
-Rles = dict[int, dict[str, Any]]
-"""Run lengths as pycocotools takes them, by the index of the detection or object."""
-
-Overlaps = Callable[[Objects, Objects, IntArray, IntArray, float], Edges]
-"""(detections, objects, (P,) and (P,) the pairs to look at, smallest overlap) → the pairs that overlap by it."""
+FindCandidates = Callable[[Objects, Objects, Pairs, float], Candidates]
+"""(detections, objects, pairs to compare, smallest IoU) → the pairs that reach it."""
 
 
-def boxes(found: Objects, truth: Objects, at: IntArray, to: IntArray, least: float) -> Edges:
-    """Pairs whose boxes overlap."""
-    mine, theirs = found.boxes[at], truth.boxes[to]
-    width, height = _sides(mine, theirs)
+def boxes(detections: Objects, truth: Objects, pairs: Pairs, min_iou: float) -> Candidates:
+    """Pairs by the IoU of their boxes."""
+    box, truth_box = detections.boxes[pairs[0]], truth.boxes[pairs[1]]
+    width, height = _common_sides(box, truth_box)
     common = width * height
-    own, other = mine[:, 2] * mine[:, 3], theirs[:, 2] * theirs[:, 3]
-    union = np.where(truth.iscrowd[to], own, own + other - common)
-    overlap = np.zeros(len(at))
-    np.divide(common, union, out=overlap, where=(width > 0) & (height > 0))
-    return _kept(Edges(at, to, overlap), least)
+    area, truth_area = box[:, 2] * box[:, 3], truth_box[:, 2] * truth_box[:, 3]
+    union = np.where(truth.iscrowd[pairs[1]], area, area + truth_area - common)
+    iou = np.zeros(len(common))
+    np.divide(common, union, out=iou, where=(width > 0) & (height > 0))
+    return _reaching(min_iou, Candidates(*pairs, iou))
 
 
-def _sides(mine: FloatArray, theirs: FloatArray) -> tuple[FloatArray, FloatArray]:
-    low = np.maximum(mine[:, :2], theirs[:, :2])
-    high = np.minimum(mine[:, 2:] + mine[:, :2], theirs[:, 2:] + theirs[:, :2])
+def masks(detections: Objects, truth: Objects, pairs: Pairs, min_iou: float) -> Candidates:
+    """Pairs by the IoU of their masks."""
+    pairs = _possible(detections, truth, pairs, min_iou)
+    iou = np.zeros(len(pairs[0]))
+    for rows in _rows_by_image(detections, pairs[0]):
+        iou[rows] = _mask_iou(detections, truth, (pairs[0][rows], pairs[1][rows]))
+    return _reaching(min_iou, Candidates(*pairs, iou))
+
+
+def boundaries(detections: Objects, truth: Objects, pairs: Pairs, min_iou: float) -> Candidates:
+    """Pairs by the smaller of the IoU of their masks and of the masks' boundaries; crowds by their masks alone."""
+    candidates = masks(detections, truth, pairs, min_iou)
+    iou = candidates.iou.copy()
+    compared = np.flatnonzero(~truth.iscrowd[candidates.truth])
+    for rows in _rows_by_image(detections, candidates.detection[compared]):
+        rows = compared[rows]
+        of_rows = candidates.detection[rows], candidates.truth[rows]
+        iou[rows] = np.minimum(iou[rows], _boundary_iou(detections, truth, of_rows))
+    return _reaching(min_iou, Candidates(candidates.detection, candidates.truth, iou))
+
+
+def _common_sides(boxes: FloatArray, others: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Width and height of what each pair of boxes has in common; ≤ 0 where there is nothing."""
+    low = np.maximum(boxes[:, :2], others[:, :2])
+    high = np.minimum(boxes[:, 2:] + boxes[:, :2], others[:, 2:] + others[:, :2])
     return high[:, 0] - low[:, 0], high[:, 1] - low[:, 1]
 
 
-def _kept(edges: Edges, least: float) -> Edges:
-    is_kept = edges.overlap >= least
-    return Edges(edges.found[is_kept], edges.truth[is_kept], edges.overlap[is_kept])
+def _reaching(min_iou: float, candidates: Candidates) -> Candidates:
+    reaches = candidates.iou >= min_iou
+    return Candidates(candidates.detection[reaches], candidates.truth[reaches], candidates.iou[reaches])
 
 
-def masks(found: Objects, truth: Objects, at: IntArray, to: IntArray, least: float) -> Edges:
-    """Pairs whose masks overlap."""
-    at, to = _possible(found, truth, at, to, least)
-    overlap = np.zeros(len(at))
-    for pairs, mine, theirs in _by_image(found, truth, at, to):
-        overlap[pairs] = _of_masks(found, truth, at[pairs], to[pairs], mine, theirs)
-    return _kept(Edges(at, to, overlap), least)
-
-
-def boundaries(found: Objects, truth: Objects, at: IntArray, to: IntArray, least: float) -> Edges:
-    """Pairs whose masks and whose masks' boundaries overlap: the smaller of both; crowds count as masks alone."""
-    edges = masks(found, truth, at, to, least)
-    overlap = edges.overlap.copy()
-    is_plain = np.flatnonzero(~truth.iscrowd[edges.truth])
-    for pairs, mine, theirs in _by_image(found, truth, edges.found[is_plain], edges.truth[is_plain]):
-        pairs = is_plain[pairs]
-        overlap[pairs] = np.minimum(
-            overlap[pairs], _of_boundaries(found, truth, edges.found[pairs], edges.truth[pairs], mine, theirs)
-        )
-    return _kept(Edges(edges.found, edges.truth, overlap), least)
-
-
-def _possible(found: Objects, truth: Objects, at: IntArray, to: IntArray, least: float) -> tuple[IntArray, IntArray]:
-    """The pairs that can overlap by the least: no more can be common than the boxes' and than the smaller area."""
-    frames, areas, other_frames, other_areas = *_extent(found), *_extent(truth)
-    width, height = _sides(frames[at], other_frames[to])
+def _possible(detections: Objects, truth: Objects, pairs: Pairs, min_iou: float) -> Pairs:
+    """The pairs that can reach the smallest IoU: no more can be common than the boxes' and than the smaller area."""
+    (boxes, areas), (truth_boxes, truth_areas) = _extent(detections), _extent(truth)
+    width, height = _common_sides(boxes[pairs[0]], truth_boxes[pairs[1]])
     common = np.where((width > 0) & (height > 0), width * height, 0)
-    own, other = areas[at], other_areas[to]
-    common = np.minimum(common, np.minimum(own, other))
-    union = np.where(truth.iscrowd[to], own, own + other - common)
-    is_possible = (common > 0) & (common >= least * union * (1 - 1e-9))
-    return at[is_possible], to[is_possible]
+    area, truth_area = areas[pairs[0]], truth_areas[pairs[1]]
+    common = np.minimum(common, np.minimum(area, truth_area))
+    union = np.where(truth.iscrowd[pairs[1]], area, area + truth_area - common)
+    is_possible = (common > 0) & (common >= min_iou * union * (1 - 1e-9))
+    return pairs[0][is_possible], pairs[1][is_possible]
 
 
 def _extent(objects: Objects) -> tuple[FloatArray, FloatArray]:
+    """(N, 4) x y width height and (N,) areas of the masks."""
     begins = np.cumsum([0, *(len(item.areas) for item in objects.shapes)])
     row = begins[objects.image] + objects.nth
-    frames = np.concatenate([item.boxes_xywh for item in objects.shapes])
-    return frames[row], np.concatenate([item.areas for item in objects.shapes])[row]
+    boxes = np.concatenate([item.boxes_xywh for item in objects.shapes])
+    return boxes[row], np.concatenate([item.areas for item in objects.shapes])[row]
 
 
-def _by_image(found: Objects, truth: Objects, at: IntArray, to: IntArray) -> Iterator[tuple[IntArray, Rles, Rles]]:
-    """Per group of pairs in one image: their places, and the run lengths of its detections and objects by index."""
-    order = np.argsort(found.image[at], kind="stable")
-    image = found.image[at][order]
-    for pairs in np.split(order, np.flatnonzero(np.diff(image)) + 1):
-        if len(pairs):
-            which = int(found.image[at[pairs[0]]])
-            yield pairs, _rles(found, which, at[pairs]), _rles(truth, which, to[pairs])
+def _rows_by_image(detections: Objects, indices: IntArray) -> Iterator[IntArray]:
+    """The rows of `indices`, image by image."""
+    order = np.argsort(detections.image[indices], kind="stable")
+    image = detections.image[indices][order]
+    for rows in np.split(order, np.flatnonzero(np.diff(image)) + 1):
+        if len(rows):
+            yield rows
 
 
-def _rles(objects: Objects, image: int, indices: IntArray) -> Rles:
+def _rles(objects: Objects, indices: IntArray) -> dict[int, dict[str, Any]]:
+    """RLEs as pycocotools takes them, by index; all indices are of one image."""
     wanted = np.unique(indices)
-    return dict(zip(wanted.tolist(), objects.shapes[image].rle(objects.nth[wanted]), strict=True))
+    shapes = objects.shapes[objects.image[wanted[0]]]
+    return dict(zip(wanted.tolist(), shapes.rle(objects.nth[wanted]), strict=True))
 
 
-def _of_masks(
-    found: Objects,
-    truth: Objects,
-    at: IntArray,
-    to: IntArray,
-    mine: Rles,
-    theirs: Rles,
-) -> FloatArray:
-    """Overlap of each pair of an image; all detections that are to be compared with one object in one call."""
+def _mask_iou(detections: Objects, truth: Objects, pairs: Pairs) -> FloatArray:
+    """IoU of each pair of one image; one call for all detections that are compared with the same object."""
     from pycocotools import mask as coco_mask
 
-    overlap = np.zeros(len(at))
-    order = np.argsort(to, kind="stable")
-    for pairs in np.split(order, np.flatnonzero(np.diff(to[order])) + 1):
-        target = int(to[pairs[0]])
-        own = [mine[index] for index in at[pairs].tolist()]
-        overlap[pairs] = coco_mask.iou(own, [theirs[target]], [int(truth.iscrowd[target])])[:, 0]
-    return overlap
+    rles, truth_rles = _rles(detections, pairs[0]), _rles(truth, pairs[1])
+    iou = np.zeros(len(pairs[0]))
+    order = np.argsort(pairs[1], kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(pairs[1][order])) + 1):
+        target = int(pairs[1][rows[0]])
+        of_rows = [rles[index] for index in pairs[0][rows].tolist()]
+        iou[rows] = coco_mask.iou(of_rows, [truth_rles[target]], [int(truth.iscrowd[target])])[:, 0]
+    return iou
 
 
-def _of_boundaries(
-    found: Objects,
-    truth: Objects,
-    at: IntArray,
-    to: IntArray,
-    mine: Rles,
-    theirs: Rles,
-) -> FloatArray:
-    rims = {index: _Rim(rle) for index, rle in mine.items()}
-    other_rims = {index: _Rim(rle) for index, rle in theirs.items()}
-    return np.array([rims[own].overlap(other_rims[other]) for own, other in zip(at.tolist(), to.tolist(), strict=True)])
+def _boundary_iou(detections: Objects, truth: Objects, pairs: Pairs) -> FloatArray:
+    """IoU of the boundaries of each pair of one image."""
+    boundary = {index: _Boundary(rle) for index, rle in _rles(detections, pairs[0]).items()}
+    truth_boundary = {index: _Boundary(rle) for index, rle in _rles(truth, pairs[1]).items()}
+    both = zip(pairs[0].tolist(), pairs[1].tolist(), strict=True)
+    return np.array([boundary[detection].iou(truth_boundary[target]) for detection, target in both])
 
 
-class _Rim:
+class _Boundary:
     """The boundary of a mask: what an erosion by the boundary's width takes away; outside the image counts as outside."""
 
     def __init__(self, rle: Mapping[str, Any]) -> None:
@@ -155,14 +143,14 @@ class _Rim:
         self.pixels = mask & ~_eroded(_eroded(mask, reach).T, reach).T
         self.area = int(np.count_nonzero(self.pixels))
 
-    def overlap(self, other: _Rim) -> float:
+    def iou(self, other: _Boundary) -> float:
         x0, y0 = max(self.x, other.x), max(self.y, other.y)
         x1, y1 = min(self.x + self.w, other.x + other.w), min(self.y + self.h, other.y + other.h)
         if x0 >= x1 or y0 >= y1:
             return 0.0
-        own = self.pixels[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
-        theirs = other.pixels[y0 - other.y : y1 - other.y, x0 - other.x : x1 - other.x]
-        common = int(np.count_nonzero(own & theirs))
+        pixels = self.pixels[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
+        other_pixels = other.pixels[y0 - other.y : y1 - other.y, x0 - other.x : x1 - other.x]
+        common = int(np.count_nonzero(pixels & other_pixels))
         return common / (self.area + other.area - common) if common else 0.0
 
 

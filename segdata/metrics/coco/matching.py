@@ -1,10 +1,10 @@
-"""COCO's greedy matching of detections to objects, over columns of many images at once.
+"""COCO's greedy matching of detections to objects, over arrays of many images at once.
 
 In every group (the detections and objects of one image and one category) detections are taken by falling score, and
-each takes the free object with the largest overlap, objects that count before those that are ignored; of equal overlaps
-the last. The same is done under every overlap threshold and every range of sizes (`COCOeval.evaluateImg` of the COCO
-API). Only pairs that overlap by the smallest threshold matter, and there are few: they are the *edges* here, and the
-n-th detection with edges of every group is matched in round n.
+each takes the free object of the highest IoU, objects that count before those that are ignored; of equal IoUs the last.
+The same is done under every IoU threshold and every range of sizes (`COCOeval.evaluateImg` of the COCO API). Only pairs
+that reach the smallest threshold matter, and there are few: they are the *candidates* here, and the n-th detection with
+candidates of every group is matched in round n.
 """
 
 from __future__ import annotations
@@ -20,70 +20,74 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+Pairs = tuple[IntArray, IntArray]
+"""P pairs: (P,) int64 index of the detection, (P,) int64 index of the object."""
+
 
 @dataclass(frozen=True, eq=False)
-class Edges:
-    """Pairs of a detection and an object that may match: E of them.
+class Candidates:
+    """Pairs of a detection and an object that may match: C of them.
 
     Attributes:
-        found, truth: (E,) int64, indices of the detection and the object.
-        overlap: (E,) float64, intersection over union.
+        detection, truth: (C,) int64, indices of the detection and of the object.
+        iou: (C,) float64, 0..1.
     """
 
-    found: IntArray
+    detection: IntArray
     truth: IntArray
-    overlap: FloatArray
+    iou: FloatArray
 
 
-def pairs(found_group: IntArray, truth_group: IntArray) -> tuple[IntArray, IntArray]:
-    """Every detection with every object of its group: (P,) indices of both; `truth_group` must be ascending."""
-    begin = np.searchsorted(truth_group, found_group, side="left")
-    counts = np.searchsorted(truth_group, found_group, side="right") - begin
-    return np.repeat(np.arange(len(found_group)), counts), ranges(begin, counts)
+def pairs_of_groups(group: IntArray, truth_group: IntArray) -> Pairs:
+    """Every detection with every object of its group; `truth_group` must be ascending."""
+    begin = np.searchsorted(truth_group, group, side="left")
+    counts = np.searchsorted(truth_group, group, side="right") - begin
+    return np.repeat(np.arange(len(group)), counts), ranges(begin, counts)
 
 
-def match(edges: Edges, group: IntArray, ignored: BoolArray, iscrowd: BoolArray, thresholds: FloatArray) -> IntArray:
+def match(
+    candidates: Candidates, group: IntArray, ignored: BoolArray, iscrowd: BoolArray, thresholds: FloatArray
+) -> IntArray:
     """The object that each detection takes.
 
     Args:
-        edges: of detections that are sorted by group and falling score.
+        candidates: of detections that are sorted by group and falling score.
         group: (D,) int64, ascending, the group of each detection.
-        ignored: (A, G) bool, objects that do not count in each range of sizes.
-        iscrowd: (G,) bool, objects that several detections may take.
-        thresholds: (T,) float64, smallest overlap of a match.
+        ignored: (A, T) bool, objects that do not count in each range of sizes.
+        iscrowd: (T,) bool, objects that several detections may take.
+        thresholds: (U,) float64, smallest IoU of a match.
 
     Returns:
-        (A, T, D) int64, index of the object, −1 for none.
+        (A, U, D) int64, index of the object, −1 for none.
     """
     settings = (len(ignored), len(thresholds))
     taken = np.full((*settings, len(group)), -1, np.int64)
-    if not len(edges.found):
+    if not len(candidates.detection):
         return taken
-    # By detection, then rising overlap, then the object's place: the last that is free is the one to take.
-    order = np.lexsort((edges.truth, edges.overlap, edges.found))
-    found, truth, overlap = edges.found[order], edges.truth[order], edges.overlap[order]
-    first = np.flatnonzero(np.diff(found, prepend=-1))
-    counts = np.diff(np.append(first, len(found)))
-    detection = found[first]
-    its_group = group[detection]
-    begins = np.flatnonzero(np.diff(its_group, prepend=-1))
+    # By detection, then rising IoU, then the object's index: the last that is free is the one to take.
+    order = np.lexsort((candidates.truth, candidates.iou, candidates.detection))
+    owner, truth, iou = candidates.detection[order], candidates.truth[order], candidates.iou[order]
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    counts = np.diff(np.append(first, len(owner)))
+    detection = owner[first]
+    begins = np.flatnonzero(np.diff(group[detection], prepend=-1))
     rounds = np.arange(len(first)) - np.repeat(begins, np.diff(np.append(begins, len(first))))
     by_round = np.argsort(rounds, kind="stable")
     limits = np.searchsorted(rounds[by_round], np.arange(int(rounds.max()) + 2))
     is_free = np.ones((*settings, ignored.shape[1]), bool)
-    is_high = overlap >= thresholds[:, None]
-    bonus = len(found) + 1
+    is_high = iou >= thresholds[:, None]
+    bonus = len(owner) + 1
     for begin, end in zip(limits[:-1].tolist(), limits[1:].tolist(), strict=True):
-        segments = by_round[begin:end]
-        lengths = counts[segments]
-        edge = ranges(first[segments], lengths)
-        object_ = truth[edge]
-        priority = np.where(ignored[:, object_], 1, 1 + bonus)[:, None] + edge
-        priority = np.where(is_high[:, edge] & is_free[:, :, object_], priority, 0)
+        of_round = by_round[begin:end]
+        lengths = counts[of_round]
+        candidate = ranges(first[of_round], lengths)
+        objects = truth[candidate]
+        priority = np.where(ignored[:, objects], 1, 1 + bonus)[:, None] + candidate
+        priority = np.where(is_high[:, candidate] & is_free[:, :, objects], priority, 0)
         best = np.maximum.reduceat(priority, np.concatenate(([0], np.cumsum(lengths)[:-1])), axis=2)
         is_match = best > 0
-        taker = truth[np.where(is_match, (best - 1) % bonus, 0)]
-        taken[:, :, detection[segments]] = np.where(is_match, taker, -1)
+        match_ = truth[np.where(is_match, (best - 1) % bonus, 0)]
+        taken[:, :, detection[of_round]] = np.where(is_match, match_, -1)
         size, threshold, _ = np.nonzero(is_match)
-        is_free[size, threshold, taker[is_match]] = iscrowd[taker[is_match]]
+        is_free[size, threshold, match_[is_match]] = iscrowd[match_[is_match]]
     return taken

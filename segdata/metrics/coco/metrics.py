@@ -1,10 +1,10 @@
 """COCO's detection metrics: AP and AR of boxes, masks and boundaries, and AR without classes.
 
-Precision is interpolated at 101 recalls and averaged over overlaps 0.50:0.05:0.95, categories and images as in Lin et
+Precision is interpolated at 101 recalls and averaged over IoU thresholds 0.50:0.05:0.95, categories and images as in Lin et
 al. 2014 (Microsoft COCO), by the rules of the COCO API: objects that are crowds or outside a range of sizes are ignored,
 and so is a detection that is matched to one, or that matches nothing and is itself outside. The numbers are those of
-pycocotools' `COCOeval`, also where it surprises: of equal scores the image with the lower number comes first, and a match
-with annotation number 0 counts as none.
+pycocotools' `COCOeval`, also where it surprises: of equal scores the image with the lower id comes first, and a match
+with annotation id 0 counts as none.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from segdata.core.predictions import GroundTruth, Predictions
+from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.errors import InvalidInput
-from segdata.metrics.coco import iou as overlap
+from segdata.metrics.coco import iou
 from segdata.metrics.coco.blocks import blocks
-from segdata.metrics.coco.curves import THRESHOLDS, Curves, Table
-from segdata.metrics.coco.input_checks import Watch
-from segdata.metrics.coco.iou import Overlaps
+from segdata.metrics.coco.curves import THRESHOLDS, Accumulator, Curves
+from segdata.metrics.coco.input_checks import InputChecks
+from segdata.metrics.coco.iou import FindCandidates
 from segdata.metrics.result import Result, mean
 
 AR_LIMITS = (1, 10, 100, 1000)
@@ -31,27 +31,30 @@ LIMITS = (1, 10, 100)
 
 def bbox(predictions: Predictions, truth: GroundTruth) -> Result:
     """AP and AR of boxes."""
-    return _summary(_curves(predictions, truth, overlap.boxes), truth)
+    return _summary(_curves(predictions, truth, iou.boxes), truth)
 
 
 def segm(predictions: Predictions, truth: GroundTruth) -> Result:
     """AP and AR of masks."""
     _require_masks(predictions, "coco-segm")
-    return _summary(_curves(predictions, truth, overlap.masks), truth)
+    return _summary(_curves(predictions, truth, iou.masks), truth)
 
 
 def boundary(predictions: Predictions, truth: GroundTruth) -> Result:
     """AP and AR of masks by the smaller of mask IoU and boundary IoU (Cheng et al. 2021)."""
     _require_masks(predictions, "coco-boundary")
-    return _summary(_curves(predictions, truth, overlap.boundaries), truth)
+    return _summary(_curves(predictions, truth, iou.boundaries), truth)
 
 
 def agnostic(predictions: Predictions, truth: GroundTruth) -> Result:
     """Average recall without classes, with the best 1, 10, 100, 1000 detections of an image."""
-    kinds = [("bbox", overlap.boxes), ("segm", overlap.masks)]
-    kinds = [kind for kind, needs in zip(kinds, ("boxes", "masks"), strict=True) if needs in predictions.holds]
-    curves = {name: _curves(predictions, truth, overlaps, classes=False) for name, overlaps in kinds}
-    numbers = {name: _recalls(found) for name, found in curves.items()}
+    kinds: list[tuple[str, Holding, FindCandidates]] = [("bbox", "boxes", iou.boxes), ("segm", "masks", iou.masks)]
+    curves = {
+        name: _curves(predictions, truth, find_candidates, classes=False)
+        for name, holding, find_candidates in kinds
+        if holding in predictions.holds
+    }
+    numbers = {name: _recalls(curves_of_kind) for name, curves_of_kind in curves.items()}
     return Result(numbers if len(numbers) > 1 else next(iter(numbers.values())), curves)
 
 
@@ -65,15 +68,17 @@ def _require_masks(predictions: Predictions, metric: str) -> None:
         )
 
 
-def _curves(predictions: Predictions, truth: GroundTruth, overlaps: Overlaps, *, classes: bool = True) -> Curves:
+def _curves(
+    predictions: Predictions, truth: GroundTruth, find_candidates: FindCandidates, *, classes: bool = True
+) -> Curves:
     ids = np.array([category.id for category in truth.labels.categories], np.int64)
-    table = Table(ids, LIMITS if classes else AR_LIMITS, overlaps, classes=classes)
-    watch = Watch(predictions, truth)
-    for block in blocks(predictions, truth, masks=overlaps is not overlap.boxes):
-        watch.look(block)
-        table.add(block)
-    watch.finish()
-    return table.finish()
+    accumulator = Accumulator(ids, LIMITS if classes else AR_LIMITS, find_candidates, classes=classes)
+    checks = InputChecks(predictions, truth)
+    for block in blocks(predictions, truth, masks=find_candidates is not iou.boxes):
+        checks.add(block)
+        accumulator.add(block)
+    checks.finish()
+    return accumulator.curves()
 
 
 def _summary(curves: Curves, truth: GroundTruth) -> Result:
@@ -105,10 +110,10 @@ def _summary(curves: Curves, truth: GroundTruth) -> Result:
 def _recalls(curves: Curves) -> dict[str, Any]:
     sizes = ("all", "small", "medium", "large")
     numbers: dict[str, Any] = {
-        f"AR@{limit}/{size}": mean(curves.recall[most, place])
-        for most, limit in enumerate(AR_LIMITS)
-        for place, size in enumerate(sizes)
+        f"AR@{limit}/{name}": mean(curves.recall[row, size])
+        for row, limit in enumerate(AR_LIMITS)
+        for size, name in enumerate(sizes)
     }
-    for place, size in enumerate(sizes):
-        numbers[f"recall_by_iou@1000/{size}"] = [mean(values) for values in curves.recall[-1, place]]
+    for size, name in enumerate(sizes):
+        numbers[f"recall_by_iou@1000/{name}"] = [mean(values) for values in curves.recall[-1, size]]
     return numbers
