@@ -99,7 +99,7 @@ def run(job: Job, task: Callable[[Shard], Any], results: Mapping[int, Any] | Non
         workers=job.options.workers or workers.available(),
         name_of=lambda index: job.dataset.keys[index],
         done=done.__setitem__,
-        tell=lambda begun: progress(done_samples + begun, len(job.dataset)) if progress is not None else None,
+        progress=lambda begun: progress(done_samples + begun, len(job.dataset)) if progress is not None else None,
         hang_seconds=job.options.hang_seconds,
         fail_fast=job.options.fail_fast,
     )

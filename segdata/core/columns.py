@@ -80,15 +80,15 @@ class Columns:
     def of(cls, instances: Instances) -> Columns:
         """From the instances of a sample; their masks are decoded when `shapes` is called."""
         return cls(
-            instances.category,
-            instances.id,
-            instances.bbox,
-            instances.area,
-            instances.iscrowd,
-            instances.difficult,
-            instances.score,
-            instances.has_mask,
-            lambda: Shapes.of_masks(instances.masks),
+            category=instances.category,
+            id=instances.id,
+            bbox=instances.bbox,
+            area=instances.area,
+            iscrowd=instances.iscrowd,
+            difficult=instances.difficult,
+            score=instances.score,
+            has_mask=instances.has_mask,
+            shapes=lambda: Shapes.of_masks(instances.masks),
         )
 
     @classmethod

@@ -95,7 +95,7 @@ def encode_png(
     rows = np.zeros((height, 1 + pixels.shape[1]), np.uint8)  # each row begins with its filter type: 0, none
     rows[:, 1:] = pixels
     chunks = {
-        b"IHDR": struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0),
+        b"IHDR": struct.pack(">II", width, height) + bytes((bits, color, 0, 0, 0)),
         b"PLTE": palette,
         b"tRNS": alpha,
         b"IDAT": compress(rows, 1),

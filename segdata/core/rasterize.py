@@ -88,7 +88,15 @@ class _Edges:
         column = _next_centre(x)
         begin = np.maximum(np.minimum(column, column[following]), 0)
         end = np.minimum(np.maximum(column, column[following]), width if isinstance(width, int) else width[ring])
-        return cls(ring, x[start], y[start], slope, is_flat, begin, np.maximum(end - begin, 0))
+        return cls(
+            ring=ring,
+            x=x[start],
+            y=y[start],
+            slope=slope,
+            is_flat=is_flat,
+            begin=begin,
+            crossings=np.maximum(end - begin, 0),
+        )
 
     def cross(self, first: int, last: int, heights: IntArray, stride: int) -> IntArray:
         """Crossings of the edges `first … last − 1` with column centres: ring · stride + column-major position."""

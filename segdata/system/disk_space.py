@@ -1,4 +1,4 @@
-"""How much may still be written: the disk's free bytes, or what is left of the user's quota if that is less."""
+"""Free disk space: the free bytes of the disk, or of the user's quota where they are fewer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from segdata.system.files import nearest_existing
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that this user may still write where `path` is, or will be made."""
+    """Bytes that this user may still write at `path`, which need not exist yet."""
     folder = nearest_existing(path)
-    return min(shutil.disk_usage(folder).free, _left_of_quota(folder))
+    return min(shutil.disk_usage(folder).free, _free_quota(folder))
 
 
 class _Quota(ctypes.Structure):
@@ -30,18 +30,18 @@ _QUOTACTL_FD = 443  # Linux 5.14, the same number on all machines
 _GET_USER_QUOTA = 0x800007 << 8
 
 
-def _left_of_quota(folder: Path) -> int:
-    """Bytes that are left of this user's quota; a very large number where there is none."""
+def _free_quota(folder: Path) -> int:
+    """Free bytes of this user's quota; a very large number where there is none."""
     unlimited = 1 << 62
     if sys.platform != "linux":
         return unlimited
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # what may not be opened is told by whoever tries to write there
+    except OSError:  # writing there will say why
         return unlimited
     quota = _Quota()
     try:
-        asked = ctypes.CDLL(None).syscall(_QUOTACTL_FD, descriptor, _GET_USER_QUOTA, os.geteuid(), ctypes.byref(quota))
+        status = ctypes.CDLL(None).syscall(_QUOTACTL_FD, descriptor, _GET_USER_QUOTA, os.geteuid(), ctypes.byref(quota))
     finally:
         os.close(descriptor)
-    return unlimited if asked != 0 or not quota.hard else max(quota.hard * 1024 - quota.used, 0)
+    return unlimited if status != 0 or not quota.hard else max(quota.hard * 1024 - quota.used, 0)

@@ -1,6 +1,6 @@
-"""How anything becomes visible on disk: temporary name → fsync → rename, locks, and paths that stay inside.
+"""Write files atomically (temporary name → fsync → rename) and turn the operating system's errors into `DiskError`.
 
-A name under a final path is whole, or absent. Work in progress is named `.NAME.part-…` and lies in the same folder.
+A file under its final name is complete. Work in progress is named `.NAME.part-…` and lies in the same folder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,15 @@ _REASONS = {
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors into `DiskError` with the reason and the remedy."""
+    """Turn `OSError` of the block into `DiskError` with reason and remedy.
+
+    Args:
+        path: named in the error where the operating system names none.
+
+    Raises:
+        NotThere: for `FileNotFoundError`.
+        DiskError: for any other error of the operating system.
+    """
     try:
         yield
     except FileNotFoundError as error:
@@ -51,11 +59,11 @@ def disk_errors(path: Path) -> Iterator[None]:
         if isinstance(error, DiskError) or error.errno is None:
             raise
         reason, fix = _REASONS.get(error.errno, (error.strerror or str(error), "check the disk"))
-        at = Path(os.fsdecode(error.filename or path))
-        why = _owner(at) if error.errno in (errno.EACCES, errno.EPERM) else None
-        if error.errno == errno.ENOSPC and _has_no_inodes(at):
+        file = Path(os.fsdecode(error.filename or path))
+        why = _owner(file) if error.errno in (errno.EACCES, errno.EPERM) else None
+        if error.errno == errno.ENOSPC and _has_no_inodes(file):
             reason, fix = "the file system has no inodes left", "remove some files and run the same command again"
-        raise DiskError(reason, file=at, why=why, fix=fix) from error
+        raise DiskError(reason, file=file, why=why, fix=fix) from error
 
 
 def nearest_existing(path: Path) -> Path:
@@ -66,17 +74,17 @@ def nearest_existing(path: Path) -> Path:
 
 
 def _owner(path: Path) -> str | None:
-    """Whose a path is, and who asks, for a message."""
+    """Owner and mode of a path, and the user of this process, for a message."""
     with contextlib.suppress(OSError):
-        found = nearest_existing(path)
-        status = found.stat()
+        existing = nearest_existing(path)
+        status = existing.stat()
         mode = f"mode {status.st_mode & 0o7777:04o}"
-        return f"{found} belongs to user {status.st_uid} ({mode}); this command runs as user {os.geteuid()}"
+        return f"{existing} belongs to user {status.st_uid} ({mode}); this command runs as user {os.geteuid()}"
     return None
 
 
 def _has_no_inodes(path: Path) -> bool:
-    """Whether a file system is full of files and not of bytes."""
+    """Whether a file system has no inodes left, whatever bytes are free."""
     with contextlib.suppress(OSError):
         status = os.statvfs(nearest_existing(path))
         return status.f_files > 0 and status.f_favail == 0
@@ -84,7 +92,7 @@ def _has_no_inodes(path: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
+    """Make renames in a folder durable (fsync of the folder)."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -93,9 +101,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_disk(folder: Path) -> None:
-    """Make everything below a folder durable at once.
+    """Make everything below a folder durable at once (syncfs); errors of delayed writes are raised.
 
-    For many small files: waiting for each alone takes milliseconds a file. Errors of writes that were put off are found.
+    For many small files: fsync takes milliseconds for each.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "syncfs"):
@@ -111,9 +119,9 @@ def sync_disk(folder: Path) -> None:
 
 
 def boot_id() -> str:
-    """What tells this run of the machine from those before and after a restart; "" where the system does not say.
+    """The kernel's id of this start of the machine; "" where the system has none.
 
-    What was written is read back as it was written while the machine runs, whether it is on the disk yet or not.
+    What was written without fsync is safe as long as the machine runs; after a restart it may not have reached the disk.
     """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -122,10 +130,10 @@ def boot_id() -> str:
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a file so that `path` is either as before or has all of `data`, even if the machine stops.
+    """Write a file atomically: `path` is either as before or has all of `data`, even if the machine stops.
 
     Args:
-        mode: permissions from the first moment on, less the process's mask.
+        mode: permissions of the new file, less the process's umask.
 
     Raises:
         DiskError: the file could not be written; nothing is left behind.
@@ -146,15 +154,16 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what processes that were killed have left of a file in the making; those that live are left alone."""
+    """Remove the temporary files of `path` that killed processes left."""
     prefix = f".{path.name}.part-"
     for other in path.parent.iterdir():
-        number = other.name.removeprefix(prefix)
-        if other.name.startswith(prefix) and number.isdecimal() and not _is_alive(int(number)):
+        process = other.name.removeprefix(prefix)
+        if other.name.startswith(prefix) and process.isdecimal() and not is_running(int(process)):
             other.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether there is a process with this number, whoever owns it."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -165,14 +174,26 @@ def _is_alive(process: int) -> bool:
 
 
 def canonical_json(document: Any) -> bytes:
-    """JSON bytes that depend on the content alone: sorted keys, no blanks, UTF-8, no NaN."""
+    """JSON in one form for equal documents: sorted keys, no spaces, UTF-8.
+
+    Raises:
+        ValueError: the document holds NaN or an infinity.
+    """
     return json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
         "utf-8", "surrogatepass"
     )
 
 
 def require_replaceable(target: Path, *, force: bool, what: str) -> None:
-    """Raise unless `target` does not exist, is an empty folder, or may be replaced."""
+    """Raise unless `target` does not exist, is an empty folder, or is a folder and `force` is set.
+
+    Args:
+        what: what is to be made there, for the message.
+
+    Raises:
+        DiskError: a file of that name exists.
+        UsageError: the folder is not empty.
+    """
     if not target.exists() and not target.is_symlink():
         return
     if target.is_dir() and not any(target.iterdir()):
@@ -188,7 +209,7 @@ def require_replaceable(target: Path, *, force: bool, what: str) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder of our own work in progress; a link is removed, never followed."""
+    """Remove a folder or file if it exists; a symbolic link is removed, never followed."""
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
     elif folder.exists():

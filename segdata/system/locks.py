@@ -1,4 +1,4 @@
-"""A lock on a file or folder, held by one process at a time."""
+"""A lock file beside a file or folder, held by one process at a time."""
 
 from __future__ import annotations
 
@@ -13,25 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from segdata.errors import LockHeld
-
-try:  # zlib's values, four times as fast
-    from isal.isal_zlib import crc32 as crc32
-except ImportError:  # no wheel for this machine
-    from zlib import crc32 as crc32
-from segdata.system.files import _is_alive, disk_errors
+from segdata.system.files import disk_errors, is_running
 
 
 @contextlib.contextmanager
 def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True) -> Iterator[None]:
-    """Hold the lock of `target`, a file beside it.
+    """Hold the lock of `target`: the file `.NAME.lock` beside it.
 
     Args:
-        wait: seconds to wait for another holder before giving up.
-        by_kernel: the kernel frees the lock when its holder dies. False for file systems that cannot do that: there
+        wait: seconds to wait for another holder.
+        by_kernel: use `flock`, which the kernel releases when the holder dies. False for file systems without it: there
             the file itself is the lock, and one that a killed process left is removed on the machine where it ran.
 
     Raises:
         LockHeld: another process holds it; pid, host, command and start are named.
+        DiskError: the lock file cannot be made.
     """
     path = target.parent / f".{target.name}.lock"
     deadline = time.monotonic() + wait
@@ -61,16 +57,16 @@ def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True) -> Iterat
 
 
 def _flock(path: Path) -> int | None:
-    """The descriptor of the lock file, locked; None when another process holds it."""
+    """Descriptor of the locked lock file; None when another process holds the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A previous holder removes the file when it is done: make sure that this one is still the file's name.
+        # A holder that is done removes the file: the locked one must still be the file of this name.
         if os.fstat(descriptor).st_ino == path.stat().st_ino:
             return descriptor
     except (BlockingIOError, FileNotFoundError):
         pass
-    except OSError:  # there are no locks here, so nobody holds this one
+    except OSError:  # the file system has no locks, so nobody holds this one
         path.unlink(missing_ok=True)
         os.close(descriptor)
         raise
@@ -79,14 +75,14 @@ def _flock(path: Path) -> int | None:
 
 
 def _create(path: Path) -> int | None:
-    """The descriptor of the lock file, made now; None when it is there and its maker may still run."""
+    """Descriptor of a new lock file; None when it exists and the process that made it may still run."""
     with contextlib.suppress(FileExistsError):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with contextlib.suppress(FileNotFoundError):
         before = path.stat().st_ino
         holder = re.match(r"pid (\d+) on (\S+):", path.read_text(errors="replace"))
-        if holder and holder[2] == socket.gethostname() and not _is_alive(int(holder[1])):
-            # Two may find it at once: whoever took a newer one away gives it back.
+        if holder and holder[2] == socket.gethostname() and not is_running(int(holder[1])):
+            # Two processes may do this at once: the one that moved a newer lock away puts it back.
             aside = path.with_name(f"{path.name}-{os.getpid()}")
             path.rename(aside)
             if aside.stat().st_ino != before:

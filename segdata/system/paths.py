@@ -1,4 +1,4 @@
-"""File names from elsewhere, checked so that they stay inside a folder."""
+"""Check file names in other people's data, so that no path leads out of the dataset's folder."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from segdata.errors import Unsafe
 
-try:  # zlib's values, four times as fast
-    from isal.isal_zlib import crc32 as crc32
-except ImportError:  # no wheel for this machine
-    from zlib import crc32 as crc32
-
-
-_NO_STEPS = frozenset(("", ".", ".."))
+_NOT_NAMES = frozenset(("", ".", ".."))
 
 
 def checked_name(name: str, what: str) -> PurePosixPath:
-    """A relative path from somebody else's data, or an error if it could lead anywhere but downwards.
+    """Check a relative path; `what` names its source in the error.
 
     Raises:
         Unsafe: absolute, with `..`, backslash, drive letter, NUL or empty parts, or a URL.
@@ -35,7 +29,7 @@ def _check_name(name: str, what: str) -> None:
         or "://" in name
         or name.startswith("/")
         or (len(name) > 1 and name[1] == ":")
-        or not _NO_STEPS.isdisjoint(name.split("/"))
+        or not _NOT_NAMES.isdisjoint(name.split("/"))
     ):
         raise Unsafe(
             f"{what} names a path that is not allowed",
@@ -45,15 +39,15 @@ def _check_name(name: str, what: str) -> None:
 
 
 def inside(root: Path, name: str, what: str) -> Path:
-    """`root / name`, refused when the name or a link on the way leads out of `root`.
+    """`root / name`, unless the name or a symbolic link leads out of `root`.
 
     Raises:
-        Unsafe: see `checked_name`; or a symbolic link out of `root`.
+        Unsafe: a name that `checked_name` refuses, or a symbolic link out of `root`.
     """
     _check_name(name, what)
-    steps = itertools.accumulate((os.fspath(root), *name.split("/")), os.path.join)
-    # Once for every image: text is twice as fast as paths.
-    if any(os.path.islink(step) for step in itertools.islice(steps, 1, None)):  # noqa: PTH114
+    paths = itertools.accumulate((os.fspath(root), *name.split("/")), os.path.join)
+    # Called for every image: strings are twice as fast as `Path`.
+    if any(os.path.islink(path) for path in itertools.islice(paths, 1, None)):  # noqa: PTH114
         real = Path(os.path.realpath(root / name))
         if not real.is_relative_to(os.path.realpath(root)):
             raise Unsafe(f"{what} leads out of the dataset's folder through a link", file=root / name, why=f"to {real}")

@@ -1,4 +1,4 @@
-"""Passwords from the environment, kept out of sight: of child processes, of messages and of addresses that are shown."""
+"""Keep passwords from the environment out of child processes, messages and displayed addresses."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _taken: dict[str, str] = {}
 
 
 def take() -> None:
-    """Move segdata's credentials out of the environment, so that no child process gets them."""
+    """Move segdata's credentials out of the environment, so that child processes do not inherit them."""
     for name in [name for name in os.environ if _NAMES.fullmatch(name)]:
         _taken[name] = os.environ.pop(name)
 
 
 def get(name: str) -> str | None:
-    """A credential that was, or is, in the environment under this name."""
+    """A credential, from the environment variable of this name (also after `take`); None where it is not set."""
     return _taken.get(name) or os.environ.get(name) or None
 
 
 def shown(url: str) -> str:
-    """An address for messages and receipts: without user, password, query and fragment, where tokens travel."""
+    """A URL for messages and receipts: without user, password, query and fragment, which may hold tokens."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

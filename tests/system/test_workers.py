@@ -32,7 +32,7 @@ def run(task: workers.Task, count: int = 6, hang_seconds: float = 60) -> dict[in
         workers=2,
         name_of=lambda item: f"item {item}",
         done=results.__setitem__,
-        tell=lambda _: None,
+        progress=lambda _: None,
         hang_seconds=hang_seconds,
     )
     return results
@@ -76,7 +76,7 @@ def test_a_task_that_kills_its_worker_is_named_after_three_attempts_and_the_othe
             workers=2,
             name_of=lambda item: f"item {item}",
             done=lambda number, _: done.append(number),
-            tell=lambda _: None,
+            progress=lambda _: None,
             hang_seconds=60,
         )
     assert caught.value.key == "item 21"
@@ -134,7 +134,7 @@ def test_when_a_task_raises_the_others_finish_unless_asked_otherwise(count: int)
                 workers=count,
                 name_of=str,
                 done=lambda number, _: done.append(number),
-                tell=lambda _: None,
+                progress=lambda _: None,
                 hang_seconds=60,
                 fail_fast=fail_fast,
             )
@@ -162,7 +162,7 @@ def test_workers_end_with_their_parent() -> None:
         "def task(n, beat):\n"
         "    os.write(1, b'%d\\n' % os.getpid())\n"
         "    time.sleep(100)\n"
-        "workers.run(range(2), task, workers=2, name_of=str, done=print, tell=lambda _: None, hang_seconds=99)\n"
+        "workers.run(range(2), task, workers=2, name_of=str, done=print, progress=lambda _: None, hang_seconds=99)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
