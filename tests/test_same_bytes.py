@@ -45,7 +45,7 @@ from tests.helpers.digests import (
     of_tensors,
 )
 from tests.helpers.made_results import cityscapes_predictions, coco_detections, panoptic, scene, scenes, voc_detections
-from tests.helpers.samples import REFERENCE, SAMPLES
+from tests.helpers.samples import METRICS, REFERENCE, SAMPLES
 
 RECORDED = Path(__file__).parent / "fixtures" / "digests.json"
 
@@ -255,9 +255,8 @@ def sample(name: str) -> Callable[[Path], Values]:
     return lambda folder: of_dataset(SAMPLES / name, folder)
 
 
-def official(kind: str, results: str, truth: str, *which: str) -> Callable[[Path], Values]:
-    root = REFERENCE / "metrics"
-    return lambda folder: of_results(kind, root / results, root / truth, folder, which, ())
+def official(kind: str, results: Path, truth: Path, *which: str) -> Callable[[Path], Values]:
+    return lambda folder: of_results(kind, results, truth, folder, which, ())
 
 
 CASES: Mapping[str, Callable[[Path], Values]] = {
@@ -281,15 +280,25 @@ CASES: Mapping[str, Callable[[Path], Values]] = {
     "samples/camvid": sample("camvid/segnet/CamVid"),
     "reference/coco": official(
         "coco-results",
-        "coco_val2014_100/instances_val2014_fakesegm100_results.json",
-        "coco_val2014_100/instances_val2014_100.json",
+        REFERENCE / "metrics/coco_val2014_100/instances_val2014_fakesegm100_results.json",
+        REFERENCE / "metrics/coco_val2014_100/instances_val2014_100.json",
         *DETECTION,
     ),
-    "reference/coco boxes": official("coco-results", "coco_synth/dt_bbox.json", "coco_synth/gt.json", "coco-bbox"),
-    "reference/voc": official("voc-results", "voc_detection/results", "voc_detection", "voc-detection"),
-    "reference/cityscapes pixel": official("label-maps", "cityscapes/pred_pixel", "cityscapes", "cityscapes-pixel"),
-    "reference/cityscapes": official("cityscapes-results", "cityscapes/pred_inst", "cityscapes", "cityscapes-instance"),
-    "reference/panoptic": official("coco-panoptic", "panoptic/pred.json", "panoptic/gt.json", "panoptic"),
+    "official/coco boxes": official(
+        "coco-results", METRICS / "coco_synth/dt_bbox.json", METRICS / "coco_synth/gt.json", "coco-bbox"
+    ),
+    "official/voc": official(
+        "voc-results", METRICS / "voc_detection/results", METRICS / "voc_detection", "voc-detection"
+    ),
+    "official/cityscapes pixel": official(
+        "label-maps", METRICS / "cityscapes/pred_pixel", METRICS / "cityscapes", "cityscapes-pixel"
+    ),
+    "official/cityscapes": official(
+        "cityscapes-results", METRICS / "cityscapes/pred_inst", METRICS / "cityscapes", "cityscapes-instance"
+    ),
+    "official/panoptic": official(
+        "coco-panoptic", METRICS / "panoptic/pred.json", METRICS / "panoptic/gt.json", "panoptic"
+    ),
 }
 """Each makes its outputs in an empty folder and gives their digests."""
 

@@ -10,7 +10,7 @@ import pytest
 import segdata
 from segdata.errors import LossyConversion
 from tests.helpers.command import run_segdata
-from tests.helpers.samples import REFERENCE, needs_reference
+from tests.helpers.samples import METRICS
 from tests.metrics.test_coco_awkward import assert_equal, official, written
 
 
@@ -71,9 +71,8 @@ def with_mask_areas(source: Path, target: Path) -> None:
     assert (target / layout.INDEX).exists()
 
 
-@needs_reference
 def test_voc_results_through_a_pack(tmp_path: Path) -> None:
-    folder = REFERENCE / "metrics/voc_detection"
+    folder = METRICS / "voc_detection"
     report = segdata.convert(folder / "results", tmp_path / "pack", source_format="voc-results", truth=folder)
     assert report.instances > 50
     segdata.convert(tmp_path / "pack", tmp_path / "again", to="voc-results")

@@ -21,10 +21,10 @@ from tests.helpers import made
 from tests.helpers.command import run_segdata
 from tests.helpers.compare import LABELS, compare
 from tests.helpers.packs import pack_of
-from tests.helpers.samples import REFERENCE, SAMPLES, needs_reference, needs_samples
+from tests.helpers.samples import METRICS, SAMPLES, needs_samples
 from tests.metrics.test_pixel_metrics import assert_equal, expected
 
-CITY = REFERENCE / "metrics/cityscapes"
+CITY = METRICS / "cityscapes"
 
 
 def predicted(predictions: Predictions, count: int) -> list[Sample]:
@@ -34,7 +34,6 @@ def predicted(predictions: Predictions, count: int) -> list[Sample]:
     return [sample for sample in samples if sample is not None]
 
 
-@needs_reference
 @pytest.mark.parametrize(
     ("given", "metric", "part"),
     [("pred_pixel", "cityscapes-pixel", "pixel"), ("pred_inst", "cityscapes-instance", "instance")],
@@ -57,9 +56,8 @@ def test_cityscapes_results_from_a_pack_score_the_same(given: str, metric: str, 
             assert (name.parent / mask).is_file() and 24 <= int(label) <= 33 and 0 <= float(score) <= 1
 
 
-@needs_reference
 def test_panoptic_predictions_come_back_as_the_challenge_takes_them(tmp_path: Path) -> None:
-    folder = REFERENCE / "metrics/panoptic"
+    folder = METRICS / "panoptic"
     truth = open_truth(folder / "gt.json")
     predictions = open_predictions(folder / "pred.json", truth)
     samples = predicted(predictions, len(truth))
@@ -208,7 +206,6 @@ def test_overlapping_predictions_become_segments_by_score(tmp_path: Path) -> Non
     assert re.fullmatch(r"[\w.]+\.png", record["file_name"]) and record["image_id"] == 5
 
 
-@needs_reference
 def test_a_pack_of_the_truth_gives_the_official_numbers(tmp_path: Path) -> None:
     segdata.convert(CITY, tmp_path / "truth", images="none")
     for given, metric, part in (
@@ -217,7 +214,7 @@ def test_a_pack_of_the_truth_gives_the_official_numbers(tmp_path: Path) -> None:
     ):
         found = segdata.evaluate(CITY / given, tmp_path / "truth", metrics=[metric])
         assert_equal(found.metrics[metric], expected("cityscapes")[part])
-    folder = REFERENCE / "metrics/panoptic"
+    folder = METRICS / "panoptic"
     segdata.convert(folder / "gt.json", tmp_path / "panoptic", images="none")
     found = segdata.evaluate(folder / "pred.json", tmp_path / "panoptic", metrics=["panoptic"])
     assert_equal(found.metrics["panoptic"], expected("panoptic"))

@@ -11,7 +11,7 @@ import segdata
 from tests.helpers import made
 from tests.helpers.command import run_segdata, tree
 from tests.helpers.compare import compare
-from tests.helpers.samples import REFERENCE, SAMPLES, needs_reference, needs_samples
+from tests.helpers.samples import METRICS, SAMPLES, needs_samples
 
 NOT_READ = ("annotations/image_info_*", "annotations/labels_*", "annotations/panoptic_*", "annotations/stuff_*")
 
@@ -62,9 +62,8 @@ def test_oddities_of_copies_are_counted(tmp_path: Path) -> None:
     assert "document not read: stuff" in kinds["peer_datumaro/coco_dataset/coco"]
 
 
-@needs_reference
 def test_label_files_without_photos_come_back(tmp_path: Path) -> None:
-    source = REFERENCE / "metrics/cityscapes"
+    source = METRICS / "cityscapes"
     assert run_segdata("convert", source, tmp_path / "pack", "--images", "none").code == 0
     assert run_segdata("convert", tmp_path / "pack", tmp_path / "back", "--to", "cityscapes").code == 0
     assert compare("cityscapes", source, tmp_path / "back", ("pred_*", "expected.json")) == []

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.samples import REFERENCE
+from tests.helpers.samples import FIXTURES, REFERENCE
 
 MATTERPORT = REFERENCE / "matterport"
+
+UNITS = MATTERPORT if (MATTERPORT / "units.npz").is_file() else FIXTURES / "matterport"
+"""What single functions of the original gave; the fixtures hold fewer and smaller cases than the whole reference."""
 
 needs_matterport = pytest.mark.skipif(
     not (MATTERPORT / "make_weights.py").is_file(),
@@ -31,7 +34,7 @@ def made(folder: Path, backbone: str) -> Path:
 
 
 def document(name: str) -> Any:
-    """A JSON file of the reference."""
+    """A JSON file of the whole reference."""
     return json.loads((MATTERPORT / name).read_text())
 
 

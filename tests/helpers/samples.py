@@ -1,13 +1,20 @@
-"""Where real sample data and reference results lie, when they are there; nothing from them is part of the project."""
+"""Where results of official evaluators and real sample data lie.
+
+Small ones are in `tests/fixtures`, and every clone tests with them. Large ones are used when the environment names folders:
+`SEGDATA_SAMPLES` real datasets, `SEGDATA_REFERENCE` results of original code. Without them, tests that need them are skipped.
+"""
 
 import os
 from pathlib import Path
 
 import pytest
 
-_BESIDE = Path(__file__).resolve().parents[3] / "shared"
-SAMPLES = Path(os.environ.get("SEGDATA_SAMPLES") or _BESIDE / "samples")
-REFERENCE = Path(os.environ.get("SEGDATA_REFERENCE") or _BESIDE / "reference")
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+METRICS = FIXTURES / "metrics"
+
+_NOWHERE = FIXTURES / "not there"
+SAMPLES = Path(os.environ.get("SEGDATA_SAMPLES") or _NOWHERE)
+REFERENCE = Path(os.environ.get("SEGDATA_REFERENCE") or _NOWHERE)
 
 needs_samples = pytest.mark.skipif(
     not SAMPLES.is_dir(), reason="no sample data (set SEGDATA_SAMPLES to a folder that has it)"

@@ -12,23 +12,24 @@ import pytest
 
 import segdata
 from tests.helpers.command import run_segdata
-from tests.helpers.samples import REFERENCE, needs_reference
+from tests.helpers.samples import METRICS, REFERENCE, needs_reference
 
-METRICS = REFERENCE / "metrics"
+VAL2014 = "coco_val2014_100"
 SETS = {
-    "coco_synth": ("gt.json", "dt_{}.json"),
-    "coco_val2014_100": ("instances_val2014_100.json", "instances_val2014_fake{}100_results.json"),
+    "coco_synth": (METRICS, "gt.json", "dt_{}.json"),
+    VAL2014: (REFERENCE / "metrics", "instances_val2014_100.json", "instances_val2014_fake{}100_results.json"),
 }
+each_set = pytest.mark.parametrize("name", ["coco_synth", pytest.param(VAL2014, marks=needs_reference)])
 PUBLISHED = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
 def files(name: str, kind: str) -> tuple[Path, Path]:
-    truth, found = SETS[name]
-    return METRICS / name / found.format(kind), METRICS / name / truth
+    folder, truth, predictions = SETS[name]
+    return folder / name / predictions.format(kind), folder / name / truth
 
 
 def expected(name: str) -> Any:
-    return json.loads((METRICS / name / "expected.json").read_text())
+    return json.loads((SETS[name][0] / name / "expected.json").read_text())
 
 
 def flat(numbers: Any, name: str = "") -> Iterator[tuple[str, float | None]]:
@@ -51,9 +52,8 @@ def assert_same(mine: Any, official: Any, tolerance: float = 1e-12) -> None:
         assert number is None or value is None or abs(number - value) <= tolerance, name
 
 
-@needs_reference
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
-@pytest.mark.parametrize("name", SETS)
+@each_set
 def test_boxes_and_masks_give_the_official_numbers(name: str, kind: str) -> None:
     metrics = segdata.evaluate(*files(name, kind), metrics=[f"coco-{kind}", "coco-agnostic"]).metrics
     official = expected(name)[kind]
@@ -63,8 +63,7 @@ def test_boxes_and_masks_give_the_official_numbers(name: str, kind: str) -> None
     assert_same(metrics["coco-agnostic"], official["class_agnostic"])
 
 
-@needs_reference
-@pytest.mark.parametrize("name", SETS)
+@each_set
 def test_boundaries_give_the_official_numbers(name: str) -> None:
     metrics = segdata.evaluate(*files(name, "segm"), metrics=["coco-boundary"]).metrics
     assert_same(metrics["coco-boundary"], expected(name)["boundary"]["boundary_iou_api"])
@@ -73,14 +72,13 @@ def test_boundaries_give_the_official_numbers(name: str) -> None:
 @needs_reference
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 def test_the_published_numbers_are_given_to_all_printed_digits(kind: str) -> None:
-    text = (METRICS / "coco_val2014_100/official_eval_res.txt").read_text()
+    text = (REFERENCE / "metrics/coco_val2014_100/official_eval_res.txt").read_text()
     block = text.partition(f"type={kind}")[2].partition("type=")[0]
     printed = re.findall(r"= (-?\d\.\d{3})", block)
-    mine = segdata.evaluate(*files("coco_val2014_100", kind), metrics=[f"coco-{kind}"]).metrics[f"coco-{kind}"]
+    mine = segdata.evaluate(*files(VAL2014, kind), metrics=[f"coco-{kind}"]).metrics[f"coco-{kind}"]
     assert [f"{mine[name]:.3f}" for name in PUBLISHED] == printed
 
 
-@needs_reference
 def test_the_command_prints_one_document_and_a_table() -> None:
     found, truth = files("coco_synth", "segm")
     document = run_segdata("evaluate", found, truth, "--json").document

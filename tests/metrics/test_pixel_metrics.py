@@ -17,9 +17,7 @@ from segdata.metrics.cityscapes import pixel as cityscapes_pixel
 from segdata.metrics.cityscapes.classes import Classes
 from segdata.metrics.panoptic import quality as panoptic
 from segdata.metrics.semantic import confusion as semantic
-from tests.helpers.samples import REFERENCE, needs_reference
-
-METRICS = REFERENCE / "metrics"
+from tests.helpers.samples import METRICS
 
 
 def expected(name: str) -> Any:
@@ -45,7 +43,6 @@ def cityscapes() -> Classes:
     return Classes.of(label_spaces.label_space("cityscapes"), manifest.shipped("cityscapes").average_sizes)
 
 
-@needs_reference
 @pytest.mark.parametrize("name", ["voc21", "cityscapes19", "camvid11", "binary2", "all_void"])
 def test_semantic_metrics_are_those_of_torchmetrics_and_detectron2(name: str) -> None:
     wanted = expected("semantic")[name]
@@ -72,7 +69,6 @@ def test_semantic_metrics_are_those_of_torchmetrics_and_detectron2(name: str) ->
     assert_equal(found["pACC"], wanted["torchmetrics"]["pixel_accuracy"])
 
 
-@needs_reference
 def test_panoptic_quality_is_that_of_panopticapi() -> None:
     folder = METRICS / "panoptic"
     truth, prediction = (json.loads((folder / f"{name}.json").read_text()) for name in ("gt", "pred"))
@@ -103,7 +99,6 @@ def frames() -> list[str]:
     return sorted(path.name.removesuffix("_gtFine_labelIds.png") for path in labels)
 
 
-@needs_reference
 def test_cityscapes_pixel_scores_are_those_of_its_own_evaluator() -> None:
     folder, classes = METRICS / "cityscapes", cityscapes()
     total = cityscapes_pixel.nothing(classes)
@@ -116,7 +111,6 @@ def test_cityscapes_pixel_scores_are_those_of_its_own_evaluator() -> None:
     assert_equal(cityscapes_pixel.scores(total, classes), expected("cityscapes")["pixel"])
 
 
-@needs_reference
 def test_cityscapes_instance_scores_are_those_of_its_own_evaluator() -> None:
     folder, classes = METRICS / "cityscapes", cityscapes()
     parts = []

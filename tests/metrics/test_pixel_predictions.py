@@ -11,15 +11,14 @@ import pytest
 from PIL import Image
 
 from tests.helpers.command import run_segdata
-from tests.helpers.samples import REFERENCE, needs_reference
+from tests.helpers.samples import METRICS
 from tests.metrics.test_pixel_metrics import assert_equal, expected
 
-CITY = REFERENCE / "metrics/cityscapes"
+CITY = METRICS / "cityscapes"
 SIZE = (40, 60)
 FRAMES = ("aachen_000000_000019", "bonn_000001_000019")
 
 
-@needs_reference
 def test_the_command_gives_the_official_numbers() -> None:
     pixel = run_segdata("evaluate", CITY / "pred_pixel", CITY, "--metric", "cityscapes-pixel", "--json")
     assert_equal(pixel.document["metrics"]["cityscapes-pixel"], expected("cityscapes")["pixel"])

@@ -10,12 +10,11 @@ import pytest
 
 import segdata
 from tests.helpers.command import run_segdata
-from tests.helpers.samples import REFERENCE, needs_reference
+from tests.helpers.samples import METRICS
 
-FOLDER = REFERENCE / "metrics/voc_detection"
+FOLDER = METRICS / "voc_detection"
 
 
-@needs_reference
 def test_every_class_has_the_official_ap_and_means_leave_out_classes_without_objects() -> None:
     mine = segdata.evaluate(FOLDER / "results", FOLDER, metrics=["voc-detection"]).metrics["voc-detection"]
     official = json.loads((FOLDER / "expected.json").read_text())
@@ -29,7 +28,6 @@ def test_every_class_has_the_official_ap_and_means_leave_out_classes_without_obj
         assert mine[name]["mean_of_finite"] == pytest.approx(sum(there) / len(there), abs=1e-12)
 
 
-@needs_reference
 def test_the_image_set_in_the_files_names_chooses_the_split(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "voc")
     lists = tmp_path / "voc/ImageSets/Main"
@@ -50,7 +48,6 @@ def test_the_image_set_in_the_files_names_chooses_the_split(tmp_path: Path) -> N
         (lambda text: text + "2007_00001 0.5 1 2 3 4\n", "close to the first are"),
     ],
 )
-@needs_reference
 def test_lines_that_are_no_detections_are_refused(change: object, text: str, tmp_path: Path) -> None:
     shutil.copytree(FOLDER / "results", tmp_path / "results")
     file = tmp_path / "results/comp3_det_val_cat.txt"
@@ -60,7 +57,6 @@ def test_lines_that_are_no_detections_are_refused(change: object, text: str, tmp
     assert outcome.code == 4 and text in outcome.err
 
 
-@needs_reference
 def test_a_class_that_the_truth_does_not_have_is_refused(tmp_path: Path) -> None:
     shutil.copytree(FOLDER / "results", tmp_path / "results")
     (tmp_path / "results/comp3_det_val_cats.txt").write_text("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -33,24 +34,23 @@ from segdata.models.matterport.molding import (
 )
 from segdata.models.matterport.precision import compute_ap, compute_ap_range
 from segdata.models.matterport.targets import detection_targets, match_anchors, rpn_targets
-from tests.helpers.keras_weights import MATTERPORT, bits, document, needs_matterport, photo
+from tests.helpers.keras_weights import UNITS, bits, needs_matterport, photo
 
 
 @pytest.fixture(scope="module")
 def arrays() -> Any:
-    return np.load(MATTERPORT / "units.npz")
+    return np.load(UNITS / "units.npz")
 
 
 @pytest.fixture(scope="module")
 def values() -> Any:
-    return document("units.json")
+    return json.loads((UNITS / "units.json").read_text())
 
 
 def tensor(array: Any) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-@needs_matterport
 def test_resized_images_are_the_same_to_the_bit(arrays: Any, values: Any) -> None:
     for number, case in enumerate(values["resize"]):
         boxed = resize_image(arrays[f"resize{number}_in"], **case["kw"])
@@ -110,7 +110,6 @@ def test_frames_that_cannot_be_are_refused(size: tuple[int, int], options: dict[
         resize_image(np.zeros((*size, 3), np.uint8), **options)
 
 
-@needs_matterport
 def test_masks_shrink_grow_and_come_back_as_in_the_original(arrays: Any, values: Any) -> None:
     masks = bits(arrays["mask_in"], values["mask_shape"])
     boxes = extract_bboxes(masks)
@@ -128,7 +127,6 @@ def test_masks_shrink_grow_and_come_back_as_in_the_original(arrays: Any, values:
         assert np.array_equal(full, bits(arrays[f"unmold{number}_out"], shape[:2]))
 
 
-@needs_matterport
 def test_boxes_move_and_overlap_as_in_the_original(arrays: Any) -> None:
     boxes = tensor(arrays["boxes"])
     moved = apply_box_deltas(boxes, tensor(arrays["deltas"]))
@@ -141,7 +139,6 @@ def test_boxes_move_and_overlap_as_in_the_original(arrays: Any) -> None:
     assert non_max_suppression(boxes, torch.linspace(1, 0.1, 20), 0.4).tolist() == arrays["nms"].tolist()
 
 
-@needs_matterport
 def test_sampled_regions_are_tensorflows(arrays: Any) -> None:
     maps = tensor(arrays["cr_feature"]).permute(0, 3, 1, 2)
     boxes = tensor(arrays["cr_boxes"])
@@ -176,7 +173,6 @@ def test_levels_go_by_size() -> None:
     assert levels_of(boxes, (1024, 1024)).tolist() == [0, 0, 1, 2, 3, 3]
 
 
-@needs_matterport
 def test_anchors_learn_what_they_learn_in_the_original(arrays: Any, values: Any) -> None:
     config = Config(rpn_train_anchors_per_image=100_000)
     anchors = generate_pyramid_anchors(
@@ -193,7 +189,6 @@ def test_anchors_learn_what_they_learn_in_the_original(arrays: Any, values: Any)
     assert ((few == 0) | (few == match)).all()
 
 
-@needs_matterport
 def test_proposals_learn_what_they_learn_in_the_original(arrays: Any, values: Any) -> None:
     masks = np.moveaxis(bits(arrays["dt_gt_minimasks"], (56, 56, 10)), -1, 0)
     proposals, class_ids, boxes = (tensor(arrays[f"dt_{name}"]) for name in ("proposals", "gt_ids", "gt_boxes"))
@@ -265,7 +260,6 @@ def test_the_penalty_is_a_mean_over_each_weight() -> None:
     assert float(losses.weight_penalty(weights, 0.1)) == pytest.approx(0.1 * (5.0 + 4.0))
 
 
-@needs_matterport
 def test_average_precision_is_that_of_the_original(arrays: Any, values: Any) -> None:
     expected = values["compute_ap"]
     inputs = (
