@@ -191,3 +191,11 @@ def test_commands_in_the_documents_exist() -> None:
             for line in block.splitlines():
                 match = re.match(r"\$? ?segdata (\w+)", line)
                 assert match is None or match[1] in verbs, f"{path.name}: {line}"
+
+
+def test_fixtures_are_small_and_each_says_where_it_comes_from() -> None:
+    fixtures = ROOT / "tests/fixtures"
+    assert sum(path.stat().st_size for path in fixtures.rglob("*") if path.is_file()) < 300_000
+    text = (fixtures / "README.md").read_text()
+    for path in (*fixtures.iterdir(), *(fixtures / "metrics").iterdir()):
+        assert path.name in ("README.md", "metrics") or f"`{path.relative_to(fixtures)}`" in text
