@@ -1,8 +1,8 @@
-"""COCO's JSON documents: found, opened and indexed by image, with everything inside still unparsed."""
+"""COCO's JSON documents: found in a folder, and indexed by image; annotation records stay unparsed until asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,14 +15,15 @@ from segdata.catalog import label_spaces
 from segdata.core.findings import Findings
 from segdata.core.images import require_size
 from segdata.core.labels import Category, LabelSpace
+from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
-from segdata.formats.contract import Entry
+from segdata.formats.contract import Entry, Source
 from segdata.formats.shared import json_text
-from segdata.formats.shared.folder import folders_in, names_in, stem
+from segdata.formats.shared.folder import folders_in, names_in, read_bytes, stem
 from segdata.system.paths import checked_name
 
 KINDS = ("instances", "person_keypoints", "captions", "image_info")
-"""Kinds of documents that are read, most telling first."""
+"""Kinds of documents that are read; of several with one split, the first gives the samples."""
 
 NOT_READ = ("panoptic", "stuff", "labels")
 """Kinds that are passed over beside others, with a remark."""
@@ -51,7 +52,16 @@ _LINK = msgspec.json.Decoder(_Link)
 
 @dataclass
 class Document:
-    """One JSON file, indexed: which annotations belong to which of its images; `name` is its path under the root."""
+    """One JSON file with unparsed records.
+
+    Attributes:
+        name: its path under the root.
+        images, annotations: the records, in the order of the file.
+        header: every other key with its value.
+        by_image: (A,) int64, positions of annotations sorted by image, those without a valid image first; and
+            (images + 1,) int64, where each image's begin.
+        block: which images were read last, many at once, and what they gave.
+    """
 
     path: Path
     name: str
@@ -63,30 +73,48 @@ class Document:
     by_image: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] = field(
         default_factory=lambda: (np.zeros(0, np.int64), np.zeros(1, np.int64))
     )
-
     block: tuple[int, Any] = (-1, None)
-    """What was read last, many images at once: which, and what."""
+
+    @classmethod
+    def of(
+        cls, path: Path, name: str, kind_and_split: tuple[str, str], top: Mapping[str, msgspec.Raw], text: memoryview
+    ) -> Document:
+        """From the keys of the outermost object of the file's text."""
+        images = json_text.decode(top["images"], list[msgspec.Raw], path)
+        annotations = json_text.decode(top.get("annotations", b"[]"), list[msgspec.Raw], path)
+        header = {
+            key: json_text.decode(raw, Any, path, whole=text)
+            for key, raw in top.items()
+            if key not in ("images", "annotations")
+        }
+        return cls(path, name, *kind_and_split, images, annotations, header)
+
+    def image(self, index: int) -> Image:
+        """The fields of an image record that every document must have."""
+        return _IMAGE.decode(self.images[index])
+
+    def image_record(self, index: int) -> dict[str, Any]:
+        """A whole image record."""
+        record: dict[str, Any] = json_text.decode(self.images[index], dict[str, Any], self.path)
+        return record
+
+    def annotation_record(self, position: int) -> dict[str, Any]:
+        """A whole annotation record.
+
+        Raises:
+            InvalidAnnotation: it is no JSON object.
+        """
+        record: dict[str, Any] = json_text.decode(self.annotations[position], dict[str, Any], self.path)
+        return record
 
     def of_image(self, index: int) -> list[int]:
-        """Places of the annotations of the document's image `index`, in order."""
+        """Positions of an image's annotations, in the order of the file."""
         order, pointer = self.by_image
         return cast(list[int], order[pointer[index] : pointer[index + 1]].tolist())
 
-    def image(self, index: int) -> Image:
-        """What every image record has."""
-        return _IMAGE.decode(self.images[index])
-
-
-@dataclass(frozen=True)
-class Places:
-    """What an entry needs: in which documents it stands, and where; the first one is its own."""
-
-    places: tuple[tuple[int, int], ...]
-    split: str
-
 
 def candidates(root: Path) -> list[tuple[Path, str]]:
-    """Folder and name of the JSON files of `annotations/`, else of the folder itself."""
+    """Folder and name of each JSON file in `annotations/`; where there is none, of those in the folder itself."""
     for folder in (root / "annotations", root):
         names = names_in(folder, ".json") if folder.is_dir() else []
         if names:
@@ -95,7 +123,7 @@ def candidates(root: Path) -> list[tuple[Path, str]]:
 
 
 def kind_of(name: str) -> tuple[str, str]:
-    """Kind and split that a document's name tells; the kind is "" when it tells none, as `labels.json` does."""
+    """Kind and split by a document's name: ("instances", "val2017"); kind "" where the name says none (`labels.json`)."""
     base = stem(name)
     if base == "labels":
         return "", base
@@ -120,15 +148,16 @@ def open_document(root: Path, path: Path, split: str) -> Document:
     """
     view = json_text.map_file(path)
     name = path.relative_to(root).as_posix()
-    told = kind_of(path.name)[0]
-    kind = told if told in KINDS else "instances"
-    if bytes(view[:64]).lstrip()[:1] != b"{":
+    kind = kind_of(path.name)[0]
+    kind = kind if kind in KINDS else "instances"
+    first_byte = bytes(view[:64]).lstrip()[:1]
+    if first_byte != b"{":
         raise InvalidAnnotation(
             "the document is not a JSON object",
             file=path,
             place="byte 0",
             why="a list at the top looks like a results file: predictions, not annotations"
-            if bytes(view[:64]).lstrip()[:1] == b"["
+            if first_byte == b"["
             else "a COCO document begins with '{'",
             fix="give the instances document; predictions are evaluated, not converted",
         )
@@ -144,28 +173,27 @@ def open_document(root: Path, path: Path, split: str) -> Document:
             why=f"it has {', '.join(map(repr, top)) or 'nothing'}: {_guess(top)}",
             fix=f"name a captions document captions_{split}.json, a keypoints document person_keypoints_{split}.json",
         )
-    images = json_text.decode(top["images"], list[msgspec.Raw], path)
-    annotations = json_text.decode(top.get("annotations", b"[]"), list[msgspec.Raw], path)
-    header = {
-        key: json_text.decode(raw, Any, path, whole=view)
-        for key, raw in top.items()
-        if key not in ("images", "annotations")
-    }
+    document = Document.of(path, name, (kind, split), top, view)
     if "annotations" not in top:
-        header["annotations"] = None
-    if kind in ("instances", "person_keypoints") and annotations:
-        first = json_text.decode(annotations[0], dict[str, Any], path)
-        if "caption" in first or "segments_info" in first:
-            raise InvalidAnnotation(
-                f"the document holds no {kind}",
-                file=path,
-                place="$.annotations[0]",
-                why=f"its annotations have {', '.join(map(repr, first))}: {_guess(first)}",
-                fix=f"name it captions_{split}.json"
-                if "caption" in first
-                else "give a panoptic document on its own, or add --from coco-panoptic",
-            )
-    return Document(path, name, kind, split, images, annotations, header)
+        document.header["annotations"] = None
+    if kind in ("instances", "person_keypoints") and document.annotations:
+        _require_objects(document)
+    return document
+
+
+def _require_objects(document: Document) -> None:
+    """Refuse a document of captions or of panoptic segments that is named like one of objects."""
+    first = document.annotation_record(0)
+    if "caption" in first or "segments_info" in first:
+        raise InvalidAnnotation(
+            f"the document holds no {document.kind}",
+            file=document.path,
+            place="$.annotations[0]",
+            why=f"its annotations have {', '.join(map(repr, first))}: {_guess(first)}",
+            fix=f"name it captions_{document.split}.json"
+            if "caption" in first
+            else "give a panoptic document on its own, or add --from coco-panoptic",
+        )
 
 
 def _guess(keys: Iterable[str]) -> str:
@@ -181,48 +209,49 @@ def _guess(keys: Iterable[str]) -> str:
     return "it does not look like a COCO document"
 
 
-def enter(
-    root: Path,
-    document: Document,
-    number: int,
-    entries: list[Entry],
-    by_file: dict[str, int],
-    members: list[int],
-    findings: Findings,
-) -> None:
-    """Add a document's images to the entries; those that are there already get one more place."""
-    path = document.path
-    images = [_image(raw, index, path) for index, raw in enumerate(document.images)]
-    index_of = {image.id: index for index, image in enumerate(images)}
-    if len(index_of) < len(images):
-        raise _twice("image id", [image.id for image in images], "images", path)
-    document.by_image = _group(document, index_of, path, findings)
-    folder = _image_folder(root, document, images)
-    known = set(members)
-    names: set[str] = set()
-    for index, image in enumerate(images):
-        if image.file_name in names:
-            raise _twice("file_name", [other.file_name for other in images], "images", path)
-        names.add(image.file_name)
-        file = f"{folder}/{image.file_name}" if folder else image.file_name
-        at = by_file.get(file)
-        place = (number, index)
-        if at is None:
-            at = by_file[file] = len(entries)
-            entries.append(Entry(stem(image.file_name), file, data=Places((place,), document.split)))
-        else:
-            entry = entries[at]
-            entries[at] = Entry(entry.key, entry.file, data=Places((*entry.data.places, place), entry.data.split))
-        if at not in known:
-            known.add(at)
-            members.append(at)
-    if document.kind != "image_info":
-        sizes = np.diff(document.by_image[1])
-        for index, image in enumerate(images):
-            at = by_file[f"{folder}/{image.file_name}" if folder else image.file_name]
-            entry = entries[at]
+class ImageIndex:
+    """The images of all documents of a dataset; an image that several documents have is one entry.
+
+    Attributes:
+        entries: every image once; `data` is a tuple of (document, position of the image in it), the document that
+            gives the sample first.
+        splits: name → indices of entries.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.documents: list[Document] = []
+        self.entries: list[Entry] = []
+        self.splits: dict[str, list[int]] = {}
+        self._root = root
+        self._index_of_file: dict[str, int] = {}
+
+    def add(self, document: Document, findings: Findings) -> None:
+        """Index the annotations of a document, and add its images."""
+        path = document.path
+        images = [_image(raw, index, path) for index, raw in enumerate(document.images)]
+        position_of_id = {image.id: position for position, image in enumerate(images)}
+        if len(position_of_id) < len(images):
+            raise _twice("image id", [image.id for image in images], "images", path)
+        document.by_image = _by_image(document, position_of_id, findings)
+        if len({image.file_name for image in images}) < len(images):
+            raise _twice("file_name", [image.file_name for image in images], "images", path)
+        members = self.splits.setdefault(document.split, [])
+        known = set(members)
+        folder = _image_folder(self._root, document, images)
+        counts = np.diff(document.by_image[1]).tolist()
+        for position, image in enumerate(images):
+            file = f"{folder}/{image.file_name}" if folder else image.file_name
+            index = self._index_of_file.setdefault(file, len(self.entries))
+            if index == len(self.entries):
+                self.entries.append(Entry(stem(image.file_name), file, data=()))
             # About 500 bytes an annotation: a polygon's share of the document.
-            entries[at] = Entry(entry.key, entry.file, entry.annotation_bytes + 500 * int(sizes[index]), entry.data)
+            size = 0 if document.kind == "image_info" else 500 * counts[position]
+            key, data = self.entries[index].key, (*self.entries[index].data, (len(self.documents), position))
+            self.entries[index] = Entry(key, file, self.entries[index].annotation_bytes + size, data)
+            if index not in known:
+                known.add(index)
+                members.append(index)
+        self.documents.append(document)
 
 
 def _image(raw: msgspec.Raw, index: int, path: Path) -> Image:
@@ -247,53 +276,55 @@ def _image(raw: msgspec.Raw, index: int, path: Path) -> Image:
     return image
 
 
-def _group(
-    document: Document, index_of: Mapping[int, int], path: Path, findings: Findings
+def _by_image(
+    document: Document, position_of_id: Mapping[int, int], findings: Findings
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Places of annotations sorted by image, and the pointer of each image into them; bad ones are left out."""
-    owners = np.full(len(document.annotations), -1, np.int64)
-    ids = np.full(len(document.annotations), -1, np.int64)
-    for place, raw in enumerate(document.annotations):
+    """`Document.by_image`; annotation records without a valid id or image are reported and left out."""
+    path, count = document.path, len(document.annotations)
+    images = np.full(count, -1, np.int64)
+    ids = np.full(count, -1, np.int64)
+    for position, raw in enumerate(document.annotations):
         why = fix = None
         try:
             link = _LINK.decode(raw)
-            ids[place] = -1 if link.id is None else link.id
-            owners[place] = index_of.get(link.image_id, -1)
+            ids[position] = -1 if link.id is None else link.id
+            images[position] = position_of_id.get(link.image_id, -1)
             if link.id is not None and not 0 <= link.id <= _MAX_ID:
                 message, why = "an annotation record is not valid", f"id {link.id} is not between 0 and 2^63 − 1"
-            elif owners[place] < 0:
+            elif images[position] < 0:
                 message = "an annotation names an image that the document does not define"
                 why = f"annotation {link.id} names image {link.image_id}"
                 fix = "add the image to the document, or remove the annotation"
         except (msgspec.MsgspecError, OverflowError) as error:
             message, why = "an annotation record is not valid", str(error)
         if why is not None:
-            owners[place] = -1
-            findings.skip(InvalidAnnotation(message, file=path, place=f"$.annotations[{place}]", why=why, fix=fix))
+            images[position] = -1
+            place = f"$.annotations[{position}]"
+            findings.skip(InvalidAnnotation(message, file=path, place=place, why=why, fix=fix))
     stated = ids[ids >= 0]
     if len(np.unique(stated)) < len(stated) and "minival" not in document.name:
         raise _twice("annotation id", ids.tolist(), "annotations", path)
-    order = np.argsort(owners, kind="stable")
-    return order, np.searchsorted(owners[order], np.arange(len(index_of) + 1))
+    order = np.argsort(images, kind="stable")
+    return order, np.searchsorted(images[order], np.arange(len(position_of_id) + 1))
 
 
 def _twice(what: str, values: Sequence[Any], where: str, path: Path) -> InvalidAnnotation:
     first: dict[Any, int] = {}
-    for place, value in enumerate(values):
+    for position, value in enumerate(values):
         if value in first and value != -1:
             return InvalidAnnotation(
                 f"{what} {value!r} occurs twice",
                 file=path,
-                place=f"$.{where}[{first[value]}] and $.{where}[{place}]",
+                place=f"$.{where}[{first[value]}] and $.{where}[{position}]",
                 why=f"every {what} must be unique in its document",
                 fix="give one of them another value",
             )
-        first[value] = place
+        first[value] = position
     raise AssertionError("no value occurs twice")
 
 
 def _image_folder(root: Path, document: Document, images: Sequence[Image]) -> str:
-    """The folder (under the root) in which a document's photos lie; a guess by name when none is on disk."""
+    """The folder (under the root) of a document's image files; named like the split where none is on disk."""
     split = document.split
     folders = [split, f"images/{split}", "images", "", *folders_in(root)]
     folders += [f"images/{name}" for name in folders_in(root / "images")]
@@ -304,27 +335,42 @@ def _image_folder(root: Path, document: Document, images: Sequence[Image]) -> st
     return split
 
 
+def sample_of(
+    source: Source,
+    entry: Entry,
+    record: Mapping[str, Any],
+    *,
+    instances: Instances | None,
+    semantic: npt.NDArray[Any] | None = None,
+    extra: Mapping[str, Any],
+) -> Sample:
+    """The sample of an entry, with the id and size of its image record."""
+    return Sample(
+        entry.key,
+        record["height"],
+        record["width"],
+        file=entry.file,
+        id=record["id"],
+        encoded=lambda: read_bytes(source.root, entry.file, "the document"),
+        instances=instances,
+        semantic=semantic,
+        extra=extra,
+    )
+
+
 def label_space(documents: Sequence[Document]) -> LabelSpace:
-    """The categories of the documents that give samples; those of different splits must agree."""
+    """The categories of the documents that give samples.
+
+    Raises:
+        InvalidAnnotation: category records that are not valid, or two documents that give one id different names.
+    """
     merged: dict[int, Category] = {}
     for document in documents:
         if document.kind not in ("instances", "image_info", "panoptic") and merged:
             continue
-        records = document.header.get("categories") or []
-        if not isinstance(records, list):
-            raise InvalidAnnotation(
-                "categories is not a list",
-                file=document.path,
-                place="$.categories",
-                why=f"found {records!r}"[:200],
-            )
-        listed = [record.get("id") for record in records if isinstance(record, dict)]
-        if all(type(number) is int for number in listed) and len(set(listed)) < len(listed):
-            raise _twice("category id", listed, "categories", document.path)
-        for index, record in enumerate(records):
-            category = _category(record, document.path, f"$.categories[{index}]")
-            known = merged.get(category.id)
-            if known is not None and known.name != category.name:
+        for index, category in enumerate(_categories(document)):
+            known = merged.setdefault(category.id, category)
+            if known.name != category.name:
                 raise InvalidAnnotation(
                     f"two documents give category id {category.id} different names",
                     file=document.path,
@@ -332,13 +378,25 @@ def label_space(documents: Sequence[Document]) -> LabelSpace:
                     why=f"{known.name!r} and {category.name!r}",
                     fix="convert the splits on their own",
                 )
-            merged.setdefault(category.id, category)
     names = {category.name for category in merged.values()}
     official = {category.name for category in label_spaces.label_space("coco").categories}
     try:
         return LabelSpace("coco" if names and names <= official else "custom", tuple(merged.values()))
     except SegdataError as error:
         raise error.located(file=documents[0].path, place="$.categories") from error
+
+
+def _categories(document: Document) -> Iterator[Category]:
+    records = document.header.get("categories") or []
+    if not isinstance(records, list):
+        raise InvalidAnnotation(
+            "categories is not a list", file=document.path, place="$.categories", why=f"found {records!r}"[:200]
+        )
+    ids = [record.get("id") for record in records if isinstance(record, dict)]
+    if all(type(number) is int for number in ids) and len(set(ids)) < len(ids):
+        raise _twice("category id", ids, "categories", document.path)
+    for index, record in enumerate(records):
+        yield _category(record, document.path, f"$.categories[{index}]")
 
 
 def _category(record: Any, path: Path, place: str) -> Category:

@@ -1,4 +1,4 @@
-"""COCO: JSON documents beside folders of photos.
+"""COCO: JSON documents beside folders of images.
 
     root/
         annotations/instances_val2017.json            objects: polygons, run lengths for crowds, boxes
@@ -19,9 +19,9 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -36,17 +36,18 @@ from segdata.formats.coco.documents import (
     KINDS,
     NOT_READ,
     Document,
+    ImageIndex,
     candidates,
-    enter,
     kind_of,
     label_space,
     looks_like_coco,
     open_document,
+    sample_of,
 )
 from segdata.formats.coco.rules import check
 from segdata.formats.contract import RESIDUES, Entry, Header, Source
 from segdata.formats.shared import json_text
-from segdata.formats.shared.folder import read_bytes, stem, write_file
+from segdata.formats.shared.folder import stem, write_file
 from segdata.system.files import disk_errors
 from segdata.system.paths import inside
 
@@ -81,34 +82,27 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
             continue
         rank = KINDS.index(kind) if kind in KINDS else 0
         by_split.setdefault(split, []).append((rank, path))
-    documents: list[Document] = []
-    entries: list[Entry] = []
-    splits: dict[str, list[int]] = {}
-    by_file: dict[str, int] = {}
+    index = ImageIndex(root)
     for split, ranked in by_split.items():
         ranked.sort()
         if len(ranked) > 1 and ranked[-1][0] == KINDS.index("image_info"):
             passed_over.append(ranked.pop()[1].relative_to(root).as_posix())
             findings.remark("document not read: image_info", passed_over[-1])
-        members: list[int] = []
         for _, path in ranked:
-            document = open_document(root, path, split)
-            documents.append(document)
-            enter(root, document, len(documents) - 1, entries, by_file, members, findings)
-        splits[split] = members
+            index.add(open_document(root, path, split), findings)
+    documents = index.documents
     if not documents:
         raise UnknownLayout(
             "no COCO document was found",
             file=root,
             why=f"looked for {', '.join(f'annotations/{kind}_*.json' for kind in KINDS)}",
         )
-    space = labels or label_space(documents)
     return Source(
         root=root,
         layout="COCO documents",
-        labels=space,
-        entries=entries,
-        splits=splits,
+        labels=labels or label_space(documents),
+        entries=index.entries,
+        splits=index.splits,
         documents=[
             {
                 "format": "coco",
@@ -139,18 +133,18 @@ def inspect(root: Path, findings: Findings) -> None:
             if name not in ("images", "annotations"):
                 repeated += [(f"$.{name}", key) for key in json_text.repeated_keys(value)]
                 continue
-            for place, raw in enumerate(json_text.decode(value, list[msgspec.Raw], path)):
-                repeated += [(f"$.{name}[{place}]", key) for key in json_text.repeated_keys(raw)]
-        for place_in_file, key in repeated:
-            findings.skip(json_text.key_twice(path, place_in_file, key))
+            for position, raw in enumerate(json_text.decode(value, list[msgspec.Raw], path)):
+                repeated += [(f"$.{name}[{position}]", key) for key in json_text.repeated_keys(raw)]
+        for place, key in repeated:
+            findings.skip(json_text.key_twice(path, place, key))
 
 
 def _files(root: Path) -> tuple[Path, list[Path]]:
     """The dataset's folder and its JSON files, where `root` is the folder or one of the files."""
     if root.is_file():
         return root.parent.parent if root.parent.name == "annotations" else root.parent, [root]
-    found = [folder / name for folder, name in candidates(root)]
-    return root, [path for path in found if kind_of(path.name)[0] or looks_like_coco(path)]
+    candidate_paths = [folder / name for folder, name in candidates(root)]
+    return root, [path for path in candidate_paths if kind_of(path.name)[0] or looks_like_coco(path)]
 
 
 def _is_read(kind: str, paths: Sequence[Path]) -> bool:
@@ -165,50 +159,42 @@ def _is_read(kind: str, paths: Sequence[Path]) -> bool:
 def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One image of the documents with its objects, captions and what its other documents say."""
     documents: list[Document] = source.data
-    (number, index), *others = entry.data.places
-    own = documents[number]
-    record = json_text.decode(own.images[index], dict[str, Any], own.path)
-    height, width = record["height"], record["width"]
+    (number, index), *others = entry.data
+    document = documents[number]
+    record = document.image_record(index)
+    size = record["height"], record["width"]
     reserved = _reserved()
     extra: dict[str, Any] = {key: value for key, value in record.items() if key not in (*_COLUMNS, *reserved)}
     taken = {key: record[key] for key in reserved if key in record}
     residue: dict[str, Any] = {"fields": taken} if taken else {}
     carried: dict[str, Any] = {}
-    official = _OFFICIAL_SPLIT.search(str(record.get("coco_url", "")))
-    if (
-        official
-        and _OFFICIAL_SPLIT.search(f"/{own.split}/")
-        and official[1] != own.split
-        and official[1][-4:] == own.split[-4:]
-    ):
-        findings.remark(f"photo of {official[1]} by its coco_url", f"{own.name}: {entry.key}")
+    _remark_other_split(record, document, entry, findings)
     instances = None
-    if own.kind in ("instances", "person_keypoints"):
-        instances = _instances(source, own, index, (height, width), entry, findings)
-    elif own.kind == "captions":
-        carried[own.name] = _carry(own, index, None, extra)
-    for other, place in others:
-        document = documents[other]
-        carried[document.name] = _carry(document, place, record, extra)
-        if document.kind == own.kind and _texts(document, place) == _texts(own, index):
-            carried[document.name]["same"] = True
-    first = next(document for document in documents if document.split == own.split)
-    if own is not first:
-        residue["own"] = [own.name, index]
+    if document.kind in ("instances", "person_keypoints"):
+        instances = _instances(source, document, index, size, entry, findings)
+    elif document.kind == "captions":
+        carried[document.name] = _carry(document, index, None, extra)
+    for other_number, other_index in others:
+        other = documents[other_number]
+        carried[other.name] = _carry(other, other_index, record, extra)
+        if other.kind == document.kind and _texts(other, other_index) == _texts(document, index):
+            carried[other.name]["same"] = True
+    if document is not next(first for first in documents if first.split == document.split):
+        residue["own"] = [document.name, index]
     if carried:
         residue["documents"] = carried
     if residue:
         extra["coco"] = residue
-    return Sample(
-        entry.key,
-        height,
-        width,
-        file=entry.file,
-        id=record["id"],
-        encoded=lambda: read_bytes(source.root, entry.file, "the document"),
-        instances=instances,
-        extra=extra,
-    )
+    return sample_of(source, entry, record, instances=instances, extra=extra)
+
+
+def _remark_other_split(record: Mapping[str, Any], document: Document, entry: Entry, findings: Findings) -> None:
+    """Count an image whose `coco_url` is of another official split than the document."""
+    official = _OFFICIAL_SPLIT.search(str(record.get("coco_url", "")))
+    if not official or not _OFFICIAL_SPLIT.search(f"/{document.split}/"):
+        return
+    if official[1] != document.split and official[1][-4:] == document.split[-4:]:
+        findings.remark(f"photo of {official[1]} by its coco_url", f"{document.name}: {entry.key}")
 
 
 def _reserved() -> tuple[str, ...]:
@@ -218,24 +204,29 @@ def _reserved() -> tuple[str, ...]:
 
 def _texts(document: Document, index: int) -> list[bytes]:
     """The annotations of an image as they stand in the document."""
-    return [bytes(document.annotations[place]) for place in document.of_image(index)]
+    return [bytes(document.annotations[position]) for position in document.of_image(index)]
 
 
-def _carry(document: Document, index: int, own: Mapping[str, Any] | None, extra: dict[str, Any]) -> dict[str, Any]:
-    """What a further document says about an image, verbatim: its place there, its record if another, its annotations."""
+def _carry(document: Document, index: int, image: Mapping[str, Any] | None, extra: dict[str, Any]) -> dict[str, Any]:
+    """What a further document says about an image, verbatim: its position there, its record, its annotations.
+
+    Args:
+        image: the sample's image record; the further document's is kept where it differs.
+        extra: gets the captions.
+    """
     carried: dict[str, Any] = {"place": index}
-    record = json_text.decode(document.images[index], dict[str, Any], document.path)
-    if own is not None and record != own:
+    record = document.image_record(index)
+    if image is not None and record != image:
         carried["image"] = record
     annotations = []
-    for place in document.of_image(index):
-        annotation = json_text.decode(document.annotations[place], dict[str, Any], document.path)
+    for position in document.of_image(index):
+        annotation = document.annotation_record(position)
         if document.kind == "captions" and isinstance(annotation.get("caption"), str):
             captions = extra.setdefault("captions", [])
             captions.append(annotation.pop("caption"))
-            annotations.append([place, annotation, len(captions) - 1])
+            annotations.append([position, annotation, len(captions) - 1])
         else:
-            annotations.append([place, annotation])
+            annotations.append([position, annotation])
     carried["annotations"] = annotations
     return carried
 
@@ -253,7 +244,7 @@ def _instances(
     for position in document.of_image(index):
         place = f"$.annotations[{position}]"
         try:
-            record: dict[str, Any] = json_text.decode(document.annotations[position], dict[str, Any], document.path)
+            record = document.annotation_record(position)
         except SegdataError as error:
             findings.skip(error.located(key=entry.key, place=place))
             continue
@@ -287,84 +278,114 @@ def _regular(document: Document, index: int, labels: LabelSpace) -> batch_reader
 # ---------------------------------------------------------------------- write
 
 
-_PLACE = struct.Struct("<qqqq")  # document, place, offset, length
+_LOCATION = struct.Struct("<qqqq")  # list of a document, position in the list, offset and length in the part file
+
+
+class _Part:
+    """The JSON records of some samples in one file, and a table of where in the documents each belongs."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._encoder = msgspec.json.Encoder()
+        self.locations: list[bytes] = []
+
+    def put_image(self, document: int, position: int, record: Mapping[str, Any]) -> None:
+        """Add a record of a document's `images`."""
+        self._put(2 * document, position, record)
+
+    def put_annotation(self, document: int, position: int, record: Mapping[str, Any]) -> None:
+        """Add a record of a document's `annotations`."""
+        self._put(2 * document + 1, position, record)
+
+    def _put(self, target: int, position: int, record: Mapping[str, Any]) -> None:
+        text = self._encoder.encode(record)
+        self.locations.append(_LOCATION.pack(target, position, self._file.tell(), len(text)))
+        self._file.write(text)
 
 
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
-    """Write photos, and each sample's JSON records into a part file that `finish` puts in order."""
+    """Write images, and each sample's JSON records into a part file that `finish` puts in order."""
     documents = _documents(header)
-    index_of = {document["file"]: index for index, document in enumerate(documents)}
+    number_of = {document["file"]: index for index, document in enumerate(documents)}
     members = [_positions(header, document) for document in documents]
     folder = root / ".parts"
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    encoder = msgspec.json.Encoder()
-    places: list[bytes] = []
-    with disk_errors(folder), (folder / f"{number:05d}").open("wb") as part:
-
-        def put(document: int, is_annotation: bool, place: int, record: Mapping[str, Any]) -> None:
-            text = encoder.encode(record)
-            places.append(_PLACE.pack(2 * document + is_annotation, place, part.tell(), len(text)))
-            part.write(text)
-
+    with disk_errors(folder), (folder / f"{number:05d}").open("wb") as file:
+        part = _Part(file)
         for index, sample in samples:
             encoded = sample.encoded
             if encoded is not None:
                 write_file(root, sample.file, encoded)
-            image = _image_record(sample, documents)
+            image = _image_record(sample)
             carried: Mapping[str, Any] = sample.extra.get("coco", {}).get("documents", {})
-            own, place = _own(sample, index, documents, members, carried)
-            if own is not None:
-                put(own, False, place, image)
+            document, position = _document_of(sample, index, documents, members)
+            if document is not None:
+                part.put_image(document, position, image)
                 instances = sample.instances
-                for record, extra, order in zip(
-                    records_of(instances, header.labels), instances.extra, instances.order.tolist(), strict=True
-                ):
-                    put(own, True, order, {"image_id": sample.id, **with_residue(record, extra)})
-            for file, item in carried.items():
-                if file not in index_of:
-                    continue
-                put(index_of[file], False, item["place"], item.get("image", image))
-                for place, annotation, *caption in item["annotations"]:
-                    text = {"caption": sample.captions[caption[0]]} if caption else {}
-                    put(index_of[file], True, place, {**annotation, **text})
-    write_file(root, f".parts/{number:05d}.places", b"".join(places))
+                records = records_of(instances, header.labels)
+                for record, extra, order in zip(records, instances.extra, instances.order.tolist(), strict=True):
+                    part.put_annotation(document, order, {"image_id": sample.id, **with_residue(record, extra)})
+            for name, item in carried.items():
+                if name in number_of:
+                    _put_carried(part, number_of[name], item, sample, image)
+    write_file(root, f".parts/{number:05d}.places", b"".join(part.locations))
     return {"part": f"{number:05d}"}
+
+
+def _put_carried(
+    part: _Part, document: int, carried: Mapping[str, Any], sample: Sample, image: Mapping[str, Any]
+) -> None:
+    """Add what a further document says about an image."""
+    part.put_image(document, carried["place"], carried.get("image", image))
+    for position, annotation, *caption in carried["annotations"]:
+        text = {"caption": sample.captions[caption[0]]} if caption else {}
+        part.put_annotation(document, position, {**annotation, **text})
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
     """Put the records of all parts into their documents, in the source's order."""
     folder = root / ".parts"
     tables = [np.fromfile(folder / f"{receipt['part']}.places", np.int64).reshape(-1, 4) for receipt in receipts]
-    place = np.concatenate([np.zeros((0, 4), np.int64), *tables])
+    locations = np.concatenate([np.zeros((0, 4), np.int64), *tables])
     part_of = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     with contextlib.ExitStack() as stack:
         parts = [memoryview(stack.enter_context((folder / receipt["part"]).open("rb")).read()) for receipt in receipts]
+
+        def records(target: int) -> Iterator[memoryview]:
+            rows = np.nonzero(locations[:, 0] == target)[0]
+            for row in rows[np.argsort(locations[rows, 1], kind="stable")].tolist():
+                _, _, offset, length = locations[row].tolist()
+                yield parts[part_of[row]][offset : offset + length]
+
         for number, document in enumerate(_documents(header)):
             path = inside(root, document["file"], "the pack")
             with disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("wb") as file:
-                    separator = b"{"
-                    for key, value in document["header"].items():
-                        if key == "annotations":
-                            continue
-                        file.write(separator + json_text.encode(key) + b":" + json_text.encode(value))
-                        separator = b",\n"
-                    for is_annotation, key in enumerate(("images", "annotations")):
-                        if key in document["header"]:
-                            continue
-                        rows = np.nonzero(place[:, 0] == 2 * number + is_annotation)[0]
-                        rows = rows[np.argsort(place[rows, 1], kind="stable")]
-                        file.write(separator + b'"' + key.encode() + b'":[')
-                        separator = b"\n"
-                        for row in rows.tolist():
-                            _, _, offset, length = place[row].tolist()
-                            file.write(separator + parts[part_of[row]][offset : offset + length])
-                            separator = b",\n"
-                        file.write(b"]")
-                        separator = b",\n"
-                    file.write(b"}\n")
+                    _write_document(file, document["header"], records(2 * number), records(2 * number + 1))
+
+
+def _write_document(
+    file: IO[bytes], header: Mapping[str, Any], images: Iterable[memoryview], annotations: Iterable[memoryview]
+) -> None:
+    """Write a JSON document, a record a line; `annotations` is null in the header of a document without them."""
+    separator = b"{"
+    for key, value in header.items():
+        if key != "annotations":
+            file.write(separator + json_text.encode(key) + b":" + json_text.encode(value))
+            separator = b",\n"
+    for key, records in (("images", images), ("annotations", annotations)):
+        if key in header:
+            continue
+        file.write(separator + b'"' + key.encode() + b'":[')
+        separator = b"\n"
+        for record in records:
+            file.write(separator + record)
+            separator = b",\n"
+        file.write(b"]")
+        separator = b",\n"
+    file.write(b"}\n")
 
 
 def _documents(header: Header) -> Sequence[Mapping[str, Any]]:
@@ -388,22 +409,19 @@ def _documents(header: Header) -> Sequence[Mapping[str, Any]]:
 
 
 def _positions(header: Header, document: Mapping[str, Any]) -> dict[int, int]:
-    """Index of a sample → its place in the document's list of images."""
-    return {int(index): place for place, index in enumerate(header.splits[document["split"]])}
+    """Index of a sample → its position in the document's list of images."""
+    return {int(index): position for position, index in enumerate(header.splits[document["split"]])}
 
 
-def _own(
-    sample: Sample,
-    index: int,
-    documents: Sequence[Mapping[str, Any]],
-    members: Sequence[Mapping[int, int]],
-    carried: Mapping[str, Any],
+def _document_of(
+    sample: Sample, index: int, documents: Sequence[Mapping[str, Any]], members: Sequence[Mapping[int, int]]
 ) -> tuple[int | None, int]:
-    """The document that a sample's columns belong to, and the image's place in it: the first of its splits' documents.
+    """The document that a sample's columns belong to, and the image's position in it: the first of its splits' documents.
 
-    Other documents are carried; where another one is the sample's own, `load` has noted it.
+    Other documents are carried; where the columns are of another one than the first, `load` has noted it.
     """
-    noted = sample.extra.get("coco", {}).get("own")
+    residue = sample.extra.get("coco", {})
+    carried, noted = residue.get("documents", {}), residue.get("own")
     for number, document in enumerate(documents):
         if document["file"] in carried:
             continue
@@ -415,7 +433,7 @@ def _own(
     return None, 0
 
 
-def _image_record(sample: Sample, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _image_record(sample: Sample) -> dict[str, Any]:
     """A sample's record in a document's list of images."""
     reserved = _reserved()
     record = {key: value for key, value in sample.extra.items() if key not in reserved}

@@ -43,7 +43,7 @@ def sizes(source: Source, entries: Sequence[Entry]) -> npt.NDArray[np.int64]:
     documents: list[Document] = source.data
     images = []
     for entry in entries:
-        document, index = entry.data.places[0]
+        document, index = entry.data[0]
         image = documents[document].image(index)
         images.append((image.id, image.height, image.width))
     return np.array(images, np.int64).reshape(-1, 3)
@@ -55,11 +55,11 @@ def columns(source: Source, entry: Entry, height: int, width: int, findings: Fin
     Raises:
         InvalidAnnotation: a record that is no annotation, or a category that the document does not define.
     """
-    document: Document = source.data[entry.data.places[0][0]]
+    document: Document = source.data[entry.data[0][0]]
     path = document.path
     if document.kind not in ("instances", "person_keypoints"):
         return Columns.none()
-    positions = document.of_image(entry.data.places[0][1])
+    positions = document.of_image(entry.data[0][1])
     records = [_decoded(document.annotations[position], path, entry, position) for position in positions]
     index_of = source.labels.index_of_id
     for position, record in zip(positions, records, strict=True):

@@ -1,8 +1,8 @@
-"""COCO panoptic: a JSON document and a folder of PNGs whose colours are segment numbers.
+"""COCO panoptic: a JSON document and a folder of PNGs whose colours are segment ids.
 
     root/
         annotations/panoptic_val2017.json             images, annotations (one an image), categories
-                    panoptic_val2017/000000000139.png segment number = R + 256 G + 65536 B, 0 is void
+                    panoptic_val2017/000000000139.png segment id = R + 256 G + 65536 B, 0 is void
         val2017/000000000139.jpg                      or images/val2017/…
 
     {"image_id": 139, "file_name": "000000000139.png",
@@ -11,13 +11,14 @@
 Or one document on its own (`gt.json` with `gt/` beside it). The same, with or without images and categories, is the
 form of predictions. Every segment becomes an instance, things and stuff alike; the label map is painted from them.
 
-Traps: numbers are unique within an image only; OpenCV reads colours the other way round; `color` was absent in early
+Traps: segment ids are unique within an image only; OpenCV reads colours the other way round; `color` was absent in early
 releases; the document's `area` counts in the evaluation, not the PNG's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,20 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
-from segdata.formats.coco.documents import Document, candidates, enter, kind_of, label_space
+from segdata.formats.coco.documents import Document, ImageIndex, candidates, kind_of, label_space, sample_of
 from segdata.formats.coco_panoptic.predictions import read
-from segdata.formats.coco_panoptic.segments import check, encode, objects, read_png, records_of
+from segdata.formats.coco_panoptic.segments import (
+    check,
+    encode,
+    instances_of,
+    label_map,
+    read_png,
+    records_of,
+    remark,
+)
 from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared import json_text
-from segdata.formats.shared.folder import names_in, read_bytes, stem, write_file
+from segdata.formats.shared.folder import names_in, stem, write_file
 from segdata.system.files import disk_errors
 from segdata.system.paths import checked_name, inside
 
@@ -68,16 +77,12 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
         paths, root = [root], root.parent
     else:
         paths = [folder / name for folder, name in candidates(root) if kind_of(name)[0] == "panoptic"]
-    documents: list[Document] = []
-    entries: list[Entry] = []
-    splits: dict[str, list[int]] = {}
-    by_file: dict[str, int] = {}
+    index = ImageIndex(root)
     for path in paths:
         document = _open(root, path)
-        documents.append(document)
-        members: list[int] = splits.setdefault(document.split, [])
-        enter(root, document, len(documents) - 1, entries, by_file, members, findings)
-        _require_one_each(document, path)
+        index.add(document, findings)
+        _require_one_each(document)
+    documents = index.documents
     if not documents:
         raise UnknownLayout("no panoptic document was found", file=root, why=f"looked for {LAYOUT}")
     folders = [_folder(Path(document.name)).as_posix() for document in documents]
@@ -85,8 +90,8 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
         root=root,
         layout="COCO panoptic documents",
         labels=labels or label_space(documents),
-        entries=entries,
-        splits=splits,
+        entries=index.entries,
+        splits=index.splits,
         documents=[
             {"format": NAME, "file": document.name, "split": document.split, "header": document.header}
             for document in documents
@@ -114,25 +119,18 @@ def _open(root: Path, path: Path) -> Document:
             fix="give the truth's document; predictions are evaluated against it",
         )
     kind, split = kind_of(path.name)
-    return Document(
-        path,
-        path.relative_to(root).as_posix(),
-        "panoptic",
-        split if kind else stem(path.name),
-        json_text.decode(top["images"], list[msgspec.Raw], path),
-        json_text.decode(top["annotations"], list[msgspec.Raw], path),
-        {key: json_text.decode(raw, Any, path) for key, raw in top.items() if key not in ("images", "annotations")},
-    )
+    name = path.relative_to(root).as_posix()
+    return Document.of(path, name, ("panoptic", split if kind else stem(path.name)), top, view)
 
 
-def _require_one_each(document: Document, path: Path) -> None:
+def _require_one_each(document: Document) -> None:
     counts = np.diff(document.by_image[1])
     if (counts > 1).any():
         image = int(np.flatnonzero(counts > 1)[0])
         raise InvalidAnnotation(
             "an image has several panoptic annotations",
-            file=path,
-            place=" and ".join(f"$.annotations[{place}]" for place in document.of_image(image)[:2]),
+            file=document.path,
+            place=" and ".join(f"$.annotations[{position}]" for position in document.of_image(image)[:2]),
             fix="keep one annotation for every image",
         )
 
@@ -148,63 +146,55 @@ def _folder(document: Path) -> Path:
 def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One image with its segments."""
     documents: list[Document] = source.data
-    (number, index), *others = entry.data.places
-    own = documents[number]
-    path = own.path
-    record = json_text.decode(own.images[index], dict[str, Any], path)
-    height, width = record["height"], record["width"]
+    (number, index), *others = entry.data
+    document = documents[number]
+    record = document.image_record(index)
     extra = {key: value for key, value in record.items() if key not in ("id", "file_name", "height", "width")}
-    residue: dict[str, Any] = {}
-    annotation, at = _annotation(own, index)
-    for other, place in others:
-        if _annotation(documents[other], place)[0] != annotation:
+    annotation, position = _annotation(document, index)
+    for other_number, other_index in others:
+        other = documents[other_number]
+        if _annotation(other, other_index)[0] != annotation:
             raise InvalidAnnotation(
                 "two documents annotate one image differently",
-                file=documents[other].path,
+                file=other.path,
                 key=entry.key,
                 fix="convert the documents on their own",
             )
-    instances = semantic = None
-    if annotation is not None:
-        name = _png_of(annotation, entry.key, path)
-        segments = annotation["segments_info"]
-        try:
-            check(segments, source.labels)
-            stored = read_png(source.root, f"{_folder(Path(own.name)).as_posix()}/{name}")
-            instances, semantic = objects(stored.values, segments, (height, width), source.labels, entry.key, findings)
-        except SegdataError as error:
-            raise error.located(file=path, key=entry.key, place=f"$.annotations[{at}]") from error
-        instances = Instances(**{**vars(instances), "extra": _residues(segments, instances, source.labels)})
-        rest = {
-            key: value for key, value in annotation.items() if key not in ("image_id", "file_name", "segments_info")
-        }
-        residue = {
-            **({"png": name} if name != f"{entry.key}.png" else {}),
-            **({"annotation": rest} if rest else {}),
-            **({"place": at} if at != index else {}),
-            **({"mode": stored.mode} if stored.mode != "RGB" else {}),
-        }
-    if residue:
-        extra[NAME] = residue
-    return Sample(
-        entry.key,
-        height,
-        width,
-        file=entry.file,
-        id=record["id"],
-        encoded=lambda: read_bytes(source.root, entry.file, "the document"),
-        instances=instances,
-        semantic=semantic,
-        extra=extra,
+    if annotation is None:
+        return sample_of(source, entry, record, instances=None, extra=extra)
+    name = _png_of(annotation, entry.key, document.path)
+    segments = annotation["segments_info"]
+    size = record["height"], record["width"]
+    try:
+        check(segments, source.labels)
+        png = read_png(source.root, f"{_folder(Path(document.name)).as_posix()}/{name}")
+        instances = instances_of(png.values, segments, source.labels, size)
+        remark(instances, entry.key, findings)
+    except SegdataError as error:
+        raise error.located(file=document.path, key=entry.key, place=f"$.annotations[{position}]") from error
+    rest = {key: value for key, value in annotation.items() if key not in ("image_id", "file_name", "segments_info")}
+    residue: dict[str, Any] = {
+        **({"png": name} if name != f"{entry.key}.png" else {}),
+        **({"annotation": rest} if rest else {}),
+        **({"place": position} if position != index else {}),
+        **({"mode": png.mode} if png.mode != "RGB" else {}),
+    }
+    return sample_of(
+        source,
+        entry,
+        record,
+        instances=replace(instances, extra=_residues(segments, instances, source.labels)),
+        semantic=label_map(instances, source.labels),
+        extra={**extra, NAME: residue} if residue else extra,
     )
 
 
 def _annotation(document: Document, index: int) -> tuple[dict[str, Any] | None, int]:
-    """The annotation of a document's image and its place in the list."""
-    places = document.of_image(index)
-    if not places:
+    """The annotation of a document's image, and its position in the list."""
+    positions = document.of_image(index)
+    if not positions:
         return None, -1
-    return json_text.decode(document.annotations[places[0]], dict[str, Any], document.path), places[0]
+    return document.annotation_record(positions[0]), positions[0]
 
 
 def _png_of(annotation: Mapping[str, Any], key: str, path: Path) -> str:
@@ -234,20 +224,21 @@ def _residues(segments: Sequence[Any], instances: Instances, labels: LabelSpace)
 
 
 class _Line(msgspec.Struct, array_like=True):
-    """An image's records on their way into a document: document, its places in both lists, JSON texts."""
+    """An image's records on their way into a document: the document, positions in its lists, JSON texts."""
 
     document: int
-    place: int
-    at: int
+    image_position: int
+    annotation_position: int
     image: msgspec.Raw
     annotation: msgspec.Raw
 
 
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
-    """Write photos and PNGs, and each sample's records into a part file that `finish` puts in order."""
+    """Write images and PNGs, and each sample's records into a part file that `finish` puts in order."""
     documents = _documents(header)
-    places = [
-        {int(index): place for place, index in enumerate(header.splits[document["split"]])} for document in documents
+    position_of = [
+        {int(index): position for position, index in enumerate(header.splits[document["split"]])}
+        for document in documents
     ]
     lines = []
     for index, sample in samples:
@@ -255,16 +246,16 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
         if encoded is not None:
             write_file(root, sample.file, encoded)
         image, annotation, png = _records(sample, header.labels)
-        for which, document in enumerate(documents):
-            if index not in places[which]:
+        texts = [json_text.encode(record) for record in (image, annotation)]
+        for document_number, document in enumerate(documents):
+            position = position_of[document_number].get(index)
+            if position is None:
                 continue
             if png is not None and annotation is not None:
                 folder = _folder(Path(document["file"])).as_posix()
                 write_file(root, f"{folder}/{annotation['file_name']}", png)
-            place = places[which][index]
-            at = sample.extra.get(NAME, {}).get("place", place)
-            records = [json_text.encode(item) for item in (image, annotation)]
-            lines.append(b"[%d,%d,%d,%b,%b]\n" % (which, place, at, *records))
+            annotation_position = sample.extra.get(NAME, {}).get("place", position)
+            lines.append(b"[%d,%d,%d,%b,%b]\n" % (document_number, position, annotation_position, *texts))
     write_file(root, f".parts/{number:05d}.lines", b"".join(lines))
     return {"part": f"{number:05d}"}
 
@@ -285,9 +276,10 @@ def _records(sample: Sample, labels: LabelSpace) -> tuple[dict[str, Any], dict[s
     instances = sample.instances
     segments = []
     for record, extra in zip(records_of(instances, labels), instances.extra, strict=True):
-        own = extra.get(NAME, {})
-        record.update(own.get("verbatim", {}))
-        segments.append({key: value for key, value in record.items() if key not in own.get("absent", ())})
+        segment_residue = extra.get(NAME, {})
+        record.update(segment_residue.get("verbatim", {}))
+        absent = segment_residue.get("absent", ())
+        segments.append({key: value for key, value in record.items() if key not in absent})
     annotation = {
         "image_id": sample.id,
         "file_name": residue.get("png", f"{sample.key}.png"),
@@ -312,14 +304,13 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
         text = (root / ".parts" / f"{receipt['part']}.lines").read_bytes()
         lines += [msgspec.json.decode(row, type=_Line) for row in text.splitlines()]
     for number, document in enumerate(_documents(header)):
-        own = [line for line in lines if line.document == number]
+        chosen = [line for line in lines if line.document == number]
+        by_image = sorted(chosen, key=lambda line: line.image_position)
+        by_annotation = sorted(chosen, key=lambda line: line.annotation_position)
+        annotations = [bytes(line.annotation) for line in by_annotation]
         texts = {
-            "images": [bytes(line.image) for line in sorted(own, key=lambda line: line.place)],
-            "annotations": [
-                bytes(line.annotation)
-                for line in sorted(own, key=lambda line: line.at)
-                if bytes(line.annotation) != b"null"
-            ],
+            "images": [bytes(line.image) for line in by_image],
+            "annotations": [annotation for annotation in annotations if annotation != b"null"],
         }
         path = inside(root, document["file"], "the pack")
         with disk_errors(path):

@@ -1,4 +1,4 @@
-"""Predictions in the form of a COCO panoptic document: JSON and a folder of PNGs; images and categories may be absent."""
+"""Panoptic predictions: a COCO panoptic document with its PNGs, which may lack `images` and `categories`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
 from segdata.formats.coco.documents import candidates
-from segdata.formats.coco_panoptic.segments import check, objects, read_png
+from segdata.formats.coco_panoptic.segments import check, instances_of, label_map, read_png, require_pixels
 from segdata.formats.shared import json_text
 from segdata.formats.shared.files_by_key import require_all
 from segdata.formats.shared.folder import stem
@@ -30,60 +30,70 @@ class _Document(msgspec.Struct):
 
 
 def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
-    """Predictions in the form of a panoptic document; images are met by their numbers.
+    """Panoptic predictions for the images of the ground truth, matched by image id, by file name where it has no ids.
 
     Raises:
-        InvalidAnnotation: images that the truth does not have, twice the same, or missing ones.
+        InvalidAnnotation: images that the ground truth does not have, the same image twice, or missing ones.
     """
-    path = _found(path)
+    path = _document_of(path)
     folder = path.with_suffix("")
     records = json_text.decode(json_text.map_file(path), _Document, path).annotations
-    place_of: dict[int | str, int] = {number: place for place, number in enumerate(truth.ids.tolist()) if number >= 0}
-    place_of_name = {key.rpartition("/")[2]: place for place, key in enumerate(truth.keys)}
-    found: dict[int, _Predicted] = {}
-    for at, record in enumerate(records):
-        place = place_of.get(record.image_id) if place_of else place_of_name.get(stem(record.file_name))
+    index_of_id: dict[int | str, int] = {
+        number: index for index, number in enumerate(truth.ids.tolist()) if number >= 0
+    }
+    index_of_name = {key.rpartition("/")[2]: index for index, key in enumerate(truth.keys)}
+    by_image: dict[int, _Predicted] = {}
+    for position, record in enumerate(records):
+        index = index_of_id.get(record.image_id) if index_of_id else index_of_name.get(stem(record.file_name))
         why = None
-        if place is None:
+        if index is None:
             why = f"image_id {record.image_id!r} is not in the truth"
-        elif place in found:
+        elif index in by_image:
             why = f"image_id {record.image_id!r} occurs twice"
-        if why is not None or place is None:
-            raise InvalidAnnotation("a prediction is not valid", file=path, place=f"$.annotations[{at}]", why=why)
-        found[place] = record
-    require_all(path, found, truth, lambda sample: sample.has_instances or sample.has_semantic, "prediction")
+        if why is not None or index is None:
+            place = f"$.annotations[{position}]"
+            raise InvalidAnnotation("a prediction is not valid", file=path, place=place, why=why)
+        by_image[index] = record
+    require_all(path, by_image, truth, lambda sample: sample.has_instances or sample.has_semantic, "prediction")
 
-    def get(place: int) -> Sample | None:
-        return _predicted(folder, found[place], truth, place, findings) if place in found else None
+    def get(index: int) -> Sample | None:
+        return _sample(folder, by_image[index], truth, index) if index in by_image else None
 
     return Predictions(path, "coco-panoptic", frozenset({"panoptic", "semantic"}), get, findings=findings)
 
 
-def _found(path: Path) -> Path:
+def _document_of(path: Path) -> Path:
     """The document of a folder that holds one."""
     if path.is_file():
         return path
-    found = [folder / name for folder, name in candidates(path) if (folder / name).with_suffix("").is_dir()]
-    if len(found) != 1:
+    documents = [folder / name for folder, name in candidates(path) if (folder / name).with_suffix("").is_dir()]
+    if len(documents) != 1:
         raise UnknownLayout(
-            f"the folder has {len(found)} panoptic documents",
+            f"the folder has {len(documents)} panoptic documents",
             file=path,
             why="one is expected: FILE.json, with its PNGs in FILE/",
             fix="give the JSON file itself",
         )
-    return found[0]
+    return documents[0]
 
 
-def _predicted(folder: Path, record: _Predicted, truth: GroundTruth, place: int, findings: Findings) -> Sample:
-    key = truth.keys[place]
+def _sample(folder: Path, record: _Predicted, truth: GroundTruth, index: int) -> Sample:
+    key = truth.keys[index]
     name = checked_name(record.file_name, "the predictions").as_posix()
     try:
         check(record.segments_info, truth.labels)
         colors = read_png(folder, name).values
         height, width = colors.shape[:2]
-        instances, semantic = objects(
-            colors, record.segments_info, (height, width), truth.labels, key, findings, predicted=True
-        )
+        instances = instances_of(colors, record.segments_info, truth.labels, (height, width))
+        require_pixels(instances)
     except SegdataError as error:
         raise error.located(file=folder / name, key=key) from error
-    return Sample(key, height, width, file=name, id=int(truth.ids[place]), instances=instances, semantic=semantic)
+    return Sample(
+        key,
+        height,
+        width,
+        file=name,
+        id=int(truth.ids[index]),
+        instances=instances,
+        semantic=label_map(instances, truth.labels),
+    )

@@ -1,4 +1,4 @@
-"""Panoptic PNGs and the records of their segments ↔ instances and label maps."""
+"""Panoptic PNGs and the records of their segments ↔ `Instances` and label maps."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
+from segdata.formats.coco.rules import is_box, is_number
 from segdata.formats.shared.folder import read_bytes
 
 _LARGEST = (1 << 24) - 1
-"""The largest segment number that three bytes hold."""
+"""The largest segment id that three bytes hold."""
 
 
 def read_png(root: Path, name: str) -> png.LabelImage:
@@ -45,10 +46,10 @@ def check(segments: Sequence[Any], labels: LabelSpace) -> None:
     """Refuse records of segments that are not valid.
 
     Raises:
-        InvalidAnnotation: no record, numbers out of range or twice, unknown categories.
+        InvalidAnnotation: no record, ids out of range or twice, unknown categories, other values that are none.
     """
     seen: set[int] = set()
-    for place, record in enumerate(segments):
+    for position, record in enumerate(segments):
         number: Any = record.get("id") if isinstance(record, dict) else None
         why = None
         if type(number) is not int or not 1 <= number <= _LARGEST:
@@ -59,38 +60,27 @@ def check(segments: Sequence[Any], labels: LabelSpace) -> None:
             why = f"category_id {record.get('category_id')!r} is not defined"
         elif record.get("iscrowd", 0) not in (0, 1):
             why = f"iscrowd is {record['iscrowd']!r}"
-        elif type(record.get("area", 0)) not in (int, float) or record.get("area", 0) < 0:
+        elif not is_number(record.get("area", 0)) or record.get("area", 0) < 0:
             why = f"area is {record['area']!r}"
-        elif not _is_box(record.get("bbox", [0, 0, 0, 0])):
+        elif not is_box(record.get("bbox", [0, 0, 0, 0])):
             why = f"bbox is {record['bbox']!r}"[:100]
         if why is not None:
-            raise InvalidAnnotation("a segment is not valid", why=f"segments_info[{place}]: {why}")
+            raise InvalidAnnotation("a segment is not valid", why=f"segments_info[{position}]: {why}")
         seen.add(number)
 
 
-def _is_box(box: Any) -> bool:
-    return isinstance(box, list) and len(box) == 4 and all(type(value) in (int, float) for value in box)
-
-
-def objects(
-    colors: npt.NDArray[Any],
-    segments: Sequence[Mapping[str, Any]],
-    size: tuple[int, int],
-    labels: LabelSpace,
-    key: str,
-    findings: Findings,
-    *,
-    predicted: bool = False,
-) -> tuple[Instances, npt.NDArray[Any]]:
-    """Segments as instances, in the document's order, and the label map that they make.
+def instances_of(
+    colors: npt.NDArray[Any], segments: Sequence[Mapping[str, Any]], labels: LabelSpace, size: tuple[int, int]
+) -> Instances:
+    """Segments as instances, in the document's order.
 
     Args:
         colors: (H, W, 3 or 4) uint8.
         segments: records that `check` has passed.
-        predicted: whether a segment without pixels is refused (as the official evaluation does), not remarked.
+        size: height and width of the image.
 
     Raises:
-        InvalidAnnotation: another size, or numbers that are in one of map and document alone.
+        InvalidAnnotation: a PNG of another size, or with segments that the document does not list.
     """
     if colors.shape[:2] != size:
         raise InvalidAnnotation(
@@ -101,8 +91,7 @@ def objects(
     ids = wide[:, :, 0] + 256 * wide[:, :, 1] + 65536 * wide[:, :, 2]
     numbers = np.array([record["id"] for record in segments], np.int64)
     masks = Masks.from_id_map(ids, numbers)
-    areas = masks.areas
-    unknown = int(np.count_nonzero(ids)) - int(areas.sum())
+    unknown = int(np.count_nonzero(ids)) - int(masks.areas.sum())
     if unknown:
         extra = np.setdiff1d(ids, np.append(numbers, 0))
         raise InvalidAnnotation(
@@ -110,27 +99,42 @@ def objects(
             why=f"{unknown:,} pixels, number {int(extra[0])} among them",
             fix="list them in segments_info; numbers are R + 256 G + 65536 B (OpenCV writes B, G, R)",
         )
-    empty = numbers[areas == 0]
-    if len(empty) and predicted:
-        raise InvalidAnnotation("a listed segment has no pixel in the PNG", why=f"number {int(empty[0])}")
-    for number in empty.tolist():
-        findings.remark("segment without a pixel: kept", f"{key}: {number}")
-    category = [labels.index_of_id[record["category_id"]] for record in segments]
-    semantic = np.full(size, labels.void, labels.dtype)
-    masks.paint(category, semantic, np.arange(len(masks)))
-    instances = Instances.build(
-        category,
+    return Instances.build(
+        [labels.index_of_id[record["category_id"]] for record in segments],
         masks,
         iscrowd=[record.get("iscrowd", 0) == 1 for record in segments],
         id=numbers,
         bbox=[record.get("bbox", [math.nan] * 4) for record in segments],
         area=[record.get("area", math.nan) for record in segments],
     )
-    stated = ~np.isnan(instances.area) & (areas > 0)
-    wrong = int((instances.area[stated] != areas[stated]).sum())
-    if wrong and not predicted:
-        findings.remark("area is not the number of pixels: kept", key, wrong)
-    return instances, semantic
+
+
+def label_map(instances: Instances, labels: LabelSpace) -> npt.NDArray[Any]:
+    """(H, W) category indices of segments that do not overlap; void between them."""
+    masks = instances.masks
+    semantic = np.full((masks.height, masks.width), labels.void, labels.dtype)
+    return masks.paint(instances.category, semantic, np.arange(len(masks)))
+
+
+def require_pixels(instances: Instances) -> None:
+    """Refuse predicted segments without a pixel, as the official evaluation does.
+
+    Raises:
+        InvalidAnnotation: there is one.
+    """
+    empty = instances.id[instances.masks.areas == 0]
+    if len(empty):
+        raise InvalidAnnotation("a listed segment has no pixel in the PNG", why=f"number {int(empty[0])}")
+
+
+def remark(instances: Instances, key: str, findings: Findings) -> None:
+    """Count segments of a dataset whose records do not agree with the PNG."""
+    areas = instances.masks.areas
+    for number in instances.id[areas == 0].tolist():
+        findings.remark("segment without a pixel: kept", f"{key}: {number}")
+    differs = ~np.isnan(instances.area) & (areas > 0) & (instances.area != areas)
+    if differs.any():
+        findings.remark("area is not the number of pixels: kept", key, int(differs.sum()))
 
 
 def records_of(instances: Instances, labels: LabelSpace) -> list[dict[str, Any]]:

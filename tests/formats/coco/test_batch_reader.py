@@ -33,7 +33,7 @@ def both(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[tuple[A
         source = coco.scan(root, findings)
         found: list[Any] = []
         for entry in source.entries:
-            number, index = entry.data.places[0]
+            number, index = entry.data[0]
             if not general:
                 regular += own(source.data[number], index, source.labels) is not None
             sample = coco.load(source, entry, findings)
