@@ -244,10 +244,10 @@ class ImageIndex:
             index = self._index_of_file.setdefault(file, len(self.entries))
             if index == len(self.entries):
                 self.entries.append(Entry(stem(image.file_name), file, data=()))
-            # About 500 bytes an annotation: a polygon's share of the document.
+            # About 500 bytes an annotation: a polygon's share. Of several documents the last counts: fingerprints know it so.
             size = 0 if document.kind == "image_info" else 500 * counts[position]
             key, data = self.entries[index].key, (*self.entries[index].data, (len(self.documents), position))
-            self.entries[index] = Entry(key, file, self.entries[index].annotation_bytes + size, data)
+            self.entries[index] = Entry(key, file, size, data)
             if index not in known:
                 known.add(index)
                 members.append(index)
