@@ -1,7 +1,11 @@
-"""Packs as PyTorch datasets: what torchvision's models take, in one line.
+"""Packs as PyTorch datasets: `Dataset` gives the images and targets that torchvision's models take.
 
-Without a `transform`, masks stay run lengths inside a worker process and become tensors when they arrive in the
-consumer; so they cost a few kilobytes on the way, with any `DataLoader`. A `collate_fn` that uses them finds tensors.
+>>> from segdata.torch import Dataset, collate
+>>> data = Dataset(segdata.open("data/coco/pack", split="train2017"))                                # doctest: +SKIP
+>>> loader = torch.utils.data.DataLoader(data, batch_size=8, num_workers=4, collate_fn=collate)      # doctest: +SKIP
+
+Without a `transform`, masks leave a worker process as RLE and become tensors in the main process; so they cost a few
+kilobytes of transport, with any `DataLoader`. A `collate_fn` that uses them gets tensors.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from segdata.core.sample import Instances, Sample
 from segdata.errors import UsageError
 from segdata.loading.loader import Samples, locate
 
+__all__ = ["IGNORE", "Dataset", "Target", "collate", "columns", "object_categories"]
+
 Target = Literal["detection", "semantic", "panoptic"]
 _log = logging.getLogger(__name__)
 
@@ -45,12 +51,12 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
             category that no object has are one segment with `iscrowd`, as in Cityscapes' panoptic files.
 
     Args:
-        pack: what to load.
+        pack: the samples to load.
         target: which kind of target.
         transform: called as `transform(image, target)`, as torchvision's v2 transforms are.
-        crowds: whether crowds become detection targets.
-        without_masks: whether objects that were only boxed do; their masks are empty.
-        difficult: whether objects that the source calls difficult do.
+        crowds: whether crowds are among the detection targets.
+        without_masks: whether objects that have only a box are; their masks are empty.
+        difficult: whether objects that the source calls difficult are.
 
     Attributes:
         classes: names by label; of detection, `classes[0]` is "background".
@@ -83,7 +89,7 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         chosen = object_categories(pack.labels)
         self.classes = ["background", *(names[index] for index in chosen)] if target == "detection" else names
         self.indices = np.array([-1, *chosen] if target == "detection" else range(len(names)), np.int64)
-        self._has_told = False
+        self._has_warned = False
         self._label = np.zeros(len(names), np.int64)
         self._label[chosen] = np.arange(1, len(chosen) + 1)
 
@@ -105,7 +111,7 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
             locate(error, self.pack, index)
             raise
         if get_worker_info() is not None and isinstance(item, tuple) and len(item) == 2 and type(item[1]) is dict:
-            item = (item[0], _Parcel(item[1]))
+            item = (item[0], _WorkerTarget(item[1]))
         return item
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
@@ -119,34 +125,34 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
             )
         instances = sample.instances
         boxes = instances.boxes.astype(np.float32)
-        keep = (self._label[instances.category] > 0) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        is_target = (self._label[instances.category] > 0) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         if not self.crowds:
-            keep &= ~instances.iscrowd
+            is_target &= ~instances.iscrowd
         if not self.without_masks:
-            self._tell(sample, int((keep & ~instances.has_mask).sum()))
-            keep &= instances.has_mask
+            self._warn_once(sample, int((is_target & ~instances.has_mask).sum()))
+            is_target &= instances.has_mask
         if not self.difficult:
-            keep &= ~instances.difficult
-        kept = np.nonzero(keep)[0]
-        masks = instances.masks if len(kept) == len(instances) else instances.masks[kept]
-        area = np.where(np.isnan(instances.area), instances.masks.areas, instances.area)[kept]
-        is_on_its_way = self.transform is None and get_worker_info() is not None
+            is_target &= ~instances.difficult
+        chosen = np.nonzero(is_target)[0]
+        masks = instances.masks if len(chosen) == len(instances) else instances.masks[chosen]
+        area = np.where(np.isnan(instances.area), instances.masks.areas, instances.area)[chosen]
+        stays_rle = self.transform is None and get_worker_info() is not None
         return {
             "boxes": tv_tensors.BoundingBoxes(
-                torch.from_numpy(boxes[kept]), format="XYXY", canvas_size=(sample.height, sample.width)
+                torch.from_numpy(boxes[chosen]), format="XYXY", canvas_size=(sample.height, sample.width)
             ),
-            "labels": torch.from_numpy(self._label[instances.category[kept]]),
-            "masks": _Travelling(masks) if is_on_its_way else _dense(masks),
+            "labels": torch.from_numpy(self._label[instances.category[chosen]]),
+            "masks": _LazyMasks(masks) if stays_rle else _dense(masks),
             "area": torch.from_numpy(area.astype(np.float32)),
-            "iscrowd": torch.from_numpy(instances.iscrowd[kept].astype(np.int64)),
-            "difficult": torch.from_numpy(instances.difficult[kept].astype(np.int64)),
+            "iscrowd": torch.from_numpy(instances.iscrowd[chosen].astype(np.int64)),
+            "difficult": torch.from_numpy(instances.difficult[chosen].astype(np.int64)),
             "image_id": sample.id if sample.id >= 0 else index,
         }
 
-    def _tell(self, sample: Sample, left_out: int) -> None:
-        """Say once that a model would see these objects as background."""
-        if left_out and not self._has_told:
-            self._has_told = True
+    def _warn_once(self, sample: Sample, left_out: int) -> None:
+        """Warn, for the first sample only, that a model would see these objects as background."""
+        if left_out and not self._has_warned:
+            self._has_warned = True
             _log.warning(
                 "%d objects of sample %r have boxes but no masks and are left out; without_masks=True keeps them, "
                 "pack.select(lambda sample: sample.instances.has_mask.all()) leaves such images out",
@@ -156,35 +162,38 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
 
 
 def collate(items: Sequence[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Items → (images, targets), as torchvision's detection models take them; give it to a `DataLoader`."""
+    """The `collate_fn` of a `DataLoader` for torchvision's detection models: B items → (B images, B targets), tuples."""
     images, targets = zip(*items, strict=True)
     return images, targets
 
 
 def columns(inputs: tuple[Any, dict[str, Any]]) -> tuple[Any, ...]:
-    """What is cut along with the boxes: `v2.SanitizeBoundingBoxes(labels_getter=columns)`; masks go by themselves."""
+    """For `v2.SanitizeBoundingBoxes(labels_getter=columns)`: `labels`, `area`, `iscrowd`, `difficult`, (N,) tensors each.
+
+    They are filtered along with the boxes; masks are filtered by themselves.
+    """
     return tuple(inputs[1][name] for name in ("labels", "area", "iscrowd", "difficult"))
 
 
-class _Travelling:
-    """Masks inside a worker: run lengths on the way out, unless somebody used them as the tensor that they stand for."""
+class _LazyMasks:
+    """Masks in a worker process that are pickled as RLE, unless they were used as the (N, H, W) tensor that they are."""
 
     def __init__(self, masks: Masks) -> None:
         self._masks = masks
-        self._made: Any = None
+        self._tensor: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         masks = self._masks
-        if self._made is not None:
-            return _itself, (self._made,)
+        if self._tensor is not None:
+            return _itself, (self._tensor,)
         parts = (np.ascontiguousarray(masks.boxes_xywh), np.ascontiguousarray(masks.runs), np.asarray(masks.pointer))
-        return _arrived, (masks.height, masks.width, *parts)
+        return _decoded, (masks.height, masks.width, *parts)
 
     def tensor(self) -> Any:
         """The masks, (N, H, W) uint8."""
-        if self._made is None:
-            self._made = _dense(self._masks)
-        return self._made
+        if self._tensor is None:
+            self._tensor = _dense(self._masks)
+        return self._tensor
 
     def __len__(self) -> int:
         return len(self._masks)
@@ -201,31 +210,31 @@ class _Travelling:
 
 
 def _as_tensors(value: Any) -> Any:
-    """The same value with masks on their way replaced by tensors."""
-    if isinstance(value, _Travelling):
+    """The same value with lazy masks replaced by tensors."""
+    if isinstance(value, _LazyMasks):
         return value.tensor()
     if isinstance(value, (list, tuple)):
         return type(value)(_as_tensors(item) for item in value)
     return {name: _as_tensors(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-def _stacked(batch: Sequence[_Travelling], *, collate_fn_map: Any = None) -> Any:
+def _stacked(batch: Sequence[_LazyMasks], *, collate_fn_map: Any = None) -> Any:
     return torch.stack([masks.tensor() for masks in batch])
 
 
-default_collate_fn_map[_Travelling] = _stacked
+default_collate_fn_map[_LazyMasks] = _stacked
 
 
-class _Parcel(dict[str, Any]):
-    """A target inside a worker; its small tensors leave in one piece instead of through shared memory, one by one."""
+class _WorkerTarget(dict[str, Any]):
+    """A target in a worker process; its small tensors are pickled by value instead of each through shared memory."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpacked, ({name: _packed(value) for name, value in self.items()},)
 
 
 @dataclass(frozen=True)
-class _Small:
-    """A small tensor on its way; with a canvas size, boxes."""
+class _SmallTensor:
+    """A small tensor as it is pickled; bounding boxes where it has a canvas size (height, width)."""
 
     values: np.ndarray
     canvas_size: tuple[int, int] | None = None
@@ -237,18 +246,18 @@ _LARGE_BYTES = 1 << 16
 def _packed(value: Any) -> Any:
     if isinstance(value, torch.Tensor) and value.nbytes < _LARGE_BYTES and value.device.type == "cpu":
         if type(value) is torch.Tensor and not value.requires_grad:
-            return _Small(value.numpy())
+            return _SmallTensor(value.numpy())
         boxes: Any = value
         if type(value) is tv_tensors.BoundingBoxes and boxes.format == tv_tensors.BoundingBoxFormat.XYXY:
-            return _Small(value.numpy(), boxes.canvas_size)
+            return _SmallTensor(value.numpy(), boxes.canvas_size)
     return value
 
 
 def _unpacked(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _tensor(value) if isinstance(value, _Small) else value for name, value in values.items()}
+    return {name: _tensor(value) if isinstance(value, _SmallTensor) else value for name, value in values.items()}
 
 
-def _tensor(small: _Small) -> Any:
+def _tensor(small: _SmallTensor) -> Any:
     values = torch.from_numpy(small.values)
     if small.canvas_size is None:
         return values
@@ -259,8 +268,8 @@ def _itself(tensor: Any) -> Any:
     return tensor
 
 
-def _arrived(height: int, width: int, frames: Any, runs: Any, pointer: Any) -> Any:
-    return _dense(Masks(height, width, frames, runs, pointer))
+def _decoded(height: int, width: int, boxes_xywh: Any, runs: Any, pointer: Any) -> Any:
+    return _dense(Masks(height, width, boxes_xywh, runs, pointer))
 
 
 def _dense(masks: Masks) -> Any:
@@ -268,12 +277,15 @@ def _dense(masks: Masks) -> Any:
 
 
 def object_categories(labels: LabelSpace) -> list[int]:
-    """Categories that objects can have: things where the space says so, never the background or ignored ones."""
-    says = any(category.isthing is not None for category in labels.categories)
+    """Indices of the categories that objects can have: things, where the label space tells things from stuff.
+
+    Neither the background nor ignored categories are among them.
+    """
+    tells_things = any(category.isthing is not None for category in labels.categories)
     return [
         index
         for index, category in enumerate(labels.categories)
-        if category.name != "background" and not category.ignore and (category.isthing or not says)
+        if category.name != "background" and not category.ignore and (category.isthing or not tells_things)
     ]
 
 
@@ -284,9 +296,9 @@ def _semantic(sample: Sample, labels: LabelSpace) -> Any:
             "this sample has no label map",
             fix="use target='detection', or select samples: pack.select(lambda sample: sample.has_semantic)",
         )
-    kept = np.arange(labels.void + 1)
-    kept[[index for index, category in enumerate(labels.categories) if category.ignore]] = labels.void
-    return tv_tensors.Mask(torch.from_numpy(kept[semantic]))
+    table = np.arange(labels.void + 1)
+    table[[index for index, category in enumerate(labels.categories) if category.ignore]] = labels.void
+    return tv_tensors.Mask(torch.from_numpy(table[semantic]))
 
 
 def _panoptic(sample: Sample, labels: LabelSpace) -> dict[str, Any]:

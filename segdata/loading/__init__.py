@@ -1,6 +1,6 @@
-"""Loaders over packs: `Loader` needs numpy alone; `segdata.torch` is for PyTorch."""
+"""Batches of packs without a framework: `Loader` needs numpy alone; `segdata.torch` is for PyTorch."""
 
 from segdata.loading.batch import Batch
-from segdata.loading.loader import Loader
+from segdata.loading.loader import Loader, Samples
 
-__all__ = ["Batch", "Loader"]
+__all__ = ["Batch", "Loader", "Samples"]

@@ -1,4 +1,4 @@
-"""A batch of samples: images decoded, everything else on demand."""
+"""`Batch`: decoded images and label maps of some samples, and the columns of their objects."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Images = npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], ...]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B samples; instance columns are flat over all N objects, `pointer` cuts them by sample.
+    """B samples; the columns of objects are concatenated over all N objects, and `pointer` says whose they are.
 
     Attributes:
         samples: the samples themselves.
-        indices: (B,) int64, their places in the pack that is loaded.
+        indices: (B,) int64, their indices in the pack that is loaded.
         images: uint8 RGB, (B, H, W, 3) where all sizes agree, else a tuple of (H, W, 3); None if not asked for.
         semantic: label maps likewise, (B, H, W) or a tuple (None for samples without); None if not asked for.
-        dense: per sample (N_i, H, W) uint8 0/1 with `masks="dense"`, else None; read-only where buffers are reused.
+        dense: per sample (N_i, H, W) uint8 0/1 masks with `masks="dense"`, else None; read-only with `reuse`.
         items: what the loader's `transform` returned for each sample; None without one.
     """
 
@@ -47,24 +47,24 @@ class Batch:
 
     @cached_property
     def pointer(self) -> npt.NDArray[np.int64]:
-        """(B + 1,): sample i's objects are `pointer[i] … pointer[i + 1] − 1` of every column."""
+        """(B + 1,) int64: sample i's objects are `pointer[i] … pointer[i + 1] − 1` of every column."""
         pointer = np.zeros(len(self.samples) + 1, np.int64)
         np.cumsum([len(sample.instances) for sample in self.samples], out=pointer[1:])
         return pointer
 
     @property
     def masks(self) -> tuple[Masks, ...]:
-        """Per sample its masks as run lengths; `.dense()` makes pixels."""
+        """Per sample its masks as RLE; `.dense()` decodes them."""
         return tuple(sample.instances.masks for sample in self.samples)
 
     @cached_property
     def category(self) -> npt.NDArray[np.int64]:
-        """(N,) category indices."""
+        """(N,) int64 category indices."""
         return self._column("category", np.int64)
 
     @cached_property
     def boxes(self) -> npt.NDArray[np.float64]:
-        """(N, 4) corners x0 y0 x1 y1, half-open."""
+        """(N, 4) float64 x0 y0 x1 y1 in pixels, x1 and y1 exclusive."""
         return self._column("boxes", np.float64).reshape(-1, 4)
 
     @cached_property
@@ -94,17 +94,17 @@ class Batch:
 
     @cached_property
     def id(self) -> npt.NDArray[np.int64]:
-        """(N,) the source's own numbers."""
+        """(N,) int64, the source's own ids."""
         return self._column("id", np.int64)
 
     @cached_property
     def area(self) -> npt.NDArray[np.float64]:
-        """(N,) areas as annotated, NaN where the source gives none."""
+        """(N,) float64 pixels as annotated, NaN where the source gives none."""
         return self._column("area", np.float64)
 
     @cached_property
     def score(self) -> npt.NDArray[np.float64]:
-        """(N,) scores of predictions, NaN in truth."""
+        """(N,) float64 scores of predictions, NaN in ground truth."""
         return self._column("score", np.float64)
 
     def _column(self, name: str, dtype: Any) -> npt.NDArray[Any]:

@@ -1,7 +1,7 @@
-"""Batches over a pack, made by threads: decoding leaves the interpreter free, so nothing has to cross processes.
+"""`Loader`: batches of a pack from worker threads; decoding releases the GIL, so no data has to cross processes.
 
-The order depends on (seed, epoch) alone, and what a transform draws on (seed, epoch, index) alone: never on the number
-of workers, nor on where a run was resumed.
+The order of samples depends on (seed, epoch) alone, and a transform's random numbers on (seed, epoch, index) alone: never
+on the number of workers, nor on where a run was resumed.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from segdata.pack.read import Pack
 Transform = Callable[[Sample, np.random.Generator], Any]
 
 _UINT8 = np.dtype(np.uint8)
-_AHEAD = 2
-"""Batches in the making per worker."""
+_PREFETCH = 2
+"""Batches that are prepared ahead, per worker."""
 
 
 class Samples(Protocol):
-    """What can be loaded: a pack, or any sequence of samples."""
+    """A dataset that can be loaded: a pack, or any sequence of samples with a label space."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Sample: ...
@@ -46,32 +46,32 @@ class Samples(Protocol):
 
 
 class Loader:
-    """Iterate over batches of a pack, epoch after epoch.
+    """Iterate over batches of a pack, epoch after epoch; every iteration gives `Batch`es.
 
     Args:
-        pack: what to load.
+        pack: the samples to load.
         batch_size: samples of a batch.
-        shuffle: a new order every epoch, decided by `seed` and the epoch.
-        workers: threads; 0 decodes in the caller's.
-        transform: called as `transform(sample, rng)` in a worker; what it returns is `batch.items[i]`, and then nothing
-            is decoded beside it. `rng` is a numpy Generator of its own for every (seed, epoch, index).
-        rank, world: this process and how many there are. All get the same number of batches: without `drop_last` the
-            order is continued from its beginning until it can be shared equally.
-        drop_last: leave out what does not fill a batch on every rank.
+        shuffle: a new random order every epoch, decided by `seed` and the epoch.
+        workers: worker threads; 0 decodes in the calling thread.
+        transform: called as `transform(sample, rng)` in a worker; what it returns is `batch.items[i]`, and nothing else
+            is decoded. `rng` is a numpy Generator of its own for every (seed, epoch, index).
+        rank, world: rank of this process and number of processes. All get the same number of batches: without
+            `drop_last` the order is continued from its beginning until it can be shared equally.
+        drop_last: leave out samples that do not fill a batch on every rank.
         batches: index lists to use as batches instead of `batch_size`, read once; or a function of the epoch that
             returns them. `shuffle` shuffles the batches, not their samples. Every rank takes its share of whole
             batches; what cannot be shared is left out.
         reuse: decode into buffers that are overwritten when the next batch is taken; saves the page faults of fresh
-            memory. Dense masks are read-only then. Without it every batch is yours to keep.
-        images, semantic: whether to decode photos and label maps.
-        masks: "runs" leaves masks as run lengths (`batch.masks`), "dense" also expands them (`batch.dense`).
-        timeout: seconds that a worker may spend on one sample; then the sample is named.
+            memory. Dense masks are read-only then. Without it a batch can be kept.
+        images, semantic: whether to decode images and label maps.
+        masks: "runs" leaves masks as RLE (`batch.masks`), "dense" also decodes them (`batch.dense`).
+        timeout: seconds that a worker may spend on one sample.
 
     Raises:
         UsageError: an option is out of its range.
-        IndexError: `batches` names a sample that is not there.
+        IndexError: `batches` has an index that the pack does not have.
         SegdataError: from iteration: a damaged image or record, with its key, shard and record.
-        WorkerLost: from iteration: a sample that held a worker up for longer than `timeout`.
+        WorkerLost: from iteration: a sample that took a worker longer than `timeout`.
     """
 
     def __init__(
@@ -133,41 +133,41 @@ class Loader:
         self._iteration = iteration = object()
         plan = self._order.batches(self.epoch)
         begin = self._position
-        left = (plan[number] for number in range(begin, len(plan)))
+        rest = (plan[number] for number in range(begin, len(plan)))
         workers = min(self.workers, len(plan) - begin)
-        made = self._threaded(left, self.epoch, workers) if workers > 0 else self._here(left, self.epoch)
-        with closing(made):
-            for number, batch in enumerate(made, begin + 1):
+        batches = self._in_threads(rest, self.epoch, workers) if workers > 0 else self._serial(rest, self.epoch)
+        with closing(batches):
+            for number, batch in enumerate(batches, begin + 1):
                 if self._iteration is iteration:  # a later iteration has taken over otherwise
                     self._position = number
                 yield batch
 
-    # ------------------------------------------------------------------ where it stands
+    # ------------------------------------------------------------------ epoch and position
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin the next iteration at the start of this epoch; otherwise every iteration begins the next one."""
+        """Let the next iteration start this epoch; without it every iteration starts the epoch after the last one."""
         self.epoch, self._position, self._has_begun, self._iteration = epoch, 0, False, None
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader stands, for `load_state_dict` of a loader with the same options; plain numbers.
+        """Epoch and position, for `load_state_dict` of a loader with the same options; plain numbers.
 
-        It is the same on every rank, so that one checkpoint serves all.
+        The same on every rank, so that one checkpoint serves all.
         """
         return {"epoch": self.epoch, "position": self._position, "order": self._order.state(self.epoch)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the last batch that was taken before `state_dict` was called.
+        """Continue after the last batch that was taken before `state_dict` was called.
 
         Raises:
-            UsageError: the state is of a loader with other options, which would go on with other batches; the
-                differences are shown.
+            UsageError: the state is of a loader with other options, whose batches would be others; the message shows the
+                differences.
         """
-        here = self._order.state(state["epoch"])
-        if dict(state["order"]) != here:
-            names = [name for name in here if state["order"].get(name) != here[name]]
+        order = self._order.state(state["epoch"])
+        if dict(state["order"]) != order:
+            names = [name for name in order if state["order"].get(name) != order[name]]
             raise UsageError(
                 "the state belongs to a loader with other options",
-                why="; ".join(f"{name} was {state['order'].get(name)}, here {here[name]}" for name in names),
+                why="; ".join(f"{name} was {state['order'].get(name)}, here {order[name]}" for name in names),
                 fix="load it with the same pack and options, or begin a new epoch with set_epoch",
             )
         self.set_epoch(state["epoch"])
@@ -176,18 +176,18 @@ class Loader:
         else:
             self._position = state["position"]
 
-    # ------------------------------------------------------------------ work
+    # ------------------------------------------------------------------ making batches
 
-    def _here(self, plan: Iterator[Indices], epoch: int) -> Generator[Batch, None, None]:
-        """The batches, made by the caller's own thread."""
-        job = _Job(_NONE, _Buffers())
+    def _serial(self, plan: Iterator[Indices], epoch: int) -> Generator[Batch, None, None]:
+        """The batches, made in the calling thread."""
+        job = _Job(np.zeros(0, np.int64), _Buffers())
         for job.indices in plan:
             yield self._make(job, epoch)
 
-    def _threaded(self, plan: Iterator[Indices], epoch: int, workers: int) -> Generator[Batch, None, None]:
-        """The batches in order, made by threads a few ahead."""
+    def _in_threads(self, plan: Iterator[Indices], epoch: int, workers: int) -> Generator[Batch, None, None]:
+        """The batches in order, made by worker threads a few ahead."""
         tasks: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        free = [_Buffers() for _ in range(_AHEAD * workers + 1)]
+        free = [_Buffers() for _ in range(_PREFETCH * workers + 1)]
         stop = threading.Event()
 
         def work() -> None:
@@ -205,7 +205,7 @@ class Loader:
         waiting: deque[_Job] = deque()
         try:
             while True:
-                while len(waiting) < _AHEAD * workers and (indices := next(plan, None)) is not None:
+                while len(waiting) < _PREFETCH * workers and (indices := next(plan, None)) is not None:
                     job = _Job(indices, free.pop())
                     waiting.append(job)
                     tasks.put(job)
@@ -225,14 +225,14 @@ class Loader:
                 tasks.put(None)
 
     def _wait(self, job: _Job, threads: Sequence[threading.Thread]) -> None:
-        """Until the batch is there, or one of its samples has held it up for too long."""
+        """Wait until the batch is ready, or one of its samples has taken too long."""
         while not job.is_done.wait(max(0.0, min(1.0, job.since + self.timeout - time.monotonic()))):
             if time.monotonic() - job.since > self.timeout:
                 error = WorkerLost(
                     f"a sample was not ready after {self.timeout:g} seconds",
                     fix="look at its image and at the transform, or give a longer timeout",
                 )
-                raise locate(error, self.pack, job.at)
+                raise locate(error, self.pack, job.current)
             if not any(thread.is_alive() for thread in threads):
                 raise WorkerLost(
                     "the loader's threads are gone",
@@ -241,7 +241,7 @@ class Loader:
                 )
 
     def _make(self, job: _Job, epoch: int) -> Batch:
-        """One batch; an error names the sample."""
+        """One batch; an error says which sample."""
         buffers = job.buffers if self.reuse else _Buffers()
         indices = job.indices.tolist()
         samples: list[Sample] = []
@@ -259,38 +259,38 @@ class Loader:
             if self.images:
                 images = buffers.arrays("images", [(sample.height, sample.width, 3) for sample in samples], _UINT8)
             if self.semantic:
-                semantic = self._maps(samples, buffers)
+                semantic = self._label_map_buffers(samples, buffers)
             if self.masks == "dense":
                 dense = buffers.planes([sample.instances.masks for sample in samples])
-            for place, sample in enumerate(samples):
-                job.begin(indices[place])
+            for row, sample in enumerate(samples):
+                job.begin(indices[row])
                 if images is not None:
-                    sample.decode(images[place])
+                    sample.decode(images[row])
                 if semantic is not None and sample.has_semantic:
-                    sample.read_semantic(semantic[place])
+                    sample.read_semantic(semantic[row])
                 if dense is not None:
-                    sample.instances.masks.dense(dense[place], blank=True)
+                    sample.instances.masks.dense(dense[row], blank=True)
             if dense is not None and self.reuse:
                 dense = tuple(map(_read_only, dense))
             return Batch(samples, job.indices, images, semantic, dense)
         except Exception as error:
-            locate(error, self.pack, job.at)
+            locate(error, self.pack, job.current)
             raise
 
-    def _maps(self, samples: Sequence[Sample], buffers: _Buffers) -> Any:
-        """Room for the label maps: one array where all are there and of one size, else a tuple; None without any."""
+    def _label_map_buffers(self, samples: Sequence[Sample], buffers: _Buffers) -> Any:
+        """Buffers of the label maps: one array where all samples have one of the same size, else a tuple; None without any."""
         shapes = [(sample.height, sample.width) for sample in samples if sample.has_semantic]
         if not shapes:
             return None
         maps = buffers.arrays("semantic", shapes, self._dtype)
         if len(shapes) == len(samples):
             return maps
-        left = iter(maps)
-        return tuple(next(left) if sample.has_semantic else None for sample in samples)
+        maps = iter(maps)
+        return tuple(next(maps) if sample.has_semantic else None for sample in samples)
 
 
 def locate(error: Exception, pack: Samples, index: int) -> Exception:
-    """The same error with the key, shard and record of the sample at which it happened."""
+    """The same error with the key, shard and record of the sample that raised it."""
     key = pack[index].key
     if isinstance(error, SegdataError):
         return error.located(key=key, place=pack.place(index) if isinstance(pack, Pack) else f"sample {index}")
@@ -298,12 +298,9 @@ def locate(error: Exception, pack: Samples, index: int) -> Exception:
     return error
 
 
-_NONE: Indices = np.zeros(0, np.int64)
-
-
 @dataclass(eq=False)
 class _Job:
-    """A batch in the making; `at` is the sample that is being worked on, `since` when that began."""
+    """A batch in the making; `current` is the index of the sample that is worked on, `since` the time that it began."""
 
     indices: Indices
     buffers: _Buffers
@@ -311,47 +308,48 @@ class _Job:
     since: float = field(default_factory=time.monotonic)
     batch: Batch | None = None
     error: BaseException | None = None
-    at: int = 0
+    current: int = 0
 
     def begin(self, index: int) -> None:
-        self.at, self.since = index, time.monotonic()
+        self.current, self.since = index, time.monotonic()
 
 
 class _Buffers:
-    """Memory of one batch, by purpose; grows to the largest batch."""
+    """Memory of one batch, by purpose ("images", "semantic", "dense"); grows to the largest batch."""
 
     def __init__(self) -> None:
-        self._held: dict[str, npt.NDArray[Any]] = {}
-        self._drawn: Sequence[tuple[Masks, npt.NDArray[np.uint8]]] = ()
+        self._memory: dict[str, npt.NDArray[Any]] = {}
+        self._decoded: Sequence[tuple[Masks, npt.NDArray[np.uint8]]] = ()
 
-    def arrays(self, what: str, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> Any:
-        """Room for one array per shape: (B, *shape) where all shapes agree, else a tuple; always of one `dtype`."""
+    def arrays(self, purpose: str, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> Any:
+        """One array per shape: (B, *shape) where all shapes agree, else a tuple; every purpose has one `dtype`."""
         first = shapes[0]
         if shapes.count(first) == len(shapes):
             shape = (len(shapes), *first)
-            return self._room(what, math.prod(shape), dtype).reshape(shape)
+            return self._flat(purpose, math.prod(shape), dtype).reshape(shape)
         ends = list(accumulate(map(math.prod, shapes), initial=0))
-        room = self._room(what, ends[-1], dtype)
-        return tuple(room[begin:end].reshape(shape) for (begin, end), shape in zip(pairwise(ends), shapes, strict=True))
+        flat = self._flat(purpose, ends[-1], dtype)
+        return tuple(flat[begin:end].reshape(shape) for (begin, end), shape in zip(pairwise(ends), shapes, strict=True))
 
     def planes(self, masks: Sequence[Masks]) -> tuple[npt.NDArray[np.uint8], ...]:
-        """Room for the dense masks of each sample, all zero: what was drawn before is erased, far less than all."""
-        for own, planes in self._drawn:
-            own.erase(planes)
-        shapes = [(len(own), own.height, own.width) for own in masks]
+        """Arrays for the dense masks of each sample, all zero: only the pixels of the last batch's masks are cleared."""
+        for of_sample, planes in self._decoded:
+            of_sample.erase(planes)
+        shapes = [(len(of_sample), of_sample.height, of_sample.width) for of_sample in masks]
         dense: tuple[npt.NDArray[np.uint8], ...] = tuple(self.arrays("dense", shapes, _UINT8))
-        self._drawn = list(zip(masks, dense, strict=True))
+        self._decoded = list(zip(masks, dense, strict=True))
         return dense
 
-    def _room(self, what: str, size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        held = self._held.get(what)
-        if held is None or held.size < size:
-            held = self._held[what] = np.zeros(size, dtype) if what == "dense" else np.empty(size, dtype)
-        return held[:size]
+    def _flat(self, purpose: str, size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        memory = self._memory.get(purpose)
+        if memory is None or memory.size < size:
+            memory = np.zeros(size, dtype) if purpose == "dense" else np.empty(size, dtype)
+            self._memory[purpose] = memory
+        return memory[:size]
 
 
 def _read_only(array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """What is written into planes that are erased frame by frame would come back in a later batch."""
+    """A read-only view: only the masks' boxes are cleared for the next batch, so pixels written elsewhere would stay."""
     view = array.view()
     view.flags.writeable = False
     return view

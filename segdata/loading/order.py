@@ -1,4 +1,4 @@
-"""Which samples make which batch: decided by the seed and the epoch alone, and shared equally between ranks."""
+"""Which samples make which batch: decided by seed and epoch alone, and shared equally between ranks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Order:
     """The batches of every epoch, for one rank.
 
     Args:
-        count: samples there are.
+        count: number of samples.
         batch_size, shuffle, seed, rank, world, drop_last, batches: as `Loader` says.
 
     Raises:
         UsageError: an option is out of its range.
-        IndexError: `batches` names a sample that is not there.
+        IndexError: `batches` has an index ≥ `count` or below 0.
     """
 
     def __init__(
@@ -54,33 +54,35 @@ class Order:
         self.rank = rank
         self.world = world
         self.drop_last = drop_last
-        self._given = batches if callable(batches) or batches is None else self._checked(batches)
+        self._custom = batches if callable(batches) or batches is None else self._checked(batches)
 
     def batches(self, epoch: int) -> Sequence[Indices]:
         """This rank's batches of an epoch, (≤ batch_size,) int64 each."""
-        order, given = self._order(epoch)
-        if given is not None:
-            shared = order[: len(given) // self.world * self.world]
-            return [given[number] for number in shared[self.rank :: self.world].tolist()]
-        own = np.resize(order, self._share * self.world)[self.rank :: self.world]
-        return _Cut(own[: len(own) // self.batch_size * self.batch_size] if self.drop_last else own, self.batch_size)
+        order, custom = self._order(epoch)
+        if custom is not None:
+            shared = order[: len(custom) // self.world * self.world]
+            return [custom[number] for number in shared[self.rank :: self.world].tolist()]
+        of_rank = np.resize(order, self._share * self.world)[self.rank :: self.world]
+        if self.drop_last:
+            of_rank = of_rank[: len(of_rank) // self.batch_size * self.batch_size]
+        return _Chunks(of_rank, self.batch_size)
 
     def length(self, epoch: int) -> int:
         """How many batches this rank has in an epoch."""
-        if self._given is not None:
-            given = self._checked(self._given(epoch)) if callable(self._given) else self._given
-            return len(given) // self.world
+        custom = self._custom_batches(epoch)
+        if custom is not None:
+            return len(custom) // self.world
         return self._share // self.batch_size if self.drop_last else -(-self._share // self.batch_size)
 
     def rng(self, epoch: int, index: int) -> np.random.Generator:
-        """What a transform draws from for this sample in this epoch."""
+        """The random number generator of a transform for this sample in this epoch."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, index)))
 
     def state(self, epoch: int) -> dict[str, Any]:
-        """What an epoch's batches depend on: the same for every rank; `crc32` is that of all batches."""
-        order, given = self._order(epoch)
+        """What an epoch's batches depend on, the same on every rank; `crc32` is that of all ranks' batches."""
+        order, custom = self._order(epoch)
         crc32 = zlib.crc32(order.tobytes())
-        for batch in given or ():
+        for batch in custom or ():
             crc32 = zlib.crc32(batch.tobytes(), zlib.crc32(str(len(batch)).encode(), crc32))
         return {
             "samples": self.count,
@@ -98,13 +100,17 @@ class Order:
         return self.count // self.world if self.drop_last else -(-self.count // self.world)
 
     def _order(self, epoch: int) -> tuple[Indices, list[Indices] | None]:
-        """The order of all ranks' samples, or that of the batches that were given, and these."""
-        given = self._checked(self._given(epoch)) if callable(self._given) else self._given
-        count = self.count if given is None else len(given)
+        """The order of all ranks' samples and None; or, with `batches`, the order of these and the batches."""
+        custom = self._custom_batches(epoch)
+        count = self.count if custom is None else len(custom)
         if not self.shuffle:
-            return np.arange(count), given
+            return np.arange(count), custom
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
-        return rng.permutation(count), given
+        return rng.permutation(count), custom
+
+    def _custom_batches(self, epoch: int) -> list[Indices] | None:
+        """The batches that `batches` asks for in an epoch; None without it."""
+        return self._checked(self._custom(epoch)) if callable(self._custom) else self._custom
 
     def _checked(self, batches: Iterable[Sequence[int]]) -> list[Indices]:
         checked = []
@@ -121,8 +127,8 @@ class Order:
         return checked
 
 
-class _Cut(Sequence[Indices]):
-    """An array of indices, cut into batches when they are asked for."""
+class _Chunks(Sequence[Indices]):
+    """An array of indices as batches, sliced on demand."""
 
     def __init__(self, indices: Indices, size: int) -> None:
         self._indices = indices
@@ -137,7 +143,7 @@ class _Cut(Sequence[Indices]):
     def __getitem__(self, number: slice) -> list[Indices]: ...
     def __getitem__(self, number: int | slice) -> Any:
         if isinstance(number, slice):
-            return [self[place] for place in range(len(self))[number]]
+            return [self[item] for item in range(len(self))[number]]
         begin = (number if number >= 0 else number + len(self)) * self._size
         if not 0 <= begin < len(self._indices):
             raise IndexError(number)
