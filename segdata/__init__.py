@@ -13,51 +13,93 @@ from typing import TYPE_CHECKING, Any
 from segdata.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from segdata import errors as errors
+    from segdata import torch as torch
     from segdata.conversion.convert import convert
-    from segdata.conversion.prepare import prepare
+    from segdata.conversion.prepare import Prepared, prepare
+    from segdata.conversion.report import ConvertReport
     from segdata.core.labels import Category, LabelMapping, LabelSpace
     from segdata.core.masks import Masks
     from segdata.core.sample import Instances, Sample
-    from segdata.download.fetch import fetch
+    from segdata.download.fetch import Fetched, fetch
     from segdata.errors import SegdataError
-    from segdata.formats import read
+    from segdata.formats import Folder, read
     from segdata.loading import Batch, Loader
-    from segdata.metrics.evaluate import evaluate
+    from segdata.metrics.evaluate import Evaluation, evaluate
     from segdata.pack.read import Pack
     from segdata.pack.read import open_pack as open
-    from segdata.pack.verify import verify
+    from segdata.pack.verify import Verification, verify
+    from segdata.sources.listing import KnownDataset, list_datasets
+    from segdata.statistics.counts import Statistics
+    from segdata.statistics.counts import statistics as stats
+    from segdata.training.predict import Report as PredictReport
+    from segdata.training.predict import predict
+    from segdata.training.trainer import Report as TrainReport
+    from segdata.training.trainer import train
     from segdata.viz.overlay import overlay
 
 _HOMES = {
-    "Category": "segdata.core.labels",
-    "Instances": "segdata.core.sample",
-    "LabelMapping": "segdata.core.labels",
-    "LabelSpace": "segdata.core.labels",
-    "Batch": "segdata.loading",
-    "Loader": "segdata.loading",
-    "Masks": "segdata.core.masks",
-    "Pack": "segdata.pack.read",
-    "Sample": "segdata.core.sample",
-    "SegdataError": "segdata.errors",
-    "convert": "segdata.conversion.convert",
-    "evaluate": "segdata.metrics.evaluate",
+    "list_datasets": "segdata.sources.listing",
     "fetch": "segdata.download.fetch",
-    "open": "segdata.pack.read:open_pack",
-    "overlay": "segdata.viz.overlay",
     "prepare": "segdata.conversion.prepare",
     "read": "segdata.formats",
+    "convert": "segdata.conversion.convert",
+    "open": "segdata.pack.read:open_pack",
     "verify": "segdata.pack.verify",
+    "stats": "segdata.statistics.counts:statistics",
+    "overlay": "segdata.viz.overlay",
+    "train": "segdata.training.trainer",
+    "predict": "segdata.training.predict",
+    "evaluate": "segdata.metrics.evaluate",
+    "KnownDataset": "segdata.sources.listing",
+    "Fetched": "segdata.download.fetch",
+    "Prepared": "segdata.conversion.prepare",
+    "Folder": "segdata.formats",
+    "ConvertReport": "segdata.conversion.report",
+    "Verification": "segdata.pack.verify",
+    "Statistics": "segdata.statistics.counts",
+    "TrainReport": "segdata.training.trainer:Report",
+    "PredictReport": "segdata.training.predict:Report",
+    "Evaluation": "segdata.metrics.evaluate",
+    "Loader": "segdata.loading",
+    "Batch": "segdata.loading",
+    "Pack": "segdata.pack.read",
+    "Sample": "segdata.core.sample",
+    "Instances": "segdata.core.sample",
+    "Masks": "segdata.core.masks",
+    "Category": "segdata.core.labels",
+    "LabelSpace": "segdata.core.labels",
+    "LabelMapping": "segdata.core.labels",
+    "SegdataError": "segdata.errors",
 }
+"""Where each public name is defined: a module, and the name there if it is another."""
+
+_MODULES = ("errors", "torch")
+"""Modules that are public themselves; `segdata.torch` needs PyTorch."""
 
 __all__ = [
+    "list_datasets",
     "fetch",
     "prepare",
     "read",
     "convert",
     "open",
     "verify",
+    "stats",
     "overlay",
+    "train",
+    "predict",
     "evaluate",
+    "KnownDataset",
+    "Fetched",
+    "Prepared",
+    "Folder",
+    "ConvertReport",
+    "Verification",
+    "Statistics",
+    "TrainReport",
+    "PredictReport",
+    "Evaluation",
     "Loader",
     "Batch",
     "Pack",
@@ -73,14 +115,15 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import segdata` costs nothing."""
+    if name in _MODULES:
+        return import_module(f"segdata.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'segdata' has no attribute {name!r}")
-    home, _, original = _HOMES[name].partition(":")
-    value: Any = import_module(home)
-    value = getattr(value, original or name)
+    module, _, original = _HOMES[name].partition(":")
+    value: Any = getattr(import_module(module), original or name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *_HOMES, *_MODULES})

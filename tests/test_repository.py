@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.command import run_segdata
+from tests.helpers.documents import code_blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "segdata"
@@ -85,35 +86,6 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         assert allowed is None or any(here == place or here.startswith(place + "/") for place in allowed), name
 
 
-def test_the_public_names() -> None:
-    import segdata
-
-    assert segdata.__all__ == [
-        "fetch",
-        "prepare",
-        "read",
-        "convert",
-        "open",
-        "verify",
-        "overlay",
-        "evaluate",
-        "Loader",
-        "Batch",
-        "Pack",
-        "Sample",
-        "Instances",
-        "Masks",
-        "Category",
-        "LabelSpace",
-        "LabelMapping",
-        "SegdataError",
-    ]
-    for name in segdata.__all__:
-        assert getattr(segdata, name).__doc__, name
-    with pytest.raises(AttributeError, match="no attribute"):
-        _ = segdata.nothing
-
-
 def test_every_public_function_is_documented() -> None:
     for path in modules():
         tree = ast.parse(path.read_text())
@@ -166,10 +138,6 @@ def test_mistakes_get_one_letter_and_one_json_document(
         assert outcome.code == code, outcome.err
         assert text in outcome.err and outcome.err.startswith("segdata: error[")
         assert outcome.out == "" if not more else outcome.document["error"]["exit"] == code
-
-
-def code_blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from segdata.cli import app, output
 from segdata.cli import options as fetching
-
-if TYPE_CHECKING:
-    from segdata.catalog.manifest import Manifest
 
 
 @app.command("list", epilog="Example: segdata list cityscapes")
@@ -23,10 +20,11 @@ def list_datasets(
     """List the datasets that segdata knows: what is fetched and prepared, how large it is, under which licence."""
     from segdata.catalog import manifest
     from segdata.download.paths import default_root
+    from segdata.sources import listing
 
     where = root or default_root()
-    found = [manifest.find(name)] if name else [manifest.shipped(item) for item in manifest.names()]
-    datasets = [_describe(item, where) for item in found]
+    known = [listing.known(manifest.find(name), where)] if name else listing.list_datasets(root=where)
+    datasets = [dataset.as_dict() for dataset in known]
     if json:
         output.result({"root": str(where), "datasets": datasets})
     elif name:
@@ -82,50 +80,3 @@ def _state(dataset: dict[str, Any]) -> str:
     if not have:
         return "not fetched"
     return "fetched" if have >= wanted else f"fetched {have} of {wanted} files"
-
-
-def _describe(found: Manifest, root: Path) -> dict[str, Any]:
-    from segdata.download.archives import receipt as extracted
-    from segdata.download.paths import Folders
-    from segdata.pack import layout
-    from segdata.pack.read import is_pack
-
-    own = Folders(root / found.name)
-    index = layout.read_index(own.pack) if is_pack(own.pack) else None
-    receipts = {remote.file: extracted.read_receipt(own.members(remote.file)) for remote in found.remotes}
-    fetched = {file: receipt for file, receipt in receipts.items() if receipt is not None and own.raw.is_dir()}
-    kept = sum(
-        own.archive(remote.file).stat().st_size for remote in found.remotes if own.archive(remote.file).is_file()
-    )
-    packed = sum(entry["bytes"] for entry in layout.shard_files(index)) if index else 0
-    return {
-        "name": found.name,
-        "title": found.title,
-        "format": found.format,
-        "homepage": found.homepage,
-        "licence": found.licence,
-        "terms": found.terms.url if found.terms else None,
-        "account": found.signin.host if found.signin else None,
-        "citation": found.citation,
-        "download": sum(remote.bytes or remote.about or 0 for remote in found.remotes if not remote.is_optional),
-        "fetched": list(fetched),
-        "on_disk": sum(receipt.bytes for receipt in fetched.values()) + kept + packed,
-        "unverified": [remote.file for remote in found.remotes if not remote.is_verifiable and not remote.is_optional],
-        "prepared": str(own.pack) if index else None,
-        "samples": index["samples"] if index else None,
-        "files": [
-            {
-                "part": remote.part,
-                "file": remote.file,
-                "bytes": remote.bytes,
-                "about": remote.about,
-                "digest": str(remote.digest) if remote.digest else "by the site" if remote.package else None,
-                "default": not remote.is_optional,
-                "fetched": remote.file in fetched,
-            }
-            for remote in found.remotes
-        ],
-        "splits": {split.name: split.count for split in found.splits.values()},
-        "views": {view.name: view.about for view in found.views.values()},
-        "labels": [category.name for category in found.labels.categories],
-    }

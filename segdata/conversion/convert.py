@@ -22,7 +22,7 @@ from segdata import formats
 from segdata.conversion.dry_run import dry_run, require_lossless
 from segdata.conversion.job import Job, origin
 from segdata.conversion.options import ConvertOptions, Progress
-from segdata.conversion.report import ConversionReport
+from segdata.conversion.report import ConvertReport
 from segdata.conversion.to_folder import is_done, to_folder
 from segdata.conversion.to_pack import to_pack
 from segdata.errors import UsageError
@@ -62,7 +62,7 @@ def convert(
     wait: float = 0.0,
     lock: bool = True,
     progress: Progress | None = None,
-) -> ConversionReport:
+) -> ConvertReport:
     """Convert a dataset folder or a pack.
 
     Args:
@@ -128,7 +128,7 @@ def convert(
     return convert_with(Path(source), Path(target), options)
 
 
-def convert_with(source: Path, target: Path, options: ConvertOptions) -> ConversionReport:
+def convert_with(source: Path, target: Path, options: ConvertOptions) -> ConvertReport:
     """`convert` with its options as one object."""
     _require_possible(options)
     if options.truth is not None:
@@ -189,7 +189,7 @@ def _filtered(dataset: Dataset, options: ConvertOptions) -> Dataset:
 
 def inspect(
     path: Path, *, deep: bool = False, source_format: str | None = None, progress: Progress | None = None
-) -> ConversionReport:
+) -> ConvertReport:
     """Read and check a dataset folder; deep decodes every image and looks for what readers pass over.
 
     Raises:

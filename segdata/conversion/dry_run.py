@@ -6,13 +6,13 @@ from typing import Any
 
 from segdata.conversion import shards
 from segdata.conversion.job import Job
-from segdata.conversion.report import ConversionReport
+from segdata.conversion.report import ConvertReport
 from segdata.conversion.shards import Shard
 from segdata.core.findings import Findings, folded
 from segdata.errors import LossyConversion
 
 
-def dry_run(job: Job) -> ConversionReport:
+def dry_run(job: Job) -> ConvertReport:
     """Read and check everything, images as well unless the pack would be without."""
     findings = job.dataset.findings
     samples, instances, left_out = _read_all(job, findings, check_images=job.options.images != "none")

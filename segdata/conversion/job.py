@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from segdata.conversion.options import ConvertOptions
-from segdata.conversion.report import ConversionReport
+from segdata.conversion.report import ConvertReport
 from segdata.core.findings import Findings
 from segdata.errors import InvalidInput
 from segdata.pack import layout
@@ -92,9 +92,9 @@ class Job:
         *,
         left_out: Sequence[int] = (),
         is_dry_run: bool = False,
-    ) -> ConversionReport:
+    ) -> ConvertReport:
         """What was done; splits are those of the source without the samples that were left out."""
-        return ConversionReport(
+        return ConvertReport(
             source_format=self.dataset.format,
             target_format=self.options.to,
             target=self.target,

@@ -18,7 +18,7 @@ from segdata.catalog import manifest as manifests
 from segdata.catalog.manifest import Manifest
 from segdata.conversion.convert import convert_with
 from segdata.conversion.options import ConvertOptions, Progress
-from segdata.conversion.report import ConversionReport
+from segdata.conversion.report import ConvertReport
 from segdata.core.labels import LabelSpace
 from segdata.download.archives.receipt import read_receipt
 from segdata.download.fetch import Fetched, fetch_with
@@ -219,7 +219,7 @@ def _done(manifest: Manifest, paths: Folders, only: Sequence[str], options: Mapp
     except DamagedData as error:
         error.fix = f"segdata prepare {manifest.name} --force makes it anew"
         raise
-    return _prepared(manifest, paths, ConversionReport.of_pack(index, manifest.format, paths.pack), None)
+    return _prepared(manifest, paths, ConvertReport.of_pack(index, manifest.format, paths.pack), None)
 
 
 def _check_space(todo: Plan, images: layout.Images) -> None:
@@ -245,7 +245,7 @@ def _check_space(todo: Plan, images: layout.Images) -> None:
         )
 
 
-def _prepared(manifest: Manifest, paths: Folders, report: ConversionReport, fetched: Fetched | None) -> Prepared:
+def _prepared(manifest: Manifest, paths: Folders, report: ConvertReport, fetched: Fetched | None) -> Prepared:
     return Prepared(
         manifest.name,
         paths.pack,

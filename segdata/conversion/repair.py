@@ -12,7 +12,7 @@ from typing import Any
 from segdata.conversion import shards
 from segdata.conversion.job import Job
 from segdata.conversion.options import ConvertOptions, Progress
-from segdata.conversion.report import ConversionReport
+from segdata.conversion.report import ConvertReport
 from segdata.conversion.shards import finished_in_pack, work_folder, write_to_pack
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
@@ -83,7 +83,7 @@ def repair(
             remove_tree(work_folder(job))
 
 
-def repaired(job: Job) -> ConversionReport | None:
+def repaired(job: Job) -> ConvertReport | None:
     """The report of a pack that this job made earlier, after its damaged files were repaired; None if there is none.
 
     It is also None where a repair is not enough: the index is damaged, or the source gives other bytes than it did.
@@ -95,7 +95,7 @@ def repaired(job: Job) -> ConversionReport | None:
         names = _repair(job, index)
     except (NotThere, DamagedData, InvalidInput, Unsafe):
         return None
-    return ConversionReport.of_pack(index, job.dataset.format, job.target, was_done=not names)
+    return ConvertReport.of_pack(index, job.dataset.format, job.target, was_done=not names)
 
 
 def _repair(job: Job, index: Mapping[str, Any]) -> list[str]:

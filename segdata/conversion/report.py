@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class ConversionReport:
+class ConvertReport:
     """What a conversion did.
 
     Attributes:
@@ -35,7 +35,7 @@ class ConversionReport:
     @classmethod
     def of_pack(
         cls, index: Mapping[str, Any], source_format: str, target: Path, *, was_done: bool = True
-    ) -> ConversionReport:
+    ) -> ConvertReport:
         """The report of the conversion that made a pack with this index."""
         return cls(
             source_format=source_format,

@@ -19,7 +19,7 @@ from typing import Any
 from segdata import formats
 from segdata.conversion import shards
 from segdata.conversion.job import Job
-from segdata.conversion.report import ConversionReport
+from segdata.conversion.report import ConvertReport
 from segdata.conversion.shards import Receipt, Shard, read_receipt, with_receipt
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA
@@ -49,17 +49,17 @@ def is_done(job: Job) -> bool:
     return _finished(job) is not None
 
 
-def _finished(job: Job) -> ConversionReport | None:
+def _finished(job: Job) -> ConvertReport | None:
     try:
         receipt = json.loads((job.target / RECEIPT).read_bytes())
     except (OSError, ValueError):
         return None
     if receipt.get("fingerprint") != job.fingerprint:
         return None
-    return ConversionReport(**{**receipt["report"], "target": job.target, "was_done": True})
+    return ConvertReport(**{**receipt["report"], "target": job.target, "was_done": True})
 
 
-def to_folder(job: Job) -> ConversionReport:
+def to_folder(job: Job) -> ConvertReport:
     """Write a dataset folder beside the target, shard by shard, then give it its name."""
     done = _finished(job)
     staging = job.target.parent / f".{job.target.name}.staging-{job.fingerprint[:16]}"

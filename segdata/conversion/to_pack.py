@@ -8,7 +8,7 @@ from typing import Any
 from segdata.conversion import shards
 from segdata.conversion.job import Job, origin
 from segdata.conversion.repair import repaired
-from segdata.conversion.report import ConversionReport
+from segdata.conversion.report import ConvertReport
 from segdata.conversion.shards import Receipt, finished_in_pack, work_folder, write_to_pack
 from segdata.errors import OF_THE_DATA
 from segdata.pack import layout
@@ -18,7 +18,7 @@ from segdata.sources.dataset import without
 from segdata.system.files import disk_errors, remove_tree, require_replaceable
 
 
-def to_pack(job: Job) -> ConversionReport:
+def to_pack(job: Job) -> ConvertReport:
     """Write shards into a work folder, then commit them."""
     done = repaired(job) if job.options.force else _finished(job)
     work = work_folder(job)
@@ -39,7 +39,7 @@ def to_pack(job: Job) -> ConversionReport:
     return job.report(index["samples"], index["instances"], job.dataset.findings, left_out=left_out)
 
 
-def _finished(job: Job) -> ConversionReport | None:
+def _finished(job: Job) -> ConvertReport | None:
     """The report of a pack that is already what this job would make.
 
     Raises:
@@ -51,7 +51,7 @@ def _finished(job: Job) -> ConversionReport | None:
     if index["provenance"]["fingerprint"] != job.fingerprint:
         return None
     open_pack(job.target)
-    return ConversionReport.of_pack(index, job.dataset.format, job.target)
+    return ConvertReport.of_pack(index, job.dataset.format, job.target)
 
 
 def _require_replaceable(job: Job) -> None:

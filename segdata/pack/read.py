@@ -132,7 +132,7 @@ class Pack(Sequence[Sample]):
         for index in range(len(self)):
             yield self[index]
 
-    @cached_property
+    @property
     def labels(self) -> LabelSpace:
         """The label space of these samples."""
         return self._store.labels if self._mapping is None else self._mapping.target

@@ -11,7 +11,9 @@ import pytest
 
 import segdata
 from segdata.demo import synthetic as drawn
-from tests.test_repository import ROOT, code_blocks
+from tests.helpers.documents import code_blocks
+
+ROOT = Path(__file__).resolve().parents[2]
 
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'segdata[torch]')")
 pytest.importorskip("albumentations", reason="albumentations is not installed")

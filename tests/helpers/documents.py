@@ -1,0 +1,11 @@
+"""What the documents say, for tests that hold the code against them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def code_blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks of a language (a regular expression) in a Markdown file."""
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
