@@ -10,7 +10,7 @@ from typing import Any
 from segdata.core.findings import Findings, one_line, summary
 from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.errors import InvalidAnnotation, UsageError
-from segdata.formats.voc import results as voc_results
+from segdata.formats import RESULTS
 from segdata.metrics import voc
 from segdata.metrics.cityscapes import metrics as cityscapes
 from segdata.metrics.coco import metrics as coco
@@ -167,11 +167,12 @@ def _defaults(predictions: Predictions, truth: GroundTruth) -> list[str]:
 
 
 def _split_of(predictions: Path, kind: str | None, truth: GroundTruth) -> str | None:
-    """The split of the ground truth that the predictions' file names speak of."""
-    if kind != "voc-results" and not (kind is None and voc_results.detect(predictions)):
-        return None
-    split = voc_results.split_of(predictions, list(truth.splits))
-    return split if split is not None and len(truth.splits[split]) < len(truth) else None
+    """The split of the ground truth that the predictions' file names speak of; None where it is all of it."""
+    for name, results in RESULTS.items():
+        if results.split_of is not None and (kind == name or (kind is None and results.reader.detect(predictions))):
+            split = results.split_of(predictions, list(truth.splits))
+            return split if split is not None and len(truth.splits[split]) < len(truth) else None
+    return None
 
 
 def _require_valid(truth: GroundTruth) -> None:
