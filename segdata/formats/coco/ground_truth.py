@@ -1,6 +1,6 @@
-"""COCO documents read for evaluation: columns of boxes, sizes and flags, masks as run-length strings when asked for.
+"""COCO documents read as ground truth of an evaluation: columns of boxes, areas and flags; masks decoded when asked for.
 
-An evaluator must not refuse what it can count: boxes that leave the image and sizes that are no sizes are remarked.
+An evaluator must not refuse what it can count: boxes that leave the image and areas below zero are remarks.
 """
 
 from __future__ import annotations

@@ -12,8 +12,7 @@ counted from 1, whichever command writes the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,19 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.columns import Columns, Shapes
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
-from segdata.core.masks import Masks
 from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.core.rle import check_strings
-from segdata.core.sample import Instances, Sample
+from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation
 from segdata.formats.adapting import count_unmapped
+from segdata.formats.coco.adapt import categories_with_id, unlisted
 from segdata.formats.coco.rules import check_size, no_box
 from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
+from segdata.formats.shared.detections import Detections
 from segdata.formats.shared.folder import write_file
 from segdata.system.files import canonical_json, disk_errors, write_whole
 from segdata.system.paths import inside
@@ -57,85 +56,6 @@ class _Detection(msgspec.Struct, gc=False):
     segmentation: _Rle | list[list[float]] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _File:
-    """Detections as columns, sorted by image, those of an image in the order of the file.
-
-    Attributes:
-        row: (N,) int64, place in the file.
-        pointer: (images + 1,) int64, where each image of the truth begins.
-        masks: checked compressed strings, or what else `strings_of` takes; None where the file has no masks.
-    """
-
-    path: Path
-    truth: GroundTruth
-    row: npt.NDArray[np.int64]
-    pointer: npt.NDArray[np.int64]
-    category: npt.NDArray[np.int64]
-    score: npt.NDArray[np.float64]
-    bbox: npt.NDArray[np.float64]
-    area: npt.NDArray[np.float64]
-    masks: Sequence[Any] | None
-
-    def columns(self, place: int) -> Columns:
-        own = slice(*self.pointer[place : place + 2].tolist())
-        count = own.stop - own.start
-        return Columns(
-            self.category[own],
-            np.arange(own.start, own.stop),
-            self.bbox[own],
-            self.area[own],
-            np.zeros(count, bool),
-            np.zeros(count, bool),
-            self.score[own],
-            np.full(count, self.masks is not None),
-            lambda: Shapes.of_strings(self._strings(place, own), *self.truth.sizes[place].tolist()),
-        )
-
-    def _strings(self, place: int, own: slice) -> list[bytes]:
-        height, width = self.truth.sizes[place].tolist()
-        masks = [] if self.masks is None else self.masks[own]
-        if all(isinstance(mask, bytes) for mask in masks):
-            return list(masks)
-        given = [
-            {"size": [height, width], "counts": mask.decode()} if isinstance(mask, bytes) else mask for mask in masks
-        ]
-        try:
-            return strings_of(given, height, width)
-        except InvalidAnnotation as error:
-            number = int(str(error.place).split()[-1])
-            error.place = f"$[{self.row[own.start + number]}].segmentation"
-            raise error.located(file=self.path, key=self.truth.keys[place]) from error
-
-    def sample(self, place: int) -> Sample | None:
-        own = slice(*self.pointer[place : place + 2].tolist())
-        if own.start == own.stop:
-            return None
-        height, width = self.truth.sizes[place].tolist()
-        masks = Masks.empty(height, width, own.stop - own.start)
-        if self.masks is not None:
-            size = [height, width]
-            masks = Masks.from_rle(
-                [{"size": size, "counts": string} for string in self._strings(place, own)], height, width
-            )
-        return Sample(
-            self.truth.keys[place],
-            height,
-            width,
-            id=int(self.truth.ids[place]),
-            instances=Instances.build(
-                self.category[own],
-                masks,
-                has_mask=np.full(len(masks), self.masks is not None),
-                id=self.row[own] + 1,
-                bbox=self.bbox[own],
-                area=self.area[own],
-                score=self.score[own],
-                order=self.row[own],
-            ),
-        )
-
-
 def detect(path: Path) -> bool:
     """Whether the file is a JSON list."""
     if not path.is_file() or path.suffix != ".json":
@@ -145,81 +65,117 @@ def detect(path: Path) -> bool:
 
 
 def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
-    """Detections for the truth's images.
+    """Detections for the images of the ground truth.
 
     Raises:
         InvalidAnnotation: records that are no detections (numbers that are none, masks of another size, no score), or
-            image or category numbers that the truth does not have.
+            image or category ids that the ground truth does not have.
     """
-    detections: list[_Detection] = json_text.decode(json_text.map_file(path), list[_Detection], path)
-    file = _File(path, truth, *_sorted(detections, truth, path))
+    records: list[_Detection] = json_text.decode(json_text.map_file(path), list[_Detection], path)
+    index_of_id = truth.index_of_id
+    images = np.array([index_of_id.get(record.image_id, -1) for record in records], np.int64)
+    _require_known("image", images, [record.image_id for record in records], sorted(index_of_id), path)
+    index_of_id = truth.labels.index_of_id
+    category = np.array([index_of_id.get(record.category_id, -1) for record in records], np.int64)
+    _require_known("category", category, [record.category_id for record in records], sorted(index_of_id), path)
+    has_boxes, has_masks = _require_same_fields(records, path)
+    bbox = np.full((len(records), 4), np.nan)
+    if has_boxes:
+        bbox = np.array([record.bbox for record in records], np.float64)
+    order = np.argsort(images, kind="stable")
+    detections = Detections(
+        truth,
+        pointer=np.searchsorted(images[order], np.arange(len(truth) + 1)),
+        row=order,
+        id=np.arange(len(order)),
+        category=category[order],
+        score=np.array([record.score for record in records], np.float64)[order],
+        bbox=bbox[order],
+        area=(bbox[:, 2] * bbox[:, 3])[order],
+        strings=_strings(records, images, order, truth, path) if has_masks else None,
+    )
     holds: set[Holding] = {"scores"}
-    if file.masks is None or not len(detections) or not np.isnan(file.bbox).all():
+    if not has_masks or not len(records) or not np.isnan(bbox).all():
         holds.add("boxes")
-    if file.masks is not None:
+    if has_masks:
         holds.add("masks")
-    return Predictions(path, "coco-results", frozenset(holds), file.sample, findings, file.columns)
+    return Predictions(path, "coco-results", frozenset(holds), detections.sample, findings, detections.columns)
 
 
-def _sorted(detections: Sequence[_Detection], truth: GroundTruth, path: Path) -> tuple[Any, ...]:
-    place_of, index_of = truth.index_of_id, truth.labels.index_of_id
-    images = np.array([place_of.get(item.image_id, -1) for item in detections], np.int64)
-    category = np.array([index_of.get(item.category_id, -1) for item in detections], np.int64)
-    _require_known(images, [item.image_id for item in detections], sorted(place_of), "image", path)
-    _require_known(category, [item.category_id for item in detections], sorted(index_of), "category", path)
-    has_boxes = bool(detections and detections[0].bbox)
-    has_masks = bool(detections and detections[0].segmentation is not None)
-    for number, item in enumerate(detections):
-        if bool(item.bbox) != has_boxes or (item.segmentation is not None) != has_masks or not (has_boxes or has_masks):
+def _require_same_fields(records: Sequence[_Detection], path: Path) -> tuple[bool, bool]:
+    """Whether the detections have boxes, and whether they have masks; all must have the same."""
+    has_boxes = bool(records and records[0].bbox)
+    has_masks = bool(records and records[0].segmentation is not None)
+    for number, record in enumerate(records):
+        has_others = bool(record.bbox) != has_boxes or (record.segmentation is not None) != has_masks
+        if has_others or not (has_boxes or has_masks):
             raise InvalidAnnotation(
                 "a detection has other fields than the first one" if number else "a detection has neither box nor mask",
                 file=path,
                 place=f"$[{number}]",
-                why=f"the first has {_fields(detections[0])}, this one {_fields(item)}",
+                why=f"the first has {_fields(records[0])}, this one {_fields(record)}",
                 fix="give every detection a bbox, a segmentation, or both",
             )
-        if has_boxes and len(item.bbox or ()) != 4:
-            raise no_box(item.bbox).located(file=path, place=f"$[{number}].bbox")
-    bbox = np.full((len(detections), 4), np.nan)
-    if has_boxes:
-        bbox = np.array([item.bbox for item in detections], np.float64)
-    order = np.argsort(images, kind="stable")
-    masks = _checked(detections, images, truth, path) if has_masks else None
-    score = np.array([item.score for item in detections], np.float64)
-    return (
-        order,
-        np.searchsorted(images[order], np.arange(len(truth) + 1)),
-        category[order],
-        score[order],
-        bbox[order],
-        (bbox[:, 2] * bbox[:, 3])[order],
-        None if masks is None else [masks[place] for place in order.tolist()],
-    )
+        if has_boxes and len(record.bbox or ()) != 4:
+            raise no_box(record.bbox).located(file=path, place=f"$[{number}].bbox")
+    return has_boxes, has_masks
 
 
-def _fields(item: _Detection) -> str:
-    return " and ".join(name for name in ("bbox", "segmentation") if getattr(item, name)) or "neither"
+def _fields(record: _Detection) -> str:
+    return " and ".join(name for name in ("bbox", "segmentation") if getattr(record, name)) or "neither"
 
 
-def _checked(
-    detections: Sequence[_Detection], images: npt.NDArray[np.int64], truth: GroundTruth, path: Path
-) -> list[bytes | Any]:
-    """Masks in the order of the file; compressed strings are checked here, many at a time."""
+def _strings(
+    records: Sequence[_Detection],
+    images: npt.NDArray[np.int64],
+    order: npt.NDArray[np.int64],
+    truth: GroundTruth,
+    path: Path,
+) -> Callable[[int, slice], list[bytes]]:
+    """`Detections.strings`; other masks than compressed strings are checked and encoded when asked for."""
+    checked = _checked_masks(records, images, truth, path)
+    masks = [checked[row] for row in order.tolist()]
+
+    def strings(index: int, rows: slice) -> list[bytes]:
+        chosen = masks[rows]
+        if all(isinstance(mask, bytes) for mask in chosen):
+            return chosen
+        height, width = truth.sizes[index].tolist()
+        segmentations = [
+            {"size": [height, width], "counts": mask.decode()} if isinstance(mask, bytes) else mask for mask in chosen
+        ]
+        try:
+            return strings_of(segmentations, height, width)
+        except InvalidAnnotation as error:
+            number = int(str(error.place).split()[-1])
+            error.place = f"$[{order[rows.start + number]}].segmentation"
+            raise error.located(file=path, key=truth.keys[index]) from error
+
+    return strings
+
+
+def _checked_masks(
+    records: Sequence[_Detection], images: npt.NDArray[np.int64], truth: GroundTruth, path: Path
+) -> list[Any]:
+    """Masks in the order of the file: compressed strings as bytes, checked many at a time; others as `strings_of` takes.
+
+    Raises:
+        InvalidAnnotation: run lengths of another size than the image, or strings that are none.
+    """
     sizes = truth.sizes[images]
     masks: list[Any] = []
-    for number, item in enumerate(detections):
-        mask = item.segmentation
+    for number, record in enumerate(records):
+        mask = record.segmentation
         if not isinstance(mask, _Rle):
             masks.append(mask)
             continue
-        height, width = sizes[number].tolist()
         try:
-            check_size(mask.size, height, width)
+            check_size(mask.size, *sizes[number].tolist())
         except InvalidAnnotation as error:
             place = f"$[{number}].segmentation"
             raise error.located(file=path, key=truth.keys[images[number]], place=place) from None
-        text = isinstance(mask.counts, str)
-        masks.append(mask.counts.encode() if text else {"size": mask.size, "counts": mask.counts})  # type: ignore[union-attr]
+        counts = mask.counts
+        masks.append(counts.encode() if isinstance(counts, str) else {"size": mask.size, "counts": counts})
     compressed = [number for number, mask in enumerate(masks) if isinstance(mask, bytes)]
     pixels = sizes.prod(axis=1)
     for begin in range(0, len(compressed), _AT_ONCE):
@@ -234,10 +190,10 @@ def _checked(
 
 
 def _require_known(
-    places: npt.NDArray[np.int64], numbers: Sequence[int], known: Sequence[int], what: str, path: Path
+    what: str, indices: npt.NDArray[np.int64], numbers: Sequence[int], known: Sequence[int], path: Path
 ) -> None:
-    """Refuse numbers that the truth does not have, with what they may have been meant as."""
-    unknown = np.flatnonzero(places < 0)
+    """Refuse ids that the ground truth does not have (index −1), with what they may have been meant as."""
+    unknown = np.flatnonzero(indices < 0)
     if not len(unknown):
         return
     values = list(dict.fromkeys(numbers[row] for row in unknown.tolist()))
@@ -254,7 +210,7 @@ def _require_known(
             f"they look like positions ({lowest} … {highest}) instead of the truth's own numbers: write the {what} ids"
         )
     raise InvalidAnnotation(
-        f"{len(unknown):,} of {len(places):,} detections name {what} numbers that the truth does not have",
+        f"{len(unknown):,} of {len(indices):,} detections name {what} numbers that the truth does not have",
         file=path,
         place=f"$[{unknown[0]}].{what}_id",
         why=why,
@@ -267,14 +223,11 @@ def _require_known(
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """Categories with an id ≥ 0; one file for every split, and one for the samples of no split."""
-    has_id = [index for index, category in enumerate(source.labels.categories) if category.id >= 0]
-    labels = LabelSpace(source.labels.name, tuple(source.labels[index] for index in has_id))
-    table = np.full(len(source.labels) + 1, -1, np.int64)
-    table[has_id] = np.arange(len(has_id))
+    labels, table = categories_with_id(source.labels)
     splits = {name.replace("/", "_"): list(members) for name, members in source.splits.items()}
-    unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
-    if unlisted:
-        splits["all" if not splits else "unlisted"] = unlisted
+    rest = unlisted(splits, len(keys))
+    if rest:
+        splits["all" if not splits else "unlisted"] = rest
     return Plan(source.labels, Header(labels, splits, []), keys, table)
 
 

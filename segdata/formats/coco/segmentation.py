@@ -1,4 +1,4 @@
-"""COCO's `segmentation` of any kind → masks, spans, or compressed run-length strings of the full frame."""
+"""COCO's `segmentation` of any kind (polygons, RLE, compressed RLE) → masks, spans, or compressed RLE strings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from segdata.formats.coco.rules import check_polygons, check_run_lengths
 
 
 def masks_of(segmentations: Sequence[Any], polygons: Polygons, height: int, width: int) -> Masks:
-    """Masks of polygons, run lengths of either kind, and (empty) of nothing, in order.
+    """One mask for each segmentation, empty where there is none.
 
     Args:
         segmentations: checked, as the records have them.
         polygons: the same as columns, nothing where they are run lengths.
     """
     run_lengths = {
-        place: _counts(item["counts"]) for place, item in enumerate(segmentations) if item and isinstance(item, dict)
+        position: _counts(item["counts"])
+        for position, item in enumerate(segmentations)
+        if item and isinstance(item, dict)
     }
     spans = spans_of_objects(polygons, run_lengths, height, width)
     return Masks.of_images(spans, np.array([[height, width]]), np.array([0, len(polygons)]))[0]
@@ -38,7 +40,12 @@ def _counts(counts: str | Sequence[int]) -> IntArray:
 def spans_of_objects(
     polygons: Polygons, run_lengths: Mapping[int, IntArray], height: int | IntArray, width: int | IntArray
 ) -> Spans:
-    """Spans of objects that are polygons, or checked run lengths by their place; size as `rasterize` takes it."""
+    """Spans of objects that are polygons, or checked run lengths.
+
+    Args:
+        run_lengths: by the position of the object, which has no polygons.
+        height, width: as `rasterize.draw` takes them.
+    """
     spans = rasterize(polygons, height, width)
     if not run_lengths:
         return spans
@@ -51,32 +58,32 @@ def spans_of_objects(
 
 
 def strings_of(segmentations: Sequence[Any], height: int, width: int) -> list[bytes]:
-    """One string per object of an image: polygons are drawn by pycocotools' rule; nothing gives an empty mask.
+    """Compressed RLE strings of the objects of one image, an empty mask's where there is no segmentation.
 
-    Everything is checked before C code sees it.
+    Polygons are rasterised as pycocotools does. Everything is checked before C code sees it.
 
     Raises:
         InvalidAnnotation: rings or run lengths that are not valid; `place` names the object, counted from 0.
     """
     rings: list[list[Any]] = [[]] * len(segmentations)
     compressed: list[int] = []
-    for place, segmentation in enumerate(segmentations):
+    for position, segmentation in enumerate(segmentations):
         if not segmentation:
             continue
         try:
             if isinstance(segmentation, dict):
                 check_run_lengths(segmentation, height, width)
                 if isinstance(segmentation["counts"], str):
-                    compressed.append(place)
+                    compressed.append(position)
             else:
                 check_polygons(segmentation, height, width)
-                rings[place] = segmentation
+                rings[position] = segmentation
         except InvalidAnnotation as error:
-            raise error.located(place=f"mask {place}") from error
+            raise error.located(place=f"mask {position}") from error
     strings = _strings(segmentations, Polygons.of(rings), height, width)
     if compressed:
         try:
-            check_strings([strings[place] for place in compressed], [height * width] * len(compressed))
+            check_strings([strings[position] for position in compressed], [height * width] * len(compressed))
         except InvalidAnnotation as error:
             number = int(str(error.place or "mask 0").split()[-1])
             error.place = f"mask {compressed[number]}"
@@ -88,11 +95,11 @@ def _strings(segmentations: Sequence[Any], polygons: Polygons, height: int, widt
     from pycocotools import mask as coco_mask
 
     strings = polygon_strings(polygons, height, width)
-    for place, item in enumerate(segmentations):
+    for position, item in enumerate(segmentations):
         if item and isinstance(item, dict):
             counts = item["counts"]
             is_string = isinstance(counts, str)
-            strings[place] = (
+            strings[position] = (
                 counts.encode("utf-8", "replace") if is_string else coco_mask.frPyObjects(item, height, width)["counts"]
             )
     return strings

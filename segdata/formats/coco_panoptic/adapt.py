@@ -1,14 +1,15 @@
-"""Samples of other formats → COCO panoptic: one document a split, a PNG of segments for every image.
+"""Samples of other formats → COCO panoptic: one document for every split, a PNG of segments for every image.
 
-Objects become segments; where they overlap, the best scored is on top in predictions, else crowds lie below and small
-objects above large ones. What the label map adds becomes one segment for every category: of stuff as it is, of things as
-a crowd, since nobody told the objects apart (predictions have no crowds).
+Objects become segments. Where they overlap, the one with the highest score is on top in predictions; in ground truth,
+crowds lie below, and small objects above large ones. Where the label map covers more than the objects, each of its
+categories becomes one more segment; that of a thing is a crowd, since it may be several objects (predictions have no
+crowds).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,31 +30,25 @@ from segdata.formats.adapting import (
     remark_split,
     split_names,
 )
+from segdata.formats.coco.adapt import add_unlisted, categories_with_id
+from segdata.formats.coco_panoptic.segments import LARGEST_ID
 from segdata.formats.contract import RESIDUES, Header, Kept, Plan
 from segdata.formats.shared.folder import stem
 from segdata.formats.shared.palettes import PALETTE
 
 _KEPT = {"crowd flags", "scores", "image ids"}
-_LARGEST = (1 << 24) - 1
-_UNLISTED = "unlisted"
 
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
-    """Category ids stay; a category with a negative id has no place. Keys lose their folders."""
-    kept = [index for index, category in enumerate(source.labels.categories) if category.id >= 0]
-    labels = LabelSpace(source.labels.name, tuple(source.labels[index] for index in kept))
-    table = np.full(len(source.labels) + 1, -1, np.int64)
-    table[kept] = np.arange(len(kept))
+    """Category ids stay; categories with a negative id are dropped. Keys lose their folders."""
+    labels, table = categories_with_id(source.labels)
     count_category_fields(source.labels, labels, table, findings)
     count_documents(source, "coco-panoptic", findings)
     names = split_names(source.splits) if "/" in "".join(source.splits) else {name: name for name in source.splits}
     for name, new in names.items():
         remark_split(name, new, findings)
     splits = {names[name]: list(members) for name, members in source.splits.items()}
-    unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
-    if unlisted:
-        splits[_UNLISTED] = unlisted
-        findings.remark(f"samples of no split: in the document {_UNLISTED!r}", keys[unlisted[0]], len(unlisted))
+    add_unlisted(splits, keys, findings)
     categories = [_category(index, category) for index, category in enumerate(labels.categories)]
     documents = [
         {
@@ -83,43 +78,35 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     count_unmapped(plan, sample, findings)
     extra = {key: value for key, value in sample.extra.items() if key not in (*RESIDUES, "captions")}
     count_fields(sample, findings, Kept("coco-panoptic", image_fields=extra))
-    given = sample.instances
-    ids = given.id
-    fits = bool(len(np.unique(ids)) == len(ids) and (not len(ids) or (ids.min() >= 1 and ids.max() <= _LARGEST)))
-    count_columns(sample, findings, kept={*_KEPT, "object ids"} if fits else _KEPT)
-    has_scores = bool((~np.isnan(given.score)).any())
+    instances = sample.instances
+    has_ids = _are_segment_ids(instances.id)
+    count_columns(sample, findings, kept={*_KEPT, "object ids"} if has_ids else _KEPT)
+    has_scores = bool((~np.isnan(instances.score)).any())
     if has_scores:
         findings.remark("scores: they settle overlaps, panoptic documents do not hold them", sample.key)
-    chosen = given.take((plan.table[given.category] >= 0) & given.has_mask)
-    chosen = chosen.with_category(plan.table[chosen.category])
-    by_score = np.argsort(np.nan_to_num(chosen.score, nan=-np.inf), kind="stable")
-    layer, visible = layered(chosen.masks, chosen.iscrowd, by_score if has_scores else None)
-    count_overlaps(sample, chosen.masks, visible, findings)
-    parts = [Masks.from_id_map(layer, np.flatnonzero(visible) + 1)]
-    shown = chosen.take(visible > 0)
-    category, crowd = [shown.category], [shown.iscrowd]
-    numbers = [shown.id if fits else np.arange(1, len(shown) + 1)]
+    objects = instances.take((plan.table[instances.category] >= 0) & instances.has_mask)
+    objects = objects.with_category(plan.table[objects.category])
+    by_score = np.argsort(np.nan_to_num(objects.score, nan=-np.inf), kind="stable")
+    layer, visible = layered(objects.masks, objects.iscrowd, by_score if has_scores else None)
+    count_overlaps(sample, objects.masks, visible, findings)
+    shown = objects.take(visible > 0)
+    ids = shown.id if has_ids else np.arange(1, len(shown) + 1)
+    parts = [_Columns(shown.category, shown.iscrowd, ids, Masks.from_id_map(layer, np.flatnonzero(visible) + 1))]
     if sample.semantic is not None:
-        rest = plan.relabelled(sample.semantic)
-        covered = layer > 0
-        own = np.append(chosen.category, plan.void)[layer.astype(np.int64) - 1]
-        differs = covered & (rest != own) & (rest != plan.void)
+        semantic = plan.relabelled(sample.semantic)
+        on_top = np.append(objects.category, plan.void)[layer.astype(np.int64) - 1]
+        differs = (layer > 0) & (semantic != on_top) & (semantic != plan.void)
         findings.drop("label map pixels under objects of other categories", sample.key, int(differs.sum()))
-        rest = np.where(covered, plan.void, rest)
-        values = np.array([value for value in np.unique(rest).tolist() if value != plan.void], np.int64)
-        if len(values):
-            findings.remark("label map outside of objects: one segment per category", sample.key, len(values))
-        parts.append(Masks.from_id_map(rest, values))
-        category.append(values)
-        things = np.array([plan.header.labels[value].isthing is not False for value in values.tolist()], bool)
-        crowd.append(things & (not has_scores))
-        numbers.append(_free(numbers[0], len(values)))
-    masks = Masks.concatenate(parts, sample.height, sample.width)
+        rest = _segments(np.where(layer > 0, plan.void, semantic), plan.header.labels, ids, is_truth=not has_scores)
+        if len(rest.category):
+            findings.remark("label map outside of objects: one segment per category", sample.key, len(rest.category))
+        parts.append(rest)
+    masks = Masks.concatenate([part.masks for part in parts], sample.height, sample.width)
     segments = Instances.build(
-        np.concatenate(category),
+        np.concatenate([part.category for part in parts]),
         masks,
-        iscrowd=np.concatenate(crowd),
-        id=np.concatenate(numbers),
+        iscrowd=np.concatenate([part.iscrowd for part in parts]),
+        id=np.concatenate([part.id for part in parts]),
         bbox=masks.boxes_xywh,
         area=masks.areas,
     )
@@ -136,6 +123,31 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     )
 
 
-def _free(taken: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """The first `count` numbers from 1 on that are not taken."""
-    return np.setdiff1d(np.arange(1, len(taken) + count + 1), taken)[:count].astype(np.int64)
+class _Columns(NamedTuple):
+    """Segments that do not overlap: (N,) int64, bool and int64, and their masks."""
+
+    category: npt.NDArray[np.int64]
+    iscrowd: npt.NDArray[np.bool_]
+    id: npt.NDArray[np.int64]
+    masks: Masks
+
+
+def _are_segment_ids(ids: npt.NDArray[np.int64]) -> bool:
+    """Whether ids are distinct, and fit into the three bytes of a PNG."""
+    return len(np.unique(ids)) == len(ids) and bool(((ids >= 1) & (ids <= LARGEST_ID)).all())
+
+
+def _segments(
+    semantic: npt.NDArray[Any], labels: LabelSpace, taken: npt.NDArray[np.int64], *, is_truth: bool
+) -> _Columns:
+    """One segment for every category of a label map; in ground truth, things are crowds.
+
+    Args:
+        taken: segment ids that are in use.
+    """
+    values = np.array([value for value in np.unique(semantic).tolist() if value != labels.void], np.int64)
+    is_thing = np.array([labels[value].isthing is not False for value in values.tolist()], bool)
+    free = np.setdiff1d(np.arange(1, len(taken) + len(values) + 1), taken)
+    return _Columns(
+        values, is_thing & is_truth, free[: len(values)].astype(np.int64), Masks.from_id_map(semantic, values)
+    )

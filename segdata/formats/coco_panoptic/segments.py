@@ -19,7 +19,7 @@ from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
 from segdata.formats.coco.rules import is_box, is_number
 from segdata.formats.shared.folder import read_bytes
 
-_LARGEST = (1 << 24) - 1
+LARGEST_ID = (1 << 24) - 1
 """The largest segment id that three bytes hold."""
 
 
@@ -52,8 +52,8 @@ def check(segments: Sequence[Any], labels: LabelSpace) -> None:
     for position, record in enumerate(segments):
         number: Any = record.get("id") if isinstance(record, dict) else None
         why = None
-        if type(number) is not int or not 1 <= number <= _LARGEST:
-            why = f"id {number!r} is not a whole number from 1 to {_LARGEST}"
+        if type(number) is not int or not 1 <= number <= LARGEST_ID:
+            why = f"id {number!r} is not a whole number from 1 to {LARGEST_ID}"
         elif number in seen:
             why = f"id {number} occurs twice in this image"
         elif record.get("category_id") not in labels.index_of_id:

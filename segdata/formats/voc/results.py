@@ -17,24 +17,21 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from segdata.catalog import label_spaces
 from segdata.core import png
-from segdata.core.columns import Columns, Shapes
 from segdata.core.findings import Findings
-from segdata.core.masks import Masks
-from segdata.core.predictions import GroundTruth, Predictions
-from segdata.core.sample import Instances, Sample
+from segdata.core.predictions import GroundTruth, Holding, Predictions
+from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation
 from segdata.formats.adapting import count_unmapped, distinct_keys, split_names
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
+from segdata.formats.shared.detections import Detections
 from segdata.formats.shared.folder import write_file
 from segdata.formats.shared.palettes import PALETTE
 from segdata.system.files import disk_errors
@@ -46,56 +43,6 @@ _DETECTION = "results/VOC2012/Main/comp3_det_{split}_{name}.txt"
 
 _NAME = re.compile(r"(comp\d+)_det_(.+)\.txt")
 _SHOWN = 5
-
-
-@dataclass(frozen=True, eq=False)
-class _Lines:
-    """Detections as columns, sorted by image, those of an image in the order of the files' lines."""
-
-    truth: GroundTruth
-    pointer: npt.NDArray[np.int64]
-    row: npt.NDArray[np.int64]
-    category: npt.NDArray[np.int64]
-    score: npt.NDArray[np.float64]
-    bbox: npt.NDArray[np.float64]
-
-    def columns(self, place: int) -> Columns:
-        own = slice(*self.pointer[place : place + 2].tolist())
-        none = np.zeros(own.stop - own.start, bool)
-        height, width = self.truth.sizes[place].tolist()
-        return Columns(
-            self.category[own],
-            self.row[own],
-            self.bbox[own],
-            np.full(len(none), np.nan),
-            none,
-            none,
-            self.score[own],
-            none,
-            lambda: Shapes.of_masks(Masks.empty(height, width, len(none))),
-        )
-
-    def sample(self, place: int) -> Sample | None:
-        own = slice(*self.pointer[place : place + 2].tolist())
-        if own.start == own.stop:
-            return None
-        height, width = self.truth.sizes[place].tolist()
-        count = own.stop - own.start
-        return Sample(
-            self.truth.keys[place],
-            height,
-            width,
-            id=int(self.truth.ids[place]),
-            instances=Instances.build(
-                self.category[own],
-                Masks.empty(height, width, count),
-                has_mask=np.zeros(count, bool),
-                id=self.row[own] + 1,
-                bbox=self.bbox[own],
-                score=self.score[own],
-                order=self.row[own],
-            ),
-        )
 
 
 def detect(path: Path) -> bool:
@@ -174,15 +121,18 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     order = np.argsort(places, kind="stable")
     values_ = np.array(numbers, np.float64).reshape(-1, 5)[order]
     low, high = values_[:, 1:3], values_[:, 3:5]
-    lines = _Lines(
+    detections = Detections(
         truth,
-        np.searchsorted(places[order], np.arange(len(truth) + 1)),
-        order,
-        np.array(category, np.int64)[order],
-        values_[:, 0],
-        np.concatenate((low - 1, high - low + 1), axis=1),
+        pointer=np.searchsorted(places[order], np.arange(len(truth) + 1)),
+        row=order,
+        id=order,
+        category=np.array(category, np.int64)[order],
+        score=values_[:, 0],
+        bbox=np.concatenate((low - 1, high - low + 1), axis=1),
+        area=np.full(len(order), np.nan),
     )
-    return Predictions(path, "voc-results", frozenset(("boxes", "scores")), lines.sample, findings, lines.columns)
+    holds: frozenset[Holding] = frozenset(("boxes", "scores"))
+    return Predictions(path, "voc-results", holds, detections.sample, findings, detections.columns)
 
 
 def _parsed(line: str, file: Path, number: int) -> tuple[str, tuple[float, ...]]:
