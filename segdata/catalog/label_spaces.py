@@ -7,10 +7,10 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from segdata.catalog.manifest import View, _view, names, shipped
+from segdata.catalog.manifest import View, names, read_view, shipped
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.errors import NotThere
-from segdata.system import toml as tables
+from segdata.system import toml
 from segdata.system.files import disk_errors
 
 
@@ -52,31 +52,32 @@ def view(space: LabelSpace, name: str) -> LabelMapping:
 
 
 def by_name(source: LabelSpace, target: LabelSpace) -> LabelMapping:
-    """Categories that have one name in both spaces, or names that `same-names.txt` lists as one thing.
+    """Map categories of the same name, or of names that `same-names.txt` lists as synonyms.
 
-    The spelling (case, spaces, dashes, underscores) does not count; where two are alike, the exact name wins.
+    Case, spaces, dashes and underscores do not count; where two names differ only in these, the exact one wins.
     """
-    alike = {_spelling(category.name): index for index, category in reversed(list(enumerate(target.categories)))}
+    by_spelling = {_spelling(category.name): index for index, category in reversed(list(enumerate(target.categories)))}
     for synonyms in _same_names():
-        for name in synonyms:
-            index = next((alike[other] for other in synonyms if other in alike), None)
-            if index is not None:
-                alike.setdefault(name, index)
+        index = next((by_spelling[name] for name in synonyms if name in by_spelling), None)
+        if index is not None:
+            for name in synonyms:
+                by_spelling.setdefault(name, index)
     return LabelMapping(
         target,
-        tuple(target.index_of_name.get(item.name, alike.get(_spelling(item.name))) for item in source.categories),
+        tuple(target.index_of_name.get(item.name, by_spelling.get(_spelling(item.name))) for item in source.categories),
     )
 
 
 def mapping_from_file(path: Path, source: LabelSpace) -> LabelMapping:
-    """A mapping from a TOML file of `[[labels]]` tables, each with `name` and `from`, the source names it takes in.
+    """A mapping from a TOML file of `[[labels]]` tables, each with `name` and `from`, the names of source categories.
 
     Raises:
-        InvalidManifest: not TOML, or it names categories that `source` does not have.
+        InvalidManifest: not TOML, a wrong table, or names of categories that `source` does not have.
+        NotThere: there is no such file.
     """
     with disk_errors(path):
-        document = tables.parse(path.read_text("utf-8"), str(path))
-    view = _view(path.stem, document, source, str(path), "")
+        table = toml.parse(path.read_text("utf-8"), str(path))
+    view = read_view(path.stem, table, source, str(path))
     return LabelMapping.from_names(source, view.labels, view.sources)
 
 

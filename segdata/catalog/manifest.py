@@ -1,57 +1,97 @@
-"""A dataset as data: one TOML file with its title, terms, label table, views and splits, checked at the door.
+"""A dataset described by a TOML file, its manifest: title, licence, label space, views, splits and files to fetch.
 
-Shipped manifests lie in the package `segdata.manifests` (`manifests/` in the repository).
+Shipped manifests lie in the package `segdata.manifests` (`manifests/` in the repository); docs/manifests.md explains the
+keys.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, field, structs
 
 from segdata.catalog import remotes
-from segdata.catalog.remotes import Remote, SignIn, Terms
+from segdata.catalog.remotes import Remote, RemoteTable, SignIn, Terms
 from segdata.core.labels import Category, LabelSpace
 from segdata.errors import InvalidManifest, NotThere, SegdataError
-from segdata.system import toml as tables
+from segdata.system import toml
 from segdata.system.files import disk_errors
 from segdata.system.paths import checked_name
 
 ALIASES = {"coco": "coco-2017", "voc": "voc-2012"}
 """Short names for the newest of a family."""
 
-_TEXTS = ("title", "homepage", "licence", "citation", "format", "label_space")
-_KEYS = (
-    *_TEXTS,
-    *("labels", "labels_from", "views", "splits", "splits_from", "max_pixels", "known_bad", "average_sizes"),
-    *("terms", "signin", "remotes", "root"),
-)
-_LABEL_KEYS: dict[str, type] = {
-    "name": str,
-    "id": int,
-    "color": list,
-    "isthing": bool,
-    "supercategory": str,
-    "ignore": bool,
-}
+Byte = Annotated[int, Meta(ge=0, le=255)]
 
 
-@dataclass(frozen=True)
-class Split:
-    """One split: how many images the official one has, and their names where the dataset itself does not list them."""
+class _Flags(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a category may have beside name and id; None where the table does not say."""
+
+    color: tuple[Byte, Byte, Byte] | None = None
+    isthing: bool | None = None
+    supercategory: str | None = None
+    ignore: bool | None = None
+
+
+class _Label(_Flags, kw_only=True):
+    """A row of `labels`."""
 
     name: str
-    count: int | None
-    names: tuple[str, ...] | None
+    id: int
+
+
+class _ViewLabel(_Flags, kw_only=True):
+    """A row of a view's `labels`; what it does not say is that of the first source category."""
+
+    name: str | None = None
+    id: int | None = None
+    sources: tuple[str, ...] = field(name="from")
+
+
+class _View(Struct, forbid_unknown_fields=True, kw_only=True):
+    about: str = ""
+    labels: list[_ViewLabel]
+
+
+class Split(Struct, frozen=True, forbid_unknown_fields=True):
+    """One split: how many images the official one has, and their names where the dataset itself does not list them."""
+
+    count: int | None = None
+    names: tuple[str, ...] | None = None
+
+
+class _Document(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The top of a manifest."""
+
+    title: str
+    homepage: str
+    licence: str
+    citation: str
+    format: str
+    label_space: str
+    labels: Annotated[list[_Label], Meta(min_length=1)] | None = None
+    labels_from: str | None = None
+    views: dict[str, dict[str, Any]] = {}
+    splits: dict[str, dict[str, Any]] = {}
+    splits_from: str | None = None
+    max_pixels: int | None = None
+    known_bad: tuple[str, ...] = ()
+    average_sizes: dict[str, Any] = {}
+    terms: Terms | None = None
+    signin: SignIn | None = None
+    remotes: list[RemoteTable] = []
+    root: str = "."
 
 
 @dataclass(frozen=True)
 class View:
-    """Another way to look at a label space: target categories, and for each the source categories that become it."""
+    """Another label space for the same data: target categories, and for each the source categories that become it."""
 
     name: str
     about: str
@@ -63,9 +103,11 @@ class View:
 class Manifest:
     """What is known about a dataset.
 
-    `known_bad` are keys of images that are damaged in the official release, `average_sizes` the mean pixels of an object
-    by category, where the official evaluation publishes them. `root` is the folder below the extracted files in which the
-    format's layout begins.
+    Attributes:
+        known_bad: keys of images that are damaged in the official release.
+        average_sizes: category → mean pixels of an object, where the official evaluation publishes them.
+        max_pixels: the largest image that is decoded; None for the default.
+        root: the folder below the extracted files in which the format's layout begins.
     """
 
     name: str
@@ -87,7 +129,7 @@ class Manifest:
 
     @property
     def parts(self) -> dict[str, bool]:
-        """Names of the parts that can be chosen, in order, and whether each is fetched by default."""
+        """Part → whether it is fetched by default, in the order of the files."""
         return {remote.part: not remote.is_optional for remote in self.remotes}
 
 
@@ -107,7 +149,7 @@ def load(path: Path) -> Manifest:
 
 
 def find(dataset: str | Path) -> Manifest:
-    """A manifest by a shipped name or alias, or by the path of one's own file (it has a slash, or ends in .toml).
+    """A manifest by the name or alias of a shipped one, or by the path of a file (it has a slash, or ends in .toml).
 
     Raises:
         NotThere: there is none; close names are listed.
@@ -144,56 +186,58 @@ def shipped(name: str) -> Manifest:
 @cache
 def names() -> tuple[str, ...]:
     """Names of the shipped manifests, sorted."""
-    found = (item.name for item in resources.files("segdata.manifests").iterdir())
-    return tuple(sorted(name[: -len(".toml")] for name in found if name.endswith(".toml")))
+    files = (item.name for item in resources.files("segdata.manifests").iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml")))
 
 
 def _build(name: str, text: str, file: str) -> Manifest:
-    document = tables.parse(text, file)
-    for key in document:
-        if key not in _KEYS:
-            raise tables.unknown(file, key, key, _KEYS)
-    texts = {key: tables.typed(document, key, str, file, key) for key in _TEXTS}
-    if "labels" in document and "labels_from" in document:
-        raise InvalidManifest("manifest has both labels and labels_from", file=file, fix="keep one of them")
-    if "labels_from" in document:
-        other = shipped(tables.typed(document, "labels_from", str, file, "labels_from"))
-        labels, views = other.labels, dict(other.views)
-    else:
-        labels, views = _labels(texts["label_space"], document.get("labels"), file), {}
-    views.update(_views(document.get("views", {}), labels, file))
-    splits = dict(shipped(document["splits_from"]).splits) if "splits_from" in document else {}
-    splits.update(_splits(document.get("splits", {}), file))
-    signin = remotes.signin(document["signin"], file) if "signin" in document else None
-    files = remotes.remotes(document.get("remotes", []), file, has_signin=signin is not None)
-    max_pixels = tables.typed(document, "max_pixels", int, file, "max_pixels") if "max_pixels" in document else None
+    document = toml.convert(toml.parse(text, file), _Document, file)
+    labels, views = _labels_of(document, file)
+    views |= {view: read_view(view, table, labels, file, f"views.{view}") for view, table in document.views.items()}
+    splits = dict(shipped(document.splits_from).splits) if document.splits_from is not None else {}
+    splits |= {split: _split(split, table, file) for split, table in document.splits.items()}
     return Manifest(
         name=name,
-        title=texts["title"],
-        homepage=texts["homepage"],
-        licence=texts["licence"],
-        citation=texts["citation"],
-        format=texts["format"],
+        title=document.title,
+        homepage=document.homepage,
+        licence=document.licence,
+        citation=document.citation,
+        format=document.format,
         labels=labels,
         splits=splits,
         views=views,
-        max_pixels=max_pixels,
-        average_sizes=_average_sizes(document.get("average_sizes", {}), labels, file),
-        known_bad=tuple(tables.typed(document, "known_bad", list, file, "known_bad"))
-        if "known_bad" in document
-        else (),
-        remotes=files,
-        terms=remotes.terms(document["terms"], file) if "terms" in document else None,
-        signin=signin,
-        root=PurePosixPath(".")
-        if "root" not in document
-        else checked_name(tables.typed(document, "root", str, file, "root"), f"{file}: root"),
+        max_pixels=document.max_pixels,
+        average_sizes=_average_sizes(document.average_sizes, labels, file),
+        known_bad=document.known_bad,
+        remotes=remotes.remotes(document.remotes, file, has_signin=document.signin is not None),
+        terms=None if document.terms is None else document.terms.checked(file),
+        signin=None if document.signin is None else document.signin.checked(file),
+        root=PurePosixPath(".") if document.root == "." else checked_name(document.root, f"{file}: root"),
     )
 
 
-def _average_sizes(table: Any, labels: LabelSpace, file: str) -> dict[str, float]:
-    if not isinstance(table, dict):
-        raise InvalidManifest("average_sizes is not a table", file=file, place="average_sizes")
+def _labels_of(document: _Document, file: str) -> tuple[LabelSpace, dict[str, View]]:
+    """The label space of a manifest, and the views that come with it from another manifest."""
+    if document.labels_from is not None:
+        if document.labels is not None:
+            raise InvalidManifest("manifest has both labels and labels_from", file=file, fix="keep one of them")
+        other = shipped(document.labels_from)
+        return other.labels, dict(other.views)
+    if document.labels is None:
+        raise InvalidManifest("manifest has no labels", file=file, place="labels", why="expected a list of tables")
+    categories = tuple(Category(**_stated(row)) for row in document.labels)
+    try:
+        return LabelSpace(document.label_space, categories), {}
+    except SegdataError as error:
+        raise InvalidManifest(error.message, file=file, place=f"labels: {error.place}", fix=error.fix) from error
+
+
+def _stated(row: _Label | _ViewLabel) -> dict[str, Any]:
+    """What a row says of its category."""
+    return {key: value for key, value in structs.asdict(row).items() if value is not None and key != "sources"}
+
+
+def _average_sizes(table: Mapping[str, Any], labels: LabelSpace, file: str) -> dict[str, float]:
     for name, value in table.items():
         if name not in labels.index_of_name or type(value) not in (int, float) or not 0 < value < float("inf"):
             raise InvalidManifest(
@@ -205,84 +249,41 @@ def _average_sizes(table: Any, labels: LabelSpace, file: str) -> dict[str, float
     return {name: float(value) for name, value in table.items()}
 
 
-def _labels(space: str, rows: Any, file: str) -> LabelSpace:
-    if not isinstance(rows, list) or not rows:
-        raise InvalidManifest("manifest has no labels", file=file, place="labels", why="expected a list of tables")
-    categories = tuple(_category(row, f"labels[{index}]", file) for index, row in enumerate(rows))
-    try:
-        return LabelSpace(space, categories)
-    except SegdataError as error:
-        raise InvalidManifest(error.message, file=file, place=f"labels: {error.place}", fix=error.fix) from error
+def read_view(name: str, table: dict[str, Any], labels: LabelSpace, file: str, place: str = "") -> View:
+    """One view of a label space from its TOML table.
 
+    Args:
+        place: the table's own key in the file, for messages.
 
-def _category(row: Any, place: str, file: str) -> Category:
-    if not isinstance(row, dict):
-        raise InvalidManifest("a label is not a table", file=file, place=place, why=f"found {row!r}")
-    for key in row:
-        if key not in _LABEL_KEYS:
-            raise tables.unknown(file, f"{place}.{key}", key, tuple(_LABEL_KEYS))
-    values = {
-        key: tables.typed(row, key, _LABEL_KEYS[key], file, f"{place}.{key}")
-        for key in _LABEL_KEYS
-        if key in row or key in ("name", "id")
-    }
-    if "color" in values:
-        values["color"] = _color(values["color"], f"{place}.color", file)
-    return Category(**values)
-
-
-def _color(value: Any, place: str, file: str) -> tuple[int, int, int]:
-    if len(value) != 3 or not all(type(item) is int and 0 <= item <= 255 for item in value):
-        raise InvalidManifest(
-            "a colour is not three numbers 0…255",
-            file=file,
-            place=place,
-            why=f"found {value!r}",
-            fix="write [R, G, B]",
-        )
-    return value[0], value[1], value[2]
-
-
-def _views(document: Any, labels: LabelSpace, file: str) -> dict[str, View]:
-    tables_by_name = tables.named(document, "views", file)
-    return {name: _view(name, table, labels, file, f"views.{name}.") for name, table in tables_by_name}
-
-
-def _view(name: str, table: Mapping[str, Any], labels: LabelSpace, file: str, place: str) -> View:
-    """One view; `place` is what its keys stand behind in the file."""
-    for key in table:
-        if key not in ("about", "labels"):
-            raise tables.unknown(file, f"{place}{key}", key, ("about", "labels"))
+    Raises:
+        InvalidManifest: a wrong table, or source categories that do not exist or are used twice.
+    """
+    view = toml.convert(table, _View, file, place)
     categories: list[Category] = []
-    sources: list[tuple[str, ...]] = []
-    for index, row in enumerate(tables.typed(table, "labels", list, file, f"{place}labels")):
-        at = f"{place}labels[{index}]"
-        if not isinstance(row, dict):
-            raise InvalidManifest("a label is not a table", file=file, place=at, why=f"found {row!r}"[:200])
-        own = {key: value for key, value in row.items() if key != "from"}
-        parts = tuple(tables.typed(row, "from", list, file, f"{at}.from"))
-        unknown = [part for part in parts if not isinstance(part, str) or part not in labels.index_of_name]
-        if unknown or not parts:
+    used: set[str] = set()
+    for index, row in enumerate(view.labels):
+        where = f"{place}.labels[{index}].from".lstrip(".")
+        unknown = [source for source in row.sources if source not in labels.index_of_name]
+        if unknown or not row.sources:
             raise InvalidManifest(
                 "a view names a category that does not exist",
                 file=file,
-                place=f"{at}.from",
+                place=where,
                 why=f"found {unknown[0]!r}; the source has {_some(labels)}" if unknown else "the list is empty",
             )
-        taken = [part for others in sources for part in others if part in parts]
-        if taken:
+        repeated = [source for source in row.sources if source in used]
+        if repeated:
             raise InvalidManifest(
-                "a view maps a category twice", file=file, place=f"{at}.from", why=f"found {taken[0]!r} again"
+                "a view maps a category twice", file=file, place=where, why=f"found {repeated[0]!r} again"
             )
-        first = labels[labels.index_of_name[parts[0]]].as_dict()
-        first.pop("ignore", None)
-        categories.append(_category({**first, "id": index, **own}, at, file))
-        sources.append(parts)
+        used.update(row.sources)
+        first = labels[labels.index_of_name[row.sources[0]]]
+        categories.append(replace(first, **{"id": index, "ignore": False, **_stated(row)}))
     try:
         space = LabelSpace(name, tuple(categories))
     except SegdataError as error:
         raise error.located(file=file) from error
-    return View(name, str(table.get("about", "")), space, tuple(sources))
+    return View(name, view.about, space, tuple(row.sources for row in view.labels))
 
 
 def _some(labels: LabelSpace) -> str:
@@ -291,20 +292,13 @@ def _some(labels: LabelSpace) -> str:
     return ", ".join(names) + (" …" if len(labels) > len(names) else "")
 
 
-def _splits(document: Any, file: str) -> dict[str, Split]:
-    splits = {}
-    for name, table in tables.named(document, "splits", file):
-        for key in table:
-            if key not in ("count", "names"):
-                raise tables.unknown(file, f"splits.{name}.{key}", key, ("count", "names"))
-        members = table.get("names")
-        count = tables.typed(table, "count", int, file, f"splits.{name}.count") if "count" in table else None
-        if members is not None and (count != len(members) or len(set(members)) != len(members)):
-            raise InvalidManifest(
-                "a split's names are not as many as its count says, or not unique",
-                file=file,
-                place=f"splits.{name}",
-                why=f"count {count}, {len(set(members))} different names",
-            )
-        splits[name] = Split(name, count, None if members is None else tuple(members))
-    return splits
+def _split(name: str, table: dict[str, Any], file: str) -> Split:
+    split = toml.convert(table, Split, file, f"splits.{name}")
+    if split.names is not None and not split.count == len(split.names) == len(set(split.names)):
+        raise InvalidManifest(
+            "a split's names are not as many as its count says, or not unique",
+            file=file,
+            place=f"splits.{name}",
+            why=f"count {split.count}, {len(set(split.names))} different names",
+        )
+    return split

@@ -1,69 +1,54 @@
-"""Where a dataset's files come from: addresses, sizes, digests, parts, terms and the kind of sign-in, as a manifest says.
+"""Where a dataset's files come from: URLs, sizes, digests, licence terms and sign-in, from the tables of a manifest.
 
-A manifest's tables, checked here:
+[terms]                          to be accepted before the first fetch
+id   = "mine"                    the word for --accept-license
+url  = "https://…"               where the full text is
+text = "…"                       the key terms in a sentence or two
 
-    [terms]                          to be accepted before the first fetch
-    id   = "mine"                    the word for --accept-license
-    url  = "https://…"               where the full text is
-    text = "…"                       the key terms in a sentence or two
+[signin]                         only for sites that need one
+kind = "cityscapes"              the flow (segdata/download/access/signin.py)
+url  = "https://…"               its base address
 
-    [signin]                         only for sites that need one
-    kind = "cityscapes"              the flow (segdata/download/access/signin.py)
-    url  = "https://…"               its base address
-
-    [[remotes]]                      one file each
-    part      = "train"              what --only chooses; several files may make up one part
-    url       = "https://…/a.zip"    or package = "a.zip", a name in the signed-in site's list
-    mirrors   = ["https://…"]        tried in this order after url
-    bytes     = 1234                 or "unknown"
-    about     = 1200                 roughly, for the plan, where bytes is "unknown"
-    digest    = "sha256:…"           or sha1, md5; or "unknown": nobody has published one
-    file      = "a.zip"              its name on disk (default: the last part of url)
-    archive   = "zip"                zip, tar, tar.gz, or file for one that is no archive (default: by the name)
-    into      = "images"             the folder below raw/ that it is extracted into (default: raw/ itself)
-    extracted = 1300                 bytes of its members, when known: the limit of extraction
-    contains  = ["images/*.png"]     patterns of the members that are expected; * also stands for /
-    rename    = { README = "README-a" }   members that would lie in another archive's place
-    optional  = true                 not fetched unless --only names its part
+[[remotes]]                      one file each
+part      = "train"              what --only chooses; several files may make up one part
+url       = "https://…/a.zip"    or package = "a.zip", a name in the signed-in site's list
+mirrors   = ["https://…"]        tried in this order after url
+bytes     = 1234                 or "unknown"
+about     = 1200                 roughly, for the plan, where bytes is "unknown"
+digest    = "sha256:…"           or sha1, md5; or "unknown": nobody has published one
+file      = "a.zip"              its name on disk (default: the last part of url)
+archive   = "zip"                zip, tar, tar.gz, or file for one that is no archive (default: by the name)
+into      = "images"             the folder below raw/ that it is extracted into (default: raw/ itself)
+extracted = 1300                 bytes of its members, when known: the limit of extraction
+contains  = ["images/*.png"]     patterns of the members that are expected; * also stands for /
+rename    = { README = "README-a" }   members that would lie in another archive's place
+optional  = true                 not fetched unless --only names its part
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from msgspec import Struct
+
 from segdata.errors import InvalidManifest
-from segdata.system import toml as tables
 from segdata.system.paths import checked_name
 
 DIGESTS = {"sha256": 64, "sha1": 40, "md5": 32}
 """Accepted digests and their hexadecimal digits."""
 
-ARCHIVES = ("zip", "tar", "tar.gz", "file")
-SIGN_INS = ("cityscapes",)
 UNKNOWN = "unknown"
-
-_KEYS: dict[str, type] = {
-    **{"part": str, "url": str, "package": str, "mirrors": list, "about": int, "digest": str, "file": str},
-    **{
-        "archive": str,
-        "into": str,
-        "extracted": int,
-        "contains": list,
-        "rename": dict,
-        "optional": bool,
-        "bytes": object,
-    },
-}
 
 
 @dataclass(frozen=True)
 class Digest:
-    """A published or recorded digest: `algorithm` is sha256, sha1 or md5, `value` its hexadecimal digits."""
+    """A published or recorded checksum: `algorithm` is sha256, sha1 or md5, `value` its hexadecimal digits."""
 
     algorithm: str
     value: str
@@ -100,8 +85,26 @@ class Remote:
         return self.digest is not None or self.package is not None
 
 
-@dataclass(frozen=True)
-class Terms:
+class RemoteTable(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A `[[remotes]]` table as it is written."""
+
+    part: str
+    url: str | None = None
+    package: str | None = None
+    mirrors: list[str] = []
+    bytes: Any = None
+    about: int | None = None
+    digest: str
+    file: str | None = None
+    archive: Literal["zip", "tar", "tar.gz", "file"] | None = None
+    into: str = "."
+    extracted: int | None = None
+    contains: tuple[str, ...] = ()
+    rename: dict[str, str] = {}
+    optional: bool = False
+
+
+class Terms(Struct, frozen=True, forbid_unknown_fields=True):
     """What has to be accepted before the first fetch."""
 
     id: str
@@ -110,15 +113,26 @@ class Terms:
 
     @property
     def sha256(self) -> str:
-        """Digest of what was shown; when it changes, the terms are asked for again."""
+        """SHA-256 (hex) of what was shown; when it changes, the terms have to be accepted again."""
         return sha256("\n".join((self.id, self.url, self.text)).encode()).hexdigest()
 
+    def checked(self, file: str) -> Terms:
+        """The same terms.
 
-@dataclass(frozen=True)
-class SignIn:
-    """A site that needs an account: the flow that it follows, and its base address without a slash at the end."""
+        Raises:
+            InvalidManifest: an id that is no single word.
+        """
+        if not re.fullmatch(r"[\w.-]+", self.id):
+            raise InvalidManifest(
+                "terms have an id that cannot be typed", file=file, place="terms.id", why=f"found {self.id!r}"
+            )
+        return self
 
-    kind: str
+
+class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """A site that needs an account: its sign-in flow, and its base URL."""
+
+    kind: Literal["cityscapes"]
     url: str
 
     @property
@@ -126,9 +140,17 @@ class SignIn:
         """The host that an account belongs to."""
         return urlsplit(self.url).hostname or ""
 
+    def checked(self, file: str) -> SignIn:
+        """The same, without a slash at the end of its URL.
+
+        Raises:
+            InvalidManifest: no http:// or https:// URL.
+        """
+        return SignIn(self.kind, _checked_url(self.url, "signin.url", file).rstrip("/"))
+
 
 def digest(text: str, file: str, place: str) -> Digest | None:
-    """A digest as manifests and receipts write it, "sha256:…"; None for "unknown".
+    """Parse "sha256:…", as manifests and receipts write it; None for "unknown".
 
     Raises:
         InvalidManifest: another algorithm, or not as many hexadecimal digits as it has.
@@ -147,93 +169,59 @@ def digest(text: str, file: str, place: str) -> Digest | None:
     return Digest(algorithm, value)
 
 
-def terms(document: Any, file: str) -> Terms:
-    """The `[terms]` table."""
-    values = _texts(document, "terms", ("id", "url", "text"), file)
-    if not re.fullmatch(r"[\w.-]+", values["id"]):
-        raise InvalidManifest(
-            "terms have an id that cannot be typed", file=file, place="terms.id", why=f"found {values['id']!r}"
-        )
-    return Terms(**values)
+def remotes(tables: Sequence[RemoteTable], file: str, *, has_signin: bool) -> tuple[Remote, ...]:
+    """The `[[remotes]]` tables, checked, in their order.
 
-
-def signin(document: Any, file: str) -> SignIn:
-    """The `[signin]` table."""
-    values = _texts(document, "signin", ("kind", "url"), file)
-    if values["kind"] not in SIGN_INS:
-        raise InvalidManifest(
-            f"there is no sign-in of kind {values['kind']!r}",
-            file=file,
-            place="signin.kind",
-            why=f"known are {', '.join(SIGN_INS)}",
-        )
-    return SignIn(values["kind"], _address(values["url"], "signin.url", file).rstrip("/"))
-
-
-def remotes(document: Any, file: str, *, has_signin: bool) -> tuple[Remote, ...]:
-    """The `[[remotes]]` tables, in their order.
+    Args:
+        has_signin: whether the manifest has a `[signin]` table.
 
     Raises:
-        InvalidManifest: unknown, missing or mistyped keys, a file twice, a part that is optional only in places.
+        InvalidManifest: a wrong value, a file twice, a part that is optional only in places.
         Unsafe: a name that leads out of the dataset's folder.
     """
-    if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
-        raise InvalidManifest("remotes is not a list of tables", file=file, place="remotes", fix="write [[remotes]]")
-    found: dict[str, Remote] = {}
-    optional: dict[str, bool] = {}
-    for index, row in enumerate(document):
+    by_name: dict[str, Remote] = {}
+    is_optional: dict[str, bool] = {}
+    for index, table in enumerate(tables):
         place = f"remotes[{index}]"
-        remote = _remote(row, place, file, has_signin=has_signin)
-        if remote.file.lower() in found:
+        remote = _remote(table, place, file, has_signin=has_signin)
+        if remote.file.lower() in by_name:
             raise InvalidManifest("two remotes have one file name", file=file, place=place, why=f"{remote.file!r}")
-        if optional.setdefault(remote.part, remote.is_optional) != remote.is_optional:
+        if is_optional.setdefault(remote.part, remote.is_optional) != remote.is_optional:
             raise InvalidManifest("a part is optional in one place only", file=file, place=place, why=remote.part)
-        found[remote.file.lower()] = remote
-    return tuple(found.values())
+        by_name[remote.file.lower()] = remote
+    return tuple(by_name.values())
 
 
-def _remote(row: dict[str, Any], place: str, file: str, *, has_signin: bool) -> Remote:
-    for key in row:
-        if key not in _KEYS:
-            raise tables.unknown(file, f"{place}.{key}", key, tuple(_KEYS))
-    needed = ("part", "digest")
-    values = {
-        key: tables.typed(row, key, kind, file, f"{place}.{key}")
-        for key, kind in _KEYS.items()
-        if kind is not object and (key in row or key in needed)
-    }
-    package = values.get("package")
-    if ("url" in values) == (package is not None) or (package is not None and not has_signin):
+def _remote(table: RemoteTable, place: str, file: str, *, has_signin: bool) -> Remote:
+    if (table.url is None) == (table.package is None) or (table.package is not None and not has_signin):
         raise InvalidManifest(
-            "a remote needs either url, or package and a [signin] table", file=file, place=place, why=f"found {row!r}"
+            "a remote needs either url, or package and a [signin] table",
+            file=file,
+            place=place,
+            why=f"url is {table.url!r}, package is {table.package!r}",
         )
-    urls = tuple(
-        _address(url, f"{place}.mirrors" if number else f"{place}.url", file)
-        for number, url in enumerate([values["url"], *values.get("mirrors", ())] if "url" in values else ())
-    )
-    name = values.get("file") or package or unquote(PurePosixPath(urlsplit(urls[0]).path).name)
-    part, into = values["part"], values.get("into", ".")
-    if not re.fullmatch(r"[\w.+-]+", part):
-        raise InvalidManifest("a part's name cannot be typed", file=file, place=f"{place}.part", why=f"{part!r}")
+    urls = [] if table.url is None else [_checked_url(table.url, f"{place}.url", file)]
+    urls += [_checked_url(url, f"{place}.mirrors", file) for url in table.mirrors if urls]
+    name = table.file or table.package or unquote(PurePosixPath(urlsplit(urls[0]).path).name)
+    if not re.fullmatch(r"[\w.+-]+", table.part):
+        raise InvalidManifest("a part's name cannot be typed", file=file, place=f"{place}.part", why=f"{table.part!r}")
     if "/" in name or name.startswith("."):
         raise InvalidManifest("a remote's file has no plain name", file=file, place=f"{place}.file", why=f"{name!r}")
     checked_name(name, f"{file}: {place}.file")
-    if values.get("archive", "zip") not in ARCHIVES:
-        raise tables.unknown(file, f"{place}.archive", values["archive"], ARCHIVES)
     return Remote(
         file=name,
-        part=part,
-        urls=urls,
-        package=package,
-        bytes=_count(row, place, file),
-        about=values.get("about"),
-        digest=digest(values["digest"], file, f"{place}.digest"),
-        archive=values.get("archive") or _archive(name),
-        into=PurePosixPath(".") if into == "." else checked_name(into, f"{file}: {place}.into"),
-        extracted=values.get("extracted"),
-        contains=tuple(str(item) for item in values.get("contains", ())),
-        rename=tuple((member, str(name)) for member, name in values.get("rename", {}).items()),
-        is_optional=values.get("optional", False),
+        part=table.part,
+        urls=tuple(urls),
+        package=table.package,
+        bytes=_size(table.bytes, place, file),
+        about=table.about,
+        digest=digest(table.digest, file, f"{place}.digest"),
+        archive=table.archive or _archive(name),
+        into=PurePosixPath(".") if table.into == "." else checked_name(table.into, f"{file}: {place}.into"),
+        extracted=table.extracted,
+        contains=table.contains,
+        rename=tuple(table.rename.items()),
+        is_optional=table.optional,
     )
 
 
@@ -242,8 +230,7 @@ def _archive(name: str) -> str:
     return next((kind for ending, kind in endings.items() if name.lower().endswith(ending)), "file")
 
 
-def _count(row: dict[str, Any], place: str, file: str) -> int | None:
-    value = row.get("bytes")
+def _size(value: Any, place: str, file: str) -> int | None:
     if value == UNKNOWN:
         return None
     if type(value) is not int or value < 1:
@@ -257,27 +244,18 @@ def _count(row: dict[str, Any], place: str, file: str) -> int | None:
     return value
 
 
-def _address(url: Any, place: str, file: str) -> str:
+def _checked_url(url: str, place: str, file: str) -> str:
     try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        _ = parts and parts.port
+        parts = urlsplit(url)
+        _ = parts.port
     except ValueError:
-        parts = None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        shown = url if parts is None or parts.username is None else f"{parts.scheme}://…@{parts.hostname}"
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        shown = url if parts.username is None else f"{parts.scheme}://…@{parts.hostname}"
         raise InvalidManifest(
             "an address is not http:// or https:// with a host and without a password",
             file=file,
             place=place,
             why=f"found {shown!r}",
         )
-    return str(url)
-
-
-def _texts(document: Any, place: str, keys: tuple[str, ...], file: str) -> dict[str, str]:
-    if not isinstance(document, dict):
-        raise InvalidManifest(f"{place} is not a table", file=file, place=place, fix=f"write [{place}]")
-    for key in document:
-        if key not in keys:
-            raise tables.unknown(file, f"{place}.{key}", key, keys)
-    return {key: tables.typed(document, key, str, file, f"{place}.{key}") for key in keys}
+    return url

@@ -96,7 +96,7 @@ def known(manifest: Manifest, root: Path | None = None) -> KnownDataset:
         prepared=str(paths.pack) if index else None,
         samples=index["samples"] if index else None,
         files=[_file(remote, is_fetched=remote.file in fetched) for remote in manifest.remotes],
-        splits={split.name: split.count for split in manifest.splits.values()},
+        splits={name: split.count for name, split in manifest.splits.items()},
         views={view.name: view.about for view in manifest.views.values()},
         labels=[category.name for category in manifest.labels.categories],
     )

@@ -1,18 +1,27 @@
-"""TOML tables from somebody else, checked at the door: what is unknown, missing or of another type is named with its place."""
+"""Read TOML into msgspec types; errors name the key, what was expected, what was found, and close names."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
 
 from segdata.errors import InvalidManifest
 
+T = TypeVar("T")
+
 
 def parse(text: str, file: str) -> dict[str, Any]:
-    """The tables of a TOML text; what is no TOML is refused with line and column."""
+    """The tables of a TOML text.
+
+    Raises:
+        InvalidManifest: not TOML; it names line and column.
+    """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -25,34 +34,75 @@ def parse(text: str, file: str) -> dict[str, Any]:
         ) from error
 
 
-def named(document: Any, place: str, file: str) -> list[tuple[str, dict[str, Any]]]:
-    """The (name, table) pairs of a table of tables."""
-    if not isinstance(document, dict) or not all(isinstance(table, dict) for table in document.values()):
-        raise InvalidManifest(f"{place} is not a set of tables", file=file, place=place, fix=f"write [{place}.NAME]")
-    return list(document.items())
+def convert(table: dict[str, Any], kind: type[T], file: str, place: str = "") -> T:
+    """A table as `kind`, a `msgspec.Struct` that forbids unknown fields.
+
+    Args:
+        place: the table's own key in the file, for messages; "" for the whole file.
+
+    Raises:
+        InvalidManifest: an unknown key, a missing one, a value of another type or out of its range.
+    """
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), table, kind, file, place) from error
 
 
-def typed(table: Mapping[str, Any], key: str, kind: type, file: str, place: str) -> Any:
-    """A value that must be there, of exactly this type."""
-    if key not in table:
-        raise InvalidManifest(f"manifest lacks {key!r}", file=file, place=place, fix=f"add {key} = …")
-    if type(table[key]) is not kind:
-        raise InvalidManifest(
-            f"{key!r} is of the wrong type",
+def _invalid(text: str, table: dict[str, Any], kind: type, file: str, place: str) -> InvalidManifest:
+    """msgspec's message, which ends with " - at `$.labels[0].id`" below the top, as an error with all facts."""
+    message, _, path = text.rpartition(" - at `$") if " - at `$" in text else (text, "", "")
+    path = path.rstrip("`")
+    keys = [int(key) if key.isdigit() else key for key in re.findall(r"\w+", path)]
+    value: Any = table
+    expected: Any = inspect.type_info(kind)
+    for key in keys:
+        value, expected = value[key], _type_of(expected, key)
+    where = f"{place}{path}".lstrip(".")
+    if missing := re.fullmatch("Object missing required field `(.*)`", message):
+        place = f"{where}.{missing[1]}".lstrip(".")
+        return InvalidManifest(f"manifest lacks {missing[1]!r}", file=file, place=place, fix=f"add {missing[1]} = …")
+    if unknown := re.fullmatch("Object contains unknown field `(.*)`", message, re.DOTALL):
+        known = [field.encode_name for field in _known(expected).fields]
+        return InvalidManifest(
+            f"manifest has an unknown key {unknown[1]!r}",
             file=file,
-            place=place,
-            why=f"expected {kind.__name__}, found {table[key]!r}"[:200],
+            place=f"{where}.{unknown[1]}".lstrip("."),
+            why=f"known are {', '.join(known)}",
+            fix=_did_you_mean(unknown[1], known) or "remove it",
         )
-    return table[key]
+    name = next(key for key in reversed(keys) if isinstance(key, str))
+    if isinstance(expected, inspect.LiteralType):
+        choices = [str(choice) for choice in expected.values]
+        return InvalidManifest(
+            f"{name!r} cannot be {value!r}",
+            file=file,
+            place=where,
+            why=f"known are {', '.join(choices)}",
+            fix=_did_you_mean(str(value), choices),
+        )
+    rule = message.split(", got")[0].removeprefix("Expected ").replace("`", "").replace(" | null", "")
+    if rule == "object":
+        wrong = f"{where!r} is not a table"
+    else:
+        wrong = f"{name!r} is of the wrong type" if ", got" in message else f"{name!r} is out of its range"
+    why = f"expected {rule.replace('array', 'list').replace('object', 'table')}, found {value!r}"[:200]
+    return InvalidManifest(wrong, file=file, place=where, why=why)
 
 
-def unknown(file: str, place: str, key: str, known: tuple[str, ...]) -> InvalidManifest:
-    """The error for a key that the schema does not have; a close one is suggested."""
-    close = difflib.get_close_matches(key, known, n=1)
-    return InvalidManifest(
-        f"manifest has an unknown key {key!r}",
-        file=file,
-        place=place,
-        why=f"known are {', '.join(known)}",
-        fix=f"did you mean {close[0]!r}?" if close else "remove it",
-    )
+def _known(info: Any) -> Any:
+    """The type beside None of an optional one."""
+    return info.types[0] if isinstance(info, inspect.UnionType) else info
+
+
+def _type_of(info: Any, key: Any) -> Any:
+    """msgspec's description of the type of a field, or of an array's item."""
+    info = _known(info)
+    if isinstance(info, inspect.StructType):
+        return next(field.type for field in info.fields if field.encode_name == key)
+    return info.item_types[key] if isinstance(info, inspect.TupleType) else info.item_type
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else None
