@@ -12,23 +12,27 @@ from segdata.cli import app, output
 from segdata.errors import printable
 
 _UNDEFINED = 6
-"""Numbers without a value that have a line each; of more, so many are named."""
+"""Most undefined numbers that have a line each; of more, so many are named in one line."""
 
 
 @app.command(epilog="Example: segdata evaluate results.json instances_val2017.json --metric coco-segm")
 def evaluate(
     predictions: Path = typer.Argument(..., help="A pack with scores, or results files."),
-    truth: Path = typer.Argument(..., help="A pack, a dataset folder, or a COCO document; images are not needed."),
-    metric: list[str] = typer.Option([], "--metric", help="A metric; can be repeated (default: by what is there)."),
-    kind: str | None = typer.Option(None, "--from", help="The predictions' kind (default: by their look)."),
-    split: str | None = typer.Option(None, "--split", help="Only this split of the truth."),
+    truth: Path = typer.Argument(
+        ..., help="Ground truth: a pack, a dataset folder, or a COCO JSON file; images are not needed."
+    ),
+    metric: list[str] = typer.Option(
+        [], "--metric", help="A metric; can be repeated (default: all that fit the predictions)."
+    ),
+    kind: str | None = typer.Option(None, "--from", help="Kind of the predictions (default: detected)."),
+    split: str | None = typer.Option(None, "--split", help="Only this split of the ground truth."),
     labels: str | None = typer.Option(None, "--labels", help="Evaluate under a view of the labels (cityscapes-19)."),
-    report: Path | None = typer.Option(None, "--report", help="Write a page to look at into this folder."),
+    report: Path | None = typer.Option(None, "--report", help="Write an HTML report into this folder."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Compare predictions with truth: the official metrics, equal to the official evaluators."""
+    """Compute metrics of predictions against ground truth, equal to those of the official evaluators."""
     from segdata.metrics import evaluate as metrics
     from segdata.metrics.report.write import write
 
@@ -50,7 +54,7 @@ def evaluate(
 
 
 def _lines(numbers: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
-    """A line for every number, with categories by name; many that are not defined share one. Lists are left out."""
+    """A line for every number, with categories by name; many undefined ones share a line. Lists are left out."""
     names_here = names if numbers.keys() <= names.keys() else {}
     shown = {names_here.get(key, key): value for key, value in numbers.items() if not isinstance(value, list)}
     undefined = [name for name, value in shown.items() if value is None]

@@ -8,15 +8,15 @@ from segdata.errors import InvalidAnnotation, UsageError
 _SHOWN = 5
 
 
-def require_holding(predictions: Predictions, what: Holding, metric: str) -> None:
+def require_holding(predictions: Predictions, holding: Holding, metric: str) -> None:
     """Refuse predictions that do not hold what a metric compares.
 
     Raises:
         UsageError: saying what they hold.
     """
-    if what not in predictions.holds:
+    if holding not in predictions.holds:
         raise UsageError(
-            f"{metric} compares {what}, which these predictions do not hold",
+            f"{metric} compares {holding}, which these predictions do not hold",
             file=predictions.path,
             why=f"they hold {', '.join(sorted(predictions.holds)) or 'nothing'}",
             fix="name another metric with --metric, or give other predictions",

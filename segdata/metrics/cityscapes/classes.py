@@ -53,13 +53,13 @@ class Classes:
         index_of_id = np.full(GROUP_LIMIT, -1, np.int64)
         index_of_id[[category.id for category in categories]] = np.arange(len(categories))
         return cls(
-            tuple(category.name for category in categories),
-            index_of_id,
-            np.array([not category.ignore for category in categories]),
-            np.array([bool(category.isthing) for category in categories]),
-            groups,
-            np.array([groups.index(str(category.supercategory)) for category in categories]),
-            np.array([average_sizes.get(category.name, np.nan) for category in categories]),
+            names=tuple(category.name for category in categories),
+            index_of_id=index_of_id,
+            evaluated=np.array([not category.ignore for category in categories]),
+            isthing=np.array([bool(category.isthing) for category in categories]),
+            groups=groups,
+            group=np.array([groups.index(str(category.supercategory)) for category in categories]),
+            average_size=np.array([average_sizes.get(category.name, np.nan) for category in categories]),
         )
 
     def categories_of(self, ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -17,8 +17,13 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
+"""IoU thresholds, (10,)."""
+
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
+"""Recalls at which precision is interpolated, (101,)."""
+
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""Ranges of areas in pixels, both ends included."""
 
 CELLS = 1 << 22
 """Most detections times sizes times thresholds of one step; it bounds the memory."""

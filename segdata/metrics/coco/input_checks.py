@@ -67,7 +67,7 @@ class InputChecks:
             self._first.setdefault("duplicate", self._truth.keys[block.images[first]])
 
     def _require_numbers(self, block: Block, detections: Objects) -> None:
-        for what, is_wrong, fix in (
+        for mistake, is_wrong, fix in (
             ("a score that is no number", ~np.isfinite(detections.score), "give every detection a finite score"),
             ("a box that is no number", ~np.isfinite(detections.boxes).all(1), "give four finite numbers"),
             ("a box of negative size", (detections.boxes[:, 2:] < 0).any(1), "write boxes as x, y, width, height"),
@@ -75,7 +75,7 @@ class InputChecks:
             if is_wrong.any():
                 first = int(np.argmax(is_wrong))
                 raise InvalidAnnotation(
-                    f"a detection has {what}",
+                    f"a detection has {mistake}",
                     file=self._predictions.path,
                     key=self._truth.keys[block.images[detections.image[first]]],
                     place=f"detection {int(detections.nth[first])} of this image",

@@ -202,13 +202,13 @@ def _by_details(evaluation: Evaluation, truth: GroundTruth) -> list[tuple[int, s
     for result in evaluation.results.values():
         details = result.details
         if isinstance(details, PixelDetails):
-            values, what = details.accuracy, "right pixels"
+            values, measure = details.accuracy, "right pixels"
         elif isinstance(details, PanopticDetails):
-            values, what = details.quality, "PQ"
+            values, measure = details.quality, "PQ"
         else:
             continue
         order = [row for row in np.argsort(values, kind="stable").tolist() if values[row] < 1]
-        return [(truth.index_of_key[details.keys[row]], f"{values[row]:.1%} {what}") for row in order]
+        return [(truth.index_of_key[details.keys[row]], f"{values[row]:.1%} {measure}") for row in order]
     return []
 
 
