@@ -86,6 +86,28 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         assert allowed is None or any(here == place or here.startswith(place + "/") for place in allowed), name
 
 
+def test_imports_of_training_name_no_model() -> None:
+    """Nor do those that all models share: a model is reached through `models.registry` alone, by name."""
+    models = PACKAGE / "models"
+    packages = [
+        f"segdata.models.{folder.name}" for folder in sorted(models.iterdir()) if (folder / "model.py").is_file()
+    ]
+    assert len(packages) > 1
+    for path in [*sorted((PACKAGE / "training").rglob("*.py")), *sorted(models.glob("*.py"))]:
+        if path == models / "registry.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value:
+                names = [node.value]
+            wrong = [name for name in names for package in packages if f"{name}.".startswith(f"{package}.")]
+            assert not wrong, f"{path.name} names {wrong[0]}"
+
+
 def test_every_public_function_is_documented() -> None:
     for path in modules():
         tree = ast.parse(path.read_text())

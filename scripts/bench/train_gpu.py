@@ -26,14 +26,12 @@ from common import ROOT, report, table
 
 import segdata
 from segdata.demo.synthetic import objects
-from segdata.models.maskrcnn import network as maskrcnn
-from segdata.models.maskrcnn.augment import categories_of
-from segdata.models.maskrcnn.config import Config
-from segdata.models.maskrcnn.detect import memory_format, precision
-from segdata.training import predict
-from segdata.training.batches import Feed
+from segdata.models.maskrcnn.model import MODEL
+from segdata.training import schedule
+from segdata.training.batches import BatchStream
+from segdata.training.config import TrainConfig
 from segdata.training.distributed import World
-from segdata.training.step import Learner
+from segdata.training.step import TrainStep
 
 WORK = ROOT / ".bench" / "train_gpu"
 
@@ -90,20 +88,23 @@ class Meter:
         ]
 
 
-def ours(pack: segdata.Pack, config: Config, device: torch.device) -> tuple[Iterator[Any], Callable[[Any], int]]:
+def ours(pack: segdata.Pack, config: TrainConfig, device: torch.device) -> tuple[Iterator[Any], Callable[[Any], int]]:
     """segdata's batches and its step."""
     world = World(0, 1, device)
-    learner = Learner(maskrcnn.build(config, len(categories_of(pack.labels))), config, world)
+    network = MODEL.build(config.model, pack.labels, seed=0)
+    learner = TrainStep(MODEL, network, config, world)
     learner.choose("all")
 
     def step(batch: Any) -> int:
-        learner.update([batch.items], config.learning_rate)
+        learner.update([batch.items], config.run.learning_rate)
         return len(batch.items)
 
-    return iter(Feed(pack, config, world)), step
+    return iter(BatchStream(pack, MODEL.transform(config.model, pack.labels), config.run, world)), step
 
 
-def theirs(raw: Path, config: Config, classes: int, device: torch.device) -> tuple[Iterator[Any], Callable[[Any], int]]:
+def theirs(
+    raw: Path, pack: segdata.Pack, config: TrainConfig, device: torch.device
+) -> tuple[Iterator[Any], Callable[[Any], int]]:
     """Torchvision's dataset, loader and step, as in its reference scripts."""
     from torchvision.transforms import v2
 
@@ -115,17 +116,17 @@ def theirs(raw: Path, config: Config, classes: int, device: torch.device) -> tup
     dataset = torchvision.datasets.wrap_dataset_for_transforms_v2(source, target_keys=("boxes", "labels", "masks"))
     loader = torch.utils.data.DataLoader(
         dataset,
-        config.batch_size,
+        config.run.batch_size,
         shuffle=True,
-        num_workers=config.workers,
+        num_workers=config.run.workers,
         drop_last=True,
         collate_fn=lambda items: tuple(zip(*items, strict=True)),
-        persistent_workers=config.workers > 0,
+        persistent_workers=config.run.workers > 0,
     )
-    network = maskrcnn.build(config, classes).to(device)
-    maskrcnn.train_mode(network, frozen=True)
+    network = MODEL.build(config.model, pack.labels, seed=0).to(device)
+    schedule.train_mode(network, frozen=True)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(parameters, lr=config.learning_rate, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(parameters, lr=config.run.learning_rate, momentum=0.9, weight_decay=1e-4)
     number_of: dict[int, int] = {category: number for number, category in enumerate(sorted(source.coco.getCatIds()), 1)}
 
     def step(batch: Any) -> int:
@@ -138,7 +139,7 @@ def theirs(raw: Path, config: Config, classes: int, device: torch.device) -> tup
             }
             for target in batch[1]
         ]
-        with torch.autocast(device.type, precision(config), enabled=config.precision != "fp32"):
+        with config.run.autocast.on(device):
             losses = network(images, targets)
         optimizer.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
@@ -152,12 +153,13 @@ def theirs(raw: Path, config: Config, classes: int, device: torch.device) -> tup
     return endless(), step
 
 
-def detecting(pack: segdata.Pack, config: Config, device: torch.device, count: int) -> float:
+def detecting(pack: segdata.Pack, config: TrainConfig, device: torch.device, count: int) -> float:
     """Images/s of detection, photos already decoded."""
-    network = maskrcnn.build(config, len(categories_of(pack.labels))).to(device, memory_format=memory_format(config))
-    model = predict.Model(network, config, pack.labels)
+    autocast = config.run.autocast
+    network = MODEL.build(config.model, pack.labels, seed=0).to(device, memory_format=autocast.memory_format)
+    model = MODEL.predictor(network, config.model, pack.labels, autocast)
     photos = [pack[index % len(pack)].image for index in range(count)]
-    size = config.batch_size
+    size = config.run.batch_size
     model(photos[:size])
     began = time.perf_counter()
     for begin in range(0, count, size):
@@ -181,15 +183,14 @@ def main() -> None:
         sys.exit("no GPU is here; --smoke shows that the script runs, and measures nothing")
     device = torch.device("cpu" if options.smoke else "cuda")
     raw, pack = data(options.images, *((96, 128) if options.smoke else (480, 640)))
-    base = Config(batch_size=options.batch, workers=options.workers, learning_rate=0.0001)
+    base = TrainConfig.from_dict({"batch_size": options.batch, "workers": options.workers, "learning_rate": 0.0001})
     base = base.changed(**SMOKE) if options.smoke else base
-    classes = len(categories_of(pack.labels))
     rows = []
     for kind in ("fp32", "bf16"):
         mine = base.changed(precision=kind, channels_last=kind == "bf16")
         contestants = {
             f"segdata, {kind}": ours(pack, mine, device),
-            f"torchvision, {kind}": theirs(raw, base.changed(precision=kind), classes, device),
+            f"torchvision, {kind}": theirs(raw, pack, base.changed(precision=kind), device),
         }
         for batches, step in contestants.values():
             Meter(device).run(batches, step, 1 if options.smoke else 5)

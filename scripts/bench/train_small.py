@@ -22,10 +22,9 @@ from common import ROOT, report, table
 import segdata
 from segdata.cli import extras as needs
 from segdata.demo.synthetic import objects
-from segdata.models.maskrcnn.config import Config
 from segdata.system.files import write_whole
-from segdata.training import predict
-from segdata.training import trainer as engine
+from segdata.training import predict, trainer
+from segdata.training.config import TrainConfig
 
 WORK = ROOT / ".bench" / "train_small"
 
@@ -123,20 +122,19 @@ def main() -> None:
     if options.what == "photos" and options.samples is None:
         parser.error("photos needs --samples FOLDER")
     needs.torch(options.threads)
-    from segdata.models.maskrcnn.config import settings
-
-    config = Config.from_dict({**(DRAWN if options.what == "drawn" else PHOTOS), **settings(options.changes)})
+    config = TrainConfig.from_dict(DRAWN if options.what == "drawn" else PHOTOS)
+    config = config.changed(**config.parsed(options.changes))
     learn, judge, truth = drawn() if options.what == "drawn" else photos(options.samples)
     run = WORK / (options.run or f"{options.what}-{time.strftime('%Y%m%d-%H%M%S')}")
     began = time.perf_counter()
 
-    def tell(status: engine.Status) -> None:
+    def progress(status: trainer.Status) -> None:
         if status.step % 20 == 0 or status.step == status.steps:
             loss = status.values.get("train/loss", 0.0)
             spent = (time.perf_counter() - began) / 60
             print(f"{status.step} of {status.steps}, loss {loss:.3f}, {spent:.1f} min", file=sys.stderr)
 
-    engine.train(learn, run, config, device="cpu", tell=tell)
+    trainer.train(learn, run, config, device="cpu", progress=progress)
     minutes = (time.perf_counter() - began) / 60
     results = run / "results.json"
     prediction = predict.predict(predict.load(run, device="cpu"), judge, run / "predictions", results=results)
@@ -156,8 +154,8 @@ def main() -> None:
                 ]
             ],
         )
-        size = f"{config.backbone}, {config.fpn_channels} channels, {config.min_size[0]}–{config.max_size} pixels"
-        lines = [f"From scratch, {size}, {config.epochs} epochs, fp32, {options.threads} threads.", "", *lines]
+        size = f"{config.model.backbone}, {config.model.fpn_channels} channels, {config.model.min_size[0]}–{config.model.max_size} pixels"
+        lines = [f"From scratch, {size}, {config.run.epochs} epochs, fp32, {options.threads} threads.", "", *lines]
         if options.what == "drawn":
             lines += [
                 "",

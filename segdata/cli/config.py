@@ -7,24 +7,21 @@ from pathlib import Path
 import typer
 
 from segdata.cli import app, output
-from segdata.errors import NotThere
 
 
 @app.command(epilog="Example: segdata config maskrcnn > maskrcnn.toml")
 def config(
-    model: str = typer.Argument("maskrcnn", help="The model; there is maskrcnn."),
+    model: str = typer.Argument("maskrcnn", help="The model: maskrcnn."),
     file: Path | None = typer.Option(None, "--config", help="Show these settings instead of the defaults."),
     changes: list[str] = typer.Option([], "--set", help="A setting as NAME=VALUE; can be repeated."),
     run: Path | None = typer.Option(None, "--run", help="Show the settings of a run."),
     json: bool = output.Json,
 ) -> None:
     """Print every setting with its meaning, range and default, as a TOML file for --config."""
-    from segdata.models.maskrcnn import config as settings
+    from segdata.training.config import TrainConfig
 
-    if model != "maskrcnn":
-        raise NotThere(f"there is no model {model!r}", why="there is maskrcnn")
-    chosen = settings.chosen(file, changes, run)
+    chosen = TrainConfig.chosen(file, changes, run, name=model)
     if json:
-        output.result({"model": model, "settings": settings.describe(chosen)})
+        output.result({"model": chosen.name, "settings": chosen.described()})
     else:
         print(chosen.as_toml(explained=True), end="")

@@ -50,17 +50,17 @@ def predict(
 ) -> None:
     """Detect objects with a trained model and write them as a pack with scores."""
     from segdata.cli import extras as needs
-    from segdata.models.maskrcnn import config as settings
 
     with output.only_ours(active=json), output.progress("detecting", quiet=quiet) as progress:
         needs.torch(threads)
-        from segdata.training import predict as room
+        from segdata.training import predict as prediction
+        from segdata.training.config import TrainConfig
 
-        given = settings.settings(changes)
+        settings = TrainConfig.of().parsed(changes)
         if score_threshold is not None:
-            given["detection_min_confidence"] = score_threshold
-        report = room.predict(
-            room.load(model, device=device, flip=flip, **given),
+            settings["detection_min_confidence"] = score_threshold
+        report = prediction.predict(
+            prediction.load(model, device=device, flip=flip, **settings),
             source,
             target,
             split=split,

@@ -29,7 +29,7 @@ def train(
         None, "--validation", help='Validate on this split (default: the one called val…; "none" for none).'
     ),
     labels: str | None = typer.Option(None, "--labels", help="A view of the pack's label space (cityscapes-19)."),
-    config: Path | None = typer.Option(None, "--config", help="Settings, TOML: see segdata config maskrcnn."),
+    config: Path | None = typer.Option(None, "--config", help="Settings, TOML: see segdata config."),
     changes: list[str] = typer.Option([], "--set", help="A setting as NAME=VALUE; can be repeated."),
     weights: str | None = typer.Option(
         None, "--weights", help="Begin with these: a run, a file, or torchvision:coco-v1, :coco-v2, :imagenet."
@@ -45,33 +45,33 @@ def train(
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Train Mask R-CNN on a pack; a run that was stopped goes on when the same command is given again."""
+    """Train a model on a pack; a run that was stopped goes on when the same command is given again."""
     import segdata
     from segdata.cli import extras as needs
-    from segdata.models.maskrcnn import config as settings
-    from segdata.training import batches as feed
+    from segdata.training.config import TrainConfig
     from segdata.training.runs.report import FILE
 
     is_main = int(os.environ.get("RANK", "0")) == 0
     with output.only_ours(active=json):
         needs.torch(threads)
-        chosen = settings.chosen(config, changes, run if resume else None)
+        chosen = TrainConfig.chosen(config, changes, run if resume else None)
         whole = segdata.open(pack, labels=labels)
-        train_split, validation_split = feed.split_names(whole, split, validation)
-        from segdata.training import trackers
-        from segdata.training import trainer as engine
+        from segdata.models import registry
+        from segdata.training import trackers, trainer
+        from segdata.training.batches import split_names
 
-        with _told(quiet=quiet) as tell:
-            report = engine.train(
+        train_split, validation_split = split_names(whole, split, validation)
+        with _progress(quiet=quiet) as progress:
+            report = trainer.train(
                 whole if train_split is None else whole.split(train_split),
                 run,
                 chosen,
                 validate=None if validation_split is None else whole.split(validation_split),
-                start=weights,
+                weights=weights,
                 trackers=[trackers.named(name) for name in dict.fromkeys(tracker)] if is_main else [],
                 device=device,
                 wait=wait,
-                tell=tell,
+                progress=progress,
             )
     if not is_main:
         return
@@ -90,13 +90,13 @@ def train(
                 ", ".join(f"{name} {value:.3f}" for name, value in report.metrics.items() if "/" not in name),
             ),
             ("report", report.run / FILE),
-            ("best AP", None if report.best is None else f"{report.best:.3f}"),
+            (f"best {registry.model(chosen.name).metric.name}", None if report.best is None else f"{report.best:.3f}"),
         ]
     )
 
 
 @contextlib.contextmanager
-def _told(*, quiet: bool) -> Iterator[Callable[[Status], None] | None]:
+def _progress(*, quiet: bool) -> Iterator[Callable[[Status], None] | None]:
     """A bar on a terminal, a plain line every ten seconds elsewhere, nothing when quiet."""
     if quiet or not output.shows_progress():
         yield None

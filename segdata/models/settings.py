@@ -1,89 +1,234 @@
-"""Settings as fields of a frozen dataclass: declared with meaning and range, checked, read from text and TOML, written.
+"""Settings as frozen structs: type, range and meaning stand at each field; values are checked when a struct is made.
 
-What settings there are says `segdata.models.maskrcnn.config`.
+    class Config(Settings, frozen=True, kw_only=True):
+        learning_rate: Annotated[float, Meta(ge=0, le=100, description="peak learning rate")] = 0.005
+
+`Meta(extra={"original": …})` names the same setting of Matterport's Mask R-CNN. Which settings there are say
+`segdata.models.maskrcnn.config`, `segdata.models.matterport.config` and `segdata.training.config`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
+import functools
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, Self
+
+import msgspec
+from msgspec import inspect, structs
 
 from segdata.errors import UsageError
 from segdata.system.files import disk_errors
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
+_TYPES: dict[type[inspect.Type], type] = {
+    inspect.IntType: int,
+    inspect.FloatType: float,
+    inspect.StrType: str,
+    inspect.BoolType: bool,
+}
 
 
-def option(
-    default: Any,
-    meaning: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: Sequence[str] | None = None,
-    original: str | None = None,
-) -> Any:
-    """A setting: a field of the dataclass.
+@dataclass(frozen=True)
+class Rule:
+    """What one setting may be.
 
-    Args:
-        low, high: between which a number lies, or every number of a list.
-        original: its name in Matterport's `Config`.
+    Attributes:
+        type: as declared, for `msgspec.convert`.
+        item: the type of the value, or of each item of a list.
+        is_list: whether it is a list.
+        low, high: range of numbers, of every item of a list; None for no limit.
+        choices: the possible values; None for any.
+        least, most: how many items a list has; None for any number.
+        meaning: what it is, for help and TOML comments.
+        original: the same setting's name in Matterport's `Config`.
     """
-    return dataclasses.field(
+
+    name: str
+    default: Any
+    type: Any
+    item: type
+    is_list: bool
+    low: float | None
+    high: float | None
+    choices: tuple[Any, ...] | None
+    least: int | None
+    most: int | None
+    meaning: str
+    original: str | None
+
+    def checked(self, value: Any) -> Any:
+        """The value as the declared type.
+
+        Raises:
+            UsageError: it is of another type, out of its range, or none of the choices.
+        """
+        if self.is_list and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            value = (value,)
+        try:
+            return msgspec.convert(value, self.type)
+        except msgspec.ValidationError as error:
+            raise self._refusal(value, error) from None
+
+    def _refusal(self, value: Any, error: msgspec.ValidationError) -> UsageError:
+        """Why a value is not accepted: its type, a choice, the range, or the number of items, in this order."""
+        got = f"got {value!r}"
+        items = value if isinstance(value, (list, tuple)) else [value]
+        is_other = self.is_list and not isinstance(value, (list, tuple))
+        if self.choices is not None:
+            wrong = [item for item in items if item not in self.choices]
+            if wrong:
+                close = difflib.get_close_matches(str(wrong[0]), [str(choice) for choice in self.choices], n=1)
+                why = f"choices are {', '.join(map(str, self.choices))}"
+                why += f"; did you mean {close[0]}?" if close else ""
+                return UsageError(f"{self.name} cannot be {wrong[0]!r}", place=self.name, why=why)
+        elif self.item in _WORDS:
+            word = _WORDS[self.item]
+            if is_other or not all(_is_of(item, self.item) for item in items):
+                expected = f"a list, each {word}" if self.is_list else word
+                return UsageError(f"{self.name} must be {expected}", place=self.name, why=got)
+            for item in items if self.low is not None else ():
+                if not self.low <= item <= self.high:
+                    why = f"got {item!r}; {self.low} … {self.high} is possible"
+                    return UsageError(f"{self.name} is out of its range", place=self.name, why=why)
+            if self.least is not None and self.least == self.most:
+                return UsageError(f"{self.name} needs {_COUNTS[self.least]} numbers", place=self.name, why=got)
+            if not items:
+                return UsageError(f"{self.name} needs at least one number", place=self.name)
+        return UsageError(f"{self.name} cannot be {value!r}", place=self.name, why=str(error))
+
+    def as_dict(self, value: Any) -> dict[str, Any]:
+        """The setting with a value, as `segdata config --json` prints it."""
+        return {
+            "name": self.name,
+            "value": _plain(value),
+            "default": _plain(self.default),
+            "meaning": self.meaning,
+            "low": self.low,
+            "high": self.high,
+            "choices": self.choices,
+            "original": self.original,
+        }
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one thing.
+
+    Raises:
+        UsageError: a value is of another type or out of its range.
+    """
+
+    SECTIONS: ClassVar[Mapping[str, str]] = {}
+    """The first setting of each section → the section's name."""
+    HELP: ClassVar[str] = "segdata config lists all settings"
+    """Where a user finds the names."""
+
+    def __post_init__(self) -> None:
+        for rule in self.rules().values():
+            structs.force_setattr(self, rule.name, rule.checked(self.converted(rule, getattr(self, rule.name))))
+
+    @classmethod
+    def converted(cls, rule: Rule, value: Any) -> Any:
+        """A value before it is checked; for settings that also take another spelling."""
+        return value
+
+    @classmethod
+    @functools.cache
+    def rules(cls) -> Mapping[str, Rule]:
+        """Name → rule, in the order of declaration."""
+        return {field.name: _rule(field) for field in structs.fields(cls)}
+
+    @classmethod
+    def sections(cls) -> dict[str, list[str]]:
+        """Section → names of its settings, in order."""
+        sections: dict[str, list[str]] = {}
+        section = ""
+        for name in cls.rules():
+            section = cls.SECTIONS.get(name, section)
+            sections.setdefault(section, []).append(name)
+        return sections
+
+    def changed(self, **values: Any) -> Self:
+        """The same settings but for some.
+
+        Raises:
+            UsageError: an unknown name (close ones are named), or a bad value.
+        """
+        require_known(values, self.rules(), fix=self.HELP)
+        return type(self)(**{**structs.asdict(self), **values})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Names and values as JSON holds them."""
+        return {name: _plain(getattr(self, name)) for name in self.rules()}
+
+
+def _rule(field: structs.FieldInfo) -> Rule:
+    """The rule that a field's annotation declares."""
+    declared = inspect.type_info(field.type)
+    notes: Mapping[str, Any] = {}
+    extra: Mapping[str, Any] = {}
+    if isinstance(declared, inspect.Metadata):
+        notes, extra, declared = declared.extra_json_schema or {}, declared.extra or {}, declared.type
+    is_list = isinstance(declared, inspect.VarTupleType)
+    item: Any = declared.item_type if isinstance(declared, inspect.VarTupleType) else declared
+    default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    return Rule(
+        name=field.name,
         default=default,
-        metadata={"meaning": meaning, "low": low, "high": high, "choices": choices, "original": original},
+        type=field.type,
+        item=_TYPES.get(type(item), object),
+        is_list=is_list,
+        low=getattr(item, "ge", None),
+        high=getattr(item, "le", None),
+        choices=_choices(field.type) if isinstance(item, inspect.LiteralType) else None,
+        least=getattr(declared, "min_length", None) if is_list else None,
+        most=getattr(declared, "max_length", None) if is_list else None,
+        meaning=notes.get("description", ""),
+        original=extra.get("original"),
     )
 
 
-def types(settings: type[Any]) -> dict[str, tuple[Any, Any]]:
-    """Name → the type of a setting, and of its items where it is a tuple."""
-    hints = get_type_hints(settings)
-    return {
-        name: (tuple, hint.__args__[0]) if hasattr(hint, "__args__") else (hint, hint) for name, hint in hints.items()
-    }
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """The values of a Literal in the order of declaration, which msgspec does not keep."""
+    while hasattr(annotation, "__metadata__"):
+        annotation = annotation.__origin__
+    return tuple(annotation.__args__)
 
 
-def check(settings: Any) -> None:
-    """Bring every value of a new dataclass of settings into the type of its field.
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def require_known(
+    values: Iterable[str], rules: Mapping[str, Rule], *, fix: str = Settings.HELP, file: Path | str | None = None
+) -> None:
+    """Raise when a name is none of the settings'.
 
     Raises:
-        UsageError: it is of another type, out of its range, or none of the choices.
+        UsageError: the first unknown name, with close ones and those that the original calls so.
     """
-    kinds = types(type(settings))
-    for field in dataclasses.fields(settings):
-        kind, inner = kinds[field.name]
-        value = _checked(field.name, field.metadata, getattr(settings, field.name), inner, many=kind is tuple)
-        object.__setattr__(settings, field.name, value)
-
-
-def _checked(name: str, rules: Mapping[str, Any], value: Any, inner: type[Any], *, many: bool) -> Any:
-    if many and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        value = (value,)
-    items = tuple(value) if many and isinstance(value, (list, tuple)) else (value,)
-    if inner is float:
-        items = tuple(float(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in items)
-    wrong = many and not isinstance(value, (list, tuple))
-    if wrong or any(type(item) is not inner for item in items):
-        expected = f"a list, each {_WORDS[inner]}" if many else _WORDS[inner]
-        raise UsageError(f"{name} must be {expected}", place=name, why=f"got {value!r}")
-    low, high, choices = rules["low"], rules["high"], rules["choices"]
-    for item in items:
-        if choices is not None and item not in choices:
-            close = difflib.get_close_matches(str(item), choices, n=1)
-            raise UsageError(
-                f"{name} cannot be {item!r}",
-                place=name,
-                why=f"choices are {', '.join(choices)}" + (f"; did you mean {close[0]}?" if close else ""),
+    for name in values:
+        if name not in rules:
+            close = difflib.get_close_matches(name.lower(), rules, n=3) or sorted(
+                rule.name for rule in rules.values() if rule.original and name.upper() in rule.original.split()
             )
-        if low is not None and not low <= item <= high:
-            raise UsageError(f"{name} is out of its range", place=name, why=f"got {item!r}; {low} … {high} is possible")
-    return items if many else items[0]
+            raise UsageError(
+                f"there is no setting {name!r}",
+                file=file,
+                place=name,
+                why=f"close ones are {', '.join(close)}" if close else None,
+                fix=fix,
+            )
 
 
 def parsed(text: str) -> Any:
@@ -115,16 +260,16 @@ def line_of(path: Path, name: str | None) -> str | None:
     return next((f"line {number}: {name}" for number, line in enumerate(lines, 1) if pattern.match(line)), None)
 
 
-def toml_lines(row: Mapping[str, Any], *, explained: bool) -> list[str]:
-    """A setting, as `config.describe` has it, in TOML; when `explained`, after a comment on what it is."""
-    line = f"{row['name']} = {json.dumps(row['value'])}"
+def toml_lines(rule: Rule, value: Any, *, explained: bool) -> list[str]:
+    """A setting in TOML; when `explained`, after a comment with its meaning, its range and the original's name."""
+    line = f"{rule.name} = {json.dumps(_plain(value))}"
     if not explained:
         return [line]
-    words = row["meaning"]
-    if row["choices"]:
-        words += f" ({', '.join(row['choices'])})"
-    elif row["low"] is not None:
-        words += f" ({row['low']:g} … {row['high']:g})"
-    if row["original"]:
-        words += f" [{row['original']}]"
+    words = rule.meaning
+    if rule.choices:
+        words += f" ({', '.join(map(str, rule.choices))})"
+    elif rule.low is not None and rule.high is not None:
+        words += f" ({rule.low:g} … {rule.high:g})"
+    if rule.original:
+        words += f" [{rule.original}]"
     return [f"# {words}", line, ""]

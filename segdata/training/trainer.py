@@ -1,7 +1,7 @@
-"""`train`: from a pack to a run folder with weights, metrics and pictures; killed at any moment, it goes on exactly.
+"""`train`: a pack → a run folder with weights, metrics and pictures; killed at any moment, it resumes exactly.
 
-Nothing here draws from a hidden random state: order, augmentation and sampling follow from (seed, epoch, index), the
-learning rate from the number of the update. A checkpoint is therefore weights, the optimiser's sums and a few counts.
+No hidden random state: order, augmentation and sampling follow from (seed, epoch, index), the learning rate from the
+number of the update. A checkpoint is therefore weights, the optimiser's state and a few counts.
 """
 
 from __future__ import annotations
@@ -16,30 +16,28 @@ from pathlib import Path
 from typing import Any
 
 from segdata.errors import NotThere, UsageError
-from segdata.models import checkpoint
-from segdata.models.maskrcnn import network as maskrcnn
-from segdata.models.maskrcnn import weights
-from segdata.models.maskrcnn.augment import Item, categories_of
-from segdata.models.maskrcnn.config import Config
-from segdata.pack.read import Pack
+from segdata.models import checkpoint, registry
+from segdata.models import weights as network_weights
+from segdata.models.contract import Prediction
+from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
 from segdata.system.files import require_replaceable, write_whole
 from segdata.system.locks import locked
 from segdata.training import schedule, validation
-from segdata.training.batches import Feed, usable
+from segdata.training.batches import BatchStream, split_names
+from segdata.training.config import TrainConfig
 from segdata.training.distributed import World, joined
-from segdata.training.predict import Model
-from segdata.training.running_losses import Window
+from segdata.training.running_losses import LossMeter
 from segdata.training.runs import report
-from segdata.training.step import Learner
+from segdata.training.step import TrainStep
 from segdata.training.stop_signal import Stop
 from segdata.training.trackers import run_folder
 from segdata.training.trackers.background import Background
 from segdata.training.trackers.base import All, Tracker
 from segdata.training.trackers.run_folder import RunFolder
 
-EXAMPLE_CONFIDENCE = 0.5
-"""Detections on example pictures have at least this score."""
+EXAMPLE_SCORE = 0.5
+"""Score threshold of predictions in example pictures."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Status:
 
     Attributes:
         step, steps: updates done and in all.
+        epoch: epochs done.
         values: the last numbers that were logged.
         doing: "training" or "validating".
     """
@@ -60,8 +59,19 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a training came to."""
+class TrainReport:
+    """What a training came to.
+
+    Attributes:
+        run: the run folder.
+        steps, epochs: updates and epochs done.
+        images: trained on.
+        metrics: of the last validation, by name.
+        best: the best validation's value of the model's metric, such as AP; None without validation.
+        resumed_at: updates that were done before this call.
+        remarks: what a user may want to know, such as images that were left out.
+        was_done: whether there was nothing left to do.
+    """
 
     run: Path
     steps: int
@@ -79,36 +89,42 @@ class Report:
 
 
 def train(
-    pack: Pack,
-    run: Path,
-    config: Config,
+    pack: Pack | str | Path,
+    run: str | Path,
+    config: TrainConfig | Mapping[str, Any] | None = None,
     *,
-    validate: Pack | None = None,
-    start: str | Path | None = None,
+    validate: Pack | str | Path | None = None,
+    weights: str | Path | None = None,
     trackers: Sequence[Tracker] = (),
     device: str | None = None,
     wait: float = 0.0,
-    tell: Callable[[Status], None] | None = None,
-) -> Report:
-    """Train Mask R-CNN on a pack.
+    progress: Callable[[Status], None] | None = None,
+) -> TrainReport:
+    """Train a model on a pack.
 
-    The same call on a run that was stopped goes on after its last checkpoint; on one that is done, it returns.
+    The same call resumes a run that was stopped after its last checkpoint; if the run is done, it returns at once.
 
     Args:
-        pack: what to train on.
-        run: the run's folder.
+        pack: what to train on. Of a path, that is the split called train…, validated on the one called val…, or all
+            where there are no such splits.
+        run: the run folder.
+        config: settings, or names and values of those that differ from the defaults; `{"model": …}` among them names
+            the model.
         validate: what to validate on.
-        start: weights to begin with: see `weights.read`; fresh ones by default.
+        weights: a run, a file or a name of weights to begin with; random ones by default.
         trackers: besides the run folder; each is called in a thread of its own.
         device: "cpu" or "cuda"; by default a GPU where there is one.
         wait: seconds to wait for another process on the same run.
-        tell: called after every update.
+        progress: called after every update.
 
     Raises:
-        UsageError: the run was made with other settings, or there is nothing to train on.
+        UsageError: an unknown setting, the run was made with other settings, or there is nothing to train on.
         LabelMismatch: the validation pack has other categories.
         InvalidInput: the loss is not finite any more.
     """
+    run = Path(run)
+    config = config if isinstance(config, TrainConfig) else TrainConfig.from_dict(config or {})
+    pack, validate = _packs(pack, validate)
     if validate is not None:
         validate.labels.require_equal(pack.labels, "training and validation")
     with joined(device) as world, contextlib.ExitStack() as stack:
@@ -116,12 +132,27 @@ def train(
             for path in {pack.path, (validate or pack).path}:
                 require_intact(path)
             stack.enter_context(locked(run, wait=wait))
-            require_replaceable(
-                run, force=any((run / name).is_file() for name in ("config.toml", "state.json")), what="the run"
-            )
+            is_run = any((run / name).is_file() for name in ("config.toml", "state.json"))
+            require_replaceable(run, force=is_run, what="the run")
             run.mkdir(parents=True, exist_ok=True)
         world.wait()
-        return _Training(pack, run, config, validate, start, trackers, world, tell).go()
+        tracker = All(RunFolder(run), [report.Page(), *map(Background, trackers)])
+        training = _Training(pack, run, config, world, validate=validate, tracker=tracker, progress=progress)
+        training.begin(weights)
+        return training.go()
+
+
+def _packs(pack: Pack | str | Path, validate: Pack | str | Path | None) -> tuple[Pack, Pack | None]:
+    """What to train and to validate on."""
+    if isinstance(validate, (str, Path)):
+        validate = open_pack(validate)
+    if isinstance(pack, Pack):
+        return pack, validate
+    whole = open_pack(pack)
+    training, validation = split_names(whole, None, None)
+    if validate is None and validation is not None:
+        validate = whole.split(validation)
+    return whole if training is None else whole.split(training), validate
 
 
 class _Training:
@@ -131,54 +162,59 @@ class _Training:
         self,
         pack: Pack,
         run: Path,
-        config: Config,
-        validate: Pack | None,
-        start: str | Path | None,
-        others: Sequence[Tracker],
+        config: TrainConfig,
         world: World,
-        tell: Callable[[Status], None] | None,
+        *,
+        validate: Pack | None,
+        tracker: All,
+        progress: Callable[[Status], None] | None,
     ) -> None:
-        self.run, self.config, self.world, self.tell = run, config, world, tell
-        self.pack, left_out = usable(pack)
+        self.run, self.config, self.world, self.progress = run, config, world, progress
+        self.model = registry.model(config.name)
+        self.pack, left_out = self.model.usable(pack)
         self.remarks = [f"{count} images left out: {reason}" for reason, count in left_out.items()]
         self.validate = validate
         self.labels = pack.labels
         self.data = f"{pack.info['provenance']['fingerprint'][:24]}-{zlib.crc32(pack.indices.tobytes()):08x}"
-        self.tracker = All(RunFolder(run), [report.Page(), *map(Background, others)])
-        self.feed = Feed(self.pack, config, world)
-        self.steps_per_epoch = config.steps_per_epoch or max(1, len(self.feed) // config.accumulate)
-        self.plan = schedule.stages(config, self.steps_per_epoch)
+        self.tracker = tracker
+        self.stream = BatchStream(self.pack, self.model.transform(config.model, pack.labels), config.run, world)
+        self.steps_per_epoch = config.run.steps_per_epoch or max(1, len(self.stream) // config.run.accumulate)
+        self.plan = schedule.stages(config.run, self.steps_per_epoch)
         self.steps = self.plan[-1].end
-        self.learner = Learner(maskrcnn.build(config, len(categories_of(self.labels))), config, world)
+        network = self.model.build(config.model, self.labels, seed=config.run.seed)
+        self.learner = TrainStep(self.model, network, config, world)
         self.step = 0
         self.best: float | None = None
         self.metrics: dict[str, float] = {}
         self.validated = 0
-        self.window = Window(world.device)
+        self.meter = self._meter()
         self.values: dict[str, float | str] = {}
-        self._begin(start)
+
+    def _meter(self, state: Mapping[str, Any] | None = None) -> LossMeter:
+        weights = self.model.loss_weights(self.config.model)
+        return LossMeter(self.model.losses_named, weights, self.world.device, state)
 
     # ------------------------------------------------------------------ begin
 
-    def _begin(self, start: str | Path | None) -> None:
-        """Fresh, from given weights, or after the run's last checkpoint."""
-        found = checkpoint.newest(self.run / "checkpoints")
-        if found is None:
+    def begin(self, start: str | Path | None) -> None:
+        """Fresh, from other weights, or after the run's last checkpoint."""
+        last = checkpoint.newest(self.run / "checkpoints")
+        if last is None:
             if start is not None:
-                given = weights.read(start)
-                self.remarks += weights.put(given, self.learner.network, self.labels)
-                if given.data is not None and given.data != self.data:
+                weights = self.model.read(start)
+                self.remarks += self.model.put(weights, self.learner.network, self.labels)
+                if weights.data is not None and weights.data != self.data:
                     self.remarks.append(
-                        f"the weights were trained on other data ({given.data[:12]}, here {self.data[:12]})"
+                        f"the weights were trained on other data ({weights.data[:12]}, here {self.data[:12]})"
                     )
             return
-        tensors, document = checkpoint.load(found)
+        tensors, document = checkpoint.load(last)
         self._require_same(document)
-        self.learner.restore(tensors, document, str(found))
+        self.learner.restore(tensors, document, str(last))
         self.step, self.best, self.metrics = document["step"], document["best"], document["metrics"]
         self.validated = document["validated"]
-        self.window = Window(self.world.device, document["window"])
-        if not self.feed.go_on(document["feed"]):
+        self.meter = self._meter(document["window"])
+        if not self.stream.load_state_dict(document["feed"]):
             self.remarks.append("the number of processes changed: the pass over the data begins anew")
 
     def _require_same(self, document: Mapping[str, Any]) -> None:
@@ -203,7 +239,7 @@ class _Training:
 
     # ------------------------------------------------------------------ go
 
-    def go(self) -> Report:
+    def go(self) -> TrainReport:
         """Train to the end, or until a signal."""
         resumed_at = self.step
         if self.step >= self.steps and not self._validation_is_due():
@@ -215,16 +251,7 @@ class _Training:
         state = "stopped"
         try:
             with Stop() as stop:
-                batches = iter(self.feed)
-                if self._validation_is_due():
-                    self._validate(stop)
-                    self._save()
-                while self.step < self.steps and not self._ends(stop):
-                    stage = schedule.stage_at(self.plan, self.step)
-                    self._stage(stage, batches, stop)
-                ends = self._ends(stop)
-                if ends:
-                    self._save()
+                ends = self._trained(stop)
             state = "stopped" if ends else "done"
         except Exception:
             state = "failed"
@@ -239,8 +266,21 @@ class _Training:
             signal.raise_signal(stop.number)
         return self._report(resumed_at)
 
+    def _trained(self, stop: Stop) -> bool:
+        """All updates that are left; whether a signal ended them."""
+        batches = iter(self.stream)
+        if self._validation_is_due():
+            self._validate(stop)
+            self._save()
+        while self.step < self.steps and not self._ends(stop):
+            self._stage(schedule.stage_at(self.plan, self.step), batches, stop)
+        ends = self._ends(stop)
+        if ends:
+            self._save()
+        return ends
+
     def _ends(self, stop: Stop) -> bool:
-        """Whether one of the processes was asked to stop. All of them ask at the same places and hear the same."""
+        """True if any rank received a stop signal. Collective (all-reduce): every rank must call it at the same points."""
         ends = self.world.any(stop.number > 0)
         if ends and not stop.number:
             stop.number = int(signal.SIGTERM)
@@ -258,8 +298,8 @@ class _Training:
             },
         }
 
-    def _report(self, resumed_at: int, *, was_done: bool = False) -> Report:
-        return Report(
+    def _report(self, resumed_at: int, *, was_done: bool = False) -> TrainReport:
+        return TrainReport(
             self.run,
             self.step,
             self.step // self.steps_per_epoch,
@@ -276,82 +316,92 @@ class _Training:
         self.learner.choose(stage.layers)
         while self.step < stage.end and not self._ends(stop):
             began = time.perf_counter()
-            rate = schedule.learning_rate(self.config, self.step, self.steps) * stage.factor
-            self.window.add(self.learner.update(self._waited_for(batches), rate))
+            rate = schedule.learning_rate(self.config.run, self.step, self.steps) * stage.factor
+            self.meter.add(self.learner.update(self._waited_for(batches), rate))
             self.step += 1
-            self.window.seconds += time.perf_counter() - began
+            self.meter.seconds += time.perf_counter() - began
             is_last = self.step == self.steps
-            if self.step % self.config.log_steps == 0 or is_last:
+            if self.step % self.config.run.log_steps == 0 or is_last:
                 self._log()
-            if self.tell is not None and self.world.is_main:
-                self.tell(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values))
+            if self.progress is not None and self.world.is_main:
+                self.progress(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values))
             if self._validation_is_due():
                 self._validate(stop)
                 self.learner.train_mode()
-            every = self.config.checkpoint_steps or self.steps_per_epoch
+            every = self.config.run.checkpoint_steps or self.steps_per_epoch
             if self.step % every == 0 or is_last:
                 self._save()
 
-    def _waited_for(self, batches: Iterator[Any]) -> Iterator[Sequence[Item]]:
+    def _waited_for(self, batches: Iterator[Any]) -> Iterator[Sequence[Any]]:
         """The batches of an update; the time that they take to come is counted."""
-        for _ in range(self.config.accumulate):
+        for _ in range(self.config.run.accumulate):
             began = time.perf_counter()
             items = next(batches).items
-            self.window.waited += time.perf_counter() - began
-            self.window.images += len(items) * self.world.size
+            self.meter.waited += time.perf_counter() - began
+            self.meter.images += len(items) * self.world.size
             yield items
 
     # ------------------------------------------------------------------ what is written
 
     def _log(self) -> None:
-        self.window.require_finite(self.step)
+        self.meter.require_finite(self.step)
         self.values = {
-            **self.window.values(self.config),
+            **self.meter.values(),
             "train/learning_rate": self.learner.optimizer.param_groups[0]["lr"],
             "train/epoch": self.step / self.steps_per_epoch,
             **run_folder.system(self.world.device),
         }
-        self.window = Window(self.world.device)
+        self.meter = self._meter()
         if self.world.is_main:
             self.tracker.log(self.step, self.values)
 
     def _validation_is_due(self) -> bool:
         """Whether these weights are to be validated and were not yet."""
         epoch, rest = divmod(self.step, self.steps_per_epoch)
-        every = self.config.validate_epochs
+        every = self.config.run.validate_epochs
         is_time = every > 0 and epoch > 0 and rest == 0 and (epoch % every == 0 or self.step == self.steps)
         return is_time and self.validated != self.step
 
     def _validate(self, stop: Stop) -> None:
-        """Detect, score, keep the best; without a validation split, only pictures of training images."""
+        """Predict, evaluate, keep the best weights; without a validation split, only pictures of training images."""
         pack = self.pack if self.validate is None else self.validate
-        config = self.config
-        if self.validate is None:
-            config = config.changed(validation_images=max(config.example_pictures, 1))
-        if self.tell is not None and self.world.is_main:
-            self.tell(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values, "validating"))
-        model = Model(self.learner.network, self.config, self.labels)
-        found = validation.detections(model, pack, config, self.world, lambda: stop.number > 0)
-        if found is None:
+        run = self.config.run
+        limit = run.validation_images if self.validate is not None else max(run.example_pictures, 1)
+        if self.progress is not None and self.world.is_main:
+            self.progress(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values, "validating"))
+        predictor = self.model.predictor(self.learner.network, self.config.model, self.labels, run.autocast)
+        predictions = validation.predictions(
+            predictor,
+            pack,
+            min(len(pack), limit or len(pack)),
+            batch_size=run.batch_size,
+            world=self.world,
+            is_stopped=lambda: stop.number > 0,
+        )
+        if predictions is None:
             return
         self.validated = self.step
-        is_best = False
-        if self.validate is not None and self.world.is_main:
-            self.metrics = validation.average_precision(pack, found)
-            score = self.metrics.get("AP")
-            is_best = score is not None and (self.best is None or score > self.best)
-            if is_best:
-                self.best = score
-            self.tracker.log(self.step, {f"validation/{name}": value for name, value in self.metrics.items()})
         if self.world.is_main:
-            for place in list(found)[: self.config.example_pictures]:
-                sample = pack[place]
-                picture = validation.beside_truth(sample, found[place], self.labels, least=EXAMPLE_CONFIDENCE)
+            is_best = self._is_best(pack, predictions) if self.validate is not None else False
+            for index in list(predictions)[: run.example_pictures]:
+                sample = pack[index]
+                picture = validation.beside_truth(sample, predictions[index], self.labels, min_score=EXAMPLE_SCORE)
                 self.tracker.log_image(self.step, sample.key, picture)
             if is_best:
                 document = {**self._document(), "metrics": self.metrics}
-                checkpoint.save(self.run / "best", weights.as_tensors(self.learner.network), document)
+                tensors = network_weights.checkpoint_tensors(self.learner.network)
+                checkpoint.save(self.run / "best", tensors, document)
         self.world.wait()
+
+    def _is_best(self, pack: Pack, predictions: Mapping[int, Prediction]) -> bool:
+        """Log the metrics of predictions; whether they are better than those before."""
+        self.metrics = self.model.evaluate(pack, predictions)
+        score = self.metrics.get(self.model.metric.name)
+        is_best = score is not None and (self.best is None or score > self.best)
+        if is_best:
+            self.best = score
+        self.tracker.log(self.step, {f"validation/{name}": value for name, value in self.metrics.items()})
+        return is_best
 
     def _document(self) -> dict[str, Any]:
         return {
@@ -364,15 +414,15 @@ class _Training:
 
     def _save(self) -> None:
         """A checkpoint from which this run goes on exactly."""
-        self.window.require_finite(self.step)
+        self.meter.require_finite(self.step)
         if self.world.is_main:
             document = {
                 **self._document(),
-                "feed": self.feed.state(),
+                "feed": self.stream.state_dict(),
                 "best": self.best,
                 "metrics": self.metrics,
                 "validated": self.validated,
-                "window": self.window.state(),
+                "window": self.meter.state(),
             }
             folder = self.run / "checkpoints"
             path = checkpoint.step_path(folder, self.step)

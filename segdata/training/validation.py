@@ -1,4 +1,4 @@
-"""Detections on a validation split during training: COCO's average precision, and pictures beside the truth."""
+"""Predictions on a validation split during training, and pictures of them beside the ground truth."""
 
 from __future__ import annotations
 
@@ -10,82 +10,48 @@ import numpy.typing as npt
 from torch import distributed
 
 from segdata.core.labels import LabelSpace
-from segdata.core.predictions import GroundTruth, Predictions
-from segdata.core.sample import Instances, Sample
-from segdata.metrics.coco import metrics as coco
-from segdata.models.maskrcnn.augment import label_of_category
-from segdata.models.maskrcnn.config import Config
+from segdata.core.sample import Sample
+from segdata.models.contract import Prediction, Predictor
 from segdata.pack.read import Pack
 from segdata.training.distributed import World
-from segdata.training.predict import Model
-from segdata.viz import overlay as draw
+from segdata.viz.overlay import overlay
 
-_SEAM = 8
-"""White pixels between truth and detections."""
-
-Found = dict[int, Instances]
+_GAP = 8
+"""White pixels between ground truth and predictions."""
 
 
-def detections(model: Model, pack: Pack, config: Config, world: World, is_stopped: Callable[[], bool]) -> Found | None:
-    """Instances by place in the pack; every process detects its share, and all get all.
+def predictions(
+    model: Predictor, pack: Pack, count: int, batch_size: int, world: World, is_stopped: Callable[[], bool]
+) -> dict[int, Prediction] | None:
+    """Predictions by index in the pack; every rank predicts its share, and all get all.
 
     Args:
-        is_stopped: asked between batches; one process alone then gives up, and there is nothing.
+        count: how many samples, from the first on.
+        is_stopped: asked between batches; a single process then gives up, and returns None.
     """
-    count = min(len(pack), config.validation_images or len(pack))
-    own = range(world.rank, count, world.size)
-    found: Found = {}
-    for begin in range(0, len(own), config.batch_size):
+    members = range(world.rank, count, world.size)
+    predicted: dict[int, Prediction] = {}
+    for begin in range(0, len(members), batch_size):
         if world.size == 1 and is_stopped():
             return None
-        members = own[begin : begin + config.batch_size]
-        for index, instances in zip(members, model([pack[i].image for i in members]), strict=True):
-            found[index] = instances
+        indices = members[begin : begin + batch_size]
+        for index, prediction in zip(indices, model.predict([pack[i].image for i in indices]), strict=True):
+            predicted[index] = prediction
     if world.size > 1:
         shares: list[Any] = [None] * world.size
-        distributed.all_gather_object(shares, found)
-        found = {index: instances for share in shares for index, instances in share.items()}
-    return dict(sorted(found.items()))
+        distributed.all_gather_object(shares, predicted)
+        predicted = {index: prediction for share in shares for index, prediction in share.items()}
+    return dict(sorted(predicted.items()))
 
 
-def average_precision(pack: Pack, found: Found) -> dict[str, float]:
-    """COCO's AP, AP50, AP75 of masks and AP of boxes (`segdata.evaluate`), in 0..1; nothing where there is no object.
-
-    `category_AP/NAME` is the mask AP of one category.
-
-    Args:
-        found: instances of the images that count, by place in the pack.
-    """
-    places, label = list(found), label_of_category(pack.labels)
-
-    def objects(place: int) -> Sample:
-        sample = pack[places[place]]
-        counts = (label[sample.instances.category] > 0) & sample.instances.has_mask
-        return sample.with_annotations(instances=sample.instances.take(counts), semantic=None, extra={})
-
-    def detected(place: int) -> Sample:
-        sample = pack[places[place]]
-        return sample.with_annotations(instances=found[places[place]], semantic=None, extra={})
-
-    def images() -> npt.NDArray[np.int64]:
-        return np.array([(place, pack[place].height, pack[place].width) for place in places], np.int64)
-
-    keys = [pack[place].key for place in places]
-    truth = GroundTruth(pack.path, "pack", "pack", pack.labels, {}, keys, objects, images)
-    predictions = Predictions(pack.path, "pack", frozenset({"boxes", "masks", "scores"}), detected)
-    masks, boxes = coco.segm(predictions, truth).numbers, coco.bbox(predictions, truth).numbers
-    numbers = {name: masks[name] for name in ("AP", "AP50", "AP75")} | {"box_AP": boxes["AP"]}
-    for category in pack.labels.categories:
-        numbers[f"category_AP/{category.name}"] = masks["per_category_AP"][str(category.id)]
-    return {name: value for name, value in numbers.items() if value is not None}
-
-
-def beside_truth(sample: Sample, instances: Instances, labels: LabelSpace, *, least: float) -> npt.NDArray[np.uint8]:
-    """A picture of the truth (left) and of detections with a score from `least` on (right), (H, W, 3) uint8 RGB."""
-    image = sample.image
-    seen = sample.with_annotations(instances=instances.take(instances.score >= least), semantic=None, extra={})
+def beside_truth(
+    sample: Sample, prediction: Prediction, labels: LabelSpace, *, min_score: float
+) -> npt.NDArray[np.uint8]:
+    """Ground truth (left) and predictions with at least this score (right), (H, W, 3) uint8 RGB."""
+    image, semantic = sample.image, prediction.semantic is not None
     pictures = [
-        draw.overlay(one, labels, legend=False, title=False, semantic=False, image=image) for one in (sample, seen)
+        overlay(one, labels, legend=False, title=False, semantic=semantic, image=image)
+        for one in (sample, prediction.above(min_score).on(sample))
     ]
-    seam = np.full((len(pictures[0]), _SEAM, 3), 255, np.uint8)
-    return np.concatenate((pictures[0], seam, pictures[1]), axis=1)
+    gap = np.full((len(pictures[0]), _GAP, 3), 255, np.uint8)
+    return np.concatenate((pictures[0], gap, pictures[1]), axis=1)

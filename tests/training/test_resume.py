@@ -19,10 +19,10 @@ import torch
 import segdata
 from segdata.demo.synthetic import objects
 from segdata.models import checkpoint
-from segdata.models.maskrcnn import losses
-from segdata.models.maskrcnn.config import Config
-from segdata.training import predict, validation
+from segdata.models.maskrcnn import average_precision, losses
+from segdata.models.maskrcnn import model as maskrcnn
 from segdata.training import trainer as engine
+from segdata.training.config import TrainConfig
 from segdata.training.trackers import run_folder
 from tests.helpers.command import Here
 from tests.training.test_train_and_predict import TINY, without_pages  # noqa: F401 (a fixture)
@@ -96,7 +96,7 @@ def whole(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     engine.train(
-        opened.split("train2017"), run, Config.from_dict(STEPS), validate=opened.split("val2017"), device="cpu"
+        opened.split("train2017"), run, TrainConfig.from_dict(STEPS), validate=opened.split("val2017"), device="cpu"
     )
     torch.set_num_threads(before)
     assert [row["step"] for row in numbers(run)] == [2, 3, 4, 4]
@@ -105,9 +105,9 @@ def whole(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 MOMENTS: dict[str, tuple[Any, str, int]] = {
     "an update": (losses, "losses", 2),
-    "the first photos of a validation": (predict, "detect", 1),
-    "the last photos of a validation": (predict, "detect", 2),
-    "the metrics of a validation": (validation, "average_precision", 1),
+    "the first photos of a validation": (maskrcnn, "detect", 1),
+    "the last photos of a validation": (maskrcnn, "detect", 2),
+    "the metrics of a validation": (average_precision, "average_precision", 1),
     "the best weights are written": (checkpoint, "save", 2),
 }
 """Which call of which function signals come before."""
@@ -223,9 +223,9 @@ def test_a_kill_at_any_step_of_replacing_the_best_weights_leaves_the_old_or_the_
 _KILLED_AT = """
 import os, sys
 from segdata.models import checkpoint
-from segdata.training import step as learner
+from segdata.training.step import TrainStep
 count, limit = 0, int(sys.argv.pop(1))
-inner = {"write": checkpoint.write_whole, "update": learner.Learner.update}
+inner = {"write": checkpoint.write_whole, "update": TrainStep.update}
 
 def tick(name):
     def call(*arguments, **options):
@@ -236,7 +236,7 @@ def tick(name):
         return inner[name](*arguments, **options)
     return call
 
-checkpoint.write_whole, learner.Learner.update = tick("write"), tick("update")
+checkpoint.write_whole, TrainStep.update = tick("write"), tick("update")
 from segdata.cli import main
 main(sys.argv[1:])
 """
@@ -303,10 +303,10 @@ import sys, torch
 torch.set_default_dtype(torch.float64)
 torch.float32, torch.Tensor.float = torch.float64, torch.Tensor.double
 from segdata.models.maskrcnn import losses
-inner = losses.truth_tensors
+inner = losses.ground_truth
 def doubled(item, device):
     return {name: values.double() if name == "boxes" else values for name, values in inner(item, device).items()}
-losses.truth_tensors = doubled
+losses.ground_truth = doubled
 from segdata.cli import main
 main(sys.argv[1:])
 """

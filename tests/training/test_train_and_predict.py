@@ -27,11 +27,14 @@ import segdata
 from segdata.core.masks import Masks
 from segdata.demo.synthetic import objects
 from segdata.models import checkpoint
+from segdata.models.contract import Prediction
 from segdata.models.maskrcnn import losses, network, weights
-from segdata.models.maskrcnn.config import Config, settings
-from segdata.training import batches as feed
-from segdata.training import schedule, validation
+from segdata.models.maskrcnn import model as maskrcnn
+from segdata.models.maskrcnn.average_precision import average_precision
+from segdata.models.maskrcnn.model import Detector
+from segdata.training import schedule
 from segdata.training import trainer as engine
+from segdata.training.config import RunConfig, TrainConfig
 from segdata.training.predict import load
 from segdata.training.runs import report
 from segdata.training.trackers import background as services
@@ -107,7 +110,7 @@ def test_a_run_folder_holds_everything(run: Path) -> None:
         "report.html",
         "state.json",
     }
-    assert Config.from_toml(run / "config.toml") == Config.from_dict(TINY)
+    assert TrainConfig.from_toml(run / "config.toml") == TrainConfig.from_dict(TINY)
     assert json.loads((run / "state.json").read_text()) == {"state": "done"}
     rows = run_folder.lines(run)
     assert [row["step"] for row in rows] == [1, 2, 2]
@@ -245,7 +248,7 @@ def test_crowds_alone_are_nothing_to_train_on(pack: Path) -> None:
             return whole[index].with_annotations(instances=crowds, semantic=None, extra={})
 
     with pytest.raises(segdata.SegdataError, match="nothing to train on"):
-        feed.usable(Crowds())  # type: ignore[arg-type]
+        maskrcnn.MODEL.usable(Crowds())  # type: ignore[arg-type]
 
 
 def test_the_same_command_again_is_done_at_once(run: Path, pack: Path, here: Here) -> None:
@@ -259,7 +262,7 @@ def test_settings_are_printed_and_read_back(tmp_path: Path, here: Here) -> None:
     printed = here("config", "maskrcnn", "--set", "learning_rate=0.06")
     file = tmp_path / "settings.toml"
     file.write_text(printed.out)
-    assert Config.from_toml(file) == Config(learning_rate=0.06)
+    assert TrainConfig.from_toml(file) == TrainConfig.from_dict({"learning_rate": 0.06})
     assert "[LEARNING_RATE]" in printed.out
     file.write_text("learning_rat = 1\n")
     wrong = here("config", "maskrcnn", "--config", file, "--json")
@@ -293,7 +296,7 @@ def test_settings_are_printed_and_read_back(tmp_path: Path, here: Here) -> None:
 )
 def test_bad_settings_are_refused(text: str, words: str) -> None:
     with pytest.raises(segdata.SegdataError) as error:
-        Config.from_dict(settings([text]))
+        TrainConfig.from_dict(TrainConfig.of().parsed([text]))
     assert words in str(error.value)
 
 
@@ -314,7 +317,7 @@ def test_validation_gives_the_numbers_of_pycocotools(pack: Path) -> None:
             row = {"image_id": sample.id, "bbox": box, "score": float(score), "segmentation": rle}
             rows.append({**row, "category_id": val.labels[index].id})
     truth = COCO(str(pack.parent / "raw" / "annotations" / "instances_val2017.json"))
-    numbers = validation.average_precision(val, found)
+    numbers = average_precision(val, {index: Prediction(instances) for index, instances in found.items()})
     assert 0.05 < numbers["AP"] < 0.95 and len(numbers) > 4
     for kind, names in (("segm", {"AP": 0, "AP50": 1, "AP75": 2}), ("bbox", {"box_AP": 0})):
         judged = COCOeval(truth, truth.loadRes(rows), kind)
@@ -343,7 +346,7 @@ def test_categories_whose_names_differ_in_a_slash_have_numbers_of_their_own(tmp_
     found = {
         place: dataclasses.replace(own, score=np.ones(len(own))).take(own.category == 0) for place, own in kept.items()
     }
-    numbers = validation.average_precision(pack, found)
+    numbers = average_precision(pack, {index: Prediction(instances) for index, instances in found.items()})
     assert [numbers[f"category_AP/{name}"] for name in names] == [pytest.approx(1.0), 0.0]
 
 
@@ -417,7 +420,7 @@ def test_another_model_is_explained(run: Path, pack: Path, tmp_path: Path, here:
 def test_a_classifiers_resnet_begins_a_training_but_detects_nothing(pack: Path, tmp_path: Path, here: Here) -> None:
     body = torchvision.models.resnet18(weights=None, norm_layer=lambda channels: torch.nn.GroupNorm(16, channels))
     torch.save(body.state_dict(), tmp_path / "resnet18.pth")
-    model = network.build(Config.from_dict(TINY), 3)
+    model = network.build(TrainConfig.from_dict(TINY).model, 3)
     (remark,) = weights.put(weights.read(tmp_path / "resnet18.pth"), model)
     assert "only the ResNet" in remark
     assert torch.equal(model.backbone.body.layer4[1].conv2.weight, body.layer4[1].conv2.weight)
@@ -439,11 +442,11 @@ def test_a_file_with_more_than_tensors_says_what(pack: Path, tmp_path: Path, her
 
 def test_weights_of_other_data_and_in_half_precision_are_taken(run: Path, pack: Path, tmp_path: Path) -> None:
     """What they were trained on is told; halves become what the model calculates with."""
-    config = Config.from_dict({**TINY, "steps_per_epoch": 1, "validate_epochs": 0})
+    config = TrainConfig.from_dict({**TINY, "steps_per_epoch": 1, "validate_epochs": 0})
     data = segdata.open(pack, split="val2017")
-    report = engine.train(data, tmp_path / "run", config, start=run, device="cpu")
+    report = engine.train(data, tmp_path / "run", config, weights=run, device="cpu")
     assert any("trained on other data" in remark for remark in report.remarks), report.remarks
-    model = network.build(Config.from_dict(TINY), len(data.labels))
+    model = network.build(TrainConfig.from_dict(TINY).model, len(data.labels))
     given = weights.read(run)
     torch.save({name: value.half() for name, value in given.tensors.items()}, tmp_path / "half.pth")
     assert weights.put(weights.read(tmp_path / "half.pth"), model) == []
@@ -463,7 +466,7 @@ def test_heads_of_other_classes_start_afresh_but_for_same_names(run: Path) -> No
             segdata.Category(given.labels[0].name, 3, isthing=True),
         ),
     )
-    model = network.build(Config.from_dict(TINY), 3)
+    model = network.build(TrainConfig.from_dict(TINY).model, 3)
     fresh = {name: value.clone() for name, value in model.state_dict().items()}
     (remark,) = weights.put(given, model, some)
     assert f"{len(given.labels)} classes" in remark and "2 of the same name" in remark
@@ -482,22 +485,22 @@ def test_heads_of_other_classes_start_afresh_but_for_same_names(run: Path) -> No
 
 
 def test_torchvision_weights_say_which_model_they_are(tmp_path: Path) -> None:
-    config = Config.from_dict({**TINY, "norm": "batch"})
+    config = TrainConfig.from_dict({**TINY, "norm": "batch"}).model
     state = network.build(config, 90).state_dict()
     older = {name.replace("rpn.head.conv.0.0", "rpn.head.conv"): value for name, value in state.items()}
     torch.save(older, tmp_path / "weights.pth")
     model = load(tmp_path / "weights.pth", device="cpu", min_size=[96], max_size=128, detection_min_confidence=0.0)
-    config = vars(model)["config"]
-    assert (config.backbone, config.fpn_channels, len(model.labels)) == ("resnet18", 16, 80)
+    assert isinstance(model, Detector)
+    assert (model.config.backbone, model.config.fpn_channels, len(model.labels)) == ("resnet18", 16, 80)
     (found,) = model([np.zeros((60, 80, 3), np.uint8)])
     assert len(found) and 0 <= found.category.min() <= found.category.max() < 80
 
 
 def test_frozen_norms_of_torchvisions_first_coco_weights_have_no_epsilon(tmp_path: Path) -> None:
-    config = Config.from_dict({**TINY, "norm": "frozen"})
+    config = TrainConfig.from_dict({**TINY, "norm": "frozen"}).model
     torch.save(network.build(config, 90).state_dict(), tmp_path / "weights.pth")
     given = weights.read(tmp_path / "weights.pth")
-    assert given.eps == 0.0
+    assert given.state["eps"] == 0.0
     model = network.build(config, 90)
     assert weights.frozen_eps(model) == 1e-5
     assert weights.put(given, model) == []
@@ -532,7 +535,7 @@ def test_a_broken_tracker_never_stops_a_run(pack: Path, tmp_path: Path) -> None:
     report = engine.train(
         whole.split("train2017"),
         tmp_path / "run",
-        Config.from_dict(TINY),
+        TrainConfig.from_dict(TINY),
         validate=whole.split("val2017"),
         trackers=[broken, good],
         device="cpu",
@@ -553,7 +556,7 @@ def test_a_tracker_that_hangs_never_stops_a_run(pack: Path, tmp_path: Path, monk
     report = engine.train(
         segdata.open(pack, split="train2017"),
         tmp_path / "run",
-        Config.from_dict({**TINY, "validate_epochs": 0}),
+        TrainConfig.from_dict({**TINY, "validate_epochs": 0}),
         trackers=[Hung("")],
         device="cpu",
     )
@@ -601,15 +604,15 @@ def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
     ids=["bf16", "v2", "stages"],
 )
 def test_ways_to_train(changes: dict[str, Any], pack: Path, tmp_path: Path) -> None:
-    config = Config.from_dict({**TINY, "steps_per_epoch": 1, "validate_epochs": 0, **changes})
+    config = TrainConfig.from_dict({**TINY, "steps_per_epoch": 1, "validate_epochs": 0, **changes})
     whole = segdata.open(pack, split="train2017")
-    fresh = network.build(config, len(whole.labels)).state_dict()
+    fresh = network.build(config.model, len(whole.labels)).state_dict()
     report = engine.train(whole, tmp_path / "run", config, device="cpu")
     state = weights.read(tmp_path / "run").tensors
     changed = {name for name, value in fresh.items() if not torch.equal(value, state[name])}
-    assert report.steps == len(config.plan)
+    assert report.steps == len(config.run.plan)
     assert any(name.startswith("roi_heads.mask_head") for name in changed)
-    if config.stages:
+    if config.run.stages:
         assert any(name.startswith("backbone.body.layer3") for name in changed)
         assert not any(name.startswith(("backbone.body.conv1", "backbone.body.layer2")) for name in changed)
     rows = run_folder.lines(tmp_path / "run")
@@ -619,7 +622,9 @@ def test_ways_to_train(changes: dict[str, Any], pack: Path, tmp_path: Path) -> N
 @pytest.mark.full
 def test_half_precision_goes_on_with_its_scale(pack: Path, tmp_path: Path) -> None:
     """The first scale is too large for half numbers, so updates are left out until it fits; it belongs to the state."""
-    config = Config.from_dict({**TINY, "precision": "fp16", "schedule": "constant", "validate_epochs": 0, "epochs": 2})
+    config = TrainConfig.from_dict(
+        {**TINY, "precision": "fp16", "schedule": "constant", "validate_epochs": 0, "epochs": 2}
+    )
     data = segdata.open(pack, split="train2017")
     engine.train(data, tmp_path / "whole", config, device="cpu")
     engine.train(data, tmp_path / "parts", config.changed(epochs=1), device="cpu")
@@ -638,7 +643,7 @@ def test_half_precision_goes_on_with_its_scale(pack: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50", "resnet101"])
 def test_every_model_learns_is_saved_goes_on_and_detects(backbone: str, heads: str, pack: Path, tmp_path: Path) -> None:
     data = segdata.open(pack, split="train2017")
-    config = Config.from_dict(
+    config = TrainConfig.from_dict(
         {**TINY, "backbone": backbone, "heads": heads, "steps_per_epoch": 1, "validate_epochs": 0}
     )
     run = tmp_path / "run"
@@ -653,14 +658,15 @@ def test_every_model_learns_is_saved_goes_on_and_detects(backbone: str, heads: s
     photo = data[0].image
     sizes: dict[str, Any] = {name: TINY[name] for name in ("min_size", "max_size", "anchor_sizes", "post_nms_rois")}
     one, two = (
-        load(source, device="cpu", detection_min_confidence=0.0, **sizes)([photo])[0]
+        load(source, device="cpu", detection_min_confidence=0.0, **sizes).predict([photo])[0].instances
         for source in (run, tmp_path / "weights.pth")
     )
+    assert one is not None and two is not None
     assert len(one) and one.score.tolist() == two.score.tolist() and one.boxes.tolist() == two.boxes.tolist()
 
 
 def test_stages_and_rates() -> None:
-    config = Config(stages=("heads:1", "all:2:0.1"), warmup_steps=2, warmup_factor=0.5, learning_rate=1.0)
+    config = RunConfig(stages=("heads:1", "all:2:0.1"), warmup_steps=2, warmup_factor=0.5, learning_rate=1.0)
     plan = schedule.stages(config, 10)
     assert [(stage.layers, stage.begin, stage.end, stage.factor) for stage in plan] == [
         ("heads", 0, 10, 1.0),
@@ -676,7 +682,7 @@ def test_stages_and_rates() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(pack: Path, tmp_path: Path) -> None:
-    config = Config.from_dict(
+    config = TrainConfig.from_dict(
         {**TINY, "learning_rate": 100.0, "steps_per_epoch": 20, "validate_epochs": 0, "rpn_bbox_loss": 1000.0}
     )
     with pytest.raises(segdata.SegdataError, match="not finite"):
@@ -730,8 +736,8 @@ def test_the_python_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     names: dict[str, Any] = {"__name__": "guide"}
     exec(compile(program, "docs/train.md", "exec"), names)
-    assert names["report"].steps == 1 and len(names["names"]) == len(names["detections"])
+    assert names["report"].steps == 1 and len(names["names"]) == len(names["instances"])
     for block in re.findall(r"^```py\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         compile(block, "docs/train.md", "exec")
     for block in re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        Config.from_dict(tomllib.loads(block))
+        TrainConfig.from_dict(tomllib.loads(block))

@@ -1,4 +1,4 @@
-"""Photos → instances with scores: torchvision's detection, whose masks become run lengths one crop at a time."""
+"""Images → instances with scores: torchvision's detection, whose masks become RLE one box crop at a time."""
 
 from __future__ import annotations
 
@@ -17,70 +17,71 @@ from torchvision.ops import batched_nms
 
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
-from segdata.models.maskrcnn.augment import View, scaled_size
+from segdata.models.autocast import FULL, Autocast
+from segdata.models.maskrcnn.augment import CropTransform, scaled_size
 from segdata.models.maskrcnn.config import Config
-from segdata.models.maskrcnn.inputs import placed
-
-Photo = npt.NDArray[np.uint8]
+from segdata.models.maskrcnn.inputs import to_batch
 
 
 def detect(
     model: MaskRCNN,
-    photos: Sequence[Photo],
+    images: Sequence[npt.NDArray[np.uint8]],
     config: Config,
     categories: Sequence[int] | npt.NDArray[Any],
     *,
     flip: bool = False,
+    autocast: Autocast = FULL,
 ) -> list[Instances]:
-    """Find the objects of photos, the surest first.
+    """Detect the objects of images, highest scores first.
 
     Args:
         model: in evaluation mode.
-        photos: each (H, W, 3) uint8 RGB.
-        categories: the category of each of the network's labels from 1 on; −1 for labels that do not count.
-        flip: also look at the mirrored photo, and pool what is found.
+        images: each (H, W, 3) uint8 RGB.
+        categories: the category of each of the network's classes from 1 on; −1 for classes to leave out.
+        flip: also detect in the horizontally flipped image, and merge by NMS.
 
     Returns:
-        For each photo, instances with scores; masks in its own size, boxes from the network.
+        For each image, instances with scores; masks in its size, boxes as the network predicts them.
     """
-    index = np.asarray(categories, np.int64)
-    once = _forward(model, photos, config, mirrored=False)
-    again = _forward(model, photos, config, mirrored=True) if flip else [None] * len(photos)
+    category_of = np.asarray(categories, np.int64)
+    plain = _forward(model, images, config, autocast, flipped=False)
+    flipped = _forward(model, images, config, autocast, flipped=True) if flip else [None] * len(images)
     return [
-        _instances(_pooled(one, other, config), photo.shape[0], photo.shape[1], index, config.mask_threshold)
-        for one, other, photo in zip(once, again, photos, strict=True)
+        _instances(_merged(one, other, config), image.shape[0], image.shape[1], category_of, config.mask_threshold)
+        for one, other, image in zip(plain, flipped, images, strict=True)
     ]
 
 
-Found = dict[str, Tensor]
-"""Of one photo: `boxes` (N, 4) in its pixels, `labels` (N,), `scores` (N,), `masks` (N, 1, M, M)."""
+Detections = dict[str, Tensor]
+"""Of one image: `boxes` (N, 4) in its pixels, `labels` (N,), `scores` (N,), `masks` (N, 1, M, M)."""
 
 
-def _forward(model: MaskRCNN, photos: Sequence[Photo], config: Config, *, mirrored: bool) -> list[Found]:
-    """What the network finds, in pixels of the photos as they are."""
+def _forward(
+    model: MaskRCNN, images: Sequence[npt.NDArray[np.uint8]], config: Config, autocast: Autocast, *, flipped: bool
+) -> list[Detections]:
+    """The network's detections, in pixels of the images as they are."""
     device = next(model.parameters()).device
-    views = [
-        View((0, 0, photo.shape[1], photo.shape[0]), *scaled_size(photo.shape[0], photo.shape[1], config), mirrored)
-        for photo in photos
+    sizes = [image.shape[:2] for image in images]
+    transforms = [
+        CropTransform((0, 0, width, height), *scaled_size(height, width, config), flipped) for height, width in sizes
     ]
-    with torch.inference_mode(), torch.autocast(device.type, precision(config), enabled=config.precision != "fp32"):
-        images = placed(photos, views, config, device, memory_format=memory_format(config))
-        features = model.backbone(images.tensors)
-        proposals, _ = model.rpn(images, features)
-        found: list[Found]
-        found, _ = model.roi_heads(features, proposals, images.image_sizes)
-        for one, photo, view in zip(found, photos, views, strict=True):
-            height, width = photo.shape[:2]
-            boxes = resize_boxes(one["boxes"].float(), [view.height, view.width], [height, width])
-            if mirrored:
+    with torch.inference_mode(), autocast.on(device):
+        batch = to_batch(images, transforms, config, device, memory_format=autocast.memory_format)
+        features = model.backbone(batch.tensors)
+        proposals, _ = model.rpn(batch, features)
+        detections: list[Detections]
+        detections, _ = model.roi_heads(features, proposals, batch.image_sizes)
+        for one, (height, width), transform in zip(detections, sizes, transforms, strict=True):
+            boxes = resize_boxes(one["boxes"].float(), [transform.height, transform.width], [height, width])
+            if flipped:
                 boxes = torch.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), dim=1)
                 one["masks"] = one["masks"].flip(3)
             one["boxes"], one["masks"] = boxes, one["masks"].float()
-    return found
+    return detections
 
 
-def _pooled(one: Found, other: Found | None, config: Config) -> Found:
-    """Two looks at a photo as one: of each object the surer detection stays."""
+def _merged(one: Detections, other: Detections | None, config: Config) -> Detections:
+    """Detections of an image and of its flipped copy, merged by NMS."""
     if other is None:
         return one
     both = {name: torch.cat((one[name], other[name])) for name in one}
@@ -89,43 +90,35 @@ def _pooled(one: Found, other: Found | None, config: Config) -> Found:
     return {name: values[keep] for name, values in both.items()}
 
 
-def precision(config: Config) -> torch.dtype:
-    """What the network calculates in."""
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
-
-
-def memory_format(config: Config) -> Any:
-    """The order of images and weights in memory."""
-    return torch.channels_last if config.channels_last else torch.contiguous_format
-
-
-def _instances(found: Found, height: int, width: int, categories: npt.NDArray[np.int64], threshold: float) -> Instances:
-    category = categories[found["labels"].cpu().numpy() - 1]
-    counts = torch.from_numpy(category >= 0).to(found["boxes"].device)
-    masks = pasted(found["masks"][counts], found["boxes"][counts], height, width, threshold)
-    corners = found["boxes"][counts].cpu().numpy().astype(np.float64)
+def _instances(
+    detections: Detections, height: int, width: int, category_of: npt.NDArray[np.int64], threshold: float
+) -> Instances:
+    category = category_of[detections["labels"].cpu().numpy() - 1]
+    counts = torch.from_numpy(category >= 0).to(detections["boxes"].device)
+    masks = pasted(detections["masks"][counts], detections["boxes"][counts], height, width, threshold)
+    corners = detections["boxes"][counts].cpu().numpy().astype(np.float64)
     return Instances.build(
         category[category >= 0],
         masks,
         id=np.arange(1, len(corners) + 1),
         bbox=np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1),
         area=masks.areas,
-        score=found["scores"][counts].double().cpu().numpy(),
+        score=detections["scores"][counts].double().cpu().numpy(),
     )
 
 
 def pasted(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Masks:
-    """Mask maps scaled into their boxes, as torchvision's `paste_masks_in_image`, without a plane for each.
+    """Predicted masks resized into their boxes, as torchvision's `paste_masks_in_image`, without full-size arrays.
 
     Args:
         masks: (N, 1, M, M) float32 probabilities.
-        boxes: (N, 4) x0 y0 x1 y1 in pixels of the photo.
-        threshold: values from here on are inside.
+        boxes: (N, 4) x0 y0 x1 y1 in pixels of the image.
+        threshold: probability from which on a pixel belongs to the mask.
     """
     padded, scale = expand_masks(masks, padding=1)
     whole = expand_boxes(boxes, scale).to(torch.int64).tolist()
     padded = padded.cpu()
-    crops, places = [], []
+    crops, corners = [], []
     for mask, (x0, y0, x1, y1) in zip(padded, whole, strict=True):
         sides = (max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1))
         crop = F.interpolate(mask[None], size=sides, mode="bilinear", align_corners=False)[0, 0] >= threshold
@@ -133,5 +126,5 @@ def pasted(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: flo
         crops.append(
             crop[top - y0 : max(min(y1 + 1, height) - y0, 0), left - x0 : max(min(x1 + 1, width) - x0, 0)].numpy()
         )
-        places.append((left, top))
-    return Masks.from_crops(crops, places, height, width)
+        corners.append((left, top))
+    return Masks.from_crops(crops, corners, height, width)

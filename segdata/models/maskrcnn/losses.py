@@ -1,7 +1,7 @@
-"""The five losses of Mask R-CNN (He et al. 2017, section 3; torchvision's forms), each as a sum and what to divide it by.
+"""The five losses of Mask R-CNN (He et al. 2017, section 3; in torchvision's forms), each as a sum and a count.
 
-Sums are divided by counts of the whole batch, over all processes, so that a training does not depend on how many there
-are. Proposals keep their anchors' numbers, and are sampled by keys drawn for the anchors from the image's own seed.
+Sums are divided by the counts of the whole batch over all ranks, so the training does not depend on the number of ranks.
+Anchors, and proposals by the index of their anchor, are sampled with random keys drawn from a seed per image.
 """
 
 from __future__ import annotations
@@ -18,54 +18,48 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
+from segdata.models.contract import Losses
 from segdata.models.maskrcnn import targets
-from segdata.models.maskrcnn.augment import Item
+from segdata.models.maskrcnn.augment import TrainSample
 from segdata.models.maskrcnn.config import Config
-from segdata.models.maskrcnn.inputs import truth_tensors
+from segdata.models.maskrcnn.inputs import ground_truth
 
 _BETA = 1 / 9
 _NOTHING = -1
-"""The label of rows that do not count."""
+"""Class of padding rows, which are masked out."""
 NAMES = ("rpn_class_loss", "rpn_bbox_loss", "class_loss", "bbox_loss", "mask_loss")
 
 
-class Losses(NamedTuple):
-    """Sums of the five losses in the order of `NAMES`, and what each is divided by; both (5,) float32."""
-
-    sums: Tensor
-    counts: Tensor
-
-
 class _Proposals(NamedTuple):
-    """Of each image: boxes (P, 4), and which anchor each comes from (P,)."""
+    """Of each image: boxes (P, 4), and the index of the anchor of each (P,)."""
 
     boxes: list[Tensor]
     anchors: list[Tensor]
 
 
-def losses(model: MaskRCNN, images: ImageList, items: Sequence[Item], config: Config) -> Losses:
-    """Forward pass in training.
+def losses(model: MaskRCNN, images: ImageList, samples: Sequence[TrainSample], config: Config) -> Losses:
+    """Forward pass in training: the five losses in the order of `NAMES`.
 
-    On a GPU the processor runs ahead of the device: it waits for the proposals that survive suppression, for the level
-    that regions are pooled from, and for the extent of mask targets, and for nothing else.
+    GPU→CPU synchronisations: the number of proposals after NMS, the FPN level of each RoI, and the extent of mask
+    targets; there are no others.
 
     Args:
-        images: as `views.placed` made them.
-        items: their objects.
+        images: as `inputs.to_batch` made them.
+        samples: their objects.
     """
     device = images.tensors.device
-    truth = [truth_tensors(item, device) for item in items]
+    truth = [ground_truth(sample, device) for sample in samples]
     keys: list[Tensor] = []
     features = model.backbone(images.tensors)
-    proposals, rpn_class, rpn_bbox, anchors = _rpn(model.rpn, images, list(features.values()), truth, items, keys)
-    regions = _chosen(model, proposals, truth, keys)
-    pooled = model.roi_heads.box_roi_pool(features, [own.boxes for own in regions], images.image_sizes)
+    proposals, rpn_class, rpn_bbox, anchors = _rpn(model.rpn, images, list(features.values()), truth, samples, keys)
+    rois = _sampled_rois(model, proposals, truth, keys)
+    pooled = model.roi_heads.box_roi_pool(features, [roi.boxes for roi in rois], images.image_sizes)
     scores, deltas = model.roi_heads.box_predictor(model.roi_heads.box_head(pooled))
-    label = torch.cat([own.labels for own in regions])
+    label = torch.cat([roi.labels for roi in rois])
     class_loss = F.cross_entropy(scores.float(), label, reduction="sum", ignore_index=_NOTHING)
     deltas = _of_label(deltas.float().reshape(len(label), -1, 4), label)
-    bbox_loss = F.smooth_l1_loss(deltas, torch.cat([own.offsets for own in regions]), beta=_BETA, reduction="none")
-    mask_loss, cells = _mask_loss(model, features, images, items, regions, config)
+    bbox_loss = F.smooth_l1_loss(deltas, torch.cat([roi.deltas for roi in rois]), beta=_BETA, reduction="none")
+    mask_loss, cells = _mask_loss(model, features, images, samples, rois, config)
     rows = (label != _NOTHING).sum()
     return Losses(
         torch.stack((rpn_class, rpn_bbox, class_loss, _sum(bbox_loss, label > 0), mask_loss)),
@@ -74,12 +68,12 @@ def losses(model: MaskRCNN, images: ImageList, items: Sequence[Item], config: Co
 
 
 def _sum(losses: Tensor, counts: Tensor) -> Tensor:
-    """The sum of the rows that count."""
+    """The sum over the rows where `counts` is true."""
     return torch.where(counts.view(-1, *[1] * (losses.dim() - 1)), losses, 0.0).sum()
 
 
 def _of_label(values: Tensor, label: Tensor) -> Tensor:
-    """(R, …): of every row (R, K, …) what it says about its own label."""
+    """(R, K, …) predictions for every class → (R, …) those for the class of each row."""
     return values[torch.arange(len(label), device=label.device), label.clamp(min=0)]
 
 
@@ -88,10 +82,10 @@ def _rpn(
     images: ImageList,
     features: list[Tensor],
     truth: list[dict[str, Tensor]],
-    items: Sequence[Item],
+    samples: Sequence[TrainSample],
     keys: list[Tensor],
 ) -> tuple[_Proposals, Tensor, Tensor, Tensor]:
-    """Proposals, the two losses of the proposal network as sums, and over how many anchors; fills `keys` by image."""
+    """Proposals, the two losses of the RPN as sums, and the number of sampled anchors; appends to `keys` by image."""
     objectness, deltas = rpn.head(features)
     anchors = rpn.anchor_generator(images, features)
     levels = [level[0].numel() for level in objectness]
@@ -102,33 +96,34 @@ def _rpn(
         boxes = rpn.box_coder.decode(deltas.detach().flatten(0, 1), anchors).view(len(anchors), -1, 4)
         proposals = _proposals(rpn, boxes, objectness, images.image_sizes, levels)
     sampler, matcher = rpn.fg_bg_sampler, rpn.proposal_matcher
-    class_losses, bbox_losses, counted = [], [], []
-    for item, own, image, logits, offsets in zip(items, anchors, truth, objectness, deltas, strict=True):
-        keys.append(targets.keys_of(item.seed, len(own), own.device))
-        owner, verdict = targets.match(
-            rpn.box_similarity(image["boxes"], own), matcher.low_threshold, matcher.high_threshold, keep_best=True
-        )
-        places, counts = targets.choose(
+    class_losses, bbox_losses, sampled = [], [], []
+    for sample, boxes_of_anchors, image, logits, offsets in zip(
+        samples, anchors, truth, objectness, deltas, strict=True
+    ):
+        keys.append(targets.keys_of(sample.seed, len(boxes_of_anchors), boxes_of_anchors.device))
+        iou = rpn.box_similarity(image["boxes"], boxes_of_anchors)
+        match, verdict = targets.match(iou, matcher.low_threshold, matcher.high_threshold, keep_best=True)
+        indices, counts = targets.sample(
             verdict == 1, verdict == 0, keys[-1], sampler.batch_size_per_image, sampler.positive_fraction
         )
-        is_positive = counts & (verdict[places] == 1)
-        wanted = _offsets(rpn.box_coder, _boxes(image)[owner[places]], own[places])
-        class_loss = F.binary_cross_entropy_with_logits(logits[places], is_positive.float(), reduction="none")
-        bbox_loss = F.smooth_l1_loss(offsets[places], wanted, beta=_BETA, reduction="none")
+        is_positive = counts & (verdict[indices] == 1)
+        wanted = _deltas(rpn.box_coder, _boxes(image)[match[indices]], boxes_of_anchors[indices])
+        class_loss = F.binary_cross_entropy_with_logits(logits[indices], is_positive.float(), reduction="none")
+        bbox_loss = F.smooth_l1_loss(offsets[indices], wanted, beta=_BETA, reduction="none")
         class_losses.append(_sum(class_loss, counts))
         bbox_losses.append(_sum(bbox_loss, is_positive))
-        counted.append(counts.sum())
-    return proposals, torch.stack(class_losses).sum(), torch.stack(bbox_losses).sum(), torch.stack(counted).sum()
+        sampled.append(counts.sum())
+    return proposals, torch.stack(class_losses).sum(), torch.stack(bbox_losses).sum(), torch.stack(sampled).sum()
 
 
-def _offsets(coder: BoxCoder, wanted: Tensor, boxes: Tensor) -> Tensor:
-    """(R, 4): how boxes differ from the wanted ones, in the coder's units (which are not copied to the device)."""
-    offsets: Tensor = encode_boxes(wanted, boxes, torch.stack([boxes.new_full((), each) for each in coder.weights]))
-    return offsets
+def _deltas(coder: BoxCoder, wanted: Tensor, boxes: Tensor) -> Tensor:
+    """(R, 4) box regression targets, with the coder's weights as scalars, which need no copy to the device."""
+    deltas: Tensor = encode_boxes(wanted, boxes, torch.stack([boxes.new_full((), each) for each in coder.weights]))
+    return deltas
 
 
 def _boxes(image: Mapping[str, Tensor]) -> Tensor:
-    """An image's boxes; where there are none, one that nothing is ever matched with."""
+    """The ground-truth boxes of an image; where there are none, one dummy that nothing is matched with."""
     boxes = image["boxes"]
     return boxes if len(boxes) else boxes.new_tensor([[0.0, 0.0, 1.0, 1.0]])
 
@@ -140,100 +135,96 @@ def _proposals(
     sizes: Sequence[tuple[int, int]],
     levels: Sequence[int],
 ) -> _Proposals:
-    """The best anchors of each level after suppression, as `RegionProposalNetwork.filter_proposals`, with numbers.
+    """Proposals after NMS, as `RegionProposalNetwork.filter_proposals`, with the index of the anchor of each.
 
     Args:
         boxes: (B, A, 4) decoded.
         objectness: (B, A) logits.
-        levels: anchors of each level; they sum to A.
+        levels: number of anchors per FPN level; they sum to A.
     """
-    best, level_of, begin = [], [], 0
+    candidates, level_of, begin = [], [], 0
     for number, count in enumerate(levels):
         top = objectness[:, begin : begin + count].topk(min(count, rpn.pre_nms_top_n()), dim=1).indices
-        best.append(top + begin)
+        candidates.append(top + begin)
         level_of.append(torch.full_like(top, number))
         begin += count
-    found = _Proposals([], [])
-    for own, places, level, logits, size in zip(
-        boxes, torch.cat(best, 1), torch.cat(level_of, 1), objectness, sizes, strict=True
+    proposals = _Proposals([], [])
+    for decoded, indices, level, logits, size in zip(
+        boxes, torch.cat(candidates, 1), torch.cat(level_of, 1), objectness, sizes, strict=True
     ):
-        clipped = clip_boxes_to_image(own[places], size)
-        scores = logits[places].sigmoid()
+        clipped = clip_boxes_to_image(decoded[indices], size)
+        scores = logits[indices].sigmoid()
         sides = clipped[:, 2:] - clipped[:, :2]
         keep = torch.where((sides >= rpn.min_size).all(1) & (scores >= rpn.score_thresh))[0]
         keep = keep[batched_nms(clipped[keep], scores[keep], level[keep], rpn.nms_thresh)][: rpn.post_nms_top_n()]
-        found.boxes.append(clipped[keep])
-        found.anchors.append(places[keep])
-    return found
+        proposals.boxes.append(clipped[keep])
+        proposals.anchors.append(indices[keep])
+    return proposals
 
 
-class _Regions(NamedTuple):
-    """Proposals of an image for the heads, those of objects first.
+class _Rois(NamedTuple):
+    """RoIs of an image sampled for the heads, positives first.
 
     Attributes:
         boxes: (R, 4).
-        labels: (R,), 0 for background, `_NOTHING` for rows that fill up.
-        owners: (R,), whose object.
-        offsets: (R, 4), to that object.
+        labels: (R,) class, 0 for the background, `_NOTHING` for padding.
+        matches: (R,) index of the matched object.
+        deltas: (R, 4) box regression targets.
     """
 
     boxes: Tensor
     labels: Tensor
-    owners: Tensor
-    offsets: Tensor
+    matches: Tensor
+    deltas: Tensor
 
 
 @torch.no_grad()
-def _chosen(
+def _sampled_rois(
     model: MaskRCNN, proposals: _Proposals, truth: Sequence[Mapping[str, Tensor]], keys: Sequence[Tensor]
-) -> list[_Regions]:
-    """Of each image the proposals that the heads learn from."""
+) -> list[_Rois]:
+    """The RoIs of each image that the heads are trained on; ground-truth boxes are candidates, too."""
     heads = model.roi_heads
     sampler, matcher = heads.fg_bg_sampler, heads.proposal_matcher
-    found = []
-    for own, anchors, image, key in zip(proposals.boxes, proposals.anchors, truth, keys, strict=True):
-        candidates = torch.cat((own, image["boxes"]))
+    rois = []
+    for proposed, anchors, image, key in zip(proposals.boxes, proposals.anchors, truth, keys, strict=True):
+        candidates = torch.cat((proposed, image["boxes"]))
         key = torch.cat((key[anchors], -torch.ones(len(image["boxes"]), device=key.device)))
-        owner, verdict = targets.match(
-            heads.box_similarity(image["boxes"], candidates),
-            matcher.low_threshold,
-            matcher.high_threshold,
-            keep_best=False,
-        )
-        places, counts = targets.choose(
+        iou = heads.box_similarity(image["boxes"], candidates)
+        match, verdict = targets.match(iou, matcher.low_threshold, matcher.high_threshold, keep_best=False)
+        indices, counts = targets.sample(
             verdict == 1, verdict == 0, key, sampler.batch_size_per_image, sampler.positive_fraction
         )
-        boxes, owner = candidates[places], owner[places]
-        names = image["labels"] if len(image["labels"]) else owner.new_zeros(1)
-        label = torch.where(verdict[places] == 1, names[owner], 0)
+        boxes, match = candidates[indices], match[indices]
+        classes = image["labels"] if len(image["labels"]) else match.new_zeros(1)
+        label = torch.where(verdict[indices] == 1, classes[match], 0)
         label = torch.where(counts, label, _NOTHING)
-        found.append(_Regions(boxes, label, owner, _offsets(heads.box_coder, _boxes(image)[owner], boxes)))
-    return found
+        rois.append(_Rois(boxes, label, match, _deltas(heads.box_coder, _boxes(image)[match], boxes)))
+    return rois
 
 
 def _mask_loss(
     model: MaskRCNN,
     features: Mapping[str, Tensor],
     images: ImageList,
-    items: Sequence[Item],
-    regions: Sequence[_Regions],
+    samples: Sequence[TrainSample],
+    rois: Sequence[_Rois],
     config: Config,
 ) -> tuple[Tensor, Tensor]:
-    """The mask loss over the proposals of objects as a sum, and over how many cells."""
+    """The mask loss of positive RoIs as a sum, and the number of mask pixels that it is over."""
     heads = model.roi_heads
     sampler = heads.fg_bg_sampler
     most = int(sampler.batch_size_per_image * sampler.positive_fraction)
     fixed = targets.has_fixed_size(images.tensors.device)
-    first = [slice(most if fixed else int((own.labels > 0).sum())) for own in regions]
-    boxes = [own.boxes[rows] for own, rows in zip(regions, first, strict=True)]
-    label = torch.cat([own.labels[rows] for own, rows in zip(regions, first, strict=True)])
+    first = [slice(most if fixed else int((roi.labels > 0).sum())) for roi in rois]
+    boxes = [roi.boxes[rows] for roi, rows in zip(rois, first, strict=True)]
+    label = torch.cat([roi.labels[rows] for roi, rows in zip(rois, first, strict=True)])
     pooled = heads.mask_roi_pool(features, boxes, images.image_sizes)
     logits = _of_label(heads.mask_predictor(heads.mask_head(pooled)).float(), label)
     with torch.no_grad(), torch.autocast(label.device.type, enabled=False):
         wanted = []
-        for item, own, box, rows in zip(items, regions, boxes, first, strict=True):
-            owner = torch.where(own.labels > 0, own.owners, len(item.labels))[rows]
-            wanted.append(targets.at(item, box, owner, logits.shape[-1]))
+        for sample, roi, box, rows in zip(samples, rois, boxes, first, strict=True):
+            match = torch.where(roi.labels > 0, roi.matches, len(sample.labels))[rows]
+            wanted.append(targets.mask_targets(sample, box, match, logits.shape[-1]))
         target = torch.cat(wanted)
         if config.mask_targets == "binary":
             target = target.round()

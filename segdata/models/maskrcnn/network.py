@@ -1,7 +1,7 @@
 """Mask R-CNN of torchvision's detection parts (He et al. 2017; Lin et al. 2017 for the pyramid), sized by a `Config`.
 
 The module is torchvision's own `MaskRCNN`, so names and shapes of weights are torchvision's. Its forward is not used:
-`losses.losses` trains it on targets that never were dense masks, `detect.detect` gives run lengths.
+`losses.losses` trains it on RLE masks, which are never decoded to full images, and `detect.detect` predicts RLE masks.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _STRIDE = 32
 """Sides of padded images are multiples of this."""
 
 
-def build(config: Config, classes: int) -> MaskRCNN:
-    """A model with fresh weights drawn from `config.seed`; the caller's random state is left alone.
+def build(config: Config, classes: int, *, seed: int = 0) -> MaskRCNN:
+    """A network with fresh weights drawn from `seed`; the caller's random state is left alone.
 
     Args:
         classes: of objects, without the background.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(seed)
         model = _built(config, classes + 1)
     model.transform.size_divisible = _STRIDE
     for coder, units in (
@@ -116,35 +116,9 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels)
 
 
-def choose_layers(model: nn.Module, layers: str) -> list[str]:
-    """Let only these layers be trained; returns the names of their parameters.
-
-    Args:
-        layers: "all", "heads" (everything but the ResNet), or "5+", "4+", "3+": the ResNet's stages from there on, too
-            (its first stage is the stem, so stage 3 is torchvision's `layer2`).
-    """
-    first = {"all": 0, "heads": 6}[layers] if layers in ("all", "heads") else int(layers[0])
-    chosen = []
-    for name, parameter in model.named_parameters():
-        stage = _stage_of(name)
-        is_trained = stage is None or stage >= first
-        parameter.requires_grad_(is_trained)
-        if is_trained:
-            chosen.append(name)
-    return chosen
-
-
-def _stage_of(name: str) -> int | None:
+def stage_of(name: str) -> int | None:
     """The ResNet stage of a parameter, 1 … 5, or None when it is none of the ResNet's."""
     if not name.startswith("backbone.body."):
         return None
     part = name.split(".")[2]
     return int(part.removeprefix("layer")) + 1 if part.startswith("layer") else 1
-
-
-def train_mode(model: nn.Module, *, frozen: bool) -> None:
-    """Training mode, but batch norms whose weights are not trained keep their statistics; all of them when `frozen`."""
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and (frozen or not module.weight.requires_grad):
-            module.eval()

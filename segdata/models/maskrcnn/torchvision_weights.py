@@ -1,8 +1,9 @@
-"""What a file of bare tensors does not say: the model and the categories that published weights imply."""
+"""What a file of bare tensors implies: the settings of its model, and COCO's categories for torchvision's weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,19 @@ from segdata.errors import InvalidInput
 from segdata.models.maskrcnn.config import Config
 
 CLASSES = "roi_heads.box_predictor.cls_score.bias"
-"""Where the number of classes shows."""
+"""The tensor whose length is the number of classes with the background."""
 
 _COCO = "coco-2017"
-COCO_LABELS = 91
-"""Torchvision's heads have a class for every id of COCO up to 90, used or not."""
+COCO_CLASSES = 91
+"""torchvision's heads have a class for every id of COCO up to 90, used or not, and the background."""
 
-_DEPTHS = {(False, 2): "resnet18", (False, 6): "resnet34", (True, 6): "resnet50", (True, 23): "resnet101"}
+_Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+_DEPTHS: dict[tuple[bool, int], _Backbone] = {
+    (False, 2): "resnet18",
+    (False, 6): "resnet34",
+    (True, 6): "resnet50",
+    (True, 23): "resnet101",
+}
 
 
 def config_of(tensors: Mapping[str, Tensor], source: str) -> Config:
@@ -62,7 +69,7 @@ def labels_of(tensors: Mapping[str, Tensor], source: str) -> tuple[LabelSpace, n
             fix="segdata train PACK -o RUN --weights FILE begins with them",
         )
     count = len(tensors[CLASSES])
-    if count == COCO_LABELS:
+    if count == COCO_CLASSES:
         space = manifest.shipped(_COCO).labels
         return space, np.array([space.index_of_id.get(label, -1) for label in range(1, count)], np.int64)
     categories = tuple(Category(f"class {label}", label, isthing=True) for label in range(1, count))

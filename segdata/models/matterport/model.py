@@ -13,8 +13,9 @@ from torch import Tensor
 
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
-from segdata.core.sample import Instances, Sample
+from segdata.core.sample import Instances
 from segdata.errors import UsageError
+from segdata.models.contract import Prediction
 from segdata.models.matterport.boxes import generate_pyramid_anchors, norm_boxes
 from segdata.models.matterport.config import Config
 from segdata.models.matterport.crops import LEVELS, crop_and_resize, levels_of
@@ -131,22 +132,18 @@ class Model:
         """
         return list(self._detected(images))
 
-    def predict(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        """The same for samples (of a pack, or made of photos): each comes back with what was detected, and scores."""
-        waiting: list[Sample] = []
+    def __call__(self, images: Sequence[npt.NDArray[Any]]) -> list[Instances]:
+        """The same as instances."""
+        return [instances_of(result) for result in self._detected(images)]
 
-        def images() -> Iterator[npt.NDArray[Any]]:
-            for sample in samples:
-                waiting.append(sample)
-                yield sample.image
+    def predict(self, images: Sequence[npt.NDArray[Any]]) -> list[Prediction]:
+        """The same for `segdata.predict`; see `contract.Predictor`."""
+        return [Prediction(instances) for instances in self(images)]
 
-        for result in self._detected(images()):
-            sample = waiting.pop(0)
-            yield sample.with_annotations(instances=instances_of(result), semantic=None, extra=None)
-
-    def __call__(self, photos: Sequence[npt.NDArray[Any]]) -> list[Instances]:
-        """The same as instances, as `segdata.training.predict` takes them."""
-        return [instances_of(result) for result in self._detected(photos)]
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return self.config.as_dict()
 
     def _detected(self, images: Iterable[npt.NDArray[Any]]) -> Iterator[dict[str, Any]]:
         group: list[tuple[tuple[int, ...], Letterbox]] = []

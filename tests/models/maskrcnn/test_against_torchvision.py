@@ -21,11 +21,12 @@ from torchvision.ops import FrozenBatchNorm2d
 from segdata.core import images
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
-from segdata.models.maskrcnn import augment as views
-from segdata.models.maskrcnn import detect, inputs, losses, targets, weights
+from segdata.models.contract import Losses
+from segdata.models.maskrcnn import augment, detect, inputs, losses, targets, weights
 from segdata.models.maskrcnn import network as maskrcnn
-from segdata.models.maskrcnn.augment import Item, View
+from segdata.models.maskrcnn.augment import CropTransform, TrainSample
 from segdata.models.maskrcnn.config import Config
+from segdata.models.maskrcnn.model import Detector
 from segdata.training import predict
 from tests.helpers.samples import SAMPLES, needs_samples
 
@@ -57,15 +58,17 @@ def ellipses(rng: np.random.Generator, count: int, height: int, width: int) -> n
     return np.array(planes, np.uint8)
 
 
-def item(image: npt.NDArray[np.uint8], masks: npt.NDArray[np.uint8], labels: list[int], view: View, seed: int) -> Item:
+def item(
+    image: npt.NDArray[np.uint8], masks: npt.NDArray[np.uint8], labels: list[int], transform: CropTransform, seed: int
+) -> TrainSample:
     """A training image as the Loader's transform makes it."""
     runs = Masks.from_dense(masks)
     crops = [np.ascontiguousarray(crop).reshape(-1) for crop in runs.crops()]
-    x0, y0, x1, y1 = view.window
-    return Item(
+    x0, y0, x1, y1 = transform.window
+    return TrainSample(
         image[y0:y1, x0:x1],
-        view,
-        view.boxes(runs.boxes),
+        transform,
+        transform.boxes(runs.boxes),
         np.array(labels, np.int64),
         runs.boxes_xywh.astype(np.int64),
         np.concatenate(crops),
@@ -85,7 +88,7 @@ def item(image: npt.NDArray[np.uint8], masks: npt.NDArray[np.uint8], labels: lis
 def test_mask_targets_are_those_of_dense_masks(size: Any, scaled: Any, mirrored: bool) -> None:
     rng = np.random.default_rng(0)
     masks = ellipses(rng, 4, *size)
-    view = View((0, 0, size[1], size[0]), scaled[0], scaled[1], mirrored)
+    view = CropTransform((0, 0, size[1], size[0]), scaled[0], scaled[1], mirrored)
     one = item(np.zeros((*size, 3), np.uint8), masks, [1] * 4, view, 0)
     corners = rng.uniform(-0.1, 1.1, (40, 2, 2)) * (scaled[1], scaled[0])
     boxes = torch.from_numpy(np.concatenate((corners.min(1), corners.max(1)), axis=1).astype(np.float32))
@@ -94,20 +97,20 @@ def test_mask_targets_are_those_of_dense_masks(size: Any, scaled: Any, mirrored:
     dense = torch.nn.functional.interpolate(dense[:, None].float(), scaled)[:, 0]
     expected = torchvision.models.detection.roi_heads.project_masks_on_boxes(dense, boxes, owner, 28)
     assert expected.amax() > 0.9
-    torch.testing.assert_close(targets.at(one, boxes, owner, 28), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(targets.mask_targets(one, boxes, owner, 28), expected, atol=1e-5, rtol=0)
 
 
 def test_a_window_gives_the_targets_of_the_cropped_masks() -> None:
     rng = np.random.default_rng(1)
     masks = ellipses(rng, 3, 80, 100)
-    view = View((13, 7, 83, 67), 90, 105, True)
+    view = CropTransform((13, 7, 83, 67), 90, 105, True)
     one = item(np.zeros((80, 100, 3), np.uint8), masks, [1] * 3, view, 0)
     boxes = torch.tensor([[0.0, 0, 105, 90], [20.3, 11.2, 77.7, 61], [50, 3, 104, 40]])
     owner = torch.tensor([0, 1, 2])
     dense = torch.from_numpy(masks[:, 7:67, 13:83][:, :, ::-1].copy())[:, None].float()
     dense = torch.nn.functional.interpolate(dense, (90, 105))[:, 0]
     expected = torchvision.models.detection.roi_heads.project_masks_on_boxes(dense, boxes, owner, 28)
-    torch.testing.assert_close(targets.at(one, boxes, owner, 28), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(targets.mask_targets(one, boxes, owner, 28), expected, atol=1e-5, rtol=0)
 
 
 SMALL: dict[str, Any] = {
@@ -136,12 +139,12 @@ class Example(NamedTuple):
 
     photos: list[npt.NDArray[np.uint8]]
     given: list[dict[str, torch.Tensor]]
-    items: list[Item]
+    items: list[TrainSample]
 
-    def losses(self, model: MaskRCNN, config: Config) -> losses.Losses:
-        views_of, photos = [one.view for one in self.items], [one.pixels for one in self.items]
-        placed = inputs.placed(photos, views_of, config, torch.device("cpu"))
-        return losses.losses(model, placed, self.items, config)
+    def losses(self, model: MaskRCNN, config: Config) -> Losses:
+        transforms, photos = [one.transform for one in self.items], [one.pixels for one in self.items]
+        batch = inputs.to_batch(photos, transforms, config, torch.device("cpu"))
+        return losses.losses(model, batch, self.items, config)
 
 
 def example(config: Config) -> Example:
@@ -150,9 +153,9 @@ def example(config: Config) -> Example:
     masks = [ellipses(rng, 3, 120, 160), ellipses(rng, 2, 150, 130)]
     for one, planes, names in zip(found.photos, masks, [[1, 2, 3], [3, 1]], strict=True):
         height, width = one.shape[:2]
-        scaled_height, scaled_width = views.scaled_size(height, width, config)
-        view = View((0, 0, width, height), scaled_height, scaled_width)
-        found.items.append(item(one, planes, names, view, 5))
+        scaled_height, scaled_width = augment.scaled_size(height, width, config)
+        transform = CropTransform((0, 0, width, height), scaled_height, scaled_width)
+        found.items.append(item(one, planes, names, transform, 5))
         boxes = torch.from_numpy(Masks.from_dense(planes).boxes.astype(np.float32))
         found.given.append({"boxes": boxes, "labels": torch.tensor(names), "masks": torch.from_numpy(planes)})
     return found
@@ -308,7 +311,7 @@ def test_a_file_of_torchvisions_weights_detects_what_torchvision_detects(heads: 
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
     settings: dict[str, Any] = {"min_size": [128], "max_size": 200, "detection_max_instances": 24}
     ours = predict.load(tmp_path / "weights.pth", device="cpu", **settings)
-    assert isinstance(ours, predict.Model) and (ours.config.backbone, ours.config.heads) == ("resnet50", heads)
+    assert isinstance(ours, Detector) and (ours.config.backbone, ours.config.heads) == ("resnet50", heads)
     rng = np.random.default_rng(5)
     photos = [photo(rng, 120, 160), photo(rng, 240, 176), photo(rng, 200, 360)]
     ids = [category.id for category in ours.labels.categories]  # torchvision's labels are COCO's numbers

@@ -256,9 +256,9 @@ def test_predictions_of_a_keras_file_become_a_pack_with_scores(saved: Path, tmp_
     assert report.samples == 2 and pack.labels == model.labels and list(pack.keys) == ["0", "1"]
     assert pack.info["provenance"] is not None
     direct = matterport.load(saved, **settings)
-    for sample, result, again in zip(pack, direct.detect(list(photos)), direct.predict(pack), strict=True):
+    for sample, result, again in zip(pack, direct.detect(list(photos)), direct.predict(list(photos)), strict=True):
         found = sample.instances
-        assert found.score.tolist() == result["scores"].tolist() == again.instances.score.tolist()
+        assert found.score.tolist() == result["scores"].tolist() == again.on(sample).instances.score.tolist()
         assert (found.category + 1).tolist() == result["class_ids"].tolist()
         assert found.boxes[:, [1, 0, 3, 2]].tolist() == result["rois"].tolist()
         assert np.array_equal(np.moveaxis(found.masks.dense(), 0, -1), result["masks"])

@@ -1,0 +1,217 @@
+"""What training and prediction know of a model: `Model`, and what passes between them.
+
+    settings + labels → build → network ← put ← read (weights)
+    sample → transform → train sample ┐
+             train samples → to_batch → losses ← network
+    network → predictor → predictions → evaluate → metrics, one of which chooses the best checkpoint
+
+A model is an object with these methods, and a line in `segdata.models.registry`. Nothing in `segdata.training` imports one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Instances, Sample
+from segdata.models.autocast import Autocast
+from segdata.models.settings import Settings
+from segdata.models.weights import Weights
+from segdata.pack.read import Pack
+
+Image = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+
+
+class Losses(NamedTuple):
+    """A model's losses over a batch, in the order of `Model.losses_named`.
+
+    Attributes:
+        sums: (P,) float32, with gradients.
+        counts: (P,) float32, what each is divided by, after both were summed over all processes.
+    """
+
+    sums: Tensor
+    counts: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model predicts for an image.
+
+    Attributes:
+        instances: objects with scores, in pixels of the image; None where the model finds none.
+        semantic: (H, W) label map; None likewise.
+    """
+
+    instances: Instances | None = None
+    semantic: npt.NDArray[Any] | None = None
+
+    def on(self, sample: Sample) -> Sample:
+        """The sample with this prediction in place of its annotations."""
+        return sample.with_annotations(instances=self.instances, semantic=self.semantic, extra={})
+
+    def above(self, score: float) -> Prediction:
+        """Without the instances below a score."""
+        if self.instances is None:
+            return self
+        return Prediction(self.instances.take(self.instances.score >= score), self.semantic)
+
+
+class Predictor(Protocol):
+    """A trained model, ready to predict."""
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The categories of its predictions."""
+
+    @property
+    def source(self) -> str:
+        """Where its weights come from."""
+
+    @property
+    def settings(self) -> Mapping[str, Any] | None:
+        """Its settings as JSON holds them; None where there are none."""
+
+    def predict(self, images: Sequence[Image]) -> list[Prediction]:
+        """The prediction for each image, (H, W, 3) uint8 RGB."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The validation metric that says which weights are the best.
+
+    Attributes:
+        name: among those of `Model.evaluate`; a higher value is better.
+        title: for people.
+    """
+
+    name: str
+    title: str
+
+
+S = TypeVar("S", bound=Settings)
+"""A model's settings."""
+N = TypeVar("N", bound=nn.Module)
+"""Its network."""
+T = TypeVar("T")
+"""A training sample: whatever `transform` makes of a sample."""
+B = TypeVar("B")
+"""A batch of them on the device."""
+
+
+class Model(Protocol[S, N, T, B]):
+    """An architecture that `segdata.train` trains and `segdata.predict` runs."""
+
+    @property
+    def settings(self) -> type[S]:
+        """Its settings."""
+
+    @property
+    def losses_named(self) -> tuple[str, ...]:
+        """Names of its losses, as they are logged."""
+
+    @property
+    def metric(self) -> Metric:
+        """What chooses the best weights."""
+
+    # ------------------------------------------------------------------ training
+
+    def usable(self, pack: Pack) -> tuple[Pack, dict[str, int]]:
+        """The samples that can be trained on, and how many were left out, by reason.
+
+        Raises:
+            UsageError: there are none.
+        """
+
+    def build(self, settings: S, labels: LabelSpace, *, seed: int) -> N:
+        """A network with fresh weights drawn from a seed."""
+
+    def transform(self, settings: S, labels: LabelSpace) -> Callable[[Sample, np.random.Generator], T]:
+        """Sample → training sample, with augmentation; called in the threads of the Loader."""
+
+    def to_batch(self, samples: Sequence[T], settings: S, device: torch.device, *, memory_format: Any) -> B:
+        """Training samples → a batch on the device."""
+
+    def losses(self, network: N, batch: B, settings: S) -> Losses:
+        """The forward pass in training."""
+
+    def loss_weights(self, settings: S) -> tuple[float, ...]:
+        """What each loss is multiplied by in the sum whose gradient is taken."""
+
+    def stage_of(self, parameter: str) -> int | None:
+        """The ResNet stage of a parameter by its name, 1 (stem) … 5; None for what always is trained, the heads."""
+
+    def has_frozen_norms(self, settings: S) -> bool:
+        """Whether batch norms keep their statistics in training."""
+
+    # ------------------------------------------------------------------ validation and prediction
+
+    def predictor(self, network: N, settings: S, labels: LabelSpace, autocast: Autocast) -> Predictor:
+        """The network as a predictor; it is left in evaluation mode."""
+
+    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction]) -> dict[str, float]:
+        """Metrics of the predictions for some samples of a pack, by their indices.
+
+        Values of single categories are called `category_METRIC/NAME`.
+        """
+
+    # ------------------------------------------------------------------ weights
+
+    def read(self, source: str | Path) -> Weights:
+        """Weights by name or file.
+
+        Raises:
+            NotThere: there are none.
+            DamagedData: cut short or changed.
+            Unsafe: a file that would run code.
+        """
+
+    def put(self, source: Weights, network: N, labels: LabelSpace | None = None) -> list[str]:
+        """Copy weights into a network; returns remarks about what starts afresh.
+
+        Args:
+            labels: of the network, where it may have other categories than the weights; heads are then adapted.
+
+        Raises:
+            InvalidInput: weights of another model.
+        """
+
+    def state(self, network: N) -> dict[str, Any]:
+        """What else belongs to a network's weights in a checkpoint; JSON, given back to `put` as `Weights.state`."""
+
+    def implied_settings(self, source: Weights) -> S:
+        """The settings of the model that weights without settings belong to.
+
+        Raises:
+            InvalidInput: they are not those of a trained model.
+        """
+
+    def load(
+        self,
+        source: Weights,
+        settings: S,
+        *,
+        record: Mapping[str, Any],
+        autocast: Autocast,
+        device: torch.device,
+        flip: bool,
+    ) -> Predictor:
+        """A predictor with these weights.
+
+        Args:
+            record: what `Predictor.settings` is to give: these settings and the run's.
+            flip: also predict the horizontally flipped image, and merge.
+        """
+
+
+AnyModel = Model[Any, Any, Any, Any]
+"""A model whose types the caller does not know, such as the training loop."""

@@ -1,0 +1,184 @@
+"""Mask R-CNN as training and prediction see it: `MODEL`, and `Detector`, a trained one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.image_list import ImageList
+
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Instances
+from segdata.errors import UsageError
+from segdata.models.autocast import FULL, Autocast
+from segdata.models.contract import Image, Losses, Metric, Prediction
+from segdata.models.maskrcnn import average_precision, losses, network, torchvision_weights, weights
+from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, label_of_category
+from segdata.models.maskrcnn.config import Config
+from segdata.models.maskrcnn.detect import detect
+from segdata.models.maskrcnn.inputs import to_batch
+from segdata.models.weights import Weights
+from segdata.pack.read import Pack
+
+
+class Detector:
+    """A trained Mask R-CNN with its settings and categories: images → instances.
+
+    Args:
+        categories: the category of each of the network's classes from 1 on, −1 for classes to leave out; by default the
+            things of the label space.
+        flip: also detect in the horizontally flipped image, and merge.
+        source: where the weights come from.
+        settings: all settings by name, as a pack of predictions records them.
+    """
+
+    def __init__(
+        self,
+        network: MaskRCNN,
+        config: Config,
+        labels: LabelSpace,
+        *,
+        autocast: Autocast = FULL,
+        categories: npt.NDArray[np.int64] | None = None,
+        flip: bool = False,
+        source: str = "",
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.config = config
+        self.labels = labels
+        self.autocast = autocast
+        self.flip = flip
+        self.source = source
+        self.settings = settings
+        self._categories = categories_of(labels) if categories is None else categories
+
+    def __call__(self, images: Sequence[Image]) -> list[Instances]:
+        """Instances of each image, (H, W, 3) uint8 RGB; highest scores first."""
+        return detect(self.network, images, self.config, self._categories, flip=self.flip, autocast=self.autocast)
+
+    def predict(self, images: Sequence[Image]) -> list[Prediction]:
+        """See `contract.Predictor`."""
+        return [Prediction(instances) for instances in self(images)]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Training images on the device, and their objects."""
+
+    images: ImageList
+    samples: Sequence[TrainSample]
+
+
+class _MaskRCNN:
+    """Mask R-CNN; see `contract.Model`."""
+
+    settings = Config
+    losses_named = losses.NAMES
+    metric = Metric("AP", "mask AP")
+
+    def usable(self, pack: Pack) -> tuple[Pack, dict[str, int]]:
+        label = label_of_category(pack.labels)
+        indices = []
+        reasons: dict[str, int] = {}
+        objects = 0
+        for index in range(len(pack)):
+            sample = pack[index]
+            if not sample.has_instances:
+                reason = "objects were not annotated"
+            else:
+                counts = ~sample.instances.iscrowd & (label[sample.instances.category] > 0)
+                if sample.instances.has_mask[counts].all():
+                    indices.append(index)
+                    objects += int(counts.sum())
+                    continue
+                reason = "some objects have a box and no mask"
+            reasons[reason] = reasons.get(reason, 0) + 1
+        if not objects:
+            raise UsageError(
+                "there is nothing to train on: no image has objects with masks",
+                file=pack.path,
+                why=", ".join(f"{count} × {reason}" for reason, count in reasons.items()) or f"{len(pack)} images",
+                fix="choose another split with --split",
+            )
+        return (pack if len(indices) == len(pack) else pack.select(np.array(indices, np.int64))), reasons
+
+    def build(self, settings: Config, labels: LabelSpace, *, seed: int) -> MaskRCNN:
+        return network.build(settings, len(categories_of(labels)), seed=seed)
+
+    def transform(self, settings: Config, labels: LabelSpace) -> TrainTransform:
+        return TrainTransform(settings, labels)
+
+    def to_batch(
+        self, samples: Sequence[TrainSample], settings: Config, device: torch.device, *, memory_format: Any
+    ) -> Batch:
+        pixels, transforms = [sample.pixels for sample in samples], [sample.transform for sample in samples]
+        return Batch(to_batch(pixels, transforms, settings, device, memory_format=memory_format), samples)
+
+    def losses(self, network: MaskRCNN, batch: Batch, settings: Config) -> Losses:
+        return losses.losses(network, batch.images, batch.samples, settings)
+
+    def loss_weights(self, settings: Config) -> tuple[float, ...]:
+        return tuple(getattr(settings, name) for name in losses.NAMES)
+
+    def stage_of(self, parameter: str) -> int | None:
+        return network.stage_of(parameter)
+
+    def has_frozen_norms(self, settings: Config) -> bool:
+        return settings.norm == "frozen"
+
+    def predictor(self, network: MaskRCNN, settings: Config, labels: LabelSpace, autocast: Autocast) -> Detector:
+        return Detector(network, settings, labels, autocast=autocast)
+
+    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction]) -> dict[str, float]:
+        return average_precision.average_precision(pack, predictions)
+
+    def read(self, source: str | Path) -> Weights:
+        return weights.read(source)
+
+    def put(self, source: Weights, network: MaskRCNN, labels: LabelSpace | None = None) -> list[str]:
+        return weights.put(source, network, labels)
+
+    def state(self, network: MaskRCNN) -> dict[str, Any]:
+        return {"eps": weights.frozen_eps(network)}
+
+    def implied_settings(self, source: Weights) -> Config:
+        torchvision_weights.labels_of(source.tensors, source.source)
+        return torchvision_weights.config_of(source.tensors, source.source)
+
+    def load(
+        self,
+        source: Weights,
+        settings: Config,
+        *,
+        record: Mapping[str, Any],
+        autocast: Autocast,
+        device: torch.device,
+        flip: bool,
+    ) -> Detector:
+        labels, categories = source.labels, source.categories
+        if labels is None:
+            labels, categories = torchvision_weights.labels_of(source.tensors, source.source)
+        categories = categories_of(labels) if categories is None else categories
+        model = network.build(settings, len(categories))
+        weights.put(source, model)
+        model.to(device, memory_format=autocast.memory_format)
+        return Detector(
+            model,
+            settings,
+            labels,
+            autocast=autocast,
+            categories=categories,
+            flip=flip,
+            source=source.source,
+            settings=record,
+        )
+
+
+MODEL = _MaskRCNN()
