@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from segdata.sources.listing import KnownDataset, list_datasets
     from segdata.statistics.counts import Statistics
     from segdata.statistics.counts import statistics as stats
-    from segdata.training.predict import Report as PredictReport
-    from segdata.training.predict import predict
-    from segdata.training.trainer import Report as TrainReport
-    from segdata.training.trainer import train
+    from segdata.training.predict import PredictReport, predict
+    from segdata.training.trainer import TrainReport, train
     from segdata.viz.overlay import overlay
 
 _HOMES = {
@@ -58,8 +56,8 @@ _HOMES = {
     "ConvertReport": "segdata.conversion.report",
     "Verification": "segdata.pack.verify",
     "Statistics": "segdata.statistics.counts",
-    "TrainReport": "segdata.training.trainer:Report",
-    "PredictReport": "segdata.training.predict:Report",
+    "TrainReport": "segdata.training.trainer",
+    "PredictReport": "segdata.training.predict",
     "Evaluation": "segdata.metrics.evaluate",
     "Loader": "segdata.loading",
     "Batch": "segdata.loading",

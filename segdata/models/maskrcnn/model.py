@@ -181,4 +181,4 @@ class _MaskRCNN:
         )
 
 
-MODEL = _MaskRCNN()
+MODEL: _MaskRCNN = _MaskRCNN()
