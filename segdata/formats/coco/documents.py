@@ -299,8 +299,8 @@ def _by_image(
             message, why = "an annotation record is not valid", str(error)
         if why is not None:
             images[position] = -1
-            place = f"$.annotations[{position}]"
-            findings.skip(InvalidAnnotation(message, file=path, place=place, why=why, fix=fix))
+            json_path = f"$.annotations[{position}]"
+            findings.skip(InvalidAnnotation(message, file=path, place=json_path, why=why, fix=fix))
     stated = ids[ids >= 0]
     if len(np.unique(stated)) < len(stated) and "minival" not in document.name:
         raise _twice("annotation id", ids.tolist(), "annotations", path)
@@ -399,7 +399,7 @@ def _categories(document: Document) -> Iterator[Category]:
         yield _category(record, document.path, f"$.categories[{index}]")
 
 
-def _category(record: Any, path: Path, place: str) -> Category:
+def _category(record: Any, path: Path, json_path: str) -> Category:
     is_valid = (
         isinstance(record, dict)
         and type(record.get("id")) is int
@@ -410,7 +410,7 @@ def _category(record: Any, path: Path, place: str) -> Category:
         raise InvalidAnnotation(
             "a category record is not valid",
             file=path,
-            place=place,
+            place=json_path,
             why=f"expected an integer id and a name, found {record!r}"[:300],
         )
     color, group = record.get("color"), record.get("supercategory")

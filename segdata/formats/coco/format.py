@@ -135,16 +135,16 @@ def inspect(root: Path, findings: Findings) -> None:
                 continue
             for position, raw in enumerate(json_text.decode(value, list[msgspec.Raw], path)):
                 repeated += [(f"$.{name}[{position}]", key) for key in json_text.repeated_keys(raw)]
-        for place, key in repeated:
-            findings.skip(json_text.key_twice(path, place, key))
+        for json_path, key in repeated:
+            findings.skip(json_text.key_twice(path, json_path, key))
 
 
 def _files(root: Path) -> tuple[Path, list[Path]]:
     """The dataset's folder and its JSON files, where `root` is the folder or one of the files."""
     if root.is_file():
         return root.parent.parent if root.parent.name == "annotations" else root.parent, [root]
-    candidate_paths = [folder / name for folder, name in candidates(root)]
-    return root, [path for path in candidate_paths if kind_of(path.name)[0] or looks_like_coco(path)]
+    files = [folder / name for folder, name in candidates(root)]
+    return root, [path for path in files if kind_of(path.name)[0] or looks_like_coco(path)]
 
 
 def _is_read(kind: str, paths: Sequence[Path]) -> bool:
@@ -242,17 +242,17 @@ def _instances(
     records: list[dict[str, Any]] = []
     order: list[int] = []
     for position in document.of_image(index):
-        place = f"$.annotations[{position}]"
+        json_path = f"$.annotations[{position}]"
         try:
             record = document.annotation_record(position)
         except SegdataError as error:
-            findings.skip(error.located(key=entry.key, place=place))
+            findings.skip(error.located(key=entry.key, place=json_path))
             continue
         try:
             check(record, source.labels, *size)
         except SegdataError as error:
-            place = f"annotation {record.get('id')}, {place}"
-            findings.skip(error.located(file=document.path, key=entry.key, place=place))
+            name = f"annotation {record.get('id')}, {json_path}"
+            findings.skip(error.located(file=document.path, key=entry.key, place=name))
             continue
         records.append(record)
         order.append(position)

@@ -65,8 +65,8 @@ def columns(source: Source, entry: Entry, height: int, width: int, findings: Fin
     for position, record in zip(positions, records, strict=True):
         if record.category_id not in index_of:
             error = undefined_category(f"category_id {record.category_id}; it defines {sorted(index_of)}"[:300])
-            place = f"annotation {record.id}, $.annotations[{position}]"
-            raise error.located(file=path, key=entry.key, place=place)
+            name = f"annotation {record.id}, $.annotations[{position}]"
+            raise error.located(file=path, key=entry.key, place=name)
     none = [math.nan] * 4
     ids = np.array([record.id for record in records], np.int64)
     bbox = np.array([record.bbox or none for record in records], np.float64).reshape(-1, 4)
@@ -84,26 +84,26 @@ def columns(source: Source, entry: Entry, height: int, width: int, findings: Fin
             raise error.located(file=path, key=entry.key) from error
 
     return Columns(
-        np.array([index_of[record.category_id] for record in records], np.int64),
-        ids,
-        bbox,
-        area,
-        np.array([record.iscrowd != 0 for record in records], bool),
-        np.zeros(len(records), bool),
-        np.full(len(records), np.nan),
-        np.array([bytes(record.segmentation) not in (b"null", b"[]", b"{}") for record in records], bool),
-        shapes,
+        category=np.array([index_of[record.category_id] for record in records], np.int64),
+        id=ids,
+        bbox=bbox,
+        area=area,
+        iscrowd=np.array([record.iscrowd != 0 for record in records], bool),
+        difficult=np.zeros(len(records), bool),
+        score=np.full(len(records), np.nan),
+        has_mask=np.array([bytes(record.segmentation) not in (b"null", b"[]", b"{}") for record in records], bool),
+        shapes=shapes,
     )
 
 
 def _decoded(raw: msgspec.Raw, path: Path, entry: Entry, position: int) -> _Annotation:
-    place = f"$.annotations[{position}]"
+    json_path = f"$.annotations[{position}]"
     try:
         record = _DECODER.decode(raw)
     except msgspec.MsgspecError as error:
         raise InvalidAnnotation(
-            "an annotation record is not valid", file=path, key=entry.key, place=place, why=str(error)
+            "an annotation record is not valid", file=path, key=entry.key, place=json_path, why=str(error)
         ) from error
     if record.bbox and len(record.bbox) != 4:
-        raise no_box(record.bbox).located(file=path, key=entry.key, place=f"annotation {record.id}, {place}")
+        raise no_box(record.bbox).located(file=path, key=entry.key, place=f"annotation {record.id}, {json_path}")
     return record

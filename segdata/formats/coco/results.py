@@ -172,8 +172,8 @@ def _checked_masks(
         try:
             check_size(mask.size, *sizes[number].tolist())
         except InvalidAnnotation as error:
-            place = f"$[{number}].segmentation"
-            raise error.located(file=path, key=truth.keys[images[number]], place=place) from None
+            json_path = f"$[{number}].segmentation"
+            raise error.located(file=path, key=truth.keys[images[number]], place=json_path) from None
         counts = mask.counts
         masks.append(counts.encode() if isinstance(counts, str) else {"size": mask.size, "counts": counts})
     compressed = [number for number, mask in enumerate(masks) if isinstance(mask, bytes)]

@@ -51,8 +51,8 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         elif index in by_image:
             why = f"image_id {record.image_id!r} occurs twice"
         if why is not None or index is None:
-            place = f"$.annotations[{position}]"
-            raise InvalidAnnotation("a prediction is not valid", file=path, place=place, why=why)
+            json_path = f"$.annotations[{position}]"
+            raise InvalidAnnotation("a prediction is not valid", file=path, place=json_path, why=why)
         by_image[index] = record
     require_all(path, by_image, truth, lambda sample: sample.has_instances or sample.has_semantic, "prediction")
 

@@ -45,15 +45,15 @@ class Detections:
         rows = slice(*self.pointer[index : index + 2].tolist())
         count = rows.stop - rows.start
         return Columns(
-            self.category[rows],
-            self.id[rows],
-            self.bbox[rows],
-            self.area[rows],
-            np.zeros(count, bool),
-            np.zeros(count, bool),
-            self.score[rows],
-            np.full(count, self.strings is not None),
-            lambda: self._shapes(index, rows),
+            category=self.category[rows],
+            id=self.id[rows],
+            bbox=self.bbox[rows],
+            area=self.area[rows],
+            iscrowd=np.zeros(count, bool),
+            difficult=np.zeros(count, bool),
+            score=self.score[rows],
+            has_mask=np.full(count, self.strings is not None),
+            shapes=lambda: self._shapes(index, rows),
         )
 
     def _shapes(self, index: int, rows: slice) -> Shapes:
