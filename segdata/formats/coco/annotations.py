@@ -16,7 +16,7 @@ from segdata.formats.coco.rules import Values, remarks_on
 from segdata.formats.coco.segmentation import masks_of
 from segdata.formats.contract import RESIDUES
 
-_KNOWN = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
+_KNOWN = frozenset(("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation"))
 
 _NO_BOX = (math.nan,) * 4
 
