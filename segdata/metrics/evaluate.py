@@ -18,7 +18,7 @@ from segdata.metrics.panoptic import metrics as panoptic
 from segdata.metrics.result import Result
 from segdata.metrics.semantic import metrics as semantic
 from segdata.sources.dataset import Labels
-from segdata.sources.evaluation import open_predictions, open_truth
+from segdata.sources.evaluation import open_ground_truth, open_predictions
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ def evaluate(
         NotThere: no such file, folder or split.
     """
     _require_known(metrics)
-    ground_truth = open_truth(Path(truth), split=split, labels=labels)
+    ground_truth = open_ground_truth(Path(truth), split=split, labels=labels)
     if split is None:
         split = _split_of(Path(predictions), kind, ground_truth)
-        ground_truth = ground_truth if split is None else open_truth(Path(truth), split=split, labels=labels)
+        ground_truth = ground_truth if split is None else open_ground_truth(Path(truth), split=split, labels=labels)
     ground_truth = replace(ground_truth, progress=progress)
     predicted = open_predictions(Path(predictions), ground_truth, kind=kind, split=split, labels=labels)
     names = list(metrics) or _defaults(predicted, ground_truth)

@@ -1,4 +1,4 @@
-"""Truth and predictions, opened: truth from whatever segdata reads, predictions from a pack or results files."""
+"""Open the two inputs of an evaluation: ground truth (pack, dataset folder or COCO file) and predictions (pack or results files)."""
 
 from __future__ import annotations
 
@@ -27,53 +27,56 @@ from segdata.sources.dataset import Dataset, Labels, open_dataset, relabelled, r
 from segdata.system.files import canonical_json, disk_errors
 
 
-def open_truth(path: Path, *, split: str | None = None, labels: Labels = None) -> GroundTruth:
-    """The annotated images of a pack, a dataset folder or a COCO document; images are not needed.
+def open_ground_truth(path: Path, *, split: str | None = None, labels: Labels = None) -> GroundTruth:
+    """Open the annotated images of a pack, a dataset folder or a COCO document; image files are not needed.
 
     Args:
         split: only this split.
         labels: a view of the label space, applied when samples are read.
     """
     splits = [] if split is None else [split]
-    return truth_of(path, open_dataset(path, splits=splits, labels=labels, check_images=False))
+    return ground_truth_of(open_dataset(path, splits=splits, labels=labels, check_images=False), path)
 
 
-def truth_of(path: Path, data: Dataset) -> GroundTruth:
+def ground_truth_of(dataset: Dataset, path: Path) -> GroundTruth:
     """A dataset as the ground truth of an evaluation."""
-    shortcuts = Shortcuts() if data.scanned is None else formats.FORMATS[data.format].shortcuts
-
-    def images() -> npt.NDArray[np.int64]:
-        if data.pack is not None:
-            return np.column_stack((data.pack.column("image/id"), data.pack.column("image/size"))).astype(np.int64)
-        if data.scanned is not None and shortcuts.image_table is not None:
-            return shortcuts.image_table(*data.scanned)
-        samples = (data.get(place, Findings()) for place in range(len(data)))
-        rows = [(sample.id, sample.height, sample.width) for sample in samples]
-        return np.array(rows, np.int64).reshape(-1, 3)
-
+    shortcuts = Shortcuts() if dataset.scanned is None else formats.FORMATS[dataset.format].shortcuts
     read: set[int] = set()
 
-    def get(place: int) -> Sample:
-        findings = Findings() if place in read else data.findings  # every remark once, however often it is read
-        read.add(place)
-        return data.get(place, findings)
+    def get(index: int) -> Sample:
+        findings = Findings() if index in read else dataset.findings  # every remark once, however often it is read
+        read.add(index)
+        return dataset.get(index, findings)
 
-    truth = GroundTruth(
-        path,
-        data.format,
-        data.made_from,
-        data.labels,
-        data.splits,
-        data.keys,
-        get,
-        images,
-        findings=data.findings,
+    ground_truth = GroundTruth(
+        path=path,
+        format=dataset.format,
+        made_from=dataset.made_from,
+        labels=dataset.labels,
+        splits=dataset.splits,
+        keys=dataset.keys,
+        get=get,
+        find_images=lambda: _image_table(dataset, shortcuts),
+        findings=dataset.findings,
     )
-    return truth if data.scanned is None else _with_shortcuts(truth, shortcuts, *data.scanned, read)
+    if dataset.scanned is None:
+        return ground_truth
+    return _with_shortcuts(ground_truth, shortcuts, *dataset.scanned, read)
+
+
+def _image_table(dataset: Dataset, shortcuts: Shortcuts) -> npt.NDArray[np.int64]:
+    """(N, 3) int64, id (−1 where there is none), height and width of every image."""
+    if dataset.pack is not None:
+        return np.column_stack((dataset.pack.column("image/id"), dataset.pack.column("image/size"))).astype(np.int64)
+    if dataset.scanned is not None and shortcuts.image_table is not None:
+        return shortcuts.image_table(*dataset.scanned)
+    samples = (dataset.get(index, Findings()) for index in range(len(dataset)))
+    rows = [(sample.id, sample.height, sample.width) for sample in samples]
+    return np.array(rows, np.int64).reshape(-1, 3)
 
 
 def _with_shortcuts(
-    truth: GroundTruth, shortcuts: Shortcuts, source: Source, entries: Sequence[Entry], read: set[int]
+    ground_truth: GroundTruth, shortcuts: Shortcuts, source: Source, entries: Sequence[Entry], read: set[int]
 ) -> GroundTruth:
     """The same ground truth, where its format has quicker ways to parts of samples than loading them.
 
@@ -84,17 +87,17 @@ def _with_shortcuts(
     if columns is not None:
 
         def find_columns(index: int) -> Columns:
-            height, width = truth.sizes[index].tolist()
-            findings = Findings() if index in read else truth.findings
+            height, width = ground_truth.sizes[index].tolist()
+            findings = Findings() if index in read else ground_truth.findings
             read.add(index)
             return columns(source, entries[index], height, width, findings)
 
-        truth = replace(truth, find_columns=find_columns)
+        ground_truth = replace(ground_truth, find_columns=find_columns)
     if label_map is not None:
-        truth = replace(truth, find_semantic=lambda index: label_map(source, entries[index]))
+        ground_truth = replace(ground_truth, find_semantic=lambda index: label_map(source, entries[index]))
     if instance_ids is not None:
-        truth = replace(truth, find_instance_ids=lambda index: instance_ids(source, entries[index]))
-    return truth
+        ground_truth = replace(ground_truth, find_instance_ids=lambda index: instance_ids(source, entries[index]))
+    return ground_truth
 
 
 def open_results(
@@ -115,68 +118,82 @@ def open_results(
         labels: categories to map to.
         limit: at most this many images, the first ones.
     """
-    data = open_dataset(truth, splits=splits, limit=limit, check_images=False)
-    about = truth_of(truth, data)
-    name = kind or formats.detect_results(path)
+    images = open_dataset(truth, splits=splits, limit=limit, check_images=False)
+    ground_truth = ground_truth_of(images, truth)
+    kind = kind or formats.detect_results(path)
     findings = Findings()
-    found = formats.results_named(name).reader.read(path, about, findings)
+    predictions = formats.results_named(kind).reader.read(path, ground_truth, findings)
 
-    def get(place: int, _problems: Findings) -> Sample:
-        sample = found.get(place)
+    def get(index: int, _: Findings) -> Sample:
+        sample = predictions.get(index)
         if sample is not None:
             return sample
-        height, width = about.sizes[place].tolist()
+        height, width = ground_truth.sizes[index].tolist()
         instances = Instances.none(height, width)
-        return Sample(about.keys[place], height, width, id=int(about.ids[place]), instances=instances)
+        return Sample(ground_truth.keys[index], height, width, id=int(ground_truth.ids[index]), instances=instances)
 
-    digest = hashlib.sha256(canonical_json([name, data.fingerprint]))
-    for file in sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]:
-        with disk_errors(file), file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    predicted = Dataset(
-        format=name,
+    dataset = Dataset(
+        format=kind,
         made_from="predictions",
         root=path,
-        layout=f"{name} about {truth.name}",
-        labels=about.labels,
-        splits=data.splits,
+        layout=f"{kind} about {truth.name}",
+        labels=ground_truth.labels,
+        splits=images.splits,
         documents=[],
-        keys=data.keys,
-        sizes=[(0, 0)] * len(data),
-        fingerprint=digest.hexdigest(),
+        keys=images.keys,
+        sizes=[(0, 0)] * len(images),
+        fingerprint=_results_fingerprint(kind, images, path),
         get=get,
         findings=findings,
     )
-    return predicted if labels is None else relabelled(predicted, labels)
+    return dataset if labels is None else relabelled(dataset, labels)
+
+
+def _results_fingerprint(kind: str, images: Dataset, path: Path) -> str:
+    """Digest of results files and of the images that they are about."""
+    digest = hashlib.sha256(canonical_json([kind, images.fingerprint]))
+    for name in sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]:
+        with disk_errors(name), name.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def open_predictions(
-    path: Path, truth: GroundTruth, *, kind: str | None = None, split: str | None = None, labels: Labels = None
+    path: Path,
+    ground_truth: GroundTruth,
+    *,
+    kind: str | None = None,
+    split: str | None = None,
+    labels: Labels = None,
 ) -> Predictions:
-    """Predictions for the images of a truth.
+    """Open the predictions for the images of a ground truth.
 
     Args:
-        kind: "pack" or the name of a kind of results; found out by default.
+        kind: "pack" or the name of a kind of results; detected by default.
         split: only this split of a pack, where it has it.
-        labels: the view that the truth is under, for a pack that is not.
+        labels: the view that the ground truth is under, for a pack that is not.
     """
-    if kind == "pack" or (kind is None and is_pack(path)):
-        require_intact(path)
-        return _from_pack(path, open_pack(path), truth, split, labels)
-    return formats.results_named(kind or formats.detect_results(path)).reader.read(path, truth, Findings())
-
-
-def _from_pack(path: Path, pack: Pack, truth: GroundTruth, split: str | None, labels: Labels) -> Predictions:
+    if kind != "pack" and (kind is not None or not is_pack(path)):
+        reader = formats.results_named(kind or formats.detect_results(path)).reader
+        return reader.read(path, ground_truth, Findings())
+    require_intact(path)
+    pack = open_pack(path)
     if split in pack.splits:
         pack = pack.split(str(split))
-    mapping = _mapping(pack.labels, truth.labels, labels, path)
+    mapping = _mapping(pack.labels, ground_truth.labels, labels, path)
     if mapping is not None:
         pack = pack.viewed(mapping)
-    places = _places(pack, truth, path)
-    return Predictions(path, "pack", _holds(pack), lambda place: pack[places[place]] if place in places else None)
+    positions = _positions(pack, ground_truth, path)
+    return Predictions(
+        path=path,
+        kind="pack",
+        holds=_holds(pack),
+        get=lambda index: pack[positions[index]] if index in positions else None,
+    )
 
 
 def _holds(pack: Pack) -> frozenset[Holding]:
+    """What a pack of predictions has for its images."""
     holds: set[Holding] = set()
     if np.any(pack.column("image/flags") & layout.SEMANTIC_ANNOTATED):
         holds.add("semantic")
@@ -191,58 +208,75 @@ def _holds(pack: Pack) -> frozenset[Holding]:
     return frozenset(holds)
 
 
-def _places(pack: Pack, truth: GroundTruth, path: Path) -> dict[int, int]:
-    """Place in the truth → index in the predictions, by key, and by split and key where a key stands for several."""
+def _positions(pack: Pack, ground_truth: GroundTruth, path: Path) -> dict[int, int]:
+    """Index in the ground truth → position in the pack.
+
+    Images are matched by key, and by split and key where several have the same key.
+
+    Raises:
+        InvalidAnnotation: a predicted image is not in the ground truth, or is there twice.
+    """
     keys = list(pack.keys)
-    if len(set(keys)) == len(keys) and len(truth.index_of_key) == len(truth):
-        place_of = truth.index_of_key
-        found = [place_of.get(key) for key in keys]
+    indices: list[int | None]
+    if len(set(keys)) == len(keys) and len(ground_truth.index_of_key) == len(ground_truth):
+        indices = [ground_truth.index_of_key.get(key) for key in keys]
     else:
-        by_split = {(name, truth.keys[place]): place for name, members in truth.splits.items() for place in members}
-        position = {int(index): place for place, index in enumerate(pack.indices)}
-        found = [None] * len(keys)
-        for name, members in pack.splits.items():
-            for index in (position[int(member)] for member in members if int(member) in position):
-                found[index] = by_split.get((name, keys[index]), found[index])
-    unknown = [key for key, place in zip(keys, found, strict=True) if place is None]
+        indices = _indices_by_split(pack, ground_truth)
+    unknown = [key for key, index in zip(keys, indices, strict=True) if index is None]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], list(truth.keys)[:20000], n=3)
+        close = difflib.get_close_matches(unknown[0], list(ground_truth.keys)[:20000], n=3)
+        others = (
+            f"close to the first are {', '.join(map(repr, close))}"
+            if close
+            else f"the truth has {ground_truth.keys[:3]} …"
+        )
         raise InvalidAnnotation(
             f"{len(unknown):,} of {len(keys):,} predicted images are not in the truth",
             file=path,
             key=unknown[0],
-            why=f"{', '.join(map(repr, unknown[:5]))}{' …' if len(unknown) > 5 else ''}; "
-            + (
-                f"close to the first are {', '.join(map(repr, close))}"
-                if close
-                else f"the truth has {truth.keys[:3]} …"
-            ),
+            why=f"{', '.join(map(repr, unknown[:5]))}{' …' if len(unknown) > 5 else ''}; {others}",
             fix="give the truth that these predictions are about",
         )
-    places = {place: index for index, place in enumerate(found) if place is not None}
-    if len(places) < len(found):
-        raise InvalidAnnotation("an image is predicted twice", file=path, why=f"{len(found) - len(places)} are")
-    return places
+    positions = {index: position for position, index in enumerate(indices) if index is not None}
+    if len(positions) < len(indices):
+        raise InvalidAnnotation("an image is predicted twice", file=path, why=f"{len(indices) - len(positions)} are")
+    return positions
 
 
-def _mapping(mine: LabelSpace, theirs: LabelSpace, labels: Labels, path: Path) -> LabelMapping | None:
-    """How predicted categories become the truth's; None where they are the same.
+def _indices_by_split(pack: Pack, ground_truth: GroundTruth) -> list[int | None]:
+    """For each image of the pack, the image of the ground truth that has the same key in the same split."""
+    keys = list(pack.keys)
+    index_of = {
+        (name, ground_truth.keys[index]): index for name, members in ground_truth.splits.items() for index in members
+    }
+    position_of = {int(member): position for position, member in enumerate(pack.indices)}
+    indices: list[int | None] = [None] * len(keys)
+    for name, members in pack.splits.items():
+        for position in (position_of[int(member)] for member in members if int(member) in position_of):
+            indices[position] = index_of.get((name, keys[position]), indices[position])
+    return indices
+
+
+def _mapping(predicted: LabelSpace, expected: LabelSpace, labels: Labels, path: Path) -> LabelMapping | None:
+    """How predicted categories become those of the ground truth; None where they are the same.
 
     Raises:
         LabelMismatch: they are not the same, with the difference.
     """
-    own, others = ([(item.id, item.name) for item in space.categories] for space in (mine, theirs))
-    if own == others:
+    names, expected_names = (
+        [(category.id, category.name) for category in space.categories] for space in (predicted, expected)
+    )
+    if names == expected_names:
         return None
-    if sorted(own) == sorted(others):
-        return LabelMapping(theirs, tuple(others.index(item) for item in own))
+    if sorted(names) == sorted(expected_names):
+        return LabelMapping(expected, tuple(expected_names.index(name) for name in names))
     if labels is not None:
         with contextlib.suppress(NotThere):
-            step = relabelling(labels, mine)
-            if [item.name for item in step.mapping.target.categories] == [item.name for item in theirs.categories]:
-                return step.mapping
+            mapping = relabelling(labels, predicted).mapping
+            if [item.name for item in mapping.target.categories] == [item.name for item in expected.categories]:
+                return mapping
     try:
-        mine.require_equal(theirs, "predictions and truth")
+        predicted.require_equal(expected, "predictions and truth")
     except LabelMismatch as error:
         error.fix = "evaluate predictions under the label space they were made for, or both under a view with --labels"
         raise error.located(file=path) from error

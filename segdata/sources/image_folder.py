@@ -1,4 +1,4 @@
-"""A folder of images, as samples without annotations."""
+"""Open a folder of images: samples without annotations."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from segdata.system.files import disk_errors
 _ENDINGS = (".jpg", ".jpeg", ".png")
 
 
-def photos(folder: Path, findings: Findings, unreadable: Callable[[SegdataError], None]) -> list[Sample]:
-    """The photos of a folder, in the order of their names, as samples without annotations; one file is one photo.
+def image_samples(folder: Path, findings: Findings, unreadable: Callable[[SegdataError], None]) -> list[Sample]:
+    """The images of a folder in the order of their names, or one image file, as samples without annotations.
 
     Keys are names without ending, or with it where that alone tells two files apart.
 
     Args:
-        problems: where files of other kinds are counted.
-        unreadable: called with the error of each file that is none; it may raise it.
+        findings: where files of other kinds are counted.
+        unreadable: called with the error of each image that cannot be read; it may raise it.
     """
     if not folder.exists():
         raise NotThere(f"{folder} does not exist", file=folder)
@@ -35,19 +35,19 @@ def photos(folder: Path, findings: Findings, unreadable: Callable[[SegdataError]
         elif not name.name.startswith("."):
             findings.remark("file not read", name.as_posix())
     if not names:
-        raise NotThere("there are no photos here", file=folder, why=f"photos end in {', '.join(_ENDINGS)}")
+        raise NotThere("there are no images here", file=folder, why=f"images end in {', '.join(_ENDINGS)}")
     stems = Counter([name.with_suffix("") for name in names] + names)
     samples = []
     for name in names:
         stem = name.with_suffix("")
         try:
-            samples.append(_photo(root / name, name, (stem if stems[stem] == 1 else name).as_posix()))
+            samples.append(_sample(root / name, name, (stem if stems[stem] == 1 else name).as_posix()))
         except InvalidImage as error:
             unreadable(error)
     return samples
 
 
-def _photo(path: Path, name: Path, key: str) -> Sample:
+def _sample(path: Path, name: Path, key: str) -> Sample:
     with disk_errors(path):
         data = path.read_bytes()
     try:

@@ -18,7 +18,7 @@ from segdata.models.contract import Image, Predictor
 from segdata.pack.read import Pack, is_pack, open_pack
 from segdata.pack.write import commit, index_document, is_unfinished, write_dataset, write_shard
 from segdata.sources.dataset import OnError, without
-from segdata.sources.image_folder import photos as images_of
+from segdata.sources.image_folder import image_samples
 from segdata.system.files import canonical_json, remove_tree, require_replaceable, write_whole
 from segdata.system.locks import locked
 from segdata.training.config import RunConfig, TrainConfig

@@ -16,7 +16,7 @@ from segdata.catalog import label_spaces
 from segdata.core.masks import Masks
 from segdata.core.predictions import Predictions
 from segdata.core.sample import Instances, Sample
-from segdata.sources.evaluation import open_predictions, open_truth
+from segdata.sources.evaluation import open_ground_truth, open_predictions
 from tests.helpers import made
 from tests.helpers.command import run_segdata
 from tests.helpers.compare import LABELS, compare
@@ -39,7 +39,7 @@ def predicted(predictions: Predictions, count: int) -> list[Sample]:
     [("pred_pixel", "cityscapes-pixel", "pixel"), ("pred_inst", "cityscapes-instance", "instance")],
 )
 def test_cityscapes_results_from_a_pack_score_the_same(given: str, metric: str, part: str, tmp_path: Path) -> None:
-    truth = open_truth(CITY)
+    truth = open_ground_truth(CITY)
     predictions = open_predictions(CITY / given, truth)
     samples = predicted(predictions, len(truth))
     pack = pack_of(samples, truth.labels, tmp_path / "pack")
@@ -58,7 +58,7 @@ def test_cityscapes_results_from_a_pack_score_the_same(given: str, metric: str, 
 
 def test_panoptic_predictions_come_back_as_the_challenge_takes_them(tmp_path: Path) -> None:
     folder = METRICS / "panoptic"
-    truth = open_truth(folder / "gt.json")
+    truth = open_ground_truth(folder / "gt.json")
     predictions = open_predictions(folder / "pred.json", truth)
     samples = predicted(predictions, len(truth))
     pack = pack_of(samples, truth.labels, tmp_path / "pack")
@@ -158,7 +158,7 @@ def test_panoptic_documents_are_checked(change: Any, code: int, text: str, tmp_p
 
 def test_voc_segmentation_results(tmp_path: Path) -> None:
     source = made.voc(tmp_path / "VOCdevkit/VOC2012")
-    truth = open_truth(source)
+    truth = open_ground_truth(source)
     labels = label_spaces.label_space("voc")
     samples = []
     for place in range(len(truth)):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from segdata.metrics.report.outcomes import match_all
-from segdata.sources.evaluation import open_predictions, open_truth
+from segdata.sources.evaluation import open_ground_truth, open_predictions
 from tests.helpers import made
 from tests.helpers.command import run_segdata
 from tests.metrics.test_pixel_predictions import city, predict
@@ -72,7 +72,7 @@ def coco(root: Path) -> tuple[Path, Path]:
 
 def test_detections_are_counted_as_by_hand(tmp_path: Path) -> None:
     results, root = coco(tmp_path / "coco")
-    truth = open_truth(root)
+    truth = open_ground_truth(root)
     found = match_all(open_predictions(results, truth), truth)
     assert sorted(found.score.tolist()) == [0.2, 0.7, 0.8, 0.9]  # the crowd's is left out
     assert found.score[found.is_right].tolist() == [0.9, 0.7]
