@@ -189,7 +189,7 @@ def _opened(
         return pack, pack.info["provenance"]["format"], _splits(pack)
     if split is not None:
         raise UsageError("a folder of photos has no splits", file=Path(source))
-    return images_of(Path(source), findings, unreadable), "photos", {}
+    return image_samples(Path(source), findings, unreadable), "photos", {}
 
 
 def _splits(pack: Pack) -> dict[str, list[int]]:
