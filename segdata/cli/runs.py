@@ -21,8 +21,8 @@ def runs(
 ) -> None:
     """Show runs: what differs in their settings, what came of it; every run's report.html is brought up to date."""
     from segdata.cli import extras as needs
+    from segdata.training.names import category_of
     from segdata.training.runs import comparison
-    from segdata.training.trackers.base import CLASSES
 
     with output.only_ours(active=json):
         needs.torch()
@@ -38,9 +38,9 @@ def runs(
     rows: list[tuple[str, tuple[Any, ...]]] = [
         ("state", tuple(run.state for run in compared.runs)),
         ("updates", tuple(run.step for run in compared.runs)),
-        *(row for row in compared.metrics if not row[0].startswith(CLASSES)),
+        *(row for row in compared.metrics if category_of(row[0]) is None),
         *(compared.settings if len(names) > 1 else ()),
-        *(row for row in compared.metrics if row[0].startswith(CLASSES)),
+        *(row for row in compared.metrics if category_of(row[0]) is not None),
     ]
     cells = [["", *names], *([name, *map(_text, values)] for name, values in rows)]
     widths = [max(len(row[place]) for row in cells) for place in range(len(names) + 1)]

@@ -21,9 +21,6 @@ def show(
     json: bool = output.Json,
 ) -> None:
     """Draw samples with their masks, boxes and a legend."""
-    import io
-
-    from PIL import Image
 
     import segdata
     from segdata.pack.read import is_pack
@@ -37,10 +34,8 @@ def show(
             chosen = [samples[index] for index in range(min(count, len(samples)))]
         pictures = [draw.overlay(sample, samples.labels) for sample in chosen]
         picture = pictures[0] if len(pictures) == 1 else draw.contact_sheet(pictures, columns=columns, width=640)
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, format="PNG")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, buffer.getvalue())
+        write_whole(target, draw.png(picture))
     document = {
         "file": str(target),
         "samples": [sample.key for sample in chosen],

@@ -56,7 +56,6 @@ def train(
         needs.torch(threads)
         chosen = TrainConfig.chosen(config, changes, run if resume else None)
         whole = segdata.open(pack, labels=labels)
-        from segdata.models import registry
         from segdata.training import trackers, trainer
         from segdata.training.batches import split_names
 
@@ -90,7 +89,7 @@ def train(
                 ", ".join(f"{name} {value:.3f}" for name, value in report.metrics.items() if "/" not in name),
             ),
             ("report", report.run / FILE),
-            (f"best {registry.model(chosen.name).metric.name}", None if report.best is None else f"{report.best:.3f}"),
+            (f"best {chosen.model.METRIC.name}", None if report.best is None else f"{report.best:.3f}"),
         ]
     )
 

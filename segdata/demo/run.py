@@ -9,7 +9,6 @@ ROOT/contact-sheet.png       some of the samples
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -121,12 +120,8 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
         )
         richest = sorted(range(len(pack)), key=lambda i: -len(pack[i].instances))[:PICTURES]
         pictures += [draw.overlay(pack[index], pack.labels) for index in sorted(richest)]
-    buffer = io.BytesIO()
-    from PIL import Image
-
-    Image.fromarray(draw.contact_sheet(pictures, columns=PICTURES, width=720)).save(buffer, "PNG")
     picture = root / "contact-sheet.png"
-    write_whole(picture, buffer.getvalue())
+    write_whole(picture, draw.png(draw.contact_sheet(pictures, columns=PICTURES, width=720)))
     return Demo(tuple(rows), picture)
 
 

@@ -3,7 +3,7 @@
     settings + labels → build → network ← put ← read (weights)
     sample → transform → train sample ┐
              train samples → to_batch → losses ← network
-    network → predictor → predictions → evaluate → metrics, one of which chooses the best checkpoint
+    network → predictor → predictions → evaluate → metrics, one of which (ModelSettings.METRIC) chooses the best weights
 
 A model is an object with these methods, and a line in `segdata.models.registry`. Nothing in `segdata.training` imports one.
 """
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances, Sample
 from segdata.models.autocast import Autocast
-from segdata.models.settings import Settings
+from segdata.models.settings import ModelSettings
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
 
@@ -85,20 +85,7 @@ class Predictor(Protocol):
         """The prediction for each image, (H, W, 3) uint8 RGB."""
 
 
-@dataclass(frozen=True)
-class Metric:
-    """The validation metric that says which weights are the best.
-
-    Attributes:
-        name: among those of `Model.evaluate`; a higher value is better.
-        title: for people.
-    """
-
-    name: str
-    title: str
-
-
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=ModelSettings)
 """A model's settings."""
 N = TypeVar("N", bound=nn.Module)
 """Its network."""
@@ -118,10 +105,6 @@ class Model(Protocol[S, N, T, B]):
     @property
     def losses_named(self) -> tuple[str, ...]:
         """Names of its losses, as they are logged."""
-
-    @property
-    def metric(self) -> Metric:
-        """What chooses the best weights."""
 
     # ------------------------------------------------------------------ training
 
@@ -159,7 +142,7 @@ class Model(Protocol[S, N, T, B]):
         """The network as a predictor; it is left in evaluation mode."""
 
     def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction]) -> dict[str, float]:
-        """Metrics of the predictions for some samples of a pack, by their indices.
+        """Metrics of the predictions for some samples of a pack, by their indices; `ModelSettings.METRIC` among them.
 
         Values of single categories are called `category_METRIC/NAME`.
         """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segdata.errors import NotThere
 from segdata.models import weights
-from segdata.models.settings import Settings
+from segdata.models.settings import ModelSettings
 
 if TYPE_CHECKING:
     from segdata.models.contract import AnyModel, Predictor
@@ -44,13 +44,13 @@ def model(name: str) -> AnyModel:
     return found
 
 
-def settings_type(name: str) -> type[Settings]:
+def settings_type(name: str) -> type[ModelSettings]:
     """The type of a model's settings, without importing the model.
 
     Raises:
         NotThere: there is no model with this name.
     """
-    config: type[Settings] = import_module(f"{_package(name)}.config").Config
+    config: type[ModelSettings] = import_module(f"{_package(name)}.config").Config
     return config
 
 

@@ -172,6 +172,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return {name: _plain(getattr(self, name)) for name in self.rules()}
 
 
+@dataclass(frozen=True)
+class Metric:
+    """The validation metric that says which weights are the best.
+
+    Attributes:
+        name: among those that the model evaluates; a higher value is better.
+        title: for people.
+    """
+
+    name: str
+    title: str
+
+
+class ModelSettings(Settings, frozen=True, kw_only=True):
+    """Settings of a model that can be trained."""
+
+    METRIC: ClassVar[Metric]
+
+
 def _rule(field: structs.FieldInfo) -> Rule:
     """The rule that a field's annotation declares."""
     declared = inspect.type_info(field.type)

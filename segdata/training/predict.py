@@ -23,8 +23,8 @@ from segdata.system.files import canonical_json, remove_tree, require_replaceabl
 from segdata.system.locks import locked
 from segdata.training.config import RunConfig, TrainConfig
 from segdata.training.distributed import device_named
-from segdata.training.trackers.run_folder import file_name, png
-from segdata.viz.overlay import overlay
+from segdata.training.trackers.run_folder import file_name
+from segdata.viz.overlay import overlay, png
 
 _SHARD = 1024
 

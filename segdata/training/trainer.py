@@ -396,7 +396,7 @@ class _Training:
     def _is_best(self, pack: Pack, predictions: Mapping[int, Prediction]) -> bool:
         """Log the metrics of predictions; whether they are better than those before."""
         self.metrics = self.model.evaluate(pack, predictions)
-        score = self.metrics.get(self.model.metric.name)
+        score = self.metrics.get(self.model.settings.METRIC.name)
         is_best = score is not None and (self.best is None or score > self.best)
         if is_best:
             self.best = score

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import contextlib
+import io
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -119,6 +120,15 @@ def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int =
             sheet[top : top + cell.shape[0], x : x + width] = cell
         y += tallest + gap
     return sheet
+
+
+def png(picture: Picture) -> bytes:
+    """A picture, (H, W, 3) uint8 RGB, as a PNG file."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def color_of(labels: LabelSpace, index: int, *, shift: int = 0) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from segdata.errors import NotThere, UsageError
-from segdata.training import trackers
+from segdata.training import names, trackers
 from segdata.training.runs import comparison, history, report
 from segdata.training.runs import weight_histograms as layers
 from segdata.training.trackers import background as services
@@ -132,6 +132,16 @@ def test_neptune_writes_offline_into_the_run(tmp_path: Path, monkeypatch: pytest
     text = log.read_text()
     for name in ("config", "train", "loss", "street_a", "config.json"):
         assert f'"{name}' in text or name in text
+
+
+def test_only_metrics_of_one_category_name_it() -> None:
+    assert names.category_of("validation/category_AP/ship/boat") == "ship/boat"
+    assert names.category_of("validation/category_IoU/road") == "road"
+    assert names.category_of("validation/AP") is names.category_of("train/category_AP/road") is None
+    assert names.numbers({"validation/category_AP/ship/boat": 1, "validation/AP": 0.5, "note": "text"}) == {
+        "validation/category_AP/ship_boat": 1.0,
+        "validation/AP": 0.5,
+    }
 
 
 def test_names_of_pictures_are_safe_short_and_their_own() -> None:

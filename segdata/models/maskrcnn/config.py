@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from segdata.errors import UsageError
-from segdata.models.settings import Settings
+from segdata.models.settings import Metric, ModelSettings
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Scale = Annotated[float, Meta(ge=0.001, le=10)]
@@ -23,13 +23,14 @@ Weight = Annotated[float, Meta(ge=0, le=1000)]
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 
 
-class Config(Settings, frozen=True, kw_only=True):
+class Config(ModelSettings, frozen=True, kw_only=True):
     """Settings of Mask R-CNN; `segdata config maskrcnn` prints them all with their meanings.
 
     Raises:
         UsageError: a value is of another type or out of its range.
     """
 
+    METRIC: ClassVar = Metric("AP", "mask AP")
     SECTIONS: ClassVar = {
         "backbone": "model",
         "min_size": "images",

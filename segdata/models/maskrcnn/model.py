@@ -17,7 +17,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances
 from segdata.errors import UsageError
 from segdata.models.autocast import FULL, Autocast
-from segdata.models.contract import Image, Losses, Metric, Prediction
+from segdata.models.contract import Image, Losses, Prediction
 from segdata.models.maskrcnn import average_precision, losses, network, torchvision_weights, weights
 from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, label_of_category
 from segdata.models.maskrcnn.config import Config
@@ -81,7 +81,6 @@ class _MaskRCNN:
 
     settings = Config
     losses_named = losses.NAMES
-    metric = Metric("AP", "mask AP")
 
     def usable(self, pack: Pack) -> tuple[Pack, dict[str, int]]:
         label = label_of_category(pack.labels)

@@ -1,4 +1,4 @@
-"""Runs side by side: which settings differ, what came of it, and the same pictures."""
+"""Runs side by side: settings that differ, metrics, curves, and the same example pictures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 
 from segdata.errors import UsageError
 from segdata.system.files import write_whole
+from segdata.training.names import category_of, flat
 from segdata.training.runs import history, report
 from segdata.training.runs.history import History
-from segdata.training.trackers.base import CLASSES
-from segdata.viz import charts
-from segdata.viz import html as page
+from segdata.viz import charts, html
 
 Row = tuple[str, tuple[Any, ...]]
 """A name, and one value for each run."""
@@ -46,27 +45,27 @@ class Comparison:
 
 
 def compare(runs: Sequence[str | Path]) -> Comparison:
-    """Read some runs and find what differs.
+    """Read some runs and compare them.
 
     Raises:
         NotThere: a folder is no run.
     """
-    found = tuple(history.read(run) for run in runs)
-    flat = [_flat(run.config) for run in found]
-    names = list(dict.fromkeys(name for settings in flat for name in settings))
-    settings = [(name, tuple(one.get(name) for one in flat)) for name in names]
-    numbers = sorted({name for run in found for name in run.names if name.startswith("validation/")})
-    metrics: list[Row] = [(f"{name}, best", tuple(run.best(name) for run in found)) for name in numbers]
-    metrics.append(("train/loss, last", tuple(run.last("train/loss") for run in found)))
+    histories = tuple(history.read(run) for run in runs)
+    configs = [flat(run.config) for run in histories]
+    names = list(dict.fromkeys(name for config in configs for name in config))
+    settings = [(name, tuple(config.get(name) for config in configs)) for name in names]
+    numbers = sorted({name for run in histories for name in run.names if name.startswith("validation/")})
+    metrics: list[Row] = [(f"{name}, best", tuple(run.best(name) for run in histories)) for name in numbers]
+    metrics.append(("train/loss, last", tuple(run.last("train/loss") for run in histories)))
     return Comparison(
-        found,
+        histories,
         tuple(row for row in settings if any(value != row[1][0] for value in row[1])),
         tuple(row for row in metrics if any(value is not None for value in row[1])),
     )
 
 
 def write(comparison: Comparison, path: Path) -> Path:
-    """Write the comparison as one HTML page.
+    """Write the comparison as one HTML html.
 
     Raises:
         UsageError: the path does not end in .html, or matplotlib is not installed.
@@ -75,25 +74,25 @@ def write(comparison: Comparison, path: Path) -> Path:
         raise UsageError("a comparison is an HTML page", file=path, fix=f"write {path}.html")
     charts.require_matplotlib()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page.page(f"{len(comparison.runs)} runs", _parts(comparison)).encode())
+    write_whole(path, html.page(f"{len(comparison.runs)} runs", _parts(comparison)).encode())
     return path
 
 
 def _parts(comparison: Comparison) -> Iterable[str]:
     runs = comparison.runs
     header = ["", *(run.name for run in runs)]
-    yield page.note("; ".join(f"{run.name}: {run.state}, {run.step:,} updates" for run in runs))
-    yield page.heading("Settings that differ")
-    yield page.table(header, [(name, *map(_cell, values)) for name, values in comparison.settings])
-    whole = [row for row in comparison.metrics if not row[0].startswith(CLASSES)]
-    single = [row for row in comparison.metrics if row[0].startswith(CLASSES)]
-    yield page.heading("Metrics")
-    yield page.table(header, [(name, *values) for name, values in whole])
+    yield html.note("; ".join(f"{run.name}: {run.state}, {run.step:,} updates" for run in runs))
+    yield html.heading("Settings that differ")
+    yield html.table(header, [(name, *map(_cell, values)) for name, values in comparison.settings])
+    whole = [row for row in comparison.metrics if category_of(row[0]) is None]
+    single = [row for row in comparison.metrics if category_of(row[0]) is not None]
+    yield html.heading("Metrics")
+    yield html.table(header, [(name, *values) for name, values in whole])
     if single:
-        rows = [(name.removeprefix(CLASSES), *values) for name, values in single]
-        yield page.folded("by category", [page.table(header, rows)])
-    yield page.heading("Curves")
-    yield page.row(report.curves(runs))
+        rows = [(category_of(name), *values) for name, values in single]
+        yield html.folded("by category", [html.table(header, rows)])
+    yield html.heading("Curves")
+    yield html.row(report.curves(runs))
     yield from _pictures(runs)
 
 
@@ -104,23 +103,15 @@ def _pictures(runs: Sequence[History]) -> Iterable[str]:
         name for name in dict.fromkeys(name for one in last for name in one) if sum(name in one for one in last) > 1
     ]
     if names:
-        yield page.heading("The same pictures")
-        yield page.note("Truth on the left, detections on the right, as of each run's last pictures.")
+        yield html.heading("The same pictures")
+        yield html.note("Truth on the left, detections on the right, as of each run's last pictures.")
     for name in names:
-        yield page.row(
+        yield html.row(
             report.shown(pictures[name], f"{name}, {run.name} after {max(run.pictures):,} updates")
             for run, pictures in zip(runs, last, strict=True)
             if name in pictures
         )
 
 
-def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level; lists stay values."""
-    flat: dict[str, Any] = {}
-    for name, value in document.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
-
-
-def _cell(value: Any) -> page.Cell:
+def _cell(value: Any) -> html.Cell:
     return value if value is None or isinstance(value, (int, float, str)) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What a run folder holds, read back: settings, metrics by step, pictures, weights. Any run, finished or not."""
+"""A run folder read back, finished or not: settings, metrics by step, pictures, weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import InvalidInput, NotThere
-from segdata.models import checkpoint
+from segdata.models import checkpoint, registry
+from segdata.models.settings import Metric
 from segdata.system.files import disk_errors
 from segdata.training.trackers import run_folder
 
@@ -40,6 +41,11 @@ class History:
     def name(self) -> str:
         """The folder's name."""
         return self.run.resolve().name
+
+    @property
+    def metric(self) -> Metric:
+        """The validation metric of its model."""
+        return registry.settings_type(str(self.config.get("model", registry.DEFAULT))).METRIC
 
     @property
     def step(self) -> int:

@@ -1,4 +1,4 @@
-"""A run's `report.html`: curves, examples beside the truth, categories, weights, settings; one file without network."""
+"""A run's `report.html`: curves, example pictures, categories, weights, settings; one file that needs no network."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.system.files import write_whole
+from segdata.training.names import category_of
 from segdata.training.runs import history
-from segdata.training.runs import weight_histograms as layers
 from segdata.training.runs.history import History
-from segdata.training.trackers.base import CLASSES
-from segdata.viz import charts
-from segdata.viz import html as page
+from segdata.training.runs.weight_histograms import Histogram, histograms
+from segdata.viz import charts, html
 
 FILE = "report.html"
 EXAMPLE_STEPS = 6
@@ -28,13 +27,13 @@ _EVERY_SECONDS = 30.0
 
 
 class Page:
-    """The tracker that keeps `report.html` up to date: every half minute at most, and at the end."""
+    """The tracker that writes `report.html`: every half minute at most, and at the end."""
 
     def __init__(self) -> None:
         self._written = time.monotonic()
 
     def start(self, run: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        """Find out at once whether charts can be drawn."""
+        """Raise at once where charts cannot be drawn."""
         charts.require_matplotlib()
         self._run = run
 
@@ -51,7 +50,7 @@ class Page:
         """Nothing: the run folder has it."""
 
     def finish(self, state: str) -> None:
-        """Write the page."""
+        """Write the html."""
         write(self._run)
 
 
@@ -59,61 +58,64 @@ def write(run: Path, *, pattern: str | None = None, first: int = 5) -> Path:
     """Write the report of a run into its folder.
 
     Args:
-        pattern, first: whose weights are shown: see `layers.histograms`.
+        pattern, first: whose weights are shown: see `weight_histograms.histograms`.
 
     Raises:
         NotThere: it is no run, or no layer matches.
     """
-    found = history.read(run)
+    read = history.read(run)
     path = run / FILE
-    write_whole(path, page.page(f"Run {found.name}", _parts(found, pattern, first)).encode())
+    write_whole(path, html.page(f"Run {read.name}", _parts(read, pattern, first)).encode())
     return path
 
 
 def _parts(run: History, pattern: str | None, first: int) -> Iterable[str]:
-    best = run.best("validation/AP")
-    yield page.note(
-        f"{run.state}, {run.step:,} updates" + ("" if best is None else f", best mask AP {best:.3f} in validation")
+    best = run.best(f"validation/{run.metric.name}")
+    yield html.note(
+        f"{run.state}, {run.step:,} updates"
+        + ("" if best is None else f", best {run.metric.title} {best:.3f} in validation")
     )
-    yield page.heading("Curves")
-    yield page.row(curves([run]))
+    yield html.heading("Curves")
+    yield html.row(curves([run]))
     yield from _examples(run)
     yield from _categories(run)
     tensors = history.weights(run.run)
     if tensors:
-        yield page.heading("Weights")
-        yield page.note("Of the newest checkpoint; segdata runs RUN --layers PATTERN shows others.")
-        yield page.row(weights(layers.histograms(tensors, pattern, first=first)))
-    yield page.heading("System")
-    yield page.row(
+        yield html.heading("Weights")
+        yield html.note("Of the newest checkpoint; segdata runs RUN --layers PATTERN shows others.")
+        yield html.row(weights(histograms(tensors, pattern, first=first)))
+    yield html.heading("System")
+    yield html.row(
         charts.svg(charts.curves(title, {run.name: run.series(name)}, "updates", unit))
         for title, name, unit in _system(run)
     )
-    yield page.heading("Settings")
-    yield page.folded("all settings", [page.table(("setting", "value"), _rows(run.config))])
-    yield page.folded("environment", [page.table(("what", "value"), _rows(run.environment))])
+    yield html.heading("Settings")
+    yield html.folded("all settings", [html.table(("setting", "value"), _rows(run.config))])
+    yield html.folded("environment", [html.table(("what", "value"), _rows(run.environment))])
 
 
 def curves(runs: Sequence[History]) -> list[str]:
-    """Loss, its parts, validation and learning rate as SVG; several runs share each plot, and then without the parts."""
+    """Losses, validation metrics and learning rate as SVG; of several runs, only the total loss and the main metric."""
     names = sorted({name for run in runs for name in run.names})
     parts = [name for name in names if name.startswith("train/") and name not in _SINGLE]
-    validation = [name for name in names if name.startswith("validation/") and not name.startswith(CLASSES)]
+    validation = [name for name in names if name.startswith("validation/") and category_of(name) is None]
     if len(runs) > 1:
-        parts, validation = [], [name for name in validation if name == "validation/AP"]
-    found = []
+        headlines = {f"validation/{run.metric.name}" for run in runs}
+        parts, validation = [], [name for name in validation if name in headlines]
+    titles = {run.metric.title[:1].upper() + run.metric.title[1:] for run in runs}
+    plots = []
     for title, chosen, limits in (
         ("Loss", ["train/loss"], None),
         ("Parts of the loss", parts, None),
-        ("Validation" if len(runs) == 1 else "Mask AP in validation", validation, (0.0, 1.0)),
+        ("Validation" if len(runs) == 1 else f"{' and '.join(sorted(titles))} in validation", validation, (0.0, 1.0)),
         ("Learning rate", ["train/learning_rate"], None),
     ):
         series = {
             _label(run, name, chosen, runs): run.series(name) for run in runs for name in chosen if run.series(name)[0]
         }
         if series:
-            found.append(charts.svg(charts.curves(title, series, "updates", y_limits=limits)))
-    return found
+            plots.append(charts.svg(charts.curves(title, series, "updates", y_limits=limits)))
+    return plots
 
 
 _SINGLE = ("train/loss", "train/learning_rate", "train/epoch")
@@ -124,10 +126,10 @@ def _label(run: History, name: str, chosen: Sequence[str], runs: Sequence[Histor
     return short if len(runs) == 1 else run.name if len(chosen) == 1 else f"{run.name}: {short}"
 
 
-def weights(found: Iterable[layers.Histogram]) -> list[str]:
+def weights(tensors: Iterable[Histogram]) -> list[str]:
     """Histograms of tensors as SVG."""
     parts = []
-    for one in found:
+    for one in tensors:
         about = f"{'×'.join(map(str, one.shape))}, mean {one.mean:.2g}, deviation {one.deviation:.2g}"
         parts.append(charts.svg(charts.histogram(one.name, one.counts, one.edges, about)))
     return parts
@@ -135,8 +137,8 @@ def weights(found: Iterable[layers.Histogram]) -> list[str]:
 
 def spread(steps: Sequence[int], most: int = EXAMPLE_STEPS) -> list[int]:
     """At most so many of the steps: the first, the last, and some evenly between."""
-    places = np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int).tolist()
-    return [steps[place] for place in places]
+    indices = np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int).tolist()
+    return [steps[index] for index in indices]
 
 
 def shown(path: Path, caption: str) -> str:
@@ -149,32 +151,32 @@ def shown(path: Path, caption: str) -> str:
     image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
-    return page.picture(buffer.getvalue(), caption, kind="jpeg")
+    return html.picture(buffer.getvalue(), caption, kind="jpeg")
 
 
 def _examples(run: History) -> Iterable[str]:
     steps = spread(list(run.pictures))
     if not steps:
         return
-    yield page.heading("Examples")
+    yield html.heading("Examples")
     left_out = len(run.pictures) - len(steps)
-    yield page.note(
+    yield html.note(
         "Truth on the left, detections on the right."
         + (f" {left_out} more steps are in {run.name}/pictures." if left_out else "")
     )
     for step in reversed(steps):
         pictures = [shown(path, f"{name}, after {step:,} updates") for name, path in run.pictures[step].items()]
         is_last = step == steps[-1]
-        yield page.row(pictures) if is_last else page.folded(f"after {step:,} updates", [page.row(pictures)])
+        yield html.row(pictures) if is_last else html.folded(f"after {step:,} updates", [html.row(pictures)])
 
 
 def _categories(run: History) -> Iterable[str]:
-    names = [name for name in run.names if name.startswith(CLASSES)]
+    names = [name for name in run.names if category_of(name) is not None]
     if names:
-        yield page.heading("Categories")
+        yield html.heading("Categories")
         names.sort(key=lambda name: -(run.last(name) or 0.0))
-        rows = [(name.removeprefix(CLASSES), run.last(name), run.best(name)) for name in names]
-        yield page.table(("category", "mask AP, last", "best"), rows)
+        rows = [(category_of(name), run.last(name), run.best(name)) for name in names]
+        yield html.table(("category", f"{run.metric.title}, last", "best"), rows)
 
 
 def _system(run: History) -> Iterable[tuple[str, str, str]]:
@@ -183,5 +185,5 @@ def _system(run: History) -> Iterable[tuple[str, str, str]]:
             yield name.removeprefix("system/").replace("_", " ").replace("mib", "in MiB"), name, ""
 
 
-def _rows(document: Mapping[str, Any]) -> list[tuple[str, page.Cell]]:
+def _rows(document: Mapping[str, Any]) -> list[tuple[str, html.Cell]]:
     return [(name, value if isinstance(value, (int, float)) else str(value)) for name, value in document.items()]

@@ -1,4 +1,4 @@
-"""The numbers inside a model's layers: histograms of weights and biases, for a look at what training did to them."""
+"""Histograms of the weights and biases of a network's layers."""
 
 from __future__ import annotations
 

@@ -1,9 +1,18 @@
-"""Experiment trackers: where a run writes its numbers, pictures and checkpoints."""
+"""Experiment trackers: where a run logs its metrics, pictures and checkpoints, besides its folder.
+
+    tensorboard   RUN/tensorboard
+    mlflow        $MLFLOW_TRACKING_URI, else the SQLite store mlflow.db beside the run; $MLFLOW_EXPERIMENT_NAME
+    neptune       $NEPTUNE_MODE, else offline into RUN/.neptune (`neptune sync --path RUN` sends it on); $NEPTUNE_PROJECT
+
+Each works in a thread of its own (`Background`): one that raises, hangs or cannot keep up is switched off, and the run
+goes on. To add one: a module with a class that has the five methods of `base.Tracker`, and a line in `TRACKERS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from segdata.errors import UsageError
 from segdata.training.trackers.base import Tracker
@@ -12,26 +21,29 @@ from segdata.training.trackers.neptune import Neptune
 from segdata.training.trackers.tensorboard import TensorBoard
 
 
+class Service(NamedTuple):
+    """A tracker that can be named on the command line: the package that it needs, and what makes it."""
+
+    package: str
+    tracker: Callable[[], Tracker]
+
+
+TRACKERS: Mapping[str, Service] = {
+    "tensorboard": Service("tensorboard", TensorBoard),
+    "mlflow": Service("mlflow", MLflow),
+    "neptune": Service("neptune", Neptune),
+}
+
+
 def named(name: str) -> Tracker:
     """The tracker with this name.
 
     Raises:
         UsageError: there is none, or its package is not installed.
     """
-    if name not in _SERVICES:
-        raise UsageError(f"there is no tracker {name!r}", why=f"there are {', '.join(_SERVICES)}")
-    package, make = _SERVICES[name]
+    if name not in TRACKERS:
+        raise UsageError(f"there is no tracker {name!r}", why=f"there are {', '.join(TRACKERS)}")
+    package, tracker = TRACKERS[name]
     if find_spec(package) is None:
         raise UsageError(f"the tracker {name} needs {package}, which is not installed", fix=f"pip install {package}")
-    return make()
-
-
-_SERVICES: dict[str, tuple[str, Callable[[], Tracker]]] = {
-    "tensorboard": ("tensorboard", TensorBoard),
-    "mlflow": ("mlflow", MLflow),
-    "neptune": ("neptune", Neptune),
-}
-
-
-NAMES = tuple(_SERVICES)
-"""Names of the trackers, as the command line takes them."""
+    return tracker()

@@ -1,17 +1,8 @@
-"""Other people's trackers: TensorBoard, MLflow and Neptune, each in its local mode unless its own variables say otherwise.
-
-    tensorboard   RUN/tensorboard
-    mlflow        $MLFLOW_TRACKING_URI, else the SQLite store mlflow.db beside the run; $MLFLOW_EXPERIMENT_NAME
-    neptune       $NEPTUNE_MODE, else offline into RUN/.neptune (`neptune sync --path RUN` sends it on); $NEPTUNE_PROJECT
-
-Trackers work in threads of their own (`Background`): one that raises, hangs or cannot keep up is left out, and the run
-goes on.
-"""
+"""A tracker in a thread of its own: whatever it does, the training neither waits nor fails."""
 
 from __future__ import annotations
 
 import queue
-import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,20 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.training.trackers.base import CLASSES, Tracker
-
-_NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
-"""What MLflow does not take in the name of a metric; nor does it take more than 250 characters."""
+from segdata.training.trackers.base import Tracker
 
 BACKLOG = 1000
-"""Calls that may wait for a slow tracker before it is left out."""
+"""Calls that may wait for a slow tracker before it counts as hung."""
 
 FINISH_SECONDS = 60.0
 """How long the end of a run waits for a tracker."""
 
 
 class Background:
-    """A tracker whose calls are made by a thread, in order; `name` is its class.
+    """A tracker whose calls are made by a thread, in order; `name` is that of its class.
 
     Args:
         backlog: calls that may wait before it counts as hung.
@@ -50,24 +38,24 @@ class Background:
         threading.Thread(target=self._work, daemon=True, name=f"segdata-{type(tracker).__name__}").start()
 
     def start(self, run: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        """See `Tracker`."""
         self._add(lambda: self._tracker.start(run, config, environment))
 
     def log(self, step: int, values: Mapping[str, float | str]) -> None:
-        """See `Tracker`."""
-        kept = dict(values)
-        self._add(lambda: self._tracker.log(step, kept))
+        copied = dict(values)
+        self._add(lambda: self._tracker.log(step, copied))
 
     def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:
-        """See `Tracker`."""
         self._add(lambda: self._tracker.log_image(step, name, picture))
 
     def log_artifact(self, step: int, path: Path) -> None:
-        """See `Tracker`."""
         self._add(lambda: self._tracker.log_artifact(step, path))
 
     def finish(self, state: str) -> None:
-        """See `Tracker`; raises TimeoutError when what was logged is not written in time."""
+        """Wait until everything is logged.
+
+        Raises:
+            TimeoutError: it took too long.
+        """
 
         def last() -> None:
             self._tracker.finish(state)
@@ -97,20 +85,3 @@ class Background:
             except BaseException as error:
                 self._error = error
                 self._is_over.set()
-
-
-def _numbers(values: Mapping[str, float | str]) -> dict[str, float]:
-    """The numbers, with names in which a slash is never a category's own: Neptune would take it for a folder."""
-    return {_flat_name(name): float(value) for name, value in values.items() if not isinstance(value, str)}
-
-
-def _flat_name(name: str) -> str:
-    return CLASSES + name.removeprefix(CLASSES).replace("/", "_") if name.startswith(CLASSES) else name
-
-
-def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level, names joined by dots."""
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

@@ -1,8 +1,4 @@
-"""Where a run's numbers and pictures go: five calls, and a run folder that is always written.
-
-To add a tracker: write a class with the five methods of `Tracker` and pass it to `engine.train(trackers=[…])`, which
-calls it in a thread of its own. Whatever it raises is noted once, and it is not called again: a tracker never stops a run.
-"""
+"""What a tracker is: five methods. An error of a tracker is logged once, and it is switched off; it never stops a run."""
 
 from __future__ import annotations
 
@@ -16,18 +12,15 @@ import numpy.typing as npt
 
 _log = logging.getLogger(__name__)
 
-CLASSES = "validation/category_AP/"
-"""What the metrics of single categories begin with."""
-
 
 class Tracker(Protocol):
-    """What a run tells; called in this order: `start`, any of the middle three, `finish`."""
+    """Whatever logs a run; called in this order: `start`, any of the middle three, `finish`."""
 
     def start(self, run: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        """A run begins, or goes on in the same folder."""
+        """A run begins, or resumes in the same folder."""
 
     def log(self, step: int, values: Mapping[str, float | str]) -> None:
-        """Numbers after `step` updates: `train/…`, `validation/…`, `system/…`."""
+        """Values after `step` updates: `train/…`, `validation/…`, `system/…`."""
 
     def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:
         """A picture, (H, W, 3) uint8 RGB; `name` is the same for the same sample at every step."""
@@ -40,10 +33,10 @@ class Tracker(Protocol):
 
 
 class All:
-    """Several trackers as one; those that fail are left out from then on.
+    """Several trackers as one; those that fail are switched off.
 
     Args:
-        first: the one whose errors count: without it there would be no record at all.
+        first: the one whose errors are raised: without it there would be no record at all.
     """
 
     def __init__(self, first: Tracker, others: Sequence[Tracker]) -> None:
@@ -51,23 +44,18 @@ class All:
         self._others = list(others)
 
     def start(self, run: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        """See `Tracker`."""
         self._call("start", run, config, environment)
 
     def log(self, step: int, values: Mapping[str, float | str]) -> None:
-        """See `Tracker`."""
         self._call("log", step, values)
 
     def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:
-        """See `Tracker`."""
         self._call("log_image", step, name, picture)
 
     def log_artifact(self, step: int, path: Path) -> None:
-        """See `Tracker`."""
         self._call("log_artifact", step, path)
 
     def finish(self, state: str) -> None:
-        """See `Tracker`."""
         self._call("finish", state)
 
     def _call(self, method: str, *arguments: Any) -> None:

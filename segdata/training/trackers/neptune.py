@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.training import names
 from segdata.training.trackers import run_folder
-from segdata.training.trackers.background import FINISH_SECONDS, _numbers
+from segdata.training.trackers.background import FINISH_SECONDS
+from segdata.viz.overlay import png
 
 
 class Neptune:
     """One Neptune run."""
 
     def start(self, run: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        """Begin; offline unless NEPTUNE_MODE says otherwise. A resumed online run goes on under its own number."""
+        """Begin; offline unless NEPTUNE_MODE says otherwise. A resumed online run continues under its id."""
         import neptune
         from neptune.utils import stringify_unsupported
 
@@ -46,14 +48,14 @@ class Neptune:
 
     def log(self, step: int, values: Mapping[str, float | str]) -> None:
         """Append to the series of the same names."""
-        for name, value in _numbers(values).items():
+        for name, value in names.numbers(values).items():
             self._run[name].append(value, step=step)
 
     def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:
         """Append a picture to its series."""
         from neptune.types import File
 
-        content = File.from_content(run_folder.png(picture), extension="png")
+        content = File.from_content(png(picture), extension="png")
         self._run[f"pictures/{run_folder.file_name(name)}"].append(content, step=step)
 
     def log_artifact(self, step: int, path: Path) -> None:

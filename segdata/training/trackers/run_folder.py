@@ -1,8 +1,7 @@
-"""The run folder: the tracker that is always there."""
+"""The run folder: the tracker that every run has."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from segdata.system.files import disk_errors, write_whole
 from segdata.version import __version__
+from segdata.viz.overlay import png
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ METRICS = "metrics.jsonl"
 
 
 class RunFolder:
-    """The tracker that is always there: `config.json`, `environment.json`, `metrics.jsonl`, `pictures/`, `state.json`."""
+    """Writes `config.json`, `environment.json`, `metrics.jsonl`, `pictures/`, `state.json`."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -54,7 +54,7 @@ class RunFolder:
         """Files of the run are in its folder already."""
 
     def finish(self, state: str) -> None:
-        """Note how it ended."""
+        """Write how the run ended."""
         write_json(self.run / "state.json", {"state": state})
 
 
@@ -64,19 +64,19 @@ def lines(run: Path) -> list[dict[str, Any]]:
         text = (run / METRICS).read_text()
     except FileNotFoundError:
         return []
-    found = []
+    rows = []
     for line in text.splitlines():
         try:
-            found.append(json.loads(line))
+            rows.append(json.loads(line))
         except ValueError:
             break
-    return found
+    return rows
 
 
 def cut_back(run: Path, step: int) -> None:
-    """Forget the metrics after `step`: a run that goes on from there will write them again."""
-    kept = [line for line in lines(run) if line["step"] <= step]
-    write_whole(run / METRICS, "".join(json.dumps(line) + "\n" for line in kept).encode())
+    """Remove the metrics after `step`, which a run that resumes from there will log again."""
+    rows = [row for row in lines(run) if row["step"] <= step]
+    write_whole(run / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def environment() -> dict[str, Any]:
@@ -100,31 +100,22 @@ def environment() -> dict[str, Any]:
 
 
 def system(device: torch.device) -> dict[str, float]:
-    """What the process uses: largest memory in MiB, processors at work, and the GPU's largest memory."""
+    """Peak memory in MiB, CPU seconds, and the GPU's peak memory in MiB."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    found = {"system/memory_mib": peak, "system/processor_seconds": time.process_time()}
+    values = {"system/memory_mib": peak, "system/processor_seconds": time.process_time()}
     if device.type == "cuda":
         import torch
 
-        found["system/gpu_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
-    return found
+        values["system/gpu_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return values
 
 
 def file_name(key: str) -> str:
-    """A key as one safe file name of at most 210 bytes; different keys have different names."""
+    """A safe file name, of at most 210 bytes, for a sample's key; different keys have different names."""
     safe = "".join(character if character.isalnum() or character in "-_. " else "_" for character in key)[-50:]
     return safe if safe == key else f"{safe}-{zlib.crc32(key.encode('utf-8', 'surrogatepass')):08x}"
-
-
-def png(picture: npt.NDArray[np.uint8]) -> bytes:
-    """A picture as PNG."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

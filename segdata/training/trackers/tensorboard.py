@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.training import names
 from segdata.training.trackers import run_folder
-from segdata.training.trackers.background import _numbers
 
 
 class TensorBoard:
-    """Scalars, pictures and settings as event files; it has no place for other files."""
+    """Scalars, pictures and settings as event files; other files are not logged."""
 
     def start(self, run: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        """Begin, or go on after the last step that the run kept."""
+        """Begin, or resume after the last step of the run's metrics."""
         from torch.utils.tensorboard import SummaryWriter
 
-        kept = run_folder.lines(run)
-        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=kept[-1]["step"] + 1 if kept else None)
+        lines = run_folder.lines(run)
+        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=lines[-1]["step"] + 1 if lines else None)
         for name, document in (("config", config), ("environment", environment)):
             self._writer.add_text(name, f"```json\n{json.dumps(document, indent=1)}\n```", 0)
 
     def log(self, step: int, values: Mapping[str, float | str]) -> None:
         """Add scalars."""
-        for name, value in _numbers(values).items():
+        for name, value in names.numbers(values).items():
             self._writer.add_scalar(name, value, step)
 
     def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:

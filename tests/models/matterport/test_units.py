@@ -32,9 +32,9 @@ from segdata.models.matterport.molding import (
     resize_mask,
     unmold_mask,
 )
-from segdata.models.matterport.precision import compute_ap, compute_ap_range
 from segdata.models.matterport.targets import detection_targets, match_anchors, rpn_targets
 from tests.helpers.keras_weights import UNITS, bits, needs_matterport, photo
+from tests.models.matterport.original_precision import compute_ap, compute_ap_range
 
 
 @pytest.fixture(scope="module")
