@@ -27,7 +27,7 @@ from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.rle import constant_runs
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, SegdataError
-from segdata.formats.shared.files_by_key import by_place, files_below, require_all
+from segdata.formats.shared.files_by_key import by_image, files_below, require_all
 from segdata.formats.shared.folder import read_bytes
 
 LAYOUT = "a folder of label-map PNGs (label-maps)"
@@ -49,14 +49,14 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         InvalidAnnotation: images without a file, or with several.
     """
     names, numbers = _chosen(sorted(files_below(path, ".png")))
-    found = by_place(path, names, truth, findings)
-    require_all(path, found, truth, lambda sample: sample.has_semantic, "label map")
+    file_of = by_image(path, names, truth, findings)
+    require_all(path, file_of, truth, lambda sample: sample.has_semantic, "label map")
     table = _table(numbers, truth.labels, path)
     return Predictions(
         path,
         "label-maps",
         frozenset({"semantic"}),
-        lambda place: _sample(path, found[place], place, truth, table, numbers) if place in found else None,
+        lambda index: _sample(path, file_of[index], index, truth, table, numbers) if index in file_of else None,
         findings=findings,
     )
 
@@ -104,7 +104,7 @@ def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64
 
 
 def _sample(
-    root: Path, name: str, place: int, truth: GroundTruth, table: npt.NDArray[np.int64], numbers: str
+    root: Path, name: str, index: int, truth: GroundTruth, table: npt.NDArray[np.int64], numbers: str
 ) -> Sample:
     try:
         stored = png.read_labels(read_bytes(root, name, "the predictions"))
@@ -128,7 +128,7 @@ def _sample(
     is_small = values.dtype == labels.dtype == np.uint8
     table = np.where(table < 0, np.arange(len(table)), table)
     semantic = look_up(table[:256].astype(np.uint8), values) if is_small else table[values].astype(labels.dtype)
-    return Sample(truth.keys[place], *values.shape, file=name, semantic=semantic)
+    return Sample(truth.keys[index], *values.shape, file=name, semantic=semantic)
 
 
 def _by_color(pixels: npt.NDArray[np.integer], labels: LabelSpace, path: Path) -> npt.NDArray[np.integer]:
@@ -147,10 +147,10 @@ def _by_color(pixels: npt.NDArray[np.integer], labels: LabelSpace, path: Path) -
                 )
             index_of[red << 16 | green << 8 | blue] = index
     code = pixels[:, :, :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-    present, place = np.unique(code, return_inverse=True)
-    found = np.array([index_of.get(color, -1) for color in present.tolist()])
-    if (found < 0).any():
-        is_unknown = found[place].reshape(code.shape) < 0
+    present, inverse = np.unique(code, return_inverse=True)
+    index_of_present = np.array([index_of.get(color, -1) for color in present.tolist()])
+    if (index_of_present < 0).any():
+        is_unknown = index_of_present[inverse].reshape(code.shape) < 0
         row, column = np.argwhere(is_unknown)[0].tolist()
         raise InvalidAnnotation(
             "label map holds a colour that no category has",
@@ -160,7 +160,7 @@ def _by_color(pixels: npt.NDArray[np.integer], labels: LabelSpace, path: Path) -
             f"this file have colours that {labels.name!r} does not have",
             fix="write the label space's colours, without smoothing, or the category numbers as a grey or palette PNG",
         )
-    indices: npt.NDArray[np.integer] = found[place].reshape(code.shape).astype(labels.dtype)
+    indices: npt.NDArray[np.integer] = index_of_present[inverse].reshape(code.shape).astype(labels.dtype)
     return indices
 
 

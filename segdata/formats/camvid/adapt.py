@@ -64,8 +64,8 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
 
 def _colors() -> Iterator[Color]:
     """VOC's colours without its black, then all that there are."""
-    for at in range(3, len(PALETTE), 3):
-        yield PALETTE[at], PALETTE[at + 1], PALETTE[at + 2]
+    for start in range(3, len(PALETTE), 3):
+        yield PALETTE[start], PALETTE[start + 1], PALETTE[start + 2]
     yield from itertools.product(range(256), repeat=3)
 
 

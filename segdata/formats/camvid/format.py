@@ -161,10 +161,10 @@ def _segnet(root: Path, texts: Mapping[str, bytes], findings: Findings) -> tuple
     for split in _SPLITS:
         first = len(entries)
         entries += _pairs(root, split, f"{split}annot", "")
-        place = {entry.key: index for index, entry in enumerate(entries[first:], first)}
-        members = list(place.values())
+        index_of = {entry.key: index for index, entry in enumerate(entries[first:], first)}
+        members = list(index_of.values())
         if f"{split}.txt" in texts:
-            members = lists.members(root / f"{split}.txt", texts[f"{split}.txt"], place, findings)
+            members = lists.members(root / f"{split}.txt", texts[f"{split}.txt"], index_of, findings)
         for index in members:
             key = entries[index].key
             if key in seen and {seen[key], split} == {"train", "val"}:
@@ -307,24 +307,24 @@ def _by_color(
             r, g, b = category.color
             table[r << 16 | g << 8 | b] = index
     code = pixels[:, :, :3].astype(np.int32) @ np.array([65536, 256, 1], np.int32)
-    found = table[code]
-    off = np.argwhere(found < 0)
-    if len(off) > palettes.OFF_TABLE_LIMIT * found.size:
-        colors, counts = np.unique(code[found < 0], return_counts=True)
+    indices = table[code]
+    off = np.argwhere(indices < 0)
+    if len(off) > palettes.OFF_TABLE_LIMIT * indices.size:
+        colors, counts = np.unique(code[indices < 0], return_counts=True)
         first = np.argsort(-counts, kind="stable")[:8]
         raise InvalidAnnotation(
             "label file holds too many colours off the table",
             file=path,
             key=key,
-            why=f"{len(off)} of {found.size} pixels ({len(off) / found.size:.2%}, limit {palettes.OFF_TABLE_LIMIT:.1%}): "
+            why=f"{len(off)} of {indices.size} pixels ({len(off) / indices.size:.2%}, limit {palettes.OFF_TABLE_LIMIT:.1%}): "
             + ", ".join(
                 f"({c >> 16}, {(c >> 8) & 255}, {c & 255}) × {n}"
                 for c, n in zip(colors[first].tolist(), counts[first].tolist(), strict=True)
             ),
             fix="use the original PNG (resizing or JPEG changes colours), or give the right table in label_colors.txt",
         )
-    semantic = np.where(found < 0, _void(labels), found).astype(labels.dtype)
-    return semantic, [[*place, *pixels[place[0], place[1], :3].tolist()] for place in off.tolist()]
+    semantic = np.where(indices < 0, _void(labels), indices).astype(labels.dtype)
+    return semantic, [[*position, *pixels[position[0], position[1], :3].tolist()] for position in off.tolist()]
 
 
 def _by_index(raw: png.LabelImage, labels: LabelSpace, path: Path, key: str) -> npt.NDArray[Any]:

@@ -94,12 +94,12 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         shown = Masks.from_id_map(layer, np.arange(1, len(instances) + 1))
     adapted = Instances(**{**vars(instances.with_category(category)), "masks": shown})
     isthing = np.array([bool(item.isthing) for item in labels.categories])
-    kept = isthing[category]
-    findings.drop("objects of categories that have none here: pixels only", sample.key, int((~kept).sum()))
+    has_number = isthing[category]
+    findings.drop("objects of categories that have none here: pixels only", sample.key, int((~has_number).sum()))
     semantic = None
     if sample.semantic is not None:
         semantic = plan.relabelled(sample.semantic)
-        in_object = np.append(False, kept)[layer]
+        in_object = np.append(False, has_number)[layer]
         if (
             sample.has_instances
             and (np.append(isthing, np.zeros(256 - len(isthing), bool))[semantic] & ~in_object).any()
@@ -113,7 +113,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         sample.width,
         file=image_file(f"leftImg8bit/{split}", f"{key}_leftImg8bit", ".png", sample, findings),
         encoded=lambda: sample.encoded,
-        instances=_numbered(plan, sample, adapted.take(kept), findings) if sample.has_instances else None,
+        instances=_numbered(plan, sample, adapted.take(has_number), findings) if sample.has_instances else None,
         semantic=semantic,
         extra={"cityscapes": {"base": f"gtFine/{split}/{key}_gtFine_", "color": True}},
     )

@@ -107,18 +107,18 @@ def _enter(root: Path, kind: str, split: str, entries: list[Entry], files: list[
             for name in names_in(root / "leftImg8bit" / split / city, ".png")
             if name.endswith(_PHOTO)
         }
-        found: dict[str, list[str]] = {}
+        suffixes_of: dict[str, list[str]] = {}
         for name in names_in(root / kind / split / city, ".png", ".json"):
             base, _, suffix = name.rpartition(f"_{kind}_")
             if base and suffix in _LABELS:
-                found.setdefault(base, []).append(suffix)
-        for frame in sorted(photos | found.keys()):
+                suffixes_of.setdefault(base, []).append(suffix)
+        for frame in sorted(photos | suffixes_of.keys()):
             base = f"{kind}/{split}/{city}/{frame}_{kind}_"
-            own = [base + suffix for suffix in found.get(frame, ())]
-            files += own
+            label_files = [base + suffix for suffix in suffixes_of.get(frame, ())]
+            files += label_files
             photo = f"leftImg8bit/{split}/{city}/{frame}{_PHOTO}" if frame in photos else ""
-            size = sum(file_size(root, file) for file in own)
-            entries.append(Entry(f"{city}/{frame}", photo, size, _Frame(base, tuple(found.get(frame, ())))))
+            size = sum(file_size(root, file) for file in label_files)
+            entries.append(Entry(f"{city}/{frame}", photo, size, _Frame(base, tuple(suffixes_of.get(frame, ())))))
     return list(range(first, len(entries)))
 
 
@@ -272,12 +272,12 @@ def _size(
     return size
 
 
-def _other_size(path: Path, entry: Entry, found: Sequence[int], size: Sequence[int]) -> InvalidAnnotation:
+def _other_size(path: Path, entry: Entry, stored: Sequence[int], size: Sequence[int]) -> InvalidAnnotation:
     return InvalidAnnotation(
         "labels are of another size than the image",
         file=path,
         key=entry.key,
-        why=f"labels {found[1]} × {found[0]}, image {size[1]} × {size[0]} (width × height)",
+        why=f"labels {stored[1]} × {stored[0]}, image {size[1]} × {size[0]} (width × height)",
         fix="restore the original file",
     )
 
@@ -378,14 +378,14 @@ def _polygons(root: Path, frame: _Frame, labels: LabelSpace, key: str, findings:
             why=f"it has no {', '.join(missing) or 'list of objects with a size in whole numbers'}",
         )
     for number, item in enumerate(document["objects"]):
-        place = f"$.objects[{number}]"
+        where = f"$.objects[{number}]"
         label = item.get("label") if isinstance(item, dict) else None
         if not isinstance(label, str) or not _is_known(label, labels):
             raise InvalidAnnotation(
                 "a polygon has a label that the label space does not have",
                 file=path,
                 key=key,
-                place=place,
+                place=where,
                 why=f"label {label!r}",
                 fix="correct the label, or name another label space with --labels",
             )
@@ -398,13 +398,13 @@ def _polygons(root: Path, frame: _Frame, labels: LabelSpace, key: str, findings:
                 "a polygon is not a list of points",
                 file=path,
                 key=key,
-                place=place,
+                place=where,
                 why=f"found {points!r}"[:200],
             )
         if not points:
-            findings.remark("empty polygon: kept in the document", f"{key}: {place}")
+            findings.remark("empty polygon: kept in the document", f"{key}: {where}")
         if item.get("deleted"):
-            findings.remark("deleted polygon: kept in the document", f"{key}: {place}")
+            findings.remark("deleted polygon: kept in the document", f"{key}: {where}")
     return document
 
 
@@ -439,21 +439,21 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
         if "polygons" in residue:
             write_file(root, base + "polygons.json", json_text.encode(residue["polygons"]))
         for name, derive in (("labelTrainIds", _train_ids), ("color", _colors)):
-            kept = residue.get(name)
-            if kept is not True:
-                values = None if kept is None else verbatim.to_array(kept)
+            stored_map = residue.get(name)
+            if stored_map is not True:
+                values = None if stored_map is None else verbatim.to_array(stored_map)
             else:
                 values = None if ids is None else derive(ids, labels)
             if values is not None:
-                palette = kept if isinstance(kept, dict) else {}
+                palette = stored_map if isinstance(stored_map, dict) else {}
                 write_file(root, f"{base}{name}.png", verbatim.to_png(values, palette))
     return {"samples": count}
 
 
 def _stored(name: str, values: npt.NDArray[Any], residue: Mapping[str, Any]) -> bytes:
     """Ids as the kind of PNG that they were in."""
-    kept = residue.get("stored", {}).get(name, {"mode": _MODES[name]})
-    return verbatim.to_png(values.astype(np.uint16 if kept["mode"] == "I;16" else np.uint8), kept)
+    storage = residue.get("stored", {}).get(name, {"mode": _MODES[name]})
+    return verbatim.to_png(values.astype(np.uint16 if storage["mode"] == "I;16" else np.uint8), storage)
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:

@@ -37,7 +37,7 @@ from segdata.errors import InvalidAnnotation, LabelMismatch, SegdataError, Unsaf
 from segdata.formats import label_maps
 from segdata.formats.adapting import count_unmapped, distinct_keys
 from segdata.formats.contract import Header, Plan
-from segdata.formats.shared.files_by_key import by_place, files_below, require_all
+from segdata.formats.shared.files_by_key import by_image, files_below, require_all
 from segdata.formats.shared.folder import read_bytes, write_file
 
 LAYOUT = "CITY_SEQUENCE_FRAME_pred.txt with masks (Cityscapes results)"
@@ -75,23 +75,23 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         Unsafe: a mask path that leads out of the folder.
     """
     table = _table(truth.labels, path)
-    found = by_place(path, list(files_below(path, ".txt")), truth, findings)
-    require_all(path, found, truth, lambda sample: sample.has_instances, "text file of predictions")
-    lines = {place: _lines(path, name, table, findings) for place, name in found.items()}
+    file_of = by_image(path, list(files_below(path, ".txt")), truth, findings)
+    require_all(path, file_of, truth, lambda sample: sample.has_instances, "text file of predictions")
+    lines = {index: _lines(path, name, table, findings) for index, name in file_of.items()}
     holds: set[Holding] = {"masks", "boxes", "scores"}
     maps = None
     if any(label_maps.is_label_ids(name) for name in files_below(path, ".png")):
         maps = label_maps.read(path, truth, Findings())
         holds.add("semantic")
 
-    def regions(place: int) -> Regions | None:
-        return _regions(path, lines[place], place, truth, maps) if place in lines else None
+    def regions(index: int) -> Regions | None:
+        return _regions(path, lines[index], index, truth, maps) if index in lines else None
 
-    def get(place: int) -> Sample | None:
-        if place not in lines:
+    def get(index: int) -> Sample | None:
+        if index not in lines:
             return None
-        label_map = None if maps is None else maps.get(place)
-        return _sample(_regions(path, lines[place], place, truth, maps), truth.keys[place], found[place], label_map)
+        label_map = None if maps is None else maps.get(index)
+        return _sample(_regions(path, lines[index], index, truth, maps), truth.keys[index], file_of[index], label_map)
 
     return Predictions(path, "cityscapes-results", frozenset(holds), get, findings=findings, find_regions=regions)
 
@@ -124,11 +124,11 @@ def _lines(root: Path, name: str, table: Mapping[int, int], findings: Findings) 
         if line.mask in lines:
             findings.remark("mask named twice in one file: its last line counts", f"{name}: line {number}")
         lines[line.mask] = line
-    kept = [line for line in lines.values() if line.category >= 0]
-    if len(kept) < len(lines):
+    known = [line for line in lines.values() if line.category >= 0]
+    if len(known) < len(lines):
         kind = "predictions of categories that the truth does not have: passed over"
-        findings.remark(kind, name, len(lines) - len(kept))
-    return kept
+        findings.remark(kind, name, len(lines) - len(known))
+    return known
 
 
 def _line(fields: Sequence[str], folder: str, table: Mapping[int, int]) -> _Line:
@@ -161,7 +161,7 @@ def _line(fields: Sequence[str], folder: str, table: Mapping[int, int]) -> _Line
     return _Line(mask, table[label], numbers[1])
 
 
-def _regions(root: Path, lines: Sequence[_Line], place: int, truth: GroundTruth, maps: Predictions | None) -> Regions:
+def _regions(root: Path, lines: Sequence[_Line], index: int, truth: GroundTruth, maps: Predictions | None) -> Regions:
     """The masks of one image, decoded and cut to what is inside."""
     crops: list[Crop] = []
     size: tuple[int, ...] = ()
@@ -171,13 +171,13 @@ def _regions(root: Path, lines: Sequence[_Line], place: int, truth: GroundTruth,
             raise InvalidAnnotation(
                 "masks of one image are of different sizes",
                 file=root / line.mask,
-                key=truth.keys[place],
+                key=truth.keys[index],
                 why=f"{inside.shape[1]} × {inside.shape[0]}, {lines[0].mask} {size[1]} × {size[0]} (width × height)",
             )
         size = inside.shape
         crops.append(_cut(inside))
     if not size:
-        sized = (None if maps is None else maps.get(place)) or truth.get(place)
+        sized = (None if maps is None else maps.get(index)) or truth.get(index)
         size = (sized.height, sized.width)
     category = np.array([line.category for line in lines], np.int64)
     return Regions(size[0], size[1], category, np.array([line.score for line in lines], np.float64), crops)
@@ -219,8 +219,8 @@ def _is_inside(stored: png.LabelImage) -> npt.NDArray[np.bool_]:
     inside: npt.NDArray[np.bool_]
     if stored.palette is not None:
         entries = np.zeros((256, 3), np.int64)
-        given = np.frombuffer(stored.palette, np.uint8).reshape(-1, 3)
-        entries[: len(given)] = given
+        colors = np.frombuffer(stored.palette, np.uint8).reshape(-1, 3)
+        entries[: len(colors)] = colors
         inside = (entries @ _LUMINANCE >= 1 << 15)[stored.values]
     elif stored.values.ndim == 3:
         inside = stored.values[:, :, :3].astype(np.int64) @ _LUMINANCE >= 1 << 15
@@ -275,11 +275,11 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
             continue
         instances = sample.instances
         lines = []
-        for place, (category, score) in enumerate(
+        for mask_number, (category, score) in enumerate(
             zip(instances.category.tolist(), instances.score.tolist(), strict=True)
         ):
-            mask = f"masks/{name}_{place}.png"
-            pixels = instances.masks[place] * np.uint8(255)
+            mask = f"masks/{name}_{mask_number}.png"
+            pixels = instances.masks[mask_number] * np.uint8(255)
             write_file(root, f"instance/{mask}", png.encode_png(pixels, mode="1"))
             lines.append(f"{mask} {header.labels[category].id} {score!r}\n")
         write_file(root, f"instance/{name}_pred.txt", "".join(lines).encode())

@@ -22,8 +22,8 @@ def files_below(root: Path, ending: str) -> Iterator[str]:
                 yield (Path(folder) / name).relative_to(root).as_posix()
 
 
-def by_place(root: Path, names: Sequence[str], truth: GroundTruth, findings: Findings) -> dict[int, str]:
-    """Which file belongs to which image of the truth.
+def by_image(root: Path, names: Sequence[str], truth: GroundTruth, findings: Findings) -> dict[int, str]:
+    """Which file belongs to which image of the ground truth: index → name.
 
     A file belongs to the image whose key its path ends in; where keys differ in their last part, that part of the name
     is enough, and the name may go on after `_` (the longest key that fits counts).
@@ -31,52 +31,57 @@ def by_place(root: Path, names: Sequence[str], truth: GroundTruth, findings: Fin
     Raises:
         InvalidAnnotation: two files for one image.
     """
-    places: dict[str, list[int]] = {}
-    for place, key in enumerate(truth.keys):
-        places.setdefault(key.rpartition("/")[2], []).append(place)
-    found: dict[int, str] = {}
+    indices: dict[str, list[int]] = {}
+    for index, key in enumerate(truth.keys):
+        indices.setdefault(key.rpartition("/")[2], []).append(index)
+    file_of: dict[int, str] = {}
     for name in names:
-        own = _place(stem(name), places, truth)
-        if own is None:
+        image = _index(stem(name), indices, truth)
+        if image is None:
             findings.remark("file of no image of the truth: not read", name)
-        elif own in found:
+        elif image in file_of:
             raise InvalidAnnotation(
                 "two files are there for one image",
                 file=root,
-                key=truth.keys[own],
-                why=f"{found[own]} and {name}",
+                key=truth.keys[image],
+                why=f"{file_of[image]} and {name}",
                 fix="remove one of them, or give the folder that holds one kind of predictions",
             )
         else:
-            found[own] = name
-    return found
+            file_of[image] = name
+    return file_of
 
 
-def _place(path: str, places: Mapping[str, list[int]], truth: GroundTruth) -> int | None:
+def _index(path: str, indices: Mapping[str, list[int]], truth: GroundTruth) -> int | None:
+    """The image that a file is about, by its path without the ending."""
     folder, _, base = path.rpartition("/")
     candidate = base
     while candidate:
-        own = places.get(candidate, [])
-        if len(own) == 1:
-            return own[0]
-        for place in own:
-            above = truth.keys[place].rpartition("/")[0]
+        images = indices.get(candidate, [])
+        if len(images) == 1:
+            return images[0]
+        for index in images:
+            above = truth.keys[index].rpartition("/")[0]
             if f"/{folder}".endswith(f"/{above}"):
-                return place
+                return index
         candidate = candidate.rpartition("_")[0]
     return None
 
 
 def require_all(
-    root: Path, found: Mapping[int, object], truth: GroundTruth, is_annotated: Callable[[Sample], bool], what: str
+    root: Path, predicted: Mapping[int, object], truth: GroundTruth, is_annotated: Callable[[Sample], bool], what: str
 ) -> None:
     """Refuse predictions that leave out annotated images.
+
+    Args:
+        predicted: what there is for the images, by their indices in the ground truth.
+        what: what an image needs, for the message.
 
     Raises:
         InvalidAnnotation: with the count and the first names.
     """
     missing = [
-        truth.keys[place] for place in range(len(truth)) if place not in found and is_annotated(truth.get(place))
+        truth.keys[index] for index in range(len(truth)) if index not in predicted and is_annotated(truth.get(index))
     ]
     if missing:
         raise InvalidAnnotation(

@@ -82,12 +82,12 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 
 def _check_lengths(data: Any, kind: Any, path: Path) -> None:
     size = len(data)
-    for at in range(0, size - _BLOCK + 1, _BLOCK):
-        if not _END_OF_STRING.search(data, at, at + _BLOCK):
+    for offset in range(0, size - _BLOCK + 1, _BLOCK):
+        if not _END_OF_STRING.search(data, offset, offset + _BLOCK):
             raise InvalidAnnotation(
                 "JSON holds a value that is longer than any annotation",
                 file=path,
-                place=f"around byte {at}",
+                place=f"around byte {offset}",
                 why=f"no string begins or ends within {_BLOCK >> 20} MiB",
                 fix="remove the value: the file is damaged, or no annotation file",
             )
@@ -111,20 +111,20 @@ def repeated_keys(text: bytes | memoryview | msgspec.Raw) -> list[str]:
     repeated: list[str] = []
 
     def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        record = dict(pairs)
+        if len(record) < len(pairs):
             names = [name for name, _ in pairs]
-            repeated.extend(name for name in found if names.count(name) > 1)
-        return found
+            repeated.extend(name for name in record if names.count(name) > 1)
+        return record
 
     json.loads(bytes(text), object_pairs_hook=look)
     return repeated
 
 
-def key_twice(path: Path, place: str, key: str) -> InvalidAnnotation:
+def key_twice(path: Path, where: str, key: str) -> InvalidAnnotation:
     """One of `repeated_keys` as an error."""
     return InvalidAnnotation(
-        "an object has a key twice", file=path, place=place, why=f"key {key!r}", fix="remove one of the two"
+        "an object has a key twice", file=path, place=where, why=f"key {key!r}", fix="remove one of the two"
     )
 
 
@@ -136,11 +136,11 @@ def repeated_at_top(text: memoryview, top: Mapping[str, msgspec.Raw]) -> list[st
     start = np.frombuffer(text, np.uint8).ctypes.data
     values = [np.frombuffer(memoryview(raw), np.uint8) for raw in top.values()]
     gaps = []
-    at = 0
+    end_of_last = 0
     for begin, end in sorted((value.ctypes.data - start, value.ctypes.data - start + len(value)) for value in values):
-        gaps.append(bytes(text[at:begin]))
-        at = end
-    return repeated_keys(b"0".join([*gaps, bytes(text[at:])]))
+        gaps.append(bytes(text[end_of_last:begin]))
+        end_of_last = end
+    return repeated_keys(b"0".join([*gaps, bytes(text[end_of_last:])]))
 
 
 def _not_utf8(data: bytes, path: Path) -> InvalidAnnotation:
@@ -158,17 +158,17 @@ def _not_utf8(data: bytes, path: Path) -> InvalidAnnotation:
 
 
 def _malformed(data: bytes, path: Path, message: str) -> InvalidAnnotation:
-    found = re.search(r"\(byte (\d+)\)", message)
-    if found:
+    match = re.search(r"\(byte (\d+)\)", message)
+    if match:
         # msgspec points behind the first trailing character, and at the character itself everywhere else.
-        place = _position(data, int(found.group(1)) - ("trailing" in message))
-        why = message.replace(found.group(0), "").replace("JSON is malformed: ", "").strip()
-        if re.match(rb"NaN|Inf", data[int(found.group(1)) :]):
+        where = _position(data, int(match.group(1)) - ("trailing" in message))
+        why = message.replace(match.group(0), "").replace("JSON is malformed: ", "").strip()
+        if re.match(rb"NaN|Inf", data[int(match.group(1)) :]):
             why = "NaN and Infinity are no numbers in JSON"
     else:
-        place = _position(data, len(data))
+        where = _position(data, len(data))
         why = "the text ends in the middle of a value: the file is cut short"
-    return InvalidAnnotation("JSON is malformed", file=path, place=place, why=why, fix="restore the original file")
+    return InvalidAnnotation("JSON is malformed", file=path, place=where, why=why, fix="restore the original file")
 
 
 def _position(data: bytes, byte: int) -> str:

@@ -34,9 +34,9 @@ def document(format: str, file: str, content: bytes, known: Container[str], *, i
     Args:
         is_split: whether its lines must name images of the dataset; of other lists, lines that name none are kept.
     """
-    kept = {"format": format, "file": file, **verbatim.from_text(content)}
+    stored = {"format": format, "file": file, **verbatim.from_text(content)}
     others = [number for number, line in enumerate(lines_of(content)) if line.strip() and not name_in(line, known)]
-    return kept if is_split or not others else {**kept, "others": others}
+    return stored if is_split or not others else {**stored, "others": others}
 
 
 def text(document: Mapping[str, Any]) -> bytes:
@@ -50,17 +50,17 @@ def without_absent(document: Mapping[str, Any], written: Collection[str]) -> byt
     others = set(document.get("others", ()))
     mark = "\ufeff" if content.startswith(b"\xef\xbb\xbf") else ""
     lines = content.decode("utf-8-sig", "surrogateescape").splitlines(keepends=True)
-    kept = [
+    left = [
         line
         for number, line in enumerate(lines)
         if not line.strip() or number in others or name_in(line, written) is not None
     ]
-    return (mark + "".join(kept)).encode("utf-8", "surrogateescape")
+    return (mark + "".join(left)).encode("utf-8", "surrogateescape")
 
 
 def members(path: Path, content: bytes, index_of: Mapping[str, int], findings: Findings) -> list[int]:
     """The images that a list names, in its order, each once; lines that name none go to `findings`."""
-    found: dict[int, None] = {}
+    chosen: dict[int, None] = {}
     for number, line in enumerate(lines_of(content), 1):
         if not line.strip():
             continue
@@ -75,8 +75,8 @@ def members(path: Path, content: bytes, index_of: Mapping[str, int], findings: F
                     fix="restore the files, or remove the line",
                 )
             )
-        elif index_of[name] in found and len(line.split()) == len(name.split()):
+        elif index_of[name] in chosen and len(line.split()) == len(name.split()):
             findings.remark("name listed twice", f"{path.name}: {name}")
         else:
-            found[index_of[name]] = None
-    return list(found)
+            chosen[index_of[name]] = None
+    return list(chosen)

@@ -133,12 +133,12 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         has_mask=np.append(visible > 0, np.zeros(max(count - _MOST, 0), bool)),
         id=np.arange(1, count + 1),
         bbox=_boxes(sample, instances, findings),
-        extra=[_extra(instances, place) for place in range(count)],
+        extra=[_extra(instances, number) for number in range(count)],
     )
     semantic = None
     if sample.semantic is not None:
         semantic = plan.relabelled(sample.semantic)
-        _lose_contradictions(sample, masks, category, numbers, semantic, findings)
+        _count_contradictions(sample, masks, category, numbers, semantic, findings)
         numbers[(numbers == 0) & (semantic == plan.void)] = VOID
     elif sample.has_instances and (instances.has_mask[:_MOST].any() or (not count and "voc" not in sample.extra)):
         semantic = masks.semantic(category[:_MOST], background=0, iscrowd=instances.iscrowd[:_MOST])
@@ -162,54 +162,54 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
 
 def _with_attributes(sample: Sample, instances: Instances, findings: Findings) -> Instances:
     """The objects with COCO's attributes of VOC's names as flags and poses; objects with others are counted."""
-    if not any("attributes" in own for own in instances.extra):
+    if not any("attributes" in fields for fields in instances.extra):
         return instances
     flags = {name: getattr(instances, name).copy() for name in _FLAGS}
-    extra = [dict(own) for own in instances.extra]
-    lost = 0
-    for place, own in enumerate(extra):
-        attributes = own.pop("attributes", {})
+    extra = [dict(fields) for fields in instances.extra]
+    dropped = 0
+    for index, fields in enumerate(extra):
+        attributes = fields.pop("attributes", {})
         others = attributes if isinstance(attributes, dict) else {"": attributes}
         for name in _FLAGS:
             if isinstance(others.get(name), bool):
-                flags[name][place] |= others[name]
+                flags[name][index] |= others[name]
         if isinstance(others.get("pose"), str):
-            own.setdefault("pose", others["pose"])
+            fields.setdefault("pose", others["pose"])
         held = {name for name, value in others.items() if name in _FLAGS and isinstance(value, bool)}
-        held |= {"pose"} if own.get("pose") == others.get("pose") else set()
-        lost += bool(others.keys() - held)
-    findings.drop("object field 'attributes'", sample.key, lost)
+        held |= {"pose"} if fields.get("pose") == others.get("pose") else set()
+        dropped += bool(others.keys() - held)
+    findings.drop("object field 'attributes'", sample.key, dropped)
     return replace(instances, **flags, extra=extra)
 
 
-def _extra(instances: Instances, place: int) -> dict[str, Any]:
+def _extra(instances: Instances, index: int) -> dict[str, Any]:
     """An object's pose, and what its XML said further; a place there for `occluded` where it is."""
-    own = instances.extra[place]
-    kept = _xml(own.get("voc", {}), OBJECT_TAGS)
-    children = kept.get("children", OBJECT)
-    if instances.occluded[place] and "occluded" not in children:
-        kept["children"] = [*children, "occluded"]
-    return {**({"voc": kept} if kept else {}), **({"pose": own["pose"]} if "pose" in own else {})}
+    source = instances.extra[index]
+    residue = _xml(source.get("voc", {}), OBJECT_TAGS)
+    children = residue.get("children", OBJECT)
+    if instances.occluded[index] and "occluded" not in children:
+        residue["children"] = [*children, "occluded"]
+    return {**({"voc": residue} if residue else {}), **({"pose": source["pose"]} if "pose" in source else {})}
 
 
-def _xml(kept: Mapping[str, Any], tags: Sequence[str]) -> dict[str, Any]:
+def _xml(residue: Mapping[str, Any], tags: Sequence[str]) -> dict[str, Any]:
     """What VOC's XML said beside the nodes of these tags, which are written anew in their places."""
-    found = {name: kept[name] for name in ("attributes", "before", "after", "xml") if name in kept}
-    if "children" not in kept:
-        return found
+    others = {name: residue[name] for name in ("attributes", "before", "after", "xml") if name in residue}
+    if "children" not in residue:
+        return others
     children: list[Any] = []
-    for item in kept["children"]:
+    for item in residue["children"]:
         item = item[0] if not isinstance(item, str) and item[0] in tags else item
         if not isinstance(item, str) or item == "object" or item not in children:
             children.append(item)
-    return {**found, "children": children}
+    return {**others, "children": children}
 
 
 def _boxes(sample: Sample, instances: Instances, findings: Findings) -> npt.NDArray[np.float64]:
     """Annotated boxes, those of the masks where there are none; no thinner than VOC's inclusive corners can tell."""
     corners = instances.masks.boxes
-    own = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
-    boxes = np.where(np.isnan(instances.bbox), own, instances.bbox)
+    from_masks = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
+    boxes = np.where(np.isnan(instances.bbox), from_masks, instances.bbox)
     begin, extent = boxes[:, :2], boxes[:, 2:]
     is_thin = extent < 1
     findings.drop("boxes thinner than a pixel: one pixel here", sample.key, int(is_thin.any(1).sum()))
@@ -221,7 +221,7 @@ def _boxes(sample: Sample, instances: Instances, findings: Findings) -> npt.NDAr
     return np.concatenate((begin, extent), axis=1)
 
 
-def _lose_contradictions(
+def _count_contradictions(
     sample: Sample,
     masks: Masks,
     category: npt.NDArray[np.int64],
@@ -230,10 +230,10 @@ def _lose_contradictions(
     findings: Findings,
 ) -> None:
     """Count objects whose pixels are mostly of another class in the class mask: readers take them for that class's."""
-    lost = 0
-    for place, (x, y, width, height) in enumerate(masks.boxes_xywh.tolist()):
+    dropped = 0
+    for index, (x, y, width, height) in enumerate(masks.boxes_xywh.tolist()):
         frame = (slice(y, y + height), slice(x, x + width))
-        under = np.bincount(semantic[frame][numbers[frame] == place + 1], minlength=VOID + 1)
+        under = np.bincount(semantic[frame][numbers[frame] == index + 1], minlength=VOID + 1)
         under[0] = under[VOID] = 0
-        lost += bool(under.any() and under.argmax() != category[place])
-    findings.drop("objects whose pixels the label map gives to another category", sample.key, lost)
+        dropped += bool(under.any() and under.argmax() != category[index])
+    findings.drop("objects whose pixels the label map gives to another category", sample.key, dropped)

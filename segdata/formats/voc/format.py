@@ -79,7 +79,7 @@ def detect(root: Path) -> bool:
 def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
     """Every name that has an image, an annotation or a mask, sorted, and the lists."""
     photos = {stem(name): name for name in reversed(names_in(root / "JPEGImages", ".jpg", ".jpeg", ".png"))}
-    found = {
+    stems = {
         folder: {stem(name) for name in names_in(root / folder, ending) if name.endswith(ending)}
         for folder, ending in (
             ("Annotations", ".xml"),
@@ -87,13 +87,13 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
             ("SegmentationObject", ".png"),
         )
     }
-    keys = sorted(photos.keys() | found["Annotations"] | found["SegmentationClass"] | found["SegmentationObject"])
+    keys = sorted(photos.keys() | stems["Annotations"] | stems["SegmentationClass"] | stems["SegmentationObject"])
     entries = []
     files: list[str] = []
     for key in keys:
         data = _Files(
             *(
-                f"{folder}/{key}{ending}" if key in found[folder] else None
+                f"{folder}/{key}{ending}" if key in stems[folder] else None
                 for folder, ending in (
                     ("Annotations", ".xml"),
                     ("SegmentationClass", ".png"),
@@ -101,10 +101,10 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
                 )
             )
         )
-        own = [file for file in (data.xml, data.classes, data.objects) if file is not None]
-        files += own
+        label_files = [file for file in (data.xml, data.classes, data.objects) if file is not None]
+        files += label_files
         photo = f"JPEGImages/{photos[key]}" if key in photos else ""
-        entries.append(Entry(key, photo, sum(file_size(root, file) for file in own), data))
+        entries.append(Entry(key, photo, sum(file_size(root, file) for file in label_files), data))
     table = root / "labelmap.txt"
     documents: list[dict[str, Any]] = []
     if table.is_file():
@@ -171,10 +171,10 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         residue.update({name: nodes for name, nodes in (("before", tree.before), ("after", tree.after)) if nodes})
     for name, raw, values in (("class", classes, semantic), ("object", objects, numbers)):
         if raw is not None and values is not None:
-            kept = voc_masks.kept(raw, values)
-            if "indices" in kept:
+            storage = voc_masks.kept(raw, values)
+            if "indices" in storage:
                 findings.remark("palette in an order of its own: values taken from its colours", entry.key)
-            residue.update({f"{name}_{what}": value for what, value in kept.items()})
+            residue.update({f"{name}_{what}": value for what, value in storage.items()})
     if files.xml is None and instances is not None:
         residue["xml"] = False
     if numbers is not None:
@@ -307,11 +307,11 @@ def _tree(sample: Sample, labels: LabelSpace, residue: Mapping[str, Any]) -> Nod
     objects: list[Node] = []
     for index in range(len(instances)):
         extra = instances.extra[index]
-        kept = extra.get("voc", {})
-        if not kept.get("xml", True):
+        object_residue = extra.get("voc", {})
+        if not object_residue.get("xml", True):
             continue
         known = object_nodes(instances, index, labels, extra)
-        objects.append(_node("object", fill(kept.get("children", OBJECT), known, "", ()), kept))
+        objects.append(_node("object", fill(object_residue.get("children", OBJECT), known, "", ()), object_residue))
     template = residue.get("children", _IMAGE)
     filled = fill(template, _image_nodes(sample), "object", objects)
     if "object" not in template:
@@ -319,14 +319,14 @@ def _tree(sample: Sample, labels: LabelSpace, residue: Mapping[str, Any]) -> Nod
     return _node("annotation", filled, residue)
 
 
-def _node(tag: str, nodes: list[Node], kept: Mapping[str, Any]) -> Node:
-    return [tag, nodes, kept["attributes"]] if "attributes" in kept else [tag, nodes]
+def _node(tag: str, nodes: list[Node], residue: Mapping[str, Any]) -> Node:
+    return [tag, nodes, residue["attributes"]] if "attributes" in residue else [tag, nodes]
 
 
 def _png(name: str, values: npt.NDArray[np.uint8], labels: LabelSpace | None, residue: Mapping[str, Any]) -> bytes:
     prefix = f"{name}_"
-    kept = {what.removeprefix(prefix): value for what, value in residue.items() if what.startswith(prefix)}
-    return voc_masks.to_png(values, labels, kept)
+    storage = {what.removeprefix(prefix): value for what, value in residue.items() if what.startswith(prefix)}
+    return voc_masks.to_png(values, labels, storage)
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:

@@ -93,19 +93,19 @@ def kept(raw: png.LabelImage, values: npt.NDArray[Any]) -> dict[str, Any]:
     return {**({} if is_usual else verbatim.palette_of(raw)), **indices}
 
 
-def to_png(values: npt.NDArray[np.uint8], labels: LabelSpace | None, kept: Mapping[str, Any]) -> bytes:
+def to_png(values: npt.NDArray[np.uint8], labels: LabelSpace | None, storage: Mapping[str, Any]) -> bytes:
     """The file again; `labels` are those of a class mask."""
-    mode = kept.get("mode", "P")
+    mode = storage.get("mode", "P")
     if mode == "RGBA":
-        return png.encode_png(verbatim.to_array(kept["pixels"]))
+        return png.encode_png(verbatim.to_array(storage["pixels"]))
     if mode == "RGB":
         table = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
         for index, category in enumerate(labels.categories if labels else ()):
             if category.color is not None:
                 table[index] = category.color
         return png.encode_png(table[values])
-    if "indices" in kept:
-        values = verbatim.to_array(kept["indices"])
-    if mode == "P" and "palette" not in kept:
+    if "indices" in storage:
+        values = verbatim.to_array(storage["indices"])
+    if mode == "P" and "palette" not in storage:
         return png.encode_png(values, palette=PALETTE)
-    return verbatim.to_png(values, kept)
+    return verbatim.to_png(values, storage)

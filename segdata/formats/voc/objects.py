@@ -50,7 +50,7 @@ def instances_of(
     ids = [] if numbers is None else [int(v) for v in np.unique(numbers) if v not in (0, VOID)]
     masks = Masks.from_id_map(numbers, ids) if numbers is not None else Masks.empty(*size)
     claimed, loose = _match(ids, masks, objects, semantic, labels, entry.key, findings)
-    order = [claimed.get(place, -1) for place in range(len(objects))] + [mask for mask, _ in loose]
+    order = [claimed.get(index, -1) for index in range(len(objects))] + [mask for mask, _ in loose]
     with_blank = Masks.concatenate([masks, Masks.empty(*size, 1)], *size)
     nodes = [node for node, _, _ in objects]
     instances = Instances.build(
@@ -60,18 +60,18 @@ def instances_of(
         difficult=[_flag(node, "difficult") for node in nodes] + [False] * len(loose),
         truncated=[_flag(node, "truncated") for node in nodes] + [False] * len(loose),
         occluded=[_flag(node, "occluded") for node in nodes] + [False] * len(loose),
-        id=[ids[mask] if mask >= 0 else place + 1 for place, mask in enumerate(order)],
+        id=[ids[mask] if mask >= 0 else index + 1 for index, mask in enumerate(order)],
         bbox=[box for _, _, box in objects] + [[np.nan] * 4] * len(loose),
     )
     extras: list[dict[str, Any]] = []
-    for place in range(len(objects)):
-        pose = voc_xml.text(voc_xml.child(nodes[place], "pose"))
+    for index in range(len(objects)):
+        pose = voc_xml.text(voc_xml.child(nodes[index], "pose"))
         extra: dict[str, Any] = {} if pose in (None, "Unspecified") else {"pose": pose}
-        known = object_nodes(instances, place, labels, extra)
-        template = template_of(voc_xml.children(nodes[place]), known, None)
+        known = object_nodes(instances, index, labels, extra)
+        template = template_of(voc_xml.children(nodes[index]), known, None)
         residue: dict[str, Any] = {} if template == OBJECT else {"children": template}
-        if voc_xml.attributes(nodes[place]):
-            residue["attributes"] = voc_xml.attributes(nodes[place])
+        if voc_xml.attributes(nodes[index]):
+            residue["attributes"] = voc_xml.attributes(nodes[index])
         if residue:
             extra["voc"] = residue
         extras.append(extra)
@@ -167,17 +167,17 @@ def _match(
     crops = masks.crops()
     for mask, number in enumerate(ids):
         category = None if semantic is None else _majority(semantic, masks, crops, mask, labels)
-        place = number - 1
-        if place < len(objects) and category in (None, objects[place][1]):
-            claimed[place] = mask
+        index = number - 1
+        if index < len(objects) and category in (None, objects[index][1]):
+            claimed[index] = mask
             if semantic is not None and category is None:
                 findings.remark("object without class in the class mask", f"{key}: object {number}")
         else:
             open_masks.append((mask, category))
     loose: list[tuple[int, int]] = []
     for mask, category in open_masks:
-        free = [place for place in range(len(objects)) if place not in claimed and objects[place][1] == category]
-        best = max(free, key=lambda place: _overlap(masks.boxes[mask], objects[place][2]), default=None)
+        free = [index for index in range(len(objects)) if index not in claimed and objects[index][1] == category]
+        best = max(free, key=lambda index: _overlap(masks.boxes[mask], objects[index][2]), default=None)
         if best is not None and _overlap(masks.boxes[mask], objects[best][2]) > 0:
             claimed[best] = mask
             findings.remark(
@@ -246,8 +246,8 @@ def template_of(nodes: Sequence[Node], known: Mapping[str, Node], repeated: str 
     """
     template: list[Any] = []
     used: set[str] = set()
-    places = [place for place, node in enumerate(nodes) if node[0] == repeated]
-    is_one_run = not places or places[-1] - places[0] + 1 == len(places)
+    positions = [position for position, node in enumerate(nodes) if node[0] == repeated]
+    is_one_run = not positions or positions[-1] - positions[0] + 1 == len(positions)
     for node in nodes:
         tag = node[0]
         if tag == repeated:

@@ -74,7 +74,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
             several competitions or image sets.
     """
     names = sorted(truth.labels.index_of_name, key=len, reverse=True)
-    place_of = {key.rpartition("/")[2]: place for place, key in enumerate(truth.keys)}
+    index_of = {key.rpartition("/")[2]: index for index, key in enumerate(truth.keys)}
     groups: set[str] = set()
     category: list[int] = []
     image: list[str] = []
@@ -82,22 +82,22 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     unknown: dict[str, str] = {}
     count = 0
     for file in _files(path):
-        own = next((name for name in names if file.name.endswith(f"_{name}.txt")), None)
-        if own is None:
+        category_name = next((name for name in names if file.name.endswith(f"_{name}.txt")), None)
+        if category_name is None:
             raise _unknown_class(file, names)
-        groups.add(file.name.removesuffix(f"_{own}.txt"))
+        groups.add(file.name.removesuffix(f"_{category_name}.txt"))
         with disk_errors(file):
             text = file.read_text("utf-8", "replace")
         for number, line in enumerate(text.splitlines(), 1):
             if not line.strip():
                 continue
             name, values = _parsed(line, file, number)
-            if name not in place_of:
+            if name not in index_of:
                 unknown.setdefault(name, f"{file.name}, line {number}")
                 count += 1
                 continue
             image.append(name)
-            category.append(truth.labels.index_of_name[own])
+            category.append(truth.labels.index_of_name[category_name])
             numbers.append(values)
     if len(groups) > 1:
         raise InvalidAnnotation(
@@ -107,23 +107,23 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
             fix="give a folder with one of them",
         )
     if unknown:
-        first, place = next(iter(unknown.items()))
-        close = difflib.get_close_matches(first, list(place_of)[:20000], n=3)
+        first, where = next(iter(unknown.items()))
+        close = difflib.get_close_matches(first, list(index_of)[:20000], n=3)
         raise InvalidAnnotation(
             f"{count:,} detections name {len(unknown):,} images that the truth does not have",
             file=path,
-            place=place,
+            place=where,
             why=f"{', '.join(map(repr, list(unknown)[:_SHOWN]))}{' …' if len(unknown) > _SHOWN else ''}"
             + (f"; close to the first are {', '.join(map(repr, close))}" if close else ""),
             fix="give the truth that these predictions are about, or another --split",
         )
-    places = np.array([place_of[name] for name in image], np.int64)
-    order = np.argsort(places, kind="stable")
+    indices = np.array([index_of[name] for name in image], np.int64)
+    order = np.argsort(indices, kind="stable")
     values_ = np.array(numbers, np.float64).reshape(-1, 5)[order]
     low, high = values_[:, 1:3], values_[:, 3:5]
     detections = Detections(
         truth,
-        pointer=np.searchsorted(places[order], np.arange(len(truth) + 1)),
+        pointer=np.searchsorted(indices[order], np.arange(len(truth) + 1)),
         row=order,
         id=order,
         category=np.array(category, np.int64)[order],
@@ -218,13 +218,13 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     count = 0
     for index, sample in samples:
         count += 1
-        own = [split for split in members if index in members[split]]
+        splits = [split for split in members if index in members[split]]
         if sample.semantic is not None:
             encoded = png.encode_png(sample.semantic, palette=PALETTE)
-            for split in own:
+            for split in splits:
                 write_file(root, _SEGMENTATION.format(split=split, name=sample.key), encoded)
         if sample.has_instances:
-            for split in own:
+            for split in splits:
                 _add(lines.setdefault(split, {}), sample, header)
     write_file(root, f".parts/{number:05d}.json", json_text.encode(lines))
     return {"samples": count, "part": f".parts/{number:05d}.json"}
@@ -241,14 +241,14 @@ def _add(lines: dict[str, list[str]], sample: Sample, header: Header) -> None:
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
     """Put the lines of all parts into one file a class; the devkit wants one of every class, also without a line."""
-    found: dict[str, dict[str, list[str]]] = {}
+    lines_of: dict[str, dict[str, list[str]]] = {}
     for receipt in receipts:
         path = root / receipt["part"]
         for split, lines in json_text.decode(json_text.map_file(path), dict[str, dict[str, list[str]]], path).items():
-            whole = found.setdefault(split, {})
-            for name, own in lines.items():
-                whole.setdefault(name, []).extend(own)
-    for split, lines in found.items():
+            whole = lines_of.setdefault(split, {})
+            for name, rows in lines.items():
+                whole.setdefault(name, []).extend(rows)
+    for split, lines in lines_of.items():
         for category in header.labels.categories:
             if category.name != "background":
                 text = "".join(lines.get(category.name, ()))

@@ -222,6 +222,6 @@ def _opening(tag: str, attributes: Mapping[str, str]) -> tuple[str, str]:
         return f"{prefixes.setdefault(space, f'ns{len(prefixes) - 1}')}:{name}"
 
     name = plain(tag)
-    given = {plain(key): value for key, value in attributes.items()}
-    given |= {f"xmlns:{prefix}": space for space, prefix in prefixes.items() if space != _XML}
-    return name, " ".join((name, *(f'{key}="{escape(value, _IN_ATTRIBUTES)}"' for key, value in given.items())))
+    named = {plain(key): value for key, value in attributes.items()}
+    named |= {f"xmlns:{prefix}": space for space, prefix in prefixes.items() if space != _XML}
+    return name, " ".join((name, *(f'{key}="{escape(value, _IN_ATTRIBUTES)}"' for key, value in named.items())))
