@@ -36,10 +36,10 @@ from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared import lists, verbatim
 from segdata.formats.shared.folder import file_size, names_in, read_bytes, stem, write_file
 from segdata.formats.voc import masks as voc_masks
-from segdata.formats.voc import xml as voc_xml
 from segdata.formats.voc.image_sets import read_labelmap, read_lists
 from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
-from segdata.formats.voc.xml import Node, Tree
+from segdata.formats.voc.residue import nodes_of
+from segdata.formats.voc.xml import Node, Tree, parse, serialise
 from segdata.system.paths import inside
 
 LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png (PASCAL VOC)"
@@ -135,25 +135,12 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     classes, semantic = voc_masks.read_classes(root, files.classes, labels)
     objects, numbers = voc_masks.read_objects(root, files.objects)
     height, width = _size(root, entry, tree, semantic, numbers)
-    if semantic is not None and numbers is not None and semantic.shape != numbers.shape:
-        raise InvalidImage(
-            "class and object mask are of different sizes",
-            file=root / files.objects,
-            key=entry.key,
-            why=f"{semantic.shape} and {numbers.shape} (height, width)",
-        )
-    for file, shape in ((files.classes, semantic), (files.objects, numbers)):
-        if shape is not None and shape.shape != (height, width):
-            raise InvalidImage(
-                "mask is of another size than the image",
-                file=root / file,
-                key=entry.key,
-                why=f"mask {shape.shape}, image {(height, width)} (height, width)",
-            )
+    _check_sizes(root, entry, (height, width), semantic, numbers)
     instances = None
     residue: dict[str, Any] = {}
     if tree is not None or numbers is not None:
-        instances = instances_of(tree, entry, source, semantic, numbers, (height, width), findings)
+        size = (height, width)
+        instances = instances_of(tree, entry, source, findings, size=size, semantic=semantic, numbers=numbers)
     extra: dict[str, Any] = {}
     sample = Sample(
         entry.key,
@@ -165,10 +152,12 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         semantic=semantic,
     )
     if tree is not None:
-        residue["children"] = template_of(voc_xml.children(tree.root), _image_nodes(sample), "object")
-        if voc_xml.attributes(tree.root):
-            residue["attributes"] = voc_xml.attributes(tree.root)
-        residue.update({name: nodes for name, nodes in (("before", tree.before), ("after", tree.after)) if nodes})
+        residue["children"] = template_of(tree.root.children, _image_nodes(sample), "object")
+        if tree.root.attributes:
+            residue["attributes"] = tree.root.attributes
+        for name, nodes in (("before", tree.before), ("after", tree.after)):
+            if nodes:
+                residue[name] = [node.as_list() for node in nodes]
     for name, raw, values in (("class", classes, semantic), ("object", objects, numbers)):
         if raw is not None and values is not None:
             storage = voc_masks.kept(raw, values)
@@ -193,21 +182,21 @@ def _parse(root: Path, file: str | None) -> Tree | None:
     if file is None:
         return None
     path = inside(root, file, "the dataset")
-    tree = voc_xml.parse(read_bytes(root, file, "the dataset"), path)
-    if tree.root[0] != "annotation":
+    tree = parse(read_bytes(root, file, "the dataset"), path)
+    if tree.root.tag != "annotation":
         raise InvalidAnnotation(
             "XML is no VOC annotation",
             file=path,
             place="line 1",
-            why=f"expected <annotation>, found <{tree.root[0]}>",
+            why=f"expected <annotation>, found <{tree.root.tag}>",
         )
-    filename = voc_xml.child(tree.root, "filename")
-    name = voc_xml.text(filename)
+    filename = tree.root.child("filename")
+    name = tree.root.text_of("filename")
     if filename is not None and name is not None and stem(name) != path.stem and name != path.stem:
         raise InvalidAnnotation(
             "annotation names another image than its own file name",
             file=path,
-            place=tree.line(filename),
+            place=f"line {filename.line}",
             why=f"<filename> is {name!r}; the file is {path.name!r}",
             fix="correct <filename>",
         )
@@ -223,14 +212,14 @@ def _size(
 ) -> tuple[int, int]:
     """Height and width as annotated, else from a mask, else from the image."""
     if tree is not None:
-        size = voc_xml.child(tree.root, "size")
+        size = tree.root.child("size")
         if size is not None:
-            values = [voc_xml.text(voc_xml.child(size, tag)) for tag in ("height", "width")]
+            values = [size.text_of(tag) for tag in ("height", "width")]
             if not all(value and value.isdecimal() and int(value) > 0 for value in values):
                 raise InvalidAnnotation(
                     "annotation has no valid size",
                     file=root / entry.data.xml,
-                    place=tree.line(size),
+                    place=f"line {size.line}",
                     why=f"height and width are {values[0]!r} and {values[1]!r}",
                     fix="write the image's size",
                 )
@@ -247,12 +236,39 @@ def _size(
     return header.height, header.width
 
 
+def _check_sizes(
+    root: Path,
+    entry: Entry,
+    size: tuple[int, int],
+    semantic: npt.NDArray[Any] | None,
+    numbers: npt.NDArray[Any] | None,
+) -> None:
+    """Refuse masks of another size than the image."""
+    if semantic is not None and numbers is not None and semantic.shape != numbers.shape:
+        raise InvalidImage(
+            "class and object mask are of different sizes",
+            file=root / entry.data.objects,
+            key=entry.key,
+            why=f"{semantic.shape} and {numbers.shape} (height, width)",
+        )
+    for file, shape in ((entry.data.classes, semantic), (entry.data.objects, numbers)):
+        if shape is not None and shape.shape != size:
+            raise InvalidImage(
+                "mask is of another size than the image",
+                file=root / file,
+                key=entry.key,
+                why=f"mask {shape.shape}, image {size} (height, width)",
+            )
+
+
 def _image_nodes(sample: Sample) -> dict[str, Node]:
     has_masks = sample.semantic is not None or bool(sample.instances.has_mask.any())
     return {
-        "filename": ["filename", sample.file.rpartition("/")[2] or f"{sample.key}.jpg"],
-        "size": ["size", [["width", str(sample.width)], ["height", str(sample.height)], ["depth", "3"]]],
-        "segmented": ["segmented", str(int(has_masks))],
+        "filename": Node("filename", sample.file.rpartition("/")[2] or f"{sample.key}.jpg"),
+        "size": Node(
+            "size", [Node("width", str(sample.width)), Node("height", str(sample.height)), Node("depth", "3")]
+        ),
+        "segmented": Node("segmented", str(int(has_masks))),
     }
 
 
@@ -284,8 +300,10 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
             write_file(
                 root,
                 f"Annotations/{sample.key}.xml",
-                voc_xml.serialise(
-                    _tree(sample, header.labels, residue), residue.get("before", ()), residue.get("after", ())
+                serialise(
+                    _tree(sample, header.labels, residue),
+                    nodes_of(residue.get("before", ())),
+                    nodes_of(residue.get("after", ())),
                 ),
             )
         if sample.semantic is not None:
@@ -320,7 +338,7 @@ def _tree(sample: Sample, labels: LabelSpace, residue: Mapping[str, Any]) -> Nod
 
 
 def _node(tag: str, nodes: list[Node], residue: Mapping[str, Any]) -> Node:
-    return [tag, nodes, residue["attributes"]] if "attributes" in residue else [tag, nodes]
+    return Node(tag, nodes, residue.get("attributes", {}))
 
 
 def _png(name: str, values: npt.NDArray[np.uint8], labels: LabelSpace | None, residue: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,6 @@ from segdata.core.masks import Masks
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.contract import Entry, Source
-from segdata.formats.voc import xml as voc_xml
 from segdata.formats.voc.xml import Node, Tree
 
 VOID = 255
@@ -30,26 +29,32 @@ def instances_of(
     tree: Tree | None,
     entry: Entry,
     source: Source,
+    findings: Findings,
+    *,
+    size: tuple[int, int],
     semantic: npt.NDArray[Any] | None,
     numbers: npt.NDArray[Any] | None,
-    size: tuple[int, int],
-    findings: Findings,
 ) -> Instances:
-    """The XML's objects in order with their masks, then masks that no object claims."""
+    """The XML's objects in order with their masks, then masks that no object claims.
+
+    Args:
+        size: (height, width) of the image.
+        semantic, numbers: (H, W) the class mask and the object mask, where there are any.
+    """
     labels = source.labels
     objects: list[tuple[Node, int, list[float]]] = []
-    for node in voc_xml.children(tree.root) if tree is not None else []:
-        if node[0] != "object" or tree is None:
+    for node in tree.root.children if tree is not None else []:
+        if node.tag != "object":
             continue
         try:
-            category, box = _object(node, tree, labels, size, entry.key, findings)
+            category, box = _object(node, labels, size, entry.key, findings)
         except SegdataError as error:
             findings.skip(error.located(file=source.root / entry.data.xml, key=entry.key))
             continue
         objects.append((node, category, box))
     ids = [] if numbers is None else [int(v) for v in np.unique(numbers) if v not in (0, VOID)]
     masks = Masks.from_id_map(numbers, ids) if numbers is not None else Masks.empty(*size)
-    claimed, loose = _match(ids, masks, objects, semantic, labels, entry.key, findings)
+    claimed, loose = _match(ids, masks, objects, semantic, labels=labels, key=entry.key, findings=findings)
     order = [claimed.get(index, -1) for index in range(len(objects))] + [mask for mask, _ in loose]
     with_blank = Masks.concatenate([masks, Masks.empty(*size, 1)], *size)
     nodes = [node for node, _, _ in objects]
@@ -65,13 +70,13 @@ def instances_of(
     )
     extras: list[dict[str, Any]] = []
     for index in range(len(objects)):
-        pose = voc_xml.text(voc_xml.child(nodes[index], "pose"))
+        pose = nodes[index].text_of("pose")
         extra: dict[str, Any] = {} if pose in (None, "Unspecified") else {"pose": pose}
         known = object_nodes(instances, index, labels, extra)
-        template = template_of(voc_xml.children(nodes[index]), known, None)
+        template = template_of(nodes[index].children, known, None)
         residue: dict[str, Any] = {} if template == OBJECT else {"children": template}
-        if voc_xml.attributes(nodes[index]):
-            residue["attributes"] = voc_xml.attributes(nodes[index])
+        if nodes[index].attributes:
+            residue["attributes"] = nodes[index].attributes
         if residue:
             extra["voc"] = residue
         extras.append(extra)
@@ -81,38 +86,38 @@ def instances_of(
 
 def _object(
     node: Node,
-    tree: Tree,
     labels: LabelSpace,
     size: tuple[int, int],
     key: str,
     findings: Findings,
 ) -> tuple[int, list[float]]:
     """Category index and box (x y width height, 0-based) of an `<object>`."""
-    names = [item for item in voc_xml.children(node) if item[0] == "name"]
+    names = [child for child in node.children if child.tag == "name"]
     if len(names) != 1:
         raise InvalidAnnotation(
-            f"an object has {len(names)} names", place=tree.line(node), why="expected exactly one <name>"
+            f"an object has {len(names)} names", place=f"line {node.line}", why="expected exactly one <name>"
         )
-    name = voc_xml.text(names[0]) or ""
+    name = names[0].text or ""
     category = labels.index_of_name.get(name)
     if category is None:
         raise InvalidAnnotation(
             f"object class {name!r} is not in the label space",
-            place=tree.line(names[0]),
+            place=f"line {names[0].line}",
             why=f"{labels.name!r} has {', '.join(item.name for item in labels.categories[:6])} …",
             fix="put a labelmap.txt with lines NAME:R,G,B:: beside Annotations/, background first, or name another label "
             "space with --labels",
         )
-    box = voc_xml.child(node, "bndbox")
+    box = node.child("bndbox")
     if box is None:
-        raise InvalidAnnotation("an object has no box", place=tree.line(node), why="expected <bndbox>")
+        raise InvalidAnnotation("an object has no box", place=f"line {node.line}", why="expected <bndbox>")
     corners = []
     for tag in ("xmin", "ymin", "xmax", "ymax"):
-        leaf = voc_xml.child(box, tag)
-        value = _number(voc_xml.text(leaf))
+        leaf = box.child(tag)
+        text = box.text_of(tag)
+        value = _number(text)
         if value is None:
             raise InvalidAnnotation(
-                f"a box has no valid {tag}", place=tree.line(leaf or box), why=f"found {voc_xml.text(leaf)!r}"
+                f"a box has no valid {tag}", place=f"line {(leaf or box).line}", why=f"found {text!r}"
             )
         corners.append(value)
     x0, y0, x1, y1 = corners
@@ -120,14 +125,14 @@ def _object(
     if x1 < x0 or y1 < y0:
         raise InvalidAnnotation(
             "a box ends before it begins",
-            place=tree.line(box),
+            place=f"line {box.line}",
             why=f"xmin ymin xmax ymax = {corners}",
             fix="swap the corners",
         )
     if x0 < 0 or y0 < 0 or x1 > width + 1 or y1 > height + 1:
         raise InvalidAnnotation(
             "a box reaches more than one pixel past the image",
-            place=tree.line(box),
+            place=f"line {box.line}",
             why=f"xmin ymin xmax ymax = {corners}, 1-based, in an image of {width} × {height}",
             fix="correct the box",
         )
@@ -146,7 +151,7 @@ def _number(value: str | None) -> float | None:
 
 
 def _flag(node: Node, tag: str) -> bool:
-    return (voc_xml.text(voc_xml.child(node, tag)) or "0").strip() not in ("", "0")
+    return (node.text_of(tag) or "0").strip() not in ("", "0")
 
 
 def _match(
@@ -154,6 +159,7 @@ def _match(
     masks: Masks,
     objects: Sequence[tuple[Node, int, list[float]]],
     semantic: npt.NDArray[Any] | None,
+    *,
     labels: LabelSpace,
     key: str,
     findings: Findings,
@@ -227,36 +233,36 @@ def object_nodes(instances: Instances, index: int, labels: LabelSpace, extra: Ma
     x, y, width, height = instances.bbox[index].tolist()
     corners = (("xmin", x + 1), ("ymin", y + 1), ("xmax", x + width), ("ymax", y + height))
     return {
-        "name": ["name", labels[int(instances.category[index])].name],
-        "pose": ["pose", extra.get("pose", "Unspecified")],
-        "truncated": ["truncated", str(int(instances.truncated[index]))],
-        "difficult": ["difficult", str(int(instances.difficult[index]))],
-        "occluded": ["occluded", str(int(instances.occluded[index]))],
-        "bndbox": [
+        "name": Node("name", labels[int(instances.category[index])].name),
+        "pose": Node("pose", extra.get("pose", "Unspecified")),
+        "truncated": Node("truncated", str(int(instances.truncated[index]))),
+        "difficult": Node("difficult", str(int(instances.difficult[index]))),
+        "occluded": Node("occluded", str(int(instances.occluded[index]))),
+        "bndbox": Node(
             "bndbox",
-            [[tag, str(int(value)) if value == int(value) else repr(value)] for tag, value in corners],
-        ],
+            [Node(tag, str(int(value)) if value == int(value) else repr(value)) for tag, value in corners],
+        ),
     }
 
 
 def template_of(nodes: Sequence[Node], known: Mapping[str, Node], repeated: str | None) -> list[Any]:
-    """Children in order: a tag where `known` gives the same node, the node itself otherwise.
+    """Children in order, as JSON: a tag where `known` gives the same node, the node itself otherwise.
 
     `repeated` is a tag that stands once for all its nodes where these follow each other, else once for each.
     """
     template: list[Any] = []
     used: set[str] = set()
-    positions = [position for position, node in enumerate(nodes) if node[0] == repeated]
+    positions = [position for position, node in enumerate(nodes) if node.tag == repeated]
     is_one_run = not positions or positions[-1] - positions[0] + 1 == len(positions)
     for node in nodes:
-        tag = node[0]
+        tag = node.tag
         if tag == repeated:
             if not (is_one_run and tag in used):
                 template.append(tag)
         elif tag not in used and known.get(tag) == node:
             template.append(tag)
         else:
-            template.append(node)
+            template.append(node.as_list())
         used.add(tag)
     return template
 
@@ -275,5 +281,5 @@ def fill(template: Sequence[Any], known: Mapping[str, Node], repeated: str, node
         elif isinstance(item, str):
             filled.append(known[item])
         else:
-            filled.append(item)
+            filled.append(Node.of(item))
     return filled

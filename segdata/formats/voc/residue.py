@@ -6,23 +6,23 @@ a node that follows from the columns), `attributes`, and what stands `before` an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.formats.contract import Kept
 from segdata.formats.voc import image_sets
-from segdata.formats.voc import xml as voc_xml
+from segdata.formats.voc.xml import COMMENT, INSTRUCTION, TEXT, Node
 
 IMAGE_TAGS = ("filename", "size", "segmented")
 OBJECT_TAGS = ("name", "pose", "truncated", "difficult", "occluded", "bndbox")
 """XML nodes that follow from the columns of samples and instances."""
 
 _NO_ELEMENTS = {
-    voc_xml.TEXT: "XML text between elements",
-    voc_xml.COMMENT: "XML comments",
-    voc_xml.INSTRUCTION: "XML processing instructions",
+    TEXT: "XML text between elements",
+    COMMENT: "XML comments",
+    INSTRUCTION: "XML processing instructions",
 }
 """What in XML is no element, and what it is called when it is dropped."""
 
@@ -34,10 +34,16 @@ def object_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def _further_nodes(extra: Mapping[str, Any]) -> dict[str, list[Any]]:
     contents: dict[str, list[Any]] = {}
-    for node in extra.get("voc", {}).get("children", ()):
-        if not isinstance(node, str) and node[0] not in (*OBJECT_TAGS, *_NO_ELEMENTS):
-            contents.setdefault(node[0], []).append(node[1] if len(node) == 2 else node[1:])
+    for item in extra.get("voc", {}).get("children", ()):
+        if not isinstance(item, str) and item[0] not in (*OBJECT_TAGS, *_NO_ELEMENTS):
+            tag, *content = item
+            contents.setdefault(tag, []).append(content[0] if len(content) == 1 else content)
     return contents
+
+
+def nodes_of(items: Iterable[Any]) -> list[Node]:
+    """The nodes that a residue holds whole; tags alone are left out."""
+    return [Node.of(item) for item in items if not isinstance(item, str)]
 
 
 def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
@@ -56,18 +62,20 @@ def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
 def _count_xml(sample: Sample, findings: Findings, kept: Collection[str]) -> None:
     """Count what the XML holds beside the fields that every such file has, but for an object's nodes that are kept."""
     residue = sample.extra.get("voc", {})
-    nodes = [*residue.get("before", ()), *residue.get("children", ()), *residue.get("after", ())]
+    nodes = nodes_of(item for name in ("before", "children", "after") for item in residue.get(name, ()))
     attributes = len(residue.get("attributes", ()))
     for node in nodes:
-        if not isinstance(node, str) and node[0] not in (*IMAGE_TAGS, *_NO_ELEMENTS):
-            findings.drop(f"image field {node[0]!r}", sample.key)
+        if node.is_element and node.tag not in IMAGE_TAGS:
+            findings.drop(f"image field {node.tag!r}", sample.key)
     for extra in sample.instances.extra:
         residue = extra.get("voc", {})
-        nodes += [node for node in residue.get("children", ()) if isinstance(node, str) or node[0] not in kept]
+        nodes += [node for node in nodes_of(residue.get("children", ())) if node.tag not in kept]
         attributes += len(residue.get("attributes", ()))
-    findings.drop("XML attributes", sample.key, attributes + voc_xml.count_attributes(nodes))
-    for tag in voc_xml.beside(nodes):
-        findings.drop(_NO_ELEMENTS[tag], sample.key)
+    below = [node for top in nodes for node in top.walk()]
+    findings.drop("XML attributes", sample.key, attributes + sum(len(node.attributes) for node in below))
+    for node in below:
+        if not node.is_element:
+            findings.drop(_NO_ELEMENTS[node.tag], sample.key)
 
 
 def count_dropped_document(document: Mapping[str, Any], findings: Findings) -> None:

@@ -1,12 +1,9 @@
-"""PASCAL VOC's XML ↔ plain trees, safely, with the line of every element for messages.
-
-A *node* is `[tag, text]` for a leaf and `[tag, [nodes…]]` otherwise, with a third item for attributes where there are any.
-Text, comments and processing instructions between elements are nodes with the tags `TEXT`, `COMMENT` and `INSTRUCTION`.
-"""
+"""PASCAL VOC's XML files ↔ trees of nodes, safely, with the line of every element for messages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError  # parsing goes through defusedxml
@@ -14,8 +11,8 @@ from xml.sax.saxutils import escape
 
 from segdata.errors import InvalidAnnotation, Unsafe
 
-Node = list[Any]
 TEXT, COMMENT, INSTRUCTION = "#text", "#comment", "#instruction"
+"""Tags of what stands between elements: text, comments, processing instructions."""
 
 _XML = "http://www.w3.org/XML/1998/namespace"
 _IN_ATTRIBUTES = {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
@@ -24,18 +21,79 @@ MAX_BYTES = 1 << 24
 MAX_DEPTH = 32
 
 
+@dataclass(slots=True)
+class Node:
+    """An element of an XML document, or text, a comment or an instruction between elements.
+
+    Attributes:
+        tag: the element's name, or `TEXT`, `COMMENT`, `INSTRUCTION`.
+        content: the text of a leaf, else the children.
+        attributes: the element's attributes.
+        line: where it begins, from 1; two nodes on different lines are equal.
+    """
+
+    tag: str
+    content: str | list[Node]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    line: int = field(default=1, compare=False)
+
+    @property
+    def is_element(self) -> bool:
+        """Whether this is no text, comment or instruction."""
+        return self.tag not in (TEXT, COMMENT, INSTRUCTION)
+
+    @property
+    def children(self) -> list[Node]:
+        """Direct children; none for a leaf."""
+        return [] if isinstance(self.content, str) else self.content
+
+    @property
+    def text(self) -> str | None:
+        """A leaf's text, without blanks around it; None where there are elements inside."""
+        if isinstance(self.content, str):
+            return self.content.strip()
+        if any(child.is_element for child in self.content):
+            return None
+        return "".join(str(child.content) for child in self.content if child.tag == TEXT).strip()
+
+    def child(self, tag: str) -> Node | None:
+        """The first direct child with this tag."""
+        return next((child for child in self.children if child.tag == tag), None)
+
+    def text_of(self, tag: str) -> str | None:
+        """The text of the first direct child with this tag; None where there is none."""
+        child = self.child(tag)
+        return None if child is None else child.text
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it, in the order of the document."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def as_list(self) -> list[Any]:
+        """The node as JSON: `[tag, text]` or `[tag, [nodes…]]`, with a third item for attributes where there are any."""
+        content = self.content if isinstance(self.content, str) else [child.as_list() for child in self.content]
+        return [self.tag, content, dict(self.attributes)] if self.attributes else [self.tag, content]
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> Node:
+        """The inverse of `as_list`."""
+        tag, content, *attributes = values
+        return cls(
+            tag,
+            content if isinstance(content, str) else [cls.of(child) for child in content],
+            attributes[0] if attributes else {},
+        )
+
+
 class Tree:
-    """A parsed document: its root node, what stands before and after it, and the line on which each node begins."""
+    """A parsed document: its root element, and what stands before and after it."""
 
     def __init__(self) -> None:
-        self.root: Node = []
+        self.root = Node("", "")
         self.before: list[Node] = []
         self.after: list[Node] = []
-        self._lines: dict[int, int] = {}
-
-    def line(self, node: Node) -> str:
-        """`line 12`, for messages."""
-        return f"line {self._lines.get(id(node), 1)}"
 
 
 def parse(data: bytes, path: Path) -> Tree:
@@ -88,43 +146,6 @@ def serialise(node: Node, before: Sequence[Node] = (), after: Sequence[Node] = (
     return "".join(f"{_written(item)}\n" for item in (*before, node, *after)).encode("utf-8", "xmlcharrefreplace")
 
 
-def child(node: Node, tag: str) -> Node | None:
-    """The first direct child with this tag."""
-    return next((item for item in children(node) if item[0] == tag), None)
-
-
-def children(node: Node) -> list[Node]:
-    """Direct children; none for a leaf."""
-    return node[1] if isinstance(node[1], list) else []
-
-
-def text(node: Node | None) -> str | None:
-    """A leaf's text, without blanks around it."""
-    if node is None or any(item[0] not in (TEXT, COMMENT, INSTRUCTION) for item in children(node)):
-        return None
-    texts = [node[1]] if isinstance(node[1], str) else [item[1] for item in node[1] if item[0] == TEXT]
-    return "".join(texts).strip()
-
-
-def attributes(node: Node) -> dict[str, str]:
-    """An element's attributes."""
-    return node[2] if len(node) > 2 else {}
-
-
-def beside(nodes: Sequence[Node | str]) -> Iterator[str]:
-    """The tags of everything among and below some nodes that is no element: `TEXT`, `COMMENT`, `INSTRUCTION`."""
-    for node in nodes:
-        if not isinstance(node, str):
-            if node[0] in (TEXT, COMMENT, INSTRUCTION):
-                yield node[0]
-            yield from beside(children(node))
-
-
-def count_attributes(nodes: Sequence[Node | str]) -> int:
-    """How many attributes some nodes and those below them have."""
-    return sum(len(attributes(node)) + count_attributes(children(node)) for node in nodes if not isinstance(node, str))
-
-
 class _TooDeep(Exception):
     pass
 
@@ -134,6 +155,7 @@ class _Builder:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
+        self._has_root = False
         self._open: list[tuple[Node, list[Node]]] = []
         self._texts: list[str] = []
         self.expat: Any = None
@@ -141,13 +163,12 @@ class _Builder:
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(self._open) >= MAX_DEPTH:
             raise _TooDeep
-        node: Node = [tag, "", dict(attributes)] if attributes else [tag, ""]
-        self._tree._lines[id(node)] = self.expat.CurrentLineNumber
+        node = Node(tag, "", dict(attributes), self.expat.CurrentLineNumber)
         if self._open:
             self._keep_text()
             self._open[-1][1].append(node)
         else:
-            self._tree.root = node
+            self._tree.root, self._has_root = node, True
         self._open.append((node, []))
         self._texts = []
 
@@ -155,10 +176,10 @@ class _Builder:
         self._texts.append(data)
 
     def comment(self, comment: str) -> None:
-        self._beside([COMMENT, comment])
+        self._beside(Node(COMMENT, comment))
 
     def pi(self, target: str, data: str | None = None) -> None:
-        self._beside([INSTRUCTION, f"{target} {data}" if data else target])
+        self._beside(Node(INSTRUCTION, f"{target} {data}" if data else target))
 
     def _beside(self, node: Node) -> None:
         """Something that is no element, wherever it stands."""
@@ -166,15 +187,15 @@ class _Builder:
             self._keep_text()
             self._open[-1][1].append(node)
         else:
-            (self._tree.after if self._tree.root else self._tree.before).append(node)
+            (self._tree.after if self._has_root else self._tree.before).append(node)
 
     def end(self, tag: str) -> None:
         node, inner = self._open.pop()
         if inner:
             self._keep_text(inner)
-            node[1] = inner
+            node.content = inner
         else:
-            node[1] = "".join(self._texts)
+            node.content = "".join(self._texts)
         self._texts = []
 
     def close(self) -> None:
@@ -183,30 +204,30 @@ class _Builder:
     def _keep_text(self, inner: list[Node] | None = None) -> None:
         """Text between children; blanks there are layout."""
         if "".join(self._texts).strip():
-            (self._open[-1][1] if inner is None else inner).append([TEXT, "".join(self._texts)])
+            (self._open[-1][1] if inner is None else inner).append(Node(TEXT, "".join(self._texts)))
         self._texts = []
 
 
 def _written(node: Node, depth: int = 0) -> str:
     """A node as text; what is inside begins a line of its own, unless there is text."""
-    tag, content = node[0], node[1]
-    if tag == COMMENT:
-        return f"<!--{content}-->"
-    if tag == INSTRUCTION:
-        return f"<?{content}?>"
-    name, opening = (tag, tag) if len(node) == 2 and tag[0] != "{" else _opening(tag, attributes(node))
-    if not content:
+    if node.tag == COMMENT:
+        return f"<!--{node.content}-->"
+    if node.tag == INSTRUCTION:
+        return f"<?{node.content}?>"
+    is_plain = not node.attributes and node.tag[0] != "{"
+    name, opening = (node.tag, node.tag) if is_plain else _opening(node.tag, node.attributes)
+    if not node.content:
         return f"<{opening} />"
-    if isinstance(content, str):
-        return f"<{opening}>{escape(content)}</{name}>"
+    if isinstance(node.content, str):
+        return f"<{opening}>{escape(node.content)}</{name}>"
     parts: list[str] = []
     line = "\n" + "\t" * (depth + 1)
     before, after = line, line[:-1]
-    for item in content:
-        if item[0] == TEXT:
-            before = after = escape(item[1])
+    for child in node.content:
+        if child.tag == TEXT:
+            before = after = escape(str(child.content))
         else:
-            parts += (before, _written(item, depth + 1))
+            parts += (before, _written(child, depth + 1))
             before, after = line, line[:-1]
     return f"<{opening}>{''.join(parts)}{after}</{name}>"
 
