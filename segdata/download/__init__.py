@@ -1,24 +1,19 @@
-"""From a manifest to files on disk: downloaded, verified, extracted. The only room that opens connections.
+"""From a manifest to files on disk: downloaded, verified, extracted. The only package that opens connections.
 
 >>> import segdata
 >>> done = segdata.fetch("camvid", accept_license=["camvid"])       # doctest: +SKIP
 >>> done.folder, [file.sha256 for file in done.files]               # doctest: +SKIP
 
-    folders.py    where everything lies
+    fetch.py      fetch(): the steps in order
+    options.py    its options, as one object
+    paths.py      where a dataset's files are
     plan.py       what has to be fetched, decided from the manifest and what is on disk; touches nothing
-    terms.py      the licence, shown and accepted once
-    signin.py     credentials and the sites' sign-in flows
-    sessions.py   a session between commands, on request
-    addresses.py  mirrors and packages: where each file comes from
-    downloads.py  several at once
-    wanted.py     a file to get, how to know it, and what to say when nobody gives it
-    download.py   one file: resumed, hashed, retried, checked
-    exchange.py   one request: redirects, cookies, time-outs, what a reply says about itself
-    part.py       a download in progress
-    receipts.py   what is known about a finished one
-    repair.py     rotten chunks, fetched alone
-    extract.py    one archive: members checked, staged, made visible
-    job.py        fetch(): all of it in order
+    mirrors.py    the plan's files → addresses: mirrors, and packages of a site that needs an account
+    receipts.py   what is known about a finished download
+    progress.py   rate limit, cancellation, who is told what
+    access/       licences shown and accepted once, credentials, sign-in, kept sessions
+    http/         one request; one file resumed, hashed, retried and checked; several at once; damaged chunks
+    archives/     zip and tar: every member checked, then staged, then made visible at once
 
-Deliberately left to others: reading the files (`segdata.formats`), turning them into a pack (`segdata.prepare`).
+Deliberately left to others: reading the files (`segdata.formats`), turning them into a pack (`segdata.conversion`).
 """

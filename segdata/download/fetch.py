@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from segdata.catalog import manifest as manifests
-from segdata.download import mirrors as addresses
+from segdata.catalog.manifest import Manifest
+from segdata.download import mirrors
 from segdata.download.access import signin, terms
 from segdata.download.archives import extract
 from segdata.download.archives import receipt as extracted
 from segdata.download.http.client import Patience
 from segdata.download.http.partial_file import Source
 from segdata.download.http.pool import downloads
-from segdata.download.http.repair import mend
-from segdata.download.http.target import Wanted, adopt
+from segdata.download.http.repair import repair_chunks
+from segdata.download.http.target import Target, adopt
 from segdata.download.options import FetchOptions
 from segdata.download.paths import Folders, default_root
 from segdata.download.plan import Item, Plan, plan
@@ -162,36 +163,70 @@ def fetch(
 
 def fetch_with(dataset: str | Path, options: FetchOptions) -> Fetched:
     """`fetch` with its options as one object."""
-    found = manifests.find(dataset)
-    folders = Folders((options.root or default_root()) / found.name)
-    root, only, from_dir = options.root, options.only, options.from_dir
-    arguments = [*(["--root", str(root)] if root else []), *(["--only", ",".join(only)] if only else [])]
-    command = options.command or shlex.join(["segdata", "fetch", str(dataset), *arguments])
-    first = plan(found, folders, only=only, from_dir=from_dir)  # what is wrong with the request is said before waiting
+    manifest = manifests.find(dataset)
+    folders = Folders((options.root or default_root()) / manifest.name)
+    job = _Fetch(manifest, folders, options, options.command or _command(dataset, options))
+    first = job.plan()  # what is wrong with the request is said before waiting
     if all(item.is_done for item in first.items) and not (options.repair or options.force or options.allow_extra):
         return _result(first)
     _check_folders(folders)
-    pace = Pace(options.progress, options.tell, options.limit_rate)
-    patience = options.patience or Patience()
     with locked(folders.raw, wait=options.wait, by_kernel=options.lock):
         if options.force or options.allow_extra:
             _forget_changed(first, changed=options.force, extra=options.allow_extra)
-        todo = plan(found, folders, only=only, from_dir=from_dir)
-        if found.terms is not None:
+        return job.run()
+
+
+def _command(dataset: str | Path, options: FetchOptions) -> str:
+    """What a person types for the same fetch."""
+    root = ["--root", str(options.root)] if options.root else []
+    only = ["--only", ",".join(options.only)] if options.only else []
+    return shlex.join(["segdata", "fetch", str(dataset), *root, *only])
+
+
+class _Fetch:
+    """One fetch under its lock: what may be done is decided from the plan, then each file is brought and extracted."""
+
+    def __init__(self, manifest: Manifest, folders: Folders, options: FetchOptions, command: str) -> None:
+        self.manifest, self.folders, self.options, self.command = manifest, folders, options, command
+        self.pace = Pace(options.progress, options.tell, options.limit_rate)
+        self.patience = options.patience or Patience()
+        self.extra: tuple[str, ...] = ()
+
+    def plan(self) -> Plan:
+        """What is missing now."""
+        return plan(self.manifest, self.folders, only=self.options.only, from_dir=self.options.from_dir)
+
+    def run(self) -> Fetched:
+        """Everything that the plan says, in order."""
+        todo = self.plan()
+        self._require_allowed(todo)
+        if self.options.repair:
+            _repair(todo, lambda items: self._targets(todo, items), self.patience, self.pace)
+            unverified, todo = todo.unverified, self.plan()
+        else:
+            unverified = todo.unverified
+        self._extract_present(todo)
+        downloaded = self._download(todo)
+        done = _result(plan(self.manifest, self.folders, only=self.options.only))
+        return replace(done, bytes=downloaded, unverified=unverified, extra=self.extra)
+
+    def _require_allowed(self, todo: Plan) -> None:
+        """Raise for terms that nobody accepts, files without digest, a missing network, a full disk."""
+        options = self.options
+        if self.manifest.terms is not None:
             terms.accept(
-                found.terms,
-                folders.receipts / ".terms.json",
+                self.manifest.terms,
+                self.folders.receipts / ".terms.json",
                 accepted=options.accept_license,
                 ask=options.ask_terms,
-                command=command,
+                command=self.command,
             )
-        unverified = todo.unverified
-        if unverified and not options.accept_unverified:
+        if todo.unverified and not options.accept_unverified:
             raise NotVerifiable(
-                f"nobody publishes a digest of {', '.join(unverified)}",
+                f"nobody publishes a digest of {', '.join(todo.unverified)}",
                 why="what arrives cannot be checked; its digest would be recorded and pinned from then on",
                 state="nothing was downloaded",
-                fix=f"{command} --accept-unverified",
+                fix=f"{self.command} --accept-unverified",
             )
         missing = [item.remote.file for item in todo.items if not item.is_here]
         if options.offline and (missing or options.repair):
@@ -200,59 +235,55 @@ def fetch_with(dataset: str | Path, options: FetchOptions) -> Fetched:
                 if missing
                 else "--repair needs the network, and --offline was given",
                 why=", ".join(missing) or None,
-                fix=f"{command} without --offline, or with --from-dir DIR",
+                fix=f"{self.command} without --offline, or with --from-dir DIR",
             )
         if not options.ignore_space:
             _check_space(todo)
 
-        def addressed(todo: Plan, items: Sequence[Item]) -> list[Wanted]:
-            return addresses.remote(
-                todo,
-                items,
-                options.mirror,
-                options.ask_account,
-                patience,
-                options.accept_new_hash,
-                options.keep_session,
-                command,
-            )
+    def _targets(self, todo: Plan, items: Sequence[Item]) -> list[Target]:
+        return mirrors.remote(todo, items, self.options, self.patience, command=self.command)
 
-        unpack = partial(
-            _extract,
-            folders=folders,
-            pace=pace,
-            keep=options.keep_archives,
-            allow_extra=options.allow_extra,
-            force=options.force,
+    def _unpack(self, item: Item, receipt: Receipt) -> None:
+        self.extra += _extract(
+            item,
+            receipt,
+            folders=self.folders,
+            pace=self.pace,
+            keep=self.options.keep_archives,
+            allow_extra=self.options.allow_extra,
+            force=self.options.force,
         )
-        extra: tuple[str, ...] = ()
-        if options.repair:
-            _repair(todo, lambda items: addressed(todo, items), patience, pace)
-            todo = plan(found, folders, only=only, from_dir=from_dir)
+
+    def _extract_present(self, todo: Plan) -> None:
+        """Check and extract what is on disk already."""
         for item in todo.items:
             if item.is_here and not item.is_done:
-                want = addresses.local(item, folders, accept_other=options.accept_new_hash, command=command)
+                target = mirrors.local(
+                    item, self.folders, accept_other=self.options.accept_new_hash, command=self.command
+                )
                 file = item.remote.file
-                placed = folders.raw / item.remote.into / dict(item.remote.rename).get(file, file)
-                receipt = _settle(item, want, placed, pace)
-                extra += unpack(item, receipt)
+                placed = self.folders.raw / item.remote.into / dict(item.remote.rename).get(file, file)
+                self._unpack(item, _settle(item, target, placed, self.pace))
+
+    def _download(self, todo: Plan) -> int:
+        """Download what is missing, each file extracted as it arrives; returns the bytes that came."""
         absent = {item.remote.file: item for item in todo.items if not item.is_here}
+        if not absent:
+            return 0
         downloaded, failures = 0, list[SegdataError]()
-        if absent:
-            with contextlib.closing(
-                downloads(addressed(todo, tuple(absent.values())), patience, pace, options.jobs)
-            ) as ending:
-                for file, outcome in ending:
-                    if isinstance(outcome, SegdataError):
-                        failures.append(outcome)
-                        if isinstance(outcome, (DiskError, SignInError)):
-                            break
-                    else:
-                        downloaded += outcome.bytes - absent[file].have
-                        extra += unpack(absent[file], outcome)
+        targets = self._targets(todo, tuple(absent.values()))
+        with contextlib.closing(downloads(targets, self.patience, self.pace, self.options.jobs)) as outcomes:
+            for file, outcome in outcomes:
+                if isinstance(outcome, SegdataError):
+                    failures.append(outcome)
+                    if isinstance(outcome, (DiskError, SignInError)):
+                        break
+                else:
+                    downloaded += outcome.bytes - absent[file].have
+                    self._unpack(absent[file], outcome)
         if failures:
             raise failures[0]
-        return replace(_result(plan(found, folders, only=only)), bytes=downloaded, unverified=unverified, extra=extra)
+        return downloaded
 
 
 def _result(done: Plan) -> Fetched:
@@ -269,11 +300,11 @@ def _forget_changed(done: Plan, *, changed: bool, extra: bool) -> None:
     """
     for item in done.items:
         path = done.folders.members(item.remote.file)
-        found = extracted.read_receipt(path)
-        if found is None:
+        extraction = extracted.read_receipt(path)
+        if extraction is None:
             continue
-        is_changed = changed and not extracted.differences(done.folders.raw, [found]).is_good
-        if is_changed or (extra and found.extra):
+        is_changed = changed and not extracted.differences(done.folders.raw, [extraction]).is_good
+        if is_changed or (extra and extraction.extra):
             with disk_errors(path):
                 path.unlink()
 
@@ -305,7 +336,7 @@ def _check_space(todo: Plan) -> None:
         )
 
 
-def _repair(todo: Plan, addressed: Callable[[Sequence[Item]], list[Wanted]], patience: Patience, pace: Pace) -> None:
+def _repair(todo: Plan, addressed: Callable[[Sequence[Item]], list[Target]], patience: Patience, pace: Pace) -> None:
     """Check every kept archive by its chunks, and fetch what is rotten."""
     rotten: dict[str, tuple[Item, list[tuple[int, int]]]] = {}
     for item in todo.items:
@@ -321,10 +352,10 @@ def _repair(todo: Plan, addressed: Callable[[Sequence[Item]], list[Wanted]], pat
     for want in addressed([item for item, _ in rotten.values()]):
         item, bad = rotten[want.file]
         if item.receipt is not None:
-            mend(want, item.receipt, bad, patience, pace)
+            repair_chunks(want, item.receipt, bad, patience, pace)
 
 
-def _settle(item: Item, want: Wanted, placed: Path, pace: Pace) -> Receipt:
+def _settle(item: Item, want: Target, placed: Path, pace: Pace) -> Receipt:
     """The receipt of a file that is on disk: it has one, or it is checked now, and taken over from the user's folder.
 
     Args:
@@ -349,7 +380,7 @@ def _settle(item: Item, want: Wanted, placed: Path, pace: Pace) -> Receipt:
     return receipt
 
 
-def _take(path: Path, want: Wanted) -> None:
+def _take(path: Path, want: Target) -> None:
     """Give a user's file a second name here, or copy it where that cannot be."""
     new = want.part.with_name(want.part.name + ".new")
     with disk_errors(want.target):

@@ -8,41 +8,37 @@ from functools import partial
 from urllib.parse import quote
 
 from segdata.catalog.remotes import Digest
-from segdata.download.access.signin import AskFor, Session, credentials
+from segdata.download.access.cityscapes import Session
+from segdata.download.access.signin import credentials
 from segdata.download.http.client import Patience
-from segdata.download.http.target import Wanted
+from segdata.download.http.target import Target
+from segdata.download.options import FetchOptions
 from segdata.download.paths import Folders
 from segdata.download.plan import Item, Plan
 from segdata.errors import NotThere
 
 
-def local(item: Item, folders: Folders, *, accept_other: bool, command: str) -> Wanted:
-    """A file that is on disk already, with nothing but its places and how to check it."""
-    return _wanted(item, folders, (), item.digest, None, accept_other, command)
+def local(item: Item, folders: Folders, *, accept_other: bool, command: str) -> Target:
+    """A file that is on disk already, with nothing but its paths and how to check it."""
+    return _target(item, folders, (), item.digest, accept_other=accept_other, command=command)
 
 
 def remote(
-    todo: Plan,
-    items: Sequence[Item],
-    mirror: str | None,
-    ask: AskFor | None,
-    patience: Patience,
-    accept_other: bool,
-    keep_session: bool,
-    command: str,
-) -> list[Wanted]:
+    todo: Plan, items: Sequence[Item], options: FetchOptions, patience: Patience, *, command: str
+) -> list[Target]:
     """Files that have to be downloaded. Signs in where one of them needs an account and no mirror was named.
 
     Raises:
         SignInError: no credentials, or refused.
         NotThere: the account cannot see a package.
     """
-    session, packages = None, dict[str, int]()
+    session, packages, mirror = None, dict[str, int](), options.mirror
     site = todo.manifest.signin
     if site is not None and mirror is None and any(item.remote.package for item in items):
-        session = _Session(Session(site, partial(credentials, site, ask=ask), patience, is_kept=keep_session))
+        ask = partial(credentials, site, ask=options.ask_account)
+        session = _Session(Session(site, ask, patience, is_kept=options.keep_session))
         packages = session.start()
-    wanted = []
+    targets = []
     for item in items:
         urls, digest, account = item.remote.urls, item.digest, None
         if mirror is not None:
@@ -51,8 +47,18 @@ def remote(
             number = _number(item.remote.package, packages, session.session.site.host)
             urls, account = (session.session.address(number),), session
             digest = digest or session.session.digest(number)
-        wanted.append(_wanted(item, todo.folders, urls, digest, account, accept_other, command))
-    return wanted
+        targets.append(
+            _target(
+                item,
+                todo.folders,
+                urls,
+                digest,
+                account=account,
+                accept_other=options.accept_new_hash,
+                command=command,
+            )
+        )
+    return targets
 
 
 class _Session:
@@ -84,17 +90,18 @@ def _number(package: str, packages: dict[str, int], host: str) -> int:
     return packages[package]
 
 
-def _wanted(
+def _target(
     item: Item,
     folders: Folders,
     urls: tuple[str, ...],
     digest: Digest | None,
-    account: _Session | None,
+    *,
+    account: _Session | None = None,
     accept_other: bool,
     command: str,
-) -> Wanted:
+) -> Target:
     file = item.remote.file
-    return Wanted(
+    return Target(
         file=file,
         archive=item.remote.archive,
         target=folders.archive(file),

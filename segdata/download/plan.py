@@ -188,7 +188,7 @@ def _item(remote: Remote, folders: Folders, from_dir: Path | None) -> Item:
         state = "missing"
     if from_dir is not None and state in ("begun", "missing") and (from_dir / remote.file).is_file():
         link = from_dir / remote.file
-    return Item(remote, state, size, have, digest, receipt, link)
+    return Item(remote, state, bytes=size, have=have, digest=digest, receipt=receipt, link=link)
 
 
 def _still_counts(receipt: Receipt, remote: Remote, size: int | None, digest: Digest | None) -> bool:
@@ -201,9 +201,9 @@ def _still_counts(receipt: Receipt, remote: Remote, size: int | None, digest: Di
 
 
 def _is_extracted(remote: Remote, folders: Folders, receipt: Receipt) -> bool:
-    found = extracted.read_receipt(folders.members(remote.file))
+    extraction = extracted.read_receipt(folders.members(remote.file))
     return (
-        found is not None
-        and found.source["digest"] == f"sha256:{receipt.sha256}"
-        and extracted.is_whole(found, folders.raw)
+        extraction is not None
+        and extraction.source["digest"] == f"sha256:{receipt.sha256}"
+        and extracted.is_whole(extraction, folders.raw)
     )

@@ -1,4 +1,4 @@
-"""How fast, and whether at all: the shared rate limit, waits that end when the fetch is stopped, and who is told what."""
+"""Rate limit, cancellation and progress, shared by all downloads of a fetch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-from segdata.download.http.partial_file import Closed
 
 Progress = Callable[[str, int, int | None], None]
 """Called with (what, bytes done, bytes in all or None); `what` is "FILE" or "extracting FILE"."""
@@ -18,6 +16,10 @@ Tell = Callable[[str], None]
 
 def nobody(*_: object) -> None:
     """Nobody is told."""
+
+
+class Closed(Exception):
+    """The download was stopped from outside."""
 
 
 @dataclass

@@ -100,18 +100,18 @@ def bad_chunks(
 
     A file of another length has bad ranges up to the receipt's length; what lies beyond is the caller's to cut.
     """
-    bad, found = [], 0
+    bad, size = [], 0
     for number, data in enumerate(chunks(path, receipt.chunk_bytes)):
         first, end = number * receipt.chunk_bytes, min((number + 1) * receipt.chunk_bytes, receipt.bytes)
         if first >= receipt.bytes:
             break
-        found = end
+        size = end
         if crc32(data[: end - first]) != receipt.crc32[number] or len(data) < end - first:
             bad.append((first, end))
         if progress:
             progress(end, receipt.bytes)
-    if found < receipt.bytes:
-        bad.append((found, receipt.bytes))
+    if size < receipt.bytes:
+        bad.append((size, receipt.bytes))
     return bad
 
 

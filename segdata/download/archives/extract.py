@@ -91,7 +91,16 @@ def extract(
             opened = open_archive(archive, kind, archive_bytes, members.limit(size, extracted_bytes))
         with contextlib.closing(opened):
             taken = may_take and kind == "file" and archive.stat().st_nlink == 1  # a user's own file has two names
-            ready = _stage(opened, archive, staging, source, size, extracted_bytes, progress, is_taken=taken)
+            ready = _stage(
+                opened,
+                archive,
+                staging,
+                source,
+                archive_bytes=size,
+                extracted_bytes=extracted_bytes,
+                progress=progress,
+                is_taken=taken,
+            )
     try:
         if not staged.exists():
             ready.write(staged)
@@ -119,8 +128,8 @@ def _drop(staging: Path, staged: Path) -> None:
 
 def extracted(receipt: Path, into: Path, source: Mapping[str, Any]) -> Receipt | None:
     """The receipt of an archive that was extracted from this source, if all its files are there with their sizes."""
-    found = read_receipt(receipt)
-    return found if found is not None and found.source == source and is_whole(found, into) else None
+    earlier = read_receipt(receipt)
+    return earlier if earlier is not None and earlier.source == source and is_whole(earlier, into) else None
 
 
 def _stage(
@@ -128,10 +137,10 @@ def _stage(
     archive: Path,
     staging: Path,
     source: Mapping[str, Any],
+    *,
     archive_bytes: int,
     extracted_bytes: int | None,
     progress: Progress | None,
-    *,
     is_taken: bool,
 ) -> Receipt:
     """Check the archive, and write all its files into the staging folder."""

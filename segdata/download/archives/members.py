@@ -77,9 +77,9 @@ def checked(members: Iterable[Member], archive: Path) -> Listing:
         Unsafe: a path that leads out, a link, a device, set-user bits, a negative size, too many members.
         InvalidArchive: names that occur twice, collide or hide something.
     """
-    found: list[Member] = []
+    allowed: list[Member] = []
     for member in members:
-        if len(found) >= MOST_MEMBERS:
+        if len(allowed) >= MOST_MEMBERS:
             raise Unsafe(
                 f"{archive.name} has more than {MOST_MEMBERS:,} members", file=archive, fix="nothing was extracted"
             )
@@ -87,8 +87,8 @@ def checked(members: Iterable[Member], archive: Path) -> Listing:
             _allowed(member)
         except SegdataError as error:
             raise error.located(file=archive, place=f"member {member.name!r}, {member.place}") from error
-        found.append(member)
-    return Listing(tuple(found), *_distinct(found, archive))
+        allowed.append(member)
+    return Listing(tuple(allowed), *_distinct(allowed, archive))
 
 
 def within(members: Sequence[Member], archive: Path, *, archive_bytes: int, extracted_bytes: int | None) -> int:

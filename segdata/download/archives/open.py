@@ -50,21 +50,21 @@ def open_archive(archive: Path, kind: str, archive_bytes: int | None, most_bytes
         return _Plain(archive)
     with archive.open("rb") as file:
         begin = file.read(512)
-    found = _kind(begin)
-    if found is None and begin and (kind == "zip" or (kind == "tar" and len(begin) == 512)):
+    actual = _kind(begin)
+    if actual is None and begin and (kind == "zip" or (kind == "tar" and len(begin) == 512)):
         # Old tars have no sign, and a zip that is cut at its begin has none: what is wrong is found below.
-        found = kind
-    if found is None and len(begin) < min(512, archive_bytes or 1):
+        actual = kind
+    if actual is None and len(begin) < min(512, archive_bytes or 1):
         raise DamagedData(
             f"{archive.name} is cut short at byte {len(begin)}",
             file=archive,
             fix="run the same command with --repair",
         )
-    if found != kind:
+    if actual != kind:
         raise InvalidArchive(
             f"{archive.name} is not what its name says",
             file=archive,
-            why=f"its content is that of a {found or 'file of unknown kind'}, not of a {kind}; it begins with {begin[:16]!r}",
+            why=f"its content is that of a {actual or 'file of unknown kind'}, not of a {kind}; it begins with {begin[:16]!r}",
             fix="get it again, or give it its right name; supported are .zip, .tar, .tar.gz and .tgz",
         )
     if kind == "zip":

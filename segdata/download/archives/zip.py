@@ -77,20 +77,20 @@ class Zip:
         """
         ranges = []
         for number, info in enumerate(self._zip.infolist()):
-            place = f"entry {number} at byte {info.header_offset}"
+            position = f"entry {number} at byte {info.header_offset}"
             try:
                 ranges.append((*self._range(info), info.orig_filename))
             except (InvalidArchive, Unsafe) as error:
-                raise error.located(file=self.path, place=f"member {info.orig_filename!r}, {place}") from error
+                raise error.located(file=self.path, place=f"member {info.orig_filename!r}, {position}") from error
             # A name that ends in "/" is a folder; a zip has no other way to say it.
             is_folder = info.orig_filename.endswith("/")
             if cleaned(info.orig_filename) == "." and is_folder:
                 continue
             if is_folder and info.file_size:
                 raise InvalidArchive(
-                    "a folder has content", file=self.path, place=f"member {info.orig_filename!r}, {place}"
+                    "a folder has content", file=self.path, place=f"member {info.orig_filename!r}, {position}"
                 )
-            yield Member(cleaned(info.orig_filename), info.file_size, place, info.external_attr >> 16, is_folder)
+            yield Member(cleaned(info.orig_filename), info.file_size, position, info.external_attr >> 16, is_folder)
         for (_, end, first), (begin, _, second) in pairwise(sorted(ranges)):
             if begin < end:
                 raise Unsafe(

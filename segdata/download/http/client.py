@@ -330,10 +330,10 @@ def is_private(host: str) -> bool:
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(host, None)
+        rows = socket.getaddrinfo(host, None)
     except (OSError, UnicodeError):
         return False
-    return any(not ipaddress.ip_address(str(row[4][0]).partition("%")[0]).is_global for row in found)
+    return any(not ipaddress.ip_address(str(row[4][0]).partition("%")[0]).is_global for row in rows)
 
 
 def _is_date(text: str) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from segdata.download.progress import Closed
 from segdata.download.receipts import CHUNK_BYTES
 from segdata.errors import DiskError
 from segdata.system.files import boot_id, crc32, disk_errors, sync_folder
@@ -47,10 +48,6 @@ class Source:
         if self.etag and not self.etag.startswith("W/"):
             return self.etag
         return self.last_modified
-
-
-class Closed(Exception):
-    """The download was stopped from outside."""
 
 
 class Part:

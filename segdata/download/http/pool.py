@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 
 from segdata.download.http.client import Patience
-from segdata.download.http.target import Wanted
+from segdata.download.http.target import Target
 from segdata.download.http.transfer import Download
 from segdata.download.progress import Pace
 from segdata.download.receipts import Receipt
@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.2
 
 
 def downloads(
-    wanted: Sequence[Wanted], patience: Patience, pace: Pace, jobs: int
+    wanted: Sequence[Target], patience: Patience, pace: Pace, jobs: int
 ) -> Generator[tuple[str, Receipt | SegdataError]]:
     """(file, its receipt or why there is none), in the order in which they end.
 

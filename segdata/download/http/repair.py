@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segdata.download import receipts
 from segdata.download.http.client import Client, NextAddress, Patience, TryAgain, refused
-from segdata.download.http.target import Wanted
+from segdata.download.http.target import Target
 from segdata.download.progress import Pace
 from segdata.download.receipts import Receipt
 from segdata.errors import HashMismatch, NetworkError
@@ -20,7 +20,7 @@ Range = tuple[int, int]
 """First byte, and the one after the last."""
 
 
-def mend(want: Wanted, receipt: Receipt, bad: Sequence[Range], patience: Patience, pace: Pace) -> None:
+def repair_chunks(want: Target, receipt: Receipt, bad: Sequence[Range], patience: Patience, pace: Pace) -> None:
     """Fetch bad ranges of a finished download and put them in place, each checked by its chunk's checksum.
 
     The file keeps its name: it is bad already, and each step makes it better. A file with a second name (the user's
@@ -43,12 +43,12 @@ def mend(want: Wanted, receipt: Receipt, bad: Sequence[Range], patience: Patienc
             file.truncate(receipt.bytes)
             file.flush()
             os.fsync(file.fileno())
-    _, found, _ = receipts.hash_file(path, progress=lambda done, total: pace.progress(want.file, done, total))
-    if found["sha256"] != receipt.sha256:
+    _, digests, _ = receipts.hash_file(path, progress=lambda done, total: pace.progress(want.file, done, total))
+    if digests["sha256"] != receipt.sha256:
         raise HashMismatch(
             f"{want.file} is not right after the repair",
             file=path,
-            why=f"expected sha256 {receipt.sha256}, got {found['sha256']}",
+            why=f"expected sha256 {receipt.sha256}, got {digests['sha256']}",
             fix=f"delete it and run {want.command}",
         )
 
@@ -71,7 +71,7 @@ def _by_chunk(bad: Sequence[Range], chunk_bytes: int) -> list[Range]:
     return pieces
 
 
-def _get(client: Client, want: Wanted, receipt: Receipt, first: int, end: int, pace: Pace) -> bytes:
+def _get(client: Client, want: Target, receipt: Receipt, first: int, end: int, pace: Pace) -> bytes:
     """One chunk from the first address that gives the right bytes."""
     begin = first - first % receipt.chunk_bytes
     stop = min(begin + receipt.chunk_bytes, receipt.bytes)
@@ -103,7 +103,7 @@ def _get(client: Client, want: Wanted, receipt: Receipt, first: int, end: int, p
     )
 
 
-def _range(client: Client, want: Wanted, url: str, begin: int, stop: int) -> bytes:
+def _range(client: Client, want: Target, url: str, begin: int, stop: int) -> bytes:
     reply = client.get(url, headers={"Range": f"bytes={begin}-{stop - 1}"}, is_pinned=True, cookies=want.cookies)
     try:
         if reply.status != 206:

@@ -21,7 +21,7 @@ from segdata.system.secrets import shown
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Target:
     """A file to get, and how to know that it is the right one (None: nobody says).
 
     `cookies` are a signed-in site's, `sign_in_again` renews them once; with `accept_other`, the user takes a file that is
@@ -53,33 +53,33 @@ class Failure:
     digest: str | None = None
 
 
-def adopt(wanted: Wanted, path: Path, source: Source, pace: Pace) -> Receipt:
+def adopt(wanted: Target, path: Path, source: Source, pace: Pace) -> Receipt:
     """The receipt of a file that is there already, after hashing and checking it and waiting for the disk.
 
     Raises:
         HashMismatch: it is not the wanted file.
     """
     expected = wanted.digest
-    size, found, checksums = receipts.hash_file(
+    size, digests, checksums = receipts.hash_file(
         path, expected.algorithm if expected else "sha256", lambda done, total: pace.progress(wanted.file, done, total)
     )
     with disk_errors(path), path.open("rb") as file:
         os.fsync(file.fileno())
-    is_other = expected is not None and found[expected.algorithm] != expected.value
+    is_other = expected is not None and digests[expected.algorithm] != expected.value
     if expected and is_other and not wanted.accept_other:
         raise HashMismatch(
             f"{path.name} is not what the manifest names",
             file=path,
             place="the whole file",
-            why=f"expected {expected}, got {expected.algorithm}:{found[expected.algorithm]} ({size:,} bytes)",
+            why=f"expected {expected}, got {expected.algorithm}:{digests[expected.algorithm]} ({size:,} bytes)",
             state="the file was left as it is and not used",
             fix=f"get the right file, or accept this content with {wanted.command} --accept-new-hash",
         )
-    return receipt_of(wanted, size, found["sha256"], checksums, source, is_other=is_other)
+    return receipt_of(wanted, size, digests["sha256"], checksums, source, is_other=is_other)
 
 
 def receipt_of(
-    wanted: Wanted,
+    wanted: Target,
     size: int,
     sha256: str,
     checksums: tuple[int, ...],
@@ -107,12 +107,12 @@ def receipt_of(
     )
 
 
-def other_content(wanted: Wanted) -> HashMismatch:
+def other_content(wanted: Target) -> HashMismatch:
     """The error of an address that has another file; `verdict` says which and why."""
     return HashMismatch(f"{wanted.file} is not what the manifest names")
 
 
-def verdict(wanted: Wanted, failures: list[Failure]) -> SegdataError:
+def verdict(wanted: Target, failures: list[Failure]) -> SegdataError:
     """One error for all addresses: wrong content before refusals, refusals before silence."""
     lines = "; ".join(f"{shown(item.url)}: {item.reason}" for item in failures)
     wrong = [item for item in failures if isinstance(item.error, HashMismatch)]

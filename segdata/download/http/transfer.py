@@ -15,7 +15,7 @@ from pathlib import Path
 
 from segdata.download.http.client import READ_BYTES, Client, NextAddress, Patience, Reply, TryAgain, refused
 from segdata.download.http.partial_file import Part, Source
-from segdata.download.http.target import Failure, Wanted, adopt, other_content, receipt_of, verdict
+from segdata.download.http.target import Failure, Target, adopt, other_content, receipt_of, verdict
 from segdata.download.progress import Pace
 from segdata.download.receipts import CHUNK_BYTES, Receipt
 from segdata.errors import DiskError, HashMismatch, SignInError
@@ -29,7 +29,7 @@ _PAGE = 1 << 16
 class Download:
     """The work on one file; `stop` may be called from another thread and keeps what has arrived."""
 
-    def __init__(self, wanted: Wanted, patience: Patience, pace: Pace) -> None:
+    def __init__(self, wanted: Target, patience: Patience, pace: Pace) -> None:
         self.wanted, self.patience, self.pace = wanted, patience, pace
         self.client = Client(patience)
         algorithms = {"sha256", wanted.digest.algorithm if wanted.digest else "sha256"}
@@ -54,12 +54,12 @@ class Download:
             self.part.load(lambda size: self.pace.progress(self.wanted.file, size, self.wanted.bytes))
             failures: list[Failure] = []
             for url in self.wanted.urls:
-                found = self._from(url)
-                if isinstance(found, Receipt):
-                    return found
-                failures.append(found)
+                outcome = self._from(url)
+                if isinstance(outcome, Receipt):
+                    return outcome
+                failures.append(outcome)
                 if url != self.wanted.urls[-1]:
-                    self.pace.tell(f"{self.wanted.file}: {shown(url)}: {found.reason}; trying the next address")
+                    self.pace.tell(f"{self.wanted.file}: {shown(url)}: {outcome.reason}; trying the next address")
             raise verdict(self.wanted, failures)
         except DiskError as error:
             self.stop()
@@ -106,10 +106,10 @@ class Download:
     def _problem(self) -> tuple[str, str] | None:
         """The digest of what arrived and what is wrong with it; None when it is the right file."""
         expected = self.wanted.digest
-        found = self.part.finish()
+        digests = self.part.finish()
         if expected is None:
             return None
-        value = found[expected.algorithm]
+        value = digests[expected.algorithm]
         if value == expected.value:
             return None
         return f"{expected.algorithm}:{value}", (
@@ -117,12 +117,12 @@ class Download:
         )
 
     def _commit(self, url: str, *, is_other: bool) -> Receipt:
-        found = self.part.finish()
+        digests = self.part.finish()
         source = self.part.source or Source(shown(url))
         receipt = receipt_of(
             self.wanted,
             self.part.size,
-            found["sha256"],
+            digests["sha256"],
             self.part.checksums(),
             source,
             is_other=is_other,
@@ -218,10 +218,10 @@ class Download:
     def _go_on(self, reply: Reply, url: str, begin: int) -> None:
         """Status 206: append, if it is what was asked for."""
         text = reply.headers.get("Content-Range", "")
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", text.strip())
-        total = int(found[3]) if found and found[3] != "*" else None
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", text.strip())
+        total = int(match[3]) if match and match[3] != "*" else None
         known = self.wanted.bytes or (self.part.source and self.part.source.total)
-        if (reply.encoding and not self._keeps_encoding(reply)) or not found or int(found[1]) != begin:
+        if (reply.encoding and not self._keeps_encoding(reply)) or not match or int(match[1]) != begin:
             self.asks_for_range = False
             raise TryAgain(f"the server answered with another range than asked for ({text[:60] or reply.encoding!r})")
         if total is not None and known is not None and total != known and self._is_same(url):
@@ -235,7 +235,7 @@ class Download:
         self._check_total(total, url)
         self.is_resumed = True
         self.part.relabel(Source(shown(url), etag, reply.headers.get("Last-Modified"), total))
-        self._body(reply, int(found[2]) - begin + 1, total)
+        self._body(reply, int(match[2]) - begin + 1, total)
 
     def _start(self, reply: Reply, url: str, asked: dict[str, str]) -> None:
         """Status 200: the whole file, from the first byte."""
@@ -273,8 +273,8 @@ class Download:
             if (count is not None and received < count) or (known is not None and self.part.size < known):
                 raise TryAgain("the connection was cut")
         except TryAgain as failure:
-            place = f"at {self.part.size:,}{f' of {known:,}' if known else ''} bytes"
-            raise TryAgain(f"{failure.reason} {place}", failure.after) from None
+            reached = f"at {self.part.size:,}{f' of {known:,}' if known else ''} bytes"
+            raise TryAgain(f"{failure.reason} {reached}", failure.after) from None
 
     def _decoded(self, reply: Reply, data: bytes) -> None:
         """A body that the server compressed on its own account: decoded, and never resumed."""
@@ -323,7 +323,7 @@ class Download:
         return self.wanted.archive == "tar.gz" and reply.encoding in ("gzip", "x-gzip")
 
 
-def _no_page(wanted: Wanted, reply: Reply, head: bytes) -> None:
+def _no_page(wanted: Target, reply: Reply, head: bytes) -> None:
     """Refuse a web page in the place of the file; nothing of it has been written."""
     begin = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:100].lower()
     kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -331,8 +331,8 @@ def _no_page(wanted: Wanted, reply: Reply, head: bytes) -> None:
     if not looks and (kind not in ("text/html", "application/xhtml+xml") or wanted.archive == "file"):
         return
     text = head.decode("utf-8", "replace") + reply.text(_PAGE)
-    found = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    title = " ".join(found[1].split())[:80] if found else ""
+    match = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    title = " ".join(match[1].split())[:80] if match else ""
     what = f"a web page{f' titled {title!r}' if title else ''} instead of the file"
     if wanted.cookies is not None or re.search(r"log.?in|sign.?in|account|password", title, re.IGNORECASE):
         error = SignInError(
