@@ -9,8 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from segdata.cli import app, output
-from segdata.cli import options as fetching
+from segdata.cli import app, options, output
 
 
 class Images(StrEnum):
@@ -75,7 +74,7 @@ def convert(
     force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
     clean: bool = typer.Option(False, "--clean", help="After replacing a pack, remove the old one's files."),
     wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same target."),
-    no_lock: bool = fetching.NoLock,
+    no_lock: bool = options.NoLock,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import app, output, prompt
-from segdata.cli import options as fetching
+from segdata.cli import app, options, output, prompt
 
 if TYPE_CHECKING:
     from segdata.download.plan import Plan
@@ -16,36 +15,36 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: segdata fetch camvid --dry-run")
 def fetch(
-    dataset: str = fetching.Dataset,
-    root: Path | None = fetching.Root,
-    only: list[str] = fetching.Only,
-    mirror: str | None = fetching.Mirror,
-    from_dir: Path | None = fetching.FromDir,
+    dataset: str = options.Dataset,
+    root: Path | None = options.Root,
+    only: list[str] = options.Only,
+    mirror: str | None = options.Mirror,
+    from_dir: Path | None = options.FromDir,
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be done; touch nothing, ask nobody."),
-    offline: bool = fetching.Offline,
-    repair: bool = fetching.Repair,
-    accept_license: list[str] = fetching.AcceptLicense,
-    accept_unverified: bool = fetching.AcceptUnverified,
-    accept_new_hash: bool = fetching.AcceptNewHash,
-    keep_archives: bool = fetching.KeepArchives,
-    keep_session: bool = fetching.KeepSession,
-    allow_extra: bool = fetching.AllowExtra,
+    offline: bool = options.Offline,
+    repair: bool = options.Repair,
+    accept_license: list[str] = options.AcceptLicense,
+    accept_unverified: bool = options.AcceptUnverified,
+    accept_new_hash: bool = options.AcceptNewHash,
+    keep_archives: bool = options.KeepArchives,
+    keep_session: bool = options.KeepSession,
+    allow_extra: bool = options.AllowExtra,
     force: bool = typer.Option(False, "--force", help="Replace extracted files that were changed."),
-    ignore_space: bool = fetching.IgnoreSpace,
-    no_lock: bool = fetching.NoLock,
-    jobs: int = fetching.Jobs,
-    limit_rate: str | None = fetching.LimitRate,
-    wait: float = fetching.Wait,
-    timeout: float = fetching.Timeout,
-    retries: int = fetching.Retries,
-    retry_wait: float = fetching.RetryWait,
+    ignore_space: bool = options.IgnoreSpace,
+    no_lock: bool = options.NoLock,
+    jobs: int = options.Jobs,
+    limit_rate: str | None = options.LimitRate,
+    wait: float = options.Wait,
+    timeout: float = options.Timeout,
+    retries: int = options.Retries,
+    retry_wait: float = options.RetryWait,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Bring a dataset from its official place to disk, verified and extracted; run it again to go on."""
-    parts = fetching.parts(only)
-    rate = fetching.rate(limit_rate)
+    parts = options.parts(only)
+    rate = options.rate(limit_rate)
     if dry_run:
         show_plan(dataset, root, parts, from_dir, json=json)
         return
@@ -72,12 +71,12 @@ def fetch(
             jobs=jobs,
             limit_rate=rate,
             wait=wait,
-            patience=fetching.patience(timeout, retries, retry_wait),
+            patience=options.patience(timeout, retries, retry_wait),
             ask_terms=prompt.terms(),
             ask_account=prompt.account(),
             progress=progress,
             tell=tell,
-            command=fetching.command(),
+            command=options.command(),
         )
     if json:
         output.result(done.as_dict())
@@ -91,7 +90,7 @@ def fetch(
         output.remark(
             f"note: nobody publishes a digest of {', '.join(done.unverified)}; what arrived is pinned from now on"
         )
-    fetching.left_out(done.extra)
+    options.left_out(done.extra)
     if done.unverified or done.extra:
         raise typer.Exit(3)
 
@@ -102,12 +101,12 @@ def show_plan(dataset: str, root: Path | None, parts: list[str], from_dir: Path 
     from segdata.download.paths import folders
     from segdata.download.plan import plan
 
-    found = manifest.find(dataset)
-    todo = plan(found, folders(found.name, root), only=parts, from_dir=from_dir)
+    dataset_manifest = manifest.find(dataset)
+    todo = plan(dataset_manifest, folders(dataset_manifest.name, root), only=parts, from_dir=from_dir)
     if json:
         output.result(todo.as_dict())
         return
-    print(f"{found.title}\n")
+    print(f"{dataset_manifest.title}\n")
     print(f"{'part':<22} {'file':<40} {'size':>11}  {'digest':<9} state")
     for item in todo.items:
         size = (
@@ -125,8 +124,11 @@ def show_plan(dataset: str, root: Path | None, parts: list[str], from_dir: Path 
 
 
 def _summary(todo: Plan) -> None:
-    found = todo.manifest
-    terms, others = found.terms, [name for name, is_default in found.parts.items() if not is_default]
+    dataset_manifest = todo.manifest
+    terms, others = (
+        dataset_manifest.terms,
+        [name for name, is_default in dataset_manifest.parts.items() if not is_default],
+    )
     unsized = sum(not (item.is_here or item.bytes or item.remote.about) for item in todo.items)
     unknown = f" and {unsized} files of unknown size" if unsized else ""
     rows: list[tuple[str, Any]] = [
@@ -134,9 +136,14 @@ def _summary(todo: Plan) -> None:
         ("extracted", f"about {output.size(todo.to_extract)}{unknown}"),
         ("free", output.size(todo.free) + (" (not enough)" if todo.to_download + todo.to_extract > todo.free else "")),
         ("folder", todo.folders.home),
-        ("licence", found.licence),
+        ("licence", dataset_manifest.licence),
         ("terms", f"{terms.text} {terms.url} (--accept-license {terms.id})" if terms else None),
-        ("account", f"needed at {found.signin.host} (segdata login {found.name})" if found.signin else None),
+        (
+            "account",
+            f"needed at {dataset_manifest.signin.host} (segdata login {dataset_manifest.name})"
+            if dataset_manifest.signin
+            else None,
+        ),
         ("unverified", f"{', '.join(todo.unverified)} (--accept-unverified)" if todo.unverified else None),
         ("more parts", f"{', '.join(others)} (--only)" if others else None),
     ]

@@ -7,14 +7,13 @@ from typing import Any
 
 import typer
 
-from segdata.cli import app, output
-from segdata.cli import options as fetching
+from segdata.cli import app, options, output
 
 
 @app.command("list", epilog="Example: segdata list cityscapes")
 def list_datasets(
     name: str | None = typer.Argument(None, help="One dataset, in full; a known name, or the path of a manifest."),
-    root: Path | None = fetching.Root,
+    root: Path | None = options.Root,
     json: bool = output.Json,
 ) -> None:
     """List the datasets that segdata knows: what is fetched and prepared, how large it is, under which licence."""

@@ -19,14 +19,15 @@ def login(
     The account comes from SEGDATA_…_USERNAME and SEGDATA_…_PASSWORD or is asked for; there is no option for it.
     """
     from segdata.download.access import signin
+    from segdata.download.access.cityscapes import Session
     from segdata.download.http.client import Patience
 
     with output.only_ours(active=json):
         site = signin.site(dataset)
-        found = signin.credentials(site, ask=prompt.account(), is_fresh=True)
-        signin.Session(site, lambda: found, Patience(timeout=timeout)).sign_in()
-        place = signin.keep(site, found, in_netrc=netrc)
+        account = signin.credentials(site, ask=prompt.account(), is_fresh=True)
+        Session(site, lambda: account, Patience(timeout=timeout)).sign_in()
+        kept_in = signin.keep(site, account, in_netrc=netrc)
     if json:
-        output.result({"site": site.host, "username": found.username, "kept_in": place})
+        output.result({"site": site.host, "username": account.username, "kept_in": kept_in})
     else:
-        output.table([("site", site.host), ("name", found.username), ("kept in", place)])
+        output.table([("site", site.host), ("name", account.username), ("kept in", kept_in)])

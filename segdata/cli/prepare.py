@@ -6,17 +6,16 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, output, prompt
-from segdata.cli import options as fetching
+from segdata.cli import app, options, output, prompt
 from segdata.cli.convert import Images, OnError
 from segdata.cli.fetch import show_plan
 
 
 @app.command(epilog="Example: segdata prepare camvid")
 def prepare(
-    dataset: str = fetching.Dataset,
-    root: Path | None = fetching.Root,
-    only: list[str] = fetching.Only,
+    dataset: str = options.Dataset,
+    root: Path | None = options.Root,
+    only: list[str] = options.Only,
     split: list[str] = typer.Option([], "--split", help="Only this split goes into the pack; can be repeated."),
     labels: str | None = typer.Option(
         None, "--labels", help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file."
@@ -25,34 +24,34 @@ def prepare(
     on_error: OnError = typer.Option(OnError.stop, help="Stop at invalid items, or skip and list them."),
     decode: bool = typer.Option(False, "--decode", help="Decode every image fully as a check."),
     workers: int | None = typer.Option(None, min=1, help="Processes that convert (default: one per processor)."),
-    mirror: str | None = fetching.Mirror,
-    from_dir: Path | None = fetching.FromDir,
+    mirror: str | None = options.Mirror,
+    from_dir: Path | None = options.FromDir,
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be fetched; touch nothing, ask nobody."),
-    offline: bool = fetching.Offline,
-    repair: bool = fetching.Repair,
-    accept_license: list[str] = fetching.AcceptLicense,
-    accept_unverified: bool = fetching.AcceptUnverified,
-    accept_new_hash: bool = fetching.AcceptNewHash,
-    keep_archives: bool = fetching.KeepArchives,
-    keep_session: bool = fetching.KeepSession,
-    allow_extra: bool = fetching.AllowExtra,
+    offline: bool = options.Offline,
+    repair: bool = options.Repair,
+    accept_license: list[str] = options.AcceptLicense,
+    accept_unverified: bool = options.AcceptUnverified,
+    accept_new_hash: bool = options.AcceptNewHash,
+    keep_archives: bool = options.KeepArchives,
+    keep_session: bool = options.KeepSession,
+    allow_extra: bool = options.AllowExtra,
     force: bool = typer.Option(False, "--force", help="Replace changed files, and a pack made with other options."),
     clean: bool = typer.Option(False, "--clean", help="After replacing a pack, remove the old one's files."),
-    ignore_space: bool = fetching.IgnoreSpace,
-    no_lock: bool = fetching.NoLock,
-    jobs: int = fetching.Jobs,
-    limit_rate: str | None = fetching.LimitRate,
-    wait: float = fetching.Wait,
-    timeout: float = fetching.Timeout,
-    retries: int = fetching.Retries,
-    retry_wait: float = fetching.RetryWait,
+    ignore_space: bool = options.IgnoreSpace,
+    no_lock: bool = options.NoLock,
+    jobs: int = options.Jobs,
+    limit_rate: str | None = options.LimitRate,
+    wait: float = options.Wait,
+    timeout: float = options.Timeout,
+    retries: int = options.Retries,
+    retry_wait: float = options.RetryWait,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Fetch a dataset and convert it to a pack under ROOT/NAME/pack; what is done already is not done again."""
     if dry_run:
-        show_plan(dataset, root, fetching.parts(only), from_dir, json=json)
+        show_plan(dataset, root, options.parts(only), from_dir, json=json)
         return
     from segdata.conversion.prepare import prepare as prepare_dataset
 
@@ -64,7 +63,7 @@ def prepare(
         done = prepare_dataset(
             dataset,
             root=root,
-            only=fetching.parts(only),
+            only=options.parts(only),
             splits=split,
             labels=labels,
             images=images.value,
@@ -86,14 +85,14 @@ def prepare(
             ignore_space=ignore_space,
             lock=not no_lock,
             jobs=jobs,
-            limit_rate=fetching.rate(limit_rate),
+            limit_rate=options.rate(limit_rate),
             wait=wait,
-            patience=fetching.patience(timeout, retries, retry_wait),
+            patience=options.patience(timeout, retries, retry_wait),
             ask_terms=prompt.terms(),
             ask_account=prompt.account(),
             progress=progress,
             tell=tell,
-            command=fetching.command(),
+            command=options.command(),
             converting=converting,
         )
     if json:
@@ -112,6 +111,6 @@ def prepare(
     if done.unverified and not quiet:
         output.remark(f"note: nobody publishes a digest of {', '.join(done.unverified)}; what arrived is pinned")
     extra = done.fetched.extra if done.fetched else ()
-    fetching.left_out(extra)
+    options.left_out(extra)
     if done.skipped or done.unverified or extra:
         raise typer.Exit(3)

@@ -123,21 +123,21 @@ def _by_split(counted: Statistics) -> None:
 
 def _by_category(counted: Statistics) -> None:
     """Categories that occur, the largest first, with a bar of what they were ordered by."""
-    found = [category for category in counted.total.categories(counted.labels) if category["images"]]
+    categories = [category for category in counted.total.categories(counted.labels) if category["images"]]
     by = "instances" if counted.total.sums["annotated_images"] else "pixels"
-    found.sort(key=lambda category: (-category[by], -category["pixels"]))
-    most = max((category[by] for category in found), default=0)
+    categories.sort(key=lambda category: (-category[by], -category["pixels"]))
+    most = max((category[by] for category in categories), default=0)
     rows = [
         (
             category["name"],
             *(_value(key, category[key]) for key in ("instances", "images", "pixel_share")),
             "█" * round(24 * category[by] / max(most, 1)),
         )
-        for category in found[:CATEGORIES]
+        for category in categories[:CATEGORIES]
     ]
     _table(("category", "instances", "images", "pixels", ""), rows, bars=True)
-    if len(found) > CATEGORIES:
-        print(f"… {len(found) - CATEGORIES} more, with --json")
+    if len(categories) > CATEGORIES:
+        print(f"… {len(categories) - CATEGORIES} more, with --json")
 
 
 def _side_by_side(comparison: Mapping[str, Any]) -> None:

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, output
-from segdata.cli import options as fetching
+from segdata.cli import app, options, output
 from segdata.errors import UsageError, printable
 
 
 @app.command(epilog="Example: segdata verify packs/voc --deep")
 def verify(
     path: str = typer.Argument(..., help="A pack, a dataset folder, or the name or manifest of a fetched dataset."),
-    root: Path | None = fetching.Root,
+    root: Path | None = options.Root,
     deep: bool = typer.Option(False, "--deep", help="Read everything: every image, mask and record."),
     source_format: str | None = typer.Option(None, "--from", help="A folder's format (default: by its layout)."),
     repair: bool = typer.Option(False, "--repair", help="First make damaged shards of a pack anew from its --source."),
@@ -42,9 +41,10 @@ def verify(
 
 
 def _rebuild(path: Path, *, quiet: bool) -> None:
-    from segdata.pack import verify as pack_verify
 
-    is_new = pack_verify.rebuild(path)
+    from segdata.pack.verify import rebuild
+
+    is_new = rebuild(path)
     if not quiet:
         output.remark("note: the index was restored" if is_new else "note: the index and its copy are intact")
 
@@ -73,30 +73,30 @@ def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: boo
     if "/" in name and not name.endswith(".toml"):
         raise NotThere(f"{name} does not exist", file=name, fix="check the path; `segdata list` shows known datasets")
     with output.only_ours(active=json), output.transfers(quiet=quiet) as (progress, _):
-        found = check(name, root=root, deep=deep, progress=progress)
+        checked = check(name, root=root, deep=deep, progress=progress)
     if json:
-        output.result({**found.as_dict(), "ok": found.is_good})
+        output.result({**checked.as_dict(), "ok": checked.is_good})
     else:
-        for error in found.damages:
+        for error in checked.damages:
             output.remark(f"segdata: error[{type(error).__name__}]: {error}")
-        if found.files.extra:
+        if checked.files.extra:
             output.remark(
-                f"note: {len(found.files.extra)} files are from no archive ({', '.join(found.files.extra[:3])})"
+                f"note: {len(checked.files.extra)} files are from no archive ({', '.join(checked.files.extra[:3])})"
             )
-        pack = "no pack" if found.pack is None else f"pack of {found.pack.samples:,} samples"
-        state = "good" if found.is_good else f"{len(found.damages)} damages"
+        pack = "no pack" if checked.pack is None else f"pack of {checked.pack.samples:,} samples"
+        state = "good" if checked.is_good else f"{len(checked.damages)} damages"
         print(
-            f"{manifest.find(name).name}: {found.archives} archives, {found.files.files:,} extracted files, {pack}: {state}"
+            f"{manifest.find(name).name}: {checked.archives} archives, {checked.files.files:,} extracted files, {pack}: {state}"
         )
-    if not found.is_good:
+    if not checked.is_good:
         raise typer.Exit(8)
 
 
 def _path(path: Path, source_format: str | None, *, deep: bool, json: bool, quiet: bool) -> None:
     from segdata.conversion.convert import inspect
     from segdata.pack import layout
-    from segdata.pack import verify as pack_verify
     from segdata.pack.read import is_pack
+    from segdata.pack.verify import verify as verify_pack
 
     with output.only_ours(active=json), output.progress("verifying", quiet=quiet) as progress:
         if not is_pack(path) and not (path / layout.COPY).is_file():
@@ -111,20 +111,20 @@ def _path(path: Path, source_format: str | None, *, deep: bool, json: bool, quie
             }
         else:
             findings = None
-            found = pack_verify.verify(path, deep=deep, progress=progress)
-            document = found.as_dict()
+            verification = verify_pack(path, deep=deep, progress=progress)
+            document = verification.as_dict()
     if json:
         output.result({**document, "ok": document["good"]})
     elif findings is not None:
         output.remarks(findings)
         print(f"{printable(path)}: {document['samples']:,} samples are valid")
     else:
-        for error in found.damages:
+        for error in verification.damages:
             output.remark(f"segdata: error[{type(error).__name__}]: {error}")
-        for text in found.remarks:
+        for text in verification.remarks:
             output.remark(f"note: {text}")
         how = "deep" if deep else "quick"
-        state = "good" if found.is_good else f"{len(found.damages)} damages"
-        print(f"{printable(path)}: {found.samples:,} samples, {how} check: {state}")
+        state = "good" if verification.is_good else f"{len(verification.damages)} damages"
+        print(f"{printable(path)}: {verification.samples:,} samples, {how} check: {state}")
     if not document["good"]:
         raise typer.Exit(8)
