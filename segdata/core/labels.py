@@ -175,6 +175,11 @@ class LabelMapping:
     target: LabelSpace
     table: tuple[int | None, ...]
 
+    @cached_property
+    def indices(self) -> npt.NDArray[np.int64]:
+        """(K,) int64, `table` with −1 for None."""
+        return np.array([-1 if index is None else index for index in self.table], np.int64)
+
     def lookup(self, source: LabelSpace) -> np.ndarray:
         """Lookup table (void + 1,) over all values of `source`'s semantic maps; dtype of the target's maps."""
         table = np.full(source.void + 1, self.target.void, self.target.dtype)

@@ -1,4 +1,4 @@
-"""The pack: the one form in which every dataset lies on disk. `layout` says what the bytes are; see docs/pack.md."""
+"""The pack: the format in which segdata stores every dataset. `layout` defines the bytes; see docs/pack.md."""
 
 from segdata.pack.read import Pack, open_pack
 

@@ -1,8 +1,8 @@
-"""The HDF5 around a file's arrays: what lies where, and the bytes that make the file readable by every HDF5 tool.
+"""Lay out HDF5 files: the offset of every array, and the bytes that make the file readable by any HDF5 tool.
 
-HDF5 never touches the disk: the library lays the file out over a stand-in that records its few kilobytes of structure,
-and the arrays' bytes are then written by plain writes at known offsets. A full disk is therefore an ordinary error (the
-library itself can end the process on one), and large arrays are streamed.
+The HDF5 library never touches the disk: it writes to a file-like object that records the few kilobytes of structure,
+and the arrays are then written at the known offsets. A full disk is therefore an ordinary error (the library itself can end
+the process on one), and large arrays are streamed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 ALIGNMENT = 64
+"""Bytes; the offset of every array is a multiple of it."""
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The layout of one HDF5 file.
+class FileLayout:
+    """Where everything lies in one HDF5 file.
 
     Attributes:
         size: bytes of the whole file.
@@ -31,21 +32,21 @@ class Frame:
     structure: tuple[tuple[int, bytes], ...]
 
     @classmethod
-    def of(cls, arrays: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> Frame:
+    def of(cls, arrays: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> FileLayout:
         """Lay out arrays (name → shape, dtype): contiguous, little-endian, aligned, without timestamps or filters.
 
-        The oldest file version is used: newer ones give bytes that depend on the time.
+        The oldest file version is used: with newer ones the bytes depend on the time.
         """
         import h5py
 
-        record = _Record()
+        recorder = _Recorder()
         options = {"alignment_threshold": 1, "alignment_interval": ALIGNMENT}
-        with h5py.File(record, "w", libver="earliest", **options) as file:
+        with h5py.File(recorder, "w", libver="earliest", **options) as file:
             offsets = {name: _create(file, name, shape, dtype) for name, (shape, dtype) in arrays.items()}
-        return cls(record.size, offsets, record.pieces())
+        return cls(recorder.size, offsets, recorder.pieces())
 
     def write(self, file: BinaryIO) -> None:
-        """Write the structure and give the file its full size; the arrays are up to the caller."""
+        """Write the structure and extend the file to its full size; the caller writes the arrays."""
         file.truncate(self.size)
         for offset, data in self.structure:
             file.seek(offset)
@@ -54,6 +55,7 @@ class Frame:
 
 
 def _create(file: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int | None:
+    """Create a data set and return the byte offset of its elements; None where it has none."""
     import h5py
 
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -70,8 +72,8 @@ def _create(file: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     return offset
 
 
-class _Record:
-    """A file-like object that keeps what is written by its place, and zeros everywhere else."""
+class _Recorder:
+    """A file-like object that keeps what is written by offset, with zeros everywhere else."""
 
     def __init__(self) -> None:
         self.size = 0

@@ -1,4 +1,4 @@
-"""What the bytes of a pack are: file names, arrays, flags and the index. docs/pack.md says the same for other readers.
+"""The pack format: file names, arrays, flags and the index. docs/pack.md specifies it for other readers.
 
     pack/
         pack.json                      the index: written last, the commit point
@@ -7,8 +7,8 @@
         annotations-00000-9f3a….h5     one per shard: tables and masks of a run of consecutive samples
         images-00000-51c2….h5          one per shard with embedded images: the files' bytes, one after another
 
-Every array is contiguous, little-endian and unfiltered; its byte offset stands in the index, so that a reader maps the
-files and never needs HDF5.
+Every array is contiguous, little-endian and unfiltered; its byte offset is in the index, so that a reader maps the
+files and needs no HDF5 library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
-from segdata.system.files import crc32 as crc32
+from segdata.system.files import crc32
 from segdata.system.paths import checked_name
 
 INDEX = "pack.json"
@@ -86,46 +86,47 @@ _HEAD = b'{"crc32": "'
 
 
 def encode_index(index: Mapping[str, Any]) -> bytes:
-    """The bytes of `pack.json`: `crc32` comes first and covers the file with its own eight digits set to zero."""
+    """The bytes of `pack.json`: `crc32` comes first and covers the file with its own eight digits set to "0"."""
     text = json.dumps(index, sort_keys=True, ensure_ascii=False, allow_nan=False)
     body = _HEAD + _ZEROS + b'", ' + text[1:].encode("utf-8", "surrogatepass")
     return _HEAD + f"{crc32(body):08x}".encode() + body[len(_HEAD) + 8 :]
 
 
 def read_index(folder: Path, name: str = INDEX) -> dict[str, Any]:
-    """Read and check a pack's index, or its copy.
+    """Read and check a pack's index, or its copy. Unknown keys are ignored.
+
+    Args:
+        name: `INDEX` or `COPY`.
 
     Raises:
         NotThere: there is no pack in this folder.
         DamagedData: the index is cut short or changed.
         InvalidInput: another kind of file, or a version that this segdata does not know.
         Unsafe: a file name that leads out of the folder.
-
-    Keys that this version does not know are ignored.
     """
     path = folder / name
     other = folder / (COPY if name == INDEX else INDEX)
-    again = f"segdata verify {folder} --rebuild" if other.is_file() else None
+    rebuild = f"segdata verify {folder} --rebuild" if other.is_file() else None
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotThere(
             f"there is no pack in {folder}",
             file=path,
-            fix=again or f"segdata convert SOURCE {folder}",
+            fix=rebuild or f"segdata convert SOURCE {folder}",
         ) from error
-    again = f"{again or 'restore this file'}, or convert the dataset again with --force"
+    fix = f"{rebuild or 'restore this file'}, or convert the dataset again with --force"
     start = len(_HEAD)
-    stated = data[start : start + 8]
+    recorded = data[start : start + 8]
     if not data.startswith(_HEAD):
         why = 'it does not begin with {"crc32": "'
-        raise DamagedData("this is not the index of a pack", file=path, why=why, fix=again)
-    if f"{crc32(data[:start] + _ZEROS + data[start + 8 :]):08x}".encode() != stated:
+        raise DamagedData("this is not the index of a pack", file=path, why=why, fix=fix)
+    if f"{crc32(data[:start] + _ZEROS + data[start + 8 :]):08x}".encode() != recorded:
         raise DamagedData(
             "the pack's index is damaged",
             file=path,
-            why=f"its checksum is not the stated {stated.decode('ascii', 'replace')}",
-            fix=again,
+            why=f"its checksum is not the stated {recorded.decode('ascii', 'replace')}",
+            fix=fix,
         )
     index: dict[str, Any] = json.loads(data)
     if index.get("format") != FORMAT or not isinstance(index.get("version"), int):
@@ -145,14 +146,14 @@ def read_index(folder: Path, name: str = INDEX) -> dict[str, Any]:
         wrong = _wrong_count(index)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         why = f"{type(error).__name__}: {error}"
-        raise InvalidInput("the pack's index is not as its version has it", file=path, why=why, fix=again) from error
+        raise InvalidInput("the pack's index is not as its version has it", file=path, why=why, fix=fix) from error
     if wrong:
-        raise DamagedData("the pack's index contradicts itself", file=path, why=wrong, fix=again)
+        raise DamagedData("the pack's index contradicts itself", file=path, why=wrong, fix=fix)
     return index
 
 
 def _wrong_count(index: Mapping[str, Any]) -> str | None:
-    """The first count that is not what the arrays' shapes say."""
+    """The first count that contradicts the shapes of the arrays, as a sentence; None where all agree."""
     for name in ("samples", "instances"):
         total = sum(shard[name] for shard in index["shards"])
         if index[name] != total:
@@ -170,7 +171,7 @@ def _wrong_count(index: Mapping[str, Any]) -> str | None:
 
 
 def shard_files(index: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every file that an index names, in order."""
+    """The entries of all files that an index names, in order."""
     files = [index["dataset"]]
     for shard in index["shards"]:
         files.append(shard["annotations"])
@@ -179,26 +180,27 @@ def shard_files(index: Mapping[str, Any]) -> list[dict[str, Any]]:
     return files
 
 
-def placed(name: str, place: Mapping[str, Any], size: int, path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """dtype, shape and bytes of an array, after a look at whether it can lie there.
+def checked_array(
+    name: str, entry: Mapping[str, Any], size: int, path: Path
+) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """dtype, shape and size in bytes of an array, from its entry in the index.
 
     Args:
-        place: the array's entry in the index.
         size: bytes of the file.
 
     Raises:
-        InvalidInput: another dtype than this version's, or a place that the file does not have.
+        InvalidInput: another dtype than this version's, or the array does not fit into the file.
     """
-    dtype, shape, offset = expected_dtype(name), tuple(place["shape"]), place["offset"]
+    dtype, shape, offset = expected_dtype(name), tuple(entry["shape"]), entry["offset"]
     length = math.prod(shape) * dtype.itemsize
     is_possible = all(isinstance(side, int) and side >= 0 for side in shape) and (
         not length or (isinstance(offset, int) and 0 <= offset <= size - length)
     )
-    if dtype.str != place["dtype"] or not is_possible:
+    if dtype.str != entry["dtype"] or not is_possible:
         raise InvalidInput(
             f"the pack's index places {name} where it cannot be",
             file=path,
-            why=f"dtype {place['dtype']}, shape {shape}, offset {offset}; expected dtype {dtype.str}, "
+            why=f"dtype {entry['dtype']}, shape {shape}, offset {offset}; expected dtype {dtype.str}, "
             f"and the file has {size:,} bytes",
             fix="convert the dataset again with --force",
         )

@@ -1,7 +1,7 @@
-"""A pack → samples: every file is mapped, nothing is read before it is asked for, HDF5 is never called.
+"""Open a pack as a lazy sequence of samples: `open_pack`, `Pack`.
 
-Mappings are safe over fork and between threads, share one page cache between all workers, and stay readable when the
-pack is replaced by a newer one.
+All files are memory-mapped, without the HDF5 library. The mappings are safe over fork and between threads, workers
+share one page cache, and an open pack stays readable when it is replaced by a newer one.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def open_pack(
 
     Args:
         path: the pack's folder.
-        split: one of its splits; all samples by default.
+        split: the name of one of its splits; by default all samples.
         labels: a view of the pack's label space ("cityscapes-19"), applied when samples are read.
-        images_root: where the images lie now, for a pack that references them.
-        allow_missing_shards: leave out shards whose files are missing or of another size, with a warning; the others
-            are numbered as if the pack had been made without them.
+        images_root: the present folder of the images, for a pack that references them.
+        allow_missing_shards: leave out shards whose files are missing or of another size, with a warning; the other
+            samples are numbered as if the pack had been made without them.
 
     Raises:
         NotThere: no pack, or no such split.
@@ -64,12 +64,12 @@ def open_pack(
 
 
 def open_without(path: Path, shards: Collection[int]) -> Pack:
-    """Open a pack as if it had been made without the samples of some shards."""
+    """Open a pack as if it had been made without the samples of the shards with these numbers."""
     return Pack(Store(path, layout.read_index(path), None, shards))
 
 
 def _unusable(folder: Path, index: Mapping[str, Any]) -> list[int]:
-    """Shards whose files cannot be mapped; warns of them."""
+    """Numbers of the shards whose files cannot be mapped; warns of each."""
     without = []
     for number, entry in enumerate(index["shards"]):
         try:
@@ -84,9 +84,9 @@ class Pack(Sequence[Sample]):
     """The samples of a pack, or some of them: `len`, `[i]`, slices, iteration, `find`, `select`, `split`.
 
     Attributes:
-        labels: the label space of what the samples hold (that of the view, if one was asked for).
+        labels: the label space of the samples (the view's, if the pack was opened with one).
         splits: name → (K,) int64 indices of its samples in the whole pack; splits may overlap.
-        info: where the pack comes from and what was odd, as stored in its index.
+        info: provenance, report and counts, as stored in the pack's index.
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class Pack(Sequence[Sample]):
         self._count = store.count if members is None else len(members)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the files itself."""
+        """Pickle the path and the selection: another process opens the files itself."""
         store = self._store
-        return _reopened, (
+        return _reopen, (
             store.folder.absolute(),
             store.index["crc32"],
             store.images_root,
@@ -134,7 +134,7 @@ class Pack(Sequence[Sample]):
 
     @property
     def labels(self) -> LabelSpace:
-        """The label space of these samples."""
+        """The label space of the samples."""
         return self._store.labels if self._mapping is None else self._mapping.target
 
     @property
@@ -159,39 +159,36 @@ class Pack(Sequence[Sample]):
 
     @property
     def documents(self) -> list[dict[str, Any]]:
-        """What the source's files say beyond single images (headers, lists), by file."""
+        """What the source's files say beyond single images (headers, lists), one dictionary for each file."""
         return self._store.documents
 
     @property
     def indices(self) -> npt.NDArray[np.int64]:
-        """Which samples of the whole pack these are."""
+        """(N,) int64, indices of these samples in the whole pack."""
         return np.arange(self._store.count) if self._members is None else self._members
 
     def key(self, index: int) -> str:
-        """The key of sample `index`, without reading more."""
+        """The key of sample `index`; nothing else is read."""
         return self._store.key(int(self.indices[index]) if self._members is not None else index)
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """One number (or row of numbers) of every sample: "image/id", "image/size" … as docs/pack.md names them."""
+        """(N, …) one column of the samples: "image/id", "image/size" … as docs/pack.md names them."""
         parts = [shard.table[name] for shard in self._store.shards]
         whole = np.concatenate(parts) if parts else np.zeros(0, layout.expected_dtype(name))
         return whole if self._members is None else whole[self._members]
 
     def instance_columns(self, name: str) -> Iterator[npt.NDArray[Any] | None]:
-        """One column of all instances, shard by shard, None where a shard has none: "instance/score" …
-
-        It covers the whole pack, whatever samples this is.
-        """
+        """One column of all instances of the pack, "instance/score" …, shard by shard; None where a shard has none."""
         for shard in self._store.shards:
             yield shard.table[name]
 
     def place(self, index: int) -> str:
-        """Where sample `index` lies: its shard and record, for messages."""
+        """Shard and record of sample `index`, for messages."""
         shard, row = self._store.locate(int(self.indices[index]))
         return f"shard {shard.number} ({shard.table.path.name}), record {row}"
 
     def image_bytes(self, index: int) -> int:
-        """Size of the image file of sample `index`, 0 where there is none."""
+        """Bytes of the image file of sample `index`, 0 where there is none."""
         shard, row = self._store.locate(int(self.indices[index]))
         return int(shard.table["image/length"][row])
 
@@ -201,12 +198,12 @@ class Pack(Sequence[Sample]):
         Raises:
             NotThere: no such key, or several samples (of different splits) have it.
         """
-        found = [self._position[index] for index in self._store.by_key.get(key, ()) if index in self._position]
-        if len(found) == 1:
-            return self[found[0]]
-        if found:
+        matches = [self._position[index] for index in self._store.by_key.get(key, ()) if index in self._position]
+        if len(matches) == 1:
+            return self[matches[0]]
+        if matches:
             raise NotThere(
-                f"{len(found)} samples have the key {key!r}",
+                f"{len(matches)} samples have the key {key!r}",
                 fix=f"open one split: {', '.join(self.splits)}",
             )
         import difflib
@@ -227,25 +224,25 @@ class Pack(Sequence[Sample]):
         return {int(member): position for position, member in enumerate(self._members)}
 
     def select(self, which: Sequence[int] | npt.NDArray[Any] | Callable[[Sample], bool]) -> Pack:
-        """Some of these samples: by index (in the order given), by a boolean for each, or by a predicate.
+        """Some of these samples: by index (in that order), by one boolean for each, or by a predicate.
 
         Raises:
-            IndexError: an index that is not there, or booleans that are not one for each sample.
+            IndexError: an index out of range, or not one boolean for each sample.
             TypeError: neither integers nor booleans.
         """
         if callable(which):
             chosen = np.array([i for i in range(len(self)) if which(self[i])], np.int64)
         else:
-            given = np.asarray(which).reshape(-1)
-            if given.size and given.dtype.kind not in "iub":
-                raise TypeError(f"samples are chosen by integers or booleans, not {given.dtype}")
-            chosen = np.arange(len(self))[given] if given.dtype == np.bool_ else given.astype(np.int64)
+            values = np.asarray(which).reshape(-1)
+            if values.size and values.dtype.kind not in "iub":
+                raise TypeError(f"samples are chosen by integers or booleans, not {values.dtype}")
+            chosen = np.arange(len(self))[values] if values.dtype == np.bool_ else values.astype(np.int64)
         if len(chosen) and (chosen.min() < -len(self) or chosen.max() >= len(self)):
             raise IndexError(f"indices reach from {chosen.min()} to {chosen.max()}; there are {len(self)} samples")
         return Pack(self._store, self.indices[chosen], self._mapping)
 
     def split(self, name: str) -> Pack:
-        """The samples of one split, in its order.
+        """The samples of one split, in the split's order.
 
         Raises:
             NotThere: the pack has no such split.
@@ -259,7 +256,10 @@ class Pack(Sequence[Sample]):
         return Pack(self._store, self.splits[name], self._mapping)
 
     def viewed(self, labels: str | LabelMapping) -> Pack:
-        """The same samples under another label space.
+        """The same samples with their categories mapped to another label space.
+
+        Args:
+            labels: the name of a view ("cityscapes-19"), or a mapping.
 
         Raises:
             NotThere: no view of that name exists for the pack's label space.
@@ -269,7 +269,7 @@ class Pack(Sequence[Sample]):
         return Pack(self._store, self._members, labels)
 
 
-def _reopened(
+def _reopen(
     folder: Path,
     crc32: str,
     images_root: Path | None,
@@ -289,6 +289,8 @@ def _reopened(
 
 
 class _Keys(Sequence[str]):
+    """The keys of a pack's samples, each read on access."""
+
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
 
@@ -302,6 +304,8 @@ class _Keys(Sequence[str]):
 
 
 class _Identity(Mapping[int, int]):
+    """i → i for 0 … count − 1."""
+
     def __init__(self, count: int) -> None:
         self._range = range(count)
 

@@ -1,4 +1,4 @@
-"""The mapped files of one pack, and the columns of a sample in them; `read` makes sequences of it."""
+"""The memory-mapped files of a pack, and the samples in them; `pack.read` makes sequences of them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances, Records, Sample
 from segdata.errors import DamagedData, NotThere
 from segdata.pack import layout
+from segdata.system.files import crc32
 from segdata.system.paths import inside
 
 
 class MappedFile(dict[str, Any]):
-    """One mapped file and its arrays by name, found when first asked for; one that the pack leaves out is None."""
+    """One memory-mapped file: name → array, made on first access; None for an array that the file does not have."""
 
     def __init__(self, folder: Path, entry: Mapping[str, Any]) -> None:
         self.path = folder / entry["file"]
@@ -51,19 +52,21 @@ class MappedFile(dict[str, Any]):
         return array
 
     def _read(self, name: str) -> npt.NDArray[Any] | None:
-        place = self.entry["arrays"].get(name)
-        if place is None:
+        entry = self.entry["arrays"].get(name)
+        if entry is None:
             return None
-        dtype, shape, length = layout.placed(name, place, len(self.map), self.path)
-        return np.ndarray(shape, dtype, self.map, place["offset"]) if length else np.zeros(shape, dtype)
+        dtype, shape, length = layout.checked_array(name, entry, len(self.map), self.path)
+        return np.ndarray(shape, dtype, self.map, entry["offset"]) if length else np.zeros(shape, dtype)
 
 
 class Shard:
-    """One shard: a record file and, beside it, an image file.
+    """One shard: a file of annotations and, where images are embedded, a file of images.
 
     Attributes:
-        number: its place in the index.
-        first: the number of its first sample.
+        number: its index in the pack's list of shards.
+        first: the index of its first sample in the pack.
+        table: the columns of samples and instances.
+        images: the image files' bytes; None where none are embedded.
     """
 
     def __init__(self, folder: Path, entry: Mapping[str, Any], number: int, first: int) -> None:
@@ -74,10 +77,11 @@ class Shard:
 
 
 class Store:
-    """The mapped files of one pack, shared by all `Pack` objects made from it.
+    """The memory-mapped files of one pack, shared by all `Pack` objects made from it.
 
     Args:
-        without: numbers of shards that are left out, as if the pack had been made without their samples.
+        images_root: the folder of the images that the pack references; by default the recorded one.
+        without: numbers of the shards that are left out, as if the pack had been made without their samples.
     """
 
     def __init__(
@@ -106,15 +110,17 @@ class Store:
 
     @cached_property
     def splits(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Name → (K,) int64 indices of its samples."""
         splits = {split["name"]: self.dataset[f"split/{number}"] for number, split in enumerate(self.index["splits"])}
         if not self._left_out:
             return splits
-        gone = np.concatenate([np.arange(part.start, part.stop) for part in self._left_out])
-        kept = {name: members[~np.isin(members, gone)] for name, members in splits.items()}
-        return {name: members - np.searchsorted(gone, members) for name, members in kept.items()}
+        missing = np.concatenate([np.arange(part.start, part.stop) for part in self._left_out])
+        present = {name: members[~np.isin(members, missing)] for name, members in splits.items()}
+        return {name: members - np.searchsorted(missing, members) for name, members in present.items()}
 
     @cached_property
     def documents(self) -> list[dict[str, Any]]:
+        """What the source's files say beyond single images, by file."""
         import zstandard
 
         data = self.dataset["documents"].tobytes()
@@ -125,24 +131,28 @@ class Store:
 
     @cached_property
     def by_key(self) -> dict[str, list[int]]:
+        """Key → indices of the samples that have it."""
         by_key: dict[str, list[int]] = {}
         for index in range(self.count):
             by_key.setdefault(self.key(index), []).append(index)
         return by_key
 
     @cached_property
-    def _of_thread(self) -> _OfThread:
-        return _OfThread()
+    def _per_thread(self) -> _PerThread:
+        return _PerThread()
 
     def locate(self, index: int) -> tuple[Shard, int]:
+        """The shard of a sample, and its row in the shard's table."""
         shard = self.shards[bisect.bisect_right(self.starts, index) - 1]
         return shard, index - shard.first
 
     def key(self, index: int) -> str:
+        """The key of a sample."""
         shard, row = self.locate(index)
         return _text(shard.table, "image/key", row)
 
     def sample(self, index: int, mapping: LabelMapping | None = None) -> Sample:
+        """A sample that reads its parts on demand, its categories mapped by `mapping`."""
         shard, row = self.locate(index)
         table = shard.table
         key = _text(table, "image/key", row)
@@ -171,30 +181,30 @@ class Store:
         if shard.images is not None:
             offset = table["image/offset"].item(row)
             data: bytes | memoryview = shard.images["images/data"][offset : offset + length].data
-            source = shard.images.path
+            path = shard.images.path
         else:
             if self.images_root is None:
                 raise NotThere("the pack does not say where its images are", file=self.folder)
             name = _text(table, "image/file", row)
-            source = inside(self.images_root, name, "the pack")
+            path = inside(self.images_root, name, "the pack")
             try:
-                data = source.read_bytes()
+                data = path.read_bytes()
             except OSError as error:
                 raise NotThere(
                     "a referenced image is not there",
-                    file=source,
+                    file=path,
                     key=_text(table, "image/key", row),
                     why=error.strerror,
                     fix="restore it, or say where the images are now with images_root",
                 ) from error
-        if len(data) != length or layout.crc32(data) != table["image/crc32"].item(row):
+        if len(data) != length or crc32(data) != table["image/crc32"].item(row):
             raise DamagedData(
                 "an image is not the one that was converted",
-                file=source,
+                file=path,
                 key=_text(table, "image/key", row),
                 place=f"shard {shard.number}, record {row}",
                 why=f"expected {length} bytes with crc32 {int(table['image/crc32'][row]):08x}, "
-                f"found {len(data)} with {layout.crc32(data):08x}",
+                f"found {len(data)} with {crc32(data):08x}",
                 fix="restore the file, or convert the dataset again with --force",
             )
         return data
@@ -231,11 +241,9 @@ class Store:
         )
         if mapping is None:
             return instances
-        to = np.array([-1 if value is None else value for value in mapping.table], np.int64)
-        category = to[instances.category]
-        if np.all(category >= 0):
-            return instances.with_category(category)
-        return instances.with_category(category).take(category >= 0)
+        category = mapping.indices[instances.category]
+        mapped = instances.with_category(category)
+        return mapped if np.all(category >= 0) else mapped.take(category >= 0)
 
     def _semantic(
         self,
@@ -248,41 +256,40 @@ class Store:
     ) -> npt.NDArray[Any]:
         table = shard.table
         begin, end = table["semantic/offset"][row : row + 2].tolist()
-        frame = table["semantic/data"][begin:end]
-        if layout.crc32(frame) != table["semantic/crc32"].item(row):
-            raise DamagedData(
-                "a semantic map is damaged",
-                file=table.path,
-                key=_text(table, "image/key", row),
-                place=f"shard {shard.number}, record {row}",
-                why="its checksum differs from the recorded one",
-                fix="convert the dataset again with --force",
-            )
+        compressed = table["semantic/data"][begin:end]
+        if crc32(compressed) != table["semantic/crc32"].item(row):
+            why = "its checksum differs from the recorded one"
+            raise _damaged_map("a semantic map is damaged", shard, row, why)
         stored = out
         if stored is None or mapping is not None:
             stored = np.empty((height, width), self.labels.dtype.newbyteorder("<"))
-        reader = self._of_thread.decompressor.stream_reader(frame)
+        reader = self._per_thread.decompressor.stream_reader(compressed)
         if reader.readinto(stored) != stored.nbytes or reader.read(1):
-            raise DamagedData(
-                "a semantic map is not of its image's size",
-                file=table.path,
-                key=_text(table, "image/key", row),
-                place=f"shard {shard.number}, record {row}",
-                fix="convert the dataset again with --force",
-            )
+            raise _damaged_map("a semantic map is not of its image's size", shard, row)
         if mapping is None:
             return stored
         lookup: npt.NDArray[Any] = mapping.lookup(self.labels)
         return np.take(lookup, stored, out=out, mode="clip" if out is not None else "raise")
 
 
-class _OfThread(threading.local):
-    """Each thread's own decompressor: making one costs more than a label map."""
+class _PerThread(threading.local):
+    """A decompressor for each thread: making one costs more than decompressing a label map."""
 
     def __init__(self) -> None:
         import zstandard
 
         self.decompressor = zstandard.ZstdDecompressor()
+
+
+def _damaged_map(message: str, shard: Shard, row: int, why: str | None = None) -> DamagedData:
+    return DamagedData(
+        message,
+        file=shard.table.path,
+        key=_text(shard.table, "image/key", row),
+        place=f"shard {shard.number}, record {row}",
+        why=why,
+        fix="convert the dataset again with --force",
+    )
 
 
 def _text(table: MappedFile, name: str, row: int) -> str:

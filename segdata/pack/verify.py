@@ -1,7 +1,7 @@
-"""Is a pack what it was when it was written? Names the shard, record and key of every damage.
+"""Verify a pack against its checksums; every damage is named with shard, record and key.
 
 Quick: the index, the files' sizes, and the checksum of every table. Deep: the files' SHA-256, every image decoded,
-every semantic map, every mask, every reference, and pictures that occur in more than one split.
+every semantic map and mask, every reference, and images that occur in more than one split.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from segdata.core.rle import pointer_of
+from segdata.core.sample import Sample
 from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_pack
-from segdata.system.files import disk_errors, write_whole
+from segdata.system.files import crc32, disk_errors, write_whole
 
 _CHUNK = 1 << 22
 _ONLY_DEEP = ("images/data", "semantic/data")
@@ -25,14 +27,14 @@ _ONLY_DEEP = ("images/data", "semantic/data")
 
 @dataclass
 class Verification:
-    """What was checked and what was found.
+    """The result of a verification.
 
     Attributes:
         path: the pack's folder.
         deep: whether everything was read.
-        samples: how many samples were checked one by one (deep), or the pack has (quick).
-        damages: one error for every file or record that is not what was recorded.
-        remarks: what is no damage but worth knowing (the same picture in two splits).
+        samples: number of samples in the pack.
+        damages: one error for every file or record that is not as recorded.
+        remarks: what is no damage but worth knowing (the same image in two splits).
     """
 
     path: Path
@@ -59,7 +61,12 @@ class Verification:
 
 
 def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int], None] | None = None) -> Verification:
-    """Check a pack; damages are collected, not raised.
+    """Check a pack; damages are collected in the result, not raised.
+
+    Args:
+        path: the pack's folder.
+        deep: read everything, not only the tables.
+        progress: called as `progress(samples done, samples in all)`, when `deep`.
 
     Raises:
         NotThere: there is no pack.
@@ -85,7 +92,7 @@ def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int
 def rebuild(path: str | Path) -> bool:
     """Restore a pack's index from its copy, or the copy from the index; False when both are intact and equal.
 
-    Nothing is read of the other files: `verify` says afterwards whether they are what the index says.
+    The other files are not read; `verify` checks them against the restored index.
 
     Raises:
         NotThere: neither is there.
@@ -114,7 +121,7 @@ def rebuild(path: str | Path) -> bool:
 
 
 def _check_copy(folder: Path, result: Verification) -> None:
-    """The index's copy has to be intact; after a replacement that was stopped in its last step it may be newer."""
+    """The copy of the index must be intact; it is newer after a replacement that was stopped in its last step."""
     if not (folder / layout.COPY).is_file():
         return
     try:
@@ -124,9 +131,9 @@ def _check_copy(folder: Path, result: Verification) -> None:
 
 
 def require_intact(path: str | Path) -> None:
-    """Compare every table's checksum, which takes a fraction of the time of reading all samples.
+    """Check every table's checksum, in a fraction of the time that reading all samples takes.
 
-    Images and label maps are checked when they are read; a flipped bit in a table would read as other annotations.
+    A flipped bit in a table would silently give other annotations; images and label maps are checked when read.
 
     Raises:
         DamagedData: the first damage.
@@ -136,10 +143,10 @@ def require_intact(path: str | Path) -> None:
 
 
 def damaged_shards(path: str | Path) -> dict[int, SegdataError]:
-    """Shards with a missing, cut or contradictory file or a table that is not what was written, and their first damage.
+    """Number of a damaged shard → its first damage: a file missing, of another size, or a table with another checksum.
 
     Raises:
-        DamagedData: the damage is not a shard's: the pack cannot be read without it.
+        DamagedData: a file that is not a shard's is damaged; the pack cannot be read without it.
     """
     folder = Path(path)
     index = layout.read_index(folder)
@@ -158,7 +165,7 @@ def damaged_shards(path: str | Path) -> dict[int, SegdataError]:
 
 
 def damaged_files(folder: Path, index: Mapping[str, Any]) -> set[str]:
-    """Names of the files that are missing or do not have the recorded SHA-256; reads everything."""
+    """Names of the files that are missing or have another SHA-256 than recorded; reads everything."""
     damaged = set()
     for entry in layout.shard_files(index):
         path = folder / entry["file"]
@@ -173,6 +180,7 @@ def damaged_files(folder: Path, index: Mapping[str, Any]) -> set[str]:
 
 
 def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> None:
+    """Check size and checksums of one file; damages are added to `result`."""
     path = folder / entry["file"]
     fix = f"segdata verify {folder} --repair --source FOLDER makes it anew from the dataset; or restore this file"
     if not path.is_file():
@@ -185,30 +193,30 @@ def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> No
             DamagedData("a file of the pack is not of the recorded size", file=path, why=why, fix=fix)
         )
         return
-    found_one = False
+    is_damaged = False
     with path.open("rb") as file:
-        for name, place in entry["arrays"].items():
+        for name, array in entry["arrays"].items():
             try:
-                _, _, length = layout.placed(name, place, size, path)
+                _, _, length = layout.checked_array(name, array, size, path)
             except InvalidInput as error:
-                found_one = True
+                is_damaged = True
                 result.damages.append(error)
                 continue
             if not length or (name in _ONLY_DEEP and not result.deep):
                 continue
-            crc = _crc(file, place["offset"], length)
-            if f"{crc:08x}" != place["crc32"]:
-                found_one = True
+            crc = _crc(file, array["offset"], length)
+            if f"{crc:08x}" != array["crc32"]:
+                is_damaged = True
                 result.damages.append(
                     DamagedData(
                         "a part of the pack is damaged",
                         file=path,
-                        place=f"{name}, bytes {place['offset']} …",
-                        why=f"expected crc32 {place['crc32']}, found {crc:08x}",
+                        place=f"{name}, bytes {array['offset']} …",
+                        why=f"expected crc32 {array['crc32']}, found {crc:08x}",
                         fix=fix,
                     )
                 )
-        if result.deep and not found_one:
+        if result.deep and not is_damaged:
             file.seek(0)
             if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
                 result.damages.append(
@@ -229,19 +237,20 @@ def _crc(file: Any, offset: int, length: int) -> int:
         chunk = file.read(min(length, _CHUNK))
         if not chunk:
             break
-        crc = layout.crc32(chunk, crc)
+        crc = crc32(chunk, crc)
         length -= len(chunk)
     return crc
 
 
 def _check_samples(pack: Pack, result: Verification, progress: Callable[[int, int], None] | None) -> None:
-    pictures: dict[bytes, list[int]] = {}
+    """Read every sample, and compare the images of the splits."""
+    samples_of_image: dict[bytes, list[int]] = {}
     for index in range(len(pack)):
         try:
             sample = pack[index]
             encoded = sample.encoded
             if encoded is not None:
-                pictures.setdefault(hashlib.sha256(encoded).digest()[:16], []).append(index)
+                samples_of_image.setdefault(hashlib.sha256(encoded).digest()[:16], []).append(index)
                 height, width, _ = sample.image.shape
                 if (height, width) != (sample.height, sample.width):
                     raise DamagedData(
@@ -257,23 +266,28 @@ def _check_samples(pack: Pack, result: Verification, progress: Callable[[int, in
             )
         if progress is not None:
             progress(index + 1, len(pack))
-    splits = {name: set(members.tolist()) for name, members in pack.splits.items()}
     for name, members in pack.splits.items():
         if len(members) and not 0 <= members.min() <= members.max() < len(pack):
             result.damages.append(DamagedData("a split names samples that do not exist", place=f"split {name!r}"))
-    for same in pictures.values():
-        if len(same) > 1 and not any(set(same) <= members for members in splits.values()):
+    splits = [set(members.tolist()) for members in pack.splits.values()]
+    for same in samples_of_image.values():
+        if len(same) > 1 and not any(members.issuperset(same) for members in splits):
             result.remarks.append(f"the same picture: {', '.join(_key(pack, index) for index in same[:5])}")
 
 
-def _check_annotations(sample: Any, categories: int, void: int) -> None:
+def _check_annotations(sample: Sample, categories: int, void: int) -> None:
+    """Read all annotations of a sample.
+
+    Raises:
+        DamagedData: masks outside the image, run lengths of another sum, or categories that do not exist.
+    """
     instances, semantic = sample.instances, sample.semantic
     masks = instances.masks
     x, y, width, height = masks.boxes_xywh.T.astype(np.int64) if len(masks) else np.zeros((4, 0), np.int64)
     is_inside = (x >= 0) & (y >= 0) & (x + width <= sample.width) & (y + height <= sample.height)
     if not is_inside.all() or (width < 0).any() or (height < 0).any():
         raise DamagedData("a mask lies outside its image", why=f"instance {int(np.argmin(is_inside))}")
-    ends = np.concatenate(([0], np.cumsum(masks.runs, dtype=np.int64)))
+    ends = pointer_of(masks.runs)
     if np.any(np.diff(masks.pointer) < 0) or np.any(np.diff(ends[masks.pointer]) != width * height):
         raise DamagedData("run lengths do not add up to their frame")
     if len(instances) and instances.category.max() >= categories:

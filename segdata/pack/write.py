@@ -1,7 +1,7 @@
-"""Samples → the files of a pack.
+"""Write the files of a pack: the shards, the file of splits and documents, and at last the index.
 
-A shard is a run of consecutive samples; each is written on its own, so that shards can be made in parallel and a
-stopped run keeps the finished ones. `commit` makes them a pack by writing the index, last.
+A shard holds consecutive samples and is written on its own, so that shards can be written in parallel and a stopped run
+keeps the finished ones. `commit` makes them a pack by writing the index.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ import numpy.typing as npt
 from segdata.core import images as image_files
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
+from segdata.core.rle import pointer_of
 from segdata.core.sample import Instances, Records, Sample
 from segdata.errors import OF_THE_DATA, DamagedData, DiskError, InvalidInput
 from segdata.pack import layout
-from segdata.pack.hdf5 import Frame
-from segdata.system.files import disk_errors, sync_folder, write_whole
+from segdata.pack.hdf5 import FileLayout
+from segdata.system.files import crc32, disk_errors, sync_folder, write_whole
 from segdata.version import __version__
 
 _CHUNK = 1 << 22
-_LEVEL = 3  # zstd: label maps shrink to 1–2 % already here
+_LEVEL = 3
+"""Of zstd; label maps shrink to 1–2 % already here."""
 
 
 def write_shard(
@@ -45,24 +47,24 @@ def write_shard(
     """Write one shard's files into `folder` under temporary names.
 
     Args:
-        samples: in the order in which they will be in the pack.
-        images: whether the files' bytes are embedded, referenced or left out.
-        image_bytes: how many bytes the embedded images have in all, as planned.
-        problems: receives samples that cannot be stored.
-        left_out: receives the places of these samples.
+        samples: in the order of the pack.
+        images: whether the image files are embedded, referenced or left out.
+        image_bytes: size in bytes of all embedded images, as planned.
+        findings: receives samples that cannot be stored.
+        left_out: receives the positions of these samples in `samples`.
 
     Returns:
-        The receipt: the shard's entry in the index, with `files`: temporary → final names.
+        The receipt: `entry`, the shard's entry in the index, and `files`, temporary → final names.
     """
     table = _Table(labels)
     blob = _ImageBlob(folder / f".images-{number:05d}.part", image_bytes) if images == "embed" else None
     try:
-        for place, sample in enumerate(samples):
+        for position, sample in enumerate(samples):
             try:
-                table.add(sample, _stored(sample, images, blob, findings))
+                table.add(sample, _store_image(sample, images, blob, findings))
             except OF_THE_DATA as error:
                 findings.skip(error.located(key=sample.key, file=sample.file or None))
-                left_out.append(place)
+                left_out.append(position)
         files: dict[str, str] = {}
         entry: dict[str, Any] = {"samples": len(table.keys), "instances": table.instances, "images": None}
         if blob is not None:
@@ -83,7 +85,7 @@ def write_shard(
 def write_dataset(
     folder: Path, splits: Mapping[str, Sequence[int]], documents: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Write the file that holds the splits and the documents' headers; returns its receipt."""
+    """Write the file that holds the splits and the documents; returns its receipt, like `write_shard`."""
     import zstandard
 
     text = json.dumps(documents, ensure_ascii=False, allow_nan=False, sort_keys=True).encode("utf-8", "surrogatepass")
@@ -98,7 +100,7 @@ def write_dataset(
 
 
 UNFINISHED = (".work-", f".{layout.INDEX}.part-", f".{layout.COPY}.part-")
-"""What the names of unfinished work in a pack's folder begin with."""
+"""Prefixes of the names of unfinished work in a pack's folder."""
 
 
 def is_unfinished(target: Path) -> bool:
@@ -152,7 +154,7 @@ def index_document(
 
 
 def commit(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]], index: Mapping[str, Any]) -> None:
-    """Move finished files from `work` to `target`, then write the index: before that, `target` holds the old pack."""
+    """Move finished files from `work` to `target`, then write the index; until then `target` holds the old pack."""
     move_finished(target, work, receipts)
     data = layout.encode_index(index)
     write_whole(target / layout.COPY, data)
@@ -160,7 +162,11 @@ def commit(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]], inde
 
 
 def move_finished(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]]) -> None:
-    """Give finished files their names in the pack's folder."""
+    """Move the files of these receipts from `work` to their final names in `target`.
+
+    Raises:
+        DamagedData: a file is in neither folder.
+    """
     with disk_errors(target):
         for receipt in receipts:
             for part, name in receipt["files"].items():
@@ -172,21 +178,21 @@ def move_finished(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]
         sync_folder(target)
 
 
-def _stored(
+def _store_image(
     sample: Sample, images: layout.Images, blob: _ImageBlob | None, findings: Findings
 ) -> tuple[int, int, int, int]:
-    """Codec, offset, length and crc32 of a sample's image, after the structural check."""
+    """Check a sample's image and store it where images are embedded; returns its codec, offset, length and crc32."""
     image_files.require_size(sample.height, sample.width)
     encoded = None if images == "none" else sample.encoded
     if encoded is None:
         return layout.CODECS["none"], 0, 0, 0
     header = check_image(sample, encoded, findings)
     offset = blob.add(encoded) if blob is not None else 0
-    return layout.CODECS[header.codec], offset, len(encoded), layout.crc32(encoded)
+    return layout.CODECS[header.codec], offset, len(encoded), crc32(encoded)
 
 
 def check_image(sample: Sample, encoded: bytes, findings: Findings) -> image_files.Header:
-    """The header of a sample's image after a check of its structure and size; nothing is decoded.
+    """Check the structure and size of a sample's image, without decoding it; returns its header.
 
     Raises:
         InvalidInput: not an image, cut short, or not of the sample's size.
@@ -205,6 +211,7 @@ def check_image(sample: Sample, encoded: bytes, findings: Findings) -> image_fil
 
 
 def _swapped(sample: Sample, encoded: bytes, header: image_files.Header) -> str:
+    """Explains an image whose height and width are exchanged; "" for any other."""
     if (header.width, header.height) != (sample.height, sample.width):
         return ""
     orientation = image_files.orientation(encoded)
@@ -217,7 +224,7 @@ def _swapped(sample: Sample, encoded: bytes, header: image_files.Header) -> str:
 
 
 class _Table:
-    """Collects samples into columns."""
+    """Collects the samples of a shard and gives the columns of its table."""
 
     def __init__(self, labels: LabelSpace) -> None:
         self.labels = labels
@@ -244,9 +251,9 @@ class _Table:
                 "the semantic map is of another size than the image",
                 why=f"map {semantic.shape}, image {(sample.height, sample.width)} (height, width)",
             )
-        frame = self._compress(semantic) if semantic is not None else b""
-        self.semantic.append(frame)
-        self.semantic_crc.append(layout.crc32(frame))
+        compressed = self._compress(semantic) if semantic is not None else b""
+        self.semantic.append(compressed)
+        self.semantic_crc.append(crc32(compressed))
         self.keys.append(sample.key.encode("utf-8", "surrogatepass"))
         self.files.append(sample.file.encode("utf-8", "surrogatepass"))
         self.rows.append((sample.id, sample.height, sample.width, flags, *stored))
@@ -262,11 +269,11 @@ class _Table:
         data = np.ascontiguousarray(
             semantic.astype(self.labels.dtype, copy=False).astype(self.labels.dtype.newbyteorder("<"), copy=False)
         )
-        frame: bytes = self._compressor.compress(data.tobytes())
-        return frame
+        compressed: bytes = self._compressor.compress(data.tobytes())
+        return compressed
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All columns by their name in the pack; polygons and scores only where there are any."""
+        """All columns by their name in the pack; polygons and scores only if there are any."""
         rows = np.array(self.rows, np.int64).reshape(-1, 8)
         extras = Records.of(self.extras)
         arrays: dict[str, npt.NDArray[Any]] = {
@@ -309,7 +316,7 @@ class _Table:
             raise InvalidInput(f"an instance has a category outside 0 … {len(self.labels) - 1}")
         extras = Records.of([item.extra[i] for item in columns for i in range(len(item))])
         arrays = {
-            "instance/pointer": np.concatenate(([0], np.cumsum([len(item) for item in columns]))),
+            "instance/pointer": pointer_of(np.array([len(item) for item in columns], np.int64)),
             "instance/id": joined([item.id for item in columns]),
             "instance/order": joined([item.order for item in columns]),
             "instance/category": category,
@@ -333,34 +340,33 @@ class _Table:
 
 
 def _offsets(parts: Sequence[bytes]) -> npt.NDArray[np.int64]:
-    return np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64))).astype(np.int64)
+    return pointer_of(np.array([len(part) for part in parts], np.int64))
 
 
 def _stacked(pointers: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
-    """Pointers that each begin at 0, as one pointer into the concatenated values."""
-    lengths = np.concatenate([np.diff(pointer) for pointer in pointers]) if pointers else np.zeros(0, np.int64)
-    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    """Pointers that each begin at 0 → one pointer into the concatenated values."""
+    return pointer_of(np.concatenate([np.diff(pointer) for pointer in pointers]) if pointers else np.zeros(0))
 
 
 # ---------------------------------------------------------------------- files
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """Write arrays as one HDF5 file with known byte offsets; returns its size, SHA-256 and the arrays' places."""
-    frame = Frame.of({name: (array.shape, array.dtype) for name, array in arrays.items()})
-    entry: dict[str, Any] = {"bytes": frame.size, "arrays": {}}
+    """Write arrays as one HDF5 file; returns its entry in the index: size, SHA-256, and offsets of the arrays."""
+    hdf5 = FileLayout.of({name: (array.shape, array.dtype) for name, array in arrays.items()})
+    entry: dict[str, Any] = {"bytes": hdf5.size, "arrays": {}}
     with disk_errors(path), path.open("w+b") as file:
-        frame.write(file)
+        hdf5.write(file)
         for name, array in arrays.items():
             data = np.ascontiguousarray(array).tobytes()
             if data:
-                file.seek(frame.offsets[name] or 0)
+                file.seek(hdf5.offsets[name] or 0)
                 file.write(data)
             entry["arrays"][name] = {
-                "offset": frame.offsets[name],
+                "offset": hdf5.offsets[name],
                 "shape": list(array.shape),
                 "dtype": array.dtype.newbyteorder("<").str,
-                "crc32": f"{layout.crc32(data):08x}",
+                "crc32": f"{crc32(data):08x}",
             }
         file.flush()
         file.seek(0)
@@ -370,7 +376,7 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str
 
 
 class _ImageBlob:
-    """One HDF5 file with a single array of bytes, filled from the front."""
+    """An HDF5 file with one array of bytes, to which images are appended."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
@@ -381,28 +387,28 @@ class _ImageBlob:
         self.size = size
         self.used = 0
         self._crc = 0
-        self._frame = Frame.of({"images/data": ((size,), np.dtype(np.uint8))})
+        self._hdf5 = FileLayout.of({"images/data": ((size,), np.dtype(np.uint8))})
         self._file: BinaryIO = self.path.open("w+b")
-        self._frame.write(self._file)
+        self._hdf5.write(self._file)
         self._file.seek(0)
-        self._digest = hashlib.sha256(self._file.read(self._frame.offsets["images/data"] or 0))
+        self._digest = hashlib.sha256(self._file.read(self._hdf5.offsets["images/data"] or 0))
 
     def add(self, encoded: bytes) -> int:
-        """Append an image; returns its place in the array."""
+        """Append an image; returns its offset in the array."""
         if self.used + len(encoded) > self.size:
             raise DiskError(
                 "an image grew while it was read", why="there are more bytes than were planned", fix="run again"
             )
-        place = self.used
+        offset = self.used
         with disk_errors(self.path):
             self._file.write(encoded)
         self._digest.update(encoded)
-        self._crc = layout.crc32(encoded, self._crc)
+        self._crc = crc32(encoded, self._crc)
         self.used += len(encoded)
-        return place
+        return offset
 
     def finish(self) -> dict[str, Any]:
-        """Close the file; returns its size, SHA-256 and the array's place."""
+        """Close the file; returns its entry in the index."""
         with disk_errors(self.path):
             if self.used < self.size:
                 self._shrink()
@@ -411,11 +417,11 @@ class _ImageBlob:
             os.fsync(self._file.fileno())
             self._file.close()
         return {
-            "bytes": self._frame.size,
+            "bytes": self._hdf5.size,
             "sha256": self._digest.hexdigest(),
             "arrays": {
                 "images/data": {
-                    "offset": self._frame.offsets["images/data"],
+                    "offset": self._hdf5.offsets["images/data"],
                     "shape": [self.size],
                     "dtype": "|u1",
                     "crc32": f"{self._crc:08x}",
@@ -424,17 +430,17 @@ class _ImageBlob:
         }
 
     def _shrink(self) -> None:
-        """Images were left out: move what there is into a file of the right size."""
-        full, start, left = self._file, self._frame.offsets["images/data"] or 0, self.used
+        """Copy the images into a file of the right size, because some were left out."""
+        full, start, remaining = self._file, self._hdf5.offsets["images/data"] or 0, self.used
         full.flush()
         self.path.unlink()  # the open file keeps the bytes until it is closed
-        self._open(left)
+        self._open(remaining)
         with full:
             full.seek(start)
-            while left:
-                chunk = full.read(min(left, _CHUNK))
+            while remaining:
+                chunk = full.read(min(remaining, _CHUNK))
                 self.add(chunk)
-                left -= len(chunk)
+                remaining -= len(chunk)
 
     def discard(self) -> None:
         """Remove the unfinished file."""

@@ -1,1 +1,1 @@
-"""Dataset → dataset: categories and objects chosen, renamed or left out."""
+"""Dataset → dataset: choose, rename and filter categories and objects."""

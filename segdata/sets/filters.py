@@ -1,7 +1,8 @@
-"""Steps that change a dataset on its way: other categories, no crowds, no specks. Asked for, so counted, but no loss.
+"""Filters applied during conversion: remap or select categories, remove crowds and small objects.
 
-A step is applied to label space and samples alike. A dataset that went through a step is no longer its source's: its
-own format, too, is then written as from another, and counts what was kept only to write the source's files again.
+What they remove is reported, but is not an information loss of the format. A step is applied to the label space and to
+every sample. A filtered dataset is no longer its source's: it is written as from another format, also into its own, and
+what was kept only to reproduce the source's files counts as dropped.
 """
 
 from __future__ import annotations
@@ -19,30 +20,29 @@ from segdata.errors import NotThere
 
 
 class Step(Protocol):
-    """One change."""
+    """One filter: a function of the label space, and one of a sample."""
 
     def space(self, labels: LabelSpace) -> LabelSpace:
-        """The label space afterwards."""
+        """The label space after this step."""
 
     def sample(self, sample: Sample, labels: LabelSpace, findings: Findings) -> Sample:
-        """The sample afterwards; `labels` is its space before."""
+        """The sample after this step; `labels` is its label space before."""
 
 
 @dataclass(frozen=True)
 class Relabel:
-    """Categories by a table; objects without counterpart are left out, their pixels become void."""
+    """Map categories; objects of unmapped categories are left out, their pixels in label maps become void."""
 
     mapping: LabelMapping
 
     def space(self, labels: LabelSpace) -> LabelSpace:
-        """The mapping's target."""
+        """The target of the mapping."""
         return self.mapping.target
 
     def sample(self, sample: Sample, labels: LabelSpace, findings: Findings) -> Sample:
-        """The sample under the target's categories."""
-        table = np.array([-1 if to is None else to for to in self.mapping.table], np.int64)
+        """The sample in the target's label space."""
         instances = sample.instances
-        category = table[instances.category] if len(table) else instances.category
+        category = self.mapping.indices[instances.category]
         for index in instances.category[category < 0].tolist():
             findings.remark(f"left out as asked: objects of category {labels[index].name!r}", sample.key)
         semantic = sample.semantic
@@ -53,22 +53,22 @@ class Relabel:
 
 @dataclass(frozen=True)
 class Filter:
-    """Objects by their pixels (boxes where there are no masks) and by what they are.
+    """Remove small objects and crowds.
 
     Attributes:
-        min_area: smaller objects are left out, in pixels.
-        crowds: whether crowds stay.
+        min_area: in pixels of the mask (of the box where there is none); smaller objects are left out.
+        crowds: keep objects with `iscrowd`.
     """
 
     min_area: float = 0.0
     crowds: bool = True
 
     def space(self, labels: LabelSpace) -> LabelSpace:
-        """The same."""
+        """Unchanged."""
         return labels
 
     def sample(self, sample: Sample, labels: LabelSpace, findings: Findings) -> Sample:
-        """The sample without the objects that are filtered out; label maps stay as they are."""
+        """The sample without these objects; its label map stays as it is."""
         instances = sample.instances
         boxes = instances.boxes
         pixels = np.where(
@@ -83,7 +83,7 @@ class Filter:
 
 
 def keep(labels: LabelSpace, names: Sequence[str]) -> Relabel:
-    """Only these categories, in the space's order, with their own ids.
+    """A step that keeps only these categories, in the label space's order, with their ids.
 
     Raises:
         NotThere: the space has no such category.
@@ -95,13 +95,13 @@ def keep(labels: LabelSpace, names: Sequence[str]) -> Relabel:
                 why=f"it has {', '.join(category.name for category in labels.categories[:10])} …",
             )
     chosen = [index for index, category in enumerate(labels.categories) if category.name in names]
-    place = {index: position for position, index in enumerate(chosen)}
+    target_of = {index: target for target, index in enumerate(chosen)}
     space = LabelSpace(f"{labels.name}-part", tuple(labels[index] for index in chosen))
-    return Relabel(LabelMapping(space, tuple(place.get(index) for index in range(len(labels)))))
+    return Relabel(LabelMapping(space, tuple(target_of.get(index) for index in range(len(labels)))))
 
 
 def drop(labels: LabelSpace, names: Sequence[str]) -> Relabel:
-    """All categories but these.
+    """A step that removes these categories.
 
     Raises:
         NotThere: the space has no such category.

@@ -121,7 +121,7 @@ def sync_disk(folder: Path) -> None:
 def boot_id() -> str:
     """The kernel's id of this start of the machine; "" where the system has none.
 
-    What was written without fsync is safe as long as the machine runs; after a restart it may not have reached the disk.
+    What was written without fsync is safe while the machine runs; after a restart it may not have reached the disk.
     """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
