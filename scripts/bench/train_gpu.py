@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torchvision
 from common import ROOT, report, table
+from scenery import laid_table
 
 import segdata
 from segdata.demo.synthetic import objects
@@ -49,7 +50,7 @@ def data(images: int, height: int, width: int) -> tuple[Path, segdata.Pack]:
     """A drawn COCO folder and its pack."""
     folder = WORK / f"{images}-{height}"
     if not (folder / "pack" / "pack.json").exists():
-        objects.draw(folder / "raw", train=images, val=1, height=height, width=width)
+        objects.draw(folder / "raw", train=images, val=1, height=height, width=width, scene=laid_table)
         segdata.convert(folder / "raw", folder / "pack", force=True)
     return folder / "raw", segdata.open(folder / "pack", split="train2017")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common import ROOT, report, table
+from scenery import laid_table
 
 import segdata
 from segdata.cli import extras as needs
@@ -68,7 +69,11 @@ def drawn() -> tuple[segdata.Pack, segdata.Pack, Path]:
     """400 images to train on, 100 others, and the ground truth of these."""
     raw = WORK / "drawn"
     if not (raw / "annotations" / "instances_val2017.json").exists():
-        objects.draw(raw, tell=lambda done, count: print(f"\rdrawing {done} of {count}", end="", file=sys.stderr))
+        objects.draw(
+            raw,
+            scene=laid_table,
+            tell=lambda done, count: print(f"\rdrawing {done} of {count}", end="", file=sys.stderr),
+        )
     segdata.convert(raw, WORK / "drawn.pack", force=True, clean=True)
     pack = segdata.open(WORK / "drawn.pack")
     return pack.split("train2017"), pack.split("val2017"), raw / "annotations" / "instances_val2017.json"
@@ -159,7 +164,7 @@ def main() -> None:
         if options.what == "drawn":
             lines += [
                 "",
-                "The images are laid tables (`segdata/demo/synthetic/objects.py`), chosen because their objects are easier to tell "
+                "The images are laid tables (`scripts/bench/scenery/laid_table.py`), chosen because their objects are easier to tell "
                 "apart than those of the mixed scenes, about which this figure says nothing.",
             ]
         report(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from segdata.catalog import manifest
-from segdata.demo.synthetic import files, outlines, scenes, traffic
+from segdata.demo.synthetic import files, outlines, scenes, things
 from segdata.demo.synthetic.files import Owner
 from segdata.demo.synthetic.scene import Region, Scene
 
@@ -83,7 +83,7 @@ def draw(root: Path, *, images: int = 12, seed: int = 0) -> Path:
             "contributor": "segdata", "date_created": "2017/09/01",
         }  # fmt: skip
         head = {"info": info, "licenses": _LICENSES, "images": rows}
-        person = [{**categories[0], "keypoints": list(traffic.KEYPOINTS), "skeleton": _SKELETON}]
+        person = [{**categories[0], "keypoints": list(things.KEYPOINTS), "skeleton": _SKELETON}]
         plain = [{key: value for key, value in item.items() if "keypoints" not in key} for item in annotations]
         people = [item for item in annotations if item["category_id"] == 1]
         documents = {

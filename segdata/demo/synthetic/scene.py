@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-Array = npt.NDArray[Any]
-
 Ring = npt.NDArray[np.float64]
+"""Corners (N, 2) of x, y."""
 
 Color = tuple[float, float, float]
-
-Paint = Color | Callable[[Array, Array], Array]
-
-Box = tuple[int, int, int, int]
+"""Red, green, blue of 0 … 1."""
 
 
 @dataclass(frozen=True)

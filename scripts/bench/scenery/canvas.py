@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from segdata.demo.synthetic import outlines
-from segdata.demo.synthetic.scene import Array, Box, Paint, Region, Ring, Scene
+from segdata.demo.synthetic.scene import Color, Region, Ring, Scene
+
+Array = npt.NDArray[Any]
+Paint = Color | Callable[[Array, Array], Array]
+Box = tuple[int, int, int, int]
 
 
 def ring(*points: tuple[float, float]) -> Ring:
@@ -60,6 +66,16 @@ def wheel(x: float, y: float, radius: float, half: float) -> list[Ring]:
     """Rings of a wheel: tyre and rim."""
     ring = oval(x, y, radius)
     return stroke(np.vstack([ring, ring[:1]]), half)
+
+
+def one(c: Canvas, colors: Sequence[Color]) -> Color:
+    """One of the colours."""
+    return colors[int(c.rng.integers(len(colors)))]
+
+
+def times(color: Color, tone: float) -> Color:
+    """The colour, lighter or darker."""
+    return color[0] * tone, color[1] * tone, color[2] * tone
 
 
 def _noise(rng: np.random.Generator, size: int, octaves: Iterable[int]) -> Array:

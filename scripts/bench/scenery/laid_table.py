@@ -7,12 +7,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from segdata.demo.synthetic import animals, canvas, traffic
-from segdata.demo.synthetic.canvas import Canvas
-from segdata.demo.synthetic.scene import Array
+from segdata.demo.synthetic.scene import Scene
+
+from . import canvas
+from .canvas import Array, Canvas
+from .cat import cat
 
 
-def table(c: Canvas) -> None:
+def laid_table(rng: np.random.Generator, height: int, width: int) -> Scene:
+    """Things on a table, chairs at it: image (height, width, 3) and regions."""
+    c = Canvas(rng, height, width)
+    _table(c)
+    return c.finish()
+
+
+def _table(c: Canvas) -> None:
     """A laid table."""
     wall, edge = (
         np.array([c.pick(0.6, 0.85), c.pick(0.62, 0.78), c.pick(0.55, 0.75)], np.float32),
@@ -39,7 +48,7 @@ def table(c: Canvas) -> None:
     c.close("tv")
     for k in (0.12, 0.85):
         _chair(c, k * c.w + c.pick(-5, 5) * s, edge + 25 * s, s)
-    wood = np.array(traffic.one(c, ((0.55, 0.36, 0.2), (0.7, 0.52, 0.33), (0.4, 0.26, 0.17))), np.float32)
+    wood = np.array(canvas.one(c, ((0.55, 0.36, 0.2), (0.7, 0.52, 0.33), (0.4, 0.26, 0.17))), np.float32)
 
     def boards(y: Array, x: Array) -> Array:
         depth = 60 * s / (y - edge + 25 * s)
@@ -72,7 +81,7 @@ def table(c: Canvas) -> None:
         scale = s * (0.55 + 0.75 * (y - edge) / (c.h - edge))
         make(c, c.w * (0.1 + 0.8 * (place + c.pick(-0.2, 0.2)) / len(makers) + 0.02), y, scale)
         if place == 2:
-            animals.beast(c, "cat", c.w * c.pick(0.3, 0.7), y + 2 * s, scale * 62, float(c.rng.choice([-1, 1])))
+            cat(c, c.w * c.pick(0.3, 0.7), y + 2 * s, scale * 62, float(c.rng.choice([-1, 1])))
     if c.pick(0, 1) < 0.7:
         x, y = c.w * c.pick(0.2, 0.8), c.h * 0.9
         for u, v in sorted(c.rng.uniform(-1, 1, (14, 2)).tolist(), key=lambda item: item[1]):
@@ -87,7 +96,7 @@ def below(c: Canvas, x: float, y: float, rx: float, s: float) -> None:
 
 def _bottle(c: Canvas, x: float, y: float, s: float) -> None:
     below(c, x, y, 5 * s, s)
-    glass = traffic.one(c, ((0.1, 0.3, 0.16), (0.3, 0.17, 0.06), (0.16, 0.26, 0.38)))
+    glass = canvas.one(c, ((0.1, 0.3, 0.16), (0.3, 0.17, 0.06), (0.16, 0.26, 0.38)))
     c.paint(
         [
             canvas.box(x - 5 * s, y - 24 * s, x + 5 * s, y + 1.2 * s, 3 * s),
@@ -101,7 +110,7 @@ def _bottle(c: Canvas, x: float, y: float, s: float) -> None:
     c.paint([canvas.box(x - 2 * s, y - 40 * s, x + 2 * s, y - 36 * s, 0.6 * s)], (0.62, 0.16, 0.14), volume=0.8 * s)
     c.paint(
         [canvas.box(x - 5 * s, y - 17 * s, x + 5 * s, y - 6 * s)],
-        traffic.one(c, ((0.88, 0.84, 0.72), (0.8, 0.3, 0.2), (0.85, 0.75, 0.35))),
+        canvas.one(c, ((0.88, 0.84, 0.72), (0.8, 0.3, 0.2), (0.85, 0.75, 0.35))),
         rough=0.06,
         volume=1.6 * s,
     )
@@ -118,7 +127,7 @@ def _donut(c: Canvas, x: float, y: float, s: float) -> None:
     hole = [canvas.oval(x, y - 4.2 * s, 2.6 * s, 1.5 * s)]
     c.paint([canvas.oval(x, y - 3 * s, 9 * s, 5.6 * s)], (0.7, 0.46, 0.24), cuts=hole, rough=0.1, volume=1.6 * s)
     wave = canvas.oval(x, y - 4 * s, 8.3 * s, 4.5 * s) + 0.35 * s * np.sin(np.arange(32) * 2.4)[:, None]
-    c.paint([wave], traffic.one(c, ((0.9, 0.5, 0.6), (0.28, 0.15, 0.1), (0.93, 0.9, 0.84))), cuts=hole, volume=1.4 * s)
+    c.paint([wave], canvas.one(c, ((0.9, 0.5, 0.6), (0.28, 0.15, 0.1), (0.93, 0.9, 0.84))), cuts=hole, volume=1.4 * s)
     bits = [
         (x + r * 5.6 * s * math.cos(a), y - 4.2 * s + r * 3 * s * math.sin(a), a)
         for r, a in zip(c.rng.uniform(0.75, 1.15, 26).tolist(), c.rng.uniform(0, 6.3, 26).tolist(), strict=True)
@@ -134,7 +143,7 @@ def _donut(c: Canvas, x: float, y: float, s: float) -> None:
 
 def _cup(c: Canvas, x: float, y: float, s: float) -> None:
     below(c, x, y, 6 * s, s)
-    glaze = traffic.one(c, ((0.85, 0.84, 0.8), (0.25, 0.4, 0.55), (0.7, 0.3, 0.22)))
+    glaze = canvas.one(c, ((0.85, 0.84, 0.8), (0.25, 0.4, 0.55), (0.7, 0.3, 0.22)))
     handle = canvas.oval(x + 6.6 * s, y - 7 * s, 3 * s, 3.6 * s)
     c.paint(canvas.stroke(np.vstack([handle, handle[:1]]), 0.8 * s), glaze, volume=0.6 * s)
     c.paint(
@@ -160,7 +169,7 @@ def _apple(c: Canvas, x: float, y: float, r: float) -> None:
     c.shade([canvas.oval(x - c.sun * r * 0.4, y + r * 0.8, r, r * 0.35)], 0.4, r * 0.2)
     c.paint(
         [canvas.oval(x - 0.12 * r, y, r * 0.9, r * 0.92), canvas.oval(x + 0.12 * r, y, r * 0.9, r * 0.92)],
-        traffic.one(c, ((0.72, 0.12, 0.1), (0.55, 0.65, 0.2), (0.8, 0.4, 0.15))),
+        canvas.one(c, ((0.72, 0.12, 0.1), (0.55, 0.65, 0.2), (0.8, 0.4, 0.15))),
         rough=0.12,
         volume=0.4 * r,
     )
@@ -185,9 +194,9 @@ def _bowl(c: Canvas, x: float, y: float, s: float) -> None:
     below(c, x, y, 9 * s, s)
     turn = np.linspace(0, np.pi, 20)
     side = np.stack([x + 13 * s * np.cos(turn), y - 9 * s + 10 * s * np.sin(turn)], 1)
-    glaze = traffic.one(c, ((0.88, 0.87, 0.84), (0.25, 0.42, 0.5), (0.55, 0.3, 0.2)))
+    glaze = canvas.one(c, ((0.88, 0.87, 0.84), (0.25, 0.42, 0.5), (0.55, 0.3, 0.2)))
     c.paint([side, canvas.oval(x, y - 9 * s, 13 * s, 3.4 * s)], glaze, volume=2 * s)
-    c.paint([canvas.oval(x, y - 9 * s, 12 * s, 2.8 * s)], traffic.times(glaze, 0.5))
+    c.paint([canvas.oval(x, y - 9 * s, 12 * s, 2.8 * s)], canvas.times(glaze, 0.5))
     c.close("bowl")
     rim = np.stack([x + 13 * s * np.cos(turn), y - 9 * s + 3.4 * s * np.sin(turn)], 1)
     front = np.vstack([rim, side[::-1]])
@@ -199,13 +208,13 @@ def _bowl(c: Canvas, x: float, y: float, s: float) -> None:
 
 
 def _chair(c: Canvas, x: float, y: float, s: float) -> None:
-    wood = traffic.one(c, ((0.35, 0.2, 0.12), (0.6, 0.42, 0.25), (0.8, 0.78, 0.74)))
+    wood = canvas.one(c, ((0.35, 0.2, 0.12), (0.6, 0.42, 0.25), (0.8, 0.78, 0.74)))
     for u in (-11, 11):
         c.paint([canvas.limb(x + u * s, y, x + u * s * 0.95, y - 50 * s, 1.3 * s)], wood, rough=0.1, volume=0.9 * s)
     for v in (48, 38, 28):
         c.paint(
             [canvas.limb(x - 11 * s, y - v * s, x + 11 * s, y - v * s, 1.7 * s)],
-            traffic.times(wood, 0.95),
+            canvas.times(wood, 0.95),
             rough=0.1,
             volume=0.9 * s,
         )
