@@ -1,4 +1,4 @@
-"""Dataset formats, one folder each: the table of them, what a folder is, and dataset folders read directly."""
+"""The table of dataset formats, detection of a folder's format, and reading of dataset folders without a pack."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ RESIDUES.update((name, modules.residue) for name, modules in FORMATS.items())
 
 
 def targets() -> list[str]:
-    """What a conversion can make beside packs: every format, and the kinds of results that are written."""
+    """Names of what a conversion can write besides packs: formats and kinds of results."""
     return [*FORMATS, *(name for name, modules in RESULTS.items() if modules.writer is not None)]
 
 
@@ -114,7 +114,7 @@ def adapter(name: str) -> Adapter:
 
 
 def detect(root: Path) -> str:
-    """The name of the format of a dataset folder.
+    """Detect the format of a dataset folder; returns its name.
 
     Raises:
         NotThere: no such folder.
@@ -136,7 +136,7 @@ def detect(root: Path) -> str:
 
 
 def detect_results(path: Path) -> str:
-    """The kind of a results file or folder.
+    """Detect the kind of a results file or folder; returns its name.
 
     Raises:
         NotThere: no such file.
@@ -158,7 +158,7 @@ def detect_results(path: Path) -> str:
 
 
 def scan(root: Path, name: str | None, findings: Findings, *, labels: LabelSpace | None = None) -> tuple[str, Source]:
-    """The name of a dataset folder's format (unless given) and everything that the folder holds, listed but not read."""
+    """List a dataset folder's images, splits and label space; its format is detected where `name` is None."""
     name = name or detect(root)
     if not root.exists():
         raise NotThere(f"{root} does not exist", file=root)
@@ -174,7 +174,7 @@ def scan(root: Path, name: str | None, findings: Findings, *, labels: LabelSpace
 
 
 def _remark_unread(source: Source, findings: Findings) -> None:
-    """Count the files of a dataset folder that no part of it names, and the folders that hold nothing else."""
+    """Remark files that the format did not read, and folders that hold no others."""
     read = {*source.annotation_files, *source.passed_over, *(entry.file for entry in source.entries)}
     above = {"", *(parent for file in read for parent in _parents(file))}
     for folder, inner, files in os.walk(source.root):
@@ -190,7 +190,7 @@ def _remark_unread(source: Source, findings: Findings) -> None:
 
 
 def _parents(file: str) -> Iterator[str]:
-    """`a/b/` and `a/` for `a/b/c`."""
+    """The folders above a file: `a/b/` and `a/` for `a/b/c`."""
     end = file.rfind("/")
     while end >= 0:
         yield file[: end + 1]
@@ -198,7 +198,7 @@ def _parents(file: str) -> Iterator[str]:
 
 
 def _holds_data(folder: Path) -> bool:
-    """Whether a folder is neither empty nor something that a conversion wrote or is writing."""
+    """Whether a folder has files that are not the output of a conversion."""
     names = {path.name for path in folder.iterdir()}
     is_ours = bool(names & {"pack.json", ".segdata.json"}) or any(name.startswith(".work-") for name in names)
     return bool(names) and not is_ours
@@ -220,7 +220,7 @@ class Folder(Sequence[Sample]):
 
     @property
     def splits(self) -> dict[str, Sequence[int]]:
-        """Name → indices."""
+        """Split → indices of its samples."""
         return dict(self._source.splits)
 
     @property
@@ -256,7 +256,7 @@ class Folder(Sequence[Sample]):
 
 
 def read(path: str | Path, split: str | None = None, *, format: str | None = None) -> Folder:
-    """Read a dataset folder in any known layout directly; `segdata.open` is for packs, and much faster.
+    """Read a dataset folder in any known format as a sequence of samples (`segdata.open` reads packs, much faster).
 
     Raises:
         NotThere: no such folder or split.

@@ -1,4 +1,4 @@
-"""What the adapters of all formats share: names in the target, layers of masks, and counts of what the target drops."""
+"""Shared by all adapters: unique names in the target, overlapping masks flattened, counts of what the target drops."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def flat_splits(splits: Mapping[str, Sequence[int]], findings: Findings) -> dict
 
 
 def remark_split(name: str, new: str, findings: Findings) -> None:
-    """Say that a split has another name."""
+    """Remark a split whose name changes."""
     if new != name:
         findings.remark("split has another name in the target", f"{name} → {new}")
 
@@ -63,7 +63,7 @@ def plain_names(names: Sequence[str], *, without: str = "") -> list[str]:
 
 
 def _free(wanted: str, taken: Collection[str]) -> str:
-    """The name, with a number behind it where it is taken."""
+    """The name, with a number appended where it is taken."""
     name, number = wanted, 1
     while name in taken:
         number += 1
@@ -93,7 +93,7 @@ def distinct_keys(keys: Sequence[str], findings: Findings, *, flat: bool) -> lis
 
 
 def image_file(folder: str, key: str, ending: str, sample: Sample, findings: Findings) -> str:
-    """Where a layout wants the image file; files are copied as they are, so the ending may not be theirs."""
+    """An image file's path in the target; the file is copied unchanged, so its type may not be that of the ending."""
     suffix = sample.file[len(stem(sample.file)) :].lower().replace(".jpeg", ".jpg")
     if suffix and suffix != ending:
         findings.remark(f"{suffix} file copied unchanged under the layout's ending {ending}", sample.key)
@@ -106,7 +106,7 @@ def image_file(folder: str, key: str, ending: str, sample: Sample, findings: Fin
 def layered(
     masks: Masks, iscrowd: npt.NDArray[np.bool_], order: npt.NDArray[np.int64] | None = None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Objects painted over each other: by default crowds first, then large to small.
+    """Flatten overlapping masks into one map: by default crowds lie below, and small objects above large ones.
 
     Returns:
         (H, W) unsigned, the number (from 1) of the object on top of each pixel, 0 where there is none; and (N,) int64,
@@ -122,14 +122,14 @@ def layered(
 
 
 def count_overlaps(sample: Sample, masks: Masks, visible: npt.NDArray[np.int64], findings: Findings) -> None:
-    """Count the objects of which a map of numbers holds only a part; the part is inside, so IoU is its share."""
+    """Count objects that others cover in a flattened map, with the IoU of the visible part and the whole."""
     for index in np.nonzero(visible < masks.areas)[0].tolist():
         share = float(visible[index] / masks.areas[index])
         findings.drop("objects partly hidden by others in a map of numbers", sample.key, iou=share)
 
 
 def painted(instances: Instances, background: int) -> npt.NDArray[Any]:
-    """The label map that objects make alone: (H, W), their categories over `background`."""
+    """(H, W) label map painted from instances: their categories over `background`."""
     return instances.masks.semantic(instances.category, background=background, iscrowd=instances.iscrowd)
 
 
@@ -139,7 +139,7 @@ def painted(instances: Instances, background: int) -> npt.NDArray[Any]:
 def count_category_fields(
     source: LabelSpace, target: LabelSpace, table: npt.NDArray[np.int64], findings: Findings
 ) -> None:
-    """Count what the target's table of categories does not say any more."""
+    """Count changed names, ids, colours and supercategories of categories, and remark categories without counterpart."""
     for category, index in zip(source.categories, table[:-1].tolist(), strict=True):
         if index < 0:
             findings.remark("category without counterpart in the target", category.name)
@@ -151,7 +151,7 @@ def count_category_fields(
 
 
 def count_fields(sample: Sample, findings: Findings, kept: Kept) -> None:
-    """Count by name what a sample says beside its columns and the target does not keep, the formats' residues included."""
+    """Count, by name, fields of a sample and its objects that the target drops, and what it drops of residues."""
     for name, value in sample.extra.items():
         if name == "captions" and name not in kept.image_fields:
             findings.drop("captions", sample.key, len(value))
@@ -166,12 +166,16 @@ def count_fields(sample: Sample, findings: Findings, kept: Kept) -> None:
 
 
 def object_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """What formats keep of an object for themselves and others can keep as further fields, by name."""
+    """What of an object's residues other formats can hold as further fields: name → value."""
     return {name: value for residue in RESIDUES.values() for name, value in residue.object_fields(extra).items()}
 
 
 def count_columns(sample: Sample, findings: Findings, *, kept: Collection[str] = ()) -> None:
-    """Count what objects say in columns that the target does not keep (the kept names are given)."""
+    """Count values of instance columns that the target drops.
+
+    Args:
+        kept: the kinds that it does not drop.
+    """
     instances = sample.instances
     boxes = instances.masks.boxes
     from_mask = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
@@ -211,7 +215,7 @@ def count_unmapped(plan: Plan, sample: Sample, findings: Findings) -> None:
 
 
 def count_documents(source: Header, target: str, findings: Findings) -> None:
-    """Count the files and header fields of the whole dataset that another format does not have."""
+    """Count files and header fields of the dataset's documents that the target drops."""
     for document in source.documents:
         for residue in RESIDUES.values():
             residue.count_dropped_document(document, findings)

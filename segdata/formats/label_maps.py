@@ -1,8 +1,8 @@
-"""A folder of label maps: predictions as one PNG an image. Values of grey and palette files are read raw.
+"""Predictions as a folder of label maps, one PNG an image; values of grey and palette PNGs are category numbers.
 
     frankfurt_000000_000294_gtFine_labelIds.png     name tells the numbers: Cityscapes label ids
     frankfurt_000000_000294_labelTrainIds.png       … trainIds (also …_trainIds.png)
-    2007_000033.png                                 else category indices of the truth's label space, as in VOC
+    2007_000033.png                                 else category indices of the ground truth's label space, as in VOC
     0001TP_006690_L.png                             or, in RGB files, its categories' colours, as in CamVid
     2007_000033_anything.png                        a name may go on after the key
 
@@ -43,7 +43,7 @@ def detect(path: Path) -> bool:
 
 
 def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
-    """One label map for every image of the truth that has one.
+    """One label map for every image of the ground truth that has one.
 
     Raises:
         InvalidAnnotation: images without a file, or with several.
@@ -67,7 +67,7 @@ def is_label_ids(name: str) -> bool:
 
 
 def _chosen(names: Sequence[str]) -> tuple[list[str], str]:
-    """The files that are label maps, and what their numbers are."""
+    """The files that are label maps, and what their values mean: "label ids", "trainIds" or "indices"."""
     for pattern, numbers in ((_LABEL_IDS, "label ids"), (_TRAIN_IDS, "trainIds")):
         chosen = [name for name in names if pattern.search(name)]
         if chosen:
@@ -76,7 +76,7 @@ def _chosen(names: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64]:
-    """(65536,) the index in `labels` of every number, its void for "nothing", −1 for numbers that do not exist."""
+    """(65536,) value → index in `labels`, its void value for void, −1 for values that are not valid."""
     table = np.full(65536, -1, np.int64)
     if numbers == "indices":
         drawn = [index for index, category in enumerate(labels.categories) if category.id >= 0]
@@ -132,7 +132,7 @@ def _sample(
 
 
 def _by_color(pixels: npt.NDArray[np.integer], labels: LabelSpace, path: Path) -> npt.NDArray[np.integer]:
-    """RGB → category indices. Where an ignored category has the colour of another (licence plate, car), that counts."""
+    """RGB → category indices; where an ignored category shares a colour (licence plate, car), the other counts."""
     index_of: dict[int, int] = {}
     for index, category in sorted(enumerate(labels.categories), key=lambda item: not item[1].ignore):
         if category.color is not None:

@@ -32,7 +32,7 @@ _VOID, _BLACK = "Void", (0, 0, 0)
 
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
-    """The source's categories with a colour each, and Void in black."""
+    """Categories of the source with distinct colours, and Void in black."""
     has_void = any(category.ignore for category in source.labels.categories)
     used: set[Color] = set() if has_void else {_BLACK}
     names = plain_names([*(category.name for category in source.labels.categories), _VOID])
@@ -63,14 +63,14 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
 
 
 def _colors() -> Iterator[Color]:
-    """VOC's colours without its black, then all that there are."""
+    """Colours to choose from: VOC's palette without black, then all others."""
     for start in range(3, len(PALETTE), 3):
         yield PALETTE[start], PALETTE[start + 1], PALETTE[start + 2]
     yield from itertools.product(range(256), repeat=3)
 
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
-    """The sample as a label map."""
+    """The sample with its label map, painted from instances where it has none."""
     key = plan.keys[index]
     count_unmapped(plan, sample, findings)
     object_fields = {name for extra in sample.instances.extra for name in extra}  # the objects are counted as a whole

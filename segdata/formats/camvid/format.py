@@ -1,11 +1,12 @@
-"""CamVid: driving frames with label images, in the three layouts in which it is passed on.
+"""CamVid: driving frames with label images, in its three common layouts.
 
     original   root/701_StillsRaw_full/NAME.png  LabeledApproved_full/NAME_L.png (RGB)  label_colors.txt
     SegNet     root/{train,val,test}/NAME.png  {train,val,test}annot/NAME.png (indices 0 … 11)  {train,val,test}.txt
     fast.ai    root/images/NAME.png  labels/NAME_P.png (indices)  codes.txt  valid.txt
 
 The original has no splits of its own: lists beside the folders (SPLIT.txt, a name a line) are used where there are any,
-else those of the literature (367 / 101 / 233) for the frames that are there. Void, Unlabelled are categories marked `ignore`, because the tables list them.
+else the usual ones (367 / 101 / 233) for the frames that are there. Void and Unlabelled are categories marked `ignore`,
+because the tables list them.
 
 Traps: a few pixels of one official file have colours off the table (they become Void and are kept aside); lists hold
 absolute paths (/SegNet/…); label_colors.txt has one or two tabs and sometimes an empty last line; copies store colours
@@ -101,25 +102,25 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
     )
 
 
-def _pairs(root: Path, photos: str, labeled: str, suffix: str) -> list[Entry]:
-    """Photos and label files by name; the label's name is the photo's plus a suffix."""
-    photo_of = {stem(name): f"{photos}/{name}" for name in names_in(root / photos, ".png", ".jpg")}
+def _pairs(root: Path, folder: str, labeled: str, suffix: str) -> list[Entry]:
+    """Pairs of image and label file by name; a label file is named as its image plus a suffix."""
+    image_of = {stem(name): f"{folder}/{name}" for name in names_in(root / folder, ".png", ".jpg")}
     label_of: dict[str, str] = {}
     for name in names_in(root / labeled, ".png"):
         if stem(name).endswith(suffix):
             label_of[stem(name).removesuffix(suffix)] = f"{labeled}/{name}"
     return [
-        _entry(root, key, photo_of.get(key, ""), label_of.get(key, ""))
-        for key in sorted(photo_of.keys() | label_of.keys())
+        _entry(root, key, image_of.get(key, ""), label_of.get(key, ""))
+        for key in sorted(image_of.keys() | label_of.keys())
     ]
 
 
-def _entry(root: Path, key: str, photo: str, label: str) -> Entry:
-    return Entry(key, photo, file_size(root, label), _Label(label))
+def _entry(root: Path, key: str, image: str, label: str) -> Entry:
+    return Entry(key, image, file_size(root, label), _Label(label))
 
 
 def _literature(index_of: Mapping[str, int]) -> dict[str, list[int]]:
-    """The manifest's lists for the frames that are there; frames in no list are the split "other", or "all"."""
+    """The usual splits (from the manifest) of the frames on disk; other frames are the split "other", or "all"."""
     splits: dict[str, list[int]] = {}
     listed: set[int] = set()
     for name, split in manifest.shipped("camvid").splits.items():
@@ -186,7 +187,7 @@ def _segnet(root: Path, texts: Mapping[str, bytes], findings: Findings) -> tuple
 
 
 def _space(root: Path, layout: str, texts: Mapping[str, bytes], files: Sequence[str]) -> LabelSpace:
-    """From the dataset's own table where it has one, else the one that its layout has."""
+    """The label space of the dataset's own table where it has one, else that of its layout."""
     official = label_spaces.label_space("camvid-32")
     if layout == "fast.ai":
         lines = lists.lines_of(texts[_CODES])
@@ -293,7 +294,7 @@ def _read(root: Path, file: str) -> png.LabelImage:
 
 
 def _void(labels: LabelSpace) -> int:
-    """The index of Void or Unlabelled where the table lists it, else the space's void value."""
+    """The index of the category Void or Unlabelled; the label space's void value where there is none."""
     return next((index for index, category in enumerate(labels.categories) if category.ignore), labels.void)
 
 

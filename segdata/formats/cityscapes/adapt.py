@@ -1,7 +1,7 @@
 """Samples of other formats → Cityscapes: labelIds, instanceIds and colours under gtFine, by city.
 
-The label space is fixed; categories meet by name. A photo lies in one split, so the first one (train, val, test before
-others) is its home and its "city" where it has none of its own.
+The label space is fixed; categories are matched by name. An image is in one split only: the first it is in (train, val,
+test before others), whose name is its "city" where its key names none.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
 
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
-    """The sample with objects as numbers of their category, none covering another."""
+    """The sample with instance ids, label map, and masks that do not overlap."""
     key = plan.keys[index]
     split = next(name for name, members in plan.positions.items() if index in members)
     count_unmapped(plan, sample, findings)
@@ -120,7 +120,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
 
 
 def _numbered(plan: Plan, sample: Sample, instances: Instances, findings: Findings) -> Instances:
-    """Ids category id · 1000 + n; the plain category id for crowds, which melt into one group."""
+    """Instance ids: category id · 1000 + n; the category id alone for crowds, which become one group."""
     values = []
     counts: dict[int, int] = {}
     groups: set[int] = set()

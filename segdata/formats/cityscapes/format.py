@@ -39,7 +39,7 @@ from segdata.formats.shared.folder import file_size, folders_in, names_in, read_
 
 LAYOUT = "leftImg8bit/SPLIT/CITY/ or gtFine/SPLIT/CITY/ (Cityscapes)"
 
-_PHOTO = "_leftImg8bit.png"
+_IMAGE = "_leftImg8bit.png"
 _LABELS = ("labelIds.png", "instanceIds.png", "labelTrainIds.png", "color.png", "polygons.json")
 _MODES = {"labelIds": "L", "instanceIds": "I;16"}
 _GROUP_LIMIT = 1000
@@ -67,17 +67,17 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
     splits: dict[str, list[int]] = {}
     files: list[str] = []
     kinds = [kind for kind in ("gtFine", "gtCoarse") if (root / kind).is_dir()]
-    photo_splits = folders_in(root / "leftImg8bit")
-    fine = folders_in(root / "gtFine") or [split for split in photo_splits if split != "train_extra"]
-    fine = [*fine, *(split for split in photo_splits if split not in fine and split != "train_extra")]
+    image_splits = folders_in(root / "leftImg8bit")
+    fine = folders_in(root / "gtFine") or [split for split in image_splits if split != "train_extra"]
+    fine = [*fine, *(split for split in image_splits if split not in fine and split != "train_extra")]
     jobs = [("gtFine", split, split) for split in _ordered(fine)]
-    for split in _ordered([*folders_in(root / "gtCoarse"), *(s for s in photo_splits if s == "train_extra")]):
+    for split in _ordered([*folders_in(root / "gtCoarse"), *(s for s in image_splits if s == "train_extra")]):
         is_main = split == "train_extra" or "gtFine" not in kinds
         job = ("gtCoarse", split, split if is_main else f"gtCoarse/{split}")
         if job not in jobs and (job[2] not in [name for _, _, name in jobs] or "gtFine" not in kinds):
             jobs = [other for other in jobs if other[2] != job[2]] + [job]
     for kind, split, name in jobs:
-        splits[name] = _enter(root, kind, split, entries, files)
+        splits[name] = _add_split(root, kind, split, entries, files)
     bad = set(manifest.shipped("cityscapes").known_bad)
     for entry in entries:
         if entry.key in bad:
@@ -97,33 +97,33 @@ def _ordered(names: Sequence[str]) -> list[str]:
     return [name for name in official if name in names] + sorted(set(names) - set(official))
 
 
-def _enter(root: Path, kind: str, split: str, entries: list[Entry], files: list[str]) -> list[int]:
-    """Add a split's frames; returns their places."""
+def _add_split(root: Path, kind: str, split: str, entries: list[Entry], files: list[str]) -> list[int]:
+    """Add a split's frames to `entries`; returns their indices."""
     first = len(entries)
     cities = sorted({*folders_in(root / "leftImg8bit" / split), *folders_in(root / kind / split)})
     for city in cities:
-        photos = {
-            name[: -len(_PHOTO)]
+        frames = {
+            name[: -len(_IMAGE)]
             for name in names_in(root / "leftImg8bit" / split / city, ".png")
-            if name.endswith(_PHOTO)
+            if name.endswith(_IMAGE)
         }
         suffixes_of: dict[str, list[str]] = {}
         for name in names_in(root / kind / split / city, ".png", ".json"):
             base, _, suffix = name.rpartition(f"_{kind}_")
             if base and suffix in _LABELS:
                 suffixes_of.setdefault(base, []).append(suffix)
-        for frame in sorted(photos | suffixes_of.keys()):
+        for frame in sorted(frames | suffixes_of.keys()):
             base = f"{kind}/{split}/{city}/{frame}_{kind}_"
             label_files = [base + suffix for suffix in suffixes_of.get(frame, ())]
             files += label_files
-            photo = f"leftImg8bit/{split}/{city}/{frame}{_PHOTO}" if frame in photos else ""
+            image = f"leftImg8bit/{split}/{city}/{frame}{_IMAGE}" if frame in frames else ""
             size = sum(file_size(root, file) for file in label_files)
-            entries.append(Entry(f"{city}/{frame}", photo, size, _Frame(base, tuple(suffixes_of.get(frame, ())))))
+            entries.append(Entry(f"{city}/{frame}", image, size, _Frame(base, tuple(suffixes_of.get(frame, ())))))
     return list(range(first, len(entries)))
 
 
 def inspect(root: Path, findings: Findings) -> None:
-    """Look for keys that occur twice in one object of a polygon document."""
+    """Report keys that occur twice in one object of a polygon document."""
     for path in sorted(root.glob("gt*/*/*/*_polygons.json")):
         for key in json_text.repeated_keys(json_text.map_file(path)):
             findings.skip(json_text.key_twice(path, "$", key))
@@ -196,7 +196,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
 
 
 def label_map(source: Source, entry: Entry) -> npt.NDArray[np.uint8] | None:
-    """A frame's label map alone, as `load` gives it; None where it takes more than the labelIds file to know it."""
+    """A frame's label map, equal to that of `load`; None where the labelIds file alone does not give it."""
     stored = _values(source.root, entry.data, "labelIds.png")
     if stored is None or stored.values.dtype != np.uint8 or source.labels.dtype != np.uint8:
         return None
@@ -210,7 +210,7 @@ def label_map(source: Source, entry: Entry) -> npt.NDArray[np.uint8] | None:
 
 
 def instance_ids(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | None:
-    """A frame's instance map alone: label id · 1000 + n for objects, label ids elsewhere; None where there is none."""
+    """A frame's instanceIds: label id · 1000 + n for objects, label ids elsewhere; None where there are none."""
     stored = _values(source.root, entry.data, "instanceIds.png")
     if stored is None:
         return None
@@ -248,7 +248,7 @@ def _size(
     numbers: png.LabelImage | None,
     polygons: Mapping[str, Any] | None,
 ) -> tuple[int, int]:
-    """Height and width from the photo's header, else from the labels."""
+    """Height and width from the image's header, else from the label files."""
     if entry.file:
         try:
             header = images.probe(read_bytes(root, entry.file, "the dataset"))
@@ -300,7 +300,7 @@ def _unknown(
 def _instances(
     path: Path, numbers: npt.NDArray[Any], labels: LabelSpace, entry: Entry, findings: Findings
 ) -> Instances:
-    """One instance per value ≥ 1000 and per group (a plain id of a category with objects), by value."""
+    """One instance for each value ≥ 1000, and one crowd for each plain id of a thing category, in order of the values."""
     values = []
     categories = []
     for value in np.unique(numbers).tolist():
@@ -326,7 +326,7 @@ def _instances(
 
 
 def _instance_map(ids: npt.NDArray[Any] | None, instances: Instances) -> npt.NDArray[np.uint16]:
-    """Label ids with every object's number painted over; the objects do not overlap."""
+    """(H, W) instanceIds: label ids with the ids of instances painted over."""
     size = (instances.masks.height, instances.masks.width)
     canvas = np.zeros(size, np.uint16) if ids is None else ids.astype(np.uint16)
     return instances.masks.paint(instances.id, canvas)
@@ -336,7 +336,7 @@ _TRAIN_VIEW = "cityscapes-19"
 
 
 def _train_ids(ids: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[np.uint8] | None:
-    """labelIds as trainIds, 255 where the category is not trained on; None in another label space."""
+    """(H, W) labelIds → trainIds, 255 for ignored categories; None in another label space."""
     if labels.name != "cityscapes":
         return None
     view = label_spaces.view(labels, _TRAIN_VIEW)
@@ -451,7 +451,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
 
 
 def _stored(name: str, values: npt.NDArray[Any], residue: Mapping[str, Any]) -> bytes:
-    """Ids as the kind of PNG that they were in."""
+    """A PNG of ids, in the mode that it was read in."""
     storage = residue.get("stored", {}).get(name, {"mode": _MODES[name]})
     return verbatim.to_png(values.astype(np.uint16 if storage["mode"] == "I;16" else np.uint8), storage)
 

@@ -1,4 +1,4 @@
-"""What the pack keeps of Cityscapes' files for the way back, and what of it other formats drop."""
+"""What Cityscapes keeps in `extra` so that files are written back exactly, counted when another format drops it."""
 
 from __future__ import annotations
 

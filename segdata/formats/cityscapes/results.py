@@ -1,4 +1,4 @@
-"""Cityscapes results: what its two evaluations and its leaderboard take.
+"""Cityscapes results: what the official evaluators and the leaderboard take.
 
     instance/CITY_000000_000019_pred.txt        a line a prediction: path of its mask, label id, score
              masks/CITY_000000_000019_0.png     everything that is not 0 is inside
@@ -48,7 +48,7 @@ _LUMINANCE = np.array([19595, 38470, 7471])
 
 @dataclass(frozen=True)
 class _Line:
-    """One prediction: the path of its mask under the results' folder, its index in the truth's labels, its score."""
+    """One prediction: the path of its mask under the results' folder, its index in the ground truth's labels, its score."""
 
     mask: str
     category: int
@@ -68,7 +68,7 @@ def detect(path: Path) -> bool:
 
 
 def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
-    """Every image's predictions; masks are decoded when an image is asked for.
+    """Predictions of every image; masks are decoded when an image is read.
 
     Raises:
         InvalidAnnotation: a line that is none, images without a text file.
@@ -97,7 +97,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
 
 
 def _table(labels: LabelSpace, path: Path) -> Mapping[int, int]:
-    """Label id → index in the truth's labels; −1 for labels that the truth does not have."""
+    """Label id → index in the ground truth's labels; −1 for labels that the ground truth does not have."""
     city = label_spaces.label_space("cityscapes")
     strange = [category.name for category in labels.categories if category.name not in city.index_of_name]
     if strange:
@@ -162,7 +162,7 @@ def _line(fields: Sequence[str], folder: str, table: Mapping[int, int]) -> _Line
 
 
 def _regions(root: Path, lines: Sequence[_Line], index: int, truth: GroundTruth, maps: Predictions | None) -> Regions:
-    """The masks of one image, decoded and cut to what is inside."""
+    """Scored masks of one image, each cropped to its bounding box."""
     crops: list[Crop] = []
     size: tuple[int, ...] = ()
     for line in lines:
@@ -205,7 +205,7 @@ def _mask(root: Path, name: str) -> npt.NDArray[np.bool_]:
 
 
 def _cut(inside: npt.NDArray[np.bool_]) -> Crop:
-    """The part of a mask that holds all of it; nothing of an empty one."""
+    """A mask cropped to its bounding box; an empty crop of an empty mask."""
     rows = np.flatnonzero(inside.any(1))
     if not len(rows):
         return 0, 0, np.zeros((0, 0), bool)
@@ -215,7 +215,7 @@ def _cut(inside: npt.NDArray[np.bool_]) -> Crop:
 
 
 def _is_inside(stored: png.LabelImage) -> npt.NDArray[np.bool_]:
-    """Where a mask is not black."""
+    """(H, W) bool, where a mask image is not black."""
     inside: npt.NDArray[np.bool_]
     if stored.palette is not None:
         entries = np.zeros((256, 3), np.int64)
@@ -233,7 +233,7 @@ def _is_inside(stored: png.LabelImage) -> npt.NDArray[np.bool_]:
 
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
-    """Categories by name; files are named by the last part of each key, which the evaluators look for."""
+    """Categories matched by name; files are named by the last part of each key, as the evaluators expect."""
     labels = label_spaces.label_space("cityscapes")
     table = np.array(
         [-1 if to is None else to for to in (*label_spaces.by_name(source.labels, labels).table, None)], np.int64

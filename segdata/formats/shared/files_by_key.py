@@ -1,4 +1,4 @@
-"""Result files in a folder, found by the names of the truth's images."""
+"""Match files of a results folder to the images of the ground truth by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON of unknown origin → Python, with errors that name the byte, line and column.
+"""Parse untrusted JSON, with errors that name the byte, line and column.
 
 msgspec does the parsing: it refuses NaN, Infinity and numbers out of range, and limits nesting. What it would copy at
 any length is limited here before it looks: a single string or stretch of numbers, and a value that becomes objects.
@@ -32,7 +32,7 @@ _END_OF_STRING = re.compile(rb'(?<!\\)"')
 
 
 def map_file(path: Path) -> memoryview:
-    """The bytes of a file as a read-only mapping, without a byte-order mark.
+    """Map a file into memory, read-only; a byte-order mark is skipped.
 
     Raises:
         InvalidAnnotation: empty, or in UTF-16 or UTF-32.

@@ -1,4 +1,4 @@
-"""Text files that name one image a line: a split, or a list with a mark for each image."""
+"""Text files with one image a line: splits, and lists with a mark for each image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def name_in(line: str, known: Container[str]) -> str | None:
 
 
 def document(format: str, file: str, content: bytes, known: Container[str], *, is_split: bool) -> dict[str, Any]:
-    """A list as a pack keeps it.
+    """A list as one of the dataset's documents.
 
     Args:
         is_split: whether its lines must name images of the dataset; of other lists, lines that name none are kept.
@@ -40,7 +40,7 @@ def document(format: str, file: str, content: bytes, known: Container[str], *, i
 
 
 def text(document: Mapping[str, Any]) -> bytes:
-    """A kept text file as it was."""
+    """The bytes of a document's text file."""
     return verbatim.to_text({key: document[key] for key in ("text", "base64") if key in document})
 
 

@@ -15,7 +15,7 @@ from segdata.core.png import LabelImage
 
 
 def _palette() -> bytes:
-    """VOC's 256 colours: bit i of the index goes to the high bits of red, green and blue in turn (VOCcode's VOClabelcolormap)."""
+    """VOC's 256 colours (VOClabelcolormap): bits of the index become high bits of red, green and blue in turn."""
     entries = bytearray()
     for index in range(256):
         color = [0, 0, 0]
@@ -33,7 +33,7 @@ OFF_TABLE_LIMIT = 0.001
 
 
 def repainted(raw: LabelImage, color_of: Mapping[int, Color]) -> npt.NDArray[np.uint8] | None:
-    """The pixels' colours, (H, W, 3) uint8, where they are the table's and the indices are not; else None.
+    """(H, W, 3) uint8 colours of an image whose palette is reordered: colours are the table's, indices are not; else None.
 
     Args:
         raw: a palette image.

@@ -1,4 +1,4 @@
-"""Maps and bytes inside JSON: what a format keeps word for word for the way back."""
+"""Arrays, bytes and texts as JSON, for files that are written back exactly."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ _KEPT_COLUMNS = {
 
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
-    """VOC's own categories where they are enough, else the source's behind a background."""
+    """VOC's 21 categories where they include all of the source's, else the source's after a background."""
     official = label_spaces.label_space("voc")
     names = plain_names([category.name for category in source.labels.categories], without=":#")
     if set(names) <= set(official.index_of_name):
@@ -112,7 +112,7 @@ def _text(file: str, lines: Sequence[str]) -> dict[str, Any]:
 
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
-    """The sample with objects numbered from 1, and the map of these numbers."""
+    """The sample with objects numbered from 1, the object mask, and the class mask."""
     key = plan.keys[index]
     count_unmapped(plan, sample, findings)
     count_fields(sample, findings, _KEPT)
@@ -161,7 +161,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
 
 
 def _with_attributes(sample: Sample, instances: Instances, findings: Findings) -> Instances:
-    """The objects with COCO's attributes of VOC's names as flags and poses; objects with others are counted."""
+    """Attributes difficult, truncated, occluded and pose as columns; objects with other attributes are counted."""
     if not any("attributes" in fields for fields in instances.extra):
         return instances
     flags = {name: getattr(instances, name).copy() for name in _FLAGS}
@@ -183,7 +183,7 @@ def _with_attributes(sample: Sample, instances: Instances, findings: Findings) -
 
 
 def _extra(instances: Instances, index: int) -> dict[str, Any]:
-    """An object's pose, and what its XML said further; a place there for `occluded` where it is."""
+    """An object's pose and the rest of its XML, with an `<occluded>` for occluded objects."""
     source = instances.extra[index]
     residue = _xml(source.get("voc", {}), OBJECT_TAGS)
     children = residue.get("children", OBJECT)
@@ -193,7 +193,7 @@ def _extra(instances: Instances, index: int) -> dict[str, Any]:
 
 
 def _xml(residue: Mapping[str, Any], tags: Sequence[str]) -> dict[str, Any]:
-    """What VOC's XML said beside the nodes of these tags, which are written anew in their places."""
+    """The XML residue without the content of these tags, which is written anew where they stand."""
     others = {name: residue[name] for name in ("attributes", "before", "after", "xml") if name in residue}
     if "children" not in residue:
         return others
@@ -206,7 +206,7 @@ def _xml(residue: Mapping[str, Any], tags: Sequence[str]) -> dict[str, Any]:
 
 
 def _boxes(sample: Sample, instances: Instances, findings: Findings) -> npt.NDArray[np.float64]:
-    """Annotated boxes, those of the masks where there are none; no thinner than VOC's inclusive corners can tell."""
+    """Annotated boxes, else those of the masks; at least a pixel wide and high, as inclusive corners are."""
     corners = instances.masks.boxes
     from_masks = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
     boxes = np.where(np.isnan(instances.bbox), from_masks, instances.bbox)
@@ -229,7 +229,7 @@ def _count_contradictions(
     semantic: npt.NDArray[Any],
     findings: Findings,
 ) -> None:
-    """Count objects whose pixels are mostly of another class in the class mask: readers take them for that class's."""
+    """Count objects that the class mask gives mostly to another class: readers match them to objects of that class."""
     dropped = 0
     for index, (x, y, width, height) in enumerate(masks.boxes_xywh.tolist()):
         frame = (slice(y, y + height), slice(x, x + width))

@@ -77,8 +77,8 @@ def detect(root: Path) -> bool:
 
 
 def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
-    """Every name that has an image, an annotation or a mask, sorted, and the lists."""
-    photos = {stem(name): name for name in reversed(names_in(root / "JPEGImages", ".jpg", ".jpeg", ".png"))}
+    """Every image that has a file, an annotation or a mask, sorted by name, and the lists."""
+    image_files = {stem(name): name for name in reversed(names_in(root / "JPEGImages", ".jpg", ".jpeg", ".png"))}
     stems = {
         folder: {stem(name) for name in names_in(root / folder, ending) if name.endswith(ending)}
         for folder, ending in (
@@ -87,7 +87,7 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
             ("SegmentationObject", ".png"),
         )
     }
-    keys = sorted(photos.keys() | stems["Annotations"] | stems["SegmentationClass"] | stems["SegmentationObject"])
+    keys = sorted(image_files.keys() | stems["Annotations"] | stems["SegmentationClass"] | stems["SegmentationObject"])
     entries = []
     files: list[str] = []
     for key in keys:
@@ -103,8 +103,8 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
         )
         label_files = [file for file in (data.xml, data.classes, data.objects) if file is not None]
         files += label_files
-        photo = f"JPEGImages/{photos[key]}" if key in photos else ""
-        entries.append(Entry(key, photo, sum(file_size(root, file) for file in label_files), data))
+        image = f"JPEGImages/{image_files[key]}" if key in image_files else ""
+        entries.append(Entry(key, image, sum(file_size(root, file) for file in label_files), data))
     table = root / "labelmap.txt"
     documents: list[dict[str, Any]] = []
     if table.is_file():
@@ -160,7 +160,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
                 residue[name] = [node.as_list() for node in nodes]
     for name, raw, values in (("class", classes, semantic), ("object", objects, numbers)):
         if raw is not None and values is not None:
-            storage = voc_masks.kept(raw, values)
+            storage = voc_masks.storage_of(raw, values)
             if "indices" in storage:
                 findings.remark("palette in an order of its own: values taken from its colours", entry.key)
             residue.update({f"{name}_{what}": value for what, value in storage.items()})
@@ -273,7 +273,7 @@ def _image_nodes(sample: Sample) -> dict[str, Node]:
 
 
 def _object_map(sample: Sample) -> npt.NDArray[np.uint8]:
-    """Object numbers painted over the background, void where the class mask is void."""
+    """(H, W) object mask: object numbers over the background, void where the class mask is void."""
     instances = sample.instances
     chosen = np.nonzero(instances.has_mask)[0]
     canvas = np.zeros((sample.height, sample.width), np.uint8)
@@ -286,7 +286,7 @@ def _object_map(sample: Sample) -> npt.NDArray[np.uint8]:
 
 
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
-    """Write photo, XML and masks of every sample."""
+    """Write image, XML and masks of every sample."""
     written, masked = [], []
     for _, sample in samples:
         written.append(sample.key)

@@ -49,12 +49,12 @@ def read_lists(
 
 
 def _has_marks(content: bytes, index_of: Mapping[str, int]) -> bool:
-    """Whether lines have more than an image's name, as the lists per class do."""
+    """Whether lines have more than an image's name, as lists by class do."""
     return any(len(line.split()) > 1 and line.strip() not in index_of for line in lists.lines_of(content))
 
 
 def is_by_class(document: Mapping[str, Any]) -> bool:
-    """Whether a kept file is a list with a mark for each image."""
+    """Whether a document is a list by class, with a mark for each image."""
     file = document["file"]
     if document.get("format") != "voc" or not file.startswith("ImageSets/") or stem(file.rpartition("/")[2]) in _SPLITS:
         return False

@@ -81,8 +81,8 @@ def _by_color(pixels: npt.NDArray[np.uint8], color_of: Mapping[int, Color], path
     return np.asarray(values, np.uint8)[inverse].reshape(code.shape)
 
 
-def kept(raw: png.LabelImage, values: npt.NDArray[Any]) -> dict[str, Any]:
-    """How a mask was stored, where it was not with VOC's palette."""
+def storage_of(raw: png.LabelImage, values: npt.NDArray[Any]) -> dict[str, Any]:
+    """How a mask was stored, where that was not as a PNG with VOC's palette."""
     if raw.mode == "RGBA":
         return {"mode": raw.mode, "pixels": verbatim.from_array(raw.values)}
     if raw.mode != "P":
@@ -94,7 +94,7 @@ def kept(raw: png.LabelImage, values: npt.NDArray[Any]) -> dict[str, Any]:
 
 
 def to_png(values: npt.NDArray[np.uint8], labels: LabelSpace | None, storage: Mapping[str, Any]) -> bytes:
-    """The file again; `labels` are those of a class mask."""
+    """Encode a mask as it was stored; `labels` are those of a class mask."""
     mode = storage.get("mode", "P")
     if mode == "RGBA":
         return png.encode_png(verbatim.to_array(storage["pixels"]))

@@ -35,7 +35,7 @@ def instances_of(
     semantic: npt.NDArray[Any] | None,
     numbers: npt.NDArray[Any] | None,
 ) -> Instances:
-    """The XML's objects in order with their masks, then masks that no object claims.
+    """The XML's objects in order, each with its mask, then masks without object.
 
     Args:
         size: (height, width) of the image.
@@ -164,7 +164,7 @@ def _match(
     key: str,
     findings: Findings,
 ) -> tuple[dict[int, int], list[tuple[int, int]]]:
-    """Which mask belongs to which object: `{object: mask}`, and masks without object with their category.
+    """Match masks to objects: object → mask, and the remaining masks with their category.
 
     Number k belongs to the k-th object when the classes agree; else to the object of its class with the best box.
     """
@@ -183,8 +183,8 @@ def _match(
     loose: list[tuple[int, int]] = []
     for mask, category in open_masks:
         free = [index for index in range(len(objects)) if index not in claimed and objects[index][1] == category]
-        best = max(free, key=lambda index: _overlap(masks.boxes[mask], objects[index][2]), default=None)
-        if best is not None and _overlap(masks.boxes[mask], objects[best][2]) > 0:
+        best = max(free, key=lambda index: _iou(masks.boxes[mask], objects[index][2]), default=None)
+        if best is not None and _iou(masks.boxes[mask], objects[best][2]) > 0:
             claimed[best] = mask
             findings.remark(
                 "object number does not fit its place: matched by class and box", f"{key}: object {ids[mask]}"
@@ -217,8 +217,8 @@ def _majority(
     return int(counts.argmax()) if counts.any() else None
 
 
-def _overlap(corners: npt.NDArray[Any], box: Sequence[float]) -> float:
-    """Intersection over union of corners and x y width height."""
+def _iou(corners: npt.NDArray[Any], box: Sequence[float]) -> float:
+    """IoU of a box given by its corners and a box (x, y, width, height)."""
     x0, y0, x1, y1 = corners.tolist()
     x, y, width, height = box
     across = min(x1, x + width) - max(x0, x)
@@ -268,7 +268,7 @@ def template_of(nodes: Sequence[Node], known: Mapping[str, Node], repeated: str 
 
 
 def fill(template: Sequence[Any], known: Mapping[str, Node], repeated: str, nodes: Sequence[Node]) -> list[Node]:
-    """The inverse of `template_of`; where `repeated` stands the last time it takes all nodes that are left."""
+    """The inverse of `template_of`; the last `repeated` takes all remaining `nodes`."""
     filled: list[Node] = []
     left = list(nodes)
     times = template.count(repeated)

@@ -1,4 +1,4 @@
-"""What the pack keeps of VOC's files for the way back, and what of it other formats drop.
+"""What VOC keeps in `extra` so that files are written back exactly, counted when another format drops it.
 
 Samples and objects keep their XML nodes under `extra["voc"]`: `children` in the order of the file (a tag alone stands for
 a node that follows from the columns), `attributes`, and what stands `before` and `after` the root.
@@ -28,7 +28,7 @@ _NO_ELEMENTS = {
 
 
 def object_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """An object's XML nodes that are no columns (parts, actions, points): tag → content, a list where there are several."""
+    """An object's XML elements without a column (parts, actions): tag → content, a list where there are several."""
     return {tag: contents[0] if len(contents) == 1 else contents for tag, contents in _further_nodes(extra).items()}
 
 
@@ -42,12 +42,12 @@ def _further_nodes(extra: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def nodes_of(items: Iterable[Any]) -> list[Node]:
-    """The nodes that a residue holds whole; tags alone are left out."""
+    """The nodes that are stored whole, without those that stand by their tag alone."""
     return [Node.of(item) for item in items if not isinstance(item, str)]
 
 
 def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
-    """Count object masks that follow from nothing else, and, but for VOC itself, what the XML says beyond the columns."""
+    """Count object masks that cannot be painted again, and XML beyond the columns (which VOC as target keeps)."""
     if "object_map" in sample.extra.get("voc", {}):
         findings.drop("object masks that do not follow from objects and class masks", sample.key)
     if kept.format == "voc":
@@ -60,7 +60,7 @@ def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
 
 
 def _count_xml(sample: Sample, findings: Findings, kept: Collection[str]) -> None:
-    """Count what the XML holds beside the fields that every such file has, but for an object's nodes that are kept."""
+    """Count XML elements, attributes, comments, instructions and text that have no column; `kept` tags of objects stay."""
     residue = sample.extra.get("voc", {})
     nodes = nodes_of(item for name in ("before", "children", "after") for item in residue.get(name, ()))
     attributes = len(residue.get("attributes", ()))
@@ -79,6 +79,6 @@ def _count_xml(sample: Sample, findings: Findings, kept: Collection[str]) -> Non
 
 
 def count_dropped_document(document: Mapping[str, Any], findings: Findings) -> None:
-    """Count lists with a mark for each image, one of every class."""
+    """Count lists by class (`Main/dog_train.txt`), which give each image a mark."""
     if image_sets.is_by_class(document):
         findings.drop("lists by class", document["file"])

@@ -51,7 +51,7 @@ def detect(path: Path) -> bool:
 
 
 def split_of(path: Path, names: Sequence[str]) -> str | None:
-    """The split that the files' names speak of, of those that a truth has."""
+    """The split of the ground truth that the file names contain."""
     for file in _files(path)[:1]:
         match = _NAME.fullmatch(file.name)
         for name in sorted(names, key=len, reverse=True):
@@ -67,10 +67,10 @@ def _files(path: Path) -> list[Path]:
 
 
 def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
-    """Detections for the truth's images.
+    """Detections for the ground truth's images.
 
     Raises:
-        InvalidAnnotation: lines that are no detections, classes or images that the truth does not have, or files of
+        InvalidAnnotation: lines that are no detections, classes or images that the ground truth does not have, or files of
             several competitions or image sets.
     """
     names = sorted(truth.labels.index_of_name, key=len, reverse=True)
@@ -170,7 +170,7 @@ _ALL = "test"
 
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
-    """VOC's own categories; image sets are the splits."""
+    """VOC's categories; image sets are the splits."""
     labels = label_spaces.label_space("voc")
     table = np.array(
         [-1 if to is None else to for to in (*label_spaces.by_name(source.labels, labels).table, None)], np.int64
@@ -240,7 +240,7 @@ def _add(lines: dict[str, list[str]], sample: Sample, header: Header) -> None:
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
-    """Put the lines of all parts into one file a class; the devkit wants one of every class, also without a line."""
+    """Join the lines of all parts into one file a class; the devkit expects one for every class, also an empty one."""
     lines_of: dict[str, dict[str, list[str]]] = {}
     for receipt in receipts:
         path = root / receipt["part"]

@@ -182,7 +182,7 @@ class _Builder:
         self._beside(Node(INSTRUCTION, f"{target} {data}" if data else target))
 
     def _beside(self, node: Node) -> None:
-        """Something that is no element, wherever it stands."""
+        """Add a comment or an instruction, inside or outside of the root."""
         if self._open:
             self._keep_text()
             self._open[-1][1].append(node)
@@ -209,7 +209,7 @@ class _Builder:
 
 
 def _written(node: Node, depth: int = 0) -> str:
-    """A node as text; what is inside begins a line of its own, unless there is text."""
+    """Serialise a node; each child begins on a line of its own, unless there is text between them."""
     if node.tag == COMMENT:
         return f"<!--{node.content}-->"
     if node.tag == INSTRUCTION:
@@ -233,7 +233,7 @@ def _written(node: Node, depth: int = 0) -> str:
 
 
 def _opening(tag: str, attributes: Mapping[str, str]) -> tuple[str, str]:
-    """The name of an element, and what stands between its brackets; namespaces ({URI}name) are named here."""
+    """An element's name and the text between its brackets; namespaces ({URI}name) get prefixes."""
     prefixes = {_XML: "xml"}
 
     def plain(name: str) -> str:
