@@ -62,7 +62,7 @@ class Checked:
 
 
 def check(
-    dataset: str | Path, *, root: Path | None = None, deep: bool = False, progress: Progress | None = None
+    dataset: str | Path, *, root: str | Path | None = None, deep: bool = False, progress: Progress | None = None
 ) -> Checked:
     """Read everything of a dataset that is on disk, and compare it with the receipts.
 

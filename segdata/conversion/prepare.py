@@ -79,7 +79,7 @@ class Prepared:
 def prepare(
     dataset: str | Path,
     *,
-    root: Path | None = None,
+    root: str | Path | None = None,
     only: Sequence[str] = (),
     splits: Sequence[str] = (),
     labels: Labels = None,
@@ -152,7 +152,8 @@ def _prepare(dataset: str | Path, fetching: FetchOptions, converting: ConvertOpt
     ):
         return done
     if not fetching.ignore_space:
-        _check_space(plan(manifest, paths, only=fetching.only, from_dir=fetching.from_dir), converting.images)
+        from_dir = None if fetching.from_dir is None else Path(fetching.from_dir)
+        _check_space(plan(manifest, paths, only=fetching.only, from_dir=from_dir), converting.images)
     fetched = fetch_with(dataset, fetching)
     before = _read_receipt(paths)
     is_ours = before is not None and before["options"] == recorded

@@ -25,7 +25,8 @@ from segdata.download.http.pool import downloads
 from segdata.download.http.repair import repair_chunks
 from segdata.download.http.target import Target, adopt
 from segdata.download.options import FetchOptions
-from segdata.download.paths import Folders, default_root
+from segdata.download.paths import Folders
+from segdata.download.paths import folders as folders_of
 from segdata.download.plan import Item, Plan, plan
 from segdata.download.progress import Pace, Progress, Tell, nobody
 from segdata.download.receipts import Receipt, bad_chunks
@@ -78,10 +79,10 @@ class Fetched:
 def fetch(
     dataset: str | Path,
     *,
-    root: Path | None = None,
+    root: str | Path | None = None,
     only: Sequence[str] = (),
     mirror: str | None = None,
-    from_dir: Path | None = None,
+    from_dir: str | Path | None = None,
     offline: bool = False,
     repair: bool = False,
     accept_license: Sequence[str] = (),
@@ -164,7 +165,7 @@ def fetch(
 def fetch_with(dataset: str | Path, options: FetchOptions) -> Fetched:
     """`fetch` with its options as one object."""
     manifest = manifests.find(dataset)
-    folders = Folders((options.root or default_root()) / manifest.name)
+    folders = folders_of(manifest.name, options.root)
     job = _Fetch(manifest, folders, options, options.command or _command(dataset, options))
     first = job.plan()  # what is wrong with the request is said before waiting
     if all(item.is_done for item in first.items) and not (options.repair or options.force or options.allow_extra):
@@ -194,7 +195,8 @@ class _Fetch:
 
     def plan(self) -> Plan:
         """What is missing now."""
-        return plan(self.manifest, self.folders, only=self.options.only, from_dir=self.options.from_dir)
+        from_dir = None if self.options.from_dir is None else Path(self.options.from_dir)
+        return plan(self.manifest, self.folders, only=self.options.only, from_dir=from_dir)
 
     def run(self) -> Fetched:
         """Everything that the plan says, in order."""

@@ -17,10 +17,10 @@ from segdata.download.progress import Progress, Tell, nobody
 class FetchOptions:
     """The options of `segdata.fetch`, which says what each of them means."""
 
-    root: Path | None = None
+    root: str | Path | None = None
     only: Sequence[str] = ()
     mirror: str | None = None
-    from_dir: Path | None = None
+    from_dir: str | Path | None = None
     offline: bool = False
     repair: bool = False
     accept_license: Sequence[str] = ()
@@ -47,7 +47,7 @@ class FetchKeywords(TypedDict, total=False):
     """The options of `segdata.fetch` that `segdata.prepare` hands on to it."""
 
     mirror: str | None
-    from_dir: Path | None
+    from_dir: str | Path | None
     offline: bool
     repair: bool
     accept_license: Sequence[str]

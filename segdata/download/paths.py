@@ -75,6 +75,6 @@ class Folders:
         return self.receipts / f"{file}.members.json"
 
 
-def folders(name: str, root: Path | None = None) -> Folders:
+def folders(name: str, root: str | Path | None = None) -> Folders:
     """The places of the dataset of this name."""
-    return Folders((root or default_root()) / name)
+    return Folders((Path(root) if root else default_root()) / name)

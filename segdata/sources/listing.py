@@ -60,7 +60,7 @@ class KnownDataset:
         return dict(vars(self))
 
 
-def list_datasets(*, root: Path | None = None) -> list[KnownDataset]:
+def list_datasets(*, root: str | Path | None = None) -> list[KnownDataset]:
     """All datasets that can be fetched and prepared by name, and what of them is on disk.
 
     Args:
@@ -69,7 +69,7 @@ def list_datasets(*, root: Path | None = None) -> list[KnownDataset]:
     return [known(manifests.shipped(name), root) for name in manifests.names()]
 
 
-def known(manifest: Manifest, root: Path | None = None) -> KnownDataset:
+def known(manifest: Manifest, root: str | Path | None = None) -> KnownDataset:
     """What a manifest says, and what of the dataset is on disk."""
     paths = folders(manifest.name, root)
     index = layout.read_index(paths.pack) if is_pack(paths.pack) else None
