@@ -22,7 +22,7 @@ def evaluate(
         ..., help="Ground truth: a pack, a dataset folder, or a COCO JSON file; images are not needed."
     ),
     metric: list[str] = typer.Option(
-        [], "--metric", help="A metric; can be repeated (default: all that fit the predictions)."
+        [], "--metric", help="A metric; can be repeated (default: by what the predictions hold)."
     ),
     kind: str | None = typer.Option(None, "--from", help="Kind of the predictions (default: detected)."),
     split: str | None = typer.Option(None, "--split", help="Only this split of the ground truth."),
