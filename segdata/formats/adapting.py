@@ -139,7 +139,7 @@ def painted(instances: Instances, background: int) -> npt.NDArray[Any]:
 def count_category_fields(
     source: LabelSpace, target: LabelSpace, table: npt.NDArray[np.int64], findings: Findings
 ) -> None:
-    """Count changed names, ids, colours and supercategories of categories, and remark categories without counterpart."""
+    """Count changed names, ids, colours, supercategories; remark categories without counterpart."""
     for category, index in zip(source.categories, table[:-1].tolist(), strict=True):
         if index < 0:
             findings.remark("category without counterpart in the target", category.name)

@@ -4,7 +4,7 @@ A format is a folder of modules with the functions of these protocols; the modul
 
     format.py     Format          detect, scan, load; write_part, finish
     adapt.py      Adapter         samples of other formats → samples that `write_part` can write
-    residue.py    Residue         what the format keeps in `extra`, counted when it is dropped (where it keeps anything)
+    residue.py    Residue         what the format keeps in `extra`, counted when it is dropped
     results.py    ResultsReader   predictions as a challenge exchanges them; ResultsWriter where segdata writes them, too
 
 The table in `segdata/formats/__init__.py` has a line for each; the type checker compares every module there with its
@@ -192,8 +192,7 @@ class Residue:
 
     Attributes:
         count_dropped: counts what is dropped of a sample's residue by a target that keeps `Kept`.
-        count_dropped_document: counts what every target drops of one of the dataset's documents, beyond the fields of its
-            header.
+        count_dropped_document: counts what every target drops of one of the dataset's documents, beyond its header.
         object_fields: what an object's residue says in words that other formats can keep as further fields, by name.
         has_object_ids: whether ids of its objects mean something beyond their order, also where images have no ids.
     """
@@ -230,8 +229,7 @@ class FormatModules:
         residue: see `Residue`.
         inspect: looks for what readers pass over, where a deep inspection can find more than a scan.
         shortcuts: see `Shortcuts`.
-        names_categories: whether the dataset's own files name its categories whatever they are, so that reading it needs
-            no label table.
+        names_categories: whether the dataset's files always name its categories, so that reading needs no label table.
     """
 
     format: Format
@@ -253,8 +251,8 @@ not import each other. Its names are the keys of `extra` that belong to one form
 class ResultsReader(Protocol):
     """Reads predictions as challenges and papers exchange them.
 
-    Results say nothing about images and categories but their numbers or names; they are read against a `GroundTruth`, and
-    give one sample with scores for every image of the ground truth that they speak of.
+    Results give numbers or names of images and categories and no more; they are read against a `GroundTruth`, and give one
+    sample with scores for every image of it that they are about.
     """
 
     LAYOUT: str

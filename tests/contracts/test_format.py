@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from segdata.formats import FORMATS
+import segdata
+from segdata.formats import FORMATS, RESULTS
 from tests.contracts import format_contract
 from tests.helpers import made, made_results
 
@@ -46,3 +50,55 @@ def test_what_was_written_is_read_as_it_was(name: str, tmp_path: Path) -> None:
 def test_samples_of_any_kind_are_adapted(name: str, tmp_path: Path) -> None:
     modules = FORMATS[name]
     format_contract.check_adapt(modules.adapt, modules.format, tmp_path / "target")
+
+
+# ---------------------------------------------------------------------- what is shared knows no format
+
+ROOT = Path(segdata.__file__).parent
+SHARED = (
+    "formats/contract.py",
+    "formats/adapting.py",
+    "formats/shared",
+    "sources",
+    "conversion",
+    "pack",
+    "sets",
+    "core",
+)
+MAY_IMPORT = {"coco_panoptic": {"coco"}}
+"""Format → formats whose modules it uses: COCO panoptic's documents are COCO's."""
+
+
+def sources_of(*places: str) -> list[Path]:
+    paths = [ROOT / place for place in places]
+    return sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py")))
+
+
+def imported_formats(path: Path) -> set[str]:
+    """Folders of formats that a module imports from."""
+    tree = ast.parse(path.read_text())
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    folders = {name.replace("-", "_") for name in FORMATS}
+    return {module.split(".")[2] for module in modules if module.startswith("segdata.formats.")} & folders
+
+
+def strings(path: Path) -> set[object]:
+    return {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+
+
+@pytest.mark.parametrize("path", sources_of(*SHARED), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_is_shared_names_no_format(path: Path) -> None:
+    assert not imported_formats(path)
+    assert not strings(path) & (FORMATS.keys() | RESULTS.keys())
+
+
+@pytest.mark.parametrize("name", sorted(name.replace("-", "_") for name in FORMATS))
+def test_formats_do_not_import_each_other(name: str) -> None:
+    for path in sources_of(f"formats/{name}"):
+        assert imported_formats(path) <= {name} | MAY_IMPORT.get(name, set()), path
+
+
+def test_formats_are_imported_without_torch() -> None:
+    code = "import sys, segdata.formats; print('torch' in sys.modules, 'segdata.formats.voc.format' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

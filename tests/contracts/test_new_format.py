@@ -1,4 +1,4 @@
-"""A format added by the steps of CONTRIBUTING.md, in a copy of the package: the table takes it, and everything works."""
+"""A format added by CONTRIBUTING's steps in a copy of the package: the table takes it, and every command works."""
 
 from __future__ import annotations
 

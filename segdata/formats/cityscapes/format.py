@@ -300,7 +300,7 @@ def _unknown(
 def _instances(
     path: Path, numbers: npt.NDArray[Any], labels: LabelSpace, entry: Entry, findings: Findings
 ) -> Instances:
-    """One instance for each value ≥ 1000, and one crowd for each plain id of a thing category, in order of the values."""
+    """One instance for each value ≥ 1000, one crowd for each plain id of a thing category; in order of the values."""
     values = []
     categories = []
     for value in np.unique(numbers).tolist():

@@ -48,7 +48,7 @@ _LUMINANCE = np.array([19595, 38470, 7471])
 
 @dataclass(frozen=True)
 class _Line:
-    """One prediction: the path of its mask under the results' folder, its index in the ground truth's labels, its score."""
+    """One prediction: the path of its mask under the results' folder, its category index and its score."""
 
     mask: str
     category: int
@@ -242,7 +242,7 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
 
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
-    """The sample's label map under Cityscapes' labels, and its objects that have a mask, a score and a category there."""
+    """The sample's label map in Cityscapes' labels, and its objects with a mask, a score and a category there."""
     count_unmapped(plan, sample, findings)
     instances = sample.instances
     has_score = ~np.isnan(instances.score)

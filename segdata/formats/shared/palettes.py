@@ -33,7 +33,7 @@ OFF_TABLE_LIMIT = 0.001
 
 
 def repainted(raw: LabelImage, color_of: Mapping[int, Color]) -> npt.NDArray[np.uint8] | None:
-    """(H, W, 3) uint8 colours of an image whose palette is reordered: colours are the table's, indices are not; else None.
+    """(H, W, 3) uint8 colours of an image whose palette is reordered (its colours are the table's), else None.
 
     Args:
         raw: a palette image.

@@ -1,7 +1,7 @@
 """What VOC keeps in `extra` so that files are written back exactly, counted when another format drops it.
 
-Samples and objects keep their XML nodes under `extra["voc"]`: `children` in the order of the file (a tag alone stands for
-a node that follows from the columns), `attributes`, and what stands `before` and `after` the root.
+Samples and objects keep their XML nodes under `extra["voc"]`: `children` in the order of the file (a tag alone stands
+for a node that follows from the columns), `attributes`, and what stands `before` and `after` the root.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
 
 
 def _count_xml(sample: Sample, findings: Findings, kept: Collection[str]) -> None:
-    """Count XML elements, attributes, comments, instructions and text that have no column; `kept` tags of objects stay."""
+    """Count XML elements, attributes, comments, instructions and text without a column, but for `kept` tags."""
     residue = sample.extra.get("voc", {})
     nodes = nodes_of(item for name in ("before", "children", "after") for item in residue.get(name, ()))
     attributes = len(residue.get("attributes", ()))

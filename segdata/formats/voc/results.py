@@ -70,8 +70,8 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     """Detections for the ground truth's images.
 
     Raises:
-        InvalidAnnotation: lines that are no detections, classes or images that the ground truth does not have, or files of
-            several competitions or image sets.
+        InvalidAnnotation: lines that are no detections, classes or images that the ground truth does not have, or
+            files of several competitions or image sets.
     """
     names = sorted(truth.labels.index_of_name, key=len, reverse=True)
     index_of = {key.rpartition("/")[2]: index for index, key in enumerate(truth.keys)}

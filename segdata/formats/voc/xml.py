@@ -72,7 +72,7 @@ class Node:
             yield from child.walk()
 
     def as_list(self) -> list[Any]:
-        """The node as JSON: `[tag, text]` or `[tag, [nodes…]]`, with a third item for attributes where there are any."""
+        """The node as JSON: `[tag, text]` or `[tag, [nodes…]]`, and attributes as a third item where there are any."""
         content = self.content if isinstance(self.content, str) else [child.as_list() for child in self.content]
         return [self.tag, content, dict(self.attributes)] if self.attributes else [self.tag, content]
 

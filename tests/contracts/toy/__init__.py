@@ -1,1 +1,1 @@
-"""A small format, as a newcomer would add it: an example to copy from, and what the tests add by CONTRIBUTING's steps."""
+"""A small format to copy from; the tests add it by CONTRIBUTING's steps."""
