@@ -64,7 +64,11 @@ def evaluated(package: Path, *arguments: str | Path) -> dict[str, Any]:
 
 
 def test_a_metric_is_a_function_and_one_line(tmp_path: Path) -> None:
-    assert f"`{MODULE}`" in section() and f"`METRICS` in `{TABLE}`" in section()
+    assert (
+        MODULE == "segdata/metrics/image_share.py"
+        and "`segdata/metrics/NAME.py` (here `image_share`)" in section()
+        and f"`METRICS` in `{TABLE}`" in section()
+    )
     package = with_metric(tmp_path / "package", code()[1])
     root = made.coco(tmp_path / "coco")
     document = made.coco_document()
