@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -44,19 +45,60 @@ LOCKED = {
 """Which files may import what."""
 
 
+INNER_FLOORS = {
+    "formats": [
+        {"contract"},
+        {"shared"},
+        {"adapting", "label_maps"},
+        {"coco", "voc", "cityscapes", "camvid"},
+        {"coco_panoptic"},
+        {"__init__"},
+    ],
+    "models": [
+        {"autocast", "checkpoint", "settings", "weights_digest"},
+        {"weights"},
+        {"contract"},
+        {"maskrcnn", "matterport"},
+        {"registry"},
+    ],
+    "training": [
+        {"config", "distributed", "names", "running_losses", "stop_signal"},
+        {"batches", "schedule", "trackers", "validation"},
+        {"predict", "runs", "step"},
+        {"trainer"},
+    ],
+}
+"""The same inside three packages, by file or folder."""
+
+MODULE_NAME = re.compile(r"segdata(\.\w+)+(:\w+)?")
+
+
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, at any depth of the code; `from segdata import x` counts as segdata.x."""
+    """Every module that a file imports, at any depth of the code, also by a name in a string; a module that is imported
+    from its package counts itself."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= (
-                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "segdata" else {node.module}
-            )
+            found |= {_imported(node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and MODULE_NAME.fullmatch(node.value):
+            name = node.value.partition(":")[0]
+            found |= {name} & {*map(module_name, modules())}
     return found
 
 
+def _imported(module: str, name: str) -> str:
+    folder = ROOT.joinpath(*module.split("."))
+    is_module = module == "segdata" or (folder / f"{name}.py").is_file() or (folder / name).is_dir()
+    return f"{module}.{name}" if is_module else module
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@functools.cache
 def modules() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
@@ -76,6 +118,48 @@ def test_imports_point_down(path: Path) -> None:
         if parts[0] != "segdata" or len(parts) == 1 or parts[1] in (room(path), "__version__"):
             continue
         assert floor(parts[1]) < floor(room(path)), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("package", INNER_FLOORS)
+def test_imports_point_down_inside_a_package(package: str) -> None:
+    floors = INNER_FLOORS[package]
+    floor_of = {name: number for number, names in enumerate(floors) for name in names}
+    entries = {path.stem for path in (PACKAGE / package).iterdir() if path.name not in ("__init__.py", "__pycache__")}
+    assert entries == floor_of.keys() - {"__init__"}
+    for path in sorted((PACKAGE / package).rglob("*.py")):
+        here = path.relative_to(PACKAGE / package).with_suffix("").parts[0]
+        if here == "__init__" and here not in floor_of:
+            continue
+        for name in imports(path):
+            parts = [*name.split("."), "__init__"]
+            if parts[:2] == ["segdata", package] and parts[2] != here:
+                assert floor_of[parts[2]] < floor_of[here], f"{path.relative_to(PACKAGE)} imports {name}"
+
+
+def test_no_folder_has_a_circle_of_imports() -> None:
+    arrows: dict[tuple[str, ...], dict[str, set[str]]] = {}
+    for path in modules():
+        mine = path.relative_to(ROOT).with_suffix("").parts
+        for name in imports(path):
+            theirs = tuple(name.split("."))
+            if theirs[0] != "segdata":
+                continue
+            if ROOT.joinpath(*theirs).is_dir():
+                theirs += ("__init__",)
+            if mine != theirs:
+                depth = next(n for n, (one, other) in enumerate(zip(mine, theirs, strict=False)) if one != other)
+                arrows.setdefault(mine[:depth], {}).setdefault(mine[depth], set()).add(theirs[depth])
+    for folder, edges in arrows.items():
+        while ends := [entry for entry in edges if not edges[entry] & edges.keys()]:
+            for entry in ends:
+                del edges[entry]
+        assert not edges, f"{'/'.join(folder)}: {edges}"
+
+
+def test_imports_by_name_are_few() -> None:
+    """Only the public names and the table of models are imported when they are first asked for."""
+    users = {path for path in PACKAGE.rglob("*.py") if "import_module" in path.read_text()}
+    assert users == {PACKAGE / "__init__.py", PACKAGE / "models/registry.py"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())

@@ -1,4 +1,4 @@
-"""The command line. One file a verb; this one joins them and turns errors into letters and exit codes."""
+"""The command line. One file a command; this one runs them and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -14,36 +14,9 @@ from typing import Any
 
 import typer
 
+from segdata.cli.app import Options, app
 from segdata.errors import DiskError, SegdataError, printable
 from segdata.system import secrets
-from segdata.version import __version__
-
-app = typer.Typer(
-    name="segdata",
-    help="Prepare and load segmentation datasets: every dataset becomes one pack, and packs become any of them again.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _show_version(value: bool) -> None:
-    if value:
-        print(f"segdata {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of unexpected errors."),
-    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
-) -> None:
-    global _debug
-    _debug = debug
-
-
-_debug = False
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -124,14 +97,14 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
             message = error.format_message()
-            letter = f"segdata: error[UsageError]: {message}\n  fix:    segdata --help"
-            return _fail({"id": "UsageError", "exit": 2, "message": message}, letter, wants_json)
+            text = f"segdata: error[UsageError]: {message}\n  fix:    segdata --help"
+            return _fail({"id": "UsageError", "exit": 2, "message": message}, text, wants_json)
         return _bug(error, wants_json)
 
 
-def _fail(document: dict[str, Any], letter: str, wants_json: bool) -> int:
+def _fail(document: dict[str, Any], text: str, wants_json: bool) -> int:
     with contextlib.suppress(OSError):  # the exit code still tells what happened when nothing can be written
-        print(letter, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
         if wants_json:
             print(json.dumps({"ok": False, "error": document}, ensure_ascii=True))
     code: int = document["exit"]
@@ -144,14 +117,14 @@ def _stopped(code: int, wants_json: bool) -> int:
 
 
 def _bug(error: Exception, wants_json: bool) -> int:
-    text = "".join(traceback.format_exception(error))
-    where = "shown above" if _debug else str(_log(text))
-    if _debug:
+    trace = "".join(traceback.format_exception(error))
+    where = "shown above" if Options.debug else str(_log(trace))
+    if Options.debug:
         with contextlib.suppress(OSError):
-            print(text, file=sys.stderr)
+            print(trace, file=sys.stderr)
     message = f"unexpected {type(error).__name__}: {printable(error)}"
-    letter = f"segdata: error[Bug]: {message}\n  place:  traceback {'' if _debug else 'in '}{where}\n  fix:    please report this with the traceback"
-    return _fail({"id": "Bug", "exit": 1, "message": message, "place": where}, letter, wants_json)
+    text = f"segdata: error[Bug]: {message}\n  place:  traceback {'' if Options.debug else 'in '}{where}\n  fix:    please report this with the traceback"
+    return _fail({"id": "Bug", "exit": 1, "message": message, "place": where}, text, wants_json)
 
 
 def _log(text: str) -> Path | str:

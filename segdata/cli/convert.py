@@ -9,7 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from segdata.cli import app, options, output
+from segdata.cli import options, output
+from segdata.cli.app import app
 
 
 class Images(StrEnum):

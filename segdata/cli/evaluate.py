@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from segdata.cli import app, output
+from segdata.cli import output
+from segdata.cli.app import app
 from segdata.errors import printable
 
 _UNDEFINED = 6

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import app, options, output, prompt
+from segdata.cli import options, output, prompt
+from segdata.cli.app import app
 
 if TYPE_CHECKING:
     from segdata.download.plan import Plan

@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from segdata.cli import app, options, output
+from segdata.cli import options, output
+from segdata.cli.app import app
 
 
 @app.command("list", epilog="Example: segdata list cityscapes")

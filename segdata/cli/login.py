@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from segdata.cli import app, output, prompt
+from segdata.cli import output, prompt
+from segdata.cli.app import app
 
 
 @app.command(epilog="Example: segdata login cityscapes")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from segdata.cli import app, output
+from segdata.cli import output
+from segdata.cli.app import app
 
 
 @app.command(epilog="Example: segdata logout cityscapes")

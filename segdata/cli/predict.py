@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, output
+from segdata.cli import output
+from segdata.cli.app import app
 from segdata.cli.convert import OnError
 from segdata.errors import UsageError
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, options, output, prompt
+from segdata.cli import options, output, prompt
+from segdata.cli.app import app
 from segdata.cli.convert import Images, OnError
 from segdata.cli.fetch import show_plan
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from segdata.cli import app, output
+from segdata.cli import output
+from segdata.cli.app import app
 
 
 @app.command(epilog="Example: segdata runs runs/first runs/second -o comparison.html")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import app, output
+from segdata.cli import output
+from segdata.cli.app import app
 from segdata.errors import printable
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import app, output
+from segdata.cli import output
+from segdata.cli.app import app
 
 if TYPE_CHECKING:
     from segdata.training.trainer import Status

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import app, options, output
+from segdata.cli import options, output
+from segdata.cli.app import app
 from segdata.errors import UsageError, printable
 
 

@@ -19,8 +19,11 @@ of the whole file.
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,6 +64,15 @@ class Receipt:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
+
+
+def signed() -> dict[str, str]:
+    """Who accepts something, and when: "by" and "at"."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in containers
+        name = f"user {os.getuid()}"
+    return {"by": name, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def read(path: Path) -> Receipt | None:

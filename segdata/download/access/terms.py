@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segdata.catalog.remotes import Terms
+from segdata.download.receipts import signed
 from segdata.errors import TermsNotAccepted
 from segdata.system.files import canonical_json, disk_errors, write_whole
 
 Ask = Callable[[str], bool]
 """Shows a text that ends in a question, and gives the answer."""
-
-
-def signed() -> dict[str, str]:
-    """Who accepts something, and when: "by" and "at"."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in containers
-        name = f"user {os.getuid()}"
-    return {"by": name, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def are_accepted(terms: Terms, record: Path) -> bool:

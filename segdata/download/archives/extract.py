@@ -105,10 +105,7 @@ def extract(
         if not staged.exists():
             ready.write(staged)
         _merge(staging, into, {file.path: file for file in ready.files}, archive.name, force=force)
-        if not is_whole(ready, into):
-            raise DiskError(
-                "extracted files vanished while they were put in place", file=into, fix="run the same command again"
-            )
+        _require_whole(ready, into)
     except SegdataError:
         _drop(staging, staged)
         raise
@@ -117,6 +114,13 @@ def extract(
         staged.replace(receipt)
         sync_folder(receipt.parent)
     return ready
+
+
+def _require_whole(receipt: Receipt, into: Path) -> None:
+    if not is_whole(receipt, into):
+        raise DiskError(
+            "extracted files vanished while they were put in place", file=into, fix="run the same command again"
+        )
 
 
 def _drop(staging: Path, staged: Path) -> None:

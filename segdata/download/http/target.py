@@ -11,10 +11,9 @@ from requests.cookies import RequestsCookieJar
 
 from segdata.catalog.remotes import Digest
 from segdata.download import receipts
-from segdata.download.access.terms import signed
 from segdata.download.http.partial_file import Source
 from segdata.download.progress import Pace
-from segdata.download.receipts import CHUNK_BYTES, Receipt
+from segdata.download.receipts import CHUNK_BYTES, Receipt, signed
 from segdata.errors import HashMismatch, NetworkError, SegdataError
 from segdata.system.files import boot_id, disk_errors
 from segdata.system.secrets import shown

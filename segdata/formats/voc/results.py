@@ -107,16 +107,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
             fix="give a folder with one of them",
         )
     if unknown:
-        first, where = next(iter(unknown.items()))
-        close = difflib.get_close_matches(first, list(index_of)[:20000], n=3)
-        raise InvalidAnnotation(
-            f"{count:,} detections name {len(unknown):,} images that the truth does not have",
-            file=path,
-            place=where,
-            why=f"{', '.join(map(repr, list(unknown)[:_SHOWN]))}{' …' if len(unknown) > _SHOWN else ''}"
-            + (f"; close to the first are {', '.join(map(repr, close))}" if close else ""),
-            fix="give the truth that these predictions are about, or another --split",
-        )
+        raise _unknown_images(path, unknown, count, index_of)
     indices = np.array([index_of[name] for name in image], np.int64)
     order = np.argsort(indices, kind="stable")
     values_ = np.array(numbers, np.float64).reshape(-1, 5)[order]
@@ -133,6 +124,25 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     )
     holds: frozenset[Holding] = frozenset(("boxes", "scores"))
     return Predictions(path, "voc-results", holds, detections.sample, findings, detections.columns)
+
+
+def _unknown_images(path: Path, unknown: Mapping[str, str], count: int, known: Iterable[str]) -> InvalidAnnotation:
+    """The error of detections in images that the ground truth does not have.
+
+    Args:
+        unknown: name of the image → where it is named first.
+        count: detections in all of them.
+    """
+    first, where = next(iter(unknown.items()))
+    close = difflib.get_close_matches(first, list(known)[:20000], n=3)
+    return InvalidAnnotation(
+        f"{count:,} detections name {len(unknown):,} images that the truth does not have",
+        file=path,
+        place=where,
+        why=f"{', '.join(map(repr, list(unknown)[:_SHOWN]))}{' …' if len(unknown) > _SHOWN else ''}"
+        + (f"; close to the first are {', '.join(map(repr, close))}" if close else ""),
+        fix="give the truth that these predictions are about, or another --split",
+    )
 
 
 def _parsed(line: str, file: Path, number: int) -> tuple[str, tuple[float, ...]]:
