@@ -249,20 +249,20 @@ def _average_sizes(table: Mapping[str, Any], labels: LabelSpace, file: str) -> d
     return {name: float(value) for name, value in table.items()}
 
 
-def read_view(name: str, table: dict[str, Any], labels: LabelSpace, file: str, place: str = "") -> View:
+def read_view(name: str, table: dict[str, Any], labels: LabelSpace, file: str, prefix: str = "") -> View:
     """One view of a label space from its TOML table.
 
     Args:
-        place: the table's own key in the file, for messages.
+        prefix: the table's own key in the file, for messages.
 
     Raises:
         InvalidManifest: a wrong table, or source categories that do not exist or are used twice.
     """
-    view = toml.convert(table, _View, file, place)
+    view = toml.convert(table, _View, file, prefix)
     categories: list[Category] = []
     used: set[str] = set()
     for index, row in enumerate(view.labels):
-        where = f"{place}.labels[{index}].from".lstrip(".")
+        where = f"{prefix}.labels[{index}].from".lstrip(".")
         unknown = [source for source in row.sources if source not in labels.index_of_name]
         if unknown or not row.sources:
             raise InvalidManifest(

@@ -149,7 +149,7 @@ class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
         return SignIn(self.kind, _checked_url(self.url, "signin.url", file).rstrip("/"))
 
 
-def digest(text: str, file: str, place: str) -> Digest | None:
+def digest(text: str, file: str, key: str) -> Digest | None:
     """Parse "sha256:…", as manifests and receipts write it; None for "unknown".
 
     Raises:
@@ -162,7 +162,7 @@ def digest(text: str, file: str, place: str) -> Digest | None:
         raise InvalidManifest(
             "a digest is not valid",
             file=file,
-            place=place,
+            place=key,
             why=f"found {text!r}",
             fix='write "sha256:" and 64 small hexadecimal digits (or sha1: and 40, md5: and 32), or "unknown"',
         )
@@ -182,42 +182,42 @@ def remotes(tables: Sequence[RemoteTable], file: str, *, has_signin: bool) -> tu
     by_name: dict[str, Remote] = {}
     is_optional: dict[str, bool] = {}
     for index, table in enumerate(tables):
-        place = f"remotes[{index}]"
-        remote = _remote(table, place, file, has_signin=has_signin)
+        key = f"remotes[{index}]"
+        remote = _remote(table, key, file, has_signin=has_signin)
         if remote.file.lower() in by_name:
-            raise InvalidManifest("two remotes have one file name", file=file, place=place, why=f"{remote.file!r}")
+            raise InvalidManifest("two remotes have one file name", file=file, place=key, why=f"{remote.file!r}")
         if is_optional.setdefault(remote.part, remote.is_optional) != remote.is_optional:
-            raise InvalidManifest("a part is optional in one place only", file=file, place=place, why=remote.part)
+            raise InvalidManifest("a part is optional in one place only", file=file, place=key, why=remote.part)
         by_name[remote.file.lower()] = remote
     return tuple(by_name.values())
 
 
-def _remote(table: RemoteTable, place: str, file: str, *, has_signin: bool) -> Remote:
+def _remote(table: RemoteTable, key: str, file: str, *, has_signin: bool) -> Remote:
     if (table.url is None) == (table.package is None) or (table.package is not None and not has_signin):
         raise InvalidManifest(
             "a remote needs either url, or package and a [signin] table",
             file=file,
-            place=place,
+            place=key,
             why=f"url is {table.url!r}, package is {table.package!r}",
         )
-    urls = [] if table.url is None else [_checked_url(table.url, f"{place}.url", file)]
-    urls += [_checked_url(url, f"{place}.mirrors", file) for url in table.mirrors if urls]
+    urls = [] if table.url is None else [_checked_url(table.url, f"{key}.url", file)]
+    urls += [_checked_url(url, f"{key}.mirrors", file) for url in table.mirrors if urls]
     name = table.file or table.package or unquote(PurePosixPath(urlsplit(urls[0]).path).name)
     if not re.fullmatch(r"[\w.+-]+", table.part):
-        raise InvalidManifest("a part's name cannot be typed", file=file, place=f"{place}.part", why=f"{table.part!r}")
+        raise InvalidManifest("a part's name cannot be typed", file=file, place=f"{key}.part", why=f"{table.part!r}")
     if "/" in name or name.startswith("."):
-        raise InvalidManifest("a remote's file has no plain name", file=file, place=f"{place}.file", why=f"{name!r}")
-    checked_name(name, f"{file}: {place}.file")
+        raise InvalidManifest("a remote's file has no plain name", file=file, place=f"{key}.file", why=f"{name!r}")
+    checked_name(name, f"{file}: {key}.file")
     return Remote(
         file=name,
         part=table.part,
         urls=tuple(urls),
         package=table.package,
-        bytes=_size(table.bytes, place, file),
+        bytes=_size(table.bytes, key, file),
         about=table.about,
-        digest=digest(table.digest, file, f"{place}.digest"),
+        digest=digest(table.digest, file, f"{key}.digest"),
         archive=table.archive or _archive(name),
-        into=PurePosixPath(".") if table.into == "." else checked_name(table.into, f"{file}: {place}.into"),
+        into=PurePosixPath(".") if table.into == "." else checked_name(table.into, f"{file}: {key}.into"),
         extracted=table.extracted,
         contains=table.contains,
         rename=tuple(table.rename.items()),
@@ -230,21 +230,21 @@ def _archive(name: str) -> str:
     return next((kind for ending, kind in endings.items() if name.lower().endswith(ending)), "file")
 
 
-def _size(value: Any, place: str, file: str) -> int | None:
+def _size(value: Any, key: str, file: str) -> int | None:
     if value == UNKNOWN:
         return None
     if type(value) is not int or value < 1:
         raise InvalidManifest(
             "a remote's size is not known to be known",
             file=file,
-            place=f"{place}.bytes",
+            place=f"{key}.bytes",
             why=f"found {value!r}",
             fix='write bytes = NUMBER, or bytes = "unknown" where nobody has published it',
         )
     return value
 
 
-def _checked_url(url: str, place: str, file: str) -> str:
+def _checked_url(url: str, key: str, file: str) -> str:
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -255,7 +255,7 @@ def _checked_url(url: str, place: str, file: str) -> str:
         raise InvalidManifest(
             "an address is not http:// or https:// with a host and without a password",
             file=file,
-            place=place,
+            place=key,
             why=f"found {shown!r}",
         )
     return url

@@ -25,20 +25,20 @@ def parse(text: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        place = re.search(r"line \d+, column \d+", str(error))
+        position = re.search(r"line \d+, column \d+", str(error))
         raise InvalidManifest(
             "manifest is not TOML",
             file=file,
-            place=place.group() if place else None,
+            place=position.group() if position else None,
             why=str(error).split(" (at")[0],
         ) from error
 
 
-def convert(table: dict[str, Any], kind: type[T], file: str, place: str = "") -> T:
+def convert(table: dict[str, Any], kind: type[T], file: str, prefix: str = "") -> T:
     """A table as `kind`, a `msgspec.Struct` that forbids unknown fields.
 
     Args:
-        place: the table's own key in the file, for messages; "" for the whole file.
+        prefix: the table's own key in the file, for messages; "" for the whole file.
 
     Raises:
         InvalidManifest: an unknown key, a missing one, a value of another type or out of its range.
@@ -46,10 +46,10 @@ def convert(table: dict[str, Any], kind: type[T], file: str, place: str = "") ->
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), table, kind, file, place) from error
+        raise _invalid(str(error), table, kind, file, prefix) from error
 
 
-def _invalid(text: str, table: dict[str, Any], kind: type, file: str, place: str) -> InvalidManifest:
+def _invalid(text: str, table: dict[str, Any], kind: type, file: str, prefix: str) -> InvalidManifest:
     """msgspec's message, which ends with " - at `$.labels[0].id`" below the top, as an error with all facts."""
     message, _, path = text.rpartition(" - at `$") if " - at `$" in text else (text, "", "")
     path = path.rstrip("`")
@@ -58,10 +58,10 @@ def _invalid(text: str, table: dict[str, Any], kind: type, file: str, place: str
     expected: Any = inspect.type_info(kind)
     for key in keys:
         value, expected = value[key], _type_of(expected, key)
-    where = f"{place}{path}".lstrip(".")
+    where = f"{prefix}{path}".lstrip(".")
     if missing := re.fullmatch("Object missing required field `(.*)`", message):
-        place = f"{where}.{missing[1]}".lstrip(".")
-        return InvalidManifest(f"manifest lacks {missing[1]!r}", file=file, place=place, fix=f"add {missing[1]} = …")
+        key = f"{where}.{missing[1]}".lstrip(".")
+        return InvalidManifest(f"manifest lacks {missing[1]!r}", file=file, place=key, fix=f"add {missing[1]} = …")
     if unknown := re.fullmatch("Object contains unknown field `(.*)`", message, re.DOTALL):
         known = [field.encode_name for field in _known(expected).fields]
         return InvalidManifest(
