@@ -1,1 +1,1 @@
-"""What a dataset holds, counted and drawn."""
+"""Dataset statistics: counts and plots."""

@@ -1,7 +1,7 @@
-"""A pack or a dataset folder → what is in it, counted: objects, pixels, sizes, overlap, void, by category and by split.
+"""Count what a dataset holds: objects, pixels, object sizes, overlap and void, by category and by split.
 
-Every sample is read once, its image never; memory grows with categories and splits, not with samples. Pictures of
-what was counted are drawn elsewhere.
+Every sample is read once, its image never; memory grows with categories and splits, not with samples. `statistics.plots`
+draws the counts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AREA_BINS = 64
 """Bins of the areas' histogram; bin k begins at 2^(k / 2) pixels, the first holds everything below as well."""
 
 GRID = 64
-"""Cells along each side of the map of object positions."""
+"""Cells along each side of the heat map of object positions."""
 
 _OF_OBJECTS = (
     "empty_images",
@@ -49,16 +49,16 @@ _OF_OBJECTS = (
 
 @dataclass(frozen=True)
 class Statistics:
-    """What was counted in a dataset.
+    """The counts of a dataset.
 
     Attributes:
         source: the pack or folder.
         format: "pack", or the folder's format.
-        labels: what the category columns of the tallies mean.
-        total: over all samples that were asked for, each counted once.
-        splits: name → the same for the samples of one split.
-        shared: samples that two splits have in common; pairs that share none are left out.
-        problems: what was odd or left out, as the pack recorded it or as it was met now.
+        labels: the label space of the category columns.
+        total: over all samples of the chosen splits, each counted once.
+        splits: name → the counts of one split.
+        shared: (split, split) → number of samples in both; pairs that share none are left out.
+        problems: what was odd or left out, as the pack recorded it or as it was met while counting.
     """
 
     source: Path
@@ -70,7 +70,7 @@ class Statistics:
     problems: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything counted, as JSON holds it."""
+        """All counts, as JSON holds them."""
         return {
             "source": str(self.source),
             "format": self.format,
@@ -83,16 +83,16 @@ class Statistics:
 
 
 class Tally:
-    """What was counted in a number of samples.
+    """The counts of a number of samples.
 
     Attributes:
-        sums: plain counts by name, of images, objects and pixels.
+        sums: name → count of images, objects or pixels.
         by_size: (K, 4) int64, objects of each category that are small, medium, large, of unknown size.
         images_with: (K,) int64, images in which each category occurs.
-        pixels: (K,) int64, pixels of each category: those of the semantic map where an image has one, else those under
-            at least one of the category's masks.
-        areas: (64,) int64, objects by area; bin k begins at 2^(k / 2) pixels.
-        per_image: number of objects → images with so many, of the images in which objects were annotated.
+        pixels: (K,) int64, pixels of each category: in the semantic map where an image has one, else under at least one
+            mask of the category.
+        areas: (64,) int64, histogram of object areas; bin k begins at 2^(k / 2) pixels.
+        per_image: number of objects → images with that many, of the images in which objects were annotated.
         image_sizes: (height, width) → images of that size.
     """
 
@@ -107,7 +107,7 @@ class Tally:
         self._corners = np.zeros((GRID + 1, GRID + 1), np.int64)
 
     def add(self, image: _Image) -> None:
-        """Count one image."""
+        """Add the counts of one image."""
         self.sums.update(image.sums)
         np.add.at(self.by_size, (image.category, image.size), 1)
         self.images_with[np.union1d(image.category, image.painted)] += 1
@@ -130,19 +130,19 @@ class Tally:
     def pixel_shares(self) -> npt.NDArray[np.float64]:
         """(K,) float64, share of each category in the pixels of images with a semantic map or masks; NaN without any.
 
-        From a semantic map the shares and void's add up to one; masks overlap and leave gaps.
+        In a semantic map the shares of categories and void sum to one; masks overlap and leave gaps.
         """
-        every = self.sums["pixels"]
-        return self.pixels / every if every else np.full(len(self.pixels), np.nan)
+        pixels = self.sums["pixels"]
+        return self.pixels / pixels if pixels else np.full(len(self.pixels), np.nan)
 
     @property
     def positions(self) -> npt.NDArray[np.float64]:
-        """(64, 64) float64, share of the objects whose box covers each cell of the image, rows top to bottom."""
+        """(64, 64) float64, share of the boxes that cover each cell of the image, rows from top to bottom."""
         covering = self._corners.cumsum(axis=0).cumsum(axis=1)[:GRID, :GRID]
         return covering / max(self.sums["boxes"], 1)
 
     def figures(self) -> dict[str, float | None]:
-        """The numbers that describe it at a glance; None where the dataset does not say. Names in "share" are 0..1."""
+        """The summary: name → number, None where the dataset does not say. Names that end in "share" are 0..1."""
         sums = self.sums
         counts = np.repeat(list(self.per_image), list(self.per_image.values())) if self.per_image else None
         objects: dict[str, float | None] = {
@@ -164,7 +164,7 @@ class Tally:
         }
 
     def as_dict(self, labels: LabelSpace) -> dict[str, Any]:
-        """Everything counted, as JSON holds it."""
+        """All counts, as JSON holds them."""
         sums = self.sums
         return {
             **self.figures(),
@@ -212,10 +212,10 @@ def statistics(
 
     Args:
         source: a pack, or a dataset folder in a known layout.
-        source_format: a folder's format; by its layout unless given.
-        splits: only the samples of these.
-        labels: categories to map to first: a view's or label space's name, a TOML file, or the thing itself.
-        progress: called with the samples done and all samples.
+        source_format: the folder's format; by default it is detected.
+        splits: names of the splits to count; by default all samples.
+        labels: map categories first: the name of a view or label space, a TOML file, or a mapping.
+        progress: called as `progress(samples done, samples in all)`.
 
     Raises:
         NotThere: no such folder, split or view.
@@ -230,27 +230,27 @@ def statistics(
     names = list(data.splits)
     shared = is_member.astype(np.int64) @ is_member.T
     return Statistics(
-        path,
-        data.format,
-        data.labels,
-        total,
-        dict(zip(names, parts, strict=True)),
-        {
+        source=path,
+        format=data.format,
+        labels=data.labels,
+        total=total,
+        splits=dict(zip(names, parts, strict=True)),
+        shared={
             (names[one], names[other]): int(shared[one, other])
             for one, other in combinations(range(len(names)), 2)
             if shared[one, other]
         },
-        layout.read_index(path)["report"] if data.format == "pack" else data.findings.as_dict(),
+        problems=layout.read_index(path)["report"] if data.format == "pack" else data.findings.as_dict(),
     )
 
 
 def compare(one: Statistics, other: Statistics) -> dict[str, Any]:
-    """Two datasets side by side, categories matched by name.
+    """Compare two datasets; categories are matched by name.
 
     Returns:
-        `figures` and, for each common category, `categories`: name → {source, other, difference}; the names of
-        categories that only one label space has: `only_in_source`, `only_in_other`. A difference is other − source,
-        None where either side is.
+        `figures`: name → {source, other, difference}; `categories`: name of a common category → the same for its
+        counts; `only_in_source`, `only_in_other`: names of the categories that only one label space has. A difference
+        is other − source, None where either is None.
     """
     mine, theirs = (
         {category["name"]: category for category in each.total.categories(each.labels)} for each in (one, other)
@@ -287,7 +287,7 @@ def _count(
     total = Tally(len(data.labels))
     parts = [Tally(len(data.labels)) for _ in is_member]
     for index in range(len(data)):
-        image = _look(data.get(index, data.findings), data.labels)
+        image = _count_image(data.get(index, data.findings), data.labels)
         total.add(image)
         for split in np.flatnonzero(is_member[:, index]):
             parts[split].add(image)
@@ -301,13 +301,15 @@ def _count(
 
 @dataclass(frozen=True, eq=False)
 class _Image:
-    """What one image adds to a tally; N objects, P categories with pixels, B boxes.
+    """The counts of one image with N objects, P categories with pixels and B boxes.
 
     Attributes:
+        shape: height and width.
+        sums: as in `Tally`.
         category, size: (N,) int64, indices into the label space and into `SIZES`.
         area_bin: (≤ N,) int64, bins of the known areas.
-        painted, pixels: (P,) int64, categories and their pixels.
-        cells: (B, 4) int64, x0 y0 x1 y1 of the boxes in cells of the position grid, half-open.
+        painted, pixels: (P,) int64, categories that have pixels, and how many.
+        cells: (B, 4) int64, x0 y0 x1 y1 of the boxes in cells of the heat map, half-open.
     """
 
     shape: tuple[int, int]
@@ -320,17 +322,17 @@ class _Image:
     cells: IntArray
 
 
-def _look(sample: Sample, labels: LabelSpace) -> _Image:
+def _count_image(sample: Sample, labels: LabelSpace) -> _Image:
     instances, semantic = sample.instances, sample.semantic
     masks, has_mask = instances.masks, instances.has_mask
-    every = sample.height * sample.width
-    spans = _spans(masks)
+    image_pixels = sample.height * sample.width
+    spans = masks.spans()
     is_annotated = ~np.isnan(instances.area)
     area = np.where(is_annotated, instances.area, np.where(has_mask, masks.areas, np.nan))
     is_known = ~np.isnan(area)
     cells = _cells(instances)
     parts, holes = _parts_and_holes(spans, masks)
-    covered, overlapped = _coverage(spans, np.zeros(len(masks), np.int64), every)
+    covered, overlapped = _coverage(spans, np.zeros(len(masks), np.int64), image_pixels)
     sums = Counter(
         images=1,
         annotated_images=int(sample.has_instances),
@@ -350,65 +352,58 @@ def _look(sample: Sample, labels: LabelSpace) -> _Image:
         mask_areas=int((is_known & ~is_annotated).sum()),
         boxes=len(cells),
     )
-    painted, own = np.unique(instances.category, return_inverse=True)
-    pixels = _coverage(spans, own, every)[0]
+    painted, layer = np.unique(instances.category, return_inverse=True)
+    pixels = _coverage(spans, layer, image_pixels)[0]
     if semantic is not None:
         counts = np.bincount(semantic.reshape(-1), minlength=labels.void + 1)
         painted, pixels = np.arange(len(labels)), counts[: len(labels)]
-        sums.update(semantic_images=1, semantic_pixels=every, void_pixels=int(counts[labels.void]))
+        sums.update(semantic_images=1, semantic_pixels=image_pixels, void_pixels=int(counts[labels.void]))
     if semantic is not None or (sample.has_instances and (has_mask.any() or len(instances) == 0)):
-        sums["pixels"] = every
+        sums["pixels"] = image_pixels
     return _Image(
-        (sample.height, sample.width),
-        sums,
-        instances.category,
-        np.where(is_known, np.digitize(area, SIZE_LIMITS), SIZES.index("of_unknown_size")),
-        np.clip(np.floor(2 * np.log2(np.maximum(area[is_known], 1))), 0, AREA_BINS - 1).astype(np.int64),
-        painted[pixels > 0],
-        pixels[pixels > 0],
-        cells,
+        shape=(sample.height, sample.width),
+        sums=sums,
+        category=instances.category,
+        size=np.where(is_known, np.digitize(area, SIZE_LIMITS), SIZES.index("of_unknown_size")),
+        area_bin=np.clip(np.floor(2 * np.log2(np.maximum(area[is_known], 1))), 0, AREA_BINS - 1).astype(np.int64),
+        painted=painted[pixels > 0],
+        pixels=pixels[pixels > 0],
+        cells=cells,
     )
 
 
-def _spans(masks: Masks) -> Spans:
-    """Set pixels of all masks as spans of the whole image, column by column."""
-    counts, pointer = masks.counts()
-    owner = np.repeat(np.arange(len(masks)), np.diff(pointer))
-    ends = np.concatenate(([0], np.cumsum(counts)))
-    is_inside = (np.arange(len(counts)) - pointer[owner]) % 2 == 1
-    return (ends[:-1] - ends[pointer[owner]])[is_inside], counts[is_inside], owner[is_inside]
-
-
-def _coverage(spans: Spans, layer: IntArray, every: int) -> tuple[IntArray, IntArray]:
-    """Pixels of each layer under at least one mask, and under more than one; mask i lies in `layer[i]`."""
+def _coverage(spans: Spans, layer: IntArray, image_pixels: int) -> tuple[IntArray, IntArray]:
+    """(L,) pixels of each layer under at least one mask, and under more than one; mask i lies in layer `layer[i]`."""
     start, length, owner = spans
-    start = start + layer[owner] * every
+    start = start + layer[owner] * image_pixels
     position = np.concatenate((start, start + length))
     order = np.argsort(position, kind="stable")
     position = position[order]
     depth = np.cumsum(np.where(order < len(start), 1, -1))[:-1]
     pixels = np.diff(position)
-    of = position[:-1] // every
+    layer_of_piece = position[:-1] // image_pixels
     layers = int(layer.max(initial=-1)) + 1
-    covered, overlapped = (np.bincount(of, pixels * (depth > least), layers).astype(np.int64) for least in (0, 1))
+    covered, overlapped = (
+        np.bincount(layer_of_piece, pixels * (depth > least), layers).astype(np.int64) for least in (0, 1)
+    )
     return covered[:layers], overlapped[:layers]
 
 
 def _parts_and_holes(spans: Spans, masks: Masks) -> tuple[IntArray, IntArray]:
-    """(N,) parts of each mask (pixels that touch at a corner are together) and (N,) holes.
+    """(N,) connected components of each mask (8-connected), and (N,) holes.
 
-    The pieces of a mask's columns are the vertices of a graph, pieces that touch in neighbouring columns its edges;
-    its connected components are the parts, its independent cycles the holes.
+    The vertical pieces of a mask are the vertices of a graph, its edges connect pieces that touch in neighbouring
+    columns; connected components of the graph are those of the mask, independent cycles its holes.
     """
     start, length, owner = spans
     first, last = start // masks.height, (start + length - 1) // masks.height
     pieces = last - first + 1
-    of = np.repeat(np.arange(len(start)), pieces)
+    span = np.repeat(np.arange(len(start)), pieces)
     column = ranges(first, pieces)
-    top = np.maximum(start[of], column * masks.height)
-    bottom = np.minimum((start + length)[of], (column + 1) * masks.height)
-    owner = owner[of]
-    # One line for all: a gap of two pixels after every column and of a column after every mask keeps strangers apart.
+    top = np.maximum(start[span], column * masks.height)
+    bottom = np.minimum((start + length)[span], (column + 1) * masks.height)
+    owner = owner[span]
+    # All masks on one axis: two pixels between columns and a column between masks keep pieces apart that do not touch.
     stride = masks.height + 2
     shift = owner * (masks.width + 1) * stride + 2 * column
     top, bottom = top + shift, bottom + shift
@@ -424,7 +419,7 @@ def _parts_and_holes(spans: Spans, masks: Masks) -> tuple[IntArray, IntArray]:
 
 
 def _roots(count: int, one: IntArray, other: IntArray) -> IntArray:
-    """(count,) int64, the smallest vertex that each vertex is connected with by the edges `one[i]` – `other[i]`."""
+    """(count,) int64, the smallest vertex of each vertex's component in the graph with the edges `one[i]` – `other[i]`."""
     root = np.arange(count)
     while True:
         lower = np.minimum(root[one], root[other])
@@ -438,7 +433,7 @@ def _roots(count: int, one: IntArray, other: IntArray) -> IntArray:
 
 
 def _cells(instances: Instances) -> IntArray:
-    """The boxes that have an extent, in cells of the position grid."""
+    """The boxes that are not empty, x0 y0 x1 y1 in cells of the heat map."""
     masks = instances.masks
     boxes = instances.boxes
     boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])]

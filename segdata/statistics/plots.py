@@ -1,4 +1,4 @@
-"""Statistics → pictures: categories, object sizes, objects per image, image sizes, object positions; by matplotlib."""
+"""Plot statistics with matplotlib: categories, object sizes, objects per image, image sizes, object positions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CATEGORIES = 40
-"""Most bars in the picture of categories."""
+"""Most bars in the plot of categories."""
 
 
 def draw(statistics: Statistics, folder: Path) -> list[Path]:
-    """Draw what was counted over all splits.
+    """Plot the counts of all splits together as PNG files.
 
     Args:
-        folder: made where it is not there; files of the same names are replaced.
+        folder: created if missing; files of the same names are replaced.
 
     Returns:
-        The PNG files: `categories.png`, and where the dataset has objects or images to show `object-sizes.png`,
+        The PNG files: `categories.png`, and where the dataset has such objects or images `object-sizes.png`,
         `objects-per-image.png`, `positions.png` and `image-sizes.png`.
 
     Raises:
@@ -52,16 +52,16 @@ def draw(statistics: Statistics, folder: Path) -> list[Path]:
 
 def _categories(statistics: Statistics) -> Figure:
     """Bars of the most frequent categories: objects, or pixels where no objects were annotated."""
-    found = [category for category in statistics.total.categories(statistics.labels) if category["images"]]
+    present = [category for category in statistics.total.categories(statistics.labels) if category["images"]]
     by, what = ("instances", "objects") if statistics.total.per_image else ("pixel_share", "share of pixels")
-    shown = sorted(found, key=lambda category: -category[by])[:CATEGORIES]
-    more = f", the {len(shown)} most frequent of {len(found)}" if len(shown) < len(found) else ""
+    shown = sorted(present, key=lambda category: -category[by])[:CATEGORIES]
+    more = f", the {len(shown)} most frequent of {len(present)}" if len(shown) < len(present) else ""
     values = {category["name"]: category[by] for category in shown}
     return bars(f"Categories by {what}{more}", values, form="{:,}" if by == "instances" else "{:.1%}")
 
 
 def _object_sizes(tally: Tally) -> Figure:
-    """Objects by area on a logarithmic axis, with COCO's limits."""
+    """Histogram of object areas on a logarithmic axis, with COCO's limits of small, medium and large."""
     figure, axes = canvas("Object sizes", "area in pixels", "objects")
     begin = 2.0 ** (np.arange(len(tally.areas)) / 2)
     axes.bar(begin, tally.areas, width=begin * (2**0.5 - 1), align="edge", color=BAR, edgecolor="white", linewidth=0.6)
@@ -79,7 +79,7 @@ def _object_sizes(tally: Tally) -> Figure:
 
 
 def _objects_per_image(tally: Tally) -> Figure:
-    """Images by their number of objects, at most forty bars."""
+    """Histogram of the number of objects per image, at most forty bars."""
     figure, axes = canvas("Objects per image", "objects", "images")
     numbers = np.array(sorted(tally.per_image))
     step = -(-(int(numbers[-1]) + 1) // 40)
@@ -92,7 +92,7 @@ def _objects_per_image(tally: Tally) -> Figure:
 
 
 def _positions(tally: Tally) -> Figure:
-    """Where objects are: the share of boxes over each place, all images brought to one size."""
+    """Heat map of object positions: the share of boxes over each cell, all images scaled to one size."""
     figure, axes = canvas("Where objects are", height=5.6, width=6.4)
     image = axes.imshow(tally.positions, extent=(0, 1, 1, 0), cmap="viridis", vmin=0, interpolation="bilinear")
     axes.set_xticks([0, 0.5, 1], ["left", "", "right"])
@@ -104,7 +104,7 @@ def _positions(tally: Tally) -> Figure:
 
 
 def _image_sizes(tally: Tally) -> Figure:
-    """Every image size as a disc whose area tells how many images have it."""
+    """Scatter plot of image sizes; the area of a disc shows how many images have the size."""
     figure, axes = canvas("Image sizes", "width in pixels", "height in pixels", height=5.6, width=6.4)
     sizes = np.array(list(tally.image_sizes))
     counts = np.array(list(tally.image_sizes.values()))

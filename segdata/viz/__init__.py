@@ -1,1 +1,1 @@
-"""Pictures of samples, charts, and HTML pages."""
+"""Pictures of samples, charts and HTML pages."""

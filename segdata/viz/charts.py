@@ -1,4 +1,4 @@
-"""The one style of all charts, by matplotlib: an empty plot, curves, bars, histograms and matrices, as PNG or SVG."""
+"""Charts in one style, by matplotlib: curves, bars, histograms and matrices, as PNG or SVG."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FAINT = "#8a919c"
 GRID = "#e4e7eb"
 BAR = "#3b6ea8"
 SERIES = ("#3b6ea8", "#d1662f", "#3f8f5b", "#9a5fb0", "#b3922b", "#4aa3b5", "#b5485d", "#6b7280")
-"""Colours of curves, in order; they begin again after the last."""
+"""Colours of curves, used in turn."""
 
 Curve = tuple[npt.ArrayLike, npt.ArrayLike]
 """(K,) x and (K,) y."""
 
 
 def require_matplotlib() -> None:
-    """Say what is missing before anything is counted.
+    """Check that matplotlib is installed, before any work is done for it.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -39,7 +39,7 @@ def require_matplotlib() -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG, 144 dots an inch."""
+    """A figure as PNG, at 144 dpi."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144)
     return buffer.getvalue()
@@ -59,7 +59,7 @@ def svg(figure: Figure) -> str:
 def curves(
     title: str, series: Mapping[str, Curve], x: str = "", y: str = "", *, y_limits: tuple[float, float] | None = None
 ) -> Figure:
-    """Lines in one plot, with a legend where there are several; a series of one point is a dot."""
+    """Lines in one plot, with a legend if there are several; a series of one point is a dot."""
     figure, axes = canvas(title, x, y)
     for number, (name, (xs, ys)) in enumerate(series.items()):
         colour = SERIES[number % len(SERIES)]
@@ -73,11 +73,15 @@ def curves(
 
 
 def bars(title: str, values: Mapping[str, float], *, form: str = "{:.3f}") -> Figure:
-    """Horizontal bars with their values written beside them, in the order given."""
+    """Horizontal bars in the order of `values`, with the values beside them.
+
+    Args:
+        form: format string of the values.
+    """
     figure, axes = canvas(title, height=1.3 + 0.24 * max(len(values), 4))
-    drawn = axes.barh(range(len(values)), list(values.values()), color=BAR, height=0.72)
+    container = axes.barh(range(len(values)), list(values.values()), color=BAR, height=0.72)
     texts = [form.format(value) for value in values.values()]
-    axes.bar_label(drawn, texts, padding=4, color=FAINT, fontsize=8)
+    axes.bar_label(container, texts, padding=4, color=FAINT, fontsize=8)
     axes.set_yticks(range(len(values)), [plain(name) for name in values])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(len(values), 4) - 0.4, -0.6)
@@ -88,7 +92,7 @@ def bars(title: str, values: Mapping[str, float], *, form: str = "{:.3f}") -> Fi
 
 
 def histogram(title: str, counts: npt.ArrayLike, edges: npt.ArrayLike, x: str = "", y: str = "") -> Figure:
-    """Counts (K,) over bins with (K + 1,) edges."""
+    """A histogram of counts (K,) over bins with edges (K + 1,)."""
     figure, axes = canvas(title, x, y, height=3.2)
     axes.stairs(np.asarray(counts), np.asarray(edges), fill=True, color=BAR)
     axes.set_ylim(0)
@@ -96,16 +100,16 @@ def histogram(title: str, counts: npt.ArrayLike, edges: npt.ArrayLike, x: str = 
 
 
 def matrix(title: str, values: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str], x: str, y: str) -> Figure:
-    """A (len(rows), len(columns)) table of shares 0..1 as shades, with numbers while there is room."""
+    """A (len(rows), len(columns)) matrix of shares 0..1 as a heat map, with numbers up to 30 rows."""
     across, down = [plain(name) for name in columns], [plain(name) for name in rows]
     side = 1.0 + 0.26 * max(len(rows), len(columns), 4)
-    letters = 0.06  # inches of a letter of a name beside the table
+    letter = 0.06  # inches, the width of a letter beside the matrix
     figure, axes = canvas(
         title,
         x,
         y,
-        width=side + 1.2 + letters * max(map(len, down), default=0),
-        height=side + letters * max(map(len, across), default=0),
+        width=side + 1.2 + letter * max(map(len, down), default=0),
+        height=side + letter * max(map(len, across), default=0),
     )
     axes.grid(visible=False)
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -120,14 +124,14 @@ def matrix(title: str, values: npt.NDArray[Any], rows: Sequence[str], columns: S
 
 
 def plain(text: str, most: int = 36) -> str:
-    """Text as a label: short, without control characters, and nothing that matplotlib reads as mathematics or hides."""
+    """Text as a label: at most `most` letters, without control characters, escaped for matplotlib."""
     shown = printable(text).replace("\n", " ")
     shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
     return shown.replace("$", r"\$").lstrip("_") or " "
 
 
 def canvas(title: str, x: str = "", y: str = "", *, width: float = 7.2, height: float = 4.2) -> tuple[Figure, Axes]:
-    """An empty plot in the one style of all pictures; sizes in inches."""
+    """An empty plot in the style of all charts; `width` and `height` in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")

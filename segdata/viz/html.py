@@ -1,6 +1,6 @@
-"""One HTML page that needs no network and runs no script: headings, tables, pictures and charts, all inside the file.
+"""Build self-contained HTML pages, without scripts: headings, tables, images and charts, all inside the file.
 
-Every text that comes from data is escaped; a policy in the page's head forbids the browser to load or run anything.
+Text from data is escaped; a Content-Security-Policy in the page's head forbids the browser to load or run anything.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ td.share { background: linear-gradient(90deg, #dbe6f3 var(--share), transparent 
 """
 
 TALL = 30
-"""Rows from which on a table scrolls in itself."""
+"""A table with more rows gets a scroll bar of its own."""
 
 Cell = str | float | int | None
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-    """The whole document; `parts` are made by the functions below."""
+    """The whole document; `parts` are results of the functions below."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -55,13 +55,13 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 
 def text(value: object, most: int = 400) -> str:
-    """A value as text of the page: escaped, control and bidirectional characters shown, cut when very long."""
+    """Escape a value for the page: control and bidirectional characters become visible, long text is cut."""
     shown = printable(value)
     return html.escape(shown if len(shown) <= most else f"{shown[: most - 1]}…")
 
 
 def heading(title: str) -> str:
-    """A section's title."""
+    """A section heading."""
     return f"<h2>{text(title)}</h2>"
 
 
@@ -71,57 +71,57 @@ def note(words: str) -> str:
 
 
 def figures(title: str, numbers: Iterable[tuple[str, Cell]]) -> str:
-    """A few (name, number) in large type, in a frame."""
+    """A framed box of a few (name, number) pairs in large type."""
     cells = "".join(f"<span><b>{text(share(value))}</b>{text(name)}</span>" for name, value in numbers)
     return f'<section class="figures"><h3>{text(title)}</h3><div>{cells}</div></section>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, bars: bool = False) -> str:
-    """A table; numbers are set to the right, None is "n/a".
+    """A table; columns of numbers are aligned to the right, None is "n/a".
 
     Args:
-        bars: write shares (floats from 0 to 1) with three decimals, and draw them as bars behind their numbers.
+        bars: write floats with three decimals, and draw a bar behind those from 0 to 1.
     """
     rows = list(rows)
     is_number = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(header))]
 
-    def cell(tag: str, value: Cell, place: int) -> str:
-        kind = ' class="number"' if is_number[place] else ""
+    def cell(tag: str, value: Cell, column: int) -> str:
+        kind = ' class="number"' if is_number[column] else ""
         if bars and isinstance(value, float) and 0 <= value <= 1:
             kind = f' class="number share" style="--share:{100 * value:.1f}%"'
         return f"<{tag}{kind}>{text(share(value) if bars else number(value))}</{tag}>"
 
-    lines = ["".join(cell("td", value, place) for place, value in enumerate(row)) for row in rows]
-    head = "".join(cell("th", value, place) for place, value in enumerate(header))
+    lines = ["".join(cell("td", value, column) for column, value in enumerate(row)) for row in rows]
+    head = "".join(cell("th", value, column) for column, value in enumerate(header))
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     size = "wide tall" if len(rows) > TALL else "wide"
     return f'<div class="{size}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def number(value: Cell) -> str:
-    """A cell's value for people."""
+    """A cell's value as text: floats with four significant digits, None and not-a-number as "n/a"."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "n/a"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def share(value: Cell) -> str:
-    """A cell's value, floats with three decimals, as metrics are reported."""
+    """A cell's value as text: floats with three decimals, as metrics are reported."""
     return f"{value:.3f}" if isinstance(value, float) and math.isfinite(value) else number(value)
 
 
 def picture(data: bytes, caption: str = "", *, kind: str = "png") -> str:
-    """A PNG or JPEG inside the page."""
+    """An image embedded in the page; `kind` is "png" or "jpeg"."""
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     return f'<figure><img src="{source}" alt="{text(caption)}"><figcaption>{text(caption)}</figcaption></figure>'
 
 
 def row(items: Iterable[str]) -> str:
-    """Parts side by side while there is room."""
+    """Parts side by side, as far as the page is wide enough."""
     return f'<div class="row">{"".join(f"<div>{item}</div>" for item in items)}</div>'
 
 
 def folded(summary: str, parts: Iterable[str], *, is_open: bool = False) -> str:
-    """Parts that are shown when somebody asks for them, or until somebody folds them."""
+    """Parts under a summary line that opens and closes them (`<details>`)."""
     state = " open" if is_open else ""
     return f"<details{state}><summary>{text(summary)}</summary>{''.join(parts)}</details>"

@@ -1,7 +1,7 @@
-"""A sample → a picture: its masks, outlines, boxes and legend over the photo.
+"""Draw the annotations of a sample over its image: masks, outlines, boxes, category names and a legend.
 
-Crowds are hatched, void is marked by a dark dotted veil, box-only objects have dashed boxes, detections thin ones. Colours
-are the label space's own where it has them and they can be told apart, else spread evenly by category.
+Crowds are hatched, void is dark and dotted, objects without mask have dashed boxes, detections thin ones. Colours are
+those of the label space where it has bright ones, else hues spread evenly over the categories.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 import contextlib
 import io
+import math
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -22,17 +23,22 @@ from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 
 Picture = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+
+Color = tuple[int, int, int]
 
 _MASK = 0.45
+"""Opacity of masks; the next is that of semantic maps."""
 _SEMANTIC = 0.55
 _GOLDEN = 0.61803398875
+"""Steps of this part of a turn spread hues evenly."""
 _IGNORED = (70, 70, 70)
 _DARKEST = 60
-"""Colours without a channel as bright as this cannot be told from each other."""
-_NOT_ENGLISH = 0x80
+"""Colours whose brightest channel is below this cannot be distinguished."""
+_NOT_ASCII = 0x80
 """Letters from here on (ä, ž, я …) are not in Pillow's own font."""
 _ASIAN = 0x2E80
-"""Chinese, Japanese and Korean signs begin here."""
+"""Chinese, Japanese and Korean characters begin here."""
 _FONTS = (
     "DejaVuSans.ttf",
     "Arial Unicode.ttf",
@@ -41,7 +47,7 @@ _FONTS = (
     "wqy-microhei.ttc",
     "NotoSansCJK-Regular.ttc",
 )
-"""Fonts of other scripts where systems have them; the last ones have Chinese, Japanese and Korean, too."""
+"""System fonts with other scripts; the last ones have Chinese, Japanese and Korean, too."""
 _PANEL = (24, 26, 30)
 _TEXT = (236, 238, 242)
 _FAINT = (150, 156, 166)
@@ -57,17 +63,18 @@ def overlay(
     semantic: bool = True,
     image: Picture | None = None,
 ) -> Picture:
-    """Draw a sample.
+    """Draw a sample's annotations over its image.
 
     Args:
+        labels: the label space of the sample.
         legend: add a column with the categories that occur and their counts.
         title: add a line with key and size.
-        names: write the category at each object.
-        semantic: draw the semantic map (under the objects).
-        image: the photo, (H, W, 3) uint8 RGB; decoded from the sample by default, dark grey where it has none.
+        names: write the category (and score) at each object.
+        semantic: draw the semantic map, under the objects.
+        image: (H, W, 3) uint8 RGB to draw on; by default the sample's own, dark grey where it has none.
 
     Returns:
-        (H′, W′, 3) uint8 RGB; larger than the photo by legend and title, and enlarged when the photo is small.
+        (H′, W′, 3) uint8 RGB; larger than the image by legend and title, and enlarged when the image is small.
     """
     if image is None:
         image = sample.image if sample.encoded is not None else np.full((sample.height, sample.width, 3), 60, np.uint8)
@@ -84,7 +91,7 @@ def overlay(
             color = color_of(labels, int(instances.category[index]), shift=index)
             _paint_mask(canvas, mask, color, thickness, is_crowd=bool(instances.iscrowd[index]))
     picture = canvas.clip(0, 255).astype(np.uint8)
-    picture = _write_on(picture, sample, labels, scale, order[::-1].tolist(), names=names)
+    picture = _with_boxes(picture, sample, labels, scale, order[::-1].tolist(), names=names)
     if legend:
         picture = np.concatenate((picture, _legend(sample, labels, picture.shape[0])), axis=1)
     if title:
@@ -98,7 +105,11 @@ def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int =
 
     Args:
         pictures: each (H, W, 3) uint8 RGB.
+        columns: cells in a row.
         width: of a cell, in pixels.
+
+    Returns:
+        (H′, W′, 3) uint8 RGB.
     """
     from PIL import Image
 
@@ -131,13 +142,13 @@ def png(picture: Picture) -> bytes:
     return buffer.getvalue()
 
 
-def color_of(labels: LabelSpace, index: int, *, shift: int = 0) -> tuple[int, int, int]:
-    """A category's colour; `shift` varies it a little so that neighbours of one category can be told apart."""
-    own = labels[index].color
+def color_of(labels: LabelSpace, index: int, *, shift: int = 0) -> Color:
+    """RGB colour of a category; `shift` changes its brightness, to distinguish neighbours of one category."""
+    color = labels[index].color
     if labels[index].ignore or labels[index].name == "background":
         return _IGNORED
-    if own is not None and max(own) >= _DARKEST:
-        red, green, blue = own
+    if color is not None and max(color) >= _DARKEST:
+        red, green, blue = color
     else:
         red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb((index * _GOLDEN) % 1, 0.75, 0.95))
     factor = (1.0, 0.82, 1.15, 0.7)[shift % 4]
@@ -174,7 +185,7 @@ def _paint_semantic(
 def _paint_mask(
     canvas: npt.NDArray[np.float32],
     mask: npt.NDArray[np.bool_],
-    color: tuple[int, int, int],
+    color: Color,
     thickness: int,
     *,
     is_crowd: bool,
@@ -197,26 +208,28 @@ def _border(mask: npt.NDArray[np.bool_], thickness: int) -> npt.NDArray[np.bool_
 
 
 def _font(size: int, text: str) -> Any:
-    """A font that has the letters of a text, if the machine has one; Pillow's own has English letters only."""
+    """A font that has the letters of a text, if the system has one; Pillow's own has ASCII letters only."""
     highest = max((ord(letter) for letter in text if letter.isalpha()), default=0)
-    return _loaded(size, () if highest < _NOT_ENGLISH else _FONTS if highest < _ASIAN else _FONTS[::-1])
+    return _load_font(size, () if highest < _NOT_ASCII else _FONTS if highest < _ASIAN else _FONTS[::-1])
 
 
 @cache
-def _loaded(size: int, names: tuple[str, ...]) -> Any:
+def _load_font(size: int, names: tuple[str, ...]) -> Any:
+    """The first of these fonts that the system has, then matplotlib's, then Pillow's own."""
     from PIL import ImageFont
 
     matplotlib = find_spec("matplotlib") if names else None
-    inside = [] if matplotlib is None else [Path(str(matplotlib.origin)).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"]
-    for font in (*names, *inside):
+    bundled = [] if matplotlib is None else [Path(str(matplotlib.origin)).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"]
+    for font in (*names, *bundled):
         with contextlib.suppress(OSError):
             return ImageFont.truetype(str(font), size)
     return ImageFont.load_default(size)
 
 
-def _write_on(
+def _with_boxes(
     picture: Picture, sample: Sample, labels: LabelSpace, scale: int, order: Sequence[int], *, names: bool
 ) -> Picture:
+    """Draw boxes of objects without mask and of detections, and the names that do not cover each other."""
     from PIL import Image, ImageDraw
 
     image = Image.fromarray(picture)
@@ -224,36 +237,36 @@ def _write_on(
     size = max(11, round(max(picture.shape[:2]) / 58))
     instances = sample.instances
     boxes = instances.boxes * scale
-    taken: list[tuple[float, float, float, float]] = []
+    drawn: list[tuple[float, float, float, float]] = []
     for index in reversed(order):
         x0, y0, x1, y1 = boxes[index].tolist()
-        if x0 != x0 or y0 != y0:
+        if math.isnan(x0) or math.isnan(y0):
             continue
         color = color_of(labels, int(instances.category[index]), shift=index)
+        score = float(instances.score[index])
         if not instances.has_mask[index]:
-            _dashed(drawing, (x0, y0, x1, y1), color, max(1, size // 8))
-        elif instances.score[index] == instances.score[index]:  # what was detected is a box as well as a mask
+            _draw_dashed_box(drawing, (x0, y0, x1, y1), color, max(1, size // 8))
+        elif not math.isnan(score):  # a detection is a box as well as a mask
             drawing.rectangle((x0, y0, x1, y1), outline=(*color, 200))
         if not names:
             continue
         text = labels[int(instances.category[index])].name
-        score = float(instances.score[index])
-        text += f" {score:.2f}" if score == score else ""
+        text += "" if math.isnan(score) else f" {score:.2f}"
         text += " (crowd)" if instances.iscrowd[index] else " (difficult)" if instances.difficult[index] else ""
         width = drawing.textlength(text, font=_font(size, text))
         left = min(max(x0, 0), max(picture.shape[1] - width - 6, 0))
         top = max(y0 - size - 5, 0)
         label = (left, top, left + width + 6, top + size + 5)
-        if any(label[0] < b[2] and b[0] < label[2] and label[1] < b[3] and b[1] < label[3] for b in taken):
+        if any(label[0] < b[2] and b[0] < label[2] and label[1] < b[3] and b[1] < label[3] for b in drawn):
             continue
-        taken.append(label)
+        drawn.append(label)
         drawing.rectangle(label, fill=(*_PANEL, 190))
         drawing.rectangle((label[0], label[1], label[0] + 2, label[3]), fill=color)
         drawing.text((left + 5, top + 1), text, fill=_TEXT, font=_font(size, text))
     return np.asarray(image)
 
 
-def _dashed(drawing: Any, box: tuple[float, float, float, float], color: tuple[int, int, int], width: int) -> None:
+def _draw_dashed_box(drawing: Any, box: tuple[float, float, float, float], color: Color, width: int) -> None:
     x0, y0, x1, y1 = box
     dash = 5 * width
     for (ax, ay), (bx, by) in (
@@ -263,30 +276,30 @@ def _dashed(drawing: Any, box: tuple[float, float, float, float], color: tuple[i
         ((x0, y1), (x0, y0)),
     ):
         length = max(abs(bx - ax), abs(by - ay), 1e-6)
-        at = 0.0
-        while at < length:
-            end = min(at + dash, length)
+        begin = 0.0
+        while begin < length:
+            end = min(begin + dash, length)
             drawing.line(
                 (
-                    ax + (bx - ax) * at / length,
-                    ay + (by - ay) * at / length,
+                    ax + (bx - ax) * begin / length,
+                    ay + (by - ay) * begin / length,
                     ax + (bx - ax) * end / length,
                     ay + (by - ay) * end / length,
                 ),
                 fill=color,
                 width=width,
             )
-            at += 2 * dash
+            begin += 2 * dash
 
 
 def _legend(sample: Sample, labels: LabelSpace, height: int) -> Picture:
-    """A column of swatches: categories of the objects with their count, then of the semantic map with their share."""
+    """A column of the categories with their colours: of the objects with counts, of the semantic map with shares."""
     from PIL import Image, ImageDraw
 
     size = max(12, min(36, round(height / 34)))
     line = round(size * 1.6)
     instances = sample.instances
-    rows: list[tuple[tuple[int, int, int] | None, str, str]] = []
+    rows: list[tuple[Color | None, str, str]] = []
     counts = np.bincount(instances.category, minlength=len(labels)) if len(instances) else np.zeros(0, np.int64)
     if counts.any():
         rows.append((None, "objects", ""))
@@ -305,9 +318,9 @@ def _legend(sample: Sample, labels: LabelSpace, height: int) -> Picture:
                 name = labels[index].name if index < len(labels) else "void (dotted)"
                 swatch = color_of(labels, index) if index < len(labels) else _IGNORED
                 rows.append((swatch, name, f"{shares[index]:.1%}"))
-    room = max(1, (height - size) // line)
-    if len(rows) > room:
-        rows = [*rows[: room - 1], (None, f"… {len(rows) - room + 1} more", "")]
+    lines = max(1, (height - size) // line)
+    if len(rows) > lines:
+        rows = [*rows[: lines - 1], (None, f"… {len(rows) - lines + 1} more", "")]
     image = Image.new("RGB", (17 * size, height), _PANEL)
     drawing = ImageDraw.Draw(image)
     for number, (color, name, value) in enumerate(rows):

@@ -185,7 +185,7 @@ def test_shapes_parts_and_holes_by_hand() -> None:
     diagonal_hole = np.ones((9, 9), bool)
     diagonal_hole[3, 3] = diagonal_hole[4, 4] = False
     masks = Masks.from_dense(np.stack([ring, corner, diagonal_hole, np.zeros((9, 9), bool), np.ones((9, 9), bool)]))
-    parts, holes = stats._parts_and_holes(stats._spans(masks), masks)
+    parts, holes = stats._parts_and_holes(masks.spans(), masks)
     assert parts.tolist() == [2, 2, 1, 0, 1]
     assert holes.tolist() == [1, 0, 2, 0, 0]
 
