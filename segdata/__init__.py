@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from segdata import errors as errors
     from segdata import torch as torch
     from segdata.conversion.convert import convert
+    from segdata.conversion.job import ConvertReport
     from segdata.conversion.prepare import Prepared, prepare
-    from segdata.conversion.report import ConvertReport
     from segdata.core.labels import Category, LabelMapping, LabelSpace
     from segdata.core.masks import Masks
     from segdata.core.sample import Instances, Sample
@@ -53,7 +53,7 @@ _HOMES = {
     "Fetched": "segdata.download.fetch",
     "Prepared": "segdata.conversion.prepare",
     "Folder": "segdata.formats",
-    "ConvertReport": "segdata.conversion.report",
+    "ConvertReport": "segdata.conversion.job",
     "Verification": "segdata.pack.verify",
     "Statistics": "segdata.statistics.counts",
     "TrainReport": "segdata.training.trainer",

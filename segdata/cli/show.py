@@ -24,7 +24,7 @@ def show(
     """Draw samples with their masks, boxes and a legend."""
 
     import segdata
-    from segdata.pack.read import is_pack
+    from segdata.pack.layout import is_pack
     from segdata.system.files import write_whole
     from segdata.viz import overlay as draw
 

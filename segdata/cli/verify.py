@@ -96,7 +96,7 @@ def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: boo
 def _path(path: Path, source_format: str | None, *, deep: bool, json: bool, quiet: bool) -> None:
     from segdata.conversion.convert import inspect
     from segdata.pack import layout
-    from segdata.pack.read import is_pack
+    from segdata.pack.layout import is_pack
     from segdata.pack.verify import verify as verify_pack
 
     with output.only_ours(active=json), output.progress("verifying", quiet=quiet) as progress:

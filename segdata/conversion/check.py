@@ -15,7 +15,7 @@ from segdata.download.paths import folders
 from segdata.download.receipts import bad_chunks
 from segdata.download.receipts import read as read_download_receipt
 from segdata.errors import DamagedData, NotThere, SegdataError
-from segdata.pack.read import is_pack
+from segdata.pack.layout import is_pack
 from segdata.pack.verify import Verification, verify
 from segdata.system.files import disk_errors
 

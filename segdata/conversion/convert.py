@@ -20,9 +20,7 @@ from pathlib import Path
 
 from segdata import formats
 from segdata.conversion.dry_run import dry_run, require_lossless
-from segdata.conversion.job import Job, origin
-from segdata.conversion.options import ConvertOptions, Progress
-from segdata.conversion.report import ConvertReport
+from segdata.conversion.job import ConvertOptions, ConvertReport, Job, Progress, origin
 from segdata.conversion.to_folder import is_done, to_folder
 from segdata.conversion.to_pack import to_pack
 from segdata.errors import UsageError

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from segdata.conversion import shards
-from segdata.conversion.job import Job
-from segdata.conversion.report import ConvertReport
+from segdata.conversion.job import ConvertReport, Job
 from segdata.conversion.shards import Shard
 from segdata.core.findings import Findings, folded
 from segdata.errors import LossyConversion

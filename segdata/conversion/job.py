@@ -1,20 +1,18 @@
-"""One conversion: what is read, what is made of it, and the shards that the work is cut into; nothing is done here."""
+"""One conversion: its options, the shards that it is cut into, and its report; nothing is read or written here."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from segdata.conversion.options import ConvertOptions
-from segdata.conversion.report import ConvertReport
 from segdata.core.findings import Findings
 from segdata.errors import InvalidInput
 from segdata.pack import layout
-from segdata.sources.dataset import Dataset, without
+from segdata.sources.dataset import Dataset, Labels, OnError, without
 from segdata.system.files import canonical_json
 from segdata.version import __version__
 
@@ -24,6 +22,101 @@ SHARD_IMAGE_BYTES = 1 << 30
 SHARD_ANNOTATION_BYTES = 1 << 28
 
 _CHANGED = "changed"
+
+Progress = Callable[[int, int], None]
+"""Called with (samples done, samples in all)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """The options of `segdata.convert`, which says what each of them means."""
+
+    source_format: str | None = None
+    to: str = "pack"
+    splits: Sequence[str] = ()
+    lists: Mapping[str, Sequence[str]] | None = None
+    truth: Path | None = None
+    labels: Labels = None
+    keep: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    min_area: float = 0.0
+    crowds: bool = True
+    images: layout.Images = "embed"
+    limit: int | None = None
+    on_error: OnError = "stop"
+    fail_fast: bool = False
+    allow_loss: bool = False
+    decode: bool = False
+    workers: int | None = None
+    shard_samples: int | None = None
+    hang_seconds: float = 600.0
+    dry_run: bool = False
+    force: bool = False
+    clean: bool = False
+    wait: float = 0.0
+    lock: bool = True
+    progress: Progress | None = None
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that the result depends on, as packs and folders record them; filters are recorded apart."""
+        return {
+            "images": self.images,
+            "splits": list(self.splits),
+            "limit": self.limit,
+            "on_error": self.on_error,
+            "decode": self.decode,
+            "shard_samples": self.shard_samples,
+        }
+
+
+@dataclass(frozen=True)
+class ConvertReport:
+    """What a conversion did.
+
+    Attributes:
+        source_format, target_format: "pack" or a format's name.
+        target: the folder that was written.
+        samples, instances: how many there are in the target.
+        splits: name → number of samples.
+        problems: what was odd (remarks), dropped (losses) and left out (skipped), by kind with examples.
+        was_done: True when the target was already there, made from the same source with the same options.
+        is_dry_run: True when nothing was written.
+    """
+
+    source_format: str
+    target_format: str
+    target: Path
+    samples: int
+    instances: int
+    splits: Mapping[str, int]
+    problems: Mapping[str, Any]
+    was_done: bool = False
+    is_dry_run: bool = False
+
+    @classmethod
+    def of_pack(
+        cls, index: Mapping[str, Any], source_format: str, target: Path, *, was_done: bool = True
+    ) -> ConvertReport:
+        """The report of the conversion that made a pack with this index."""
+        return cls(
+            source_format=source_format,
+            target_format="pack",
+            target=target,
+            samples=index["samples"],
+            instances=index["instances"],
+            splits={split["name"]: split["samples"] for split in index["splits"]},
+            problems=index["report"],
+            was_done=was_done,
+        )
+
+    @property
+    def skipped(self) -> int:
+        """Items that were left out."""
+        return sum(item["count"] for item in self.problems["skipped"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON holds it."""
+        return {**vars(self), "target": str(self.target), "splits": dict(self.splits)}
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from segdata.catalog import label_spaces
 from segdata.catalog import manifest as manifests
 from segdata.catalog.manifest import Manifest
 from segdata.conversion.convert import convert_with
-from segdata.conversion.options import ConvertOptions, Progress
-from segdata.conversion.report import ConvertReport
+from segdata.conversion.job import ConvertOptions, ConvertReport, Progress
 from segdata.core.labels import LabelSpace
 from segdata.download.archives.receipt import read_receipt
 from segdata.download.fetch import Fetched, fetch_with
@@ -27,7 +26,8 @@ from segdata.download.paths import Folders, folders
 from segdata.download.plan import Plan, plan
 from segdata.errors import DamagedData, DiskError, InvalidInput, UsageError
 from segdata.pack import layout
-from segdata.pack.read import is_pack, open_pack
+from segdata.pack.layout import is_pack
+from segdata.pack.read import open_pack
 from segdata.sources.dataset import Labels, OnError
 from segdata.system.files import canonical_json, disk_errors, write_whole
 from segdata.version import __version__
@@ -248,13 +248,13 @@ def _check_space(todo: Plan, images: layout.Images) -> None:
 
 def _prepared(manifest: Manifest, paths: Folders, report: ConvertReport, fetched: Fetched | None) -> Prepared:
     return Prepared(
-        manifest.name,
-        paths.pack,
-        report.samples,
-        report.instances,
-        report.splits,
-        report.problems,
-        fetched,
+        name=manifest.name,
+        pack=paths.pack,
+        samples=report.samples,
+        instances=report.instances,
+        splits=report.splits,
+        problems=report.problems,
+        fetched=fetched,
         was_done=fetched is None,
     )
 

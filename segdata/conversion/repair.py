@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.conversion import shards
-from segdata.conversion.job import Job
-from segdata.conversion.options import ConvertOptions, Progress
-from segdata.conversion.report import ConvertReport
+from segdata.conversion.job import ConvertOptions, ConvertReport, Job, Progress
 from segdata.conversion.shards import finished_in_pack, work_folder, write_to_pack
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout

@@ -18,8 +18,7 @@ from typing import Any
 
 from segdata import formats
 from segdata.conversion import shards
-from segdata.conversion.job import Job
-from segdata.conversion.report import ConvertReport
+from segdata.conversion.job import ConvertReport, Job
 from segdata.conversion.shards import Receipt, Shard, read_receipt, with_receipt
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA

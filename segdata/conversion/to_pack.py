@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from segdata.conversion import shards
-from segdata.conversion.job import Job, origin
+from segdata.conversion.job import ConvertReport, Job, origin
 from segdata.conversion.repair import repaired
-from segdata.conversion.report import ConvertReport
 from segdata.conversion.shards import Receipt, finished_in_pack, work_folder, write_to_pack
 from segdata.errors import OF_THE_DATA
 from segdata.pack import layout
-from segdata.pack.read import is_pack, open_pack
+from segdata.pack.layout import is_pack
+from segdata.pack.read import open_pack
 from segdata.pack.write import UNFINISHED, commit, index_document, is_unfinished, write_dataset
 from segdata.sources.dataset import without
 from segdata.system.files import disk_errors, remove_tree, require_replaceable

@@ -85,6 +85,11 @@ _ZEROS = b"00000000"
 _HEAD = b'{"crc32": "'
 
 
+def is_pack(path: Path) -> bool:
+    """Whether a folder holds a pack."""
+    return (path / INDEX).is_file()
+
+
 def encode_index(index: Mapping[str, Any]) -> bytes:
     """The bytes of `pack.json`: `crc32` comes first and covers the file with its own eight digits set to "0"."""
     text = json.dumps(index, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -24,11 +24,6 @@ from segdata.pack import layout
 from segdata.pack.store import Shard, Store
 
 
-def is_pack(path: Path) -> bool:
-    """Whether a folder holds a pack."""
-    return (path / layout.INDEX).is_file()
-
-
 def open_pack(
     path: str | Path,
     split: str | None = None,

@@ -18,7 +18,8 @@ from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, NotThere
 from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared.folder import file_size, images_not_there, missing_images
-from segdata.pack.read import Pack, is_pack, open_without
+from segdata.pack.layout import is_pack
+from segdata.pack.read import Pack, open_without
 from segdata.pack.verify import damaged_shards
 from segdata.sets.filters import Relabel, Step
 from segdata.system.files import canonical_json, disk_errors

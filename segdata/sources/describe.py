@@ -9,7 +9,8 @@ from segdata import formats
 from segdata.core.findings import Findings
 from segdata.formats.shared.folder import file_size
 from segdata.pack import layout
-from segdata.pack.read import is_pack, open_pack
+from segdata.pack.layout import is_pack
+from segdata.pack.read import open_pack
 
 
 def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, LabelMismatch, NotThere
 from segdata.formats.contract import Entry, Shortcuts, Source
 from segdata.pack import layout
-from segdata.pack.read import Pack, is_pack, open_pack
+from segdata.pack.layout import is_pack
+from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
 from segdata.sources.dataset import Dataset, Labels, open_dataset, relabelled, relabelling
 from segdata.system.files import canonical_json, disk_errors

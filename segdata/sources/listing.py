@@ -13,7 +13,7 @@ from segdata.catalog.remotes import Remote
 from segdata.download.archives.receipt import read_receipt
 from segdata.download.paths import folders
 from segdata.pack import layout
-from segdata.pack.read import is_pack
+from segdata.pack.layout import is_pack
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from segdata.errors import SegdataError, UsageError
 from segdata.formats.coco import results as coco_results
 from segdata.models import registry
 from segdata.models.contract import Image, Predictor
-from segdata.pack.read import Pack, is_pack, open_pack
+from segdata.pack.layout import is_pack
+from segdata.pack.read import Pack, open_pack
 from segdata.pack.write import commit, index_document, is_unfinished, write_dataset, write_shard
 from segdata.sources.dataset import OnError, without
 from segdata.sources.image_folder import image_samples

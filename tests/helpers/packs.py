@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from segdata.conversion.job import Job
-from segdata.conversion.options import ConvertOptions
+from segdata.conversion.job import ConvertOptions, Job
 from segdata.conversion.to_pack import to_pack
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
