@@ -1,37 +1,46 @@
-"""The table of models. A model is a package with `config.Config`, its settings, and `model.MODEL`, a `contract.Model`."""
+"""The table of models: what is not in it, training and prediction do not know."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from segdata.errors import NotThere
-from segdata.models import weights
+from segdata.models import maskrcnn, weights
 from segdata.models.settings import ModelSettings
 
 if TYPE_CHECKING:
     from segdata.models.contract import AnyModel, Predictor
-    from segdata.models.maskrcnn import model as maskrcnn
-    from segdata.models.matterport import keras
 
-    _MODELS: Mapping[str, AnyModel] = {"maskrcnn": maskrcnn.MODEL}
-    _LOADED: Predictor = keras.load("")
 
-MODELS: dict[str, str] = {
-    "maskrcnn": "segdata.models.maskrcnn",
+class Package(Protocol):
+    """What the package of a model offers; importing the package imports no torch."""
+
+    def settings(self) -> type[ModelSettings]:
+        """The type of its settings."""
+
+    def architecture(self) -> AnyModel:
+        """The model itself; imports torch."""
+
+
+MODELS: dict[str, Package] = {
+    "maskrcnn": maskrcnn,
 }
-"""Name → package of the models that can be trained."""
-
-PREDICTORS: dict[str, str] = {
-    ".h5": "segdata.models.matterport.keras",
-    ".hdf5": "segdata.models.matterport.keras",
-}
-"""Ending of a weights file → module whose `load` makes a predictor of it; such weights are not trained here."""
+"""Models that can be trained, by name."""
 
 DEFAULT = "maskrcnn"
 """The model of settings and weights that name none."""
+
+
+def _matterport(path: Path, **options: Any) -> Predictor:
+    from segdata.models import matterport
+
+    return matterport.load(path, **options)
+
+
+PREDICTORS: Mapping[str, Callable[..., Predictor]] = {".h5": _matterport, ".hdf5": _matterport}
+"""Ending of a weights file → what makes a predictor of it; models that are not trained here."""
 
 
 def model(name: str) -> AnyModel:
@@ -40,18 +49,16 @@ def model(name: str) -> AnyModel:
     Raises:
         NotThere: there is none with this name.
     """
-    found: AnyModel = import_module(f"{_package(name)}.model").MODEL
-    return found
+    return _package(name).architecture()
 
 
 def settings_type(name: str) -> type[ModelSettings]:
-    """The type of a model's settings, without importing the model.
+    """The type of a model's settings.
 
     Raises:
         NotThere: there is no model with this name.
     """
-    config: type[ModelSettings] = import_module(f"{_package(name)}.config").Config
-    return config
+    return _package(name).settings()
 
 
 def name_of(source: str | Path) -> str:
@@ -60,13 +67,7 @@ def name_of(source: str | Path) -> str:
     return DEFAULT if document is None else str(document["config"].get("model", DEFAULT))
 
 
-def load_foreign(path: Path, **options: Any) -> Predictor:
-    """A predictor from a file with one of the endings in `PREDICTORS`."""
-    predictor: Predictor = import_module(PREDICTORS[path.suffix]).load(path, **options)
-    return predictor
-
-
-def _package(name: str) -> str:
+def _package(name: str) -> Package:
     if name not in MODELS:
         raise NotThere(f"there is no model {name!r}", why=f"there is {', '.join(MODELS)}")
     return MODELS[name]

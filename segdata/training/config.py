@@ -233,9 +233,11 @@ class TrainConfig:
             raise UsageError("settings are a file's or a run's, not both", fix="leave out --config")
         if run is not None and not (run / "config.toml").is_file():
             raise NotThere("there is no run here", file=run, fix=f"segdata train PACK -o {run}")
+        texts = [text for text in changes if text.partition("=")[0].strip() != _MODEL]
+        name = next((text.partition("=")[2].strip() for text in changes if text not in texts), name)
         path = run / "config.toml" if run is not None else file
         written = cls.of(name) if path is None else cls.from_toml(path, name=name)
-        return written.changed(**written.parsed(changes))
+        return written.changed(**written.parsed(texts))
 
     def changed(self, **values: Any) -> TrainConfig:
         """The same settings but for some.

@@ -53,7 +53,7 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
     if Path(source).suffix in registry.PREDICTORS:
         if flip:
             raise UsageError("Keras models do not look at mirrored photos", fix="leave out --flip")
-        return registry.load_foreign(Path(source), device=chosen, **changes)
+        return registry.PREDICTORS[Path(source).suffix](Path(source), device=chosen, **changes)
     name = registry.name_of(source)
     model = registry.model(name)
     weights = model.read(source)

@@ -180,7 +180,7 @@ def _settings(source: Weights) -> str:
         config = source.config or torchvision_weights.config_of(source.tensors, source.source).as_dict()
     except InvalidInput:
         return ", ".join(names)
-    return ", ".join(f"{name}={config[name]}" for name in names)
+    return ", ".join(f"{name}={config[name]}" if name in config else name for name in names)
 
 
 def _pairs(

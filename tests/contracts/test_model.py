@@ -1,0 +1,78 @@
+"""The contract of models, for every line of the table and for the toy architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import segdata
+from segdata.demo.synthetic import objects
+from segdata.models import registry
+from segdata.pack.read import Pack
+from tests.contracts import model_contract, toy_model
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "maskrcnn": {
+        "backbone": "resnet18",
+        "fpn_channels": 16,
+        "box_head_size": 16,
+        "mask_head_channels": 16,
+        "norm": "group",
+        "min_size": [64],
+        "max_size": 96,
+        "anchor_sizes": [8.0, 16.0, 32.0, 64.0, 128.0],
+        "rois_per_image": 16,
+        "post_nms_rois_training": 50,
+        "post_nms_rois": 20,
+    },
+    "toy": {"size": 24, "learning_rate": 0.1},
+}
+"""The smallest network of every model."""
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(registry.MODELS, "toy", toy_model)
+    yield
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    folder = tmp_path_factory.mktemp("data")
+    segdata.convert(objects.draw(folder / "raw", train=4, val=2, height=64, width=96), folder / "pack")
+    return segdata.open(folder / "pack")
+
+
+def test_every_model_has_small_settings_here() -> None:
+    assert set(SETTINGS) == set(registry.MODELS)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings(name: str, tmp_path: Path) -> None:
+    model_contract.check_settings(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_training_samples_follow_from_the_generator(name: str, pack: Pack) -> None:
+    model_contract.check_transform(name, pack.split("train2017"), SETTINGS[name])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_resumed_training_comes_to_the_same_bits_and_predicts(name: str, pack: Pack, tmp_path: Path) -> None:
+    train, val = pack.split("train2017"), pack.split("val2017")
+    run = model_contract.check_training(name, train, val, SETTINGS[name], tmp_path)
+    model_contract.check_prediction(name, run, val, tmp_path)
+
+
+def test_weights_of_another_model_are_refused(pack: Pack, tmp_path: Path) -> None:
+    train = pack.split("train2017")
+    config = model_contract.config_of("toy", {"epochs": 1, "validate_epochs": 0})
+    segdata.train(train, tmp_path / "toy", config, device="cpu")
+    other = model_contract.config_of("maskrcnn", SETTINGS["maskrcnn"])
+    with pytest.raises(segdata.errors.InvalidInput, match="the weights are of another model"):
+        segdata.train(train, tmp_path / "other", other, weights=tmp_path / "toy", device="cpu")
+    with pytest.raises(segdata.errors.NotThere, match="no model 'unknown'"):
+        segdata.train(train, tmp_path / "unknown", {"model": "unknown"})
