@@ -17,7 +17,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances
 from segdata.errors import UsageError
 from segdata.models.autocast import FULL, Autocast
-from segdata.models.contract import Image, Losses, Prediction
+from segdata.models.contract import Image, Losses, Model, Prediction
 from segdata.models.maskrcnn import average_precision, losses, network, torchvision_weights, weights
 from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, label_of_category
 from segdata.models.maskrcnn.config import Config
@@ -180,4 +180,4 @@ class _MaskRCNN:
         )
 
 
-MODEL: _MaskRCNN = _MaskRCNN()
+MODEL: Model[Config, MaskRCNN, TrainSample, Batch] = _MaskRCNN()

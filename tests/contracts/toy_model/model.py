@@ -17,7 +17,7 @@ from segdata.core.sample import Sample
 from segdata.errors import InvalidInput, UsageError
 from segdata.models import weights
 from segdata.models.autocast import Autocast
-from segdata.models.contract import Image, Losses, Prediction
+from segdata.models.contract import Image, Losses, Model, Prediction
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
 from tests.contracts.toy_model.config import Config
@@ -173,4 +173,4 @@ class Toy:
         return Labeller(network.to(device), settings, source.labels, source=source.source, settings=record)
 
 
-MODEL: Toy = Toy()
+MODEL: Model[Config, nn.Conv2d, TrainSample, Batch] = Toy()
