@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _BATCH = 255
 """pycocotools 2.0.11 cannot compute the areas of more masks than this in one call on NumPy 2."""

@@ -22,10 +22,10 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import IntArray
 from segdata.core.polygons import Polygons, chain, clip, corners, is_near
 from segdata.core.rasterize import rasterize
 from segdata.core.rle import (
-    IntArray,
     Spans,
     cropped,
     decode_counts,

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import IntArray
 from segdata.core.polygons import Polygons
-from segdata.core.rle import IntArray, Spans, pointer_of, ranges, unite
+from segdata.core.rle import Spans, pointer_of, ranges, unite
 
 _SCALE = 5
 _CENTRE = 2

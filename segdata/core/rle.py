@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import IntArray
 from segdata.errors import InvalidAnnotation
 
 LONGEST_RUN = 65535
 """Runs are stored as uint16."""
 
-IntArray = npt.NDArray[np.int64]
 Spans = tuple[IntArray, IntArray, IntArray]
 
 

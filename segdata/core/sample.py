@@ -16,14 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core import images
+from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
 from segdata.core.rle import pointer_of
 from segdata.errors import InvalidImage, SegdataError
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,18 +13,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.metrics.coco import iou
 from segdata.metrics.coco.blocks import Block, blocks
 from segdata.metrics.coco.input_checks import InputChecks
 from segdata.metrics.coco.matching import pairs_of_groups
 from segdata.metrics.result import Result, mean
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 THRESHOLDS = (0.5, 0.7)
 """IoU above which a detection matches."""

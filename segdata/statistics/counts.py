@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import IntArray
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
-from segdata.core.rle import IntArray, Spans, ranges
+from segdata.core.rle import Spans, ranges
 from segdata.core.sample import Instances, Sample
 from segdata.pack import layout
 from segdata.sources.dataset import Dataset, Labels, open_dataset

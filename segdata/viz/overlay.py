@@ -28,8 +28,9 @@ Picture = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 _MASK = 0.45
-"""Opacity of masks; the next is that of semantic maps."""
+"""Opacity of masks."""
 _SEMANTIC = 0.55
+"""Opacity of semantic maps without objects over them."""
 _GOLDEN = 0.61803398875
 """Steps of this part of a turn spread hues evenly."""
 _IGNORED = (70, 70, 70)

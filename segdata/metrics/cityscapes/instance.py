@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import FloatArray, IntArray
 from segdata.core.regions import Crop
 from segdata.core.rle import constant_runs
 from segdata.metrics.cityscapes.classes import GROUP_LIMIT, Classes
 from segdata.metrics.result import mean
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 """IoU thresholds, (10,) float64, with the evaluator's own rounding."""

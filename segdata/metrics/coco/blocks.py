@@ -8,12 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.columns import Columns, Shapes
 from segdata.core.predictions import GroundTruth, Predictions
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 BLOCK_IMAGES = 1024
 BLOCK_DETECTIONS = 1 << 16

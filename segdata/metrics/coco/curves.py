@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.metrics.coco.blocks import Block
 from segdata.metrics.coco.iou import FindCandidates
 from segdata.metrics.coco.matching import match, pairs_of_groups
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
 """IoU thresholds, (10,)."""

@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import FloatArray, IntArray
 from segdata.metrics.coco.blocks import Objects
 from segdata.metrics.coco.matching import Candidates, Pairs
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 DILATION = 0.02
 """Width of a boundary as a share of the image's diagonal (Cheng et al. 2021, Boundary IoU)."""

@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import FloatArray, IntArray
 from segdata.core.rle import constant_runs
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 VOID = 0
 """The id of pixels that belong to no segment."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import FloatArray
 from segdata.viz import charts
 
-FloatArray = npt.NDArray[np.float64]
 Curve = tuple[FloatArray, FloatArray]
 
 _PALE = "#c9d8ea"

@@ -11,14 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
+from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.sample import Instances
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 MIN_IOU = 0.5
 MAX_DETECTIONS = 100
