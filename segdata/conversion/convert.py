@@ -1,15 +1,8 @@
 """`convert`: any format or a pack → any format or a pack.
 
-    open_dataset   a folder, a pack or results as samples                        segdata/sources
-    filtered       without what was not asked for                                segdata/sets
-    adapted        as the writer of another format wants them                    segdata/formats/*/adapt.py
-    Job            cut into shards by sizes on disk, whoever does the work       job.py
-    dry_run        read and checked; nothing that the target cannot hold         dry_run.py
-    shards.run     each shard read, checked and written by one process           shards.py
-    to_pack        the shards become a pack by its index                         to_pack.py
-    to_folder      or a dataset folder by one rename                             to_folder.py
-
-Finished shards are kept when a run is stopped, and the next run goes on from there.
+Work is cut into shards from sizes on disk before it starts, so the result does not depend on the number of processes.
+Finished shards are kept when a run is stopped, and the next run goes on from there. The target appears when all is
+done: a pack by writing its index, a dataset folder by one rename.
 """
 
 from __future__ import annotations
@@ -66,7 +59,7 @@ def convert(
     Args:
         source: a dataset folder in a known layout, or a pack.
         target: the folder to make.
-        source_format: the source's format; found out from its layout by default.
+        source_format: the source's format; detected from its layout by default.
         to: "pack" or a format's name.
         splits: only these splits.
         lists: a folder's splits by keys of samples, in place of its own of the same names.
@@ -81,7 +74,7 @@ def convert(
         on_error: "stop" reads everything, then refuses a dataset with invalid items, counts them and shows the first;
             "skip" leaves them out and lists them.
         fail_fast: stop at the first invalid item, or the first error of a worker, instead of finishing the others.
-        allow_loss: convert although the target cannot hold all of it; the report says what was lost either way.
+        allow_loss: convert although the target cannot hold all of it; the report counts what is dropped either way.
         decode: decode every image fully, instead of checking its structure only.
         workers: processes; by default as many as there are processors. The result does not depend on it.
         shard_samples: most samples of a shard, the unit of work; by default a sixteenth of all, 256 to 4,096.
@@ -131,7 +124,8 @@ def convert_with(source: Path, target: Path, options: ConvertOptions) -> Convert
     _require_possible(options)
     if options.truth is not None:
         options = replace(options, images="none")
-    dataset = _filtered(_opened(source, options), options)
+    dataset = _opened(source, options)
+    dataset = _filtered(dataset, options)
     is_adapted = options.to not in ("pack", origin(dataset))
     job = Job(adapted(dataset, options.to) if is_adapted else dataset, target, options)
     if options.dry_run:
