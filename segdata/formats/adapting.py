@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.catalog import label_spaces
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
@@ -60,6 +61,12 @@ def plain_names(names: Sequence[str], *, without: str = "") -> list[str]:
         visible = "".join("_" if ord(character) < 32 or character in without else character for character in visible)
         plain[_free(" ".join(visible.split()) or "_", plain)] = None
     return list(plain)
+
+
+def table_by_name(source: LabelSpace, target: LabelSpace) -> npt.NDArray[np.int64]:
+    """(K + 1,) int64: source category → target category of that or a published equal name, −1 for others and void."""
+    table = label_spaces.by_name(source, target).table
+    return np.array([-1 if index is None else index for index in (*table, None)], np.int64)
 
 
 def _free(wanted: str, taken: Collection[str]) -> str:

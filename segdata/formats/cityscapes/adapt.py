@@ -26,6 +26,7 @@ from segdata.formats.adapting import (
     layered,
     painted,
     split_names,
+    table_by_name,
 )
 from segdata.formats.contract import Header, Kept, Plan
 
@@ -41,13 +42,9 @@ _KEPT = Kept("cityscapes")
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """Categories by name, one split per sample, keys CITY/CITY_SEQUENCE_FRAME."""
     labels = label_spaces.label_space("cityscapes")
-    is_drawn = [category.id >= 0 for category in labels.categories]
-    table = np.array(
-        [
-            to if to is not None and is_drawn[to] else -1
-            for to in (*label_spaces.by_name(source.labels, labels).table, None)
-        ]
-    )
+    is_drawn = np.array([*(category.id >= 0 for category in labels.categories), False])
+    table = table_by_name(source.labels, labels)
+    table[~is_drawn[table]] = -1
     count_category_fields(source.labels, labels, table, findings)
     count_documents(source, "cityscapes", findings)
     new_split = split_names(source.splits)
@@ -74,7 +71,7 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     splits: dict[str, list[int]] = {}
     for index, split in enumerate(home):
         splits.setdefault(split, []).append(index)
-    return Plan(source.labels, Header(labels, splits, []), new_keys, table.astype(np.int64))
+    return Plan(source.labels, Header(labels, splits, []), new_keys, table)
 
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:

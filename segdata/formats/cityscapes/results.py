@@ -35,7 +35,7 @@ from segdata.core.regions import Crop, Regions
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, LabelMismatch, SegdataError, Unsafe
 from segdata.formats import label_maps
-from segdata.formats.adapting import count_unmapped, distinct_keys
+from segdata.formats.adapting import count_unmapped, distinct_keys, table_by_name
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared.files_by_key import by_image, files_below, require_all
 from segdata.formats.shared.folder import read_bytes, write_file
@@ -235,9 +235,7 @@ def _is_inside(stored: png.LabelImage) -> npt.NDArray[np.bool_]:
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """Categories matched by name; files are named by the last part of each key, as the evaluators expect."""
     labels = label_spaces.label_space("cityscapes")
-    table = np.array(
-        [-1 if to is None else to for to in (*label_spaces.by_name(source.labels, labels).table, None)], np.int64
-    )
+    table = table_by_name(source.labels, labels)
     return Plan(source.labels, Header(labels, source.splits, []), distinct_keys(keys, Findings(), flat=True), table)
 
 

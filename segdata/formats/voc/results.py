@@ -28,7 +28,7 @@ from segdata.core.findings import Findings
 from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation
-from segdata.formats.adapting import count_unmapped, distinct_keys, split_names
+from segdata.formats.adapting import count_unmapped, distinct_keys, split_names, table_by_name
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
 from segdata.formats.shared.detections import Detections
@@ -182,9 +182,7 @@ _ALL = "test"
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """VOC's categories; image sets are the splits."""
     labels = label_spaces.label_space("voc")
-    table = np.array(
-        [-1 if to is None else to for to in (*label_spaces.by_name(source.labels, labels).table, None)], np.int64
-    )
+    table = table_by_name(source.labels, labels)
     names = split_names({name.rpartition("/")[2]: members for name, members in source.splits.items()})
     splits = {names[name.rpartition("/")[2]]: list(members) for name, members in source.splits.items()}
     unlisted = sorted(set(range(len(keys))).difference(*splits.values()))
