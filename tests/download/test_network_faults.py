@@ -6,54 +6,16 @@ import email.utils
 import gzip
 import json
 import random
-import shutil
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.command import Outcome, run_segdata
+from tests.helpers.command import Outcome
+from tests.helpers.fetches import A, bad, good, ranges, stop_halfway
 from tests.helpers.places import Place, archive, sha256
-from tests.helpers.server import Exchange, Route, cut_after, file, once, redirect, serving
-
-A = "/a.zip"
-LARGE = 9 << 20
-"""Two chunks and a bit."""
-
-
-def good(place: Place, *options: object, seed: int = 0, size: int = 3000, **environment: Any) -> Outcome:
-    """The command ends well, and the dataset is there with nothing beside it."""
-    done = place.fetch(*options, **environment)
-    assert done.code == 0, done.err
-    assert place.is_whole(seed, size)
-    assert not [name for name in place.files() if not name.startswith("raw/")]
-    return done
-
-
-def bad(place: Place, code: int, *texts: str, options: tuple[object, ...] = (), **environment: Any) -> Outcome:
-    """The command ends with this exit code and says all of this; nothing has a final name."""
-    done = place.fetch("--json", *options, **environment)
-    assert done.code == code, done.err
-    assert done.document["ok"] is False and done.document["error"]["exit"] == code
-    for text in (*texts, "fix:"):
-        assert text in done.err, done.err
-    assert not place.is_whole() and not (place.home / "archives/a.zip").exists()
-    assert not list((place.home / "receipts").glob("*.json"))
-    return done
-
-
-def stop_halfway(place: Place, data: bytes, count: int, **headers: object) -> None:
-    """A first run that gets so many bytes, and keeps them."""
-    place.server.routes[A] = cut_after(data, count, **headers)
-    place.fetch("--retries", "1")
-    assert (place.home / "archives/.a.zip.part").stat().st_size == count
-    place.server.requests.clear()
-
-
-def ranges(place: Place) -> list[str | None]:
-    return [request.headers.get("range") for request in place.server.of(A)]
+from tests.helpers.server import Exchange, Route, cut_after, file, once
 
 
 def test_a_file_arrives_is_checked_and_extracted_once(place: Place) -> None:
@@ -353,127 +315,6 @@ def test_a_stalled_connection_ends(how: str, place: Place) -> None:
     assert text in good(place, "--timeout", "0.5").err
 
 
-def test_redirects_are_followed_but_not_for_ever(place: Place) -> None:
-    data = archive()
-    place.offer(data, redirect("/1"))
-    place.server.routes |= {f"/{n}": redirect(f"/{n + 1}?token=canary") for n in range(1, 40)}
-    done = bad(place, 5, "more than 10 redirects", "/a.zip →", "/10")
-    assert "canary" not in done.err and "/15" not in done.err
-    place.server.routes["/3"] = redirect("/1")
-    bad(place, 5, "in a circle")
-    place.server.routes["/3"] = redirect("b.zip")
-    place.server.routes["/b.zip"] = file(data)
-    good(place)
-
-
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "http://[/"])
-def test_redirects_elsewhere_are_refused(target: str, place: Place) -> None:
-    data = archive()
-    place.offer(data, redirect(target))
-    bad(place, 11, "redirect was refused")
-    assert len(place.server.of(A)) == 1
-    place.server.routes[A] = file(data)
-    good(place)
-
-
-def test_a_public_host_must_not_redirect_to_a_private_address(place: Place) -> None:
-    """The server plays the proxy of a public host."""
-    data = archive()
-    place.offer(data, url="http://downloads.example/a.zip")
-    place.server.routes = {"http:/": redirect(f"{place.server.url}{A}"), A: file(data)}
-    bad(place, 11, "from a public host to a private address", http_proxy=place.server.url)
-    assert [request.path for request in place.server.requests] == ["http://downloads.example/a.zip"]
-    place.server.routes = {"http:/": file(data)}
-    good(place, http_proxy=place.server.url)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
-    """Throw-away certificates: good for 127.0.0.1, for another host, and expired."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("certificates")
-    made = {}
-    for name, host, end in (
-        ("good", "IP:127.0.0.1", "2099"),
-        ("other", "DNS:x.example", "2099"),
-        ("old", "IP:127.0.0.1", "2021"),
-    ):
-        key, request, certificate = (folder / f"{name}.{ending}" for ending in ("key", "csr", "pem"))
-        (folder / "settings").write_text(
-            f"[ca]\ndefault_ca = it\n[it]\nnew_certs_dir = {folder}\ndatabase = {folder}/index\nrand_serial = yes\n"
-            "default_md = sha256\npolicy = any\ncopy_extensions = copy\n[any]\ncommonName = supplied\n"
-        )
-        (folder / "index").write_text("")
-        for command in (
-            ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
-             "-out", request, "-subj", "/CN=test", "-addext", f"subjectAltName={host}"],
-            ["ca", "-batch", "-selfsign", "-notext", "-config", folder / "settings", "-keyfile", key, "-in", request,
-             "-out", certificate, "-startdate", "20200101000000Z", "-enddate", f"{end}0101000000Z"],
-        ):  # fmt: skip
-            subprocess.run(["openssl", *map(str, command)], check=True, capture_output=True)
-        made[name] = (certificate, key)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("name", "trusted", "text"),
-    [("good", False, "self-signed certificate"), ("other", True, "not valid for"), ("old", True, "expired")],
-)
-def test_a_certificate_that_is_not_trusted_stops_it(
-    name: str, trusted: bool, text: str, place: Place, certificates: dict[str, tuple[Path, Path]]
-) -> None:
-    data = archive()
-    with serving(certificates[name]) as secure:
-        secure.routes[A] = file(data)
-        place.offer(data, url=f"{secure.url}{A}")
-        bundle: dict[str, Any] = {"REQUESTS_CA_BUNDLE": str(certificates[name][0])} if trusted else {}
-        bad(place, 5, text, "REQUESTS_CA_BUNDLE", **bundle)
-        assert not secure.requests
-    with serving(certificates["good"]) as secure:
-        secure.routes[A] = file(data)
-        place.manifest.write_text(place.manifest.read_text().partition("[[remotes]]")[0])
-        place.offer(data, url=f"{secure.url}{A}")
-        good(place, REQUESTS_CA_BUNDLE=str(certificates["good"][0]))
-
-
-@pytest.mark.parametrize("pinned", ["sha256", "md5"])
-def test_https_to_http_needs_a_sha256(pinned: str, place: Place, certificates: dict[str, tuple[Path, Path]]) -> None:
-    import hashlib
-
-    data = archive()
-    digest = f"{pinned}:{hashlib.new(pinned, data).hexdigest()}"
-    place.server.routes[A] = file(data)
-    with serving(certificates["good"]) as secure:
-        secure.routes["/s.zip"] = redirect(f"{place.server.url}{A}")
-        place.offer(data, url=f"{secure.url}/s.zip", file="a.zip", digest=digest)
-        trust: dict[str, Any] = {"REQUESTS_CA_BUNDLE": str(certificates["good"][0])}
-        if pinned == "sha256":
-            good(place, **trust)
-        else:
-            bad(place, 11, "from https to plain http", **trust)
-            assert place.server.of(A) == []
-
-
-def test_what_nobody_vouches_for_is_accepted_by_name_and_pinned(place: Place) -> None:
-    data, other = archive(), archive(seed=1)
-    place.offer(data, bytes="unknown", digest="unknown")
-    bad(place, 8, "nobody publishes a digest of a.zip", "--accept-unverified")
-    assert not place.server.requests
-    done = place.fetch("--accept-unverified")
-    assert done.code == 3 and place.is_whole() and "pinned" in done.err
-    receipt = json.loads((place.home / "receipts/a.zip.json").read_text())
-    assert receipt["first_use"] is True and f"sha256:{receipt['sha256']}" == sha256(data) and receipt["fetched"]
-    listed = place.fetch("--json")
-    assert listed.code == 0 and listed.document["files"][0]["first_use"] is True
-    shutil.rmtree(place.home / "raw")
-    place.server.routes[A] = file(other)
-    done = place.fetch("--accept-unverified")
-    assert done.code == 8 and "not what the manifest names" in done.err
-    place.server.routes[A] = file(data)
-    good(place)
-
-
 def test_an_unknown_host_and_a_proxy_are_named(place: Place) -> None:
     data = archive()
     place.offer(data, url="http://no-such-host.invalid/a.zip")
@@ -494,75 +335,6 @@ def test_offline_never_opens_a_connection(place: Place) -> None:
     assert not place.server.requests
     good(place)
     assert good(place, "--offline").code == 0
-
-
-def test_a_wrong_file_is_kept_aside_and_the_next_mirror_tried(place: Place) -> None:
-    data, wrong = archive(), archive(seed=7)
-    place.offer(data, file(wrong), mirrors=[f"{place.server.url}/b"])
-    assert "/b: status 404" in bad(place, 8, "expected sha256", "did not change").err
-    assert (place.home / "archives/a.zip.bad").read_bytes() == wrong
-    place.server.routes["/b"] = file(data)
-    good(place)
-
-
-def test_new_content_upstream_is_taken_only_by_name(place: Place) -> None:
-    data, new = archive(), archive(4000, seed=5)
-    place.offer(data, file(new), mirrors=[f"{place.server.url}/b"])
-    place.server.routes["/b"] = file(new)
-    text = bad(place, 8, "upstream may have changed", "--accept-new-hash", f"offers {len(new):,} bytes").err
-    assert sum(request.sent for request in place.server.requests) < 2 * len(new) + 1
-    assert "segdata fetch" in text
-    good(place, "--accept-new-hash", seed=5, size=4000)
-    receipt = json.loads((place.home / "receipts/a.zip.json").read_text())
-    assert receipt["accepted"]["instead_of"] == sha256(data) and receipt["accepted"]["by"] and receipt["accepted"]["at"]
-    assert good(place, "--json", seed=5, size=4000).document["files"][0]["accepted"]
-
-
-def test_of_the_same_size_the_kept_file_is_taken_without_downloading_again(place: Place) -> None:
-    data, new = archive(), archive(seed=1)
-    assert len(data) == len(new)
-    place.offer(data, file(new))
-    bad(place, 8, "upstream may have changed")
-    place.server.requests.clear()
-    good(place, "--accept-new-hash", seed=1)
-    assert place.server.requests == []
-
-
-def test_a_rotten_chunk_is_fetched_alone(place: Place) -> None:
-    data = archive(LARGE)
-    place.offer(data)
-    assert place.fetch("--keep-archives").code == 0
-    path = place.home / "archives/a.zip"
-    for where in (5 << 20, len(data) - 3):
-        with path.open("r+b") as target:
-            target.seek(where)
-            target.write(b"rot")
-    place.server.requests.clear()
-    found = run_segdata("verify", place.manifest, "--root", place.home.parent)
-    assert found.code == 8 and f"bytes 4,194,304-8,388,607, 8,388,608-{len(data) - 1:,}" in found.err
-    assert f"segdata fetch {place.manifest} --root {place.home.parent} --repair" in found.err
-    done = place.fetch("--repair", "--keep-archives")
-    assert done.code == 0 and path.read_bytes() == data, done.err
-    assert ranges(place) == ["bytes=4194304-8388607", f"bytes=8388608-{len(data) - 1}"]
-    assert "no archive is damaged" in place.fetch("--repair", "--keep-archives").err
-    with path.open("r+b") as target:
-        target.truncate(6 << 20)
-    place.server.requests.clear()
-    assert place.fetch("--repair", "--keep-archives").code == 0 and path.read_bytes() == data
-    assert ranges(place) == ["bytes=4194304-8388607", f"bytes=8388608-{len(data) - 1}"]
-
-
-def test_a_chunk_that_is_wrong_at_the_server_too_is_not_taken(place: Place) -> None:
-    data = archive(LARGE)
-    place.offer(data)
-    place.fetch("--keep-archives")
-    path = place.home / "archives/a.zip"
-    broken = data[:100] + b"rot" + data[103:]
-    path.write_bytes(broken)
-    place.server.routes[A] = file(broken)
-    done = place.fetch("--repair", "--keep-archives")
-    assert done.code == 5 and "bytes 0-4194303" in done.err and "other ones there" in done.err
-    assert path.read_bytes() == broken
 
 
 def listing(outcome: Outcome) -> dict[str, Any]:

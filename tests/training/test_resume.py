@@ -25,7 +25,9 @@ from segdata.training import trainer as engine
 from segdata.training.config import TrainConfig
 from segdata.training.trackers import run_folder
 from tests.helpers.command import Here
-from tests.training.test_train_and_predict import TINY, without_pages  # noqa: F401 (a fixture)
+from tests.helpers.tiny_training import TINY
+
+pytestmark = pytest.mark.usefixtures("without_pages")
 
 LIMIT = 200
 """Seconds that one command may take."""

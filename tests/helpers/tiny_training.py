@@ -1,0 +1,36 @@
+"""The smallest model, two updates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+TINY = {
+    "backbone": "resnet18",
+    "fpn_channels": 16,
+    "box_head_size": 16,
+    "mask_head_channels": 16,
+    "norm": "group",
+    "min_size": [96],
+    "max_size": 128,
+    "anchor_sizes": [8.0, 16.0, 32.0, 64.0, 128.0],
+    "rois_per_image": 32,
+    "post_nms_rois_training": 100,
+    "post_nms_rois": 50,
+    "steps_per_epoch": 2,
+    "epochs": 1,
+    "warmup_steps": 0,
+    "log_steps": 1,
+    "validation_images": 2,
+    "example_pictures": 1,
+    "workers": 0,
+}
+
+
+def options(**changes: Any) -> list[str]:
+    return [f"--set={name}={json.dumps(value)}" for name, value in {**TINY, **changes}.items()]
+
+
+def arguments(pack: Path, run: Path, *more: object, **changes: Any) -> list[object]:
+    return ["train", pack, "-o", run, "--threads", 1, "--json", *options(**changes), *more]
