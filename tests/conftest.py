@@ -17,7 +17,7 @@ from segdata import cli
 from segdata.demo import synthetic as drawn
 from tests.helpers.command import Here, Outcome, run_segdata
 
-pytest_plugins = ["tests.helpers.places"]
+pytest_plugins = ["tests.helpers.dataset"]
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("repeatable")

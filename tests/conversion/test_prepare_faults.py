@@ -19,7 +19,7 @@ import segdata
 from segdata.demo.synthetic import archives
 from tests.helpers import made
 from tests.helpers.command import Outcome, run_segdata, tree
-from tests.helpers.places import mounted
+from tests.helpers.dataset import mounted
 from tests.helpers.server import Exchange, Server, file, serving
 
 

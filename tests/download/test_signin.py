@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, quote
 import pytest
 
 from tests.helpers.command import Outcome, run_segdata
-from tests.helpers.places import Place, archive
+from tests.helpers.dataset import Dataset, archive
 from tests.helpers.server import Exchange, Route, Server, file, redirect
 
 CANARY = "hunter2&canary ö"
@@ -87,11 +87,11 @@ def data() -> bytes:
 
 
 @pytest.fixture
-def site(place: Place, data: bytes) -> Site:
+def site(dataset: Dataset, data: bytes) -> Site:
     """A site with two packages, and a manifest that names them."""
-    text = place.manifest.read_text()
-    place.manifest.write_text(
-        f'{text}[signin]\nkind = "cityscapes"\nurl = "{place.server.url}"\n'
+    text = dataset.manifest.read_text()
+    dataset.manifest.write_text(
+        f'{text}[signin]\nkind = "cityscapes"\nurl = "{dataset.server.url}"\n'
         + "".join(
             f'[[remotes]]\npart = "{part}"\npackage = "{part}.zip"\nbytes = "unknown"\ndigest = "{digest}"\n{more}'
             for part, digest, more in (
@@ -100,7 +100,7 @@ def site(place: Place, data: bytes) -> Site:
             )
         )
     )
-    return Site(place.server, {"other.zip": b"x", "gtFine.zip": data, "extra.zip": archive(seed=3)})
+    return Site(dataset.server, {"other.zip": b"x", "gtFine.zip": data, "extra.zip": archive(seed=3)})
 
 
 def secrets_in(text: str) -> list[str]:
@@ -111,34 +111,34 @@ def secrets_in(text: str) -> list[str]:
     return [form for form in forms if form in text]
 
 
-def nothing_leaked(place: Place, *outcomes: Outcome, but: Path | None = None) -> None:
+def nothing_leaked(dataset: Dataset, *outcomes: Outcome, but: Path | None = None) -> None:
     """No output and no file below the test's folder holds the secret in any form."""
     for outcome in outcomes:
         assert not secrets_in(outcome.out + outcome.err)
-    for path in place.folder.rglob("*"):
+    for path in dataset.folder.rglob("*"):
         if path.is_file() and path != but:
             assert not secrets_in(path.read_bytes().decode("latin-1")), path
 
 
-def test_the_official_flow(place: Place, site: Site) -> None:
-    done = place.fetch(**ACCOUNT)
-    assert done.code == 0 and place.is_whole(), done.err
-    assert [(request.method, request.path) for request in place.server.requests] == [
+def test_the_official_flow(dataset: Dataset, site: Site) -> None:
+    done = dataset.fetch(**ACCOUNT)
+    assert done.code == 0 and dataset.is_whole(), done.err
+    assert [(request.method, request.path) for request in dataset.server.requests] == [
         ("GET", "/login"), ("POST", "/login"), ("GET", "/downloads/?list"), ("GET", "/file-handling/?packageID=2"),
     ]  # fmt: skip
-    nothing_leaked(place, done)
-    done = place.fetch("--only", "extra", **ACCOUNT)
-    assert done.code == 0 and place.is_whole(3)
-    assert place.server.of("/md5-sum/")[0].path == "/md5-sum/?packageID=3"
-    receipt = json.loads((place.home / "receipts/extra.zip.json").read_text())
-    assert receipt["digest"].startswith("md5:") and receipt["url"] == f"{place.server.url}/file-handling/"
+    nothing_leaked(dataset, done)
+    done = dataset.fetch("--only", "extra", **ACCOUNT)
+    assert done.code == 0 and dataset.is_whole(3)
+    assert dataset.server.of("/md5-sum/")[0].path == "/md5-sum/?packageID=3"
+    receipt = json.loads((dataset.home / "receipts/extra.zip.json").read_text())
+    assert receipt["digest"].startswith("md5:") and receipt["url"] == f"{dataset.server.url}/file-handling/"
 
 
-def test_an_expired_session_is_renewed_once(place: Place, site: Site, data: bytes) -> None:
-    served = place.server.routes["/file-handling/"]
+def test_an_expired_session_is_renewed_once(dataset: Dataset, site: Site, data: bytes) -> None:
+    served = dataset.server.routes["/file-handling/"]
 
     def cut_and_expire(x: Exchange) -> None:
-        if len(place.server.of("/file-handling/")) == 1:
+        if len(dataset.server.of("/file-handling/")) == 1:
             x.head(200, content_length=len(data), etag='"one"')
             x.send(data[:1000])
             x.cut()
@@ -146,46 +146,46 @@ def test_an_expired_session_is_renewed_once(place: Place, site: Site, data: byte
         else:
             served(x)
 
-    place.server.routes["/file-handling/"] = cut_and_expire
-    done = place.fetch(**ACCOUNT)
-    assert done.code == 0 and place.is_whole() and "signing in again" in done.err
-    assert site.logins == 2 and place.server.of("/file-handling/")[-1].headers["range"] == "bytes=1000-"
+    dataset.server.routes["/file-handling/"] = cut_and_expire
+    done = dataset.fetch(**ACCOUNT)
+    assert done.code == 0 and dataset.is_whole() and "signing in again" in done.err
+    assert site.logins == 2 and dataset.server.of("/file-handling/")[-1].headers["range"] == "bytes=1000-"
 
 
-def test_a_session_that_expires_again_and_again_ends_it(place: Place, site: Site) -> None:
-    place.server.routes["/file-handling/"] = lambda x: x.answer(403, b"no")
-    done = place.fetch(**ACCOUNT)
+def test_a_session_that_expires_again_and_again_ends_it(dataset: Dataset, site: Site) -> None:
+    dataset.server.routes["/file-handling/"] = lambda x: x.answer(403, b"no")
+    done = dataset.fetch(**ACCOUNT)
     assert done.code == 6 and "sign in again" in done.err and site.logins == 2
-    site.__init__(place.server, dict(site.packages))  # type: ignore[misc]
-    assert place.fetch(**ACCOUNT).code == 0
+    site.__init__(dataset.server, dict(site.packages))  # type: ignore[misc]
+    assert dataset.fetch(**ACCOUNT).code == 0
 
 
-def test_there_is_no_option_for_a_password(place: Place, site: Site) -> None:
+def test_there_is_no_option_for_a_password(dataset: Dataset, site: Site) -> None:
     for verb in ("fetch", "login"):
         text = run_segdata(verb, "--help").out.lower()
         assert "--password" not in text and "--user" not in text
         assert run_segdata(verb, "cityscapes", "--password", "x").code == 2
 
 
-def test_credentials_that_others_can_read_are_refused(place: Place, site: Site) -> None:
-    netrc = place.folder / ".netrc"
+def test_credentials_that_others_can_read_are_refused(dataset: Dataset, site: Site) -> None:
+    netrc = dataset.folder / ".netrc"
     netrc.write_text(f'machine 127.0.0.1 login me password "{CANARY}"\n')
     netrc.chmod(0o644)
-    done = place.fetch()
-    assert done.code == 6 and f"chmod 600 {netrc}" in done.err and not place.server.requests
+    done = dataset.fetch()
+    assert done.code == 6 and f"chmod 600 {netrc}" in done.err and not dataset.server.requests
     netrc.chmod(0o600)
-    later = place.fetch()
-    assert later.code == 0 and place.is_whole(), later.err
-    nothing_leaked(place, done, later, but=netrc)
+    later = dataset.fetch()
+    assert later.code == 0 and dataset.is_whole(), later.err
+    nothing_leaked(dataset, done, later, but=netrc)
 
 
-def test_a_netrc_that_cannot_be_read_does_not_show_its_words(place: Place, site: Site) -> None:
-    netrc = place.folder / ".netrc"
+def test_a_netrc_that_cannot_be_read_does_not_show_its_words(dataset: Dataset, site: Site) -> None:
+    netrc = dataset.folder / ".netrc"
     netrc.write_text(f"machine 127.0.0.1 login me password\n{CANARY}\n")
     netrc.chmod(0o600)
-    done = place.fetch()
+    done = dataset.fetch()
     assert done.code == 6 and "line" in done.err
-    nothing_leaked(place, done, but=netrc)
+    nothing_leaked(dataset, done, but=netrc)
 
 
 @pytest.mark.parametrize(
@@ -197,72 +197,74 @@ def test_a_netrc_that_cannot_be_read_does_not_show_its_words(place: Place, site:
         ("list", "list of packages"),
     ],
 )
-def test_sign_in_troubles_are_told_apart_and_never_repeated(change: str, text: str, place: Place, site: Site) -> None:
+def test_sign_in_troubles_are_told_apart_and_never_repeated(
+    change: str, text: str, dataset: Dataset, site: Site
+) -> None:
     account = {**ACCOUNT, "SEGDATA_CITYSCAPES_PASSWORD": "wrong"} if change == "password" else ACCOUNT
-    login = place.server.routes["/login"]
+    login = dataset.server.routes["/login"]
     if change == "page":
-        place.server.routes["/login"] = lambda x: x.answer(404)
+        dataset.server.routes["/login"] = lambda x: x.answer(404)
     if change == "form":
-        place.server.routes["/login"] = lambda x: x.answer(500) if x.request.method == "POST" else login(x)
+        dataset.server.routes["/login"] = lambda x: x.answer(500) if x.request.method == "POST" else login(x)
     if change == "list":
-        place.server.routes["/downloads/"] = lambda x: x.answer(200, b"<html>accept the terms")
-    done = place.fetch("--json", **account)
+        dataset.server.routes["/downloads/"] = lambda x: x.answer(200, b"<html>accept the terms")
+    done = dataset.fetch("--json", **account)
     assert done.code == 6 and text in done.err and done.document["error"]["exit"] == 6
-    assert site.logins <= 1 and place.files() == set()
-    nothing_leaked(place, done)
-    Site(place.server, dict(site.packages))
-    assert place.fetch(**ACCOUNT).code == 0
+    assert site.logins <= 1 and dataset.files() == set()
+    nothing_leaked(dataset, done)
+    Site(dataset.server, dict(site.packages))
+    assert dataset.fetch(**ACCOUNT).code == 0
 
 
-def test_a_package_that_the_account_cannot_see(place: Place, site: Site) -> None:
+def test_a_package_that_the_account_cannot_see(dataset: Dataset, site: Site) -> None:
     site.packages = [row for row in site.packages if row[0] != "gtFine.zip"]
-    done = place.fetch(**ACCOUNT)
+    done = dataset.fetch(**ACCOUNT)
     assert done.code == 10 and "does not offer 'gtFine.zip'" in done.err
 
 
-def test_a_site_that_cannot_be_reached_is_no_matter_of_the_password(place: Place, site: Site) -> None:
-    place.manifest.write_text(place.manifest.read_text().replace(place.server.url, "http://127.0.0.1:9"))
-    done = place.fetch("--retries", "2", **ACCOUNT)
+def test_a_site_that_cannot_be_reached_is_no_matter_of_the_password(dataset: Dataset, site: Site) -> None:
+    dataset.manifest.write_text(dataset.manifest.read_text().replace(dataset.server.url, "http://127.0.0.1:9"))
+    done = dataset.fetch("--retries", "2", **ACCOUNT)
     assert done.code == 5 and "could not be asked" in done.err
 
 
-def test_without_a_terminal_it_ends_at_once(place: Place, site: Site) -> None:
-    done = place.fetch()
-    assert done.code == 6 and not place.server.requests
+def test_without_a_terminal_it_ends_at_once(dataset: Dataset, site: Site) -> None:
+    done = dataset.fetch()
+    assert done.code == 6 and not dataset.server.requests
     for name in ACCOUNT:
         assert name in done.err
 
 
-def test_cookies_stay_with_the_site_and_in_memory(place: Place, site: Site, data: bytes) -> None:
-    other = place.server.url.replace("127.0.0.1", "localhost")
-    place.server.routes["/file-handling/"] = redirect(f"{other}/elsewhere.zip")
-    place.server.routes["/elsewhere.zip"] = lambda x: x.answer(200, data, set_cookie="theirs=1")
-    done = place.fetch(**ACCOUNT)
-    assert done.code == 0 and place.is_whole()
-    request = place.server.of("/elsewhere.zip")[0]
+def test_cookies_stay_with_the_site_and_in_memory(dataset: Dataset, site: Site, data: bytes) -> None:
+    other = dataset.server.url.replace("127.0.0.1", "localhost")
+    dataset.server.routes["/file-handling/"] = redirect(f"{other}/elsewhere.zip")
+    dataset.server.routes["/elsewhere.zip"] = lambda x: x.answer(200, data, set_cookie="theirs=1")
+    done = dataset.fetch(**ACCOUNT)
+    assert done.code == 0 and dataset.is_whole()
+    request = dataset.server.of("/elsewhere.zip")[0]
     assert "cookie" not in request.headers and "authorization" not in request.headers
-    text = b"".join(path.read_bytes() for path in place.folder.rglob("*") if path.is_file())
+    text = b"".join(path.read_bytes() for path in dataset.folder.rglob("*") if path.is_file())
     assert b"session-0" not in text and b"PHPSESSID" not in text
 
 
-def test_a_session_is_kept_only_on_request_and_for_a_day(place: Place, site: Site) -> None:
-    state: dict[str, Any] = {"XDG_STATE_HOME": str(place.folder / "state")}
-    first = place.fetch("--keep-session", **ACCOUNT, **state)
+def test_a_session_is_kept_only_on_request_and_for_a_day(dataset: Dataset, site: Site) -> None:
+    state: dict[str, Any] = {"XDG_STATE_HOME": str(dataset.folder / "state")}
+    first = dataset.fetch("--keep-session", **ACCOUNT, **state)
     assert first.code == 0 and site.logins == 1
-    (kept,) = (place.folder / "state/segdata").iterdir()
+    (kept,) = (dataset.folder / "state/segdata").iterdir()
     document = json.loads(kept.read_text())
     assert kept.stat().st_mode & 0o777 == 0o600 and time.time() < document["expires"] <= time.time() + 24 * 3600
-    nothing_leaked(place, first)
+    nothing_leaked(dataset, first)
     # The next command needs no credentials; one without the option does not look at the session.
     more = ("--only", "extra")
-    assert place.fetch(*more, **state).code == 6
-    assert place.fetch(*more, "--keep-session", **state).code == 0 and site.logins == 1
-    for path in place.home.rglob("*"):
+    assert dataset.fetch(*more, **state).code == 6
+    assert dataset.fetch(*more, "--keep-session", **state).code == 0 and site.logins == 1
+    for path in dataset.home.rglob("*"):
         assert path.is_dir() or b"session-0" not in path.read_bytes()
 
     def again(**environment: Any) -> Outcome:
-        (place.home / "raw/photos/3.bin").unlink(missing_ok=True)
-        return place.fetch(*more, "--keep-session", **state, **environment)
+        (dataset.home / "raw/photos/3.bin").unlink(missing_ok=True)
+        return dataset.fetch(*more, "--keep-session", **state, **environment)
 
     kept.chmod(0o644)
     assert "chmod 600" in again(**ACCOUNT).err
@@ -274,20 +276,20 @@ def test_a_session_is_kept_only_on_request_and_for_a_day(place: Place, site: Sit
     assert again().code == 6
     kept.write_text(json.dumps({**document, "site": "https://elsewhere.example"}))
     assert again().code == 6
-    removed = run_segdata("logout", place.manifest, HOME=str(place.folder), **place.quiet, **state)
+    removed = run_segdata("logout", dataset.manifest, HOME=str(dataset.folder), **dataset.quiet, **state)
     assert removed.code == 0 and str(kept) in removed.out and not kept.exists()
 
 
-def test_netrc_is_not_sent_to_hosts_that_need_no_account(place: Place, data: bytes) -> None:
-    netrc = place.folder / ".netrc"
+def test_netrc_is_not_sent_to_hosts_that_need_no_account(dataset: Dataset, data: bytes) -> None:
+    netrc = dataset.folder / ".netrc"
     netrc.write_text(f'machine 127.0.0.1 login me password "{CANARY}"\ndefault login me password "{CANARY}"\n')
     netrc.chmod(0o600)
-    place.offer(data)
-    assert place.fetch().code == 0
-    assert "authorization" not in place.server.requests[0].headers
+    dataset.offer(data)
+    assert dataset.fetch().code == 0
+    assert "authorization" not in dataset.server.requests[0].headers
 
 
-def terminal(place: Place, *arguments: object, answers: dict[str, str], **environment: str) -> tuple[int, str]:
+def terminal(dataset: Dataset, *arguments: object, answers: dict[str, str], **environment: str) -> tuple[int, str]:
     """The real command on a terminal that answers questions; exit code and everything that the terminal showed."""
     command = [sys.executable, "-m", "segdata", *map(str, arguments)]
     pid, terminal = pty.fork()
@@ -295,7 +297,7 @@ def terminal(place: Place, *arguments: object, answers: dict[str, str], **enviro
         os.execve(
             sys.executable,
             command,
-            {**os.environ, "HOME": str(place.folder), "COLUMNS": "200", **place.quiet, **environment},
+            {**os.environ, "HOME": str(dataset.folder), "COLUMNS": "200", **dataset.quiet, **environment},
         )
     shown, end, open_questions = "", time.monotonic() + 30, dict(answers)
     while time.monotonic() < end:
@@ -311,32 +313,32 @@ def terminal(place: Place, *arguments: object, answers: dict[str, str], **enviro
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
 
 
-def test_a_person_is_asked_on_a_terminal(place: Place, site: Site) -> None:
+def test_a_person_is_asked_on_a_terminal(dataset: Dataset, site: Site) -> None:
     answers = {"name: ": "me", "password: ": CANARY}
-    code, shown = terminal(place, "fetch", place.manifest, "--root", place.home.parent, answers=answers)
-    assert code == 0 and place.is_whole(), shown
+    code, shown = terminal(dataset, "fetch", dataset.manifest, "--root", dataset.home.parent, answers=answers)
+    assert code == 0 and dataset.is_whole(), shown
     assert not secrets_in(shown)
-    nothing_leaked(place)
+    nothing_leaked(dataset)
 
 
-def test_login_keeps_an_account_that_works_and_logout_removes_it(place: Place, site: Site) -> None:
-    options: dict[str, Any] = {"HOME": str(place.folder), **place.quiet}
-    done = run_segdata("login", place.manifest, **options, **ACCOUNT)
+def test_login_keeps_an_account_that_works_and_logout_removes_it(dataset: Dataset, site: Site) -> None:
+    options: dict[str, Any] = {"HOME": str(dataset.folder), **dataset.quiet}
+    done = run_segdata("login", dataset.manifest, **options, **ACCOUNT)
     assert done.code == 6 and "--netrc" in done.err and "keyring" in done.err
     done = run_segdata(
-        "login", place.manifest, "--netrc", **options, **{**ACCOUNT, "SEGDATA_CITYSCAPES_PASSWORD": "no"}
+        "login", dataset.manifest, "--netrc", **options, **{**ACCOUNT, "SEGDATA_CITYSCAPES_PASSWORD": "no"}
     )
-    netrc = place.folder / ".netrc"
+    netrc = dataset.folder / ".netrc"
     assert done.code == 6 and not netrc.exists()
-    stored = run_segdata("login", place.manifest, "--netrc", "--json", **options, **ACCOUNT)
+    stored = run_segdata("login", dataset.manifest, "--netrc", "--json", **options, **ACCOUNT)
     assert stored.code == 0 and stored.document["kept_in"] == str(netrc) and netrc.stat().st_mode & 0o777 == 0o600
-    fetched = place.fetch()
+    fetched = dataset.fetch()
     assert fetched.code == 0, fetched.err
     netrc.write_text(netrc.read_text() + "machine other.example login a password b\n")
-    removed = run_segdata("logout", place.manifest, **options)
+    removed = run_segdata("logout", dataset.manifest, **options)
     assert removed.code == 0 and netrc.read_text() == "machine other.example login a password b\n"
-    assert run_segdata("logout", place.manifest, **options).code == 10
-    nothing_leaked(place, done, stored, fetched, removed)
+    assert run_segdata("logout", dataset.manifest, **options).code == 10
+    nothing_leaked(dataset, done, stored, fetched, removed)
     assert run_segdata("login", "camvid", **options).code == 2
 
 
@@ -359,58 +361,58 @@ class Ring(KeyringBackend):
 """
 
 
-def test_the_key_ring_is_used_where_there_is_one(place: Place, site: Site) -> None:
-    backend = place.folder / "backend"
+def test_the_key_ring_is_used_where_there_is_one(dataset: Dataset, site: Site) -> None:
+    backend = dataset.folder / "backend"
     backend.mkdir()
     (backend / "testring.py").write_text(RING)
     ring: dict[str, Any] = {
         "PYTHONPATH": str(backend),
         "PYTHON_KEYRING_BACKEND": "testring.Ring",
-        "HOME": str(place.folder),
+        "HOME": str(dataset.folder),
     }
-    kept = run_segdata("login", place.manifest, **ring, **ACCOUNT)
+    kept = run_segdata("login", dataset.manifest, **ring, **ACCOUNT)
     assert kept.code == 0 and "the key ring" in kept.out
-    done = place.fetch(**ring)
-    assert done.code == 0 and place.is_whole(), done.err
-    nothing_leaked(place, kept, done, but=backend / "ring.json")
-    assert run_segdata("logout", place.manifest, **ring).code == 0
+    done = dataset.fetch(**ring)
+    assert done.code == 0 and dataset.is_whole(), done.err
+    nothing_leaked(dataset, kept, done, but=backend / "ring.json")
+    assert run_segdata("logout", dataset.manifest, **ring).code == 0
     assert json.loads((backend / "ring.json").read_text()) == {}
 
 
 TERMS = '[terms]\nid = "mine"\nurl = "https://mine.example/terms"\ntext = "Only for fun."\n'
 
 
-def test_terms_are_accepted_once_and_again_when_they_change(place: Place, data: bytes) -> None:
-    place.manifest.write_text(place.manifest.read_text() + TERMS)
-    place.offer(data)
-    done = place.fetch()
-    assert done.code == 6 and not place.server.requests
+def test_terms_are_accepted_once_and_again_when_they_change(dataset: Dataset, data: bytes) -> None:
+    dataset.manifest.write_text(dataset.manifest.read_text() + TERMS)
+    dataset.offer(data)
+    done = dataset.fetch()
+    assert done.code == 6 and not dataset.server.requests
     for text in ("Only for fun.", "https://mine.example/terms", "--accept-license mine"):
         assert text in done.err
-    assert place.fetch("--accept-license", "other").code == 6
-    assert place.fetch("--accept-license", "mine").code == 0
-    record = json.loads((place.home / "receipts/.terms.json").read_text())["mine"]
+    assert dataset.fetch("--accept-license", "other").code == 6
+    assert dataset.fetch("--accept-license", "mine").code == 0
+    record = json.loads((dataset.home / "receipts/.terms.json").read_text())["mine"]
     assert record["by"] and record["at"] and record["text"] == "Only for fun."
     assert record["sha256"] == hashlib.sha256(b"mine\nhttps://mine.example/terms\nOnly for fun.").hexdigest()
     import shutil
 
-    shutil.rmtree(place.home / "raw")
-    assert place.fetch().code == 0
-    shutil.rmtree(place.home / "raw")
-    place.manifest.write_text(place.manifest.read_text().replace("for fun", "for love"))
-    done = place.fetch()
+    shutil.rmtree(dataset.home / "raw")
+    assert dataset.fetch().code == 0
+    shutil.rmtree(dataset.home / "raw")
+    dataset.manifest.write_text(dataset.manifest.read_text().replace("for fun", "for love"))
+    done = dataset.fetch()
     assert done.code == 6 and "Only for love." in done.err
 
 
-def test_on_a_terminal_a_person_is_asked(place: Place, data: bytes) -> None:
-    place.manifest.write_text(place.manifest.read_text() + TERMS)
-    place.offer(data)
+def test_on_a_terminal_a_person_is_asked(dataset: Dataset, data: bytes) -> None:
+    dataset.manifest.write_text(dataset.manifest.read_text() + TERMS)
+    dataset.offer(data)
     for answer, code in (("n", 6), ("y", 0)):
         ended, shown = terminal(
-            place, "fetch", place.manifest, "--root", place.home.parent, answers={"Do you accept them?": answer}
+            dataset, "fetch", dataset.manifest, "--root", dataset.home.parent, answers={"Do you accept them?": answer}
         )
         assert ended == code and "Only for fun." in shown, shown
-    assert place.is_whole()
+    assert dataset.is_whole()
 
 
 def test_children_do_not_get_the_secret() -> None:
@@ -429,19 +431,19 @@ def test_children_do_not_get_the_secret() -> None:
     assert "PATH=" in done.stderr and "SEGDATA_CITYSCAPES" not in done.stderr
 
 
-def test_no_command_shows_the_secret(place: Place, site: Site, data: bytes) -> None:
+def test_no_command_shows_the_secret(dataset: Dataset, site: Site, data: bytes) -> None:
     """Success and failure of every verb that knows it, with `--debug` too."""
-    options: dict[str, Any] = {"HOME": str(place.folder), **place.quiet, **ACCOUNT}
+    options: dict[str, Any] = {"HOME": str(dataset.folder), **dataset.quiet, **ACCOUNT}
     proxy = f"http://me:{quote(CANARY, safe='')}@127.0.0.1:9"
     outcomes = [
-        place.fetch("--json", **ACCOUNT),
-        place.fetch("--dry-run", **ACCOUNT),
-        run_segdata("--debug", "fetch", place.manifest, "--root", place.home, "--offline", **options),
-        run_segdata("--debug", "fetch", place.manifest, "--root", place.home, "--retries", "1", "--only", "extra",
+        dataset.fetch("--json", **ACCOUNT),
+        dataset.fetch("--dry-run", **ACCOUNT),
+        run_segdata("--debug", "fetch", dataset.manifest, "--root", dataset.home, "--offline", **options),
+        run_segdata("--debug", "fetch", dataset.manifest, "--root", dataset.home, "--retries", "1", "--only", "extra",
                     **{**options, "http_proxy": proxy, "NO_PROXY": ""}),
-        run_segdata("list", "--json", "--root", place.home, **options),
-        run_segdata("login", place.manifest, **options),
-        run_segdata("logout", place.manifest, **options),
+        run_segdata("list", "--json", "--root", dataset.home, **options),
+        run_segdata("login", dataset.manifest, **options),
+        run_segdata("logout", dataset.manifest, **options),
     ]  # fmt: skip
     assert [outcome.code for outcome in outcomes] == [0, 0, 5, 5, 0, 6, 10], [outcome.err for outcome in outcomes]
-    nothing_leaked(place, *outcomes)
+    nothing_leaked(dataset, *outcomes)

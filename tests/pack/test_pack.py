@@ -1,4 +1,4 @@
-"""The pack: its bytes as documented, other readers, damage, replacement, interruption, workers."""
+"""The pack: its bytes as documented, damage, replacement, interruption, workers."""
 
 from __future__ import annotations
 
@@ -22,44 +22,9 @@ import pytest
 import segdata
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
-from tests.helpers import made, second_reader
+from tests.helpers import made
 from tests.helpers.command import run_segdata, tree
 from tests.helpers.samples import SAMPLES, needs_samples
-
-REAL = [("coco", "coco"), ("voc", "voc/VOCdevkit/VOC2012")]
-
-
-def assert_readers_agree(pack: Path) -> None:
-    ours = segdata.open(pack)
-    theirs = list(second_reader.samples(pack))
-    assert len(ours) == len(theirs)
-    for mine, other in zip(ours, theirs, strict=True):
-        assert mine.key == other["key"]
-        assert hashlib.sha256(mine.encoded or b"").digest() == hashlib.sha256(other["encoded"] or b"").digest()
-        assert np.array_equal(mine.instances.category, other["category"])
-        assert np.array_equal(mine.instances.iscrowd, other["iscrowd"])
-        assert np.array_equal(mine.instances.bbox, other["bbox"], equal_nan=True)
-        assert np.array_equal(mine.instances.masks.dense(), other["masks"])
-        assert (mine.semantic is None) == (other["semantic"] is None)
-        assert mine.semantic is None or np.array_equal(mine.semantic, other["semantic"])
-    assert {name: members.tolist() for name, members in ours.splits.items()} == second_reader.splits(pack)
-
-
-@needs_samples
-@pytest.mark.parametrize(("name", "folder"), REAL)
-def test_a_second_reader_sees_the_same_in_real_data(name: str, folder: str, tmp_path: Path) -> None:
-    segdata.convert(SAMPLES / folder, tmp_path / "pack")
-    assert_readers_agree(tmp_path / "pack")
-
-
-@pytest.mark.parametrize("name", made.ALL)
-def test_a_second_reader_sees_the_same(name: str, tmp_path: Path) -> None:
-    segdata.convert(made.ALL[name](tmp_path / "source"), tmp_path / "pack")
-    assert_readers_agree(tmp_path / "pack")
-
-
-def test_the_second_reader_is_short() -> None:
-    assert len(Path(second_reader.__file__).read_text().splitlines()) < 100
 
 
 def test_h5py_lists_every_array_contiguous_and_unfiltered(tmp_path: Path) -> None:
@@ -136,9 +101,6 @@ def test_views_map_labels_when_samples_are_read(tmp_path: Path) -> None:
     assert full.semantic[12, 4] == 26
     with pytest.raises(NotThere, match="cityscapes-19"):
         segdata.open(tmp_path / "pack", labels="cityscapes-20")
-
-
-# ---------------------------------------------------------------------- damage
 
 
 @pytest.fixture
@@ -310,9 +272,6 @@ def test_a_changed_referenced_image_is_named(tmp_path: Path) -> None:
     assert segdata.open(tmp_path / "pack", images_root=moved)[0].image.shape == (made.HEIGHT, made.WIDTH, 3)
 
 
-# ---------------------------------------------------------------------- replacing and interrupting
-
-
 def test_running_again_is_fast_and_changes_nothing(tmp_path: Path) -> None:
     source = made.coco(tmp_path / "source")
     segdata.convert(source, tmp_path / "pack")
@@ -446,9 +405,6 @@ def test_interrupts_end_with_their_code_and_the_same_command_goes_on(tmp_path: P
         assert json.loads(out)["ok"] is False and "Traceback" not in err
         assert not (tmp_path / "pack/pack.json").exists()
     assert run_segdata(*command[3:]).code == 0
-
-
-# ---------------------------------------------------------------------- processes and threads
 
 
 def test_forked_workers_and_threads_read_the_same(pack: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.command import Outcome, run_segdata
-from tests.helpers.server import Route, Server, file, serving
+from tests.helpers.server import Route, Server, cut_after, file, serving
 
 HEAD = """title = "Mine"
 homepage = "h"
@@ -82,7 +82,7 @@ def server(shared_server: Server) -> Iterator[Server]:
 
 
 @dataclass
-class Place:
+class Dataset:
     """A folder with a manifest of its own and a root for datasets."""
 
     folder: Path
@@ -135,7 +135,47 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, server: Server) -> Place:
+def dataset(tmp_path: Path, server: Server) -> Dataset:
     manifest = tmp_path / "mine.toml"
     manifest.write_text(HEAD)
-    return Place(tmp_path, server, tmp_path / "root/mine", manifest)
+    return Dataset(tmp_path, server, tmp_path / "root/mine", manifest)
+
+
+A = "/a.zip"
+
+
+LARGE = 9 << 20
+"""Two chunks and a bit."""
+
+
+def good(dataset: Dataset, *options: object, seed: int = 0, size: int = 3000, **environment: Any) -> Outcome:
+    """The command ends well, and the dataset is there with nothing beside it."""
+    done = dataset.fetch(*options, **environment)
+    assert done.code == 0, done.err
+    assert dataset.is_whole(seed, size)
+    assert not [name for name in dataset.files() if not name.startswith("raw/")]
+    return done
+
+
+def bad(dataset: Dataset, code: int, *texts: str, options: tuple[object, ...] = (), **environment: Any) -> Outcome:
+    """The command ends with this exit code and says all of this; nothing has a final name."""
+    done = dataset.fetch("--json", *options, **environment)
+    assert done.code == code, done.err
+    assert done.document["ok"] is False and done.document["error"]["exit"] == code
+    for text in (*texts, "fix:"):
+        assert text in done.err, done.err
+    assert not dataset.is_whole() and not (dataset.home / "archives/a.zip").exists()
+    assert not list((dataset.home / "receipts").glob("*.json"))
+    return done
+
+
+def stop_halfway(dataset: Dataset, data: bytes, count: int, **headers: object) -> None:
+    """A first run that gets so many bytes, and keeps them."""
+    dataset.server.routes[A] = cut_after(data, count, **headers)
+    dataset.fetch("--retries", "1")
+    assert (dataset.home / "archives/.a.zip.part").stat().st_size == count
+    dataset.server.requests.clear()
+
+
+def ranges(dataset: Dataset) -> list[str | None]:
+    return [request.headers.get("range") for request in dataset.server.of(A)]

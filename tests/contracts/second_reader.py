@@ -25,13 +25,13 @@ class File:
     def __getitem__(self, name: str) -> Any:
         if name not in self.arrays:
             return None
-        place = self.arrays[name]
-        if 0 in place["shape"]:
-            assert place["offset"] is None
-            return np.zeros(place["shape"], place["dtype"])
-        assert place["offset"] % 64 == 0
-        array = np.ndarray(place["shape"], place["dtype"], self.map, place["offset"])
-        assert f"{zlib.crc32(array.tobytes()):08x}" == place["crc32"]
+        facts = self.arrays[name]
+        if 0 in facts["shape"]:
+            assert facts["offset"] is None
+            return np.zeros(facts["shape"], facts["dtype"])
+        assert facts["offset"] % 64 == 0
+        array = np.ndarray(facts["shape"], facts["dtype"], self.map, facts["offset"])
+        assert f"{zlib.crc32(array.tobytes()):08x}" == facts["crc32"]
         return array
 
     def item(self, name: str, index: int) -> bytes:
