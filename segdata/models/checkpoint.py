@@ -97,8 +97,8 @@ def read_document(path: Path) -> dict[str, Any]:
             file=path,
             why=f"{whole.get('format')!r} of version {whole.get('version')!r}; expected {FORMAT!r} of version {VERSION}",
         )
-    found: dict[str, Any] = whole
-    return found
+    document: dict[str, Any] = whole
+    return document
 
 
 def _another(path: Path) -> str:
@@ -162,10 +162,10 @@ def newest(folder: Path) -> Path | None:
     return max(steps).with_suffix("") if steps else None
 
 
-def remove_old(folder: Path, kept: int = KEPT) -> None:
+def remove_old(folder: Path, count: int = KEPT) -> None:
     """Remove all but the last checkpoints, and what unfinished ones left."""
     steps = sorted(path for path in folder.glob("step-*.json") if _STEP.fullmatch(path.name))
-    names = {path.stem for path in steps[-kept:]}
+    names = {path.stem for path in steps[-count:]}
     for path in folder.iterdir():
         is_ours = path.name.startswith("step-") or ".part-" in path.name
         if is_ours and path.name[: len("step-00000000")] not in names:
@@ -180,12 +180,12 @@ def of_run(run: Path) -> Path:
     """
     if (run / "best.json").is_file():
         return run / "best"
-    found = newest(run / "checkpoints") if (run / "checkpoints").is_dir() else None
-    if found is None:
+    last = newest(run / "checkpoints") if (run / "checkpoints").is_dir() else None
+    if last is None:
         raise NotThere(
             "there is no trained model here",
             file=run,
             why="neither best.json nor checkpoints/ is there",
             fix=f"segdata train PACK -o {run}",
         )
-    return found
+    return last

@@ -1,4 +1,4 @@
-"""Weights files that vouch for themselves: by a `.sha256` beside them, or by the name that torchvision gave them.
+"""Digests of weights files: in a `.sha256` beside them, or in the name that torchvision gave them.
 
     mine.h5
     mine.h5.sha256                            sha256sum's line: 64 digits, two blanks, the name
@@ -50,11 +50,11 @@ def check(path: Path) -> None:
     else:
         return
     with disk_errors(path), path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(expected):
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(expected):
         raise DamagedData(
             "the weights file is cut short or damaged",
             file=path,
-            why=f"sha256 {found[:12]}… instead of {expected[:12]}… ({source})",
+            why=f"sha256 {digest[:12]}… instead of {expected[:12]}… ({source})",
             fix="get the file again" + (f"; if it was changed on purpose, remove {side}" if side.is_file() else ""),
         )

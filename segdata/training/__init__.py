@@ -1,8 +1,9 @@
-"""Mask R-CNN on packs: `engine.train`, `predict.predict`, and what they are made of.
+"""Training and prediction of any model in `segdata.models.registry`: `trainer.train`, `predict.predict`.
 
-    config → maskrcnn (built of torchvision's parts)  ←  weights (torchvision's, a run's)
-    pack → Loader → views (crop, flip, scale) → targets (from run lengths) → losses → engine → checkpoint
-    checkpoint → detect → predict → PACK with scores
+    config → model.build → network  ←  weights (a run's, a file's)
+    pack → BatchStream → TrainStep → LossMeter → checkpoint, trackers
+                             ↓ validation: predictions → model.evaluate → best weights
+    checkpoint → predict → PACK with scores
 
 Needs the extra `segdata[train]`.
 """

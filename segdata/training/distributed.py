@@ -1,4 +1,4 @@
-"""One process or several: what `torchrun` says in the environment, and sums over all of them."""
+"""Distributed training: rank, world size and device, as `torchrun` sets them, and collective operations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import Tensor, distributed
 from segdata.errors import UsageError
 
 _WAIT = datetime.timedelta(minutes=10)
-"""After this long without the others a process gives up."""
+"""Timeout of collective operations."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: `rank` of `size`, on `device`."""
+    """Rank, number of ranks, and device of this process."""
 
     rank: int
     size: int
@@ -28,27 +28,27 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this is rank 0, which writes files and logs."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes, everywhere."""
+        """All-reduce: the sum over all ranks, in place."""
         if self.size > 1:
             distributed.all_reduce(values)
         return values
 
     def any(self, value: bool) -> bool:
-        """Whether it is true in one of the processes; their processors agree, and no GPU is waited for."""
+        """Whether it is true on any rank; an all-reduce on the CPU, without a GPU→CPU synchronisation."""
         return bool(self.sum(torch.tensor(float(value))))
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
+        """Barrier: wait for all ranks."""
         if self.size > 1:
             distributed.barrier()
 
 
 def device_named(name: str | None) -> torch.device:
-    """The device to calculate on; by default a GPU where there is one.
+    """A device by name; by default a GPU where there is one.
 
     Args:
         name: "cpu", "cuda", or "cuda:1" for the second GPU.
@@ -69,22 +69,22 @@ def device_named(name: str | None) -> torch.device:
 
 @contextlib.contextmanager
 def joined(device: str | None = None) -> Iterator[World]:
-    """The world that `torchrun` started, or this process alone.
+    """The process group that `torchrun` started, or this process alone.
 
     Args:
         device: "cpu" or "cuda"; by default a GPU where there is one.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
-    place = device_named(device)
-    if place.type == "cuda":
-        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if place.index is None else place.index)
-        torch.cuda.set_device(place)
+    chosen = device_named(device)
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if chosen.index is None else chosen.index)
+        torch.cuda.set_device(chosen)
     if size == 1:
-        yield World(0, 1, place)
+        yield World(0, 1, chosen)
         return
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_WAIT)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_WAIT)
     try:
-        yield World(rank, size, place)
+        yield World(rank, size, chosen)
     finally:
         distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Signals become a wish to stop after the current update; a second one is obeyed at once."""
+"""The first signal stops a training after the current update, a second one at once."""
 
 from __future__ import annotations
 

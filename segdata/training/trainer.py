@@ -300,15 +300,15 @@ class _Training:
 
     def _report(self, resumed_at: int, *, was_done: bool = False) -> TrainReport:
         return TrainReport(
-            self.run,
-            self.step,
-            self.step // self.steps_per_epoch,
-            len(self.pack),
-            dict(self.metrics),
-            self.best,
-            resumed_at,
-            tuple(self.remarks),
-            was_done,
+            run=self.run,
+            steps=self.step,
+            epochs=self.step // self.steps_per_epoch,
+            images=len(self.pack),
+            metrics=dict(self.metrics),
+            best=self.best,
+            resumed_at=resumed_at,
+            remarks=tuple(self.remarks),
+            was_done=was_done,
         )
 
     def _stage(self, stage: schedule.Stage, batches: Iterator[Any], stop: Stop) -> None:

@@ -37,7 +37,16 @@ def average_precision(pack: Pack, predictions: Mapping[int, Prediction]) -> dict
         return np.array([(index, pack[index].height, pack[index].width) for index in indices], np.int64)
 
     keys = [pack[index].key for index in indices]
-    truth = GroundTruth(pack.path, "pack", "pack", pack.labels, {}, keys, objects, images)
+    truth = GroundTruth(
+        pack.path,
+        format="pack",
+        made_from="pack",
+        labels=pack.labels,
+        splits={},
+        keys=keys,
+        get=objects,
+        find_images=images,
+    )
     scored = Predictions(pack.path, "pack", frozenset({"boxes", "masks", "scores"}), detected)
     masks, boxes = coco.segm(scored, truth).numbers, coco.bbox(scored, truth).numbers
     numbers = {name: masks[name] for name in ("AP", "AP50", "AP75")} | {"box_AP": boxes["AP"]}

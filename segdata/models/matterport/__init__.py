@@ -1,10 +1,10 @@
-"""Matterport's Mask R-CNN: its weights files, its arithmetic, its targets and losses, in torch.
+"""Matterport's Mask R-CNN in PyTorch, equal to the original: Keras weights, prediction, training targets and losses.
 
 .h5 → weights → keras (by layer names) → model ← network, layers
-photo → molding → network → boxes, crops, detection → rois, class_ids, scores, masks
+image → molding → network → boxes, crops, detection → rois, class_ids, scores, masks
 
 model = matterport.load("mask_rcnn_coco.h5", detection_min_confidence=0.8)
-result = model.detect([photo])[0]
+result = model.detect([image])[0]
 """
 
 from segdata.models.matterport.config import Config

@@ -1,7 +1,7 @@
-"""Boxes and anchors as Matterport's model has them: (y1, x1, y2, x2), tensors.
+"""Boxes and anchors as Matterport's model has them: tensors (y1, x1, y2, x2).
 
-In pixels y2 and x2 lie outside the box. Normalised, a box is (box − (0, 0, 1, 1)) / (H − 1, W − 1, H − 1, W − 1), so that
-its far edge is the last pixel's centre. Everything inside the network is normalised.
+In pixels, y2 and x2 are exclusive. Normalised, a box is (box − (0, 0, 1, 1)) / (H − 1, W − 1, H − 1, W − 1), so that its
+far edge is the centre of the last pixel. Boxes inside the network are normalised.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _frame(shape: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def apply_box_deltas(boxes: Tensor, deltas: Tensor) -> Tensor:
-    """Move and stretch boxes by (dy, dx, log dh, log dw), in units of each box; nothing is limited."""
+    """Apply box deltas (dy, dx, log dh, log dw), relative to the size of each box, without clipping."""
     size = boxes[..., 2:] - boxes[..., :2]
     center = boxes[..., :2] + 0.5 * size + deltas[..., :2] * size
     size = size * torch.exp(deltas[..., 2:])
@@ -45,7 +45,7 @@ def apply_box_deltas(boxes: Tensor, deltas: Tensor) -> Tensor:
 
 
 def box_refinement(boxes: Tensor, truth: Tensor) -> Tensor:
-    """The deltas that make `boxes` into `truth`: the inverse of `apply_box_deltas`. Integer boxes give float64."""
+    """The box deltas from `boxes` to `truth`, the inverse of `apply_box_deltas`. Integer boxes give float64."""
     kind = torch.promote_types(boxes.dtype, truth.dtype)
     kind = kind if kind.is_floating_point else torch.float64
     boxes, truth = boxes.to(kind), truth.to(kind)
@@ -55,25 +55,29 @@ def box_refinement(boxes: Tensor, truth: Tensor) -> Tensor:
 
 
 def clip_boxes(boxes: Tensor, window: Sequence[float] | Tensor) -> Tensor:
-    """Boxes cut to a window (y1, x1, y2, x2)."""
+    """Boxes clipped to a window (y1, x1, y2, x2)."""
     y1, x1, y2, x2 = torch.as_tensor(window, dtype=boxes.dtype, device=boxes.device).unbind()
     low, high = torch.stack((y1, x1, y1, x1)), torch.stack((y2, x2, y2, x2))
     return torch.minimum(torch.maximum(boxes, low), high)
 
 
 def compute_overlaps(boxes: Tensor, others: Tensor) -> Tensor:
-    """(N, M) intersection over union."""
+    """(N, M) IoU."""
     if not boxes.is_floating_point() or not others.is_floating_point():
         boxes, others = boxes.to(torch.float64), others.to(torch.float64)
     kind = torch.promote_types(boxes.dtype, others.dtype)
-    overlaps: Tensor = ops.box_iou(boxes.to(kind), others.to(kind))
-    return overlaps
+    iou: Tensor = ops.box_iou(boxes.to(kind), others.to(kind))
+    return iou
 
 
 def non_max_suppression(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Indices of boxes to keep, best first; of equal scores the earlier. Removes what overlaps by more than `threshold`."""
-    kept: Tensor = ops.nms(boxes, scores, threshold)
-    return kept
+    """NMS: indices of the remaining boxes, highest scores first; of equal scores, the earlier.
+
+    Args:
+        threshold: IoU with a remaining box above which a box is removed.
+    """
+    remaining: Tensor = ops.nms(boxes, scores, threshold)
+    return remaining
 
 
 def generate_pyramid_anchors(
@@ -83,15 +87,15 @@ def generate_pyramid_anchors(
     anchor_stride: int,
     shape: Sequence[int],
 ) -> Tensor:
-    """Anchors of all levels in pixels, (A, 4) float64, never rounded.
+    """Anchors of all FPN levels in pixels, (A, 4) float64, not rounded.
 
     Ordered by level, row, column, ratio (width / height). They are centred on the corners of the cells, (i · stride,
-    j · stride), not on their middles.
+    j · stride), not on their centres.
 
     Args:
-        scales: the side of a square anchor, one a level.
-        strides: pixels between cells, one a level.
-        anchor_stride: every how many cells there are anchors.
+        scales: side of the square anchor of each level.
+        strides: stride of each level, in pixels.
+        anchor_stride: cells between anchors.
         shape: (H, W, …) of the network's input.
     """
     root = torch.sqrt(torch.as_tensor(ratios, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""From what the network says of anchors and regions to boxes: proposals, detections, and these in the photo's pixels."""
+"""Outputs of the network → proposals → detections → detections in pixels of the image."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from segdata.models.matterport.molding import resize
 
 
 def propose(scores: Tensor, deltas: Tensor, anchors: Tensor, config: Config, count: int) -> Tensor:
-    """The regions of one image that are worth a closer look.
+    """The proposals of one image.
 
-    All levels compete: the `pre_nms_limit` likeliest anchors, moved, cut at the border, thinned out together.
+    The `pre_nms_limit` anchors with the highest scores of all FPN levels, moved by their deltas, clipped, after NMS.
 
     Args:
         scores: (A,) probability of an object.
-        deltas: (A, 4) as the network gives them.
+        deltas: (A, 4) as the network predicts them.
         anchors: (A, 4) normalised.
 
     Returns:
-        (count, 4) normalised, best first, zeros where there are fewer.
+        (count, 4) normalised, highest scores first, padded with zeros.
     """
     order = torch.sort(scores, descending=True, stable=True).indices[: config.pre_nms_limit]
     moved = apply_box_deltas(anchors[order], deltas[order] * _units(config.rpn_bbox_std_dev, deltas))
     moved = clip_boxes(moved, (0, 0, 1, 1))
-    kept = moved[non_max_suppression(moved, scores[order], config.rpn_nms_threshold)[:count]]
-    return torch.nn.functional.pad(kept, (0, 0, 0, count - len(kept)))
+    proposals = moved[non_max_suppression(moved, scores[order], config.rpn_nms_threshold)[:count]]
+    return torch.nn.functional.pad(proposals, (0, 0, 0, count - len(proposals)))
 
 
 def refine(proposals: Tensor, probabilities: Tensor, deltas: Tensor, window: Tensor, config: Config) -> Tensor:
-    """The detections of one image: each proposal becomes at most one, of its likeliest class.
+    """The detections of one image: at most one per proposal, of the class with the highest probability.
 
     Args:
         proposals: (R, 4) normalised.
         probabilities: (R, K), class 0 is the background.
-        deltas: (R, K, 4) as the network gives them.
-        window: (4,) normalised, where the photo lies.
+        deltas: (R, K, 4) as the network predicts them.
+        window: (4,) normalised, the image without padding.
 
     Returns:
-        (D, 6): normalised box, class, score; best first.
+        (D, 6): normalised box, class, score; highest scores first.
     """
     scores, classes = probabilities.max(dim=1)
     chosen = deltas[torch.arange(len(deltas), device=deltas.device), classes]
@@ -57,8 +57,8 @@ def refine(proposals: Tensor, probabilities: Tensor, deltas: Tensor, window: Ten
     survivors = []
     for number in torch.unique(classes[keep]).tolist():
         of_class = torch.nonzero(keep & (classes == number))[:, 0]
-        kept = non_max_suppression(boxes[of_class], scores[of_class], config.detection_nms_threshold)
-        survivors.append(of_class[kept[: config.detection_max_instances]])
+        remaining = non_max_suppression(boxes[of_class], scores[of_class], config.detection_nms_threshold)
+        survivors.append(of_class[remaining[: config.detection_max_instances]])
     index = torch.sort(torch.cat(survivors)).values if survivors else torch.zeros(0, dtype=torch.int64)
     index = index[torch.sort(scores[index], descending=True, stable=True).indices[: config.detection_max_instances]]
     return torch.cat((boxes[index], classes[index, None].to(boxes.dtype), scores[index, None]), dim=1)
@@ -75,17 +75,17 @@ def unmold(
     molded: Sequence[int],
     window: Sequence[int],
 ) -> dict[str, Any]:
-    """Detections in the network's frame → the photo's pixels.
+    """Detections in the network's input → in pixels of the image.
 
     Args:
         detections: (D, 6) as `refine` gives them.
         maps: (D, 28, 28) probability of each detection's class.
-        original, molded: (H, W, …) of the photo and of the network's frame.
-        window: (y1, x1, y2, x2) pixels, where the photo lies in the frame.
+        original, molded: (H, W, …) of the image and of the network's input.
+        window: (y1, x1, y2, x2) in pixels, the image without padding in the network's input.
 
     Returns:
-        rois (n, 4) int32 y1 x1 y2 x2, half-open; class_ids (n,) int32; scores (n,) float32; masks (H, W, n) bool.
-        A box that rounds to nothing is left out.
+        rois (n, 4) int32 y1 x1 y2 x2, y2 and x2 exclusive; class_ids (n,) int32; scores (n,) float32; masks (H, W, n) bool.
+        Boxes that are empty after rounding are left out.
     """
     frame = norm_boxes(np.asarray(window)[None], molded).numpy()[0]
     shift = np.tile(frame[:2], 2)

@@ -91,7 +91,8 @@ def load(
         warnings.warn(f"{path.name}: {len(unused)} layers have no place in {what}: {_listed(unused)}", stacklevel=2)
     network.to(memory_format=torch.channels_last).to(device).eval()
     order = tuple(layer.name for layer in layers if layer.name in fresh)
-    return Model(network, settings, backbone, space or _numbered(num_classes), path.name, order, unused)
+    labels = space or _numbered(num_classes)
+    return Model(network, settings, backbone, labels, source=path.name, fresh=order, unused=unused)
 
 
 def save(model: Model, path: Path | str) -> None:
@@ -134,31 +135,33 @@ def _num_classes(file: WeightsFile) -> int:
 
 def _backbone(file: WeightsFile) -> str:
     """Which ResNet it is: by the blocks of its fourth stage."""
-    found = [name[4] for name, names in file.layers.items() if names and re.fullmatch(r"res4[a-z]_branch2a", name)]
+    blocks_there = [
+        name[4] for name, names in file.layers.items() if names and re.fullmatch(r"res4[a-z]_branch2a", name)
+    ]
     for name, blocks in BLOCKS.items():
-        if sorted(found) == [chr(ord("a") + number) for number in range(blocks[2])]:
+        if sorted(blocks_there) == [chr(ord("a") + number) for number in range(blocks[2])]:
             return name
     raise InvalidInput(
         "the weights file holds no ResNet that Matterport's model has",
         file=file.path,
-        why=f"stage 4 has the blocks {' '.join(sorted(found)) or '(none)'}; "
+        why=f"stage 4 has the blocks {' '.join(sorted(blocks_there)) or '(none)'}; "
         + ", ".join(f"{name} has {blocks[2]}" for name, blocks in BLOCKS.items()),
         fix="give the .h5 file of a Mask R-CNN with resnet50 or resnet101",
     )
 
 
 def _arranged(names: Sequence[str], wanted: Sequence[tuple[str, str]]) -> list[str]:
-    """A group's weights in the order of `wanted` (layer, kind): by their names where they tell, else as they come.
+    """A group's weights in the order of `wanted` (layer, kind): by their names where these are clear, else as they come.
 
     Models made twice in one session have names such as conv1_1/kernel:0, very old files conv1_W:0.
     """
     single = len({layer for layer, _ in wanted}) == 1
-    found = []
+    candidates = []
     for layer, kind in wanted:
         pattern = re.compile(rf"(.*/)?{'' if single else re.escape(layer) + r'(_[0-9]+)?/'}{kind}(:[0-9]+)?")
-        found.append([name for name in names if pattern.fullmatch(name)])
-    if all(len(candidates) == 1 for candidates in found):
-        return [candidates[0] for candidates in found]
+        candidates.append([name for name in names if pattern.fullmatch(name)])
+    if all(len(matches) == 1 for matches in candidates):
+        return [matches[0] for matches in candidates]
     return list(names)
 
 

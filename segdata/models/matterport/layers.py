@@ -1,6 +1,6 @@
-"""Which layer of the Keras model is which module of ours, and each weight in Keras's shape.
+"""The layers of the Keras model, their modules here, and their weights in Keras's names and shapes.
 
-A weight is given as a view of the module's own memory, so reading is copying into it and writing is copying out of it:
+Weights are views of the modules' memory: reading a file copies into them, writing copies out of them.
 
     kernel of a convolution        (h, w, in, out)
     kernel of a transposed one     (h, w, out, in)
@@ -27,10 +27,10 @@ STAGES = {
     "3+": r"(res|bn)[345].*|(mrcnn|rpn|fpn)_.*",
     "all": r".*",
 }
-"""Names for parts of the network, each a pattern for whole layer names."""
+"""Names for parts of the network, as patterns for whole layer names."""
 
 LABELLED = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
-"""The layers whose shapes depend on the classes: what is left out when a model is to learn others."""
+"""The layers whose shapes depend on the number of classes: to exclude when other classes are to be trained."""
 
 
 @dataclass(frozen=True)
@@ -103,23 +103,23 @@ def _layers(network: Network) -> Iterator[Layer]:
     ):
         yield Layer(name, name, dense, size)
     for number in range(4):
-        for kind, at in (("conv", 0), ("bn", 1)):
+        for kind, index in (("conv", 0), ("bn", 1)):
             name = f"mrcnn_mask_{kind}{number + 1}"
-            yield Layer(name, name, network.mask_head[3 * number + at])
+            yield Layer(name, name, network.mask_head[3 * number + index])
     yield Layer("mrcnn_mask_deconv", "mrcnn_mask_deconv", network.mask_predictor.conv5_mask)
     yield Layer("mrcnn_mask", "mrcnn_mask", network.mask_predictor.mask_fcn_logits)
 
 
-def _bottleneck(place: str, block: nn.Module) -> Iterator[Layer]:
-    """The layers of block `place` ("2a" …): three convolutions with their norms, and a shortcut with its own."""
+def _bottleneck(block_name: str, block: nn.Module) -> Iterator[Layer]:
+    """The layers of a block ("2a" …): three convolutions with their batch norms, and a shortcut with its own."""
     parts = [(f"branch2{letter}", f"conv{n}", f"bn{n}") for n, letter in enumerate("abc", 1)]
     for branch, convolution, norm in parts:
-        yield Layer(f"res{place}_{branch}", f"res{place}_{branch}", getattr(block, convolution))
-        yield Layer(f"bn{place}_{branch}", f"bn{place}_{branch}", getattr(block, norm))
+        yield Layer(f"res{block_name}_{branch}", f"res{block_name}_{branch}", getattr(block, convolution))
+        yield Layer(f"bn{block_name}_{branch}", f"bn{block_name}_{branch}", getattr(block, norm))
     if block.downsample is not None:
         shortcut = cast(nn.Sequential, block.downsample)
-        yield Layer(f"res{place}_branch1", f"res{place}_branch1", shortcut[0])
-        yield Layer(f"bn{place}_branch1", f"bn{place}_branch1", shortcut[1])
+        yield Layer(f"res{block_name}_branch1", f"res{block_name}_branch1", shortcut[0])
+        yield Layer(f"bn{block_name}_branch1", f"bn{block_name}_branch1", shortcut[1])
 
 
 def matching(layers: list[Layer], pattern: str) -> list[Layer]:
@@ -132,18 +132,18 @@ def matching(layers: list[Layer], pattern: str) -> list[Layer]:
         expression = re.compile(STAGES.get(pattern, pattern))
     except re.error as error:
         raise UsageError(f"{pattern!r} is no pattern for layers", why=str(error)) from error
-    found = [layer for layer in layers if expression.fullmatch(layer.name)]
-    if not found:
+    matches = [layer for layer in layers if expression.fullmatch(layer.name)]
+    if not matches:
         raise UsageError(
             f"no layer is named like {pattern!r}",
             why=f"layers are {', '.join(layer.name for layer in layers[:4])} … {layers[-1].name}",
             fix=f"use {', '.join(STAGES)}, or a regular expression for whole names",
         )
-    return found
+    return matches
 
 
 def initialise(layer: Layer) -> None:
-    """Fresh weights as Keras draws them: Glorot's uniform kernels, zero biases, norms that change nothing."""
+    """Initial weights as in Keras: Glorot uniform kernels, zero biases, identity batch norms."""
     for kind, value in layer.weights().items():
         if kind == "kernel":
             nn.init.xavier_uniform_(cast(Tensor, layer.module.weight).detach())

@@ -1,6 +1,6 @@
-"""Matterport's five losses, each a mean over what counts, and the penalty on large weights.
+"""Matterport's five losses, each a mean, and its L2 penalty.
 
-Predictions of the network are logits; where there is nothing to learn from a loss is zero (and still has a gradient).
+Predictions of the network are logits. A loss over nothing is zero, and still has a gradient.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _EPSILON = 1e-7
 
 
 def rpn_class_loss(match: Tensor, logits: Tensor) -> Tensor:
-    """Object or not, cross-entropy over the anchors that are 1 or −1.
+    """Cross-entropy of the RPN (object or background) over the anchors that are 1 or −1.
 
     Args:
-        match: (N, A) of 1 (object), −1 (none), 0 (does not count).
-        logits: (N, A, 2) none, object.
+        match: (N, A) of 1 (positive), −1 (negative), 0 (ignored).
+        logits: (N, A, 2) background, object.
     """
     counts = match != 0
     if not counts.any():
@@ -28,23 +28,23 @@ def rpn_class_loss(match: Tensor, logits: Tensor) -> Tensor:
 
 
 def rpn_bbox_loss(match: Tensor, deltas: Tensor, predicted: Tensor) -> Tensor:
-    """Where the object is, seen from its anchor: smooth L1 over the anchors that are 1.
+    """Smooth L1 loss of the RPN's box deltas over the anchors that are 1.
 
     Args:
         match: (N, A).
-        deltas: (P, 4) of these anchors, one photo after another.
+        deltas: (P, 4) targets of these anchors, image by image.
         predicted: (N, A, 4).
     """
     return _smooth_l1(predicted[match == 1], deltas)
 
 
 def mrcnn_class_loss(class_ids: Tensor, logits: Tensor, active: Tensor) -> Tensor:
-    """Which class, cross-entropy over the proposals whose likeliest class is one that the data could have.
+    """Cross-entropy over the proposals whose predicted class is active.
 
     Args:
         class_ids: (T,) 0 for the background.
         logits: (T, K).
-        active: (K,) which classes occur in the data that the photos are of.
+        active: (K,) whether each class occurs in the data set of the images.
     """
     weight = active.to(logits.dtype)[logits.argmax(dim=1)]
     losses = functional.cross_entropy(logits, class_ids, reduction="none") * weight
@@ -53,24 +53,25 @@ def mrcnn_class_loss(class_ids: Tensor, logits: Tensor, active: Tensor) -> Tenso
 
 
 def mrcnn_bbox_loss(class_ids: Tensor, deltas: Tensor, predicted: Tensor) -> Tensor:
-    """Where the object is, seen from its proposal: smooth L1 on the true class's deltas.
+    """Smooth L1 loss of the box deltas of the ground-truth class.
 
     Args:
         class_ids: (T,).
-        deltas: (P, 4) of the proposals on objects, in their order.
+        deltas: (P, 4) targets of the positive proposals, in their order.
         predicted: (T, K, 4).
     """
-    found = torch.nonzero(class_ids > 0)[:, 0]
-    return _smooth_l1(predicted[found, class_ids[found]], deltas)
+    positive = torch.nonzero(class_ids > 0)[:, 0]
+    return _smooth_l1(predicted[positive, class_ids[positive]], deltas)
 
 
 def mrcnn_mask_loss(class_ids: Tensor, masks: Tensor, logits: Tensor) -> Tensor:
-    """Which pixels, binary cross-entropy on the true class's map.
+    """Binary cross-entropy of the mask of the ground-truth class.
 
-    As in Keras, probabilities stay 1e-7 off 0 and 1: a pixel costs at most about 15, and one so far off has no gradient.
+    As in Keras, probabilities are clipped to 1e-7 … 1 − 1e-7: the loss of a pixel is at most about 15, and a clipped one
+    has no gradient.
 
     Args:
-        class_ids: (P,) of the proposals on objects.
+        class_ids: (P,) of the positive proposals.
         masks: (P, h, w) 0 or 1.
         logits: (P, K, h, w).
     """

@@ -1,4 +1,4 @@
-"""A Mask R-CNN with Matterport's arithmetic: photos in, what it detects in them out."""
+"""A trained Mask R-CNN of Matterport's: images → detections, equal to the original's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from segdata.models.matterport.molding import Letterbox, mold_image, resize_imag
 from segdata.models.matterport.network import Network
 
 STRIDES = (4, 8, 16, 32, 64)
-"""Pixels a cell of P2 … P6."""
+"""Strides of P2 … P6 in pixels."""
 
 _BUILT = (
     "top_down_pyramid_size",
@@ -35,22 +35,22 @@ _BUILT = (
     "rpn_anchor_ratios",
     "rpn_anchor_stride",
 )
-"""Settings that shape the network, and so its weights."""
+"""Settings that the shapes of the weights depend on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stages:
-    """What comes out of the network on the way to its detections, for N photos of one frame.
+    """All outputs of the network for N images of one size.
 
     Attributes:
-        pyramid: P2 … P6, each (N, C, H / stride, W / stride).
+        pyramid: feature maps P2 … P6, each (N, C, H / stride, W / stride).
         rpn_logits: (N, A, 2) background and object, of every anchor.
         rpn_deltas: (N, A, 4).
-        proposals: (N, R, 4) normalised, best first, zeros where there are fewer.
+        proposals: (N, R, 4) normalised, highest scores first, padded with zeros.
         class_logits: (N, R, K), class 0 is the background.
         deltas: (N, R, K, 4).
-        detections: for each photo (D, 6): normalised box, class, score.
-        masks: for each photo (D, 28, 28), probability of the detection's class.
+        detections: for each image (D, 6): normalised box, class, score.
+        masks: for each image (D, 28, 28), probability of the detection's class.
     """
 
     pyramid: list[Tensor]
@@ -74,7 +74,7 @@ class Model:
         labels: the classes; class k of the network is `labels[k − 1]`, 0 is the background.
         source: the name of the weights file.
         fresh: names of layers that were not read from a file.
-        unused: names of layers with weights in the file that the network has no place for.
+        unused: names of layers in the file that the network does not have.
     """
 
     network: Network
@@ -87,17 +87,17 @@ class Model:
 
     @property
     def num_classes(self) -> int:
-        """Classes with the background."""
+        """Number of classes with the background."""
         return len(self.labels) + 1
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return next(self.network.parameters()).device
 
     @property
     def layers(self) -> list[Layer]:
-        """All layers with weights, by their names in Keras; `layer.weights()` are views of them."""
+        """All layers with weights, named as in Keras; `layer.weights()` are views of them."""
         return layers_of(self.network)
 
     def changed(self, **config: Any) -> Model:
@@ -117,14 +117,14 @@ class Model:
     # ------------------------------------------------------------------ detect
 
     def detect(self, images: Sequence[npt.NDArray[Any]]) -> list[dict[str, Any]]:
-        """What is in some photos.
+        """Detect the objects of images.
 
         Args:
             images: each (H, W, 3) RGB, uint8, or float in 0 … 255.
 
         Returns:
-            For each photo a dictionary, best detection first:
-            `rois` (n, 4) int32 y1 x1 y2 x2 in pixels, half-open; `class_ids` (n,) int32, from 1 on;
+            For each image a dictionary, highest scores first:
+            `rois` (n, 4) int32 y1 x1 y2 x2 in pixels, y2 and x2 exclusive; `class_ids` (n,) int32, from 1 on;
             `scores` (n,) float32; `masks` (H, W, n) bool.
 
         Raises:
@@ -162,7 +162,7 @@ class Model:
             yield unmold(detections.cpu().numpy(), masks.cpu().numpy(), shape, boxed.image.shape, boxed.window)
 
     def mold(self, image: npt.NDArray[Any]) -> Letterbox:
-        """A photo in the network's frame, as the settings say."""
+        """An image resized and padded as the settings say."""
         image = np.asarray(image)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind not in "uf" or not image.size:
             raise UsageError(
@@ -180,12 +180,12 @@ class Model:
         )
 
     def tensor(self, images: Sequence[npt.NDArray[Any]]) -> Tensor:
-        """Molded images of one size → (N, 3, H, W) float32, the mean taken off, on the model's device."""
+        """Resized images of one size → (N, 3, H, W) float32, the mean subtracted, on the model's device."""
         arrays = np.stack([mold_image(image, self.config.mean_pixel) for image in images])
         return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(self.device)
 
     def pixel_anchors(self, shape: Sequence[int]) -> Tensor:
-        """(A, 4) float64, the anchors of a frame of `shape` (H, W, …) in its pixels."""
+        """(A, 4) float64, the anchors of an input of `shape` (H, W, …), in pixels."""
         config = self.config
         return generate_pyramid_anchors(
             config.rpn_anchor_scales, config.rpn_anchor_ratios, STRIDES, config.rpn_anchor_stride, shape
@@ -197,7 +197,7 @@ class Model:
 
     @torch.inference_mode()
     def stages(self, boxed: Sequence[Letterbox]) -> Stages:
-        """Everything the network says of photos in frames of one size; `detect` is made of the last two."""
+        """All outputs of the network for resized images of one size; `detect` uses the last two."""
         self.network.eval()
         shape = boxed[0].image.shape[:2]
         pyramid = self.network.pyramid(self.tensor([item.image for item in boxed]))
@@ -208,7 +208,7 @@ class Model:
         proposals = torch.stack(
             [propose(scores[i], rpn_deltas[i], anchors, self.config, count) for i in range(len(boxed))]
         )
-        logits, deltas = self.network.classes(regions(pyramid, list(proposals), shape, self.config.pool_size))
+        logits, deltas = self.network.classes(roi_features(pyramid, list(proposals), shape, self.config.pool_size))
         logits, deltas = (item.reshape(len(boxed), count, *item.shape[1:]) for item in (logits, deltas))
         windows = norm_boxes(np.array([item.window for item in boxed]), shape).to(self.device)
         detections = [
@@ -216,24 +216,33 @@ class Model:
             for i in range(len(boxed))
         ]
         maps = self.network.masks(
-            regions(pyramid, [found[:, :4] for found in detections], shape, self.config.mask_pool_size)
+            roi_features(pyramid, [boxes[:, :4] for boxes in detections], shape, self.config.mask_pool_size)
         )
-        classes = torch.cat([found[:, 4] for found in detections]).to(torch.int64)
+        classes = torch.cat([rows[:, 4] for rows in detections]).to(torch.int64)
         chosen = torch.sigmoid(maps[torch.arange(len(maps), device=maps.device), classes])
-        masks = list(torch.split(chosen, [len(found) for found in detections]))
-        return Stages(pyramid, rpn_logits, rpn_deltas, proposals, logits, deltas, detections, masks)
+        masks = list(torch.split(chosen, [len(rows) for rows in detections]))
+        return Stages(
+            pyramid=pyramid,
+            rpn_logits=rpn_logits,
+            rpn_deltas=rpn_deltas,
+            proposals=proposals,
+            class_logits=logits,
+            deltas=deltas,
+            detections=detections,
+            masks=masks,
+        )
 
 
-def regions(pyramid: Sequence[Tensor], boxes: Sequence[Tensor], shape: Sequence[int], size: int) -> Tensor:
-    """Sampled regions of the pyramid, (R, C, size, size), for each photo's normalised boxes, one photo after another."""
+def roi_features(pyramid: Sequence[Tensor], boxes: Sequence[Tensor], shape: Sequence[int], size: int) -> Tensor:
+    """RoIs of the feature maps, (R, C, size, size), for the normalised boxes of each image, image by image."""
     together = torch.cat(list(boxes))
     counts = torch.tensor([len(item) for item in boxes], device=together.device)
-    owner = torch.repeat_interleave(torch.arange(len(boxes), device=together.device), counts)
-    return crop_and_resize(pyramid[:LEVELS], together, owner, levels_of(together, shape), size)
+    image = torch.repeat_interleave(torch.arange(len(boxes), device=together.device), counts)
+    return crop_and_resize(pyramid[:LEVELS], together, image, levels_of(together, shape), size)
 
 
 def instances_of(result: dict[str, Any]) -> Instances:
-    """A dictionary as `detect` gives it → instances; their category is the class less one."""
+    """A dictionary as `detect` returns it → instances, with category = class − 1."""
     rois = result["rois"].astype(np.float64)
     bbox = np.stack((rois[:, 1], rois[:, 0], rois[:, 3] - rois[:, 1], rois[:, 2] - rois[:, 0]), axis=1)
     masks = Masks.from_dense(np.moveaxis(result["masks"], -1, 0))

@@ -1,10 +1,10 @@
-"""Photos and masks into the network's frame and back, with the arithmetic of Matterport's model.
+"""Images and masks → the network's input size and back, equal to Matterport's to the bit.
 
-Its resizing is bilinear with half-pixel centres, without smoothing, and takes everything outside the image for zero, so
-the outermost pixels of an enlarged photo are darker. Whole-number images are cut off, not rounded. Both are visible in
-the network's input and are kept here to the bit: weights by weights in the order in which SciPy's `zoom` sums them.
+Its resizing is bilinear with half-pixel centres, without antialiasing, and pads with zeros, so the outermost pixels of an
+enlarged image are darker. Integer images are truncated, not rounded. Both are visible in the network's input and are
+reproduced here to the bit, with sums in the order of SciPy's `zoom`.
 
-Boxes are (y1, x1, y2, x2) in pixels, half-open; images are (H, W, 3) RGB, 0 … 255; masks are (H, W, N) bool.
+Boxes are (y1, x1, y2, x2) in pixels, y2 and x2 exclusive; images are (H, W, 3) RGB, 0 … 255; masks are (H, W, N) bool.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from segdata.errors import UsageError
 
 RESIZE_MODES = ("square", "pad64", "none", "crop")
 STRIDE = 64
-"""Sides of the network's input are multiples of this: its coarsest map is so much smaller."""
+"""Sides of the network's input are multiples of this, the stride of its coarsest feature map."""
 
 Array = npt.NDArray[Any]
 Padding = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -28,14 +28,14 @@ Padding = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True, eq=False)
 class Letterbox:
-    """A photo in the network's frame.
+    """A resized and padded image.
 
     Attributes:
-        image: (H′, W′, 3), the dtype of the photo.
-        window: (y1, x1, y2, x2), where the photo lies in it.
-        scale: how much larger the photo became.
+        image: (H′, W′, 3), of the image's dtype.
+        window: (y1, x1, y2, x2), the image without padding.
+        scale: resize factor.
         padding: zeros added (before, after) in y, x and channels.
-        crop: (y, x, height, width) that was cut out of the enlarged photo, in mode "crop".
+        crop: (y, x, height, width) of the resized image, in mode "crop".
     """
 
     image: Array
@@ -54,16 +54,16 @@ def resize_image(
     *,
     rng: np.random.Generator | None = None,
 ) -> Letterbox:
-    """Bring a photo into the network's frame.
+    """Resize and pad an image for the network.
 
     Args:
         image: (H, W, 3) uint8 or float.
-        min_dim: the shorter side becomes at least this; it never shrinks a photo. The side of the cut in mode "crop".
-        max_dim: the side of the frame in mode "square"; a photo that would be longer is shrunk to it.
-        min_scale: enlarge at least so much.
+        min_dim: lower limit of the shorter side; images are never shrunk to it. The side of the crop in mode "crop".
+        max_dim: side of the square in mode "square", and upper limit of the longer side.
+        min_scale: lower limit of the resize factor.
         mode: "square" pads to max_dim × max_dim, "pad64" to the next multiples of 64, "none" changes nothing (the sides
-            must already be multiples of 64), "crop" cuts min_dim × min_dim out at a random place (for training).
-        rng: where the random place comes from.
+            must already be multiples of 64), "crop" is a random crop of min_dim × min_dim (for training).
+        rng: for the random crop.
 
     Raises:
         UsageError: an unknown mode, or sizes that the mode cannot work with.
@@ -128,15 +128,15 @@ def _needed(value: int | None, name: str, mode: str) -> int:
 
 
 def resize(image: Array, height: int, width: int) -> Array:
-    """Bilinear, half-pixel centres, zero outside, no smoothing.
+    """Resize: bilinear, half-pixel centres, zero padding, no antialiasing.
 
     Args:
-        image: (h, w) or (h, w, C); uint8 results are cut off, floats keep their type.
+        image: (h, w) or (h, w, C); uint8 results are truncated, floats keep their type.
     """
     dtype = image.dtype
     padded = np.pad(image.astype(np.float64), ((1, 1), (1, 1)) + ((0, 0),) * (image.ndim - 2))
-    row, down = _places(image.shape[0], height)
-    column, right = _places(image.shape[1], width)
+    row, down = _neighbours(image.shape[0], height)
+    column, right = _neighbours(image.shape[1], width)
     tail = (1,) * (image.ndim - 2)
     down, right = down.reshape(-1, 1, *tail), right.reshape(-1, *tail)
     upper, lower = padded[row] * (1.0 - down), padded[row + 1] * down
@@ -149,21 +149,21 @@ def resize(image: Array, height: int, width: int) -> Array:
     return result.astype(dtype)
 
 
-def _places(size: int, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """For each of `count` pixel centres along an axis of `size`: the neighbour before (in the padded axis), and how far on."""
-    at = (np.arange(count) + 0.5) * (size / count) - 0.5
-    before = np.floor(at)
-    return before.astype(np.int64) + 1, at - before
+def _neighbours(size: int, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """For `count` pixel centres along an axis of `size`: the neighbour before (in the padded axis), and the fraction."""
+    position = (np.arange(count) + 0.5) * (size / count) - 0.5
+    before = np.floor(position)
+    return before.astype(np.int64) + 1, position - before
 
 
 def mold_image(image: Array, mean_pixel: Sequence[float]) -> npt.NDArray[np.float32]:
-    """(H, W, 3) RGB → what the network sees: the mean taken off, also off the padding."""
+    """(H, W, 3) RGB → float32, the mean subtracted, also from the padding."""
     molded: npt.NDArray[np.float32] = np.subtract(image, np.asarray(mean_pixel, np.float64)).astype(np.float32)
     return molded
 
 
 def resize_mask(mask: Array, scale: float, padding: Padding, crop: tuple[int, int, int, int] | None = None) -> Array:
-    """Masks (H, W, N) into the frame of a `Letterbox`: nearest neighbour, then the same padding or cut."""
+    """Masks (H, W, N) resized as the image of a `Letterbox`: nearest neighbour, then the same padding or crop."""
     row, inside_y = _nearest(mask.shape[0], round(mask.shape[0] * scale))
     column, inside_x = _nearest(mask.shape[1], round(mask.shape[1] * scale))
     inside = inside_y[:, None, None] & inside_x[None, :, None]
@@ -175,14 +175,14 @@ def resize_mask(mask: Array, scale: float, padding: Padding, crop: tuple[int, in
 
 
 def _nearest(size: int, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """The nearest place for each of `count`, ends on ends; a last one that rounding pushes over the end is outside."""
-    at = np.arange(count) * ((size - 1) / max(count - 1, 1))
-    place = np.floor(at + 0.5).astype(np.int64)
-    return np.minimum(place, size - 1), at <= size - 1
+    """The nearest of `size` pixels for each of `count`, corners aligned; one rounded to beyond the end is outside."""
+    position = np.arange(count) * ((size - 1) / max(count - 1, 1))
+    nearest = np.floor(position + 0.5).astype(np.int64)
+    return np.minimum(nearest, size - 1), position <= size - 1
 
 
 def minimize_mask(boxes: Array, masks: Array, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Masks (H, W, N) → their box crops at one small size, (h, w, N).
+    """Mini masks: masks (H, W, N) cropped to their boxes and resized to one small size, (h, w, N).
 
     Raises:
         UsageError: a box without area.
@@ -197,7 +197,7 @@ def minimize_mask(boxes: Array, masks: Array, shape: tuple[int, int]) -> npt.NDA
 
 
 def expand_mask(boxes: Array, small: Array, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The way back: small masks (h, w, N) into full ones (H, W, N), as far as they can be had again."""
+    """Mini masks (h, w, N) → masks (H, W, N), approximately."""
     masks = np.zeros((*shape[:2], small.shape[-1]), bool)
     for index, (y1, x1, y2, x2) in enumerate(np.asarray(boxes)[:, :4].astype(int).tolist()):
         masks[y1:y2, x1:x2, index] = np.around(resize(small[:, :, index].astype(np.float64), y2 - y1, x2 - x1)) != 0
@@ -205,12 +205,12 @@ def expand_mask(boxes: Array, small: Array, shape: tuple[int, int]) -> npt.NDArr
 
 
 def unmold_mask(mask: Array, box: Sequence[int] | Array, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """A predicted map into the photo.
+    """A predicted mask → (H, W) bool, in pixels of the image.
 
     Args:
         mask: (28, 28) float32, probability of the object.
-        box: (y1, x1, y2, x2) in pixels of the photo.
-        shape: (H, W, …) of the photo.
+        box: (y1, x1, y2, x2) in pixels of the image.
+        shape: (H, W, …) of the image.
     """
     y1, x1, y2, x2 = (int(value) for value in box)
     full = np.zeros(tuple(shape[:2]), bool)
@@ -219,7 +219,7 @@ def unmold_mask(mask: Array, box: Sequence[int] | Array, shape: Sequence[int]) -
 
 
 def extract_bboxes(masks: Array) -> npt.NDArray[np.int32]:
-    """Tight boxes of masks (H, W, N): (N, 4) int32 y1 x1 y2 x2, half-open; zeros for an empty mask."""
+    """Bounding boxes of masks (H, W, N): (N, 4) int32 y1 x1 y2 x2, y2 and x2 exclusive; zeros for an empty mask."""
     boxes = np.zeros((masks.shape[-1], 4), np.int32)
     for index in range(masks.shape[-1]):
         rows = np.flatnonzero(masks[:, :, index].any(axis=1))

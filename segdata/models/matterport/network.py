@@ -1,9 +1,9 @@
-"""The network: ResNet with feature pyramid, proposals, class and box head, mask head, from torchvision's parts.
+"""The network: ResNet with FPN, RPN, box head and mask head, of torchvision's parts.
 
-It differs from torchvision's own Mask R-CNN in what its weights were trained with: every convolution has a bias beside
-the batch normalisation (ε = 0.001), the stride of a stage lies in its first 1 × 1 convolution, max pooling starts at the
-first pixel, one proposal head of 512 channels has two logits an anchor, and regions are sampled by `crop_and_resize`.
-Tensors are (N, C, H, W); boxes as in `boxes`.
+It differs from torchvision's Mask R-CNN as its weights require: every convolution has a bias beside the batch norm
+(ε = 0.001), the stride of a stage is in its first 1 × 1 convolution, max pooling starts at the first pixel, the RPN has 512
+channels and two logits per anchor, and RoIs are sampled by `crop_and_resize`. Tensors are (N, C, H, W); boxes as in
+`boxes`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 
 
 class Network(nn.Module):
-    """All layers with weights; what lies between them is in `crops` and `detection`."""
+    """All layers with weights; the operations between them are in `crops` and `detection`."""
 
     def __init__(self, backbone: str, num_classes: int, config: Config) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Network(nn.Module):
         self.mask_predictor = MaskRCNNPredictor(MASK_CHANNELS, MASK_CHANNELS, num_classes)
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
-        """Molded images (N, 3, H, W) → P2 … P6, each (N, C, H / stride, W / stride)."""
+        """Images (N, 3, H, W), the mean subtracted → P2 … P6, each (N, C, H / stride, W / stride)."""
         body = self.backbone
         maps = body.maxpool(body.relu(body.bn1(body.conv1(images))))
         stages: OrderedDict[str, Tensor] = OrderedDict()
@@ -55,23 +55,23 @@ class Network(nn.Module):
         return list(self.fpn(stages).values())
 
     def proposals(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """P2 … P6 → logits (N, A, 2), background first, and deltas (N, A, 4) of all anchors in their order."""
+        """P2 … P6 → logits (N, A, 2), background first, and box deltas (N, A, 4) of all anchors in their order."""
         logits, deltas = zip(*(self.rpn(maps) for maps in pyramid), strict=True)
         return torch.cat(logits, dim=1), torch.cat(deltas, dim=1)
 
     def classes(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """Regions (R, C, 7, 7) → class logits (R, K) and deltas for every class (R, K, 4)."""
+        """RoIs (R, C, 7, 7) → class logits (R, K) and box deltas for every class (R, K, 4)."""
         logits, deltas = self.box_predictor(self.box_head(regions))
         return logits, deltas.reshape(len(regions), -1, 4)
 
     def masks(self, regions: Tensor) -> Tensor:
-        """Regions (R, C, 14, 14) → mask logits for every class (R, K, 28, 28)."""
+        """RoIs (R, C, 14, 14) → mask logits for every class (R, K, 28, 28)."""
         maps: Tensor = self.mask_predictor(self.mask_head(regions))
         return maps
 
 
 def _resnet(blocks: Sequence[int]) -> ResNet:
-    """torchvision's ResNet without its classifier, changed to the layers that the weights belong to."""
+    """torchvision's ResNet without its classifier, with Matterport's strides, pooling and biases."""
     body = ResNet(Bottleneck, list(blocks), num_classes=1, norm_layer=_norm)
     body.fc = nn.Identity()
     body.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
@@ -95,7 +95,7 @@ def _mask_head(channels: int) -> nn.Sequential:
 
 
 class ProposalHead(nn.Module):
-    """The head that looks at every level for objects of any class."""
+    """The RPN: object or background, and box deltas, at every level."""
 
     def __init__(self, channels: int, anchors: int, stride: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class ProposalHead(nn.Module):
 
 
 def _same(maps: Tensor, kernel: int, stride: int) -> Tensor:
-    """Zeros around, so that each stride gives one value, the odd one after (TensorFlow's padding "same")."""
+    """TensorFlow's padding "same": zeros on both sides, an odd one at the end."""
     height, width = (
         max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in (maps.shape[-2], maps.shape[-1])
     )
@@ -122,7 +122,7 @@ def _by_anchor(maps: Tensor, values: int) -> Tensor:
 
 
 class BoxHead(nn.Module):
-    """Two dense layers over a region; the first is the weights file's convolution as large as the region."""
+    """Two dense layers over an RoI; the first is the weights file's convolution as large as the RoI."""
 
     def __init__(self, channels: int, size: int, width: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class BoxHead(nn.Module):
         self.second_norm = nn.BatchNorm1d(width, eps=1e-3, momentum=0.01)
 
     def forward(self, regions: Tensor) -> Tensor:
-        """Regions (R, C, 7, 7) → (R, width)."""
+        """RoIs (R, C, 7, 7) → (R, width)."""
         shared = functional.relu(self.first_norm(self.first(regions.flatten(1))))
         shared = functional.relu(self.second_norm(self.second(shared)))
         return shared

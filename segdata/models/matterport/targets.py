@@ -1,7 +1,7 @@
-"""What the network should have said: targets of the anchors and of the proposals, as Matterport's training has them.
+"""Training targets of anchors and proposals, as in Matterport's training.
 
-Deciding (what lies on what) is apart from drawing lots (which of it is learned from), so the first can be checked.
-Crowds have a negative class: nothing is learned on them, neither that there is an object nor that there is none.
+Matching (which anchor overlaps which object) is separate from random sampling, so that matching can be tested
+deterministically. Crowds have a negative class: anchors and proposals on them are ignored.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from segdata.models.matterport.config import Config
 from segdata.models.matterport.crops import crop_and_resize
 
 _CROWD_IOU = 0.001
-"""Overlap with a crowd from which a box is no background."""
+"""IoU with a crowd from which on a box is no background."""
 
 
 def match_anchors(anchors: Tensor, class_ids: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Which anchors lie on objects.
+    """Match anchors with objects by IoU.
 
     Args:
         anchors: (A, 4) pixels.
@@ -32,8 +32,8 @@ def match_anchors(anchors: Tensor, class_ids: Tensor, boxes: Tensor) -> tuple[Te
         boxes: (G, 4) pixels.
 
     Returns:
-        (A,) int64: 1 on an object (overlap ≥ 0.7, or the best there is for an object), −1 on none (< 0.3 with each, and
-        off the crowds), 0 in between; and (A,) which object each lies on best.
+        (A,) int64: 1 (positive: IoU ≥ 0.7, or the highest of an object), −1 (negative: IoU < 0.3 with every object, and
+        not on a crowd), 0 (ignored); and (A,) the object with the highest IoU.
     """
     anchors = anchors.to(torch.float64)
     match = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
@@ -44,10 +44,10 @@ def match_anchors(anchors: Tensor, class_ids: Tensor, boxes: Tensor) -> tuple[Te
     if not len(objects):
         match[off_crowds] = -1
         return match, torch.zeros_like(match)
-    overlaps = compute_overlaps(anchors, boxes[objects].to(torch.float64))
-    best, of = overlaps.max(dim=1)
+    iou = compute_overlaps(anchors, boxes[objects].to(torch.float64))
+    best, of = iou.max(dim=1)
     match[(best < 0.3) & off_crowds] = -1
-    match[(overlaps == overlaps.amax(dim=0)).any(dim=1)] = 1
+    match[(iou == iou.amax(dim=0)).any(dim=1)] = 1
     match[best >= 0.7] = 1
     return match, objects[of]
 
@@ -55,41 +55,41 @@ def match_anchors(anchors: Tensor, class_ids: Tensor, boxes: Tensor) -> tuple[Te
 def rpn_targets(
     anchors: Tensor, class_ids: Tensor, boxes: Tensor, config: Config, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The anchors that the proposal head learns from, at most half of them on objects, the rest on none.
+    """Sample the anchors of the RPN losses, at most half of them positive.
 
     Args:
         anchors, class_ids, boxes: as in `match_anchors`.
 
     Returns:
-        (A,) int64 as in `match_anchors`, 0 for whatever the lot did not fall on; and
-        (P, 4) float64 deltas of those that are 1, in their order, in units of `rpn_bbox_std_dev`.
+        (A,) int64 as in `match_anchors`, 0 for what was not sampled; and
+        (P, 4) float64 box deltas of the positive ones, in their order, divided by `rpn_bbox_std_dev`.
     """
     match, of = match_anchors(anchors, class_ids, boxes)
     count = config.rpn_train_anchors_per_image
     for value, most in ((1, count // 2), (-1, count)):
-        found = torch.nonzero(match == value)[:, 0]
+        candidates = torch.nonzero(match == value)[:, 0]
         most = most if value == 1 else count - int((match == 1).sum())
-        match[found[_lot(rng, len(found), len(found) - most)]] = 0
+        match[candidates[_drawn(rng, len(candidates), len(candidates) - most)]] = 0
     positive = match == 1
     deltas = box_refinement(anchors[positive].to(torch.float64), boxes[of[positive]].to(torch.float64))
     return match, deltas / torch.tensor(config.rpn_bbox_std_dev, dtype=torch.float64, device=deltas.device)
 
 
-def _lot(rng: np.random.Generator, count: int, drawn: int) -> npt.NDArray[np.int64]:
-    """`drawn` of `count` things at random (none where it is not above zero)."""
+def _drawn(rng: np.random.Generator, count: int, drawn: int) -> npt.NDArray[np.int64]:
+    """`drawn` random indices below `count`; none where it is not above zero."""
     chosen: npt.NDArray[np.int64] = rng.permutation(count)[: max(drawn, 0)]
     return chosen
 
 
 @dataclass(frozen=True, eq=False)
 class RegionTargets:
-    """The proposals of one photo that the heads learn from, and what they should say.
+    """The sampled proposals of one image, and the targets of the heads.
 
     Attributes:
-        rois: (T, 4) normalised, T = `train_rois_per_image`; those on objects come first, rows of zeros last.
-        class_ids: (T,) int64, 0 for the background (the rows of zeros count as such, as in the original).
-        deltas: (P, 4) to the object, in units of `bbox_std_dev`, for the P on objects.
-        masks: (P, h, w) float32, 0 or 1, the object as seen in the proposal.
+        rois: (T, 4) normalised, T = `train_rois_per_image`; positives first, padded with zeros.
+        class_ids: (T,) int64, 0 for the background (padding counts as such, as in the original).
+        deltas: (P, 4) box deltas of the P positives, divided by `bbox_std_dev`.
+        masks: (P, h, w) float32, 0 or 1, the mask of the object within the proposal.
     """
 
     rois: Tensor
@@ -106,13 +106,13 @@ def detection_targets(
     config: Config,
     rng: np.random.Generator,
 ) -> RegionTargets:
-    """Draw the proposals to learn from, a third of them on objects, and say what they show.
+    """Sample the proposals of the heads' losses, a third of them positive, and make their targets.
 
     Args:
-        proposals: (R, 4) normalised; rows of zeros are no proposals.
+        proposals: (R, 4) normalised; rows of zeros are padding.
         class_ids: (G,), negative for crowds, 0 for padding.
         boxes: (G, 4) normalised.
-        masks: (G, h, w) bool, small crops of the boxes (`use_mini_mask`), or in the network's whole frame.
+        masks: (G, h, w) bool, small crops of the boxes (`use_mini_mask`), or of the network's whole input.
     """
     device = proposals.device
     proposals = proposals[proposals.abs().sum(dim=1) > 0]
@@ -127,9 +127,9 @@ def detection_targets(
         off_crowds = compute_overlaps(proposals, crowds).amax(dim=1) < _CROWD_IOU
     positive = torch.nonzero(best >= 0.5)[:, 0]
     negative = torch.nonzero((best < 0.5) & off_crowds)[:, 0]
-    positive = positive[_lot(rng, len(positive), int(config.train_rois_per_image * config.roi_positive_ratio))]
+    positive = positive[_drawn(rng, len(positive), int(config.train_rois_per_image * config.roi_positive_ratio))]
     most = int(len(positive) / config.roi_positive_ratio)
-    negative = negative[_lot(rng, len(negative), min(most, config.train_rois_per_image) - len(positive))]
+    negative = negative[_drawn(rng, len(negative), min(most, config.train_rois_per_image) - len(positive))]
     rois, of = proposals[positive], of[positive]
     deltas = box_refinement(rois, boxes[of]) / torch.tensor(config.bbox_std_dev, device=device)
     where = rois.detach()
@@ -154,7 +154,7 @@ def detection_targets(
 def objects_in(
     class_ids: npt.NDArray[Any], masks: npt.NDArray[Any], config: Config, rng: np.random.Generator
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """The objects that a photo is trained with: those that have a pixel, a random `max_gt_instances` of them at most."""
+    """The objects that an image is trained with: those that have a pixel, at most `max_gt_instances`, sampled at random."""
     seen = np.flatnonzero(masks.any(axis=(0, 1)))
     if len(seen) > config.max_gt_instances:
         seen = rng.permutation(seen)[: config.max_gt_instances]

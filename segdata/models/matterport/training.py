@@ -1,7 +1,7 @@
-"""Training a model further as it was trained: the original's targets, losses, weight penalty and gradient descent.
+"""Fine-tuning as in the original: its targets, losses, L2 penalty and SGD.
 
-truth → frame, small masks → anchors' targets ┐
-photo → pyramid → proposals → regions' targets ┴→ five losses + penalty → gradients, cut → weights
+ground truth → resized, mini masks → RPN targets        ┐
+image → feature maps → proposals → targets of the heads ┴→ five losses + penalty → clipped gradients → weights
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from segdata.models.matterport.boxes import norm_boxes
 from segdata.models.matterport.config import LOSSES
 from segdata.models.matterport.detection import propose
 from segdata.models.matterport.layers import matching
-from segdata.models.matterport.model import Model, regions
+from segdata.models.matterport.model import Model, roi_features
 from segdata.models.matterport.molding import extract_bboxes, minimize_mask, resize_image, resize_mask
 from segdata.models.matterport.targets import RegionTargets, detection_targets, objects_in, rpn_targets
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A photo and what is in it.
+    """An image and its objects.
 
     Attributes:
         image: (H, W, 3) RGB, uint8 or float in 0 … 255.
@@ -44,14 +44,14 @@ class Example:
     @classmethod
     def of(cls, sample: Sample) -> Example:
         """A sample of a pack with the model's labels: its objects that have masks."""
-        found = sample.instances.take(np.flatnonzero(sample.instances.has_mask))
-        class_ids = np.where(found.iscrowd, -1, 1) * (found.category + 1)
-        return cls(sample.image, class_ids, np.moveaxis(found.masks.dense(), 0, -1).astype(bool))
+        objects = sample.instances.take(np.flatnonzero(sample.instances.has_mask))
+        class_ids = np.where(objects.iscrowd, -1, 1) * (objects.category + 1)
+        return cls(sample.image, class_ids, np.moveaxis(objects.masks.dense(), 0, -1).astype(bool))
 
 
 @dataclass(frozen=True, eq=False)
 class _Framed:
-    """A truth in the network's frame: image (H, W, 3), boxes (G, 4) in its pixels, masks (G, h, w)."""
+    """An example after resizing: image (H, W, 3), boxes (G, 4) in its pixels, masks (G, h, w)."""
 
     image: npt.NDArray[Any]
     class_ids: Tensor
@@ -60,14 +60,14 @@ class _Framed:
 
 
 class Training:
-    """Gradient descent on some layers of a model; the model itself learns, step by step.
+    """SGD on some layers of a model, which is changed in place, step by step.
 
     Args:
-        model: what is to learn.
+        model: to train.
         layers: which layers: "heads", "5+", "4+", "3+", "all", or a regular expression for whole names of Keras layers.
         learning_rate: instead of the model's setting.
-        active: (K,) which classes the data can show, if not all.
-        seed: of the lots that are drawn for targets.
+        active: (K,) whether each class occurs in the data set; by default all do.
+        seed: random seed of the sampling of targets.
 
     Raises:
         UsageError: no layer is named so.
@@ -96,13 +96,13 @@ class Training:
         )
 
     def step(self, batch: Sequence[Example]) -> dict[str, float]:
-        """Learn once from some photos.
+        """One update of the weights.
 
         Returns:
-            `loss`, the weighted sum of the five losses and the penalty, before the step, and each of them.
+            `loss`, the weighted sum of the five losses and the penalty, before the update, and each of them.
 
         Raises:
-            UsageError: photos of different frames, or none with an object.
+            UsageError: images of different sizes after resizing, or none with an object.
         """
         self._set_modes()
         self.optimizer.zero_grad(set_to_none=True)
@@ -118,7 +118,7 @@ class Training:
         return {name: float(value.detach()) for name, value in values.items()}
 
     def losses(self, batch: Sequence[Example]) -> dict[str, Tensor]:
-        """The five losses of some photos, with gradients; targets are drawn anew each time."""
+        """The five losses of a batch, with gradients; targets are sampled anew each time."""
         model, config = self.model, self.model.config
         framed = [item for item in map(self._framed, batch) if (item.class_ids > 0).any()]
         if not framed:
@@ -138,9 +138,9 @@ class Training:
         targets = [self._region_targets(item, rpn_logits[i], rpn_deltas[i], shape) for i, item in enumerate(framed)]
         class_ids = torch.cat([target.class_ids for target in targets])
         rois = [target.rois.detach() for target in targets]
-        logits, boxes = network.classes(regions(pyramid, rois, shape, config.pool_size))
+        logits, boxes = network.classes(roi_features(pyramid, rois, shape, config.pool_size))
         on_objects = [roi[: len(target.masks)] for roi, target in zip(rois, targets, strict=True)]
-        masks = network.masks(regions(pyramid, on_objects, shape, config.mask_pool_size))
+        masks = network.masks(roi_features(pyramid, on_objects, shape, config.mask_pool_size))
         return {
             "rpn_class_loss": losses.rpn_class_loss(matches, rpn_logits),
             "rpn_bbox_loss": losses.rpn_bbox_loss(matches, torch.cat(deltas).to(device), rpn_deltas),
@@ -153,11 +153,11 @@ class Training:
             ),
         }
 
-    def _framed(self, truth: Example) -> _Framed:
+    def _framed(self, example: Example) -> _Framed:
         config = self.model.config
-        class_ids, masks = objects_in(np.asarray(truth.class_ids), np.asarray(truth.masks, bool), config, self.rng)
+        class_ids, masks = objects_in(np.asarray(example.class_ids), np.asarray(example.masks, bool), config, self.rng)
         boxed = resize_image(
-            truth.image,
+            example.image,
             config.image_min_dim,
             config.image_max_dim,
             config.image_min_scale,
@@ -177,7 +177,7 @@ class Training:
         return rpn_targets(self.model.pixel_anchors(shape), item.class_ids, item.boxes, self.model.config, self.rng)
 
     def _region_targets(self, item: _Framed, logits: Tensor, deltas: Tensor, shape: Sequence[int]) -> RegionTargets:
-        """Targets of one photo. As in the original, their deltas have a gradient: proposals learn to need small ones."""
+        """Targets of one image. As in the original, their deltas have a gradient, which reaches the proposals."""
         model, config = self.model, self.model.config
         scores = torch.softmax(logits, dim=1)[:, 1]
         proposals = propose(scores, deltas, model.anchors(shape), config, config.post_nms_rois_training)
@@ -191,7 +191,7 @@ class Training:
         )
 
     def _set_modes(self) -> None:
-        """Only the chosen layers learn; batch normalisation follows the batches only if the settings say so."""
+        """Train only the chosen layers; batch norms are in training mode only if the settings say so."""
         self.model.network.eval().requires_grad_(False)
         for layer in self.layers:
             layer.module.requires_grad_(True)

@@ -69,9 +69,9 @@ class WeightsFile:
         Raises:
             DamagedData: it holds what no weight is: infinite, no number, or beyond all measure.
         """
-        found = self.shape(layer, weight)
-        if found != shape:
-            raise InvalidInput(f"{weight} has shape {found}, not {shape}", file=self.path, place=layer)
+        stored = self.shape(layer, weight)
+        if stored != shape:
+            raise InvalidInput(f"{weight} has shape {stored}, not {shape}", file=self.path, place=layer)
         with _reading(self.path):
             values: npt.NDArray[np.float32] = np.asarray(self._root[layer][weight][()], np.float32)
         largest = np.abs(values).max(initial=0.0)
@@ -195,7 +195,7 @@ def _objects(group: Any, path: Path, depth: int = 0, seen: list[int] | None = No
     seen = seen if seen is not None else [0]
     for name in group:
         seen[0] += 1
-        place = f"{group.name.rstrip('/')}/{name}"
+        inside = f"{group.name.rstrip('/')}/{name}"
         if seen[0] > _MOST_OBJECTS or depth > _DEEPEST:
             raise Unsafe("the file holds more objects than any weights file, or they go in circles", file=path)
         try:
@@ -204,16 +204,16 @@ def _objects(group: Any, path: Path, depth: int = 0, seen: list[int] | None = No
             link = None
         if type(link) is not h5py.HardLink:
             leads = getattr(link, "filename", None) or getattr(link, "path", "elsewhere")
-            raise Unsafe("a link in the weights file leads elsewhere", file=path, place=place, why=f"to {leads!r}")
+            raise Unsafe("a link in the weights file leads elsewhere", file=path, place=inside, why=f"to {leads!r}")
         item = group[name]
         if isinstance(item, h5py.Group):
             yield from _objects(item, path, depth + 1, seen)
         elif isinstance(item, h5py.Dataset):
-            _check_storage(item, path, place)
-        yield place
+            _check_storage(item, path, inside)
+        yield inside
 
 
-def _check_storage(array: Any, path: Path, place: str) -> None:
+def _check_storage(array: Any, path: Path, inside: str) -> None:
     import h5py
 
     properties = array.id.get_create_plist()
@@ -222,7 +222,7 @@ def _check_storage(array: Any, path: Path, place: str) -> None:
         raise Unsafe(
             "an array of the weights file lies in other files",
             file=path,
-            place=place,
+            place=inside,
             why="it is virtual" if layout == h5py.h5d.VIRTUAL else "its bytes are stored outside",
         )
     filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
@@ -231,25 +231,25 @@ def _check_storage(array: Any, path: Path, place: str) -> None:
         raise Unsafe(
             "an array of the weights file is packed by foreign code",
             file=path,
-            place=place,
+            place=inside,
             why=f"filter {foreign[0]}; {', '.join(_FILTERS.values())} are known",
             fix="pack it anew: h5repack -f NONE",
         )
     if filters:
-        _check_chunks(array, path, place)
+        _check_chunks(array, path, inside)
     stored = array.id.get_storage_size()
     claimed = (array.size or 0) * array.dtype.itemsize
     if stored > path.stat().st_size or claimed > stored * (_BEST_PACKED if filters else 1):
         raise Unsafe(
             "an array of the weights file is larger than what is stored of it",
             file=path,
-            place=place,
+            place=inside,
             why=f"{claimed:,} bytes by its shape {array.shape}, {stored:,} stored, the file has {path.stat().st_size:,}",
             fix="get the file again",
         )
 
 
-def _check_chunks(array: Any, path: Path, place: str) -> None:
+def _check_chunks(array: Any, path: Path, inside: str) -> None:
     """Compressed arrays only in pieces of ordinary size, so that none can unfold without end."""
     raw = int(np.prod(array.chunks, dtype=np.float64)) * array.dtype.itemsize
     wrong = raw > _LARGEST_CHUNK or array.id.get_num_chunks() > _MOST_CHUNKS
@@ -257,7 +257,7 @@ def _check_chunks(array: Any, path: Path, place: str) -> None:
         raise Unsafe(
             "an array of the weights file is packed in pieces of absurd size",
             file=path,
-            place=place,
+            place=inside,
             fix="pack it anew: h5repack -f NONE",
         )
 
