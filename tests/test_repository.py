@@ -34,7 +34,7 @@ FLOORS = [
 
 LOCKED = {
     "torch": ("torch.py", "models", "training", "cli/extras.py"),
-    "socket": ("download", "system/locks.py"),
+    "socket": ("download", "system/files.py"),
     "requests": ("download",),
     "h5py": ("pack/hdf5.py", "models/matterport/weights.py"),
     "defusedxml": ("formats",),

@@ -38,7 +38,7 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 
 from segdata.errors import InvalidManifest
-from segdata.system.paths import checked_name
+from segdata.system.files import checked_name
 
 DIGESTS = {"sha256": 64, "sha1": 40, "md5": 32}
 """Accepted digests and their hexadecimal digits."""

@@ -21,7 +21,7 @@ from segdata.pack import layout
 from segdata.sets import filters
 from segdata.sources.dataset import Dataset, Labels, OnError, adapted, filtered, open_dataset
 from segdata.sources.evaluation import open_results
-from segdata.system.locks import locked
+from segdata.system.files import locked
 
 
 def convert(

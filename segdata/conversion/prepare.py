@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from segdata import formats
-from segdata.catalog import label_spaces
 from segdata.catalog import manifest as manifests
 from segdata.catalog.manifest import Manifest
 from segdata.conversion.convert import convert_with
@@ -185,7 +184,7 @@ def _require_reader(manifest: Manifest, dataset: str | Path) -> None:
 
 def _labels(manifest: Manifest) -> LabelSpace | None:
     """The manifest's label space where it is none that is shipped and the dataset's files do not name its categories."""
-    is_new = manifest.labels.name not in label_spaces.spaces()
+    is_new = manifest.labels.name not in manifests.spaces()
     return manifest.labels if is_new and not formats.FORMATS[manifest.format].names_categories else None
 
 

@@ -17,8 +17,7 @@ from segdata.pack import layout
 from segdata.pack.verify import damaged_files
 from segdata.pack.write import move_finished, write_dataset
 from segdata.sources.dataset import open_dataset
-from segdata.system.files import disk_errors, remove_tree
-from segdata.system.locks import locked
+from segdata.system.files import disk_errors, locked, remove_tree
 
 
 def repair(

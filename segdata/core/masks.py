@@ -23,8 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.arrays import IntArray
-from segdata.core.polygons import Polygons, chain, clip, corners, is_near
-from segdata.core.rasterize import rasterize
+from segdata.core.polygons import Polygons, chain, clip, corners, is_near, rasterize
 from segdata.core.rle import (
     Spans,
     cropped,

@@ -31,8 +31,7 @@ from segdata.download.plan import Item, Plan, plan
 from segdata.download.progress import Pace, Progress, Tell, nobody
 from segdata.download.receipts import Receipt, bad_chunks
 from segdata.errors import DiskError, HashMismatch, NetworkError, NotVerifiable, SegdataError, SignInError, Unsafe
-from segdata.system.files import disk_errors, sync_folder
-from segdata.system.locks import locked
+from segdata.system.files import disk_errors, locked, sync_folder
 
 
 @dataclass(frozen=True)

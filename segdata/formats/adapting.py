@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
@@ -65,7 +65,7 @@ def plain_names(names: Sequence[str], *, without: str = "") -> list[str]:
 
 def table_by_name(source: LabelSpace, target: LabelSpace) -> npt.NDArray[np.int64]:
     """(K + 1,) int64: source category → target category of that or a published equal name, −1 for others and void."""
-    table = label_spaces.by_name(source, target).table
+    table = manifest.by_name(source, target).table
     return np.array([-1 if index is None else index for index in (*table, None)], np.int64)
 
 

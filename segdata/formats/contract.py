@@ -22,10 +22,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.columns import Columns
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
-from segdata.core.predictions import GroundTruth, Predictions
+from segdata.core.predictions import Columns, GroundTruth, Predictions
 from segdata.core.sample import Sample
 
 # ---------------------------------------------------------------------- what passes between them

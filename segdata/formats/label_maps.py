@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core import png
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace, look_up
@@ -84,7 +84,7 @@ def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64
         if "unlabeled" not in labels.index_of_name:
             table[labels.void] = labels.void
         return table
-    city = label_spaces.label_space("cityscapes")
+    city = manifest.label_space("cityscapes")
     known = [category.name for category in labels.categories if category.name in city.index_of_name]
     if len(known) < len(labels):
         raise LabelMismatch(
@@ -94,7 +94,7 @@ def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64
             fix="give predictions for this truth, or name the files after its images alone",
         )
     if numbers == "trainIds":
-        view = label_spaces.view(city, _TRAIN_VIEW).target
+        view = manifest.view(city, _TRAIN_VIEW).target
         source, table[255] = [(index, category.name) for index, category in enumerate(view.categories)], labels.void
     else:
         source = [(category.id, category.name) for category in city.categories if category.id >= 0]

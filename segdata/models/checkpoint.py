@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segdata.errors import DamagedData, InvalidInput, NotThere
-from segdata.system.files import canonical_json, disk_errors, write_whole
-from segdata.system.paths import checked_name
+from segdata.system.files import canonical_json, checked_name, disk_errors, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -22,8 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
-from segdata.system.files import crc32
-from segdata.system.paths import checked_name
+from segdata.system.files import checked_name, crc32
 
 INDEX = "pack.json"
 COPY = "pack-copy.json"

@@ -16,7 +16,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import DamagedData, NotThere
@@ -260,7 +260,7 @@ class Pack(Sequence[Sample]):
             NotThere: no view of that name exists for the pack's label space.
         """
         if isinstance(labels, str):
-            labels = label_spaces.view(self._store.labels, labels)
+            labels = manifest.view(self._store.labels, labels)
         return Pack(self._store, self._members, labels)
 
 

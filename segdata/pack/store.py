@@ -21,8 +21,7 @@ from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances, Records, Sample
 from segdata.errors import DamagedData, NotThere
 from segdata.pack import layout
-from segdata.system.files import crc32
-from segdata.system.paths import inside
+from segdata.system.files import crc32, inside
 
 
 class MappedFile(dict[str, Any]):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segdata import formats
-from segdata.catalog import label_spaces, manifest
+from segdata.catalog import manifest
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
@@ -128,10 +128,10 @@ def _labels_of_folder(labels: Labels, path: Path, format: str | None) -> LabelSp
         return None
     if isinstance(labels, LabelSpace):
         return labels
-    if isinstance(labels, str) and labels in label_spaces.spaces():
+    if isinstance(labels, str) and labels in manifest.spaces():
         format = format or formats.detect(path)
         if format in {item.format for item in map(manifest.shipped, manifest.names()) if item.labels.name == labels}:
-            return label_spaces.label_space(labels)
+            return manifest.label_space(labels)
     return None
 
 
@@ -242,15 +242,15 @@ def relabelling(labels: Labels, source: LabelSpace) -> Relabel:
     if isinstance(labels, LabelMapping):
         return Relabel(labels)
     if isinstance(labels, LabelSpace):
-        return Relabel(label_spaces.by_name(source, labels))
+        return Relabel(manifest.by_name(source, labels))
     if str(labels).endswith(".toml"):
-        return Relabel(label_spaces.mapping_from_file(Path(str(labels)), source))
-    if labels in label_spaces.spaces():
-        return Relabel(label_spaces.by_name(source, label_spaces.label_space(str(labels))))
+        return Relabel(manifest.mapping_from_file(Path(str(labels)), source))
+    if labels in manifest.spaces():
+        return Relabel(manifest.by_name(source, manifest.label_space(str(labels))))
     try:
-        return Relabel(label_spaces.view(source, str(labels)))
+        return Relabel(manifest.view(source, str(labels)))
     except NotThere as error:
-        error.fix = f"name a view, a label space ({', '.join(sorted(label_spaces.spaces()))}), or a TOML file"
+        error.fix = f"name a view, a label space ({', '.join(sorted(manifest.spaces()))}), or a TOML file"
         raise
 
 

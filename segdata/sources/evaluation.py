@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata import formats
-from segdata.core.columns import Columns
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
-from segdata.core.predictions import GroundTruth, Holding, Predictions
+from segdata.core.predictions import Columns, GroundTruth, Holding, Predictions
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, LabelMismatch, NotThere
 from segdata.formats.contract import Entry, Shortcuts, Source

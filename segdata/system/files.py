@@ -1,4 +1,4 @@
-"""Write files atomically (temporary name → fsync → rename) and turn the operating system's errors into `DiskError`.
+"""Write files atomically (temporary name → fsync → rename), lock them, check names, and turn errors into `DiskError`.
 
 A file under its final name is complete. Work in progress is named `.NAME.part-…` and lies in the same folder.
 """
@@ -21,6 +21,15 @@ try:  # zlib's values, four times as fast
     from isal.isal_zlib import crc32 as crc32
 except ImportError:  # no wheel for this machine
     from zlib import crc32 as crc32
+import fcntl
+import itertools
+import re
+import socket
+import sys
+import time
+from pathlib import PurePosixPath
+
+from segdata.errors import LockHeld, Unsafe
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command again"),
@@ -214,3 +223,125 @@ def remove_tree(folder: Path) -> None:
         folder.unlink()
     elif folder.exists():
         shutil.rmtree(folder)
+
+
+_NOT_NAMES = frozenset(("", ".", ".."))
+
+
+def checked_name(name: str, what: str) -> PurePosixPath:
+    """Check a relative path; `what` names its source in the error.
+
+    Raises:
+        Unsafe: absolute, with `..`, backslash, drive letter, NUL or empty parts, or a URL.
+    """
+    _check_name(name, what)
+    return PurePosixPath(name)
+
+
+def _check_name(name: str, what: str) -> None:
+    if (
+        not name
+        or "\\" in name
+        or "\0" in name
+        or "://" in name
+        or name.startswith("/")
+        or (len(name) > 1 and name[1] == ":")
+        or not _NOT_NAMES.isdisjoint(name.split("/"))
+    ):
+        raise Unsafe(
+            f"{what} names a path that is not allowed",
+            why=f"{name!r} is not a plain relative path (no '..', no leading '/', no backslash, no address)",
+            fix="correct the name; nothing outside the dataset's folder is ever opened",
+        )
+
+
+def inside(root: Path, name: str, what: str) -> Path:
+    """`root / name`, unless the name or a symbolic link leads out of `root`.
+
+    Raises:
+        Unsafe: a name that `checked_name` refuses, or a symbolic link out of `root`.
+    """
+    _check_name(name, what)
+    paths = itertools.accumulate((os.fspath(root), *name.split("/")), os.path.join)
+    # Called for every image: strings are twice as fast as `Path`.
+    if any(os.path.islink(path) for path in itertools.islice(paths, 1, None)):  # noqa: PTH114
+        real = Path(os.path.realpath(root / name))
+        if not real.is_relative_to(os.path.realpath(root)):
+            raise Unsafe(f"{what} leads out of the dataset's folder through a link", file=root / name, why=f"to {real}")
+    return root / name
+
+
+@contextlib.contextmanager
+def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True) -> Iterator[None]:
+    """Hold the lock of `target`: the file `.NAME.lock` beside it.
+
+    Args:
+        wait: seconds to wait for another holder.
+        by_kernel: use `flock`, which the kernel releases when the holder dies. False for file systems without it: there
+            the file itself is the lock, and one that a killed process left is removed on the machine where it ran.
+
+    Raises:
+        LockHeld: another process holds it; pid, host, command and start are named.
+        DiskError: the lock file cannot be made.
+    """
+    path = target.parent / f".{target.name}.lock"
+    deadline = time.monotonic() + wait
+    with disk_errors(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while (descriptor := _flock(path) if by_kernel else _create(path)) is None:
+            if time.monotonic() >= deadline:
+                with contextlib.suppress(FileNotFoundError):
+                    holder = path.read_text(errors="replace").strip() or "an unknown process"
+                    raise LockHeld(
+                        f"another segdata process is working on {target}",
+                        file=target,
+                        why=f"the lock is held by {holder}",
+                        fix="wait for it to end, or add --wait SECONDS"
+                        + ("" if by_kernel else f"; if it does not run any more, delete {path}"),
+                    )
+            time.sleep(0.2)
+    try:
+        holder = f"pid {os.getpid()} on {socket.gethostname()}: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
+        with contextlib.suppress(OSError):  # the text is only for messages
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _flock(path: Path) -> int | None:
+    """Descriptor of the locked lock file; None when another process holds the lock."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A holder that is done removes the file: the locked one must still be the file of this name.
+        if os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:  # the file system has no locks, so nobody holds this one
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _create(path: Path) -> int | None:
+    """Descriptor of a new lock file; None when it exists and the process that made it may still run."""
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with contextlib.suppress(FileNotFoundError):
+        before = path.stat().st_ino
+        holder = re.match(r"pid (\d+) on (\S+):", path.read_text(errors="replace"))
+        if holder and holder[2] == socket.gethostname() and not is_running(int(holder[1])):
+            # Two processes may do this at once: the one that moved a newer lock away puts it back.
+            aside = path.with_name(f"{path.name}-{os.getpid()}")
+            path.rename(aside)
+            if aside.stat().st_ino != before:
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, path)
+            aside.unlink()
+    return None

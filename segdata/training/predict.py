@@ -20,8 +20,7 @@ from segdata.pack.read import Pack, open_pack
 from segdata.pack.write import commit, index_document, is_unfinished, write_dataset, write_shard
 from segdata.sources.dataset import OnError, without
 from segdata.sources.image_folder import image_samples
-from segdata.system.files import canonical_json, remove_tree, require_replaceable, write_whole
-from segdata.system.locks import locked
+from segdata.system.files import canonical_json, locked, remove_tree, require_replaceable, write_whole
 from segdata.training.config import RunConfig, TrainConfig
 from segdata.training.distributed import device_named
 from segdata.training.trackers.run_folder import file_name

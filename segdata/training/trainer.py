@@ -21,8 +21,7 @@ from segdata.models import weights as network_weights
 from segdata.models.contract import Prediction
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
-from segdata.system.files import require_replaceable, write_whole
-from segdata.system.locks import locked
+from segdata.system.files import locked, require_replaceable, write_whole
 from segdata.training import schedule, validation
 from segdata.training.batches import BatchStream, split_names
 from segdata.training.config import TrainConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from segdata.catalog import label_spaces, manifest
+from segdata.catalog import manifest
 from segdata.core.labels import Category, LabelSpace
 from segdata.errors import InvalidManifest, NotThere, Unsafe
 from tests.helpers import made
@@ -21,20 +21,20 @@ def test_every_manifest_is_complete(name: str) -> None:
     assert found.title and found.licence and found.citation and found.homepage
     assert len(found.labels) > 10 and found.splits
     for view in found.views.values():
-        mapping = label_spaces.view(found.labels, view.name)
+        mapping = manifest.view(found.labels, view.name)
         assert {to for to in mapping.table if to is not None} == set(range(len(view.labels)))
 
 
 def test_published_facts() -> None:
-    coco = label_spaces.label_space("coco")
+    coco = manifest.label_space("coco")
     assert len(coco) == 80 and [c.id for c in coco.categories] == sorted(c.id for c in coco.categories)
     assert coco[79].name == "toothbrush" and coco[79].id == 90
     assert not {12, 26, 29, 30, 45, 66, 68, 69, 71, 83} & coco.index_of_id.keys()
-    voc = label_spaces.label_space("voc")
+    voc = manifest.label_space("voc")
     assert [c.name for c in voc.categories[1:]] == sorted(c.name for c in voc.categories[1:])
     palette = made.voc_palette()
     assert [c.color for c in voc.categories] == [tuple(palette[3 * i : 3 * i + 3]) for i in range(21)]
-    cityscapes = label_spaces.label_space("cityscapes")
+    cityscapes = manifest.label_space("cityscapes")
     assert [c.id for c in cityscapes.categories] == [*range(34), -1]
     assert [c.name for c in cityscapes.categories if c.isthing] == (
         ["person", "rider", "car", "truck", "bus", "caravan", "trailer", "train", "motorcycle", "bicycle"]
@@ -43,7 +43,7 @@ def test_published_facts() -> None:
         "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
         "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
     ]  # fmt: skip
-    camvid = label_spaces.label_space("camvid-32")
+    camvid = manifest.label_space("camvid-32")
     assert len(camvid) == 32 and camvid[30] == Category("Void", 30, (0, 0, 0), isthing=False, ignore=True)
     names = [c.name.lower() for c in camvid.categories]
     assert names == sorted(names)
@@ -63,8 +63,8 @@ def test_camvid_lists_are_the_literature_s() -> None:
 
 
 def test_the_two_groupings_of_camvid_differ_where_published() -> None:
-    space = label_spaces.label_space("camvid-32")
-    usual, enet = label_spaces.view(space, "camvid-11"), label_spaces.view(space, "camvid-11-enet")
+    space = manifest.label_space("camvid-32")
+    usual, enet = manifest.view(space, "camvid-11"), manifest.view(space, "camvid-11-enet")
     different = {
         space[i].name: tuple(None if v is None else usual.target[v].name for v in (a, b))
         for i, (a, b) in enumerate(zip(usual.table, enet.table, strict=True))
@@ -82,11 +82,9 @@ def test_names_and_aliases() -> None:
     with pytest.raises(NotThere, match="did you mean cityscapes"):
         manifest.shipped("cityscape")
     with pytest.raises(NotThere, match="cityscapes-19"):
-        label_spaces.view(label_spaces.label_space("cityscapes"), "cityscapes-20")
+        manifest.view(manifest.label_space("cityscapes"), "cityscapes-20")
     with pytest.raises(NotThere, match="'rider'"):
-        label_spaces.view(
-            LabelSpace("cityscapes", label_spaces.label_space("cityscapes").categories[:25]), "cityscapes-19"
-        )
+        manifest.view(LabelSpace("cityscapes", manifest.label_space("cityscapes").categories[:25]), "cityscapes-19")
 
 
 GOOD = """title = "T"

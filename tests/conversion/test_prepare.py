@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import segdata
-from segdata.catalog import label_spaces, manifest
+from segdata.catalog import manifest
 from segdata.demo.synthetic import archives
 from tests.helpers import made
 from tests.helpers.command import Outcome, run_segdata, tree
@@ -183,7 +183,7 @@ def test_a_private_dataset_takes_its_labels_from_its_manifest(server: Server, tm
     archives.publish("voc", source, tmp_path / "archives")
     offer(server, tmp_path / "archives")
     names = [
-        "hound" if category.name == "dog" else category.name for category in label_spaces.label_space("voc").categories
+        "hound" if category.name == "dog" else category.name for category in manifest.label_space("voc").categories
     ]
     rows = ", ".join(f'{{ name = "{name}", id = {index} }}' for index, name in enumerate(names))
     text = archives.manifest("voc", tmp_path / "archives", server.url, licence="mine")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import segdata
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core.masks import Masks
 from segdata.core.predictions import Predictions
 from segdata.core.sample import Instances, Sample
@@ -159,7 +159,7 @@ def test_panoptic_documents_are_checked(change: Any, code: int, text: str, tmp_p
 def test_voc_segmentation_results(tmp_path: Path) -> None:
     source = made.voc(tmp_path / "VOCdevkit/VOC2012")
     truth = open_ground_truth(source)
-    labels = label_spaces.label_space("voc")
+    labels = manifest.label_space("voc")
     samples = []
     for place in range(len(truth)):
         known = truth.get(place)

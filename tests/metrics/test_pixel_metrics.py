@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segdata.catalog import label_spaces, manifest
+from segdata.catalog import manifest
 from segdata.metrics.cityscapes import instance as cityscapes_instance
 from segdata.metrics.cityscapes import pixel as cityscapes_pixel
 from segdata.metrics.cityscapes.classes import Classes
@@ -40,7 +40,7 @@ def assert_equal(found: Any, wanted: Any, place: str = "") -> None:
 
 
 def cityscapes() -> Classes:
-    return Classes.of(label_spaces.label_space("cityscapes"), manifest.shipped("cityscapes").average_sizes)
+    return Classes.of(manifest.label_space("cityscapes"), manifest.shipped("cityscapes").average_sizes)
 
 
 @pytest.mark.parametrize("name", ["voc21", "cityscapes19", "camvid11", "binary2", "all_void"])

@@ -343,7 +343,7 @@ def test_a_failed_replacement_leaves_the_old_pack(tmp_path: Path) -> None:
 
 
 def test_a_second_process_is_told_who_holds_the_lock(tmp_path: Path) -> None:
-    from segdata.system.locks import locked
+    from segdata.system.files import locked
 
     source = made.coco(tmp_path / "source")
     with locked(tmp_path / "pack"):

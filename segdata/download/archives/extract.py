@@ -25,8 +25,7 @@ from segdata.download.archives.open import Archive, open_archive
 from segdata.download.archives.receipt import File, Progress, Receipt, is_whole, read_receipt, sha256
 from segdata.errors import DamagedData, DiskError, InvalidArchive, NotThere, SegdataError, Unsafe
 from segdata.system.disk_space import free_bytes
-from segdata.system.files import disk_errors, remove_tree, sync_disk, sync_folder
-from segdata.system.paths import checked_name
+from segdata.system.files import checked_name, disk_errors, remove_tree, sync_disk, sync_folder
 
 
 def extract(

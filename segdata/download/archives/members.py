@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from segdata.errors import InvalidArchive, SegdataError, Unsafe
-from segdata.system.paths import checked_name
+from segdata.system.files import checked_name
 
 MOST_MEMBERS = 5_000_000
 """Members of one archive; the largest official one has 119,000."""

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces, manifest
+from segdata.catalog import manifest
 from segdata.core import images, png
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
@@ -188,7 +188,7 @@ def _segnet(root: Path, texts: Mapping[str, bytes], findings: Findings) -> tuple
 
 def _space(root: Path, layout: str, texts: Mapping[str, bytes], files: Sequence[str]) -> LabelSpace:
     """The label space of the dataset's own table where it has one, else that of its layout."""
-    official = label_spaces.label_space("camvid-32")
+    official = manifest.label_space("camvid-32")
     if layout == "fast.ai":
         lines = lists.lines_of(texts[_CODES])
         return _named([(line.strip(), None) for line in lines if line.strip()], official, root / _CODES)
@@ -199,7 +199,7 @@ def _space(root: Path, layout: str, texts: Mapping[str, bytes], files: Sequence[
     for file in files[:1]:
         if _read(root, file).values.ndim == 3:
             return official
-    return label_spaces.label_space("camvid-segnet")
+    return manifest.label_space("camvid-segnet")
 
 
 def _named(rows: Sequence[tuple[str, tuple[int, int, int] | None]], official: LabelSpace, path: Path) -> LabelSpace:

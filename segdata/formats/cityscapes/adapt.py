@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core.findings import Findings
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
@@ -41,7 +41,7 @@ _KEPT = Kept("cityscapes")
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """Categories by name, one split per sample, keys CITY/CITY_SEQUENCE_FRAME."""
-    labels = label_spaces.label_space("cityscapes")
+    labels = manifest.label_space("cityscapes")
     is_drawn = np.array([*(category.id >= 0 for category in labels.categories), False])
     table = table_by_name(source.labels, labels)
     table[~is_drawn[table]] = -1

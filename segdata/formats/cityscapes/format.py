@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces, manifest
+from segdata.catalog import manifest
 from segdata.core import images, png
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace, look_up
@@ -85,7 +85,7 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
     return Source(
         root=root,
         layout="Cityscapes folders",
-        labels=labels or label_spaces.label_space("cityscapes"),
+        labels=labels or manifest.label_space("cityscapes"),
         entries=entries,
         splits={name: members for name, members in splits.items() if members},
         annotation_files=files,
@@ -339,7 +339,7 @@ def _train_ids(ids: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[np.uint
     """(H, W) labelIds → trainIds, 255 for ignored categories; None in another label space."""
     if labels.name != "cityscapes":
         return None
-    view = label_spaces.view(labels, _TRAIN_VIEW)
+    view = manifest.view(labels, _TRAIN_VIEW)
     table = np.full(256, 255, np.uint8)
     for index, to in enumerate(view.table):
         if to is not None and labels[index].id >= 0:

@@ -25,13 +25,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core import png
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
-from segdata.core.predictions import GroundTruth, Holding, Predictions
-from segdata.core.regions import Crop, Regions
+from segdata.core.predictions import Crop, GroundTruth, Holding, Predictions, Regions
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, LabelMismatch, SegdataError, Unsafe
 from segdata.formats import label_maps
@@ -98,7 +97,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
 
 def _table(labels: LabelSpace, path: Path) -> Mapping[int, int]:
     """Label id → index in the ground truth's labels; −1 for labels that the ground truth does not have."""
-    city = label_spaces.label_space("cityscapes")
+    city = manifest.label_space("cityscapes")
     strange = [category.name for category in labels.categories if category.name not in city.index_of_name]
     if strange:
         raise LabelMismatch(
@@ -234,7 +233,7 @@ def _is_inside(stored: png.LabelImage) -> npt.NDArray[np.bool_]:
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """Categories matched by name; files are named by the last part of each key, as the evaluators expect."""
-    labels = label_spaces.label_space("cityscapes")
+    labels = manifest.label_space("cityscapes")
     table = table_by_name(source.labels, labels)
     return Plan(source.labels, Header(labels, source.splits, []), distinct_keys(keys, Findings(), flat=True), table)
 

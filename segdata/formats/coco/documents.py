@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core.findings import Findings
 from segdata.core.images import require_size
 from segdata.core.labels import Category, LabelSpace
@@ -20,7 +20,7 @@ from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
 from segdata.formats.contract import Entry, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import folders_in, names_in, read_bytes, stem
-from segdata.system.paths import checked_name
+from segdata.system.files import checked_name
 
 KINDS = ("instances", "person_keypoints", "captions", "image_info")
 """Kinds of documents that are read; of several with one split, the first gives the samples."""
@@ -379,7 +379,7 @@ def label_space(documents: Sequence[Document]) -> LabelSpace:
                     fix="convert the splits on their own",
                 )
     names = {category.name for category in merged.values()}
-    official = {category.name for category in label_spaces.label_space("coco").categories}
+    official = {category.name for category in manifest.label_space("coco").categories}
     try:
         return LabelSpace("coco" if names and names <= official else "custom", tuple(merged.values()))
     except SegdataError as error:

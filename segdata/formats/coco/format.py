@@ -48,8 +48,7 @@ from segdata.formats.coco.rules import check
 from segdata.formats.contract import RESIDUES, Entry, Header, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import stem, write_file
-from segdata.system.files import disk_errors
-from segdata.system.paths import inside
+from segdata.system.files import disk_errors, inside
 
 LAYOUT = "annotations/instances_*.json (COCO)"
 

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.columns import Columns, Shapes
 from segdata.core.findings import Findings
+from segdata.core.predictions import Columns, Shapes
 from segdata.errors import InvalidAnnotation
 from segdata.formats.coco.documents import Document
 from segdata.formats.coco.rules import Values, counted, no_box, undefined_category

@@ -34,8 +34,7 @@ from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
 from segdata.formats.shared.detections import Detections
 from segdata.formats.shared.folder import write_file
-from segdata.system.files import canonical_json, disk_errors, write_whole
-from segdata.system.paths import inside
+from segdata.system.files import canonical_json, disk_errors, inside, write_whole
 
 LAYOUT = "a JSON list of {image_id, category_id, score, bbox or segmentation} (COCO results)"
 

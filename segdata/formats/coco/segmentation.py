@@ -9,8 +9,7 @@ import numpy as np
 
 from segdata.core.arrays import IntArray
 from segdata.core.masks import Masks, polygon_strings
-from segdata.core.polygons import Polygons
-from segdata.core.rasterize import rasterize
+from segdata.core.polygons import Polygons, rasterize
 from segdata.core.rle import Spans, check_strings, decode_counts, pointer_of, spans_of
 from segdata.errors import InvalidAnnotation
 from segdata.formats.coco.rules import check_polygons, check_run_lengths

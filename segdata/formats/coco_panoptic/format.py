@@ -43,8 +43,7 @@ from segdata.formats.coco_panoptic.segments import (
 from segdata.formats.contract import Entry, Header, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import names_in, stem, write_file
-from segdata.system.files import disk_errors
-from segdata.system.paths import checked_name, inside
+from segdata.system.files import checked_name, disk_errors, inside
 
 LAYOUT = "annotations/panoptic_*.json with PNG folders (COCO panoptic)"
 

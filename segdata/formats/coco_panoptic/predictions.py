@@ -16,7 +16,7 @@ from segdata.formats.coco_panoptic.segments import check, instances_of, label_ma
 from segdata.formats.shared import json_text
 from segdata.formats.shared.files_by_key import require_all
 from segdata.formats.shared.folder import stem
-from segdata.system.paths import checked_name
+from segdata.system.files import checked_name
 
 
 class _Predicted(msgspec.Struct):

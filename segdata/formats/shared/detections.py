@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.columns import Columns, Shapes
 from segdata.core.masks import Masks
-from segdata.core.predictions import GroundTruth
+from segdata.core.predictions import Columns, GroundTruth, Shapes
 from segdata.core.sample import Instances, Sample
 
 

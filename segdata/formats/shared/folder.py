@@ -8,8 +8,7 @@ from pathlib import Path
 
 from segdata.errors import InvalidAnnotation, NotThere
 from segdata.formats.contract import Entry
-from segdata.system.files import disk_errors
-from segdata.system.paths import inside
+from segdata.system.files import disk_errors, inside
 
 NAMES_SHOWN = 5
 """Names that an error message lists at most."""

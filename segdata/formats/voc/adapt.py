@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
@@ -56,7 +56,7 @@ _KEPT_COLUMNS = {
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """VOC's 21 categories where they include all of the source's, else the source's after a background."""
-    official = label_spaces.label_space("voc")
+    official = manifest.label_space("voc")
     names = plain_names([category.name for category in source.labels.categories], without=":#")
     if set(names) <= set(official.index_of_name):
         labels = official

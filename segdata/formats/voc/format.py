@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
@@ -40,7 +40,7 @@ from segdata.formats.voc.image_sets import read_labelmap, read_lists
 from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc.residue import nodes_of
 from segdata.formats.voc.xml import Node, Tree, parse, serialise
-from segdata.system.paths import inside
+from segdata.system.files import inside
 
 LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png (PASCAL VOC)"
 _IMAGE: list[Any] = [
@@ -117,7 +117,7 @@ def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) ->
     return Source(
         root=root,
         layout="PASCAL VOC folders",
-        labels=labels or label_spaces.label_space("voc"),
+        labels=labels or manifest.label_space("voc"),
         entries=entries,
         splits=splits or {"all": range(len(entries))},
         documents=[*documents, *image_sets],

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core import png
 from segdata.core.findings import Findings
 from segdata.core.predictions import GroundTruth, Holding, Predictions
@@ -181,7 +181,7 @@ _ALL = "test"
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """VOC's categories; image sets are the splits."""
-    labels = label_spaces.label_space("voc")
+    labels = manifest.label_space("voc")
     table = table_by_name(source.labels, labels)
     names = split_names({name.rpartition("/")[2]: members for name, members in source.splits.items()})
     splits = {names[name.rpartition("/")[2]]: list(members) for name, members in source.splits.items()}

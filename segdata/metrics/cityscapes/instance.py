@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.arrays import FloatArray, IntArray
-from segdata.core.regions import Crop
+from segdata.core.predictions import Crop
 from segdata.core.rle import constant_runs
 from segdata.metrics.cityscapes.classes import GROUP_LIMIT, Classes
 from segdata.metrics.result import mean

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segdata.core.labels import look_up
-from segdata.core.predictions import GroundTruth, Predictions
-from segdata.core.regions import Regions
+from segdata.core.predictions import GroundTruth, Predictions, Regions
 from segdata.errors import InvalidAnnotation, InvalidInput
 from segdata.metrics.checks import require_all, require_holding, require_size
 from segdata.metrics.cityscapes import instance, pixel

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.arrays import BoolArray, FloatArray, IntArray
-from segdata.core.columns import Columns, Shapes
-from segdata.core.predictions import GroundTruth, Predictions
+from segdata.core.predictions import Columns, GroundTruth, Predictions, Shapes
 
 BLOCK_IMAGES = 1024
 BLOCK_DETECTIONS = 1 << 16

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core.labels import LabelSpace
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.errors import InvalidInput, LabelMismatch
@@ -103,10 +103,10 @@ def _id_schemes(labels: LabelSpace) -> Iterator[tuple[str, npt.NDArray[np.int64]
     for shift, name in ((-1, "category numbers counted from 1"), (1, "category numbers one too low")):
         moved = indices + shift
         yield name, np.where((moved >= 0) & (moved < count), moved, -1), "write category indices, the first is 0"
-    city = label_spaces.label_space("cityscapes")
+    city = manifest.label_space("cityscapes")
     if any(category.name not in city.index_of_name for category in labels.categories):
         return
-    train = label_spaces.view(city, _TRAIN_VIEW).target
+    train = manifest.view(city, _TRAIN_VIEW).target
     # What was read as label id v (or trainId v) would be trainId v (or label id v).
     as_train = np.full(count, -1)
     as_label = np.full(count, -1)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from segdata.core.labels import Category, LabelSpace
 from segdata.errors import InvalidInput, UsageError
 from segdata.models.matterport import weights
@@ -65,7 +65,7 @@ def load(
         Unsafe: a pickle, or links out of the file.
     """
     path = Path(path)
-    space = label_spaces.label_space(labels) if isinstance(labels, str) else labels
+    space = manifest.label_space(labels) if isinstance(labels, str) else labels
     if space is not None and num_classes not in (None, len(space) + 1):
         raise UsageError(f"num_classes is {num_classes}, but there are {len(space)} labels and the background")
     if backbone is not None and backbone not in BLOCKS:
@@ -223,7 +223,7 @@ def _fill(layers: Sequence[Layer], file: WeightsFile, fresh: set[str], seed: int
 
 
 def _numbered(num_classes: int) -> LabelSpace:
-    coco = label_spaces.label_space("coco")
+    coco = manifest.label_space("coco")
     if num_classes == len(coco) + 1:
         return coco
     return LabelSpace("classes", tuple(Category(f"class {number}", number) for number in range(1, num_classes)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segdata.catalog import label_spaces
+from segdata.catalog import manifest
 from tests.helpers import made
 from tests.helpers.command import run_segdata
 from tests.helpers.refusals import refused
@@ -38,7 +38,7 @@ def test_an_extra_row_in_camvid_s_colour_table(tmp_path: Path) -> None:
     import segdata
 
     source = made.camvid(tmp_path / "source")
-    rows = [f"{' '.join(map(str, c.color or ()))}\t{c.name}" for c in label_spaces.label_space("camvid-32").categories]
+    rows = [f"{' '.join(map(str, c.color or ()))}\t{c.name}" for c in manifest.label_space("camvid-32").categories]
     made.put(source / "label_colors.txt", "\n".join([*rows, "255 255 255\tBird", ""]))
     segdata.convert(source, tmp_path / "pack")
     pack = segdata.open(tmp_path / "pack", labels="camvid-11")
