@@ -58,12 +58,13 @@ def _invalid(text: str, table: dict[str, Any], kind: type, file: str, prefix: st
     expected: Any = inspect.type_info(kind)
     for key in keys:
         value, expected = value[key], _type_of(expected, key)
+    expected = _without_none(expected)
     where = f"{prefix}{path}".lstrip(".")
     if missing := re.fullmatch("Object missing required field `(.*)`", message):
         key = f"{where}.{missing[1]}".lstrip(".")
         return InvalidManifest(f"manifest lacks {missing[1]!r}", file=file, place=key, fix=f"add {missing[1]} = …")
     if unknown := re.fullmatch("Object contains unknown field `(.*)`", message, re.DOTALL):
-        known = [field.encode_name for field in _known(expected).fields]
+        known = [field.encode_name for field in expected.fields]
         return InvalidManifest(
             f"manifest has an unknown key {unknown[1]!r}",
             file=file,
@@ -90,14 +91,16 @@ def _invalid(text: str, table: dict[str, Any], kind: type, file: str, prefix: st
     return InvalidManifest(wrong, file=file, place=where, why=why)
 
 
-def _known(info: Any) -> Any:
-    """The type beside None of an optional one."""
-    return info.types[0] if isinstance(info, inspect.UnionType) else info
+def _without_none(info: Any) -> Any:
+    """`T` of `T | None`."""
+    if isinstance(info, inspect.UnionType):
+        return next(kind for kind in info.types if not isinstance(kind, inspect.NoneType))
+    return info
 
 
 def _type_of(info: Any, key: Any) -> Any:
     """msgspec's description of the type of a field, or of an array's item."""
-    info = _known(info)
+    info = _without_none(info)
     if isinstance(info, inspect.StructType):
         return next(field.type for field in info.fields if field.encode_name == key)
     return info.item_types[key] if isinstance(info, inspect.TupleType) else info.item_type
