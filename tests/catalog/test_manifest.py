@@ -197,7 +197,7 @@ def test_remotes_say_what_is_known_and_what_is_not(tmp_path: Path) -> None:
         ('package = "labels.zip"', 'package = ".hidden"', ("no plain name",)),
         ("about = 5", 'about = "5"', ("remotes[1].about", "expected int")),
         ('part = "labels"', 'part = "images"', ("optional in one place",)),
-        ("about = 5", 'about = 5\narchive = "tgz"', ("remotes[1].archive", "'tgz'", "zip, tar, tar.gz, file")),
+        ("about = 5", 'about = 5\narchive = "tgz"', ("remotes[1].archive", "'tgz'", "file, tar, tar.gz, zip")),
         ("about = 5", "about = 5\nrename = { a = 1 }", ("remotes[1].rename", "expected str", "found {'a': 1}")),
         ('part = "labels"\n', "", ("manifest lacks 'part'", "remotes[1].part")),
         ('text = "Be kind."', 'txt = "Be kind."', ("terms.txt", "did you mean 'text'?")),
