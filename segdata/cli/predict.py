@@ -21,7 +21,7 @@ def _a_folder(value: Path | None) -> Path | None:
 @app.command(epilog="Example: segdata predict runs/first photos -o found --pictures pictures --score-threshold 0.5")
 def predict(
     model: str = typer.Argument(..., help="A run, a checkpoint, a weights file (.pth, .h5), or torchvision:coco-v1."),
-    source: Path = typer.Argument(..., help="A pack, a folder of photos, or one photo."),
+    source: Path = typer.Argument(..., help="A pack, a folder of images, or one image."),
     target: Path = typer.Option(..., "--output", "-o", help="The pack to write."),
     split: str | None = typer.Option(None, "--split", help="Only this split of a pack."),
     score_threshold: float | None = typer.Option(
@@ -29,35 +29,38 @@ def predict(
         "--score-threshold",
         min=0.0,
         max=1.0,
-        help="Keep scores from here on (default: as the model is set, 0.05; 0.7 for .h5).",
+        help="Score threshold (default: the model's detection_min_confidence, 0.05; 0.7 for .h5).",
     ),
-    changes: list[str] = typer.Option([], "--set", help="A setting of detection as NAME=VALUE; can be repeated."),
-    flip: bool = typer.Option(False, "--flip", help="Look at mirrored photos, too."),
+    changes: list[str] = typer.Option([], "--set", help="A setting of the model as NAME=VALUE; can be repeated."),
+    flip: bool = typer.Option(
+        False, "--flip", help="Test-time augmentation: predict the flipped image, too, and merge."
+    ),
     pictures: Path | None = typer.Option(
-        None, "--pictures", callback=_a_folder, help="A folder for a picture of every photo."
+        None, "--pictures", callback=_a_folder, help="A folder for pictures of the predictions."
     ),
     results: Path | None = typer.Option(None, "--coco", help="A JSON file for COCO results."),
-    images: bool = typer.Option(True, "--images/--no-images", help="Keep the photos in the pack, too."),
-    on_error: OnError = typer.Option(OnError.stop, help="Stop at a photo that cannot be read, or skip and list it."),
-    batch_size: int = typer.Option(4, min=1, max=1024, help="Photos at a time."),
-    limit: int | None = typer.Option(None, min=1, help="Only the first ones."),
+    images: bool = typer.Option(True, "--images/--no-images", help="Keep the images in the pack, too."),
+    on_error: OnError = typer.Option(OnError.stop, help="Stop at an image that cannot be read, or skip and list it."),
+    batch_size: int = typer.Option(4, min=1, max=1024, help="Images per batch."),
+    limit: int | None = typer.Option(None, min=1, help="Only the first images."),
     device: str | None = typer.Option(None, "--device", help="cpu or cuda (default: a GPU where there is one)."),
-    threads: int | None = typer.Option(None, "--threads", min=1, help="Processors for arithmetic."),
+    threads: int | None = typer.Option(None, "--threads", min=1, help="CPU threads of PyTorch."),
     force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
     wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same target."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Detect objects with a trained model and write them as a pack with scores."""
-    from segdata.cli import extras as needs
+    """Predict images with a trained model and write a pack of the predictions with their scores."""
+    from segdata.cli import extras
 
     with output.only_ours(active=json), output.progress("detecting", quiet=quiet) as progress:
-        needs.torch(threads)
+        extras.torch(threads)
+        from segdata.models import registry
         from segdata.training import predict as prediction
         from segdata.training.config import TrainConfig
 
-        settings = TrainConfig.of().parsed(changes)
+        settings = TrainConfig.of(registry.name_of(model)).parsed(changes)
         if score_threshold is not None:
             settings["detection_min_confidence"] = score_threshold
         report = prediction.predict(
@@ -83,7 +86,7 @@ def predict(
         output.table(
             [
                 ("target", f"{report.target} (pack)"),
-                ("photos", f"{report.samples:,}"),
+                ("images", f"{report.samples:,}"),
                 ("objects", f"{report.instances:,}"),
                 ("pictures", pictures),
                 ("COCO results", results),

@@ -21,12 +21,12 @@ def runs(
     quiet: bool = output.Quiet,
 ) -> None:
     """Show runs: what differs in their settings, what came of it; every run's report.html is brought up to date."""
-    from segdata.cli import extras as needs
+    from segdata.cli import extras
     from segdata.training.names import category_of
     from segdata.training.runs import comparison
 
     with output.only_ours(active=json):
-        needs.torch()
+        extras.torch()
         from segdata.training.runs import report
 
         compared = comparison.compare(folders)
@@ -44,7 +44,7 @@ def runs(
         *(row for row in compared.metrics if category_of(row[0]) is not None),
     ]
     cells = [["", *names], *([name, *map(_text, values)] for name, values in rows)]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(names) + 1)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(names) + 1)]
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if not quiet:

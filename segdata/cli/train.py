@@ -33,11 +33,11 @@ def train(
     config: Path | None = typer.Option(None, "--config", help="Settings, TOML: see segdata config."),
     changes: list[str] = typer.Option([], "--set", help="A setting as NAME=VALUE; can be repeated."),
     weights: str | None = typer.Option(
-        None, "--weights", help="Begin with these: a run, a file, or torchvision:coco-v1, :coco-v2, :imagenet."
+        None, "--weights", help="Initial weights: a run, a file, or torchvision:coco-v1, :coco-v2, :imagenet."
     ),
-    resume: bool = typer.Option(False, "--resume", help="Go on with the run's own settings."),
+    resume: bool = typer.Option(False, "--resume", help="Resume with the run's own settings."),
     device: str | None = typer.Option(None, "--device", help="cpu or cuda (default: a GPU where there is one)."),
-    threads: int | None = typer.Option(None, "--threads", min=1, help="Processors for arithmetic."),
+    threads: int | None = typer.Option(None, "--threads", min=1, help="CPU threads of PyTorch."),
     tracker: list[str] = typer.Option(
         [], "--tracker", help="Log to tensorboard, mlflow or neptune, too; can be repeated."
     ),
@@ -46,15 +46,15 @@ def train(
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Train a model on a pack; a run that was stopped goes on when the same command is given again."""
+    """Train a model on a pack; the same command resumes a run that was stopped."""
     import segdata
-    from segdata.cli import extras as needs
+    from segdata.cli import extras
     from segdata.training.config import TrainConfig
     from segdata.training.runs.report import FILE
 
     is_main = int(os.environ.get("RANK", "0")) == 0
     with output.only_ours(active=json):
-        needs.torch(threads)
+        extras.torch(threads)
         chosen = TrainConfig.chosen(config, changes, run if resume else None)
         whole = segdata.open(pack, labels=labels)
         from segdata.training import trackers, trainer

@@ -51,7 +51,7 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
     chosen = device_named(device)
     if Path(source).suffix in registry.PREDICTORS:
         if flip:
-            raise UsageError("Keras models do not look at mirrored photos", fix="leave out --flip")
+            raise UsageError("Keras models have no test-time augmentation by mirrored images", fix="leave out --flip")
         return registry.PREDICTORS[Path(source).suffix](Path(source), device=chosen, **changes)
     name = registry.name_of(source)
     model = registry.model(name)
@@ -188,7 +188,7 @@ def _opened(
         pack = source if isinstance(source, Pack) else open_pack(source, split)
         return pack, pack.info["provenance"]["format"], _splits(pack)
     if split is not None:
-        raise UsageError("a folder of photos has no splits", file=Path(source))
+        raise UsageError("a folder of images has no splits", file=Path(source))
     return image_samples(Path(source), findings, unreadable), "photos", {}
 
 

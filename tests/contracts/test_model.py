@@ -76,3 +76,28 @@ def test_weights_of_another_model_are_refused(pack: Pack, tmp_path: Path) -> Non
         segdata.train(train, tmp_path / "other", other, weights=tmp_path / "toy", device="cpu")
     with pytest.raises(segdata.errors.NotThere, match="no model 'unknown'"):
         segdata.train(train, tmp_path / "unknown", {"model": "unknown"})
+
+
+def test_paths_and_names_of_settings_are_enough(pack: Pack, tmp_path: Path) -> None:
+    """Of a path, the split called train… is trained on, and the one called val… validated on."""
+    settings = {"model": "toy", "size": 8, "steps_per_epoch": 1, "epochs": 1, "workers": 0}
+    report = segdata.train(str(pack.path), str(tmp_path / "run"), settings, device="cpu")
+    assert (report.images, report.steps) == (4, 1) and set(report.metrics) == {"accuracy"}
+    predicted = segdata.predict(str(report.run), str(pack.path), str(tmp_path / "predicted"), split="val2017")
+    assert predicted.samples == 2 and list(segdata.open(predicted.target).splits) == ["val2017"]
+    limited = segdata.predict(report.run, pack, tmp_path / "limited", limit=3, batch_size=2)
+    assert limited.samples == 3 and list(segdata.open(limited.target).keys) == list(pack.keys)[:3]
+
+
+def test_misspelled_options_and_settings_are_errors(pack: Pack, tmp_path: Path) -> None:
+    for settings, words in (
+        ({"learning_rat": 1.0}, "learning_rate"),
+        ({"model": "toy", "backbone": "resnet18"}, "segdata config lists all settings"),
+        ({"model": "toy", "size": "large"}, "size must be a whole number"),
+    ):
+        with pytest.raises(segdata.errors.UsageError) as error:
+            segdata.train(pack, tmp_path / "run", settings)
+        assert words in str(error.value)
+    with pytest.raises(TypeError, match="weigths"):
+        segdata.train(pack, tmp_path / "run", weigths="run")  # type: ignore[call-arg]
+    assert not (tmp_path / "run").exists()

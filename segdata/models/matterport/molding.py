@@ -74,7 +74,7 @@ def resize_image(
     if mode == "none":
         if height % STRIDE or width % STRIDE:
             raise UsageError(
-                f"a photo of {width} × {height} cannot go into the network as it is",
+                f"an image of {width} × {height} cannot go into the network as it is",
                 why=f"in resize mode 'none' both sides must be multiples of {STRIDE}",
                 fix="use image_resize_mode='pad64' or 'square'",
             )
@@ -99,7 +99,7 @@ def resize_image(
         frame = (side, side)
     if height > frame[0] or width > frame[1]:
         raise UsageError(
-            f"a photo of {width} × {height} does not fit into {frame[1]} × {frame[0]}",
+            f"an image of {width} × {height} does not fit into {frame[1]} × {frame[0]}",
             fix="image_max_dim must be at least image_min_dim",
         )
     top, left = (frame[0] - height) // 2, (frame[1] - width) // 2

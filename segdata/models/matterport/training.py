@@ -122,11 +122,11 @@ class Training:
         model, config = self.model, self.model.config
         framed = [item for item in map(self._framed, batch) if (item.class_ids > 0).any()]
         if not framed:
-            raise UsageError("none of these photos shows an object", fix="leave photos without objects out")
+            raise UsageError("none of these images shows an object", fix="leave images without objects out")
         shape = framed[0].image.shape
         if any(item.image.shape != shape for item in framed):
             raise UsageError(
-                "photos of one step must have one frame",
+                "the images of a step must have one size after resizing",
                 why=", ".join(sorted({f"{item.image.shape[1]} × {item.image.shape[0]}" for item in framed})),
                 fix="train with image_resize_mode='square'",
             )

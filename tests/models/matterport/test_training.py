@@ -105,7 +105,7 @@ def test_stages_are_those_of_the_original() -> None:
 def test_a_crowd_teaches_nothing_and_a_photo_without_objects_is_left_out() -> None:
     model = small()
     given = truth()
-    with pytest.raises(UsageError, match="none of these photos"):
+    with pytest.raises(UsageError, match="none of these images"):
         Training(model).step([Example(given.image, np.array([-1, -2]), given.masks)])
     one = Training(model).losses([given])
     two = Training(model).losses([given, Example(given.image, np.zeros(0, int), given.masks[..., :0])])
