@@ -19,13 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.labels import LabelSpace
+from segdata.core.labels import Color, LabelSpace
 from segdata.core.sample import Sample
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
-
-Color = tuple[int, int, int]
 
 _MASK = 0.45
 """Opacity of masks."""
