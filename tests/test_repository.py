@@ -55,16 +55,16 @@ INNER_FLOORS = {
         {"__init__"},
     ],
     "models": [
-        {"autocast", "checkpoint", "settings", "weights_digest"},
+        {"checkpoint", "settings", "weights_digest"},
         {"weights"},
         {"contract"},
         {"maskrcnn", "matterport"},
         {"registry"},
     ],
     "training": [
-        {"config", "distributed", "names", "running_losses", "stop_signal"},
-        {"batches", "schedule", "trackers", "validation"},
-        {"predict", "runs", "step"},
+        {"config", "distributed"},
+        {"batches", "step", "trackers"},
+        {"predict", "runs"},
         {"trainer"},
     ],
 }

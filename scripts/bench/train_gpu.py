@@ -28,11 +28,10 @@ from scenery import laid_table
 import segdata
 from segdata.demo.synthetic import objects
 from segdata.models.maskrcnn.model import MODEL
-from segdata.training import schedule
 from segdata.training.batches import BatchStream
 from segdata.training.config import TrainConfig
 from segdata.training.distributed import World
-from segdata.training.step import TrainStep
+from segdata.training.step import TrainStep, train_mode
 
 WORK = ROOT / ".bench" / "train_gpu"
 
@@ -125,7 +124,7 @@ def theirs(
         persistent_workers=config.run.workers > 0,
     )
     network = MODEL.build(config.model, pack.labels, seed=0).to(device)
-    schedule.train_mode(network, frozen=True)
+    train_mode(network, frozen=True)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=config.run.learning_rate, momentum=0.9, weight_decay=1e-4)
     number_of: dict[int, int] = {category: number for number, category in enumerate(sorted(source.coco.getCatIds()), 1)}

@@ -22,8 +22,8 @@ def runs(
 ) -> None:
     """Show runs: what differs in their settings, what came of it; every run's report.html is brought up to date."""
     from segdata.cli import extras
-    from segdata.training.names import category_of
     from segdata.training.runs import comparison
+    from segdata.training.trackers.base import category_of
 
     with output.only_ours(active=json):
         extras.torch()

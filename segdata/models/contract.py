@@ -22,10 +22,38 @@ from torch import Tensor, nn
 
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances, Sample
-from segdata.models.autocast import Autocast
 from segdata.models.settings import ModelSettings
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Autocast:
+    """How a network calculates.
+
+    Attributes:
+        precision: "fp32" (no autocast), "bf16" or "fp16".
+        channels_last: whether images and weights are (N, H, W, C) in memory.
+    """
+
+    precision: str = "fp32"
+    channels_last: bool = False
+
+    @property
+    def memory_format(self) -> Any:
+        """For `Tensor.to` and `contiguous`."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def on(self, device: torch.device) -> torch.autocast:
+        """The context in which the network is called."""
+        return torch.autocast(device.type, _DTYPES[self.precision], enabled=self.precision != "fp32")
+
+
+FULL = Autocast()
+"""Full precision."""
+
 
 Image = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""

@@ -15,7 +15,7 @@ from segdata.models import registry, settings
 from segdata.models.settings import Rule, Settings
 
 if TYPE_CHECKING:
-    from segdata.models.autocast import Autocast
+    from segdata.models.contract import Autocast
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
@@ -147,7 +147,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
     @property
     def autocast(self) -> Autocast:
         """Autocast dtype and memory format."""
-        from segdata.models.autocast import Autocast
+        from segdata.models.contract import Autocast
 
         return Autocast(self.precision, self.channels_last)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,18 +23,41 @@ from segdata.models.contract import Prediction
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
 from segdata.system.files import locked, require_replaceable, write_whole
-from segdata.training import schedule, validation
+from segdata.training import predict, step
 from segdata.training.batches import BatchStream, split_names
 from segdata.training.config import TrainConfig
 from segdata.training.distributed import World, joined
-from segdata.training.running_losses import LossMeter
 from segdata.training.runs import report
-from segdata.training.step import TrainStep
-from segdata.training.stop_signal import Stop
+from segdata.training.step import LossMeter, TrainStep
 from segdata.training.trackers import run_folder
 from segdata.training.trackers.background import Background
 from segdata.training.trackers.base import All, Tracker
 from segdata.training.trackers.run_folder import RunFolder
+
+
+class Stop:
+    """While entered, SIGINT, SIGTERM and SIGHUP are only noted: `number` is the first that came, 0 for none."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: Any) -> None:
+        if self.number:
+            self.__exit__()
+            signal.raise_signal(number)
+        self.number = number
+
 
 EXAMPLE_SCORE = 0.5
 """Score threshold of predictions in example pictures."""
@@ -178,7 +202,7 @@ class _Training:
         self.tracker = tracker
         self.stream = BatchStream(self.pack, self.model.transform(config.model, pack.labels), config.run, world)
         self.steps_per_epoch = config.run.steps_per_epoch or max(1, len(self.stream) // config.run.accumulate)
-        self.plan = schedule.stages(config.run, self.steps_per_epoch)
+        self.plan = step.stages(config.run, self.steps_per_epoch)
         self.steps = self.plan[-1].end
         network = self.model.build(config.model, self.labels, seed=config.run.seed)
         self.learner = TrainStep(self.model, network, config, world)
@@ -272,7 +296,7 @@ class _Training:
             self._validate(stop)
             self._save()
         while self.step < self.steps and not self._ends(stop):
-            self._stage(schedule.stage_at(self.plan, self.step), batches, stop)
+            self._stage(step.stage_at(self.plan, self.step), batches, stop)
         ends = self._ends(stop)
         if ends:
             self._save()
@@ -310,12 +334,12 @@ class _Training:
             was_done=was_done,
         )
 
-    def _stage(self, stage: schedule.Stage, batches: Iterator[Any], stop: Stop) -> None:
+    def _stage(self, stage: step.Stage, batches: Iterator[Any], stop: Stop) -> None:
         """The updates of a stage: what is trained is fixed within it."""
         self.learner.choose(stage.layers)
         while self.step < stage.end and not self._ends(stop):
             began = time.perf_counter()
-            rate = schedule.learning_rate(self.config.run, self.step, self.steps) * stage.factor
+            rate = step.learning_rate(self.config.run, self.step, self.steps) * stage.factor
             self.meter.add(self.learner.update(self._waited_for(batches), rate))
             self.step += 1
             self.meter.seconds += time.perf_counter() - began
@@ -369,7 +393,7 @@ class _Training:
         if self.progress is not None and self.world.is_main:
             self.progress(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values, "validating"))
         predictor = self.model.predictor(self.learner.network, self.config.model, self.labels, run.autocast)
-        predictions = validation.predictions(
+        predictions = predict.predictions(
             predictor,
             pack,
             min(len(pack), limit or len(pack)),
@@ -384,7 +408,7 @@ class _Training:
             is_best = self._is_best(pack, predictions) if self.validate is not None else False
             for index in list(predictions)[: run.example_pictures]:
                 sample = pack[index]
-                picture = validation.beside_truth(sample, predictions[index], self.labels, min_score=EXAMPLE_SCORE)
+                picture = predict.beside_truth(sample, predictions[index], self.labels, min_score=EXAMPLE_SCORE)
                 self.tracker.log_image(self.step, sample.key, picture)
             if is_best:
                 document = {**self._document(), "metrics": self.metrics}

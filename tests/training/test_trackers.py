@@ -15,9 +15,8 @@ import numpy.typing as npt
 import pytest
 
 from segdata.errors import NotThere, UsageError
-from segdata.training import names, trackers
+from segdata.training import trackers
 from segdata.training.runs import comparison, history, report
-from segdata.training.runs import weight_histograms as layers
 from segdata.training.trackers import background as services
 from segdata.training.trackers import base, run_folder
 from tests.helpers.command import run_segdata
@@ -135,10 +134,10 @@ def test_neptune_writes_offline_into_the_run(tmp_path: Path, monkeypatch: pytest
 
 
 def test_only_metrics_of_one_category_name_it() -> None:
-    assert names.category_of("validation/category_AP/ship/boat") == "ship/boat"
-    assert names.category_of("validation/category_IoU/road") == "road"
-    assert names.category_of("validation/AP") is names.category_of("train/category_AP/road") is None
-    assert names.numbers({"validation/category_AP/ship/boat": 1, "validation/AP": 0.5, "note": "text"}) == {
+    assert base.category_of("validation/category_AP/ship/boat") == "ship/boat"
+    assert base.category_of("validation/category_IoU/road") == "road"
+    assert base.category_of("validation/AP") is base.category_of("train/category_AP/road") is None
+    assert base.numbers({"validation/category_AP/ship/boat": 1, "validation/AP": 0.5, "note": "text"}) == {
         "validation/category_AP/ship_boat": 1.0,
         "validation/AP": 0.5,
     }
@@ -226,14 +225,14 @@ def test_histograms_of_the_first_convolutions_or_of_a_pattern() -> None:
         "body.layer2.bias": np.array([5.0, 7.0]),
         "norm.weight": np.ones(4),
     }
-    first = layers.histograms(tensors, first=1)
+    first = report.histograms(tensors, first=1)
     assert [one.name for one in first] == ["body.layer2.weight", "body.layer2.bias"]
     assert (first[0].mean, first[0].deviation, first[0].counts.sum()) == (2.0, 1.0, 2)
     assert (first[0].edges[0], first[0].edges[-1]) == (1.0, 3.0)
-    assert [one.name for one in layers.histograms(tensors, first=9)][-1] == "body.layer10.weight"
-    assert [one.name for one in layers.histograms(tensors, "norm*")] == ["norm.weight"]
+    assert [one.name for one in report.histograms(tensors, first=9)][-1] == "body.layer10.weight"
+    assert [one.name for one in report.histograms(tensors, "norm*")] == ["norm.weight"]
     with pytest.raises(NotThere, match="no tensor matches"):
-        layers.histograms(tensors, "head*")
+        report.histograms(tensors, "head*")
 
 
 def test_the_run_folder_is_json(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from segdata.models.contract import Prediction
 from segdata.models.maskrcnn import losses, network, weights
 from segdata.models.maskrcnn import model as maskrcnn
 from segdata.models.maskrcnn.average_precision import average_precision
-from segdata.training import schedule
 from segdata.training import trainer as engine
 from segdata.training.config import RunConfig, TrainConfig
 from segdata.training.predict import load
+from segdata.training.step import learning_rate, stage_at, stages
 from segdata.training.trackers import run_folder
 from tests.helpers.command import Here
 from tests.helpers.tiny_training import TINY, arguments
@@ -297,18 +297,18 @@ def test_every_model_learns_is_saved_goes_on_and_detects(backbone: str, heads: s
 
 def test_stages_and_rates() -> None:
     config = RunConfig(stages=("heads:1", "all:2:0.1"), warmup_steps=2, warmup_factor=0.5, learning_rate=1.0)
-    plan = schedule.stages(config, 10)
+    plan = stages(config, 10)
     assert [(stage.layers, stage.begin, stage.end, stage.factor) for stage in plan] == [
         ("heads", 0, 10, 1.0),
         ("all", 10, 30, 0.1),
     ]
-    assert [schedule.stage_at(plan, step).layers for step in (0, 9, 10, 29)] == ["heads", "heads", "all", "all"]
-    rates = [schedule.learning_rate(config, step, 100) for step in (0, 1, 2, 66, 67, 91, 92)]
+    assert [stage_at(plan, step).layers for step in (0, 9, 10, 29)] == ["heads", "heads", "all", "all"]
+    rates = [learning_rate(config, step, 100) for step in (0, 1, 2, 66, 67, 91, 92)]
     assert rates == pytest.approx([0.5, 0.75, 1.0, 1.0, 0.1, 0.1, 0.01])
-    short = [schedule.learning_rate(config.changed(warmup_steps=500), step, 8) for step in (0, 1, 2, 3)]
+    short = [learning_rate(config.changed(warmup_steps=500), step, 8) for step in (0, 1, 2, 3)]
     assert short == pytest.approx([0.5, 0.75, 1.0, 1.0]), "a small pack's training is more than its warm-up"
     cosine = config.changed(schedule="cosine", warmup_steps=0)
-    assert [schedule.learning_rate(cosine, step, 100) for step in (0, 50, 100)] == pytest.approx([1.0, 0.5, 0.0])
+    assert [learning_rate(cosine, step, 100) for step in (0, 50, 100)] == pytest.approx([1.0, 0.5, 0.0])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(pack: Path, tmp_path: Path) -> None:

@@ -17,10 +17,9 @@ from torchvision.ops import batched_nms
 
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
-from segdata.models.autocast import FULL, Autocast
-from segdata.models.maskrcnn.augment import CropTransform, scaled_size
+from segdata.models.contract import FULL, Autocast
+from segdata.models.maskrcnn.augment import CropTransform, scaled_size, to_batch
 from segdata.models.maskrcnn.config import Config
-from segdata.models.maskrcnn.inputs import to_batch
 
 
 def detect(

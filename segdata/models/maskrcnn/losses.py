@@ -20,9 +20,8 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from segdata.models.contract import Losses
 from segdata.models.maskrcnn import targets
-from segdata.models.maskrcnn.augment import TrainSample
+from segdata.models.maskrcnn.augment import TrainSample, ground_truth
 from segdata.models.maskrcnn.config import Config
-from segdata.models.maskrcnn.inputs import ground_truth
 
 _BETA = 1 / 9
 _NOTHING = -1
@@ -44,7 +43,7 @@ def losses(model: MaskRCNN, images: ImageList, samples: Sequence[TrainSample], c
     targets; there are no others.
 
     Args:
-        images: as `inputs.to_batch` made them.
+        images: as `augment.to_batch` made them.
         samples: their objects.
     """
     device = images.tensors.device

@@ -16,13 +16,11 @@ from torchvision.models.detection.image_list import ImageList
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances
 from segdata.errors import UsageError
-from segdata.models.autocast import FULL, Autocast
-from segdata.models.contract import Image, Losses, Model, Prediction
+from segdata.models.contract import FULL, Autocast, Image, Losses, Model, Prediction
 from segdata.models.maskrcnn import average_precision, losses, network, torchvision_weights, weights
-from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, label_of_category
+from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, label_of_category, to_batch
 from segdata.models.maskrcnn.config import Config
 from segdata.models.maskrcnn.detect import detect
-from segdata.models.maskrcnn.inputs import to_batch
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from segdata.errors import UsageError
 from segdata.system.files import write_whole
-from segdata.training.names import category_of, flat
 from segdata.training.runs import history, report
 from segdata.training.runs.history import History
+from segdata.training.trackers.base import category_of, flat
 from segdata.viz import charts, html
 
 Row = tuple[str, tuple[Any, ...]]

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.training import names
-from segdata.training.trackers import run_folder
+from segdata.training.trackers import base, run_folder
 
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
 """Characters that MLflow refuses in the name of a metric; it also refuses more than 250."""
@@ -42,12 +41,12 @@ class MLflow:
         )
         self._id = self._client.create_run(number, run_name=run.name).info.run_id
         run_folder.write_json(note, {"run_id": self._id})
-        for key, value in names.flat({"config": config, "environment": environment}).items():
+        for key, value in base.flat({"config": config, "environment": environment}).items():
             self._client.log_param(self._id, key, str(value)[:6000])
 
     def log(self, step: int, values: Mapping[str, float | str]) -> None:
         """Add metrics."""
-        for name, value in names.numbers(values).items():
+        for name, value in base.numbers(values).items():
             self._client.log_metric(self._id, _NOT_IN_NAMES.sub("_", name)[:250], value, step=step)
 
     def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:

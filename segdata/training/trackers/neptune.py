@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.training import names
-from segdata.training.trackers import run_folder
+from segdata.training.trackers import base, run_folder
 from segdata.training.trackers.background import FINISH_SECONDS
 from segdata.viz.overlay import png
 
@@ -48,7 +47,7 @@ class Neptune:
 
     def log(self, step: int, values: Mapping[str, float | str]) -> None:
         """Append to the series of the same names."""
-        for name, value in names.numbers(values).items():
+        for name, value in base.numbers(values).items():
             self._run[name].append(value, step=step)
 
     def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:

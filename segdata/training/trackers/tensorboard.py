@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.training import names
-from segdata.training.trackers import run_folder
+from segdata.training.trackers import base, run_folder
 
 
 class TensorBoard:
@@ -28,7 +27,7 @@ class TensorBoard:
 
     def log(self, step: int, values: Mapping[str, float | str]) -> None:
         """Add scalars."""
-        for name, value in names.numbers(values).items():
+        for name, value in base.numbers(values).items():
             self._writer.add_scalar(name, value, step)
 
     def log_image(self, step: int, name: str, picture: npt.NDArray[np.uint8]) -> None:

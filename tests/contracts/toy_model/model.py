@@ -16,8 +16,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidInput, UsageError
 from segdata.models import weights
-from segdata.models.autocast import Autocast
-from segdata.models.contract import Image, Losses, Model, Prediction
+from segdata.models.contract import Autocast, Image, Losses, Model, Prediction
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
 from tests.contracts.toy_model.config import Config

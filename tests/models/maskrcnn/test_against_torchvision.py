@@ -22,7 +22,7 @@ from segdata.core import images
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
 from segdata.models.contract import Losses
-from segdata.models.maskrcnn import augment, detect, inputs, losses, targets, weights
+from segdata.models.maskrcnn import augment, detect, losses, targets, weights
 from segdata.models.maskrcnn import network as maskrcnn
 from segdata.models.maskrcnn.augment import CropTransform, TrainSample
 from segdata.models.maskrcnn.config import Config
@@ -143,7 +143,7 @@ class Example(NamedTuple):
 
     def losses(self, model: MaskRCNN, config: Config) -> Losses:
         transforms, photos = [one.transform for one in self.items], [one.pixels for one in self.items]
-        batch = inputs.to_batch(photos, transforms, config, torch.device("cpu"))
+        batch = augment.to_batch(photos, transforms, config, torch.device("cpu"))
         return losses.losses(model, batch, self.items, config)
 
 
