@@ -1,4 +1,4 @@
-"""Any format into any other: what arrives and what is counted as lost, judged without segdata's own readers."""
+"""Any format into any other: what arrives and what is counted as lost, judged without segdata's annotations readers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,31 @@ from tests.helpers.samples import SAMPLES
 
 FORMATS = ("coco", "voc", "cityscapes", "camvid")
 
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+FLAGS = ("difficult", "truncated", "occluded")
+
+VOC = [
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+]  # fmt: skip
+
+CAMVID = [
+    "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
+    "Unlabelled",
+]  # fmt: skip
+"""The categories of SegNet's copy by index."""
+
+CITYSCAPES_OF_COCO = {
+    "person": 24, "bicycle": 33, "car": 26, "motorcycle": 32, "bus": 28, "train": 31, "truck": 27, "traffic light": 19,
+}  # fmt: skip
+"""COCO's category → the labelId of the same thing."""
+
+CITYSCAPES_OF_CAMVID = {
+    "Sky": 23, "Building": 11, "Pole": 17, "Column_Pole": 17, "Road": 7, "Sidewalk": 8, "Tree": 21, "SignSymbol": 20,
+    "Fence": 13, "Car": 26, "Pedestrian": 24, "Wall": 12, "Bridge": 15, "Tunnel": 16, "Train": 31, "TrafficLight": 19,
+    "MotorcycleScooter": 32,
+}  # fmt: skip
+"""CamVid's category → the labelId of the same thing."""
 
 REAL = {
     "coco": "coco",
@@ -52,6 +77,31 @@ def values(path: Path) -> np.ndarray:
         return np.asarray(picture).astype(np.int64)
 
 
+def label_map_names(voc: Path) -> list[str]:
+    """The categories of a written VOC folder by index."""
+    return [line.split(":")[0] for line in (voc / "labelmap.txt").read_text().splitlines()[1:]]
+
+
+def label_colors(camvid: Path) -> dict[str, tuple[int, ...]]:
+    rows = [line.split("\t") for line in (camvid / "label_colors.txt").read_text().splitlines()]
+    return {row[1]: tuple(int(value) for value in row[0].split()) for row in rows}
+
+
+def renamed(cityscapes: Path) -> dict[str, str]:
+    """Name in the source → name in a written Cityscapes folder."""
+    return {old: new for new, old in map(str.split, (cityscapes / "names.tsv").read_text().splitlines())}
+
+
+def corners(node: ElementTree.Element) -> list[float]:
+    """The box of an object in a VOC annotation."""
+    return [float(node.findtext(f"bndbox/{tag}") or "nan") for tag in CORNERS]
+
+
+def numbered(numbers: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Values of a Cityscapes `instanceIds` map that are objects or groups of a thing's category, with their masks."""
+    return [(value, numbers == value) for value in np.unique(numbers).tolist() if value >= 24]
+
+
 def documents(root: Path) -> list[COCO]:
     return [COCO(path) for path in sorted((root / "annotations").glob("instances_*.json"))]
 
@@ -61,20 +111,20 @@ def coco_images(root: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any
     for api in documents(root):
         names = {item["id"]: item["name"] for item in api.dataset["categories"]}
         for image in api.dataset["images"]:
-            own = api.imgToAnns[image["id"]]
+            records = api.imgToAnns[image["id"]]
             blank = np.zeros((image["height"], image["width"]), bool)
-            masks = [api.annToMask(item).astype(bool) if item["segmentation"] else blank for item in own]
-            yield image, own, masks, names
+            masks = [api.annToMask(item).astype(bool) if item["segmentation"] else blank for item in records]
+            yield image, records, masks, names
 
 
 def painted(
-    own: list[dict[str, Any]], masks: list[np.ndarray], shape: tuple[int, int]
+    records: list[dict[str, Any]], masks: list[np.ndarray], shape: tuple[int, int]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Numbers 1 … N painted crowds first, then large to small; and what stays visible of each."""
     canvas = np.zeros(shape, np.int64)
-    for place in sorted(range(len(own)), key=lambda k: (not own[k]["iscrowd"], -int(masks[k].sum()))):
-        canvas[masks[place]] = place + 1
-    return canvas, [canvas == place + 1 for place in range(len(own))]
+    for index in sorted(range(len(masks)), key=lambda k: (not records[k]["iscrowd"], -int(masks[k].sum()))):
+        canvas[masks[index]] = index + 1
+    return canvas, [canvas == index + 1 for index in range(len(masks))]
 
 
 # ---------------------------------------------------------------------- from COCO
@@ -83,31 +133,33 @@ def painted(
 def test_coco_to_voc(sources: Any, tmp_path: Path) -> None:
     source = sources("coco")
     findings, target = crossed(source, "voc", tmp_path / "voc")
-    rows = [line.split(":")[0] for line in (target / "labelmap.txt").read_text().splitlines()[1:]]
+    rows = label_map_names(target)
     hidden, ious, objects, crowds = 0, [], 0, 0
-    for image, own, masks, names in coco_images(source):
+    for image, records, masks, names in coco_images(source):
         key = image["file_name"].rpartition(".")[0]
-        canvas, visible = painted(own, masks, (image["height"], image["width"]))
+        canvas, visible = painted(records, masks, (image["height"], image["width"]))
         root = ElementTree.parse(target / f"Annotations/{key}.xml").getroot()
-        boxes = [[float(item.findtext(f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax")] for item in root.iter("object")]  # type: ignore[arg-type] # fmt: skip
-        assert [item.findtext("name") for item in root.iter("object")] == [names[item["category_id"]] for item in own]
-        for box, item in zip(boxes, own, strict=True):
+        boxes = [corners(node) for node in root.iter("object")]
+        assert [item.findtext("name") for item in root.iter("object")] == [
+            names[item["category_id"]] for item in records
+        ]
+        for box, item in zip(boxes, records, strict=True):
             x, y, w, h = item["bbox"]
             assert box == pytest.approx([x + 1, y + 1, x + w, y + h], abs=1e-9)
-        if own and not any(mask.any() for mask in masks):
+        if records and not any(mask.any() for mask in masks):
             continue
         assert np.array_equal(values(target / f"SegmentationObject/{key}.png"), canvas)
         classes = values(target / f"SegmentationClass/{key}.png")
         expected = np.zeros_like(canvas)
-        for item, seen in zip(own, visible, strict=True):
+        for item, seen in zip(records, visible, strict=True):
             expected[seen] = rows.index(names[item["category_id"]])
         assert np.array_equal(classes, expected)
         for mask, seen in zip(masks, visible, strict=True):
             if not np.array_equal(mask, seen):
                 hidden += 1
                 ious.append((mask & seen).sum() / (mask | seen).sum())
-        objects += len(own)
-        crowds += sum(item["iscrowd"] for item in own)
+        objects += len(records)
+        crowds += sum(item["iscrowd"] for item in records)
     assert hidden == count(findings, "objects partly hidden by others in a map of numbers") > 0
     iou = findings["losses"]["objects partly hidden by others in a map of numbers"]["iou"]
     assert (iou["sum"], iou["min"]) == pytest.approx((sum(ious), min(ious)))
@@ -119,32 +171,31 @@ def test_coco_to_camvid_and_cityscapes(sources: Any, tmp_path: Path) -> None:
     source = sources("coco")
     findings, camvid = crossed(source, "camvid", tmp_path / "camvid")
     _, cityscapes = crossed(source, "cityscapes", tmp_path / "cityscapes")
-    color = {
-        line.split("\t")[1]: [int(v) for v in line.split("\t")[0].split()]
-        for line in (camvid / "label_colors.txt").read_text().splitlines()
-    }
-    new_name = {old: new for new, old in map(str.split, (cityscapes / "names.tsv").read_text().splitlines())}
-    ids = {"person": 24, "bicycle": 33, "car": 26, "motorcycle": 32, "bus": 28, "train": 31, "truck": 27, "traffic light": 19}  # fmt: skip
+    color, new_name, ids = label_colors(camvid), renamed(cityscapes), CITYSCAPES_OF_COCO
     objects = 0
-    for image, own, masks, names in coco_images(source):
+    for image, records, masks, names in coco_images(source):
         key = image["file_name"].rpartition(".")[0]
-        canvas, visible = painted(own, masks, (image["height"], image["width"]))
+        canvas, visible = painted(records, masks, (image["height"], image["width"]))
         expected = np.zeros((*canvas.shape, 3), np.int64)
-        for item, seen in zip(own, visible, strict=True):
+        for item, seen in zip(records, visible, strict=True):
             expected[seen] = color[names[item["category_id"]]]
         assert np.array_equal(values(camvid / f"LabeledApproved_full/{key}_L.png"), expected)
-        objects += len(own)
-        kept = [place for place, item in enumerate(own) if names[item["category_id"]] in ids and masks[place].any()]
-        canvas, visible = painted([own[k] for k in kept], [masks[k] for k in kept], canvas.shape)
+        objects += len(records)
+        drawn = [
+            (item, mask)
+            for item, mask in zip(records, masks, strict=True)
+            if names[item["category_id"]] in ids and mask.any()
+        ]
+        canvas, visible = painted([item for item, _ in drawn], [mask for _, mask in drawn], canvas.shape)
         labels, numbers = (
             values(next(cityscapes.glob(f"gtFine/*/{new_name[key]}_gtFine_{kind}.png")))
             for kind in ("labelIds", "instanceIds")
         )
         expected = np.zeros_like(canvas)
-        for place, seen in zip(kept, visible, strict=True):
-            label = ids[names[own[place]["category_id"]]]
+        for (item, _), seen in zip(drawn, visible, strict=True):
+            label = ids[names[item["category_id"]]]
             expected[seen] = label
-            has_objects = label >= 24 and not own[place]["iscrowd"]
+            has_objects = label >= 24 and not item["iscrowd"]
             assert len(np.unique(numbers[seen])) <= 1
             assert not has_objects or (numbers[seen] // 1000 == label).all()
         assert np.array_equal(labels, expected)
@@ -159,19 +210,17 @@ def test_voc_to_coco(sources: Any, tmp_path: Path) -> None:
     findings, target = crossed(source, "coco", tmp_path / "coco")
     seen: set[str] = set()
     void = unexplained = 0
-    for image, own, masks, names in coco_images(target):
+    for image, records, masks, names in coco_images(target):
         key = image["file_name"].rpartition(".")[0]
         assert (target / "images" / image["file_name"]).read_bytes() == (source / f"JPEGImages/{key}.jpg").read_bytes()
         root = ElementTree.parse(source / f"Annotations/{key}.xml").getroot()
         nodes = list(root.iter("object"))
-        assert [names[item["category_id"]] for item in own] == [node.findtext("name") for node in nodes]
-        for item, node in zip(own, nodes, strict=True):
-            x0, y0, x1, y1 = (float(node.findtext(f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax"))  # type: ignore[arg-type]
+        assert [names[item["category_id"]] for item in records] == [node.findtext("name") for node in nodes]
+        for item, node in zip(records, nodes, strict=True):
+            x0, y0, x1, y1 = corners(node)
             assert item["bbox"] == pytest.approx([x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1])
-            flags = {tag for tag in ("difficult", "truncated", "occluded") if node.findtext(tag) == "1"}
-            assert flags == {
-                tag for tag in ("difficult", "truncated", "occluded") if item.get("attributes", {}).get(tag)
-            }
+            flags = {tag for tag in FLAGS if node.findtext(tag) == "1"}
+            assert flags == {tag for tag in FLAGS if item.get("attributes", {}).get(tag)}
         objects = source / f"SegmentationObject/{key}.png"
         if objects.exists():
             for number, mask in enumerate(masks, 1):
@@ -180,7 +229,7 @@ def test_voc_to_coco(sources: Any, tmp_path: Path) -> None:
         if classes.exists() and key not in seen:
             index = {name: number for number, name in enumerate(["background", *VOC])}
             explained = np.zeros((image["height"], image["width"]), np.int64)
-            for item, mask in zip(own, masks, strict=True):
+            for item, mask in zip(records, masks, strict=True):
                 explained[mask] = index[names[item["category_id"]]]
             differs = values(classes) != explained
             void += int((differs & (values(classes) == 255)).sum())
@@ -191,44 +240,35 @@ def test_voc_to_coco(sources: Any, tmp_path: Path) -> None:
     assert count(findings, "label map pixels that no object explains") == unexplained
 
 
-VOC = [
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
-    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-]  # fmt: skip
-
-
 def test_cityscapes_to_coco_and_voc(sources: Any, tmp_path: Path) -> None:
     source = sources("cityscapes")
     findings, coco = crossed(source, "coco", tmp_path / "coco")
     _, voc = crossed(source, "voc", tmp_path / "voc")
-    rows = [line.split(":")[0] for line in (voc / "labelmap.txt").read_text().splitlines()[1:]]
+    rows = label_map_names(voc)
     stuff = 0
-    for image, own, masks, names in coco_images(coco):
+    for image, records, masks, names in coco_images(coco):
         key = image["file_name"].rpartition("_leftImg8bit")[0] or image["file_name"].rpartition(".")[0]
         (number_file,) = source.glob(f"gtFine/*/{key}_gtFine_instanceIds.png")
         numbers = values(number_file)
         stored = number_file.with_name(number_file.name.replace("instanceIds", "labelIds"))
         labels = values(stored) if stored.exists() else np.where(numbers >= 1000, numbers // 1000, numbers)
-        expected = sorted(
-            (value, (numbers == value)) for value in np.unique(numbers).tolist() if value >= 1000 or value >= 24
-        ) if True else []  # fmt: skip
-        assert len(own) == len(expected)
+        expected = numbered(numbers)
+        assert len(records) == len(expected)
         covered = np.zeros(numbers.shape, bool)
-        for (value, mask), item, made in zip(expected, own, masks, strict=True):
+        for (value, mask), item, made in zip(expected, records, masks, strict=True):
             assert np.array_equal(made, mask)
             assert item["category_id"] == (value // 1000 if value >= 1000 else value)
             assert item["iscrowd"] == int(value < 1000)
             covered |= mask & (labels == item["category_id"])
         stuff += int((~covered).sum())
         flat = key.rpartition("/")[2]
-        ids = {item["id"]: item["name"] for item in json.loads((coco / "annotations" / next(p.name for p in (coco / "annotations").iterdir())).read_text())["categories"]}  # fmt: skip
         classes = values(voc / f"SegmentationClass/{flat}.png")
-        back = np.array([0 if name == "background" else next(k for k, v in ids.items() if v == name) if name in ids.values() else 0 for name in rows])  # fmt: skip
+        label_of = {name: label for label, name in names.items() if name != "background"}
+        back = np.array([label_of.get(name, 0) for name in rows])
         assert np.array_equal(back[classes], labels)
         objects = values(voc / f"SegmentationObject/{flat}.png")
-        for place, (_, mask) in enumerate(expected, 1):
-            assert np.array_equal(objects == place, mask)
-        del names
+        for index, (_, mask) in enumerate(expected, 1):
+            assert np.array_equal(objects == index, mask)
     assert count(findings, "label map pixels that no object explains") == stuff
 
 
@@ -243,29 +283,28 @@ def test_camvid_to_all(sources: Any, tmp_path: Path) -> None:
             pixels = values(path) @ np.array([65536, 256, 1])
             labels[path.stem[:-2]] = np.vectorize(lambda value: code.get(value, rows.index("Void")))(pixels)
     else:
-        rows = ["Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist", "Unlabelled"]  # fmt: skip
+        rows = CAMVID
         for folder in ("trainannot", "valannot", "testannot"):
             labels.update({path.stem: values(path) for path in (source / folder).glob("*.png")})
     findings, coco = crossed(source, "coco", tmp_path / "coco")
     assert set(findings["losses"]) <= {"pixels with colours off the table"}
-    for image, own, masks, names in coco_images(coco):
+    for image, records, masks, names in coco_images(coco):
         truth = labels[image["file_name"].rpartition(".")[0]]
-        assert sorted(names[item["category_id"]] for item in own) == sorted(rows[v] for v in np.unique(truth))
-        for item, mask in zip(own, masks, strict=True):
+        assert sorted(names[item["category_id"]] for item in records) == sorted(rows[v] for v in np.unique(truth))
+        for item, mask in zip(records, masks, strict=True):
             assert np.array_equal(mask, truth == rows.index(names[item["category_id"]]))
             assert coco_mask.area(item["segmentation"]) == item["area"]
     _, voc = crossed(source, "voc", tmp_path / "voc")
-    voc_names = [line.split(":")[0] for line in (voc / "labelmap.txt").read_text().splitlines()[1:]]
+    voc_names = label_map_names(voc)
     findings, cityscapes = crossed(source, "cityscapes", tmp_path / "cityscapes")
-    renamed = {old: new for new, old in map(str.split, (cityscapes / "names.tsv").read_text().splitlines())}
-    known = {"Sky": 23, "Building": 11, "Pole": 17, "Column_Pole": 17, "Road": 7, "Sidewalk": 8, "Tree": 21, "SignSymbol": 20, "Fence": 13, "Car": 26, "Pedestrian": 24, "Wall": 12, "Bridge": 15, "Tunnel": 16, "Train": 31, "TrafficLight": 19, "MotorcycleScooter": 32}  # fmt: skip
+    new_name, known = renamed(cityscapes), CITYSCAPES_OF_CAMVID
     lost: dict[str, int] = {}
     for key, truth in labels.items():
         assert np.array_equal(
             np.array([voc_names.index(name) for name in rows])[truth], values(voc / f"SegmentationClass/{key}.png")
         )
         expected = np.array([known.get(name, 0) for name in rows])[truth]
-        (file,) = cityscapes.glob(f"gtFine/*/{renamed[key]}_gtFine_labelIds.png")
+        (file,) = cityscapes.glob(f"gtFine/*/{new_name[key]}_gtFine_labelIds.png")
         assert np.array_equal(values(file), expected)
         for index, name in enumerate(rows):
             if name not in known and name not in ("Void", "Unlabelled"):
@@ -278,8 +317,7 @@ def test_masks_of_voc_and_cityscapes_as_label_maps(sources: Any, tmp_path: Path)
     for name in ("voc", "cityscapes"):
         source = sources(name)
         _, camvid = crossed(source, "camvid", tmp_path / f"{name}-camvid")
-        table = [line.split("\t") for line in (camvid / "label_colors.txt").read_text().splitlines()]
-        colors = {row[1]: tuple(int(v) for v in row[0].split()) for row in table}
+        colors = label_colors(camvid)
         assert len(set(colors.values())) == len(colors)
         if name == "voc":
             for path in (source / "SegmentationClass").iterdir():
@@ -297,8 +335,8 @@ def test_nothing_is_lost_unasked(source: str, to: str, drawing: Callable[[str], 
     pack = tmp_path / "pack"
     assert run_segdata("convert", folder, pack).code == 0
     outcomes: list[Outcome] = []
-    for given in (folder, pack):
-        outcome = run_segdata("convert", given, tmp_path / "target", "--to", to, "--json")
+    for origin in (folder, pack):
+        outcome = run_segdata("convert", origin, tmp_path / "target", "--to", to, "--json")
         assert outcome.code == 13
         assert outcome.document["error"]["losses"]
         assert "--allow-loss" in outcome.err
@@ -307,8 +345,8 @@ def test_nothing_is_lost_unasked(source: str, to: str, drawing: Callable[[str], 
     assert outcomes[0].document["error"]["losses"] == outcomes[1].document["error"]["losses"]
     dry = run_segdata("convert", pack, tmp_path / "target", "--to", to, "--json", "--dry-run")
     assert dry.document["problems"]["losses"] == outcomes[0].document["error"]["losses"]
-    for given, target in ((folder, tmp_path / "a"), (pack, tmp_path / "b")):
-        done = run_segdata("convert", given, target, "--to", to, "--json", "--allow-loss")
+    for origin, target in ((folder, tmp_path / "a"), (pack, tmp_path / "b")):
+        done = run_segdata("convert", origin, target, "--to", to, "--json", "--allow-loss")
         assert done.document["problems"]["losses"] == outcomes[0].document["error"]["losses"]
         stored = json.loads((target / ".segdata.json").read_text())
         assert stored["report"]["problems"]["losses"] == outcomes[0].document["error"]["losses"]
