@@ -167,7 +167,7 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
     here = path.relative_to(PACKAGE).as_posix()
     for name in imports(path):
         allowed = LOCKED.get(name.split(".")[0])
-        assert allowed is None or any(here == place or here.startswith(place + "/") for place in allowed), name
+        assert allowed is None or any(here == package or here.startswith(package + "/") for package in allowed), name
 
 
 def test_imports_of_training_name_no_model() -> None:

@@ -17,11 +17,11 @@ from tests.helpers import made
 
 @pytest.mark.parametrize("name", manifest.names())
 def test_every_manifest_is_complete(name: str) -> None:
-    found = manifest.shipped(name)
-    assert found.title and found.licence and found.citation and found.homepage
-    assert len(found.labels) > 10 and found.splits
-    for view in found.views.values():
-        mapping = manifest.view(found.labels, view.name)
+    dataset = manifest.shipped(name)
+    assert dataset.title and dataset.licence and dataset.citation and dataset.homepage
+    assert len(dataset.labels) > 10 and dataset.splits
+    for view in dataset.views.values():
+        mapping = manifest.view(dataset.labels, view.name)
         assert {to for to in mapping.table if to is not None} == set(range(len(view.labels)))
 
 
@@ -106,9 +106,9 @@ labels = [{ name = "a or b", from = ["a", "b"] }]
 
 
 def test_a_manifest_of_one_s_own(tmp_path: Path) -> None:
-    found = manifest.load(made.put(tmp_path / "mine.toml", GOOD))
-    assert found.name == "mine" and found.splits["train"].names == ("x", "y")
-    assert found.views["one"].labels[0] == Category("a or b", 0, (1, 2, 3))
+    dataset = manifest.load(made.put(tmp_path / "mine.toml", GOOD))
+    assert dataset.name == "mine" and dataset.splits["train"].names == ("x", "y")
+    assert dataset.views["one"].labels[0] == Category("a or b", 0, (1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -167,16 +167,16 @@ def with_remotes(text: str = REMOTE) -> str:
 
 
 def test_remotes_say_what_is_known_and_what_is_not(tmp_path: Path) -> None:
-    found = manifest.load(made.put(tmp_path / "mine.toml", with_remotes()))
-    images, labels = found.remotes
+    dataset = manifest.load(made.put(tmp_path / "mine.toml", with_remotes()))
+    images, labels = dataset.remotes
     assert images.file == "a b.tgz" and images.archive == "tar.gz" and str(images.into) == "pictures/all"
     assert images.urls == ("https://host.example/a%20b.tgz?token=1", "http://other.example/x")
-    assert (images.bytes, images.is_verifiable, str(found.root)) == (1000, True, "inner")
+    assert (images.bytes, images.is_verifiable, str(dataset.root)) == (1000, True, "inner")
     assert images.digest is not None and images.digest.algorithm == "sha1"
     assert (labels.bytes, labels.about, labels.digest, labels.package) == (None, 5, None, "labels.zip")
-    assert found.parts == {"images": True, "labels": False}
-    assert found.signin is not None and found.signin.url == "https://site.example"
-    assert found.terms is not None and found.terms.id == "mine"
+    assert dataset.parts == {"images": True, "labels": False}
+    assert dataset.signin is not None and dataset.signin.url == "https://site.example"
+    assert dataset.terms is not None and dataset.terms.id == "mine"
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_published_sizes_and_digests() -> None:
 
 @pytest.mark.parametrize("name", manifest.names())
 def test_every_manifest_has_remotes_and_terms(name: str) -> None:
-    found = manifest.shipped(name)
-    assert found.terms is not None and any(found.parts.values())
-    for remote in found.remotes:
+    dataset = manifest.shipped(name)
+    assert dataset.terms is not None and any(dataset.parts.values())
+    for remote in dataset.remotes:
         assert remote.is_verifiable or remote.urls
         assert remote.bytes or remote.about or not remote.is_verifiable
 
@@ -242,15 +242,15 @@ def test_every_manifest_has_remotes_and_terms(name: str) -> None:
 @pytest.mark.parametrize("name", manifest.names())
 def test_every_dataset_has_a_page_with_its_files_terms_and_commands(name: str) -> None:
     page = (Path(__file__).resolve().parents[2] / f"docs/datasets/{name}.md").read_text()
-    found = manifest.shipped(name)
-    for remote in found.remotes:
+    dataset = manifest.shipped(name)
+    for remote in dataset.remotes:
         size = f"{remote.bytes:,}" if remote.bytes else f"about {remote.about:,}" if remote.about else "not published"
         row = next(line for line in page.splitlines() if line.startswith(f"| `{remote.part}` | `{remote.file}` |"))
         assert f"| {size} |" in row and row.endswith("| no |" if remote.is_optional else "| yes |")
         digest = remote.digest.algorithm if remote.digest else "from the site" if remote.package else "not published"
         assert digest in row.split("|")[4]
-    assert found.terms is not None and found.terms.text in page and f"--accept-license {found.terms.id}" in page
-    assert found.citation.rstrip(".") in page
+    assert dataset.terms is not None and dataset.terms.text in page and f"--accept-license {dataset.terms.id}" in page
+    assert dataset.citation.rstrip(".") in page
     for text in ("## On disk", "## Known traps", f"segdata fetch {name} --dry-run", f"segdata verify {name}"):
         assert text in page
 
@@ -269,8 +269,8 @@ def test_record_manifest_fills_what_files_on_disk_say(tmp_path: Path) -> None:
     assert subprocess.run([*command, "--check"], capture_output=True).returncode == 8 and path.read_text() == text
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "c.txt: not in" in done.stderr
-    found = manifest.load(path).remotes
-    assert [(row.bytes, str(row.digest)) for row in found] == [
+    remotes = manifest.load(path).remotes
+    assert [(row.bytes, str(row.digest)) for row in remotes] == [
         (1, "sha256:" + hashlib.sha256(b"a").hexdigest()),
         (2, "sha256:" + hashlib.sha256(b"bb").hexdigest()),
         (None, "None"),

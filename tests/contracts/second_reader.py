@@ -44,9 +44,9 @@ def index(folder: Path) -> dict[str, Any]:
     data = (folder / "pack.json").read_bytes()
     head = len('{"crc32": "')
     assert f"{zlib.crc32(data[:head] + b'0' * 8 + data[head + 8 :]):08x}".encode() == data[head : head + 8]
-    found: dict[str, Any] = json.loads(data)
-    assert (found["format"], found["version"]) == ("segdata pack", 1)
-    return found
+    document: dict[str, Any] = json.loads(data)
+    assert (document["format"], document["version"]) == ("segdata pack", 1)
+    return document
 
 
 def samples(folder: Path) -> Iterator[dict[str, Any]]:

@@ -35,9 +35,9 @@ def test_a_scan_lists_everything(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_loading_is_pure(name: str, tmp_path: Path) -> None:
-    own = name.split("_")[0]
-    others = [other for other in FORMATS if other != own]
-    format_contract.check_load(FORMATS[own].format, DATASETS[name](tmp_path / "source"), others)
+    format_name = name.split("_")[0]
+    others = [other for other in FORMATS if other != format_name]
+    format_contract.check_load(FORMATS[format_name].format, DATASETS[name](tmp_path / "source"), others)
 
 
 @pytest.mark.parametrize("name", DATASETS)

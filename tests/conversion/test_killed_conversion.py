@@ -105,8 +105,8 @@ def traced(command: list[str], log: Path) -> list[list[str]]:
         check=True,
         timeout=120,
     )
-    found = re.findall(r"^\d+ +(\w+)\((.*)\) += 0$", log.read_text(), re.MULTILINE)
-    return [[call, *re.findall(r"[\"<]([^\">]+)[\">]", words)] for call, words in found]
+    matches = re.findall(r"^\d+ +(\w+)\((.*)\) += 0$", log.read_text(), re.MULTILINE)
+    return [[call, *re.findall(r"[\"<]([^\">]+)[\">]", words)] for call, words in matches]
 
 
 def test_power_lost_at_any_moment_leaves_no_index_of_what_is_not_on_the_disk(tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_power_lost_at_any_moment_leaves_no_index_of_what_is_not_on_the_disk(tmp
     files = [path for path in target.iterdir() if path.suffix == ".h5"]
     assert len(files) == 3
     for path in files:
-        (place,) = [number for number, step in enumerate(steps) if step[-1] == str(path)]
-        assert ["fsync", steps[place][1]] in steps[:place]  # its bytes before its name
-        assert ["fsync", str(target)] in steps[place:index]  # its name before the index
+        (moment,) = [number for number, step in enumerate(steps) if step[-1] == str(path)]
+        assert ["fsync", steps[moment][1]] in steps[:moment]  # its bytes before its name
+        assert ["fsync", str(target)] in steps[moment:index]  # its name before the index
     assert steps[index - 1] == ["fsync", steps[index][1]]
     assert steps[index + 1 :] == [["fsync", str(target)]]
 
@@ -127,12 +127,12 @@ def test_power_lost_at_any_moment_leaves_no_folder_of_what_is_not_on_the_disk(tm
     source, target = made.voc(tmp_path / "source"), tmp_path / "target"
     command = [sys.executable, "-m", "segdata", "convert", str(source), str(target), "--to", "coco", "--allow-loss"]
     steps = traced(command, tmp_path / "log")
-    (place,) = [number for number, step in enumerate(steps) if step[-1] == str(target)]
-    staging = steps[place][1]
-    assert ["syncfs", staging] in steps[:place]
-    after = steps[steps.index(["syncfs", staging]) : place]  # only the receipt is written after all is on the disk
+    (moment,) = [number for number, step in enumerate(steps) if step[-1] == str(target)]
+    staging = steps[moment][1]
+    assert ["syncfs", staging] in steps[:moment]
+    after = steps[steps.index(["syncfs", staging]) : moment]  # only the receipt is written after all is on the disk
     assert {step[-1] for step in after[1:]} <= {staging, f"{staging}/.segdata.json", after[1][1]}
-    assert steps[place + 1 :] == [["fsync", str(tmp_path)]]
+    assert steps[moment + 1 :] == [["fsync", str(tmp_path)]]
 
 
 @pytest.mark.parametrize("call", ["rename", "fsync", "write", "unlink"])

@@ -26,9 +26,9 @@ def test_categories_mapped_by_a_table(by_way_of_a_pack: bool, tmp_path: Path) ->
     source = made.coco(tmp_path / "source")
     if by_way_of_a_pack:
         assert run_segdata("convert", source, tmp_path / "pack").code == 0
-    given = tmp_path / "pack" if by_way_of_a_pack else source
+    origin = tmp_path / "pack" if by_way_of_a_pack else source
     table = made.put(tmp_path / "map.toml", TABLE)
-    outcome = run_segdata("convert", given, tmp_path / "mapped", "--labels", table, "--to", "coco", "--json")
+    outcome = run_segdata("convert", origin, tmp_path / "mapped", "--labels", table, "--to", "coco", "--json")
     assert outcome.code == 0, outcome.err
     before, after = (
         json.loads((root / "annotations/instances_val2017.json").read_text()) for root in (source, tmp_path / "mapped")

@@ -71,8 +71,8 @@ def expected(manifest: Path, root: Path) -> dict[str, bytes]:
 
 
 def state(root: Path) -> dict[str, bytes]:
-    found = tree(root)
-    return {name: data for name, data in found.items() if "/receipts/" not in name or ".members." in name}
+    files = tree(root)
+    return {name: data for name, data in files.items() if "/receipts/" not in name or ".members." in name}
 
 
 def held(server: Server, path: str, data: bytes) -> None:
@@ -260,11 +260,11 @@ def test_what_verify_finds(server: Server, tmp_path: Path) -> None:
     changed.write_bytes(bytes(len(original)))
     gone.unlink()
     (raw / "mine.txt").write_text("mine")
-    found = run("verify", manifest, root, "--json")
-    assert found.code == 8
-    assert found.document["modified"] == ["VOCdevkit/VOC2012/JPEGImages/2007_000001.jpg"]
-    assert found.document["missing"] == ["VOCdevkit/VOC2012/Annotations/2007_000002.xml"]
-    assert found.document["extra"] == ["VOCdevkit/VOC2012/mine.txt"]
+    verified = run("verify", manifest, root, "--json")
+    assert verified.code == 8
+    assert verified.document["modified"] == ["VOCdevkit/VOC2012/JPEGImages/2007_000001.jpg"]
+    assert verified.document["missing"] == ["VOCdevkit/VOC2012/Annotations/2007_000002.xml"]
+    assert verified.document["extra"] == ["VOCdevkit/VOC2012/mine.txt"]
     text = run("verify", manifest, root)
     assert text.code == 8 and "1 extracted files are missing" in text.err and "--force" in text.err
     refused = run("fetch", manifest, root)
@@ -302,9 +302,11 @@ def test_a_rotten_shard_of_a_prepared_dataset_is_made_anew_alone(server: Server,
     data[len(data) // 2] ^= 8
     path.write_bytes(data)
     untouched = other.stat().st_ino
-    found = run("verify", manifest, root, "--deep")
+    verified = run("verify", manifest, root, "--deep")
     assert (
-        found.code == 8 and path.name in found.err and f"segdata prepare {manifest} --root {root} --force" in found.err
+        verified.code == 8
+        and path.name in verified.err
+        and f"segdata prepare {manifest} --root {root} --force" in verified.err
     )
     asked = len(server.requests)
     assert run("prepare", manifest, root, "--force").code == 0

@@ -47,14 +47,14 @@ def test_one_image(image: tuple[int, int, list[list[list[float]]]]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(IMAGES, min_size=1, max_size=5), st.sampled_from([1, 7, 50, 1 << 20]))
 def test_several_images_at_once_and_part_by_part(images: list[Any], at_once: int) -> None:
-    drawn = Polygons.of([polygon for _, _, own in images for polygon in own])
-    number = np.array([len(own) for _, _, own in images])
+    drawn = Polygons.of([polygon for _, _, rings in images for polygon in rings])
+    number = np.array([len(rings) for _, _, rings in images])
     sizes = np.array([(height, width) for height, width, _ in images])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(polygons, "_BATCH", at_once)
         spans = polygons.rasterize(drawn, *sizes.repeat(number, axis=0).T)
-    for masks, (height, width, own) in zip(Masks.of_images(spans, sizes, pointer_of(number)), images, strict=True):
-        assert np.array_equal(masks.dense(), theirs(own, height, width))
+    for masks, (height, width, rings) in zip(Masks.of_images(spans, sizes, pointer_of(number)), images, strict=True):
+        assert np.array_equal(masks.dense(), theirs(rings, height, width))
 
 
 def test_long_thin_edges_in_a_large_image() -> None:

@@ -79,23 +79,23 @@ def test_a_disk_that_fills_up_keeps_the_part_and_says_what_is_missing(disk: Path
 
 @needs_strace
 @pytest.mark.parametrize(
-    ("fault", "text", "kept"),
+    ("fault", "text", "is_kept"),
     [
         ("write:error=EDQUOT:when=3", "quota is used up", True),
         ("write:error=EIO:when=3", "may be failing", False),  # what the disk lost is not trusted later
     ],
 )
-def test_what_the_disk_refuses_half_way(fault: str, text: str, kept: bool, dataset: Dataset) -> None:
+def test_what_the_disk_refuses_half_way(fault: str, text: str, is_kept: bool, dataset: Dataset) -> None:
     data = archive(LARGE)
     dataset.offer(data)
     part = dataset.home / "archives/.a.zip.part"
     done = run([*strace(fault, "-P", str(part)), *command(dataset)])
     assert done.returncode == 7 and text in done.stderr, done.stderr
     assert not (dataset.home / "archives/a.zip").exists() and not list((dataset.home / "receipts").glob("*.json"))
-    assert part.exists() is kept and (f"kept in {part}" in done.stderr) is kept
+    assert part.exists() is is_kept and (f"kept in {part}" in done.stderr) is is_kept
     dataset.server.requests.clear()
     assert dataset.fetch().code == 0 and dataset.is_whole(0, LARGE)
-    assert ("range" in dataset.server.requests[0].headers) is kept
+    assert ("range" in dataset.server.requests[0].headers) is is_kept
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as another user")
@@ -221,8 +221,8 @@ def test_verify_beside_a_fetch_reads_what_is_committed(dataset: Dataset) -> None
     ):
         assert time.monotonic() < end
         time.sleep(0.02)
-    found = verify("--deep")
-    assert found.code == 0 and found.document["files"] == 1 and found.document["extra"] == []
+    verified = verify("--deep")
+    assert verified.code == 0 and verified.document["files"] == 1 and verified.document["extra"] == []
     first.kill()
     first.communicate()
     dataset.server.routes["/b.zip"] = file(data)
@@ -230,8 +230,8 @@ def test_verify_beside_a_fetch_reads_what_is_committed(dataset: Dataset) -> None
     # Another process puts files in place, and has not said so yet: they are neither damage nor from nowhere.
     receipts = dataset.home / "receipts"
     (receipts / "b.zip.members.json").rename(receipts / ".b.zip.members.json.staged")
-    found = verify()
-    assert found.code == 0 and found.document["extra"] == [], found.err
+    verified = verify()
+    assert verified.code == 0 and verified.document["extra"] == [], verified.err
     # It has not moved everything yet.
     (dataset.home / ".staging-b.zip/photos").mkdir(parents=True)
     (dataset.home / "raw/photos/1.bin").rename(dataset.home / ".staging-b.zip/photos/1.bin")
@@ -287,5 +287,5 @@ def test_what_nobody_knows_the_size_of_is_not_counted_as_nothing(dataset: Datase
     dataset.offer(archive(), bytes="unknown")
     done = dataset.fetch("--dry-run")
     assert "0 B and 1 files of unknown size" in done.out
-    found = run_segdata("verify", dataset.manifest, "--root", dataset.home.parent)
-    assert found.code == 10 and f"segdata fetch {dataset.manifest} --root {dataset.home.parent}" in found.err
+    verified = run_segdata("verify", dataset.manifest, "--root", dataset.home.parent)
+    assert verified.code == 10 and f"segdata fetch {dataset.manifest} --root {dataset.home.parent}" in verified.err

@@ -200,9 +200,13 @@ def test_what_was_changed_later_is_found_and_not_overwritten(tmp_path: Path) -> 
     (raw / "data/train/2.txt").write_bytes(b"SECOND\n")  # of the same size
     (raw / "data/empty").unlink()
     (raw / "data/new.txt").write_bytes(b"new")
-    found = differences(raw, [receipt])
-    assert (found.modified, found.missing, found.extra) == (("data/train/2.txt",), ("data/empty",), ("data/new.txt",))
-    assert not found.is_good
+    changes = differences(raw, [receipt])
+    assert (changes.modified, changes.missing, changes.extra) == (
+        ("data/train/2.txt",),
+        ("data/empty",),
+        ("data/new.txt",),
+    )
+    assert not changes.is_good
     with pytest.raises(DamagedData, match=r"data/train/2\.txt"):
         run(archive, tmp_path)
     assert (raw / "data/train/2.txt").read_bytes() == b"SECOND\n" and not (raw / "data/empty").exists()

@@ -51,15 +51,15 @@ def test_every_dataset_has_a_plan_without_network(name: str, tmp_path: Path) -> 
     root = tmp_path / "root"
     done = run_segdata("fetch", name, "--dry-run", "--root", root, **dead)
     assert done.code == 0 and done.err == "", done.err
-    found = manifest.shipped(name)
+    shipped = manifest.shipped(name)
     assert not root.exists()
-    default = [remote for remote in found.remotes if not remote.is_optional]
-    for text in (found.title, found.licence, "free", *(remote.file for remote in default)):
+    default = [remote for remote in shipped.remotes if not remote.is_optional]
+    for text in (shipped.title, shipped.licence, "free", *(remote.file for remote in default)):
         assert text in done.out
-    assert found.terms is not None and f"--accept-license {found.terms.id}" in done.out
+    assert shipped.terms is not None and f"--accept-license {shipped.terms.id}" in done.out
     if not all(remote.is_verifiable for remote in default):
         assert "--accept-unverified" in done.out and "unknown" in done.out
-    if found.signin:
+    if shipped.signin:
         assert "segdata login cityscapes" in done.out
 
 
@@ -131,23 +131,23 @@ def restarted(dataset: Dataset, file: str) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "unsynced": "0c44b9c7-0000-4000-8000-000000000000"}))
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_a_large_file_is_read_again_after_a_restart_of_the_machine(kept: bool, dataset: Dataset) -> None:
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_large_file_is_read_again_after_a_restart_of_the_machine(is_kept: bool, dataset: Dataset) -> None:
     data = bytes(range(256)) * (260 << 10)  # 65 MiB
     dataset.offer(data, name="table.bin")
-    assert dataset.fetch(*(["--keep-archives"] if kept else [])).code == 0
+    assert dataset.fetch(*(["--keep-archives"] if is_kept else [])).code == 0
     path = dataset.home / "receipts/table.bin.json"
     assert json.loads(path.read_text())["unsynced"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     restarted(dataset, "table.bin")
-    placed = dataset.home / ("archives" if kept else "raw") / "table.bin"
-    if kept:
+    placed = dataset.home / ("archives" if is_kept else "raw") / "table.bin"
+    if is_kept:
         (dataset.home / "raw/table.bin").unlink()
     dataset.server.requests.clear()
     assert dataset.fetch("--offline").code == 0 and (dataset.home / "raw/table.bin").read_bytes() == data
     assert json.loads(path.read_text())["unsynced"] is None
     # The restart has lost the end of the file.
     restarted(dataset, "table.bin")
-    if kept:
+    if is_kept:
         (dataset.home / "raw/table.bin").unlink()
         placed.write_bytes(data)
     with placed.open("r+b") as target:
@@ -163,41 +163,41 @@ def test_a_large_file_is_read_again_after_a_restart_of_the_machine(kept: bool, d
 
 
 def test_one_s_own_archives_are_verified_and_linked(dataset: Dataset) -> None:
-    data, own = archive(), dataset.folder / "own"
-    own.mkdir()
-    (own / "a.zip").write_bytes(data)
+    data, folder = archive(), dataset.folder / "own"
+    folder.mkdir()
+    (folder / "a.zip").write_bytes(data)
     dataset.offer(data)
-    done = dataset.fetch("--from-dir", own, "--offline", "--keep-archives")
+    done = dataset.fetch("--from-dir", folder, "--offline", "--keep-archives")
     assert done.code == 0 and dataset.is_whole() and not dataset.server.requests
-    assert (own / "a.zip").read_bytes() == data
-    assert (own / "a.zip").stat().st_ino == (dataset.home / "archives/a.zip").stat().st_ino
+    assert (folder / "a.zip").read_bytes() == data
+    assert (folder / "a.zip").stat().st_ino == (dataset.home / "archives/a.zip").stat().st_ino
     # A repair leaves the user's own file alone.
-    with (own / "a.zip").open("r+b") as target:
+    with (folder / "a.zip").open("r+b") as target:
         target.write(b"rot")
-    rotten = (own / "a.zip").read_bytes()
+    rotten = (folder / "a.zip").read_bytes()
     assert dataset.fetch("--repair", "--keep-archives").code == 0
-    assert (own / "a.zip").read_bytes() == rotten and (dataset.home / "archives/a.zip").read_bytes() == data
+    assert (folder / "a.zip").read_bytes() == rotten and (dataset.home / "archives/a.zip").read_bytes() == data
 
 
 def test_a_wrong_archive_of_one_s_own_is_refused_and_left_alone(dataset: Dataset) -> None:
-    own = dataset.folder / "own"
-    own.mkdir()
-    (own / "a.zip").write_bytes(archive(seed=4))
+    folder = dataset.folder / "own"
+    folder.mkdir()
+    (folder / "a.zip").write_bytes(archive(seed=4))
     dataset.offer(archive())
-    done = dataset.fetch("--from-dir", own)
-    assert done.code == 8 and "not what the manifest names" in done.err and str(own / "a.zip") in done.err
-    assert (own / "a.zip").read_bytes() == archive(seed=4) and not dataset.server.requests
+    done = dataset.fetch("--from-dir", folder)
+    assert done.code == 8 and "not what the manifest names" in done.err and str(folder / "a.zip") in done.err
+    assert (folder / "a.zip").read_bytes() == archive(seed=4) and not dataset.server.requests
     assert dataset.fetch().code == 0 and dataset.is_whole()
 
 
 def test_what_is_missing_in_the_folder_is_downloaded(dataset: Dataset) -> None:
-    own = dataset.folder / "own"
-    own.mkdir()
-    (own / "a.zip").write_bytes(archive())
+    folder = dataset.folder / "own"
+    folder.mkdir()
+    (folder / "a.zip").write_bytes(archive())
     dataset.offer(archive(), part="a")
     dataset.offer(archive(seed=1), name="b.zip", part="b")
-    assert dataset.fetch("--from-dir", own, "--offline").code == 5
-    assert dataset.fetch("--from-dir", own).code == 0
+    assert dataset.fetch("--from-dir", folder, "--offline").code == 5
+    assert dataset.fetch("--from-dir", folder).code == 0
     assert dataset.is_whole(0) and dataset.is_whole(1) and [r.path for r in dataset.server.requests] == ["/b.zip"]
 
 

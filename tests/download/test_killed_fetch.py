@@ -65,8 +65,8 @@ def promises(home: Path, expected: dict[str, bytes]) -> None:
     for path in (home / "receipts").glob("*.members.json") if (home / "receipts").is_dir() else ():
         receipt = read_receipt(path)
         assert receipt is not None
-        found = differences(home / "raw", [receipt])
-        assert not found.modified and not found.missing
+        changes = differences(home / "raw", [receipt])
+        assert not changes.modified and not changes.missing
     if (home / "pack/pack.json").exists():
         assert segdata.verify(home / "pack", deep=True).is_good
 

@@ -38,16 +38,16 @@ def test_a_server_without_ranges_makes_it_start_over(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "asked"),
+    ("headers", "asked"),
     [
         ({"etag": '"old"'}, '"old"'),
         ({"etag": 'W/"weak"', "last_modified": "Mon, 01 Jan 2024 00:00:00 GMT"}, "Mon, 01 Jan 2024 00:00:00 GMT"),
     ],
 )
-def test_changed_content_is_never_mixed(kept: dict[str, str], asked: str, dataset: Dataset) -> None:
+def test_changed_content_is_never_mixed(headers: dict[str, str], asked: str, dataset: Dataset) -> None:
     data = archive()
     dataset.offer(data)
-    stop_halfway(dataset, random.Random(9).randbytes(len(data)), 1000, **kept)
+    stop_halfway(dataset, random.Random(9).randbytes(len(data)), 1000, **headers)
     dataset.server.routes[A] = file(data, etag='"new"')
     assert "changed on the server; starting over" in good(dataset).err
     request = dataset.server.of(A)[0]
@@ -300,9 +300,9 @@ def test_a_stalled_connection_ends(how: str, dataset: Dataset) -> None:
             return
         x.head(200, content_length=len(data), etag='"one"')
         x.send(data[:1000])
-        for at in range(1000, 1040):
+        for position in range(1000, 1040):
             x.stall(100 if how == "silent" else 0.1)
-            x.send(data[at : at + 1])
+            x.send(data[position : position + 1])
 
     dataset.offer(data, once(stalled, file(data)))
     text = {

@@ -45,14 +45,14 @@ http {{
 @pytest.fixture(scope="module")
 def nginx() -> str:
     """The program, installed where it is missing; without it this test fails, as a skip would show nothing."""
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if found is None:
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "nginx-light"]):
             subprocess.run(["apt-get", *words], check=True, capture_output=True, env=environment, timeout=300)
-        found = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-    assert found, "nginx could not be installed"
-    return found
+        program = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+    assert program, "nginx could not be installed"
+    return program
 
 
 class Nginx:

@@ -251,9 +251,9 @@ def test_a_session_is_kept_only_on_request_and_for_a_day(dataset: Dataset, site:
     state: dict[str, Any] = {"XDG_STATE_HOME": str(dataset.folder / "state")}
     first = dataset.fetch("--keep-session", **ACCOUNT, **state)
     assert first.code == 0 and site.logins == 1
-    (kept,) = (dataset.folder / "state/segdata").iterdir()
-    document = json.loads(kept.read_text())
-    assert kept.stat().st_mode & 0o777 == 0o600 and time.time() < document["expires"] <= time.time() + 24 * 3600
+    (stored,) = (dataset.folder / "state/segdata").iterdir()
+    document = json.loads(stored.read_text())
+    assert stored.stat().st_mode & 0o777 == 0o600 and time.time() < document["expires"] <= time.time() + 24 * 3600
     nothing_leaked(dataset, first)
     # The next command needs no credentials; one without the option does not look at the session.
     more = ("--only", "extra")
@@ -266,18 +266,18 @@ def test_a_session_is_kept_only_on_request_and_for_a_day(dataset: Dataset, site:
         (dataset.home / "raw/photos/3.bin").unlink(missing_ok=True)
         return dataset.fetch(*more, "--keep-session", **state, **environment)
 
-    kept.chmod(0o644)
+    stored.chmod(0o644)
     assert "chmod 600" in again(**ACCOUNT).err
-    kept.chmod(0o600)
+    stored.chmod(0o600)
     site.expire()  # at the site: it is signed in anew, and the new session kept
     assert again().code == 6 and again(**ACCOUNT).code == 0 and site.logins == 2 and again().code == 0
-    document = json.loads(kept.read_text())
-    kept.write_text(json.dumps({**document, "expires": 1.0}))
+    document = json.loads(stored.read_text())
+    stored.write_text(json.dumps({**document, "expires": 1.0}))
     assert again().code == 6
-    kept.write_text(json.dumps({**document, "site": "https://elsewhere.example"}))
+    stored.write_text(json.dumps({**document, "site": "https://elsewhere.example"}))
     assert again().code == 6
     removed = run_segdata("logout", dataset.manifest, HOME=str(dataset.folder), **dataset.quiet, **state)
-    assert removed.code == 0 and str(kept) in removed.out and not kept.exists()
+    assert removed.code == 0 and str(stored) in removed.out and not stored.exists()
 
 
 def test_netrc_is_not_sent_to_hosts_that_need_no_account(dataset: Dataset, data: bytes) -> None:
@@ -370,11 +370,11 @@ def test_the_key_ring_is_used_where_there_is_one(dataset: Dataset, site: Site) -
         "PYTHON_KEYRING_BACKEND": "testring.Ring",
         "HOME": str(dataset.folder),
     }
-    kept = run_segdata("login", dataset.manifest, **ring, **ACCOUNT)
-    assert kept.code == 0 and "the key ring" in kept.out
+    stored = run_segdata("login", dataset.manifest, **ring, **ACCOUNT)
+    assert stored.code == 0 and "the key ring" in stored.out
     done = dataset.fetch(**ring)
     assert done.code == 0 and dataset.is_whole(), done.err
-    nothing_leaked(dataset, kept, done, but=backend / "ring.json")
+    nothing_leaked(dataset, stored, done, but=backend / "ring.json")
     assert run_segdata("logout", dataset.manifest, **ring).code == 0
     assert json.loads((backend / "ring.json").read_text()) == {}
 

@@ -71,9 +71,9 @@ def test_a_rotten_chunk_is_fetched_alone(dataset: Dataset) -> None:
             target.seek(where)
             target.write(b"rot")
     dataset.server.requests.clear()
-    found = run_segdata("verify", dataset.manifest, "--root", dataset.home.parent)
-    assert found.code == 8 and f"bytes 4,194,304-8,388,607, 8,388,608-{len(data) - 1:,}" in found.err
-    assert f"segdata fetch {dataset.manifest} --root {dataset.home.parent} --repair" in found.err
+    verified = run_segdata("verify", dataset.manifest, "--root", dataset.home.parent)
+    assert verified.code == 8 and f"bytes 4,194,304-8,388,607, 8,388,608-{len(data) - 1:,}" in verified.err
+    assert f"segdata fetch {dataset.manifest} --root {dataset.home.parent} --repair" in verified.err
     done = dataset.fetch("--repair", "--keep-archives")
     assert done.code == 0 and path.read_bytes() == data, done.err
     assert ranges(dataset) == ["bytes=4194304-8388607", f"bytes=8388608-{len(data) - 1}"]

@@ -49,8 +49,8 @@ def crossed(source: Path, to: str, target: Path, *options: object) -> tuple[dict
     assert outcome.code == 0, outcome.err
     again = run_segdata("convert", target, target / "pack", "--dry-run")
     assert again.code == 0, again.err
-    found = outcome.document["problems"]
-    return tuple({kind: item["count"] for kind, item in found[what].items()} for what in ("losses", "remarks"))  # type: ignore[return-value]
+    findings = outcome.document["problems"]
+    return tuple({kind: item["count"] for kind, item in findings[what].items()} for what in ("losses", "remarks"))  # type: ignore[return-value]
 
 
 def values(path: Path) -> np.ndarray:
@@ -286,11 +286,11 @@ def test_attributes_of_vocs_names_become_flags_again(tmp_path: Path) -> None:
         {"occluded": "partly"},
         "odd",
     ]
-    objects = [square(8 * place, 2, 5, 5, attributes=given) for place, given in enumerate(attributes)]
+    objects = [square(8 * column, 2, 5, 5, attributes=values) for column, values in enumerate(attributes)]
     lost, _ = crossed(coco(tmp_path / "coco", [*objects, square(2, 20, 5, 5)], ["dog"]), "voc", tmp_path / "voc")
     nodes = list(ElementTree.parse(tmp_path / "voc/Annotations/a.xml").getroot().iter("object"))
-    found = [[node.findtext(tag, "0") for tag in ("occluded", "truncated", "difficult", "pose")] for node in nodes]
-    assert found == [
+    flags = [[node.findtext(tag, "0") for tag in ("occluded", "truncated", "difficult", "pose")] for node in nodes]
+    assert flags == [
         ["1", "0", "0", "Unspecified"],
         ["0", "0", "1", "Left"],
         ["1", "0", "0", "Unspecified"],

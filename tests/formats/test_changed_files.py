@@ -42,7 +42,7 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     inner = (
         document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
     )
-    return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
+    return [path, *(inside for key, value in inner for inside in places(value, (*path, key)))]
 
 
 def change(document: Any, path: tuple[Any, ...], value: Any, *, remove: bool) -> Any:
@@ -127,14 +127,16 @@ def test_changed_bytes(name: str, pattern: str, tmp_path: Path) -> None:
         for _ in range(25):
             bad = bytearray(good)
             for _ in range(rng.randint(1, 4)):
-                at = rng.randrange(len(bad))
+                position = rng.randrange(len(bad))
                 action = rng.randrange(3)
                 if action == 0:
-                    bad[at] = rng.randrange(256)
+                    bad[position] = rng.randrange(256)
                 elif action == 1:
-                    del bad[at : at + rng.randint(1, 20)]
+                    del bad[position : position + rng.randint(1, 20)]
                 else:
-                    bad[at:at] = rng.choice([b"\0", b"9" * 30, b"<a>", b'"', b"[[", b"\n", b"&amp;", b"-", b"\xff\xfe"])
+                    bad[position:position] = rng.choice(
+                        [b"\0", b"9" * 30, b"<a>", b'"', b"[[", b"\n", b"&amp;", b"-", b"\xff\xfe"]
+                    )
                 if not bad:
                     bad = bytearray(b" ")
             file.write_bytes(bytes(bad))

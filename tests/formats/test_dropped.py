@@ -23,8 +23,8 @@ def losses(source: Path, to: str, target: Path) -> dict[str, int]:
     return {kind: item["count"] for kind, item in outcome.document["problems"]["losses"].items()}
 
 
-def of_kind(found: dict[str, int], beginning: str) -> dict[str, int]:
-    return {kind: count for kind, count in found.items() if kind.startswith(beginning)}
+def of_kind(counts: dict[str, int], beginning: str) -> dict[str, int]:
+    return {kind: count for kind, count in counts.items() if kind.startswith(beginning)}
 
 
 # ---------------------------------------------------------------------- COCO
@@ -70,11 +70,11 @@ def test_fields_of_coco_records(tmp_path: Path) -> None:
     object_fields = fields(document["annotations"], OBJECT_FIELDS)
     assert len(image_fields) == 5 and len(object_fields) == 6
     for to in ("voc", "cityscapes"):
-        found = losses(source, to, tmp_path / to)
-        assert of_kind(found, "image field ") == {f"image field {name!r}": n for name, n in image_fields.items()}
-        assert of_kind(found, "object field ") == {f"object field {name!r}": n for name, n in object_fields.items()}
-        assert of_kind(found, "document field ") == {"document field 'rights'": 1}
-        assert found["object ids"] == 3 and found["image ids"] == 2
+        counts = losses(source, to, tmp_path / to)
+        assert of_kind(counts, "image field ") == {f"image field {name!r}": n for name, n in image_fields.items()}
+        assert of_kind(counts, "object field ") == {f"object field {name!r}": n for name, n in object_fields.items()}
+        assert of_kind(counts, "document field ") == {"document field 'rights'": 1}
+        assert counts["object ids"] == 3 and counts["image ids"] == 2
 
 
 def test_fields_of_coco_records_by_way_of_a_pack(tmp_path: Path) -> None:
@@ -131,25 +131,25 @@ def test_what_is_no_element_in_voc(tmp_path: Path) -> None:
             texts += is_text and any(isinstance(other, minidom.Element) for other in node.parentNode.childNodes)
     assert min(attributes, in_parts, comments, instructions, texts) > 0
     for to in ("coco", "cityscapes", "camvid", "coco-panoptic"):
-        found = losses(source, to, tmp_path / to)
+        counts = losses(source, to, tmp_path / to)
         counted = {
             "XML attributes": attributes - (in_parts if to == "coco" else 0),  # COCO's records hold parts word for word
             "XML comments": comments,
             "XML processing instructions": instructions,
             "XML text between elements": texts,
         }
-        assert of_kind(found, "XML ") == counted, to
-        assert found["image field 'lens'"] == 1
+        assert of_kind(counts, "XML ") == counted, to
+        assert counts["image field 'lens'"] == 1
 
 
 def test_a_document_that_repeats_another_is_no_loss(tmp_path: Path) -> None:
     source = coco(tmp_path / "source")
     document = json.loads((source / "annotations/instances_train.json").read_text())
-    kept = [item for item in document["annotations"] if item["image_id"] == 2]
-    part = {**document, "images": document["images"][1:], "annotations": kept}
+    repeated = [item for item in document["annotations"] if item["image_id"] == 2]
+    part = {**document, "images": document["images"][1:], "annotations": repeated}
     made.put(source / "annotations/instances_mini.json", part)
     kind = "records of further documents (keypoints, captions)"
     assert kind not in losses(source, "voc", tmp_path / "same")
-    kept[0]["area"] += 1
+    repeated[0]["area"] += 1
     made.put(source / "annotations/instances_mini.json", part)
-    assert losses(source, "voc", tmp_path / "other")[kind] == len(kept)
+    assert losses(source, "voc", tmp_path / "other")[kind] == len(repeated)

@@ -160,7 +160,7 @@ def test_odd_coco_comes_back(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "place"),
+    ("change", "path"),
     [
         (lambda t: t[:-1] + ', "info": {}}', "$"),
         (lambda t: '{"images": [], ' + t[1:], "$"),
@@ -168,10 +168,10 @@ def test_odd_coco_comes_back(name: str, tmp_path: Path) -> None:
         (lambda t: t.replace('"area": 60', '"area": 1, "area": 60'), "$.annotations[1]"),
     ],
 )
-def test_a_key_twice_is_found_anywhere(change: Callable[[str], str], place: str, tmp_path: Path) -> None:
+def test_a_key_twice_is_found_anywhere(change: Callable[[str], str], path: str, tmp_path: Path) -> None:
     coco(lambda d: None, text=change)(tmp_path)
     outcome = run_segdata("verify", tmp_path, "--deep", "--json")
-    assert (outcome.code, outcome.document["error"]["place"]) == (4, place)
+    assert (outcome.code, outcome.document["error"]["place"]) == (4, path)
 
 
 def test_a_json_file_alone_finds_its_photos(tmp_path: Path) -> None:
@@ -414,10 +414,10 @@ def test_files_that_are_not_read_are_named(name: str, tmp_path: Path) -> None:
     source = made.ALL[name](tmp_path / "source")
     for file in NOT_READ[name]:
         put(source / file, b"x")
-    found = there_and_back(name, source, tmp_path)
-    assert {line.removesuffix(": missing") for line in found["differences"]} == set(NOT_READ[name])
-    named = [*found["remarks"]["file not read"]["examples"], *found["remarks"]["folder not read"]["examples"]]
-    assert all(any(file == at or file.startswith(f"{at}/") for at in named) for file in NOT_READ[name])
+    outcome = there_and_back(name, source, tmp_path)
+    assert {line.removesuffix(": missing") for line in outcome["differences"]} == set(NOT_READ[name])
+    named = [*outcome["remarks"]["file not read"]["examples"], *outcome["remarks"]["folder not read"]["examples"]]
+    assert all(any(file == folder or file.startswith(f"{folder}/") for folder in named) for file in NOT_READ[name])
 
 
 def test_a_folder_without_samples_is_an_error(tmp_path: Path) -> None:

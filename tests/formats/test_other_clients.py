@@ -46,13 +46,17 @@ def test_torchvision_opens_voc_made_from_coco(drawing: Drawing, tmp_path: Path) 
     assert len(boxes) == len(api.imgs)
     records = {Path(record["file_name"]).stem: record for record in api.imgs.values()}
     for (_, target), path in zip(boxes, boxes.annotations, strict=True):
-        own = api.imgToAnns[records[Path(path).stem]["id"]]
-        found = target["annotation"].get("object", [])
-        assert [item["name"] for item in found] == [api.cats[item["category_id"]]["name"] for item in own]
-        assert len(ElementTree.parse(path).getroot().findall("object")) == len(own)
+        annotations = api.imgToAnns[records[Path(path).stem]["id"]]
+        objects = target["annotation"].get("object", [])
+        assert [item["name"] for item in objects] == [api.cats[item["category_id"]]["name"] for item in annotations]
+        assert len(ElementTree.parse(path).getroot().findall("object")) == len(annotations)
     for (image, classes), path in zip(masks, masks.masks, strict=True):
-        own = api.imgToAnns[records[Path(path).stem]["id"]]
-        covered = np.any([api.annToMask(item) for item in own], axis=0) if own else np.zeros(image.size[::-1], bool)
+        annotations = api.imgToAnns[records[Path(path).stem]["id"]]
+        covered = (
+            np.any([api.annToMask(item) for item in annotations], axis=0)
+            if annotations
+            else np.zeros(image.size[::-1], bool)
+        )
         assert classes.mode == "P"
         assert np.array_equal(np.asarray(classes) > 0, covered)
 

@@ -15,17 +15,17 @@ from tests.metrics.test_coco_awkward import assert_equal, official, written
 
 
 @pytest.mark.parametrize(
-    ("found", "kinds"), [("bbox", ("bbox",)), ("segm", ("segm", "bbox")), ("both", ("bbox", "segm"))]
+    ("results", "kinds"), [("bbox", ("bbox",)), ("segm", ("segm", "bbox")), ("both", ("bbox", "segm"))]
 )
-def test_coco_results_through_a_pack(found: str, kinds: tuple[str, ...], tmp_path: Path) -> None:
+def test_coco_results_through_a_pack(results: str, kinds: tuple[str, ...], tmp_path: Path) -> None:
     files = written(tmp_path, 11)
     pack = tmp_path / "pack"
-    report = segdata.convert(files[found], pack, source_format="coco-results", truth=files["truth"])
-    assert report.instances == len(json.loads(files[found].read_text()))
+    report = segdata.convert(files[results], pack, source_format="coco-results", truth=files["truth"])
+    assert report.instances == len(json.loads(files[results].read_text()))
     segdata.convert(pack, tmp_path / "again", to="coco-results")
     (again,) = (tmp_path / "again").glob("instances_*.json")
     for kind in kinds:
-        theirs = official(files["truth"], files[found], kind)
+        theirs = official(files["truth"], files[results], kind)
         mine = segdata.evaluate(pack, files["truth"], metrics=[f"coco-{kind}"]).metrics[f"coco-{kind}"]
         assert_equal(mine, theirs)
         assert_equal(official(files["truth"], again, kind), theirs)
@@ -81,8 +81,8 @@ def test_voc_results_through_a_pack(tmp_path: Path) -> None:
     assert official_names <= {path.name.replace("_Main_val_", "_val_") for path in again.iterdir()}
     assert len(list(again.glob("comp3_det_val_*.txt"))) == 20
     metrics = [
-        segdata.evaluate(found, folder, metrics=["voc-detection"]).metrics
-        for found in (folder / "results", tmp_path / "pack", tmp_path / "again")
+        segdata.evaluate(results, folder, metrics=["voc-detection"]).metrics
+        for results in (folder / "results", tmp_path / "pack", tmp_path / "again")
     ]
     for name, block in metrics[0]["voc-detection"].items():
         for other in metrics[1:]:

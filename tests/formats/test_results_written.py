@@ -35,12 +35,12 @@ def predicted(predictions: Predictions, count: int) -> list[Sample]:
 
 
 @pytest.mark.parametrize(
-    ("given", "metric", "part"),
+    ("results", "metric", "part"),
     [("pred_pixel", "cityscapes-pixel", "pixel"), ("pred_inst", "cityscapes-instance", "instance")],
 )
-def test_cityscapes_results_from_a_pack_score_the_same(given: str, metric: str, part: str, tmp_path: Path) -> None:
+def test_cityscapes_results_from_a_pack_score_the_same(results: str, metric: str, part: str, tmp_path: Path) -> None:
     truth = open_ground_truth(CITY)
-    predictions = open_predictions(CITY / given, truth)
+    predictions = open_predictions(CITY / results, truth)
     samples = predicted(predictions, len(truth))
     pack = pack_of(samples, truth.labels, tmp_path / "pack")
     from_pack = run_segdata("evaluate", pack, CITY, "--metric", metric, "--json")
@@ -161,8 +161,8 @@ def test_voc_segmentation_results(tmp_path: Path) -> None:
     truth = open_ground_truth(source)
     labels = manifest.label_space("voc")
     samples = []
-    for place in range(len(truth)):
-        known = truth.get(place)
+    for index in range(len(truth)):
+        known = truth.get(index)
         if known.semantic is not None:
             semantic = np.where(known.semantic == 255, 0, known.semantic).astype(np.uint8)
             samples.append(Sample(known.key, known.height, known.width, semantic=semantic))
@@ -177,8 +177,8 @@ def test_voc_segmentation_results(tmp_path: Path) -> None:
         with Image.open(path) as image:
             palette = image.getpalette()
             assert image.mode == "P" and palette is not None and palette[:6] == [0, 0, 0, 128, 0, 0]
-    found = run_segdata("evaluate", tmp_path / "out", source, "--metric", "voc-segmentation", "--json")
-    assert found.document["metrics"]["voc-segmentation"]["mIoU"] == 1
+    evaluated = run_segdata("evaluate", tmp_path / "out", source, "--metric", "voc-segmentation", "--json")
+    assert evaluated.document["metrics"]["voc-segmentation"]["mIoU"] == 1
     Image.fromarray(np.full((made.HEIGHT, made.WIDTH), 255, np.uint8)).save(files[0])
     refused = run_segdata("evaluate", tmp_path / "out", source, "--metric", "voc-segmentation")
     assert refused.code == 4 and "without a class" in refused.err
@@ -208,13 +208,13 @@ def test_overlapping_predictions_become_segments_by_score(tmp_path: Path) -> Non
 
 def test_a_pack_of_the_truth_gives_the_official_numbers(tmp_path: Path) -> None:
     segdata.convert(CITY, tmp_path / "truth", images="none")
-    for given, metric, part in (
+    for results, metric, part in (
         ("pred_pixel", "cityscapes-pixel", "pixel"),
         ("pred_inst", "cityscapes-instance", "instance"),
     ):
-        found = segdata.evaluate(CITY / given, tmp_path / "truth", metrics=[metric])
-        assert_equal(found.metrics[metric], expected("cityscapes")[part])
+        evaluation = segdata.evaluate(CITY / results, tmp_path / "truth", metrics=[metric])
+        assert_equal(evaluation.metrics[metric], expected("cityscapes")[part])
     folder = METRICS / "panoptic"
     segdata.convert(folder / "gt.json", tmp_path / "panoptic", images="none")
-    found = segdata.evaluate(folder / "pred.json", tmp_path / "panoptic", metrics=["panoptic"])
-    assert_equal(found.metrics["panoptic"], expected("panoptic"))
+    evaluation = segdata.evaluate(folder / "pred.json", tmp_path / "panoptic", metrics=["panoptic"])
+    assert_equal(evaluation.metrics["panoptic"], expected("panoptic"))

@@ -29,8 +29,8 @@ def blob(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def rle(mask: np.ndarray) -> Document:
-    found = coco_mask.encode(np.asfortranarray(mask))
-    return {"size": list(found["size"]), "counts": found["counts"].decode()}
+    encoded = coco_mask.encode(np.asfortranarray(mask))
+    return {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
 
 
 def counts(mask: np.ndarray) -> Document:
@@ -54,16 +54,16 @@ def scene(seed: int, images: int = 12) -> tuple[Document, list[Document], list[D
     truth: Document = {"images": [], "annotations": [], "categories": []}
     truth["categories"] = [{"id": number, "name": f"c{number}", "supercategory": "s"} for number in categories]
     boxes, masks, both = [], [], []
-    for place, number in enumerate(ids):
+    for index, number in enumerate(ids):
         height, width = int(rng.integers(20, 160)), int(rng.integers(20, 160))
         truth["images"].append({"id": number, "height": height, "width": width, "file_name": f"{number}.jpg"})
         shapes: list[tuple[np.ndarray, Document]] = []
-        for _ in range(0 if place == 1 else int(rng.integers(0, 9))):
+        for _ in range(0 if index == 1 else int(rng.integers(0, 9))):
             mask = blob(rng, height, width) * (rng.random() > 0.05)
             iscrowd = int(rng.random() < 0.15)
             x, y, w, h = coco_mask.toBbox(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))).tolist()
             area = float(rng.choice([mask.sum(), 1024.0, 9216.0, mask.sum() * 1.7, 1023.5]))
-            own: Document = {
+            annotation: Document = {
                 "id": int(10**9 + len(truth["annotations"]) * 3),
                 "image_id": number,
                 "category_id": int(rng.choice(categories[:4])),
@@ -73,17 +73,17 @@ def scene(seed: int, images: int = 12) -> tuple[Document, list[Document], list[D
                 "segmentation": (counts if iscrowd and rng.random() < 0.5 else rle)(mask.astype(np.uint8)),
             }
             if not iscrowd and rng.random() < 0.3:
-                own["segmentation"] = [[x, y, x + w + 1, y, x + w + 1, y + h + 1, x + 0.5, y + h]]
-            truth["annotations"].append(own)
-            shapes.append((mask.astype(np.uint8), own))
-        many = 130 if place == 2 else int(rng.integers(0, 14))
-        for _ in range(0 if place == 3 else many):
+                annotation["segmentation"] = [[x, y, x + w + 1, y, x + w + 1, y + h + 1, x + 0.5, y + h]]
+            truth["annotations"].append(annotation)
+            shapes.append((mask.astype(np.uint8), annotation))
+        many = 130 if index == 2 else int(rng.integers(0, 14))
+        for _ in range(0 if index == 3 else many):
             if shapes and rng.random() < 0.7:
-                near, own = shapes[rng.integers(len(shapes))]
+                near, annotation = shapes[rng.integers(len(shapes))]
                 shift = (int(rng.integers(-3, 4)), int(rng.integers(-3, 4)))
                 mask = np.roll(near, shift, (0, 1))
-                category = own["category_id"] if rng.random() < 0.8 else int(rng.choice(categories))
-                box = [float(np.round(v + rng.normal(0, 2), 1)) for v in own["bbox"]]
+                category = annotation["category_id"] if rng.random() < 0.8 else int(rng.choice(categories))
+                box = [float(np.round(v + rng.normal(0, 2), 1)) for v in annotation["bbox"]]
                 box[2:] = [abs(v) for v in box[2:]]
             else:
                 mask, category = blob(rng, height, width), int(rng.choice(categories))
@@ -97,7 +97,7 @@ def scene(seed: int, images: int = 12) -> tuple[Document, list[Document], list[D
                 boxes.append(boxes[-1])
     order = rng.permutation(len(truth["annotations"])).tolist()
     truth["annotations"] = [truth["annotations"][index] for index in order]
-    for found in (boxes, masks, both):
-        found[:] = [found[index] for index in rng.permutation(len(found)).tolist()]
+    for detections in (boxes, masks, both):
+        detections[:] = [detections[index] for index in rng.permutation(len(detections)).tolist()]
     truth["images"] = [truth["images"][index] for index in rng.permutation(images).tolist()]
     return truth, boxes, masks, both

@@ -43,16 +43,16 @@ def compare(format: str, expected: Path, actual: Path, ignore: Collection[str] =
     for name in sorted(there & here):
         a, b = expected / name, actual / name
         if name.endswith(".json"):
-            found = list(json_differences(json.loads(a.read_text("utf-8-sig")), json.loads(b.read_bytes()), "$"))
+            differences = list(json_differences(json.loads(a.read_text("utf-8-sig")), json.loads(b.read_bytes()), "$"))
         elif name.endswith(".xml"):
-            found = list(xml_differences(xml(a), xml(b), ""))
+            differences = list(xml_differences(xml(a), xml(b), ""))
             if around(a) != around(b):
-                found.append(f"has {around(b)} around its root, expected {around(a)}")
+                differences.append(f"has {around(b)} around its root, expected {around(a)}")
         elif any(fnmatch.fnmatch(name, pattern) for pattern in LABELS[format]):
-            found = list(label_differences(a, b))
+            differences = list(label_differences(a, b))
         else:
-            found = [] if a.read_bytes() == b.read_bytes() else ["bytes differ"]
-        lines += [f"{name}: {text}" for text in found[:MOST]]
+            differences = [] if a.read_bytes() == b.read_bytes() else ["bytes differ"]
+        lines += [f"{name}: {text}" for text in differences[:MOST]]
     return lines
 
 
@@ -65,42 +65,42 @@ def files(root: Path, ignore: Collection[str]) -> set[str]:
     }
 
 
-def json_differences(a: Any, b: Any, at: str) -> Iterator[str]:
+def json_differences(a: Any, b: Any, path: str) -> Iterator[str]:
     if isinstance(a, dict) and isinstance(b, dict):
         for key in a.keys() | b.keys():
             if key not in b:
-                yield f"{at}.{key} is missing"
+                yield f"{path}.{key} is missing"
             elif key not in a:
-                yield f"{at}.{key} is not expected"
+                yield f"{path}.{key} is not expected"
             else:
-                yield from json_differences(a[key], b[key], f"{at}.{key}")
+                yield from json_differences(a[key], b[key], f"{path}.{key}")
     elif isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
-            yield f"{at} has {len(b)} items, expected {len(a)}"
+            yield f"{path} has {len(b)} items, expected {len(a)}"
         for index, (x, y) in enumerate(zip(a, b, strict=False)):
-            yield from json_differences(x, y, f"{at}[{index}]")
+            yield from json_differences(x, y, f"{path}[{index}]")
     else:
         are_numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (a, b))
         if a != b or (type(a) is not type(b) and not are_numbers):
-            yield f"{at} is {b!r}, expected {a!r}"
+            yield f"{path} is {b!r}, expected {a!r}"
 
 
-def xml_differences(a: ElementTree.Element, b: ElementTree.Element, at: str) -> Iterator[str]:
-    at = f"{at}/{a.tag}"
+def xml_differences(a: ElementTree.Element, b: ElementTree.Element, path: str) -> Iterator[str]:
+    path = f"{path}/{a.tag}"
     if a.tag != b.tag:
-        yield f"{at} is <{b.tag}>"
+        yield f"{path} is <{b.tag}>"
         return
     # Blanks between elements are layout; a leaf's blanks are its text.
     x, y = (item.text or "" if len(item) == 0 else (item.text or "").strip() for item in (a, b))
     if x != y or (a.tail or "").strip() != (b.tail or "").strip():
-        yield f"{at} has text {b.text!r} … {b.tail!r}, expected {a.text!r} … {a.tail!r}"
+        yield f"{path} has text {b.text!r} … {b.tail!r}, expected {a.text!r} … {a.tail!r}"
     if a.attrib != b.attrib:
-        yield f"{at} has attributes {b.attrib}, expected {a.attrib}"
+        yield f"{path} has attributes {b.attrib}, expected {a.attrib}"
     if [item.tag for item in a] != [item.tag for item in b]:
-        yield f"{at} has children {[item.tag for item in b]}, expected {[item.tag for item in a]}"
+        yield f"{path} has children {[item.tag for item in b]}, expected {[item.tag for item in a]}"
         return
     for one, other in zip(a, b, strict=True):
-        yield from xml_differences(one, other, at)
+        yield from xml_differences(one, other, path)
 
 
 def xml(path: Path) -> ElementTree.Element:

@@ -125,8 +125,8 @@ class Dataset:
 
     def files(self) -> set[str]:
         """Names below the dataset's folder, receipts left out."""
-        found = {path.relative_to(self.home).as_posix() for path in self.home.rglob("*") if path.is_file()}
-        return {name for name in found if not name.startswith("receipts/")}
+        names = {path.relative_to(self.home).as_posix() for path in self.home.rglob("*") if path.is_file()}
+        return {name for name in names if not name.startswith("receipts/")}
 
     def is_whole(self, seed: int = 0, size: int = 3000) -> bool:
         """Whether the file of `archive(size, seed)` was extracted."""

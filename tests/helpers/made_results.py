@@ -22,13 +22,13 @@ def panoptic(root: Path, *, is_prediction: bool = False) -> Path:
         for number, name in ((9, "b"), (4, "a"))
     ]
     annotations = []
-    for image, kept in zip(images, (segments, segments[2:]), strict=True):
-        values = np.where(np.isin(ids, [segment[0] for segment in kept]), ids, 0)
+    for image, shown in zip(images, (segments, segments[2:]), strict=True):
+        values = np.where(np.isin(ids, [segment[0] for segment in shown]), ids, 0)
         name = f"{str(image['file_name'])[0]}.png"
         rgb = np.stack([values & 255, values >> 8 & 255, values >> 16], -1).astype(np.uint8)
         made.put(root / f"annotations/panoptic_val2017/{name}", made.png(rgb))
         records = []
-        for number, category, crowd in kept:
+        for number, category, crowd in shown:
             rows, columns = np.nonzero(values == number)
             x, y = int(columns.min()), int(rows.min())
             box = [x, y, int(columns.max()) + 1 - x, int(rows.max()) + 1 - y]

@@ -63,8 +63,8 @@ class Exchange:
     @property
     def first(self) -> int | None:
         """First byte of the Range that was asked for."""
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.request.headers.get("range", ""))
-        return int(found[1]) if found else None
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.request.headers.get("range", ""))
+        return int(asked[1]) if asked else None
 
 
 Route = Callable[[Exchange], None]
@@ -137,11 +137,11 @@ def file(data: bytes, *, etag: str | None = '"one"', modified: str | None = None
 
     def route(x: Exchange) -> None:
         validator = x.request.headers.get("if-range")
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", x.request.headers.get("range", ""))
-        if not found or (validator is not None and validator not in (etag, modified)):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", x.request.headers.get("range", ""))
+        if not asked or (validator is not None and validator not in (etag, modified)):
             x.answer(200, data, **known, **headers)
             return
-        first, last = int(found[1]), min(int(found[2] or len(data) - 1), len(data) - 1)
+        first, last = int(asked[1]), min(int(asked[2] or len(data) - 1), len(data) - 1)
         if first >= len(data):
             x.answer(416, b"no such range", content_range=f"bytes */{len(data)}")
         else:

@@ -69,10 +69,10 @@ def test_a_batch_holds_what_the_files_hold(pack: segdata.Pack, folder: Path) -> 
         assert len(batch) == len(batch.keys) == len(batch.pointer) - 1
         assert batch.pointer[-1] == len(batch.category) == len(batch.boxes) == len(batch.iscrowd)
         assert batch.images is not None
-        for place, (key, image) in enumerate(zip(batch.keys, batch.images, strict=True)):
+        for index, (key, image) in enumerate(zip(batch.keys, batch.images, strict=True)):
             (file,) = folder.glob(f"*/{key}.jpg")
             assert np.array_equal(image, simplejpeg.decode_jpeg(file.read_bytes(), fastdct=False, fastupsample=False))
-            objects = slice(batch.pointer[place], batch.pointer[place + 1])
+            objects = slice(batch.pointer[index], batch.pointer[index + 1])
             assert np.array_equal(batch.category[objects], pack.find(key).instances.category)
             seen += 1
     assert seen == 13
@@ -247,11 +247,11 @@ def test_ranks_share_equally(pack: segdata.Pack, shuffle: bool) -> None:
 
 
 def test_given_batches(pack: segdata.Pack) -> None:
-    given = [[5, 1], [0], [12, 3, 4]]
-    assert [batch.indices.tolist() for batch in Loader(pack, batches=iter(given))] == given
+    batches = [[5, 1], [0], [12, 3, 4]]
+    assert [batch.indices.tolist() for batch in Loader(pack, batches=iter(batches))] == batches
     loader = Loader(pack, batches=lambda epoch: [[epoch], [epoch + 1]])
     assert [[batch.indices.tolist() for batch in loader] for _ in range(2)] == [[[0], [1]], [[1], [2]]]
-    assert [batch.indices.tolist() for batch in Loader(pack, batches=given, world=2, rank=1)] == [[0]]
+    assert [batch.indices.tolist() for batch in Loader(pack, batches=batches, world=2, rank=1)] == [[0]]
 
 
 @pytest.mark.parametrize("batch", [[13], [0, -1], [1.5], [True, False], [], ["0"]])

@@ -52,17 +52,17 @@ def test_detection_targets_are_the_annotations(pack: segdata.Pack, folder: Path)
     assert dataset.classes == names
     seen = 0
     for image, target in dataset:
-        own = [item for item in api.imgToAnns[target["image_id"]] if not item["iscrowd"]]
+        annotations = [item for item in api.imgToAnns[target["image_id"]] if not item["iscrowd"]]
         assert isinstance(image, tv_tensors.Image)
         assert image.dtype == torch.uint8
-        assert target["labels"].tolist() == [names.index(api.cats[item["category_id"]]["name"]) for item in own]
-        boxes = [[x, y, x + w, y + h] for x, y, w, h in (item["bbox"] for item in own)]
-        assert target["boxes"].shape == (len(own), 4)
-        assert target["masks"].shape == (len(own), *image.shape[1:])
+        assert target["labels"].tolist() == [names.index(api.cats[item["category_id"]]["name"]) for item in annotations]
+        boxes = [[x, y, x + w, y + h] for x, y, w, h in (item["bbox"] for item in annotations)]
+        assert target["boxes"].shape == (len(annotations), 4)
+        assert target["masks"].shape == (len(annotations), *image.shape[1:])
         assert np.allclose(target["boxes"].numpy(), np.reshape(boxes, (-1, 4)))
-        for mask, item in zip(target["masks"], own, strict=True):
+        for mask, item in zip(target["masks"], annotations, strict=True):
             assert np.array_equal(mask.numpy(), api.annToMask(item))
-        seen += len(own)
+        seen += len(annotations)
     assert seen > 10
     with_crowds = Dataset(pack, crowds=True)
     assert sum(int(target["iscrowd"].sum()) for _, target in with_crowds) == sum(
@@ -73,9 +73,9 @@ def test_detection_targets_are_the_annotations(pack: segdata.Pack, folder: Path)
 @pytest.mark.parametrize(("workers", "context"), [(0, None), (2, "fork"), (2, "spawn")])
 def test_any_data_loader_gives_the_same(pack: segdata.Pack, workers: int, context: str | None) -> None:
     loader = DataLoader(Dataset(pack), 2, num_workers=workers, collate_fn=collate, multiprocessing_context=context)
-    found = [(image, target) for images, targets in loader for image, target in zip(images, targets, strict=True)]
-    assert len(found) == len(pack)
-    for (image, target), (expected_image, expected) in zip(found, Dataset(pack), strict=True):
+    items = [(image, target) for images, targets in loader for image, target in zip(images, targets, strict=True)]
+    assert len(items) == len(pack)
+    for (image, target), (expected_image, expected) in zip(items, Dataset(pack), strict=True):
         assert torch.equal(image, expected_image)
         assert isinstance(target["masks"], tv_tensors.Mask)
         assert isinstance(target["boxes"], tv_tensors.BoundingBoxes)
@@ -194,7 +194,7 @@ def test_objects_that_are_no_targets_are_left_out(tmp_path: Path, caplog: pytest
 def a_pack(tmp_path: Path, annotations: list[dict[str, Any]]) -> segdata.Pack:
     document = made.coco_document()
     common = {"image_id": document["images"][0]["id"], "category_id": document["categories"][0]["id"], "iscrowd": 0}
-    document["annotations"] = [{**common, "id": place + 1, **item} for place, item in enumerate(annotations)]
+    document["annotations"] = [{**common, "id": index + 1, **item} for index, item in enumerate(annotations)]
     made.coco(tmp_path / "coco", document)
     segdata.convert(tmp_path / "coco", tmp_path / "pack")
     return segdata.open(tmp_path / "pack").select(lambda sample: len(sample.instances) > 0)

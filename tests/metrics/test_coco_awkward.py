@@ -22,17 +22,17 @@ SEEDS = [pytest.param(seed, marks=() if seed < 4 else pytest.mark.full) for seed
 
 
 def written(folder: Path, seed: int, images: int = 12) -> dict[str, Path]:
-    found = dict(zip(("truth", "bbox", "segm", "both"), awkward.scene(seed, images), strict=True))
-    for name, document in found.items():
+    documents = dict(zip(("truth", "bbox", "segm", "both"), awkward.scene(seed, images), strict=True))
+    for name, document in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document))
-    return {name: folder / f"{name}.json" for name in found}
+    return {name: folder / f"{name}.json" for name in documents}
 
 
-def official(truth: Path, found: Path, kind: str, *, classes: bool = True) -> dict[str, Any]:
+def official(truth: Path, results: Path, kind: str, *, classes: bool = True) -> dict[str, Any]:
     """What pycocotools says, −1 as None."""
     with contextlib.redirect_stdout(io.StringIO()):
         known = COCO(str(truth))
-        judged = COCOeval(known, known.loadRes(str(found)), kind)
+        judged = COCOeval(known, known.loadRes(str(results)), kind)
         if not classes:
             judged.params.useCats = 0
             judged.params.maxDets = [1, 10, 100, 1000]
@@ -48,9 +48,9 @@ def official(truth: Path, found: Path, kind: str, *, classes: bool = True) -> di
     precision, recall = judged.eval["precision"], judged.eval["recall"]
     if not classes:
         return {
-            f"AR@{most}/{size}": mean(recall[:, 0, place, nth])
+            f"AR@{most}/{size}": mean(recall[:, 0, index, nth])
             for nth, most in enumerate((1, 10, 100, 1000))
-            for place, size in enumerate(SIZES)
+            for index, size in enumerate(SIZES)
         }
     numbers: dict[str, Any] = {
         name: None if value == -1 else float(value) for name, value in zip(NAMES, judged.stats, strict=True)
@@ -75,18 +75,18 @@ def assert_equal(mine: Any, theirs: Any, name: str = "") -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_number_is_that_of_pycocotools(seed: int, tmp_path: Path) -> None:
     files = written(tmp_path, seed)
-    for found, kinds in (("bbox", ("bbox",)), ("segm", ("segm", "bbox")), ("both", ("bbox", "segm"))):
+    for results, kinds in (("bbox", ("bbox",)), ("segm", ("segm", "bbox")), ("both", ("bbox", "segm"))):
         for kind in kinds:
-            mine = segdata.evaluate(files[found], files["truth"], metrics=[f"coco-{kind}"]).metrics[f"coco-{kind}"]
-            assert_equal(mine, official(files["truth"], files[found], kind), f"{found} by {kind}")
+            mine = segdata.evaluate(files[results], files["truth"], metrics=[f"coco-{kind}"]).metrics[f"coco-{kind}"]
+            assert_equal(mine, official(files["truth"], files[results], kind), f"{results} by {kind}")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_recall_without_classes_is_that_of_pycocotools(seed: int, tmp_path: Path) -> None:
     files = written(tmp_path, seed)
-    for found in ("bbox", "segm"):
-        mine = segdata.evaluate(files[found], files["truth"], metrics=["coco-agnostic"]).metrics["coco-agnostic"]
-        assert_equal(mine, official(files["truth"], files[found], found, classes=False), found)
+    for results in ("bbox", "segm"):
+        mine = segdata.evaluate(files[results], files["truth"], metrics=["coco-agnostic"]).metrics["coco-agnostic"]
+        assert_equal(mine, official(files["truth"], files[results], results, classes=False), results)
     both = segdata.evaluate(files["both"], files["truth"], metrics=["coco-agnostic"]).metrics["coco-agnostic"]
     assert set(both) == {"bbox", "segm"}
     for kind in both:
@@ -114,10 +114,10 @@ def test_boundaries_are_those_of_faster_coco_eval(seed: int, tmp_path: Path) -> 
 def test_a_pack_is_as_good_a_truth_as_its_document(seed: int, tmp_path: Path) -> None:
     files = written(tmp_path, seed)
     segdata.convert(files["truth"], tmp_path / "pack", images="none")
-    for found, kinds in (("bbox", ("bbox",)), ("both", ("bbox", "segm"))):
+    for results, kinds in (("bbox", ("bbox",)), ("both", ("bbox", "segm"))):
         for kind in kinds:
-            mine = segdata.evaluate(files[found], tmp_path / "pack", metrics=[f"coco-{kind}"]).metrics[f"coco-{kind}"]
-            assert_equal(mine, official(files["truth"], files[found], kind), f"{found} by {kind}")
+            mine = segdata.evaluate(files[results], tmp_path / "pack", metrics=[f"coco-{kind}"]).metrics[f"coco-{kind}"]
+            assert_equal(mine, official(files["truth"], files[results], kind), f"{results} by {kind}")
 
 
 def test_annotation_number_0_counts_as_no_match_as_in_pycocotools(tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ def flat(numbers: Any, name: str = "") -> Iterator[tuple[str, float | None]]:
         for key, value in numbers.items():
             yield from flat(value, f"{name}.{key}")
     elif isinstance(numbers, list):
-        for place, value in enumerate(numbers):
-            yield from flat(value, f"{name}.{place}")
+        for index, value in enumerate(numbers):
+            yield from flat(value, f"{name}.{index}")
     else:
         yield name, numbers
 
@@ -80,19 +80,19 @@ def test_the_published_numbers_are_given_to_all_printed_digits(kind: str) -> Non
 
 
 def test_the_command_prints_one_document_and_a_table() -> None:
-    found, truth = files("coco_synth", "segm")
-    document = run_segdata("evaluate", found, truth, "--json").document
+    results, truth = files("coco_synth", "segm")
+    document = run_segdata("evaluate", results, truth, "--json").document
     assert document["ok"]
     assert_same(document["metrics"]["coco-segm"], expected("coco_synth")["segm"]["pycocotools"])
     assert document["metrics"]["coco-segm"]["per_category_AP"]["13"] is None
-    text = run_segdata("evaluate", found, truth, "--metric", "coco-segm")
+    text = run_segdata("evaluate", results, truth, "--metric", "coco-segm")
     assert text.code == 0 and re.search(r"AP50 +0\.408", text.out)
     categories = json.loads(truth.read_bytes())["categories"]
     assert all(re.search(rf"^    {category['name']} +(\d\.|n/a)", text.out, re.M) for category in categories)
 
 
 def test_progress_is_told_image_by_image() -> None:
-    told: list[tuple[int, int]] = []
-    segdata.evaluate(*files("coco_synth", "bbox"), progress=lambda done, total: told.append((done, total)))
+    steps: list[tuple[int, int]] = []
+    segdata.evaluate(*files("coco_synth", "bbox"), progress=lambda done, total: steps.append((done, total)))
     images = len(json.loads(files("coco_synth", "bbox")[1].read_bytes())["images"])
-    assert told == [(done, images) for done in range(1, images + 1)]
+    assert steps == [(done, images) for done in range(1, images + 1)]

@@ -45,8 +45,8 @@ def detections() -> Detections:
     ]
 
 
-def files(folder: Path, found: Any, known: Any = None) -> tuple[Path, Path]:
-    (folder / "found.json").write_text(found if isinstance(found, str) else json.dumps(found))
+def files(folder: Path, results: Any, known: Any = None) -> tuple[Path, Path]:
+    (folder / "found.json").write_text(results if isinstance(results, str) else json.dumps(results))
     (folder / "truth.json").write_text(json.dumps(known or truth()))
     return folder / "found.json", folder / "truth.json"
 
@@ -94,9 +94,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_predictions_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None:
-    found, text = REFUSED[name]
+    results, text = REFUSED[name]
     with pytest.raises(InvalidInput) as caught:
-        segdata.evaluate(*files(tmp_path, found))
+        segdata.evaluate(*files(tmp_path, results))
     assert text in str(caught.value)
     assert caught.value.file and caught.value.exit_code == 4
 
@@ -120,21 +120,24 @@ def test_only_crowds_are_undefined_and_never_0(tmp_path: Path) -> None:
     known = truth()
     for item in known["annotations"]:
         item["iscrowd"] = 1
-    found = segdata.evaluate(*files(tmp_path, detections(), known))
-    assert found.metrics["coco-bbox"]["AP"] is None and found.metrics["coco-bbox"]["per_category_AP"]["3"] is None
-    assert "every object of the truth is a crowd: nothing is defined" in found.problems["remarks"]
+    evaluation = segdata.evaluate(*files(tmp_path, detections(), known))
+    assert (
+        evaluation.metrics["coco-bbox"]["AP"] is None
+        and evaluation.metrics["coco-bbox"]["per_category_AP"]["3"] is None
+    )
+    assert "every object of the truth is a crowd: nothing is defined" in evaluation.problems["remarks"]
     assert "n/a" in run_segdata("evaluate", *files(tmp_path, detections(), known)).out
 
 
 def test_repeated_detections_are_counted(tmp_path: Path) -> None:
-    found = segdata.evaluate(*files(tmp_path, detections() + detections()[:4]))
-    (kind,) = [kind for kind in found.problems["remarks"] if "repeats" in kind]
-    assert found.problems["remarks"][kind]["count"] == 4
+    evaluation = segdata.evaluate(*files(tmp_path, detections() + detections()[:4]))
+    (kind,) = [kind for kind in evaluation.problems["remarks"] if "repeats" in kind]
+    assert evaluation.problems["remarks"][kind]["count"] == 4
 
 
 def test_images_without_detection_are_counted(tmp_path: Path) -> None:
-    found = segdata.evaluate(*files(tmp_path, detections()[2:]))
-    note = found.problems["remarks"]["images without any detection"]
+    evaluation = segdata.evaluate(*files(tmp_path, detections()[2:]))
+    note = evaluation.problems["remarks"]["images without any detection"]
     assert note["count"] == 2 and note["examples"] == ["town/photo_0"]
 
 
@@ -144,8 +147,8 @@ def test_a_metric_of_masks_needs_masks(tmp_path: Path) -> None:
 
 
 def test_a_pack_of_predictions_must_have_the_truths_categories(tmp_path: Path) -> None:
-    found, known = files(tmp_path, detections())
-    segdata.convert(found, tmp_path / "pack", source_format="coco-results", truth=known)
+    results, known = files(tmp_path, detections())
+    segdata.convert(results, tmp_path / "pack", source_format="coco-results", truth=known)
     assert segdata.evaluate(tmp_path / "pack", known).metrics["coco-bbox"]["AP"] == pytest.approx(1.0)
     other = copy.deepcopy(truth())
     other["categories"][1]["name"] = "horse"
@@ -163,8 +166,8 @@ def test_a_pack_without_scores_is_no_prediction(tmp_path: Path) -> None:
 
 
 def test_images_that_the_truth_does_not_have_are_named(tmp_path: Path) -> None:
-    found, known = files(tmp_path, detections())
-    segdata.convert(found, tmp_path / "pack", source_format="coco-results", truth=known)
+    results, known = files(tmp_path, detections())
+    segdata.convert(results, tmp_path / "pack", source_format="coco-results", truth=known)
     less = truth()
     gone = less["images"].pop(5)
     less["annotations"] = [item for item in less["annotations"] if item["image_id"] != gone["id"]]

@@ -28,15 +28,15 @@ def pixels(path: Path) -> Any:
     return np.asarray(Image.open(path))
 
 
-def assert_equal(found: Any, wanted: Any, place: str = "") -> None:
+def assert_equal(values: Any, wanted: Any, path: str = "") -> None:
     """Every value of `wanted` is in `found`, within 1e-6; "nan" stands for None."""
     if isinstance(wanted, dict):
         for name, value in wanted.items():
-            assert_equal(found[name], value, f"{place}/{name}")
+            assert_equal(values[name], value, f"{path}/{name}")
     elif wanted == "nan" or (isinstance(wanted, float) and math.isnan(wanted)):
-        assert found is None, place
+        assert values is None, path
     else:
-        assert found == pytest.approx(wanted, abs=1e-6), place
+        assert values == pytest.approx(wanted, abs=1e-6), path
 
 
 def cityscapes() -> Classes:
@@ -51,22 +51,22 @@ def test_semantic_metrics_are_those_of_torchmetrics_and_detectron2(name: str) ->
         matrix = arrays[f"{name}/confusion"]
     classes = wanted["num_classes"]
     total = np.sum([semantic.count(truth, prediction, classes) for truth, prediction in pairs], axis=0)
-    found = semantic.scores(total, [str(index) for index in range(classes)])
-    assert np.array_equal(found["confusion"], matrix)
+    scores = semantic.scores(total, [str(index) for index in range(classes)])
+    assert np.array_equal(scores["confusion"], matrix)
     if name == "all_void":
-        assert all(found[key] is None for key in ("mIoU", "fwIoU", "mACC", "pACC", "IoU-0", "ACC-4"))
+        assert all(scores[key] is None for key in ("mIoU", "fwIoU", "mACC", "pACC", "IoU-0", "ACC-4"))
         return
     theirs = wanted["detectron2"]
     for key, value in theirs.items():
         is_decided_otherwise = key == "mIoU" or (key.startswith("IoU") and value == "nan")
         if not is_decided_otherwise:
-            assert_equal(found[key], value if value == "nan" else value / 100, key)
+            assert_equal(scores[key], value if value == "nan" else value / 100, key)
     ious = wanted["torchmetrics"]["iou_per_class"]
     union = matrix.sum(0) + matrix.sum(1) - np.diagonal(matrix)
     for index, iou in enumerate(ious):
-        assert_equal(found[f"IoU-{index}"], iou if union[index] else "nan", f"class {index}")
-    assert_equal(found["mIoU"], wanted["torchmetrics"]["miou_macro"])
-    assert_equal(found["pACC"], wanted["torchmetrics"]["pixel_accuracy"])
+        assert_equal(scores[f"IoU-{index}"], iou if union[index] else "nan", f"class {index}")
+    assert_equal(scores["mIoU"], wanted["torchmetrics"]["miou_macro"])
+    assert_equal(scores["pACC"], wanted["torchmetrics"]["pixel_accuracy"])
 
 
 def test_panoptic_quality_is_that_of_panopticapi() -> None:
@@ -122,5 +122,5 @@ def test_cityscapes_instance_scores_are_those_of_its_own_evaluator() -> None:
         parts.append(
             cityscapes_instance.match(numbers, category, np.array([float(row[2]) for row in rows]), crops, classes)
         )
-    found = cityscapes_instance.scores(cityscapes_instance.joined(parts), classes)
-    assert_equal(found, expected("cityscapes")["instance"])
+    scores = cityscapes_instance.scores(cityscapes_instance.joined(parts), classes)
+    assert_equal(scores, expected("cityscapes")["instance"])

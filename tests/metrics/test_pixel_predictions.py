@@ -22,8 +22,8 @@ FRAMES = ("aachen_000000_000019", "bonn_000001_000019")
 def test_the_command_gives_the_official_numbers() -> None:
     pixel = run_segdata("evaluate", CITY / "pred_pixel", CITY, "--metric", "cityscapes-pixel", "--json")
     assert_equal(pixel.document["metrics"]["cityscapes-pixel"], expected("cityscapes")["pixel"])
-    found = run_segdata("evaluate", CITY / "pred_inst", CITY, "--metric", "cityscapes-instance", "--json")
-    assert_equal(found.document["metrics"]["cityscapes-instance"], expected("cityscapes")["instance"])
+    evaluated = run_segdata("evaluate", CITY / "pred_inst", CITY, "--metric", "cityscapes-instance", "--json")
+    assert_equal(evaluated.document["metrics"]["cityscapes-instance"], expected("cityscapes")["instance"])
 
 
 def labels(seed: int) -> np.ndarray:
@@ -68,8 +68,8 @@ def test_label_ids_and_train_ids_are_told_by_name(tmp_path: Path) -> None:
         ("_color.png", lambda ids: COLORS[ids]),
     ]
     for number, (suffix, change) in enumerate(cases):
-        given = predict(tmp_path / str(number), suffix, change)
-        outcome = run_segdata("evaluate", given, truth, "--json")
+        predictions = predict(tmp_path / str(number), suffix, change)
+        outcome = run_segdata("evaluate", predictions, truth, "--json")
         assert outcome.code == 0, outcome.err
         assert outcome.document["metrics"]["semantic"]["mIoU"] == 1
         assert outcome.document["metrics"]["cityscapes-pixel"]["averageScoreInstClasses"] == 1
@@ -97,9 +97,9 @@ def test_mistakes_are_caught_before_numbers(suffix: str, change: Any, error: str
 
 
 def test_missing_files_are_counted_and_named(tmp_path: Path) -> None:
-    truth, given = city(tmp_path / "city"), predict(tmp_path / "p")
-    (given / f"{FRAMES[1]}_pred_labelIds.png").unlink()
-    outcome = run_segdata("evaluate", given, truth)
+    truth, predictions = city(tmp_path / "city"), predict(tmp_path / "p")
+    (predictions / f"{FRAMES[1]}_pred_labelIds.png").unlink()
+    outcome = run_segdata("evaluate", predictions, truth)
     assert outcome.code == 4 and "1 of 2 images have no label map" in outcome.err and FRAMES[1] in outcome.err
 
 
@@ -140,19 +140,19 @@ def instances(root: Path, rows: dict[str, str]) -> Path:
 )
 def test_lines_are_hostile_until_checked(row: str, code: int, text: str, tmp_path: Path) -> None:
     truth = city(tmp_path / "city")
-    given = instances(tmp_path / "p", {FRAMES[0]: row + "\n"})
-    (given / "link").symlink_to(tmp_path / "city")
-    outcome = run_segdata("evaluate", given, truth)
+    predictions = instances(tmp_path / "p", {FRAMES[0]: row + "\n"})
+    (predictions / "link").symlink_to(tmp_path / "city")
+    outcome = run_segdata("evaluate", predictions, truth)
     assert outcome.code == code and text in outcome.err, outcome.err
 
 
 def test_masks_may_lie_above_their_text_file(tmp_path: Path) -> None:
-    truth, given = city(tmp_path / "city"), instances(tmp_path / "p", {})
+    truth, predictions = city(tmp_path / "city"), instances(tmp_path / "p", {})
     for frame in FRAMES:
-        folder = given / frame.partition("_")[0]
+        folder = predictions / frame.partition("_")[0]
         folder.mkdir()
-        (given / f"{frame}_pred.txt").unlink()
+        (predictions / f"{frame}_pred.txt").unlink()
         (folder / f"{frame}_pred.txt").write_text(f"../masks/{frame}.png 26 0.5\n")
-    outcome = run_segdata("evaluate", given, truth, "--metric", "cityscapes-instance", "--json")
+    outcome = run_segdata("evaluate", predictions, truth, "--metric", "cityscapes-instance", "--json")
     # 8 × 12 pixels are fewer than 100: nothing is to be found.
     assert outcome.document["metrics"]["cityscapes-instance"]["allAp"] is None

@@ -58,14 +58,14 @@ def coco(root: Path) -> tuple[Path, Path]:
         )
     ]
     made.coco(root, document)
-    found = [
+    detections = [
         (10, 1, box["a"], 0.9),
         (10, 90, box["b"], 0.8),
         (11, 1, [3, 2, 10, 10], 0.7),
         (11, 3, [25, 18, 8, 8], 0.2),
         (11, 90, box["c"], 0.95),
     ]
-    records = [dict(zip(("image_id", "category_id", "bbox", "score"), row, strict=True)) for row in found]
+    records = [dict(zip(("image_id", "category_id", "bbox", "score"), row, strict=True)) for row in detections]
     results = made.put(root.parent / "results.json", json.dumps(records))
     return results, root
 
@@ -73,20 +73,20 @@ def coco(root: Path) -> tuple[Path, Path]:
 def test_detections_are_counted_as_by_hand(tmp_path: Path) -> None:
     results, root = coco(tmp_path / "coco")
     truth = open_ground_truth(root)
-    found = match_all(open_predictions(results, truth), truth)
-    assert sorted(found.score.tolist()) == [0.2, 0.7, 0.8, 0.9]  # the crowd's is left out
-    assert found.score[found.is_right].tolist() == [0.9, 0.7]
-    assert found.threshold == 0.7  # F1 = 2·2 / (3 + 3)
+    outcomes = match_all(open_predictions(results, truth), truth)
+    assert sorted(outcomes.score.tolist()) == [0.2, 0.7, 0.8, 0.9]  # the crowd's is left out
+    assert outcomes.score[outcomes.is_right].tolist() == [0.9, 0.7]
+    assert outcomes.threshold == 0.7  # F1 = 2·2 / (3 + 3)
     rows = truth.labels.index_of_id
     person, car, brush, nothing = rows[1], rows[3], rows[90], 3
     wanted = np.zeros((4, 4), int)
     wanted[person, person], wanted[car, brush] = 2, 1
-    assert np.array_equal(found.confusion(3, 0.7), wanted)
+    assert np.array_equal(outcomes.confusion(3, 0.7), wanted)
     wanted[nothing, car] = 1
-    assert np.array_equal(found.confusion(3, 0.0), wanted)
-    recall, precision = found.curve()
+    assert np.array_equal(outcomes.confusion(3, 0.0), wanted)
+    recall, precision = outcomes.curve()
     assert np.allclose(recall, [1 / 3, 1 / 3, 2 / 3, 2 / 3]) and np.allclose(precision, [1, 2 / 3, 2 / 3, 0.5])
-    errors, f1 = found.errors(2, 0.7)
+    errors, f1 = outcomes.errors(2, 0.7)
     assert errors.tolist() == [2, 0] and np.allclose(f1, [0.5, 1.0])
 
 
@@ -116,8 +116,8 @@ def test_label_maps_have_a_page_too(tmp_path: Path) -> None:
     def worse(ids: np.ndarray) -> np.ndarray:
         return np.where((ids == 23) & (np.arange(ids.shape[1]) < 6), 11, ids).astype(np.uint8)
 
-    given, truth = predict(tmp_path / "p", change=worse), city(tmp_path / "city")
-    outcome_ = run_segdata("evaluate", given, truth, "--report", tmp_path / "report")
+    predictions, truth = predict(tmp_path / "p", change=worse), city(tmp_path / "city")
+    outcome_ = run_segdata("evaluate", predictions, truth, "--report", tmp_path / "report")
     assert outcome_.code == 0, outcome_.err
     text = Tags((tmp_path / "report/index.html").read_text()).text
     # 10 rows of 6 of 2,400 pixels are wrong: 60 of the sky's 600.

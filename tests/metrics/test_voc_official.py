@@ -21,10 +21,10 @@ def test_every_class_has_the_official_ap_and_means_leave_out_classes_without_obj
     assert mine.keys() == official.keys()
     for name, block in official.items():
         assert mine[name]["per_class"].keys() == block["per_class"].keys()
-        for own, value in block["per_class"].items():
-            assert (mine[name]["per_class"][own] is None) == (value == "nan")
-            assert value == "nan" or mine[name]["per_class"][own] == pytest.approx(value, abs=1e-12)
-        there = [value for own, value in block["per_class"].items() if own != "sofa"]
+        for category, value in block["per_class"].items():
+            assert (mine[name]["per_class"][category] is None) == (value == "nan")
+            assert value == "nan" or mine[name]["per_class"][category] == pytest.approx(value, abs=1e-12)
+        there = [value for category, value in block["per_class"].items() if category != "sofa"]
         assert mine[name]["mean_of_finite"] == pytest.approx(sum(there) / len(there), abs=1e-12)
 
 
@@ -36,8 +36,8 @@ def test_the_image_set_in_the_files_names_chooses_the_split(tmp_path: Path) -> N
     for file in (tmp_path / "voc/results").iterdir():
         lines = [line for line in file.read_text().splitlines() if not line.startswith(names[-1])]
         file.write_text("\n".join(lines) + "\n")
-    found = segdata.evaluate(tmp_path / "voc/results", tmp_path / "voc", metrics=["voc-detection"])
-    assert len(found.truth) == len(names) - 1
+    evaluation = segdata.evaluate(tmp_path / "voc/results", tmp_path / "voc", metrics=["voc-detection"])
+    assert len(evaluation.truth) == len(names) - 1
 
 
 @pytest.mark.parametrize(

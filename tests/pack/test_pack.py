@@ -33,16 +33,16 @@ def test_h5py_lists_every_array_contiguous_and_unfiltered(tmp_path: Path) -> Non
     segdata.convert(made.voc(tmp_path / "source"), tmp_path / "pack")
     for entry in layout.shard_files(layout.read_index(tmp_path / "pack")):
         with h5py.File(tmp_path / "pack" / entry["file"]) as file:
-            found: dict[str, h5py.Dataset] = {}
+            datasets: dict[str, h5py.Dataset] = {}
             file.visititems(
-                lambda name, item, found=found: found.update({name: item} if hasattr(item, "shape") else {})
+                lambda name, item, datasets=datasets: datasets.update({name: item} if hasattr(item, "shape") else {})
             )
-            assert found.keys() == entry["arrays"].keys()
-            for name, dataset in found.items():
-                place = entry["arrays"][name]
-                assert list(dataset.shape) == place["shape"]
+            assert datasets.keys() == entry["arrays"].keys()
+            for name, dataset in datasets.items():
+                facts = entry["arrays"][name]
+                assert list(dataset.shape) == facts["shape"]
                 assert dataset.chunks is None and dataset.compression is None
-                assert dataset.id.get_offset() == place["offset"]
+                assert dataset.id.get_offset() == facts["offset"]
 
 
 @needs_samples
@@ -182,7 +182,7 @@ def test_other_versions_and_hostile_indices_are_refused(pack: Path) -> None:
     rewritten(pack, version=1, dataset={**dataset, "file": "../../etc/passwd"})
     with pytest.raises(Unsafe, match="outside its folder"):
         segdata.open(pack)
-    arrays = {name: {**place, "offset": 10**9} for name, place in dataset["arrays"].items()}
+    arrays = {name: {**facts, "offset": 10**9} for name, facts in dataset["arrays"].items()}
     rewritten(pack, dataset={**dataset, "arrays": arrays})
     with pytest.raises(InvalidInput, match="where it cannot be"):
         _ = segdata.open(pack).splits
@@ -420,16 +420,16 @@ def test_forked_workers_and_threads_read_the_same(pack: Path) -> None:
         with os.fdopen(read) as pipe:
             assert pipe.read().split(",") == expected
         os.waitpid(child, 0)
-    found: list[list[str]] = []
+    digests: list[list[str]] = []
     threads = [
-        threading.Thread(target=lambda: found.append([hashlib.sha256(s.image.tobytes()).hexdigest() for s in opened]))
+        threading.Thread(target=lambda: digests.append([hashlib.sha256(s.image.tobytes()).hexdigest() for s in opened]))
         for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [expected] * 4
+    assert digests == [expected] * 4
 
 
 def test_opening_imports_nothing_heavy(pack: Path) -> None:

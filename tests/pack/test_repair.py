@@ -160,13 +160,13 @@ def test_the_other_shards_can_be_saved_when_the_source_is_gone(name: str, pack: 
     assert outcome.code == 3 and path.name in outcome.out and f"shard {number}" in outcome.out
     assert outcome.document["samples"] == 4
     assert [item["count"] for item in outcome.document["problems"]["skipped"]] == [2]
-    rest, kept = segdata.open(tmp_path / "rest"), [0, 1, 2, 3, 4, 5]
-    del kept[2 * number : 2 * number + 2]
-    assert list(rest.keys) == [whole.key(index) for index in kept]
+    rest, saved = segdata.open(tmp_path / "rest"), [0, 1, 2, 3, 4, 5]
+    del saved[2 * number : 2 * number + 2]
+    assert list(rest.keys) == [whole.key(index) for index in saved]
     for split, members in whole.splits.items():
-        expected = [whole.key(index) for index in members.tolist() if index in kept]
+        expected = [whole.key(index) for index in members.tolist() if index in saved]
         assert list(rest.split(split).keys) == expected
-    for mine, index in zip(rest, kept, strict=True):
+    for mine, index in zip(rest, saved, strict=True):
         assert mine.image.tobytes() == whole[index].image.tobytes()
         assert mine.instances.id.tolist() == whole[index].instances.id.tolist()
     assert run_segdata("verify", tmp_path / "rest", "--deep").code == 0

@@ -29,10 +29,10 @@ def counted_by_pycocotools(annotations: Path) -> tuple[Counter[str], dict[str, C
     sums: Counter[str] = Counter(images=len(coco.imgs))
     categories: dict[str, Counter[str]] = {row["name"]: Counter() for row in coco.cats.values()}
     for image_id, image in coco.imgs.items():
-        found = coco.loadAnns(coco.getAnnIds(image_id))
+        annotations_of_image = coco.loadAnns(coco.getAnnIds(image_id))
         depth = np.zeros((image["height"], image["width"]), int)
         under: dict[str, np.ndarray] = {}
-        for annotation in found:
+        for annotation in annotations_of_image:
             name = coco.cats[annotation["category_id"]]["name"]
             mask = coco.annToMask(annotation).astype(bool)
             depth += mask
@@ -48,12 +48,12 @@ def counted_by_pycocotools(annotations: Path) -> tuple[Counter[str], dict[str, C
         for name, mask in under.items():
             categories[name]["images"] += 1
             categories[name]["pixels"] += int(mask.sum())
-        sums["instances"] += len(found)
-        sums["empty_images"] += not found
+        sums["instances"] += len(annotations_of_image)
+        sums["empty_images"] += not annotations_of_image
         sums["covered"] += int((depth > 0).sum())
         sums["overlapped"] += int((depth > 1).sum())
         sums["with_overlap"] += bool((depth > 1).any())
-        sums["with_masks"] += bool(found)
+        sums["with_masks"] += bool(annotations_of_image)
         sums["pixels"] += depth.size
     return sums, categories
 
@@ -129,8 +129,8 @@ def test_labels_are_mapped_before_they_are_counted(tmp_path: Path) -> None:
         run_segdata("stats", folder, "--json", *more).document["total"] for more in ((), ("--labels", "cityscapes-19"))
     )
     assert len(nineteen["categories"]) == 19
-    own = {row["name"]: row["pixels"] for row in all_classes["categories"]}
-    assert all(row["pixels"] == own[row["name"]] for row in nineteen["categories"])
+    pixels = {row["name"]: row["pixels"] for row in all_classes["categories"]}
+    assert all(row["pixels"] == pixels[row["name"]] for row in nineteen["categories"])
     assert nineteen["void_share"] > all_classes["void_share"]
 
 

@@ -271,8 +271,8 @@ def test_fail_fast_stops_at_the_first_bad_image(count: int, to: str, coco: Path,
     assert outcome.code == 4 and f"{len(images) - 1} problems" in outcome.err
     outcome = run_segdata(*command, "--allow-loss", "--fail-fast")
     assert outcome.code == 4 and "JPEG is cut short" in outcome.err
-    found = re.search(r"file: +(.+)\n +key: +(.+)", outcome.err)
-    assert found and source / found[1] in images[1:] and found[2] in found[1]
+    match = re.search(r"file: +(.+)\n +key: +(.+)", outcome.err)
+    assert match and source / match[1] in images[1:] and match[2] in match[1]
     assert "problems" not in outcome.err
     assert {path.name for path in tmp_path.iterdir()} == {"source"}
     outcome = run_segdata(*command, "--fail-fast", "--on-error", "skip")

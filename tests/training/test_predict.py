@@ -22,10 +22,10 @@ def test_predictions_are_a_pack_with_scores(run: Path, pack: Path, tmp_path: Pat
         "--coco", tmp_path / "results.json", "--pictures", tmp_path / "pictures", "--json", "--flip",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    truth, found = segdata.open(pack, split="val2017"), segdata.open(target)
-    assert list(found.keys) == list(truth.keys) and list(found.splits) == ["val2017"]
-    assert found.labels.digest == truth.labels.digest
-    scores = np.concatenate([sample.instances.score for sample in found])
+    truth, predictions = segdata.open(pack, split="val2017"), segdata.open(target)
+    assert list(predictions.keys) == list(truth.keys) and list(predictions.splits) == ["val2017"]
+    assert predictions.labels.digest == truth.labels.digest
+    scores = np.concatenate([sample.instances.score for sample in predictions])
     assert len(scores) == outcome.document["instances"] > 0 and scores.min() >= 0.001
     assert segdata.verify(target, deep=True).is_good
     results = json.loads((tmp_path / "results.json").read_text())

@@ -72,17 +72,17 @@ def numbers(run: Path) -> list[dict[str, float]]:
 
 
 def newest(run: Path) -> Path:
-    found = checkpoint.newest(run / "checkpoints")
-    assert found is not None
-    return found
+    path = checkpoint.newest(run / "checkpoints")
+    assert path is not None
+    return path
 
 
 def assert_same(run: Path, other: Path) -> None:
     """Weights, the optimiser's sums, the best weights, metrics, and which files there are."""
     for mine, theirs in ((newest(run), newest(other)), (run / "best", other / "best")):
-        (found, document), (expected, wanted) = checkpoint.load(mine), checkpoint.load(theirs)
-        assert document == wanted and found.keys() == expected.keys()
-        for name, value in found.items():
+        (tensors, document), (expected, wanted) = checkpoint.load(mine), checkpoint.load(theirs)
+        assert document == wanted and tensors.keys() == expected.keys()
+        for name, value in tensors.items():
             assert torch.equal(value, expected[name]), name
     assert any(name.startswith("optimizer.") for name in checkpoint.load(newest(run))[0])
     assert numbers(run) == numbers(other)
@@ -211,8 +211,8 @@ def test_a_kill_at_any_step_of_replacing_the_best_weights_leaves_the_old_or_the_
                 is_done = True
             except _Killed:
                 is_done = False
-        found, document = checkpoint.load(checkpoint.of_run(tmp_path))
-        assert torch.equal(found["model.a"], new if document["step"] == 2 else old)
+        tensors, document = checkpoint.load(checkpoint.of_run(tmp_path))
+        assert torch.equal(tensors["model.a"], new if document["step"] == 2 else old)
         seen.append(document["step"])
         checkpoint.save(path, {"model.a": new}, {"step": 2})
         assert torch.equal(checkpoint.load(path)[0]["model.a"], new)

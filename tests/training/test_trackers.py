@@ -28,15 +28,15 @@ CONFIG = {"backbone": "resnet18", "learning_rate": 0.02, "data": {"labels": ["<b
 def tell(run: Path, *others: base.Tracker, rate: float = 0.02, steps: tuple[int, ...] = (10, 20)) -> base.All:
     """A short run as `engine.train` tells it."""
     run.mkdir(parents=True, exist_ok=True)
-    told = base.All(run_folder.RunFolder(run), others)
-    told.start(run, {**CONFIG, "learning_rate": rate}, {"python": "3.11"})
+    trackers = base.All(run_folder.RunFolder(run), others)
+    trackers.start(run, {**CONFIG, "learning_rate": rate}, {"python": "3.11"})
     for step in steps:
-        told.log(step, {"train/loss": 10.0 / step, "train/learning_rate": rate, "system/memory_mib": 100.0})
-        told.log(step, {"validation/AP": step / 100, "validation/category_AP/<b>cat</b>": step / 50})
-        told.log_image(step, "street/a", PHOTO)
-    told.log_artifact(steps[-1], run / "config.json")
-    told.finish("done")
-    return told
+        trackers.log(step, {"train/loss": 10.0 / step, "train/learning_rate": rate, "system/memory_mib": 100.0})
+        trackers.log(step, {"validation/AP": step / 100, "validation/category_AP/<b>cat</b>": step / 50})
+        trackers.log_image(step, "street/a", PHOTO)
+    trackers.log_artifact(steps[-1], run / "config.json")
+    trackers.finish("done")
+    return trackers
 
 
 class Broken:
@@ -112,12 +112,12 @@ def test_mlflow_goes_on_in_the_same_run_of_its_sqlite_store(tmp_path: Path, monk
     tell(tmp_path / "run", trackers.named("mlflow"))
     tell(tmp_path / "run", trackers.named("mlflow"), steps=(30,))
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (found,) = client.search_runs([client.get_experiment_by_name("segdata").experiment_id])
-    assert found.info.status == "FINISHED"
-    assert found.data.params["config.backbone"] == "resnet18"
-    assert [metric.step for metric in client.get_metric_history(found.info.run_id, "train/loss")] == [10, 20, 30]
-    assert found.data.metrics["validation/category_AP/_b_cat__b_"] == pytest.approx(0.6)
-    names = {item.path for item in client.list_artifacts(found.info.run_id)}
+    (stored,) = client.search_runs([client.get_experiment_by_name("segdata").experiment_id])
+    assert stored.info.status == "FINISHED"
+    assert stored.data.params["config.backbone"] == "resnet18"
+    assert [metric.step for metric in client.get_metric_history(stored.info.run_id, "train/loss")] == [10, 20, 30]
+    assert stored.data.metrics["validation/category_AP/_b_cat__b_"] == pytest.approx(0.6)
+    names = {item.path for item in client.list_artifacts(stored.info.run_id)}
     assert names == {"config.json", "pictures"}
 
 

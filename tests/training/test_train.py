@@ -86,8 +86,8 @@ def test_crowds_alone_are_nothing_to_train_on(pack: Path) -> None:
             return len(whole)
 
         def __getitem__(self, index: int) -> segdata.Sample:
-            own = whole[index].instances
-            crowds = dataclasses.replace(own, iscrowd=np.ones(len(own), bool))
+            instances = whole[index].instances
+            crowds = dataclasses.replace(instances, iscrowd=np.ones(len(instances), bool))
             return whole[index].with_annotations(instances=crowds, semantic=None, extra={})
 
     with pytest.raises(segdata.SegdataError, match="nothing to train on"):
@@ -146,21 +146,25 @@ def test_bad_settings_are_refused(text: str, words: str) -> None:
 def test_validation_gives_the_numbers_of_pycocotools(pack: Path) -> None:
     """Detections are the truth, some moved, some doubled, some of another category, some left out."""
     val, rng = segdata.open(pack, split="val2017"), np.random.default_rng(0)
-    found, rows = {}, []
-    for place, sample in enumerate(val):
-        own = sample.instances.take(np.repeat(np.arange(len(sample.instances)), 2)[1:])
-        dense = np.stack([np.roll(mask, rng.integers(0, 9), axis=1) for mask in own.masks.dense()])
-        category = np.where(rng.random(len(own)) < 0.2, 0, own.category)
-        found[place] = segdata.Instances.build(
-            category, Masks.from_dense(dense), score=rng.random(len(own)), bbox=own.bbox, area=own.area
+    detections, rows = {}, []
+    for index, sample in enumerate(val):
+        instances = sample.instances.take(np.repeat(np.arange(len(sample.instances)), 2)[1:])
+        dense = np.stack([np.roll(mask, rng.integers(0, 9), axis=1) for mask in instances.masks.dense()])
+        category = np.where(rng.random(len(instances)) < 0.2, 0, instances.category)
+        detections[index] = segdata.Instances.build(
+            category,
+            Masks.from_dense(dense),
+            score=rng.random(len(instances)),
+            bbox=instances.bbox,
+            area=instances.area,
         )
-        for rle, box, index, score in zip(
-            found[place].masks.rle(), own.bbox.tolist(), category, found[place].score, strict=True
+        for rle, box, label, score in zip(
+            detections[index].masks.rle(), instances.bbox.tolist(), category, detections[index].score, strict=True
         ):
             row = {"image_id": sample.id, "bbox": box, "score": float(score), "segmentation": rle}
-            rows.append({**row, "category_id": val.labels[index].id})
+            rows.append({**row, "category_id": val.labels[label].id})
     truth = COCO(str(pack.parent / "raw" / "annotations" / "instances_val2017.json"))
-    numbers = average_precision(val, {index: Prediction(instances) for index, instances in found.items()})
+    numbers = average_precision(val, {index: Prediction(instances) for index, instances in detections.items()})
     assert 0.05 < numbers["AP"] < 0.95 and len(numbers) > 4
     for kind, names in (("segm", {"AP": 0, "AP50": 1, "AP75": 2}), ("bbox", {"box_AP": 0})):
         judged = COCOeval(truth, truth.loadRes(rows), kind)
@@ -168,7 +172,7 @@ def test_validation_gives_the_numbers_of_pycocotools(pack: Path) -> None:
         judged.accumulate()
         judged.summarize()
         assert {name: numbers[name] for name in names} == {
-            name: pytest.approx(judged.stats[place], abs=1e-12) for name, place in names.items()
+            name: pytest.approx(judged.stats[row], abs=1e-12) for name, row in names.items()
         }
 
 
@@ -185,11 +189,12 @@ def test_categories_whose_names_differ_in_a_slash_have_numbers_of_their_own(tmp_
     file.write_text(json.dumps(document))
     segdata.convert(root, tmp_path / "pack")
     pack = segdata.open(tmp_path / "pack")
-    kept = {place: sample.instances for place, sample in enumerate(pack)}
-    found = {
-        place: dataclasses.replace(own, score=np.ones(len(own))).take(own.category == 0) for place, own in kept.items()
+    truth = {index: sample.instances for index, sample in enumerate(pack)}
+    detections = {
+        index: dataclasses.replace(instances, score=np.ones(len(instances))).take(instances.category == 0)
+        for index, instances in truth.items()
     }
-    numbers = average_precision(pack, {index: Prediction(instances) for index, instances in found.items()})
+    numbers = average_precision(pack, {index: Prediction(instances) for index, instances in detections.items()})
     assert [numbers[f"category_AP/{name}"] for name in names] == [pytest.approx(1.0), 0.0]
 
 

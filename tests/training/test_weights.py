@@ -119,29 +119,29 @@ def test_weights_of_other_data_and_in_half_precision_are_taken(run: Path, pack: 
     report = engine.train(data, tmp_path / "run", config, weights=run, device="cpu")
     assert any("trained on other data" in remark for remark in report.remarks), report.remarks
     model = network.build(TrainConfig.from_dict(TINY).model, len(data.labels))
-    given = weights.read(run)
-    torch.save({name: value.half() for name, value in given.tensors.items()}, tmp_path / "half.pth")
+    trained = weights.read(run)
+    torch.save({name: value.half() for name, value in trained.tensors.items()}, tmp_path / "half.pth")
     assert weights.put(weights.read(tmp_path / "half.pth"), model) == []
     for name, value in model.state_dict().items():
-        assert value.dtype == given.tensors[name].dtype
-        torch.testing.assert_close(value, given.tensors[name], rtol=1e-3, atol=1e-4)
+        assert value.dtype == trained.tensors[name].dtype
+        torch.testing.assert_close(value, trained.tensors[name], rtol=1e-3, atol=1e-4)
 
 
 def test_heads_of_other_classes_start_afresh_but_for_same_names(run: Path) -> None:
-    given = weights.read(run)
-    assert given.labels is not None
+    trained = weights.read(run)
+    assert trained.labels is not None
     some = segdata.LabelSpace(
         "three",
         (
-            segdata.Category(given.labels[1].name, 1, isthing=True),
+            segdata.Category(trained.labels[1].name, 1, isthing=True),
             segdata.Category("toaster oven", 2, isthing=True),
-            segdata.Category(given.labels[0].name, 3, isthing=True),
+            segdata.Category(trained.labels[0].name, 3, isthing=True),
         ),
     )
     model = network.build(TrainConfig.from_dict(TINY).model, 3)
     fresh = {name: value.clone() for name, value in model.state_dict().items()}
-    (remark,) = weights.put(given, model, some)
-    assert f"{len(given.labels)} classes" in remark and "2 of the same name" in remark
+    (remark,) = weights.put(trained, model, some)
+    assert f"{len(trained.labels)} classes" in remark and "2 of the same name" in remark
     assert "box_predictor.cls_score" in remark and "mask_predictor.mask_fcn_logits" in remark
     for part, each in (
         ("box_predictor.cls_score", 1),
@@ -149,11 +149,11 @@ def test_heads_of_other_classes_start_afresh_but_for_same_names(run: Path) -> No
         ("mask_predictor.mask_fcn_logits", 1),
     ):
         name = f"roi_heads.{part}.weight"
-        old, new = given.tensors[name], model.state_dict()[name]
+        old, new = trained.tensors[name], model.state_dict()[name]
         for here, there in ((0, 0), (1, 2), (3, 1)):
             assert torch.equal(new[here * each : (here + 1) * each], old[there * each : (there + 1) * each])
         assert torch.equal(new[2 * each : 3 * each], fresh[name][2 * each : 3 * each])
-    assert torch.equal(model.state_dict()["backbone.body.conv1.weight"], given.tensors["backbone.body.conv1.weight"])
+    assert torch.equal(model.state_dict()["backbone.body.conv1.weight"], trained.tensors["backbone.body.conv1.weight"])
 
 
 def test_torchvision_weights_say_which_model_they_are(tmp_path: Path) -> None:
@@ -164,16 +164,16 @@ def test_torchvision_weights_say_which_model_they_are(tmp_path: Path) -> None:
     model = load(tmp_path / "weights.pth", device="cpu", min_size=[96], max_size=128, detection_min_confidence=0.0)
     assert isinstance(model, Detector)
     assert (model.config.backbone, model.config.fpn_channels, len(model.labels)) == ("resnet18", 16, 80)
-    (found,) = model([np.zeros((60, 80, 3), np.uint8)])
-    assert len(found) and 0 <= found.category.min() <= found.category.max() < 80
+    (detections,) = model([np.zeros((60, 80, 3), np.uint8)])
+    assert len(detections) and 0 <= detections.category.min() <= detections.category.max() < 80
 
 
 def test_frozen_norms_of_torchvisions_first_coco_weights_have_no_epsilon(tmp_path: Path) -> None:
     config = TrainConfig.from_dict({**TINY, "norm": "frozen"}).model
     torch.save(network.build(config, 90).state_dict(), tmp_path / "weights.pth")
-    given = weights.read(tmp_path / "weights.pth")
-    assert given.state["eps"] == 0.0
+    stored = weights.read(tmp_path / "weights.pth")
+    assert stored.state["eps"] == 0.0
     model = network.build(config, 90)
     assert weights.frozen_eps(model) == 1e-5
-    assert weights.put(given, model) == []
+    assert weights.put(stored, model) == []
     assert weights.frozen_eps(model) == 0.0

@@ -43,12 +43,12 @@ def hostile_page() -> str:
 
 
 def test_hostile_names_stay_text_and_nothing_is_loaded_from_elsewhere() -> None:
-    found = _Tags(hostile_page())
-    assert "script" not in found.tags
-    assert not [name for name, _ in found.attributes if name.startswith("on")]
-    links = [value for name, value in found.attributes if name in ("src", "href", "xlink:href", "action")]
+    tags = _Tags(hostile_page())
+    assert "script" not in tags.tags
+    assert not [name for name, _ in tags.attributes if name.startswith("on")]
+    links = [value for name, value in tags.attributes if name in ("src", "href", "xlink:href", "action")]
     assert links and all(value and value.startswith(("data:", "#")) for value in links)
-    policy = dict(found.attributes)["content"]
+    policy = dict(tags.attributes)["content"]
     assert policy is not None
     assert "default-src 'none'" in hostile_page()
     assert "\u202e" not in hostile_page()

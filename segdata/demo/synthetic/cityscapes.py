@@ -53,14 +53,14 @@ def draw(root: Path, *, images: int = 4, seed: int = 0, size: tuple[int, int] = 
 def _polygons(scene: Scene, traps: bool) -> list[dict[str, Any]]:
     """The objects of a `_polygons.json`, back to front."""
     height, width = scene.image.shape[:2]
-    found: list[dict[str, Any]] = []
+    polygons: list[dict[str, Any]] = []
     cars: list[list[list[int]]] = []
 
     def add(label: str, ring: Ring, **more: Any) -> list[list[int]]:
         corners = np.clip(np.round(ring - 0.5), 0, (width - 1, height - 1)).astype(int)
         polygon: list[list[int]] = corners[np.any(corners != np.roll(corners, 1, 0), axis=1)].tolist()
         if len(polygon) >= 3:
-            found.append({"label": label, "polygon": polygon, **more})
+            polygons.append({"label": label, "polygon": polygon, **more})
         return polygon
 
     for region in scene.regions:
@@ -84,13 +84,13 @@ def _polygons(scene: Scene, traps: bool) -> list[dict[str, Any]]:
             verified=0,
             user="drawn",
             date="01-Jan-2015 12:00:00",
-            id=len(found),
+            id=len(polygons),
         )
     edge = max(2.0, w / 400)
     for x in (0.0, w - edge):
         add("rectification border", np.array([(x, 0.0), (x + edge, 0.0), (x + edge, h), (x, h)]))
     add("out of roi", np.array([(0.0, h - edge), (w, h - edge), (w, h), (0.0, h)]))
-    return found
+    return polygons
 
 
 def _cityscapes_labels(

@@ -56,11 +56,11 @@ def draw(root: Path, *, images: int = 12, seed: int = 0) -> Path:
         annotations: list[dict[str, Any]] = []
         captions: list[dict[str, Any]] = []
         for index in members:
-            own = files.rng(seed, 1, index)
+            drawn = files.rng(seed, 1, index)
             height, width = ((480, 640), (426, 640), (640, 480))[index % 3]
             empty = index == images - val - 1
             draw = scenes.landscape if empty else (scenes.street, scenes.objects)[index % 2]
-            scene = draw(own, height, width)
+            scene = draw(drawn, height, width)
             image_id = int(ids[index])
             name = f"{image_id:012d}.jpg"
             files.picture(scene, root / f"{split}2017" / name)
@@ -75,7 +75,9 @@ def draw(root: Path, *, images: int = 12, seed: int = 0) -> Path:
                     900_100_000_000 + image_id + len(annotations) if annotation["iscrowd"] else numbers.pop()
                 )
                 annotations.append(annotation)
-            captions += [{"image_id": image_id, "id": numbers.pop(), "caption": text} for text in _captions(scene, own)]
+            captions += [
+                {"image_id": image_id, "id": numbers.pop(), "caption": text} for text in _captions(scene, drawn)
+            ]
         annotations = [annotations[k] for k in rng.permutation(len(annotations)).tolist()]
         captions = [captions[k] for k in rng.permutation(len(captions)).tolist()]
         info = {
@@ -102,7 +104,7 @@ def _coco_annotations(scene: Scene, image_id: int, index_of: Mapping[str, int]) 
     """The annotations of a scene without ids, `category_id` an index still."""
     height, width = scene.image.shape[:2]
     owner = files.owner(scene)
-    found: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, region in enumerate(scene.regions, 1):
         name = _COCO.get(region.name, region.name)
         visible = owner == number
@@ -129,8 +131,8 @@ def _coco_annotations(scene: Scene, image_id: int, index_of: Mapping[str, int]) 
         if name == "person":
             points = [0] * 51 if region.is_crowd or area < 600 else _keypoints(region, owner, number)
             item.update(keypoints=points, num_keypoints=sum(v > 0 for v in points[2::3]))
-        found.append({**item, "category_id": index_of[name]})
-    return found
+        annotations.append({**item, "category_id": index_of[name]})
+    return annotations
 
 
 def _keypoints(region: Region, owner: Owner, number: int) -> list[int]:
@@ -145,12 +147,12 @@ def _keypoints(region: Region, owner: Owner, number: int) -> list[int]:
 def _captions(scene: Scene, rng: np.random.Generator) -> list[str]:
     names = sorted({region.name for region in scene.regions if region.is_thing and region.name != "license plate"})
     some = [str(name) for name in rng.permutation(names or ["tree", "field"])[:3]]
-    place = "street" if any(region.name == "road" for region in scene.regions) else "scene"
+    where = "street" if any(region.name == "road" for region in scene.regions) else "scene"
     listed = ", ".join(f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in some)
     return [
-        f"A {place} with {listed}.",
-        f"There is {listed} in this {place}.",
+        f"A {where} with {listed}.",
+        f"There is {listed} in this {where}.",
         f"a picture of {listed}",
-        f"A drawn {place} on a clear day: {listed}.",
+        f"A drawn {where} on a clear day: {listed}.",
         f"{listed.capitalize()} can be seen here.",
     ]

@@ -54,15 +54,15 @@ def draw(
             files.picture(drawn, root / split / name)
             rows.append({"id": number + 1, "file_name": name, "height": height, "width": width})
             owner = files.owner(drawn)
-            for place, region in enumerate(drawn.regions, 1):
+            for index, region in enumerate(drawn.regions, 1):
                 category = index_of_name.get(_COCO.get(region.name, region.name))
-                visible = owner == place
+                visible = owner == index
                 if category is None or visible.sum() < files.SMALLEST:
                     continue
                 used.add(category)
                 annotations.append(
                     {
-                        "id": (number + 1) * 1000 + place,
+                        "id": (number + 1) * 1000 + index,
                         "image_id": number + 1,
                         "category_id": space[category].id,
                         "iscrowd": int(region.is_crowd),

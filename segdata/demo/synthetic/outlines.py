@@ -27,17 +27,17 @@ def trace(mask: npt.NDArray[np.bool_], tolerance: float = 0.7) -> tuple[list[Rin
     holes: list[Ring] = []
     while follow:
         start = next(iter(follow))
-        at, turn, middles = start, (0, 0), []
-        while at in follow:
-            ways = follow[at]
+        corner, turn, middles = start, (0, 0), []
+        while corner in follow:
+            ways = follow[corner]
             # where two pixels meet at a corner, turn inwards: they stay apart
             way = (turn[1], -turn[0]) if len(ways) > 1 and (turn[1], -turn[0]) in ways else ways[0]
             ways.remove(way)
             if not ways:
-                del follow[at]
-            middles.append((at[1] + way[1] / 2, at[0] + way[0] / 2))
-            at, turn = (at[0] + way[0], at[1] + way[1]), way
-            if at == start:
+                del follow[corner]
+            middles.append((corner[1] + way[1] / 2, corner[0] + way[0] / 2))
+            corner, turn = (corner[0] + way[0], corner[1] + way[1]), way
+            if corner == start:
                 break
         ring = _simple(np.array(middles), tolerance)
         if len(ring) >= 3:

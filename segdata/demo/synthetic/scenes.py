@@ -287,6 +287,6 @@ def _table(c: Canvas) -> None:
             c.close("cat")
     if c.pick(0, 1) < 0.7:
         x, y = c.width * c.pick(0.2, 0.8), c.height * 0.95
-        for u, v in sorted(c.rng.uniform(-1, 1, (14, 2)).tolist(), key=lambda place: place[1]):
+        for u, v in sorted(c.rng.uniform(-1, 1, (14, 2)).tolist(), key=lambda spot: spot[1]):
             put("apple", x + u * 14 * s, y + v * 5 * s, s)
         c.close("apple", is_crowd=True)

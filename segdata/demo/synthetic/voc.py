@@ -123,10 +123,10 @@ def _voc_object(name: str, region: Region, visible: npt.NDArray[np.bool_]) -> tu
     text += f"\t\t<truncated>{int(truncated)}</truncated>\n\t\t<occluded>{int(len(xs) < 0.95 * whole)}</occluded>\n"
     text += _bndbox(low, high, "\t\t") + f"\t\t<difficult>{int(difficult)}</difficult>\n"
     for part, joints, reach in _PARTS if not difficult else ():
-        at = {joint: (x, y) for joint, x, y in region.points if joint in joints}
+        joints_of_part = {joint: (x, y) for joint, x, y in region.points if joint in joints}
         tall = max((y for _, _, y in region.points), default=0.0) - min((y for _, _, y in region.points), default=0.0)
-        if at and tall > 60:
-            middle = np.mean(list(at.values()), axis=0)
+        if joints_of_part and tall > 60:
+            middle = np.mean(list(joints_of_part.values()), axis=0)
             corners = np.clip([middle - reach * tall, middle + reach * tall], low, high).astype(int).tolist()
             if corners[0][0] < corners[1][0] and corners[0][1] < corners[1][1]:
                 text += f"\t\t<part>\n\t\t\t<name>{part}</name>\n"

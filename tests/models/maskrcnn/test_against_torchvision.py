@@ -149,16 +149,16 @@ class Example(NamedTuple):
 
 def example(config: Config) -> Example:
     rng = np.random.default_rng(2)
-    found = Example([photo(rng, 120, 160), photo(rng, 150, 130)], [], [])
+    made = Example([photo(rng, 120, 160), photo(rng, 150, 130)], [], [])
     masks = [ellipses(rng, 3, 120, 160), ellipses(rng, 2, 150, 130)]
-    for one, planes, names in zip(found.photos, masks, [[1, 2, 3], [3, 1]], strict=True):
+    for one, planes, names in zip(made.photos, masks, [[1, 2, 3], [3, 1]], strict=True):
         height, width = one.shape[:2]
         scaled_height, scaled_width = augment.scaled_size(height, width, config)
         transform = CropTransform((0, 0, width, height), scaled_height, scaled_width)
-        found.items.append(item(one, planes, names, transform, 5))
+        made.items.append(item(one, planes, names, transform, 5))
         boxes = torch.from_numpy(Masks.from_dense(planes).boxes.astype(np.float32))
-        found.given.append({"boxes": boxes, "labels": torch.tensor(names), "masks": torch.from_numpy(planes)})
-    return found
+        made.given.append({"boxes": boxes, "labels": torch.tensor(names), "masks": torch.from_numpy(planes)})
+    return made
 
 
 @pytest.mark.parametrize("heads", ["v1", "v2"])
@@ -169,8 +169,8 @@ def test_losses_are_torchvisions(heads: str) -> None:
     state = {name: value.clone() for name, value in model.state_dict().items()}
     expected = model([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in two.photos], two.given)
     model.load_state_dict(state)
-    found = two.losses(model, config)
-    values = dict(zip(losses.NAMES, (found.sums / found.counts).tolist(), strict=True))
+    losses_of_ours = two.losses(model, config)
+    values = dict(zip(losses.NAMES, (losses_of_ours.sums / losses_of_ours.counts).tolist(), strict=True))
     theirs = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")
     for ours, name in zip(losses.NAMES, theirs, strict=True):
         assert values[ours] == pytest.approx(expected[name].item(), abs=1e-4), ours
@@ -209,11 +209,11 @@ def test_rows_that_fill_up_change_no_loss_and_save_waiting(monkeypatch: pytest.M
     model.zero_grad()
     monkeypatch.setattr(targets, "has_fixed_size", lambda device: True)
     with Waits() as waits:
-        found = two.losses(model, config)
-    torch.autograd.backward(found.sums.sum())
-    assert found.counts.tolist() == expected.counts.tolist()
-    assert found.counts[2] < 256, "nothing was filled up"
-    torch.testing.assert_close(found.sums, expected.sums, rtol=1e-5, atol=1e-5)
+        losses_of_ours = two.losses(model, config)
+    torch.autograd.backward(losses_of_ours.sums.sum())
+    assert losses_of_ours.counts.tolist() == expected.counts.tolist()
+    assert losses_of_ours.counts[2] < 256, "nothing was filled up"
+    torch.testing.assert_close(losses_of_ours.sums, expected.sums, rtol=1e-5, atol=1e-5)
     for name, parameter in model.named_parameters():
         if name in gradients:
             assert parameter.grad is not None
@@ -227,22 +227,22 @@ def test_rows_that_fill_up_change_no_loss_and_save_waiting(monkeypatch: pytest.M
 def check_detections(theirs: MaskRCNN, ours: MaskRCNN, config: Config, photos: list[Any], least: int) -> int:
     with torch.inference_mode():
         expected = theirs([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in photos])
-    found = detect.detect(ours, photos, config, np.arange(len(ours.roi_heads.box_predictor.cls_score.bias) - 1))
-    for one, wanted in zip(found, expected, strict=True):
+    detections = detect.detect(ours, photos, config, np.arange(len(ours.roi_heads.box_predictor.cls_score.bias) - 1))
+    for one, wanted in zip(detections, expected, strict=True):
         assert len(one) >= least
         np.testing.assert_array_equal(one.category + 1, wanted["labels"].numpy())
         check_same(one, wanted)
-    return sum(map(len, found))
+    return sum(map(len, detections))
 
 
-def check_same(found: Instances, wanted: dict[str, torch.Tensor]) -> None:
+def check_same(detections: Instances, wanted: dict[str, torch.Tensor]) -> None:
     """Scores, boxes and masks of one photo."""
-    assert len(found) == len(wanted["scores"])
-    np.testing.assert_allclose(found.score, wanted["scores"].numpy(), atol=1e-5)
-    np.testing.assert_allclose(found.boxes, wanted["boxes"].numpy(), atol=1e-3)
+    assert len(detections) == len(wanted["scores"])
+    np.testing.assert_allclose(detections.score, wanted["scores"].numpy(), atol=1e-5)
+    np.testing.assert_allclose(detections.boxes, wanted["boxes"].numpy(), atol=1e-3)
     masks = (wanted["masks"][:, 0] >= 0.5).numpy()
     assert 0 < masks.mean() < 1
-    assert (found.masks.dense() != masks).mean() < 1e-6
+    assert (detections.masks.dense() != masks).mean() < 1e-6
 
 
 def test_detections_of_the_small_model_are_torchvisions() -> None:
@@ -317,12 +317,12 @@ def test_a_file_of_torchvisions_weights_detects_what_torchvision_detects(heads: 
     ids = [category.id for category in ours.labels.categories]  # torchvision's labels are COCO's numbers
     with torch.inference_mode():
         expected = theirs([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in photos])
-    for found, wanted in zip(ours(photos), expected, strict=True):
+    for detections, wanted in zip(ours(photos), expected, strict=True):
         named = np.isin(wanted["labels"].numpy(), ids)
-        assert len(found) == named.sum() >= 20
-        assert np.array(ids)[found.category].tolist() == wanted["labels"][named].tolist()
-        assert len(np.unique(found.score)) == len(found) and found.score.max() < 0.999
-        check_same(found, {name: values[named] for name, values in wanted.items()})
+        assert len(detections) == named.sum() >= 20
+        assert np.array(ids)[detections.category].tolist() == wanted["labels"][named].tolist()
+        assert len(np.unique(detections.score)) == len(detections) and detections.score.max() < 0.999
+        check_same(detections, {name: values[named] for name, values in wanted.items()})
 
 
 @pytest.mark.full

@@ -75,14 +75,14 @@ def test_every_stage_equals_the_original(weights: Path) -> None:
     assert np.abs(deltas - arrays["mrcnn_bbox_argmax"]).max() <= 2e-3
 
     count = int((arrays["detections"][:, 4] > 0).sum())
-    truth, found = arrays["detections"][:count], stages.detections[0].numpy()
-    assert found[:, 4].tolist() == truth[:, 4].tolist()
-    assert 1023 * np.abs(found[:, :4] - truth[:, :4]).max() <= 0.1
-    assert np.abs(found[:, 5] - truth[:, 5]).max() <= 1e-3
+    truth, detections = arrays["detections"][:count], stages.detections[0].numpy()
+    assert detections[:, 4].tolist() == truth[:, 4].tolist()
+    assert 1023 * np.abs(detections[:, :4] - truth[:, :4]).max() <= 0.1
+    assert np.abs(detections[:, 5] - truth[:, 5]).max() <= 1e-3
     assert np.abs(stages.masks[0].numpy() - arrays["detection_masks"]).max() <= 5e-3
 
     check_detections(
-        unmold(found, stages.masks[0].numpy(), image.shape, boxed.image.shape, boxed.window), expected["detect"]
+        unmold(detections, stages.masks[0].numpy(), image.shape, boxed.image.shape, boxed.window), expected["detect"]
     )
 
 

@@ -70,13 +70,13 @@ def test_only_the_chosen_layers_learn(layers: str) -> None:
 
 def test_the_boxes_loss_reaches_the_proposals_and_no_other_does_as_in_the_original() -> None:
     model = small(post_nms_rois_training=4000, rpn_nms_threshold=1.0)
-    given = truth()
+    example = truth()
     torch.nn.init.zeros_(model.network.rpn.boxes.weight)  # every anchor is a proposal, so some lie on the objects
-    found = Training(model).losses([given])
+    losses = Training(model).losses([example])
     reached = set()
     for name in ("mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"):
         (gradient,) = torch.autograd.grad(
-            found[name], [model.network.rpn.boxes.weight], retain_graph=True, allow_unused=True
+            losses[name], [model.network.rpn.boxes.weight], retain_graph=True, allow_unused=True
         )
         if gradient is not None and gradient.any():
             reached.add(name)
@@ -104,26 +104,26 @@ def test_stages_are_those_of_the_original() -> None:
 
 def test_a_crowd_teaches_nothing_and_a_photo_without_objects_is_left_out() -> None:
     model = small()
-    given = truth()
+    example = truth()
     with pytest.raises(UsageError, match="none of these images"):
-        Training(model).step([Example(given.image, np.array([-1, -2]), given.masks)])
-    one = Training(model).losses([given])
-    two = Training(model).losses([given, Example(given.image, np.zeros(0, int), given.masks[..., :0])])
+        Training(model).step([Example(example.image, np.array([-1, -2]), example.masks)])
+    one = Training(model).losses([example])
+    two = Training(model).losses([example, Example(example.image, np.zeros(0, int), example.masks[..., :0])])
     assert {name: value.item() for name, value in one.items()} == {name: value.item() for name, value in two.items()}
 
 
 def test_a_sample_is_a_truth() -> None:
-    given = truth()
+    expected = truth()
     instances = Instances.build(
         [0, 1, 0],
-        Masks.concatenate([Masks.from_dense(np.moveaxis(given.masks, -1, 0)), Masks.empty(96, 128, 1)], 96, 128),
+        Masks.concatenate([Masks.from_dense(np.moveaxis(expected.masks, -1, 0)), Masks.empty(96, 128, 1)], 96, 128),
         has_mask=[True, True, False],
         iscrowd=[False, True, False],
     )
-    sample = Sample("a", 96, 128, encoded=png.encode_png(given.image), instances=instances)
-    found = Example.of(sample)
-    assert found.class_ids.tolist() == [1, -2]
-    assert np.array_equal(found.masks, given.masks) and np.array_equal(found.image, given.image)
+    sample = Sample("a", 96, 128, encoded=png.encode_png(expected.image), instances=instances)
+    example = Example.of(sample)
+    assert example.class_ids.tolist() == [1, -2]
+    assert np.array_equal(example.masks, expected.masks) and np.array_equal(example.image, expected.image)
 
 
 @pytest.mark.full

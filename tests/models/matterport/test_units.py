@@ -211,11 +211,11 @@ def test_proposals_learn_what_they_learn_in_the_original(arrays: Any, values: An
 def test_losses_are_those_of_the_original(arrays: Any, values: Any) -> None:
     match = tensor(arrays["loss_rpn_match"])[:, :, 0]
     class_ids = tensor(arrays["loss_cls_target"]).reshape(-1).to(torch.int64)
-    found = class_ids > 0
+    positive = class_ids > 0
     deltas = torch.cat([tensor(arrays["loss_rpn_target"])[i, : int((match[i] == 1).sum())] for i in range(2)])
-    boxes = tensor(arrays["loss_box_target"]).reshape(-1, 4)[found]
-    masks = tensor(bits(arrays["loss_mask_target"], (48, 28, 28)))[found]
-    shown = tensor(arrays["loss_mask_pred_u8"].reshape(48, 28, 28, 6) / 255.0).permute(0, 3, 1, 2)[found]
+    boxes = tensor(arrays["loss_box_target"]).reshape(-1, 4)[positive]
+    masks = tensor(bits(arrays["loss_mask_target"], (48, 28, 28)))[positive]
+    shown = tensor(arrays["loss_mask_pred_u8"].reshape(48, 28, 28, 6) / 255.0).permute(0, 3, 1, 2)[positive]
     ours = {
         "rpn_class_loss": losses.rpn_class_loss(match, tensor(arrays["loss_rpn_logits"])),
         "rpn_bbox_loss": losses.rpn_bbox_loss(match, deltas, tensor(arrays["loss_rpn_pred"])),
@@ -223,7 +223,7 @@ def test_losses_are_those_of_the_original(arrays: Any, values: Any) -> None:
             class_ids, tensor(arrays["loss_cls_logits"]).reshape(-1, 6), tensor(arrays["loss_active"])[0]
         ),
         "mrcnn_bbox_loss": losses.mrcnn_bbox_loss(class_ids, boxes, tensor(arrays["loss_box_pred"]).reshape(-1, 6, 4)),
-        "mrcnn_mask_loss": losses.mrcnn_mask_loss(class_ids[found], masks, torch.logit(shown)),
+        "mrcnn_mask_loss": losses.mrcnn_mask_loss(class_ids[positive], masks, torch.logit(shown)),
     }
     assert {name: float(value) for name, value in ours.items()} == pytest.approx(values["losses"], rel=1e-5)
 
@@ -269,11 +269,11 @@ def test_average_precision_is_that_of_the_original(arrays: Any, values: Any) -> 
         arrays["ap_pred_ids"],
         arrays["ap_scores"],
     )
-    found = compute_ap(*inputs)
-    assert found.average == pytest.approx(expected["mAP"])
-    assert found.precisions.tolist() == pytest.approx(expected["precisions"])
-    assert found.recalls.tolist() == pytest.approx(expected["recalls"])
-    assert np.abs(found.overlaps - arrays["ap_overlaps"]).max() <= 1e-6
+    computed = compute_ap(*inputs)
+    assert computed.average == pytest.approx(expected["mAP"])
+    assert computed.precisions.tolist() == pytest.approx(expected["precisions"])
+    assert computed.recalls.tolist() == pytest.approx(expected["recalls"])
+    assert np.abs(computed.overlaps - arrays["ap_overlaps"]).max() <= 1e-6
     assert compute_ap_range(*inputs) == pytest.approx(values["compute_ap_range"])
 
 
@@ -294,6 +294,6 @@ def test_average_precision_goes_by_class_and_takes_the_last_of_equals_first(
         return np.stack([(np.arange(10) >= begin) & (np.arange(10) < end) for begin, end in ends], axis=-1)[None]
 
     masks = spans((1, 8), (0, 8), (0, 8))
-    found = compute_ap(spans((0, 8), (2, 10)), np.array([1, 2]), masks, np.array(class_ids), np.array(scores))
-    assert found.average == pytest.approx(average)
-    assert found.precisions.tolist() == pytest.approx(precisions)
+    computed = compute_ap(spans((0, 8), (2, 10)), np.array([1, 2]), masks, np.array(class_ids), np.array(scores))
+    assert computed.average == pytest.approx(average)
+    assert computed.precisions.tolist() == pytest.approx(precisions)

@@ -159,8 +159,8 @@ def test_flipped_bytes_never_end_in_anything_but_one_of_our_errors(tmp_path: Pat
     rng = np.random.default_rng(0)
     for _ in range(40):
         harmed = bytearray(whole)
-        for place in rng.integers(8, len(whole), 5):
-            harmed[place] ^= 1 << int(rng.integers(8))
+        for position in rng.integers(8, len(whole), 5):
+            harmed[position] ^= 1 << int(rng.integers(8))
         path.write_bytes(harmed)
         with pytest.raises(SegdataError):
             matterport.load(path)
@@ -257,11 +257,11 @@ def test_predictions_of_a_keras_file_become_a_pack_with_scores(saved: Path, tmp_
     assert pack.info["provenance"] is not None
     direct = matterport.load(saved, **settings)
     for sample, result, again in zip(pack, direct.detect(list(photos)), direct.predict(list(photos)), strict=True):
-        found = sample.instances
-        assert found.score.tolist() == result["scores"].tolist() == again.on(sample).instances.score.tolist()
-        assert (found.category + 1).tolist() == result["class_ids"].tolist()
-        assert found.boxes[:, [1, 0, 3, 2]].tolist() == result["rois"].tolist()
-        assert np.array_equal(np.moveaxis(found.masks.dense(), 0, -1), result["masks"])
+        instances = sample.instances
+        assert instances.score.tolist() == result["scores"].tolist() == again.on(sample).instances.score.tolist()
+        assert (instances.category + 1).tolist() == result["class_ids"].tolist()
+        assert instances.boxes[:, [1, 0, 3, 2]].tolist() == result["rois"].tolist()
+        assert np.array_equal(np.moveaxis(instances.masks.dense(), 0, -1), result["masks"])
     with pytest.raises(UsageError, match="mirrored"):
         predict.load(saved, flip=True)
 
