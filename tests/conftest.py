@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from segdata import cli
-from segdata.demo import synthetic as drawn
+from segdata.demo import synthetic
 from tests.helpers.command import Here, Outcome, run_segdata
 
 pytest_plugins = ["tests.helpers.dataset"]
@@ -51,11 +51,11 @@ def here(capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
 
 
 DRAWN: dict[str, Callable[[Path], Path]] = {
-    "coco": lambda root: drawn.coco.draw(root, images=6),
-    "voc": lambda root: drawn.voc.draw(root, images=5),
-    "cityscapes": lambda root: drawn.cityscapes.draw(root, images=4, size=(128, 256)),
-    "camvid": lambda root: drawn.camvid.draw(root, images=4, size=(128, 256)),
-    "camvid_segnet": lambda root: drawn.camvid.draw_segnet(root, images=3, size=(128, 256)),
+    "coco": lambda root: synthetic.coco.draw(root, images=6),
+    "voc": lambda root: synthetic.voc.draw(root, images=5),
+    "cityscapes": lambda root: synthetic.cityscapes.draw(root, images=4, size=(128, 256)),
+    "camvid": lambda root: synthetic.camvid.draw(root, images=4, size=(128, 256)),
+    "camvid_segnet": lambda root: synthetic.camvid.draw_segnet(root, images=3, size=(128, 256)),
 }
 
 

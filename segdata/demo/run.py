@@ -16,21 +16,21 @@ from pathlib import Path
 
 import numpy as np
 
-from segdata.conversion.prepare import prepare
-from segdata.demo import synthetic as drawn
+from segdata.conversion.prepare import Prepared, prepare
+from segdata.demo import synthetic
 from segdata.demo.server import serving
 from segdata.demo.synthetic import archives
 from segdata.download.http.client import Patience
-from segdata.pack.read import open_pack
+from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import verify
 from segdata.system.files import remove_tree, write_whole
-from segdata.viz import overlay as draw
+from segdata.viz import overlay
 
 DRAW: dict[str, Callable[[Path], Path]] = {
-    "coco": drawn.coco.draw,
-    "voc": drawn.voc.draw,
-    "cityscapes": drawn.cityscapes.draw,
-    "camvid": drawn.camvid.draw,
+    "coco": synthetic.coco.draw,
+    "voc": synthetic.voc.draw,
+    "cityscapes": synthetic.cityscapes.draw,
+    "camvid": synthetic.camvid.draw,
 }
 """Format → what draws a dataset in its official layout."""
 
@@ -71,58 +71,62 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
         root: a folder; see above for what it gets.
         tell: receives a line for each step.
     """
-    rows = []
-    pictures = []
+    rows, pictures = [], []
     for name, make in DRAW.items():
         source = _drawn(root / "drawn" / name, make, tell)
         published = _published(name, source, root / "server" / name, tell)
-        largest = max(published, key=lambda path: path.stat().st_size).name
-        manifest = root / "manifests" / f"{name}.toml"
-        manifest.parent.mkdir(exist_ok=True)
-        with serving(published[0].parent, cut=(largest,)) as address:
-            write_whole(manifest, archives.manifest(name, published[0].parent, address, licence=LICENCE).encode())
-            if not (root / "datasets" / name / "pack").exists():
-                tell(f"{name}: fetching from {address}, where the first answer for {largest} ends half-way")
-            done = prepare(
-                manifest,
-                root=root / "datasets",
-                force=True,
-                clean=True,
-                patience=Patience(first_wait=0.1),
-                tell=partial(_tell_of, tell, name),
-            )
-        pack_folder = done.pack
-        fetched = done.fetched.bytes if done.fetched else 0
+        prepared = _prepared(root, name, published, tell)
+        fetched = prepared.fetched.bytes if prepared.fetched else 0
         what = f"{fetched:,} bytes fetched, verified and extracted" if fetched else "all archives were here already"
-        tell(f"{name}: {what}; {done.samples} samples in the pack; verifying it and drawing overlays")
-        verification = verify(pack_folder, deep=True)
-        pack = open_pack(pack_folder)
-        seen: set[int] = set()
-        crowds = 0
-        for sample in pack:
-            seen.update(sample.instances.category.tolist())
-            crowds += int(sample.instances.iscrowd.sum())
-            if sample.semantic is not None:
-                seen.update(value for value in np.unique(sample.semantic).tolist() if value != pack.labels.void)
-        rows.append(
-            Row(
-                name,
-                len(published),
-                fetched,
-                pack_folder,
-                len(pack),
-                pack.info["instances"],
-                len(seen),
-                crowds,
-                sum(path.stat().st_size for path in pack_folder.iterdir()),
-                verification.is_good,
-            )
-        )
+        tell(f"{name}: {what}; {prepared.samples} samples in the pack; verifying it and drawing overlays")
+        pack = open_pack(prepared.pack)
+        rows.append(_row(name, pack, prepared.pack, archives=len(published), downloaded=fetched))
         richest = sorted(range(len(pack)), key=lambda i: -len(pack[i].instances))[:PICTURES]
-        pictures += [draw.overlay(pack[index], pack.labels) for index in sorted(richest)]
+        pictures += [overlay.overlay(pack[index], pack.labels) for index in sorted(richest)]
     picture = root / "contact-sheet.png"
-    write_whole(picture, draw.png(draw.contact_sheet(pictures, columns=PICTURES, width=720)))
+    write_whole(picture, overlay.png(overlay.contact_sheet(pictures, columns=PICTURES, width=720)))
     return Demo(tuple(rows), picture)
+
+
+def _prepared(root: Path, name: str, published: tuple[Path, ...], tell: Callable[[str], None]) -> Prepared:
+    """The dataset from its archives, served by an unreliable server, as a pack."""
+    largest = max(published, key=lambda path: path.stat().st_size).name
+    manifest = root / "manifests" / f"{name}.toml"
+    manifest.parent.mkdir(exist_ok=True)
+    with serving(published[0].parent, cut=(largest,)) as address:
+        write_whole(manifest, archives.manifest(name, published[0].parent, address, licence=LICENCE).encode())
+        if not (root / "datasets" / name / "pack").exists():
+            tell(f"{name}: fetching from {address}, where the first answer for {largest} ends half-way")
+        return prepare(
+            manifest,
+            root=root / "datasets",
+            force=True,
+            clean=True,
+            patience=Patience(first_wait=0.1),
+            tell=partial(_tell_of, tell, name),
+        )
+
+
+def _row(name: str, pack: Pack, folder: Path, *, archives: int, downloaded: int) -> Row:
+    categories: set[int] = set()
+    crowds = 0
+    for sample in pack:
+        categories.update(sample.instances.category.tolist())
+        crowds += int(sample.instances.iscrowd.sum())
+        if sample.semantic is not None:
+            categories.update(value for value in np.unique(sample.semantic).tolist() if value != pack.labels.void)
+    return Row(
+        name=name,
+        archives=archives,
+        downloaded=downloaded,
+        pack=folder,
+        samples=len(pack),
+        instances=pack.info["instances"],
+        categories=len(categories),
+        crowds=crowds,
+        bytes=sum(path.stat().st_size for path in folder.iterdir()),
+        is_good=verify(folder, deep=True).is_good,
+    )
 
 
 def _tell_of(tell: Callable[[str], None], name: str, text: str) -> None:

@@ -49,7 +49,8 @@ def test_what_a_table_does_not_name_is_left_out_and_counted(tmp_path: Path) -> N
     for path in (source / "SegmentationClass").glob("*.png"):
         drawn = np.asarray(Image.open(tmp_path / f"pets/LabeledApproved_full/{path.stem}_L.png"))
         assert np.array_equal((drawn == pet).all(2), np.asarray(Image.open(path)) == 12)  # VOC's dog
-    names = [node.text for path in (source / "Annotations").glob("*.xml") for node in ElementTree.parse(path).iterfind("object/name")]  # fmt: skip
+    documents = [ElementTree.parse(path) for path in (source / "Annotations").glob("*.xml")]
+    names = [node.text for document in documents for node in document.iterfind("object/name")]
     others = {name for name in names if name != "dog"}
     assert others
     for name in others:

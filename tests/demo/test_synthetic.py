@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
 from segdata.catalog import manifest
-from segdata.demo import synthetic as drawn
+from segdata.demo import synthetic
 from segdata.demo.synthetic import outlines, scenes
 from segdata.demo.synthetic.scene import Region
 
@@ -38,23 +38,23 @@ def coco(drawing: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.voc.draw(tmp_path_factory.mktemp("voc"), images=4)
+    return synthetic.voc.draw(tmp_path_factory.mktemp("voc"), images=4)
 
 
 @pytest.fixture(scope="module")
 def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.cityscapes.draw(tmp_path_factory.mktemp("cityscapes"), images=2, size=(256, 512))
+    return synthetic.cityscapes.draw(tmp_path_factory.mktemp("cityscapes"), images=2, size=(256, 512))
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two", "other"):
         seed = int(name == "other")
-        drawn.coco.draw(tmp_path / name, images=2, seed=seed)
+        synthetic.coco.draw(tmp_path / name, images=2, seed=seed)
         if seed:
             continue
-        drawn.voc.draw(tmp_path / name, images=1, seed=seed)
-        drawn.cityscapes.draw(tmp_path / name, images=1, seed=seed, size=SMALL)
-        drawn.camvid.draw(tmp_path / name, images=1, seed=seed, size=SMALL)
+        synthetic.voc.draw(tmp_path / name, images=1, seed=seed)
+        synthetic.cityscapes.draw(tmp_path / name, images=1, seed=seed, size=SMALL)
+        synthetic.camvid.draw(tmp_path / name, images=1, seed=seed, size=SMALL)
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
     others = digest(tmp_path / "other")
     assert not set(others.values()) & set(digest(tmp_path / "one").values())
@@ -203,7 +203,7 @@ def test_cityscapes_ids_agree(cityscapes: Path) -> None:
 
 
 def test_camvid_layouts(tmp_path: Path) -> None:
-    home = drawn.camvid.draw(tmp_path / "original", images=4, size=SMALL)
+    home = synthetic.camvid.draw(tmp_path / "original", images=4, size=SMALL)
     colors = {tuple(category.color or ()) for category in manifest.shipped("camvid").labels.categories}
     files = sorted((home / "LabeledApproved_full").glob("*_L.png"))
     strays = [int(sum(tuple(v) not in colors for v in pixels(file).reshape(-1, 3).tolist())) for file in files]
@@ -212,14 +212,14 @@ def test_camvid_layouts(tmp_path: Path) -> None:
     rows = (home / "label_colors.txt").read_text().splitlines()
     assert len(rows) == 32
     assert any("\t\t" in row for row in rows)
-    segnet = drawn.camvid.draw_segnet(tmp_path / "segnet", images=2, size=SMALL)
+    segnet = synthetic.camvid.draw_segnet(tmp_path / "segnet", images=2, size=SMALL)
     lines = [line for split in ("train", "val", "test") for line in (segnet / f"{split}.txt").read_text().splitlines()]
     assert len(lines) == 2
     for line in lines:
         photo, label = (segnet / part.removeprefix("/SegNet/CamVid/") for part in line.split())
         assert pixels(photo).shape == (*SMALL, 3)
         assert pixels(label).max() <= 11
-    fastai = drawn.camvid.draw_fastai(tmp_path / "fastai", images=2, size=SMALL)
+    fastai = synthetic.camvid.draw_fastai(tmp_path / "fastai", images=2, size=SMALL)
     codes = (fastai / "codes.txt").read_text().split()
     assert len(codes) == 32
     for file in (fastai / "images").iterdir():

@@ -50,7 +50,8 @@ def crossed(source: Path, to: str, target: Path, *options: object) -> tuple[dict
     again = run_segdata("convert", target, target / "pack", "--dry-run")
     assert again.code == 0, again.err
     findings = outcome.document["problems"]
-    return tuple({kind: item["count"] for kind, item in findings[what].items()} for what in ("losses", "remarks"))  # type: ignore[return-value]
+    counts = {what: {kind: item["count"] for kind, item in findings[what].items()} for what in ("losses", "remarks")}
+    return counts["losses"], counts["remarks"]
 
 
 def values(path: Path) -> np.ndarray:
@@ -117,7 +118,8 @@ def test_photos_without_annotations_stay_without(tmp_path: Path) -> None:
         "2007_000009" in {item["file_name"][:-4] for document in documents for item in document["images"]} - annotated
     )
     crossed(source, "cityscapes", tmp_path / "city")
-    new = next(line.split("\t")[0] for line in (tmp_path / "city/names.tsv").read_text().splitlines() if line.endswith("\t2007_000009"))  # fmt: skip
+    rows = [line.split("\t") for line in (tmp_path / "city/names.tsv").read_text().splitlines()]
+    (new,) = [new for new, old in rows if old == "2007_000009"]
     assert len(list((tmp_path / "city").rglob(f"{new.rpartition('/')[2]}_leftImg8bit.png"))) == 1
     assert not list((tmp_path / "city").rglob(f"{new.rpartition('/')[2]}_gtFine_*"))
 
@@ -157,7 +159,8 @@ def test_category_names_that_tables_cannot_hold(tmp_path: Path) -> None:
     assert [node.findtext("name") for node in root.iter("object")] == plain
     lost, _ = crossed(source, "camvid", tmp_path / "camvid")
     rows = (tmp_path / "camvid/label_colors.txt").read_text().splitlines()
-    assert [row.split("\t")[1] for row in rows] == ["lead", "a:b,c", "new line", "ctl_x", "lead_2", "Void", "#sharp", "café 猫", "Void_2"]  # fmt: skip
+    names = [row.split("\t")[1] for row in rows]
+    assert names == ["lead", "a:b,c", "new line", "ctl_x", "lead_2", "Void", "#sharp", "café 猫", "Void_2"]
     assert lost["category name"] == 4
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import segdata
-from segdata.demo import synthetic as drawn
+from segdata.demo import synthetic
 from tests.helpers.documents import code_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,8 +23,8 @@ pytest.importorskip("albumentations", reason="albumentations is not installed")
 def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """All names that the examples leave behind."""
     root = tmp_path_factory.mktemp("examples")
-    segdata.convert(drawn.coco.draw(root / "coco", images=4), root / "packs/coco")
-    segdata.convert(drawn.cityscapes.draw(root / "city", images=2, size=(64, 128)), root / "packs/cityscapes")
+    segdata.convert(synthetic.coco.draw(root / "coco", images=4), root / "packs/coco")
+    segdata.convert(synthetic.cityscapes.draw(root / "city", images=2, size=(64, 128)), root / "packs/cityscapes")
     before = Path.cwd()
     os.chdir(root)
     try:

@@ -21,7 +21,7 @@ import simplejpeg
 from PIL import Image
 
 import segdata
-from segdata.demo import synthetic as drawn
+from segdata.demo import synthetic
 from segdata.errors import DamagedData, InvalidImage, UsageError, WorkerLost
 from segdata.loading import Batch, Loader
 from tests.helpers import made
@@ -29,7 +29,7 @@ from tests.helpers import made
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.coco.draw(tmp_path_factory.mktemp("coco") / "coco", images=13)
+    return synthetic.coco.draw(tmp_path_factory.mktemp("coco") / "coco", images=13)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def pack(folder: Path) -> segdata.Pack:
 @pytest.fixture(scope="module")
 def camvid(tmp_path_factory: pytest.TempPathFactory) -> segdata.Pack:
     root = tmp_path_factory.mktemp("camvid")
-    segdata.convert(drawn.camvid.draw_segnet(root / "camvid", images=5, size=(64, 96)), root / "pack")
+    segdata.convert(synthetic.camvid.draw_segnet(root / "camvid", images=5, size=(64, 96)), root / "pack")
     return segdata.open(root / "pack")
 
 
@@ -208,13 +208,15 @@ def test_a_state_of_another_loader_is_refused(pack: segdata.Pack) -> None:
 
 
 def test_one_checkpoint_serves_all_ranks(pack: segdata.Pack) -> None:
-    ranks = [Loader(pack, 2, shuffle=True, images=False, rank=rank, world=2) for rank in range(2)]
-    rest = []
+    def of_rank(rank: int) -> Loader:
+        return Loader(pack, 2, shuffle=True, images=False, rank=rank, world=2)
+
+    ranks = [of_rank(0), of_rank(1)]
     for loader in ranks:
         next(iter(loader))
-        rest.append([batch.indices.tolist() for batch in Loader(pack, 2, shuffle=True, images=False, rank=loader._order.rank, world=2)][1:])  # fmt: skip
+    rest = [[batch.indices.tolist() for batch in of_rank(rank)][1:] for rank in range(2)]
     assert ranks[0].state_dict() == ranks[1].state_dict()
-    resumed = Loader(pack, 2, shuffle=True, images=False, rank=1, world=2)
+    resumed = of_rank(1)
     resumed.load_state_dict(ranks[0].state_dict())
     assert [batch.indices.tolist() for batch in resumed] == rest[1]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import segdata
-from segdata.demo import synthetic as drawn
+from segdata.demo import synthetic
 from tests.helpers import made
 
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'segdata[torch]')")
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.coco.draw(tmp_path_factory.mktemp("coco") / "coco", images=5)
+    return synthetic.coco.draw(tmp_path_factory.mktemp("coco") / "coco", images=5)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def pack(folder: Path) -> segdata.Pack:
 @pytest.fixture(scope="module")
 def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> segdata.Pack:
     root = tmp_path_factory.mktemp("cityscapes")
-    segdata.convert(drawn.cityscapes.draw(root / "cityscapes", images=2, size=(64, 128)), root / "pack")
+    segdata.convert(synthetic.cityscapes.draw(root / "cityscapes", images=2, size=(64, 128)), root / "pack")
     return segdata.open(root / "pack")
 
 

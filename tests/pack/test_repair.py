@@ -104,7 +104,11 @@ def test_a_source_that_gives_other_bytes_mends_nothing(source: Path, pack: Path,
     )
 
 
-@pytest.mark.parametrize("damage", [flip, cut, lambda path: os.truncate(path, 0), Path.unlink], ids=["flipped", "cut", "empty", "gone"])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [flip, cut, lambda path: os.truncate(path, 0), Path.unlink],
+    ids=["flipped", "cut", "empty", "gone"],
+)
 @pytest.mark.parametrize("name", ["pack.json", "pack-copy.json"])
 def test_a_damaged_index_is_rebuilt_from_its_copy_and_the_other_way_round(
     name: str, damage: Callable[[Path], None], pack: Path

@@ -78,9 +78,17 @@ def street(rng: np.random.Generator, height: int, width: int, *, ego: bool = Fal
 # ---------------------------------------------------------------------- what a street is made of
 
 
-def _quad(c: Canvas, x0: float, x1: float, y0: float, y1: float, z0: float, z1: float) -> Ring:
-    """A wall along the street (x0 = x1) or a strip of the ground (y0 = y1), from z0 to z1 metres ahead."""
-    return ring(c.project(x0, y0, z0), c.project(x0, y0, z1), c.project(x1, y1, z1), c.project(x1, y1, z0))
+Range = tuple[float, float]
+
+
+def _quad(c: Canvas, x: Range, y: Range, z: Range) -> Ring:
+    """A wall along the street (one x, two y) or a strip of the ground (two x, one y), from z[0] to z[1] metres ahead."""
+    return ring(
+        c.project(x[0], y[0], z[0]),
+        c.project(x[0], y[0], z[1]),
+        c.project(x[1], y[1], z[1]),
+        c.project(x[1], y[1], z[0]),
+    )
 
 
 def _sky(c: Canvas) -> None:
@@ -104,14 +112,14 @@ def _houses(c: Canvas, wall: float) -> None:
                     limb(*c.project(x, 0, z), *c.project(x, 1.4, z), 0.04 * c.focal / z)
                     for z in np.arange(near, far, 0.5)
                 ]
-                c.paint([_quad(c, x, x, y, y + 0.1, near, far) for y in (0.2, 1.2)] + posts, DARK)
+                c.paint([_quad(c, (x, x), (y, y + 0.1), (near, far)) for y in (0.2, 1.2)] + posts, DARK)
                 c.close("fence", is_thing=False)
                 continue
             color = c.one(((0.62, 0.36, 0.28), (0.78, 0.72, 0.6), (0.7, 0.68, 0.66), (0.55, 0.5, 0.47)))
-            c.paint([_quad(c, x, x, 0, tall, near, far)], color)
+            c.paint([_quad(c, (x, x), (0, tall), (near, far))], color)
             c.paint([box(*c.project(x, tall, near), *c.project(2 * x, 0, near))], color)
             windows = [
-                _quad(c, x, x, y, y + 1.4, z, z + 1.1)
+                _quad(c, (x, x), (y, y + 1.4), (z, z + 1.1))
                 for y in np.arange(1.0, tall - 2, 3.1)
                 for z in np.arange(near + 0.5, far - 1.2, 2.2)
             ]
@@ -122,13 +130,15 @@ def _houses(c: Canvas, wall: float) -> None:
 
 def _ground(c: Canvas, curb: float, wall: float) -> None:
     for side in (-1, 1):
-        c.paint([_quad(c, side * curb, side * (wall + 0.1), 0, 0, 1.2, 110)], (0.56, 0.54, 0.5))
+        c.paint([_quad(c, (side * curb, side * (wall + 0.1)), (0, 0), (1.2, 110))], (0.56, 0.54, 0.5))
         c.close("sidewalk", is_thing=False)
-    c.paint([_quad(c, -curb, curb, 0, 0, 1.2, 110)], (0.38, 0.38, 0.4))
+    c.paint([_quad(c, (-curb, curb), (0, 0), (1.2, 110))], (0.38, 0.38, 0.4))
     c.close("road", is_thing=False)
     zebra = c.pick(18, 30)
-    dashes = [_quad(c, -0.07, 0.07, 0, 0, z, z + 3) for z in np.arange(1.5, 70, 6)]
-    c.paint(dashes + [_quad(c, x, x + 0.5, 0, 0, zebra, zebra + 3) for x in np.arange(-curb + 0.4, curb - 0.5)], WHITE)
+    dashes = [_quad(c, (-0.07, 0.07), (0, 0), (z, z + 3)) for z in np.arange(1.5, 70, 6)]
+    c.paint(
+        dashes + [_quad(c, (x, x + 0.5), (0, 0), (zebra, zebra + 3)) for x in np.arange(-curb + 0.4, curb - 0.5)], WHITE
+    )
     c.close("lane marking", is_thing=False)
 
 

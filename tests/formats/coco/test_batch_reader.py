@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from segdata.core.findings import Findings
 from segdata.core.sample import Instances
+from segdata.formats.coco import batch_reader
 from segdata.formats.coco import format as coco
 from tests.helpers import made
 from tests.helpers.samples import SAMPLES, needs_samples
@@ -23,23 +24,29 @@ WHOLE = made.HEIGHT * made.WIDTH
 
 def both(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[tuple[Any, Any]]]:
     """How many images were regular, and what each of the two ways gives for every image (or the error's text)."""
-    ways = []
+    read = batch_reader.read
     regular = 0
-    own = coco._regular
-    for general in (False, True):
-        if general:
-            monkeypatch.setattr(coco, "_regular", lambda *_: None)
-        findings = Findings()
-        source = coco.scan(root, findings)
-        found: list[Any] = []
-        for entry in source.entries:
-            number, index = entry.data[0]
-            if not general:
-                regular += own(source.data[number], index, source.labels) is not None
-            sample = coco.load(source, entry, findings)
-            found.append((columns(sample.instances) if sample.has_instances else None, sample.extra))
-        ways.append([*found, findings.as_dict()])
-    monkeypatch.setattr(coco, "_regular", own)
+
+    def counted(*arguments: Any) -> list[Any]:
+        nonlocal regular
+        images = read(*arguments)
+        regular += sum(image is not None for image in images)
+        return images
+
+    def nothing(records: Sequence[Any], *_: Any) -> list[None]:
+        return [None] * len(records)
+
+    ways = []
+    for reader in (counted, nothing):
+        with monkeypatch.context() as patch:
+            patch.setattr(batch_reader, "read", reader)
+            findings = Findings()
+            source = coco.scan(root, findings)
+            outputs: list[Any] = []
+            for entry in source.entries:
+                sample = coco.load(source, entry, findings)
+                outputs.append((columns(sample.instances) if sample.has_instances else None, sample.extra))
+            ways.append([*outputs, findings.as_dict()])
     return regular, list(zip(*ways, strict=True))
 
 
@@ -57,16 +64,16 @@ def columns(instances: Instances) -> dict[str, Any]:
     }
 
 
-def same(found: list[tuple[Any, Any]]) -> None:
-    for mine, theirs in found:
+def same(pairs: list[tuple[Any, Any]]) -> None:
+    for mine, theirs in pairs:
         assert json.dumps(mine, sort_keys=True) == json.dumps(theirs, sort_keys=True)  # NaN is NaN there
 
 
 @needs_samples
 def test_real_documents(monkeypatch: pytest.MonkeyPatch) -> None:
-    regular, found = both(SAMPLES / "coco", monkeypatch)
-    same(found)
-    assert regular == len(found) - 1  # the last one is the remarks
+    regular, pairs = both(SAMPLES / "coco", monkeypatch)
+    same(pairs)
+    assert regular == len(pairs) - 1  # the last one is the remarks
 
 
 def put(root: Path, edit: Callable[[Record, list[Record]], None]) -> None:
@@ -78,21 +85,21 @@ def put(root: Path, edit: Callable[[Record, list[Record]], None]) -> None:
         image["height"] -= number % 3  # blocks hold images of several sizes
         size = image["height"] * made.WIDTH
         counts = [0, 7, size - 7]
-        own = {"size": [image["height"], made.WIDTH], "counts": counts}
+        runs = {"size": [image["height"], made.WIDTH], "counts": counts}
         document["annotations"] += [
             {**copy.deepcopy(first), "id": 2 * number, "image_id": image["id"]},
-            {**crowd, "id": 2 * number + 1, "image_id": image["id"], "segmentation": own},
+            {**crowd, "id": 2 * number + 1, "image_id": image["id"], "segmentation": runs},
         ]
     edit(document["annotations"][14], document["annotations"][15])  # of image 7, whose height is one pixel less
     made.put(root / "annotations/instances_val2017.json", document)
 
 
-def setting(place: int, **values: Any) -> Callable[..., None]:
-    return lambda *records: records[place].update(values)
+def setting(which: int, **values: Any) -> Callable[..., None]:
+    return lambda *records: records[which].update(values)
 
 
-def without(place: int, key: str) -> Callable[..., None]:
-    return lambda *records: records[place].pop(key)
+def without(which: int, key: str) -> Callable[..., None]:
+    return lambda *records: records[which].pop(key)
 
 
 SEVEN = made.HEIGHT - 1
@@ -145,6 +152,6 @@ EDITS: dict[str, tuple[Callable[..., None], bool]] = {
 def test_one_odd_record(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit, is_regular = EDITS[name]
     put(tmp_path, edit)
-    regular, found = both(tmp_path, monkeypatch)
-    same(found)
+    regular, pairs = both(tmp_path, monkeypatch)
+    same(pairs)
     assert regular == (40 if is_regular else 39)

@@ -127,12 +127,18 @@ TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "cut short": (b'{"images": [', ("cut short",)),
     "trailing": (b'{"images": []}\n x', ("line 2, column 2", "trailing")),
     "UTF-16": ("{}".encode("utf-16"), ("UTF-16",)),
-    "Latin-1": ('{"images": [], "annotations": [], "categories": [], "info": "é"}'.encode("latin-1"), ("not UTF-8", "byte 61, line 1, column 62", "0xe9")),
+    "Latin-1": ('{"images": [], "annotations": [], "categories": [], "info": "é"}'.encode("latin-1"), (
+        "not UTF-8", "byte 61, line 1, column 62", "0xe9",
+    )),
     "deep": (b'{"images": [], "annotations": ' + b"[" * 100_000 + b"]" * 100_000 + b', "categories": []}', ("nested too deep",)),
     "long number": (b'{"images": [], "annotations": [], "categories": [], "info": ' + b"7" * 5000 + b"}", ("out of range",)),
     "list": (b"[]", ("not a JSON object", "results file")),
     "no categories": (b'{"images": [], "annotations": []}', ("no 'categories'", "captions document")),
-    "captions": (b'{"images": [{"id": 1, "file_name": "a.jpg", "height": 5, "width": 5}], "categories": [], "annotations": [{"id": 1, "image_id": 1, "caption": "x"}]}', ("captions document",)),
+    "captions": (
+        b'{"images": [{"id": 1, "file_name": "a.jpg", "height": 5, "width": 5}], "categories": [], '
+        b'"annotations": [{"id": 1, "image_id": 1, "caption": "x"}]}',
+        ("captions document",),
+    ),
     "NaN": (b'{"images": [], "annotations": [], "categories": [], "info": NaN}', ("malformed", "byte 60")),
     "1e999": (b'{"images": [], "annotations": [], "categories": [], "info": 1e999}', ("out of range",)),
     "empty": (b"", ("0 bytes",)),
