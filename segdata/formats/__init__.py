@@ -37,7 +37,7 @@ FORMATS: Mapping[str, FormatModules] = {
         shortcuts=Shortcuts(label_map=cityscapes.format.label_map, instance_ids=cityscapes.format.instance_ids),
     ),
     "camvid": FormatModules(camvid.format, camvid.adapt, Residue(camvid.residue.count_dropped)),
-    "coco-panoptic": FormatModules(coco_panoptic.format, coco_panoptic.adapt),
+    "coco-panoptic": FormatModules(coco_panoptic.format, coco_panoptic.adapt, Residue()),
     "coco": FormatModules(
         coco.format,
         coco.adapt,

@@ -233,7 +233,7 @@ class FormatModules:
 
     format: Format
     adapt: Adapter
-    residue: Residue = Residue()
+    residue: Residue
     inspect: Callable[[Path, Findings], None] | None = None
     shortcuts: Shortcuts = Shortcuts()
     names_categories: bool = False

@@ -241,15 +241,19 @@ class _Training:
             self.remarks.append("the number of processes changed: the pass over the data begins anew")
 
     def _require_same(self, document: Mapping[str, Any]) -> None:
-        mine, theirs = self.config.as_dict(), document["config"]
-        different = [name for name in mine if mine[name] != theirs.get(name)]
+        mine = self.config.as_dict()
+        theirs = {
+            **TrainConfig.of(self.config.name).as_dict(),
+            **document["config"],
+        }  # settings that are newer than the run
+        different = [name for name in mine if mine[name] != theirs[name]]
         free = {"epochs", "stages", "workers", "log_steps", "checkpoint_steps", "validate_epochs", "example_pictures"}
         wrong = [name for name in different if name not in free]
         if wrong:
             raise UsageError(
                 "the run was made with other settings",
                 file=self.run,
-                why="; ".join(f"{name}: {theirs.get(name)!r} there, {mine[name]!r} here" for name in wrong[:5]),
+                why="; ".join(f"{name}: {theirs[name]!r} there, {mine[name]!r} here" for name in wrong[:5]),
                 fix="choose another folder, or go on with the run's own settings: --resume",
             )
         if document["data"] != self.data:

@@ -120,7 +120,10 @@ def test_the_steps_are_those_that_are_followed_here() -> None:
     assert all(f"`{name}`" in second for name in ("LAYOUT", "detect", "scan", "load", "write_part", "finish"))
     assert "`Residue(NAME.residue.count_dropped)`" in third and "`residue.py`" in third
     assert all(f"`{name}`" in fourth for name in ("adapt.py", "plan", "adapt"))
-    assert '`"NAME": FormatModules(NAME.format, NAME.adapt)`' in fifth and f"`{TABLE}`" in fifth
+    assert (
+        '`"NAME": FormatModules(NAME.format, NAME.adapt, Residue(NAME.residue.count_dropped))`' in fifth
+        and f"`{TABLE}`" in fifth
+    )
     assert "tests/contracts/toy" in (ROOT / "CONTRIBUTING.md").read_text()
 
 
@@ -210,9 +213,9 @@ def test_the_type_checker_refuses_formats_that_break_the_contract(tmp_path: Path
     rows = [ROW]
     for name, changes in BROKEN.items():
         put_folder(package, name, changes)
-        rows.append(f'"{name}": FormatModules({name}.format, {name}.adapt)')
+        rows.append(f'"{name}": FormatModules({name}.format, {name}.adapt, Residue())')
     put_folder(package, "toy", {})
-    rows.append('"toy-2": FormatModules(toy.format, toy.adapt, inspect=toy.format.load)')
+    rows.append('"toy-2": FormatModules(toy.format, toy.adapt, Residue(), inspect=toy.format.load)')
     put_into_table(package, *rows)
     options = ("--strict", "--ignore-missing-imports", "--cache-dir", tmp_path / "cache", "--no-error-summary")
     command = [sys.executable, "-m", "mypy", *map(str, options), TABLE]
