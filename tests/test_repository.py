@@ -195,6 +195,47 @@ def test_imports_of_training_name_no_model() -> None:
             assert not wrong, f"{path.name} names {wrong[0]}"
 
 
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_POSITIONAL_ARGUMENTS, MOST_ENTRIES = 500, 60, 6, 14
+
+
+def lines_of(function: ast.FunctionDef) -> int:
+    """Its lines without the docstring; of a command, whose signature is a list of options, those of its body."""
+    is_command = any("command" in ast.unparse(decorator) for decorator in function.decorator_list)
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    first = body[0].lineno if is_command and body else function.lineno
+    text = function.body[0] if ast.get_docstring(function) and not is_command else None
+    without = 0 if text is None else (text.end_lineno or 0) - text.lineno + 1
+    return (function.end_lineno or 0) - first + 1 - without
+
+
+def test_files_functions_and_calls_are_of_a_readable_size() -> None:
+    for path in modules():
+        text = path.read_text()
+        assert text.count("\n") <= MOST_LINES, path
+        for node in ast.walk(ast.parse(text)):
+            where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.FunctionDef):
+                assert lines_of(node) <= MOST_LINES_OF_A_FUNCTION, f"{where} {node.name}"
+            if isinstance(node, ast.Call):
+                positional = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
+                assert len(positional) <= MOST_POSITIONAL_ARGUMENTS, where
+
+
+def test_folders_have_few_entries() -> None:
+    """But for the package itself, which is the list of packages, and the commands, one file each."""
+    for folder in [path for path in PACKAGE.rglob("*") if path.is_dir() and path.name != "__pycache__"]:
+        entries = [path for path in folder.iterdir() if path.name not in ("__pycache__", "__init__.py")]
+        assert folder == PACKAGE / "cli" or len(entries) <= MOST_ENTRIES, folder
+    assert len(list(PACKAGE.glob("[!_]*.py"))) <= 8
+
+
+def test_local_names_are_nouns() -> None:
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                assert node.id not in ("found", "own", "told"), f"{path.relative_to(ROOT)}:{node.lineno} {node.id}"
+
+
 def test_every_public_function_is_documented() -> None:
     for path in modules():
         tree = ast.parse(path.read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,6 +11,9 @@ from segdata.cli import options, output, prompt
 from segdata.cli.app import app
 from segdata.cli.convert import Images, OnError
 from segdata.cli.fetch import show_plan
+
+if TYPE_CHECKING:
+    from segdata.conversion.prepare import Prepared
 
 
 @app.command(epilog="Example: segdata prepare camvid")
@@ -96,6 +100,12 @@ def prepare(
             command=options.command(),
             converting=converting,
         )
+    _show(done, json=json, quiet=quiet)
+    if done.skipped or done.unverified or (done.fetched and done.fetched.extra):
+        raise typer.Exit(3)
+
+
+def _show(done: Prepared, *, json: bool, quiet: bool) -> None:
     if json:
         output.result(done.as_dict())
     else:
@@ -111,7 +121,4 @@ def prepare(
         )
     if done.unverified and not quiet:
         output.remark(f"note: nobody publishes a digest of {', '.join(done.unverified)}; what arrived is pinned")
-    extra = done.fetched.extra if done.fetched else ()
-    options.left_out(extra)
-    if done.skipped or done.unverified or extra:
-        raise typer.Exit(3)
+    options.left_out(done.fetched.extra if done.fetched else ())

@@ -50,10 +50,10 @@ _GROUP_LIMIT = 1000
 
 @dataclass(frozen=True)
 class _Frame:
-    """An image's label files: `{base}{suffix}` for each suffix of `found`."""
+    """An image's label files: `{base}{suffix}` for each of its suffixes."""
 
     base: str
-    found: tuple[str, ...]
+    suffixes: tuple[str, ...]
 
 
 def detect(root: Path) -> bool:
@@ -191,7 +191,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         encoded=(lambda: read_bytes(root, entry.file, "the dataset")) if entry.file else None,
         instances=instances,
         semantic=semantic,
-        extra={"cityscapes": residue} if frame.found else {"cityscapes": {"base": frame.base}},
+        extra={"cityscapes": residue} if frame.suffixes else {"cityscapes": {"base": frame.base}},
     )
 
 
@@ -224,7 +224,7 @@ def instance_ids(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | None:
 
 
 def _values(root: Path, frame: _Frame, suffix: str) -> png.LabelImage | None:
-    if suffix not in frame.found:
+    if suffix not in frame.suffixes:
         return None
     file = frame.base + suffix
     try:
@@ -361,8 +361,8 @@ def _colors(ids: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[np.uint8]:
 
 def _polygons(root: Path, frame: _Frame, labels: LabelSpace, key: str, findings: Findings) -> dict[str, Any] | None:
     """The polygon document, checked and kept whole."""
-    if "polygons.json" not in frame.found:
-        if frame.found and frame.base.startswith(("gtFine", "gtCoarse")):
+    if "polygons.json" not in frame.suffixes:
+        if frame.suffixes and frame.base.startswith(("gtFine", "gtCoarse")):
             findings.remark("no polygon document", key)
         return None
     path = root / (frame.base + "polygons.json")
