@@ -24,7 +24,7 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def write_vouched(path: Path, data: bytes) -> None:
+def write_with_digest(path: Path, data: bytes) -> None:
     """Write a file and its digest beside it; when that is interrupted, no digest is left that belongs to other data."""
     beside(path).unlink(missing_ok=True)
     write_whole(path, data)

@@ -440,7 +440,7 @@ class _Training:
         }
 
     def _save(self) -> None:
-        """A checkpoint from which this run goes on exactly."""
+        """A checkpoint from which this run resumes exactly."""
         self.meter.require_finite(self.step)
         if self.world.is_main:
             document = {

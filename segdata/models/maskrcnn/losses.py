@@ -24,7 +24,7 @@ from segdata.models.maskrcnn.augment import TrainSample, ground_truth
 from segdata.models.maskrcnn.config import Config
 
 _BETA = 1 / 9
-_NOTHING = -1
+_PADDING = -1
 """Class of padding rows, which are masked out."""
 NAMES = ("rpn_class_loss", "rpn_bbox_loss", "class_loss", "bbox_loss", "mask_loss")
 
@@ -55,11 +55,11 @@ def losses(model: MaskRCNN, images: ImageList, samples: Sequence[TrainSample], c
     pooled = model.roi_heads.box_roi_pool(features, [roi.boxes for roi in rois], images.image_sizes)
     scores, deltas = model.roi_heads.box_predictor(model.roi_heads.box_head(pooled))
     label = torch.cat([roi.labels for roi in rois])
-    class_loss = F.cross_entropy(scores.float(), label, reduction="sum", ignore_index=_NOTHING)
+    class_loss = F.cross_entropy(scores.float(), label, reduction="sum", ignore_index=_PADDING)
     deltas = _of_label(deltas.float().reshape(len(label), -1, 4), label)
     bbox_loss = F.smooth_l1_loss(deltas, torch.cat([roi.deltas for roi in rois]), beta=_BETA, reduction="none")
     mask_loss, cells = _mask_loss(model, features, images, samples, rois, config)
-    rows = (label != _NOTHING).sum()
+    rows = (label != _PADDING).sum()
     return Losses(
         torch.stack((rpn_class, rpn_bbox, class_loss, _sum(bbox_loss, label > 0), mask_loss)),
         torch.stack((anchors, anchors, rows, rows, cells)).float(),
@@ -166,7 +166,7 @@ class _Rois(NamedTuple):
 
     Attributes:
         boxes: (R, 4).
-        labels: (R,) class, 0 for the background, `_NOTHING` for padding.
+        labels: (R,) class, 0 for the background, `_PADDING` for padding.
         matches: (R,) index of the matched object.
         deltas: (R, 4) box regression targets.
     """
@@ -196,7 +196,7 @@ def _sampled_rois(
         boxes, match = candidates[indices], match[indices]
         classes = image["labels"] if len(image["labels"]) else match.new_zeros(1)
         label = torch.where(verdict[indices] == 1, classes[match], 0)
-        label = torch.where(counts, label, _NOTHING)
+        label = torch.where(counts, label, _PADDING)
         rois.append(_Rois(boxes, label, match, _deltas(heads.box_coder, _boxes(image)[match], boxes)))
     return rois
 

@@ -59,7 +59,7 @@ def labels_of(tensors: Mapping[str, Tensor], source: str) -> tuple[LabelSpace, n
     """The categories of a model with these tensors, and the category of each label from 1 on (−1 for none).
 
     Raises:
-        InvalidInput: they have no head that tells classes.
+        InvalidInput: they have no classification head.
     """
     if CLASSES not in tensors:
         raise InvalidInput(

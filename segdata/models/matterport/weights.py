@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.errors import DamagedData, InvalidInput, SegdataError, Unsafe
-from segdata.models import weights_digest as digests
+from segdata.models import weights_digest
 from segdata.system.files import disk_errors
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -159,7 +159,7 @@ def opened(path: Path) -> Iterator[WeightsFile]:
         InvalidInput: no HDF5, or not laid out as weights.
     """
     _check_kind(path)
-    digests.check(path)
+    weights_digest.check(path)
     import h5py
 
     with _reading(path):
@@ -280,4 +280,4 @@ def write(path: Path, layers: Sequence[tuple[str, Mapping[str, npt.NDArray[np.fl
             group.attrs["weight_names"] = np.array([weight.encode() for weight in arrays])
             for weight, values in arrays.items():
                 group.create_dataset(weight, data=values)
-    digests.write_vouched(path, memory.getvalue())
+    weights_digest.write_with_digest(path, memory.getvalue())

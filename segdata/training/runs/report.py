@@ -224,7 +224,7 @@ def _examples(run: History) -> Iterable[str]:
     yield html.heading("Examples")
     left_out = len(run.pictures) - len(steps)
     yield html.note(
-        "Truth on the left, detections on the right."
+        "Ground truth on the left, predictions on the right."
         + (f" {left_out} more steps are in {run.name}/pictures." if left_out else "")
     )
     for step in reversed(steps):

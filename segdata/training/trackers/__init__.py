@@ -5,7 +5,7 @@
     neptune       $NEPTUNE_MODE, else offline into RUN/.neptune (`neptune sync --path RUN` sends it on); $NEPTUNE_PROJECT
 
 Each works in a thread of its own (`Background`): one that raises, hangs or cannot keep up is switched off, and the run
-goes on. To add one: a module with a class that has the five methods of `base.Tracker`, and a line in `TRACKERS`.
+continues. To add one: a module with a class that has the five methods of `base.Tracker`, and a line in `TRACKERS`.
 """
 
 from __future__ import annotations
