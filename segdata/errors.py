@@ -21,9 +21,16 @@
     ├── NotThere            10    a dataset, split, key or file that does not exist
     ├── Unsafe              11    a path that escapes, a bomb, a link: refused
     ├── WorkerLost          12    a worker process died or hung on a sample, again and again
-    └── LossyConversion           13    the conversion would drop something, and that was not allowed
+    └── LossyConversion     13    the conversion would drop something, and that was not allowed
 
-Exit code 3 ("done, but some items were skipped") is no error: it comes from a report. Exit code 1 is a bug.
+Other exit codes come from `segdata/cli/`, see its `__init__.py`:
+
+    1        a bug: an exception that is not in this tree
+    2        also an option or argument that the parser of the command line refuses
+    3        done, but some items were skipped: no error, it comes from a report
+    8        also damage that `segdata verify` lists, and a step of `segdata demo` that went wrong
+    128 + n  ended by signal n, such as 130 by ctrl-C
+    141      a broken pipe: the output is not read any more
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the repository promises as a whole: floors, locked rooms, public names, documents."""
+"""What the repository promises as a whole: floors, locked libraries, public names, documents."""
 
 from __future__ import annotations
 
@@ -104,21 +104,21 @@ def modules() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def floor(name: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+    return next(number for number, packages in enumerate(FLOORS) if name in packages)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_imports_point_down(path: Path) -> None:
     for name in imports(path):
         parts = name.split(".")
-        if parts[0] != "segdata" or len(parts) == 1 or parts[1] in (room(path), "__version__"):
+        if parts[0] != "segdata" or len(parts) == 1 or parts[1] in (package_of(path), "__version__"):
             continue
-        assert floor(parts[1]) < floor(room(path)), f"{path.name} imports {name}"
+        assert floor(parts[1]) < floor(package_of(path)), f"{path.name} imports {name}"
 
 
 @pytest.mark.parametrize("package", INNER_FLOORS)
@@ -259,11 +259,11 @@ def test_import_and_help_are_quick() -> None:
 
 def test_every_verb_has_help_with_an_example_and_json() -> None:
     overview = run_segdata("--help").out
-    verbs = re.findall(r"^  (\w+) ", overview.partition("Commands:")[2], re.MULTILINE)
-    assert {"convert", "info", "list", "show", "verify"} <= set(verbs)
-    for verb in verbs:
-        text = run_segdata(verb, "--help").out
-        assert f"Example: segdata {verb}" in text
+    commands = re.findall(r"^  (\w+) ", overview.partition("Commands:")[2], re.MULTILINE)
+    assert {"convert", "info", "list", "show", "verify"} <= set(commands)
+    for command in commands:
+        text = run_segdata(command, "--help").out
+        assert f"Example: segdata {command}" in text
         assert "--json" in text
 
 
@@ -303,12 +303,12 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 
 
 def test_commands_in_the_documents_exist() -> None:
-    verbs = set(re.findall(r"^  (\w+) ", run_segdata("--help").out.partition("Commands:")[2], re.MULTILINE))
+    commands = set(re.findall(r"^  (\w+) ", run_segdata("--help").out.partition("Commands:")[2], re.MULTILINE))
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for block in code_blocks(path, "(?:sh|bash|console)"):
             for line in block.splitlines():
                 match = re.match(r"\$? ?segdata (\w+)", line)
-                assert match is None or match[1] in verbs, f"{path.name}: {line}"
+                assert match is None or match[1] in commands, f"{path.name}: {line}"
 
 
 def test_fixtures_are_small_and_each_says_where_it_comes_from() -> None:

@@ -49,7 +49,7 @@ def convert(
     to: str = typer.Option("pack", "--to", help="pack, a format, or a kind of results."),
     split: list[str] = typer.Option([], "--split", help="Only this split; can be repeated."),
     truth: Path | None = typer.Option(
-        None, "--truth", help="What results files are about: they become a pack with scores (--from coco-results …)."
+        None, "--truth", help="Ground truth of results files: they become a pack with scores (--from coco-results …)."
     ),
     labels: str | None = typer.Option(
         None, "--labels", help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file."

@@ -1,4 +1,4 @@
-"""The options of fetching, which several verbs share."""
+"""The options of fetching, which several commands share."""
 
 from __future__ import annotations
 

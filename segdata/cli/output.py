@@ -1,4 +1,4 @@
-"""What all verbs share: one JSON document on stdout or text for people, and progress on stderr."""
+"""What all commands share: one JSON document on stdout or text for people, and progress on stderr."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _EVERY_SECONDS = 10.0
 
 
 def shows_progress() -> bool:
-    """Whether progress is wanted, unless a verb is quiet."""
+    """Whether progress is wanted, unless a command is quiet."""
     return _shows_progress
 
 
 def result(document: dict[str, Any]) -> None:
-    """Print the one JSON document of a verb."""
+    """Print the one JSON document of a command."""
     print(json.dumps({"ok": True, **document}, ensure_ascii=True, default=str))
 
 
@@ -101,7 +101,9 @@ def progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] |
 
 @contextlib.contextmanager
 def transfers(*, quiet: bool) -> Iterator[tuple[Callable[[str, int, int | None], None], Callable[[str], None]]]:
-    """Bars of several files on a terminal, a plain line for all every ten seconds elsewhere; and a way to tell things.
+    """Progress bars for parallel downloads, and a function that prints a line above them.
+
+    Without a terminal: one plain line for all downloads every ten seconds.
 
     Gives (progress, tell): progress is called with (what, bytes done, bytes in all), from any thread.
     """

@@ -18,7 +18,7 @@ def _a_folder(value: Path | None) -> Path | None:
     return value
 
 
-@app.command(epilog="Example: segdata predict runs/first photos -o found --pictures pictures --score-threshold 0.5")
+@app.command(epilog="Example: segdata predict runs/first images -o found --pictures pictures --score-threshold 0.5")
 def predict(
     model: str = typer.Argument(..., help="A run, a checkpoint, a weights file (.pth, .h5), or torchvision:coco-v1."),
     source: Path = typer.Argument(..., help="A pack, a folder of images, or one image."),

@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check of a dataset came to.
+    """Result of `check`.
 
     Attributes:
         name: the dataset.

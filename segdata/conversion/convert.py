@@ -63,7 +63,7 @@ def convert(
         to: "pack" or a format's name.
         splits: only these splits.
         lists: a folder's splits by keys of samples, in place of its own of the same names.
-        truth: a pack or dataset that results files (a source of predictions) are about; they become a pack with scores.
+        truth: ground truth of results files (a pack or dataset): the results become a pack with scores.
         labels: map categories: the name of a view ("cityscapes-19") or of a label space ("voc", by names), a TOML file,
             or a mapping. The name of a space of the folder's own format says what the folder's numbers mean.
         keep, drop: only these categories, all but these (names after `labels`).

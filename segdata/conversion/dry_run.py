@@ -1,4 +1,4 @@
-"""Read and check everything that a conversion would read, and write nothing."""
+"""Validate a conversion without writing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segdata.errors import LossyConversion
 
 
 def dry_run(job: Job) -> ConvertReport:
-    """Read and check everything, images as well unless the pack would be without."""
+    """Validate a conversion without writing; images are decoded unless `images="none"`."""
     findings = job.dataset.findings
     samples, instances, left_out = _read_all(job, findings, check_images=job.options.images != "none")
     job.require_valid(findings)

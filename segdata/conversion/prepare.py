@@ -236,7 +236,7 @@ def _check_space(todo: Plan, images: layout.Images) -> None:
     needed = todo.to_download + todo.to_extract + converted
     if needed > todo.free:
         raise DiskError(
-            "the disk has not enough room",
+            "the disk has not enough free space",
             file=todo.folders.home,
             why=f"{todo.to_download:,} bytes to download, {todo.to_extract:,} to extract and {converted:,} to convert, "
             f"{todo.free:,} are free",

@@ -130,7 +130,7 @@ def _receipt_path(folder: Path, number: int) -> Path:
 
 
 def work_folder(job: Job) -> Path:
-    """Where the finished shards of a pack wait for its index."""
+    """Temporary folder of finished shards, until `pack.json` is written."""
     return job.target / f".work-{job.fingerprint[:16]}"
 
 

@@ -10,7 +10,7 @@
     plan.py       what has to be fetched, decided from the manifest and what is on disk; touches nothing
     mirrors.py    the plan's files → addresses: mirrors, and packages of a site that needs an account
     receipts.py   what is known about a finished download
-    progress.py   rate limit, cancellation, who is told what
+    progress.py   rate limit, cancellation, progress callbacks
     access/       licences shown and accepted once, credentials, sign-in, kept sessions
     http/         one request; one file resumed, hashed, retried and checked; several at once; damaged chunks
     archives/     zip and tar: every member checked, then staged, then made visible at once

@@ -329,7 +329,7 @@ def _check_space(todo: Plan) -> None:
     needed = todo.to_download + todo.to_extract
     if needed > todo.free:
         raise DiskError(
-            "the disk has not enough room",
+            "the disk has not enough free space",
             file=todo.folders.home,
             why=f"{todo.to_download:,} bytes to download and {todo.to_extract:,} to extract, {todo.free:,} are free",
             state="nothing was downloaded",

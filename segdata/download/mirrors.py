@@ -19,7 +19,7 @@ from segdata.errors import NotThere
 
 
 def local(item: Item, folders: Folders, *, accept_other: bool, command: str) -> Target:
-    """A file that is on disk already, with nothing but its paths and how to check it."""
+    """Download target for a file already on disk (no URLs), to verify it."""
     return _target(item, folders, (), item.digest, accept_other=accept_other, command=command)
 
 

@@ -76,5 +76,5 @@ class Folders:
 
 
 def folders(name: str, root: str | Path | None = None) -> Folders:
-    """The places of the dataset of this name."""
+    """Download, archive and receipt paths of a dataset."""
     return Folders((Path(root) if root else default_root()) / name)

@@ -15,7 +15,7 @@ Tell = Callable[[str], None]
 
 
 def nobody(*_: object) -> None:
-    """Nobody is told."""
+    """A progress callback that does nothing."""
 
 
 class Closed(Exception):

@@ -56,7 +56,7 @@ class Receipt:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the machine was restarted since the file was written, and nobody had waited for the disk."""
+        """Written without fsync, before the last reboot."""
         return self.unsynced is not None and self.unsynced != boot_id()
 
     def write(self, path: Path) -> None:
@@ -67,7 +67,7 @@ class Receipt:
 
 
 def signed() -> dict[str, str]:
-    """Who accepts something, and when: "by" and "at"."""
+    """User name and time for an acceptance of terms, as "by" and "at"."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in containers

@@ -151,7 +151,7 @@ def detect_results(path: Path) -> str:
         "no known kind of predictions was found",
         file=path,
         why="looked for a pack; " + "; ".join(modules.reader.LAYOUT for modules in RESULTS.values()),
-        fix="it holds annotations, not predictions: give predictions first, then the truth"
+        fix="it holds annotations, not predictions: give predictions first, then the ground truth"
         if path.suffix == ".json"
         else "check the path, or name the kind with --from",
     )

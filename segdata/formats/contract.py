@@ -221,7 +221,7 @@ class Shortcuts:
 
 @dataclass(frozen=True)
 class FormatModules:
-    """A line of the table of formats.
+    """One format in `FORMATS`: its modules and options.
 
     Attributes:
         format, adapt: the format's modules.
@@ -270,7 +270,7 @@ class ResultsWriter(Writer, Adapter, Protocol):
 
 @dataclass(frozen=True)
 class ResultsModules:
-    """A line of the table of kinds of results.
+    """One kind of results in `RESULTS`: its modules.
 
     Attributes:
         reader: the module that reads the kind.

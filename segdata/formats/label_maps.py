@@ -88,10 +88,10 @@ def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64
     known = [category.name for category in labels.categories if category.name in city.index_of_name]
     if len(known) < len(labels):
         raise LabelMismatch(
-            "predictions are named as Cityscapes label maps; the truth has other categories",
+            "predictions are named as Cityscapes label maps; the ground truth has other categories",
             file=path,
             why=f"{labels.name!r} has {next(c.name for c in labels.categories if c.name not in city.index_of_name)!r}",
-            fix="give predictions for this truth, or name the files after its images alone",
+            fix="give predictions for this ground truth, or name the files after its images alone",
         )
     if numbers == "trainIds":
         view = manifest.view(city, _TRAIN_VIEW).target

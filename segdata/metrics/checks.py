@@ -33,10 +33,10 @@ def require_size(
     """
     if size != truth_size:
         raise InvalidAnnotation(
-            "a prediction is of another size than the truth",
+            "a prediction is of another size than the ground truth",
             file=predictions.path / file if file else predictions.path,
             key=key,
-            why=f"prediction {size[1]} × {size[0]}, truth {truth_size[1]} × {truth_size[0]} (width × height)",
+            why=f"prediction {size[1]} × {size[0]}, ground truth {truth_size[1]} × {truth_size[0]} (width × height)",
             fix="predict at the original size, or scale label maps back with nearest-neighbour sampling",
         )
 

@@ -179,7 +179,7 @@ def _require_valid(truth: GroundTruth) -> None:
     findings = truth.findings
     if findings.skips:
         raise InvalidAnnotation(
-            f"the truth is not valid: {summary(findings.skipped.items())}",
+            f"the ground truth is not valid: {summary(findings.skipped.items())}",
             file=truth.path,
             why="\n          ".join(["the first are:", *(one_line(error) for error in findings.first)]),
             fix="correct it, or convert it to a pack with --on-error skip and evaluate against that",

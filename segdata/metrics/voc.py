@@ -48,7 +48,7 @@ class _Assigned:
 
 
 def detection(predictions: Predictions, truth: GroundTruth) -> Result:
-    """AP of every class that has objects or detections, at IoU above 0.5 and 0.7."""
+    """AP per class at IoU > 0.5 and at IoU > 0.7, of the classes with objects or detections; 11-point and area."""
     categories = len(truth.labels)
     positives = np.zeros(categories, np.int64)
     occurs = np.zeros(categories, bool)

@@ -53,7 +53,7 @@ class Relabel:
 
 @dataclass(frozen=True)
 class Filter:
-    """Remove small objects and crowds.
+    """Drop instances below `min_area`, and optionally `iscrowd`.
 
     Attributes:
         min_area: in pixels of the mask (of the box where there is none); smaller objects are left out.
@@ -64,7 +64,7 @@ class Filter:
     crowds: bool = True
 
     def space(self, labels: LabelSpace) -> LabelSpace:
-        """Unchanged."""
+        """The label space is unchanged by this filter."""
         return labels
 
     def sample(self, sample: Sample, labels: LabelSpace, findings: Findings) -> Sample:

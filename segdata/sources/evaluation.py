@@ -112,7 +112,7 @@ def open_results(
     """Results files as a dataset: what was predicted for every image of a ground truth.
 
     Args:
-        truth: the pack or dataset that the results are about.
+        truth: the ground truth of the results, a pack or a dataset.
         kind: the kind of results; detected by default.
         splits: only images of these splits of the ground truth.
         labels: categories to map to.
@@ -228,14 +228,14 @@ def _positions(pack: Pack, ground_truth: GroundTruth, path: Path) -> dict[int, i
         others = (
             f"close to the first are {', '.join(map(repr, close))}"
             if close
-            else f"the truth has {ground_truth.keys[:3]} …"
+            else f"the ground truth has {ground_truth.keys[:3]} …"
         )
         raise InvalidAnnotation(
-            f"{len(unknown):,} of {len(keys):,} predicted images are not in the truth",
+            f"{len(unknown):,} of {len(keys):,} predicted images are not in the ground truth",
             file=path,
             key=unknown[0],
             why=f"{', '.join(map(repr, unknown[:5]))}{' …' if len(unknown) > 5 else ''}; {others}",
-            fix="give the truth that these predictions are about",
+            fix="give the ground truth that these predictions are about",
         )
     positions = {index: position for position, index in enumerate(indices) if index is not None}
     if len(positions) < len(indices):
@@ -276,7 +276,7 @@ def _mapping(predicted: LabelSpace, expected: LabelSpace, labels: Labels, path: 
             if [item.name for item in mapping.target.categories] == [item.name for item in expected.categories]:
                 return mapping
     try:
-        predicted.require_equal(expected, "predictions and truth")
+        predicted.require_equal(expected, "predictions and ground truth")
     except LabelMismatch as error:
         error.fix = "evaluate predictions under the label space they were made for, or both under a view with --labels"
         raise error.located(file=path) from error

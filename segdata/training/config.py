@@ -21,6 +21,7 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 _MODEL = "model"
 """The name of the model among the settings."""
+_ABOUT_NAMES = "# meaning (range or choices) [name of the same setting in Matterport's Mask R-CNN]"
 
 
 class RunConfig(Settings, frozen=True, kw_only=True):
@@ -277,7 +278,8 @@ class TrainConfig:
     def as_toml(self, *, explained: bool = False) -> str:
         """A TOML file; with `explained`, meanings, ranges and the original's names as comments."""
         rules, values = self.rules(), self.as_dict()
-        lines = [f"{_MODEL} = {json.dumps(values[_MODEL])}"] if _MODEL in values else []
+        lines = [_ABOUT_NAMES, ""] if explained and any(rule.original for rule in rules.values()) else []
+        lines += [f"{_MODEL} = {json.dumps(values[_MODEL])}"] if _MODEL in values else []
         for section, names in self.sections().items():
             lines += [f"# -------- {section}", ""] if explained else []
             for name in names:

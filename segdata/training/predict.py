@@ -56,7 +56,7 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
     chosen = device_named(device)
     if Path(source).suffix in registry.PREDICTORS:
         if flip:
-            raise UsageError("Keras models have no test-time augmentation by mirrored images", fix="leave out --flip")
+            raise UsageError("Keras models have no test-time augmentation by flipped images", fix="leave out --flip")
         return registry.PREDICTORS[Path(source).suffix](Path(source), device=chosen, **changes)
     name = registry.name_of(source)
     model = registry.model(name)

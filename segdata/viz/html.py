@@ -99,14 +99,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, bars: bool =
 
 
 def number(value: Cell) -> str:
-    """A cell's value as text: floats with four significant digits, None and not-a-number as "n/a"."""
+    """A value as text, floats with 4 significant digits (a table's cells); None, NaN and infinity are "n/a"."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "n/a"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def share(value: Cell) -> str:
-    """A cell's value as text: floats with three decimals, as metrics are reported."""
+    """A value as text, floats with 3 decimals (metrics); all else as `number` gives it."""
     return f"{value:.3f}" if isinstance(value, float) and math.isfinite(value) else number(value)
 
 

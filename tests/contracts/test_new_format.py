@@ -117,13 +117,13 @@ def run(package: Path, tmp_path: Path) -> Run:
 def test_the_steps_are_those_that_are_followed_here() -> None:
     first, second, third, fourth, fifth, *_ = steps()
     assert "`segdata/formats/NAME/`" in first and "`__init__.py`" in first
+    assert "`from segdata.formats.NAME import adapt, format, residue`" in first
+    assert '`__all__ = ["adapt", "format", "residue"]`' in first
     assert all(f"`{name}`" in second for name in ("LAYOUT", "detect", "scan", "load", "write_part", "finish"))
     assert "`Residue(NAME.residue.count_dropped)`" in third and "`residue.py`" in third
     assert all(f"`{name}`" in fourth for name in ("adapt.py", "plan", "adapt"))
-    assert (
-        '`"NAME": FormatModules(NAME.format, NAME.adapt, Residue(NAME.residue.count_dropped))`' in fifth
-        and f"`{TABLE}`" in fifth
-    )
+    row = '`"NAME": FormatModules(NAME.format, NAME.adapt, Residue(NAME.residue.count_dropped))`'
+    assert row.replace("NAME", "toy").strip("`") == ROW and row in fifth and f"`{TABLE}`" in fifth
     assert "tests/contracts/toy" in (ROOT / "CONTRIBUTING.md").read_text()
 
 

@@ -1,4 +1,4 @@
-"""Predictions that do not fit the truth: refused with one letter before any number, or noted and counted."""
+"""Predictions that do not fit the ground truth: refused with one message before any number, or noted and counted."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ REFUSED = {
     "image id as text": (each(image_id=lambda item: str(item["image_id"])), "Expected `int`, got `str`"),
     "unknown image": ([*detections(), {**detections()[0], "image_id": 102}], "close to 102 are [100, 107"),
     "positions of images": (each(image_id=lambda item: (item["image_id"] - 100) // 7), "look like positions (0 … 11)"),
-    "unknown category": (each(category_id=lambda item: 4), "category_id 4; the truth has 3"),
+    "unknown category": (each(category_id=lambda item: 4), "category_id 4; the ground truth has 3"),
     "no score": ([{k: v for k, v in item.items() if k != "score"} for item in detections()], "field `score`"),
     "score is null": (each(score=lambda item: None), "got `null`"),
     "score is text": (each(score=lambda item: "0.5"), "got `str`"),
@@ -87,7 +87,7 @@ REFUSED = {
         each(bbox=lambda item: None, segmentation=lambda item: {"size": [SIZE, SIZE], "counts": "~~"}),
         "outside its alphabet",
     ),
-    "annotations for detections": (truth(), "give predictions first, then the truth"),
+    "annotations for detections": (truth(), "give predictions first, then the ground truth"),
     "cut short": (json.dumps(detections())[:-20], "cut short"),
 }
 
@@ -125,7 +125,7 @@ def test_only_crowds_are_undefined_and_never_0(tmp_path: Path) -> None:
         evaluation.metrics["coco-bbox"]["AP"] is None
         and evaluation.metrics["coco-bbox"]["per_category_AP"]["3"] is None
     )
-    assert "every object of the truth is a crowd: nothing is defined" in evaluation.problems["remarks"]
+    assert "every object of the ground truth is a crowd: nothing is defined" in evaluation.problems["remarks"]
     assert "n/a" in run_segdata("evaluate", *files(tmp_path, detections(), known)).out
 
 

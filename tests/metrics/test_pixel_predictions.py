@@ -82,7 +82,7 @@ def test_label_ids_and_train_ids_are_told_by_name(tmp_path: Path) -> None:
         ("_labelTrainIds.png", lambda ids: ids, "InvalidAnnotation", "label ids"),
         ("_pred.png", lambda ids: np.where(ids == 26, 255, ids).astype(np.uint8), "InvalidAnnotation", "trainId"),
         ("_pred.png", lambda ids: ids + np.uint8(1), "LabelMismatch", "counted from 1"),
-        ("_pred.png", lambda ids: ids[::2, ::2], "InvalidAnnotation", "30 × 20, truth 60 × 40"),
+        ("_pred.png", lambda ids: ids[::2, ::2], "InvalidAnnotation", "30 × 20, ground truth 60 × 40"),
         ("_pred.png", lambda ids: np.stack([ids] * 3, -1), "InvalidAnnotation", "(23, 23, 23)"),
         ("_labelIds.png", lambda ids: COLORS[ids], "InvalidImage", "label ids are expected"),
         ("_pred.png", lambda ids: np.full(SIZE, 77, np.uint8), "InvalidAnnotation", "value 77"),
@@ -112,7 +112,7 @@ def test_void_truth_is_undefined_never_zero(tmp_path: Path) -> None:
     assert outcome.code == 0
     numbers = outcome.document["metrics"]["semantic"]
     assert [numbers[name] for name in ("mIoU", "fwIoU", "pACC", "mACC", "IoU-road")] == [None] * 5
-    assert "all of the truth is void: nothing is defined" in outcome.document["notes"]
+    assert "all of the ground truth is void: nothing is defined" in outcome.document["notes"]
 
 
 def instances(root: Path, rows: dict[str, str]) -> Path:

@@ -103,7 +103,7 @@ def _table(labels: LabelSpace, path: Path) -> Mapping[int, int]:
         raise LabelMismatch(
             "Cityscapes results are read against Cityscapes' categories alone",
             file=path,
-            why=f"the truth ({labels.name!r}) has {strange[0]!r}",
+            why=f"the ground truth ({labels.name!r}) has {strange[0]!r}",
         )
     return {category.id: labels.index_of_name.get(category.name, -1) for category in city.categories}
 

@@ -199,17 +199,18 @@ def _require_known(
     close = sorted(known, key=lambda number: abs(number - values[0]))[:3]
     why = (
         f"{what}_id {', '.join(map(str, values[:_SHOWN]))}{' …' if len(values) > _SHOWN else ''}; "
-        f"the truth has {len(known)}"
+        f"the ground truth has {len(known)}"
         + (f", from {known[0]} to {known[-1]}; close to {values[0]} are {close}" if known else "")
     )
     highest, lowest = max(numbers), min(numbers)
-    fix = f"give the truth that these predictions are about, or write its {what} ids"
+    fix = f"give the ground truth that these predictions are about, or write its {what} ids"
     if known and lowest >= 0 and highest <= len(known) < known[-1]:
         fix = (
-            f"they look like positions ({lowest} … {highest}) instead of the truth's own numbers: write the {what} ids"
+            f"they look like positions ({lowest} … {highest}) instead of the ground truth's own numbers: "
+            f"write the {what} ids"
         )
     raise InvalidAnnotation(
-        f"{len(unknown):,} of {len(indices):,} detections name {what} numbers that the truth does not have",
+        f"{len(unknown):,} of {len(indices):,} detections name {what} numbers that the ground truth does not have",
         file=path,
         place=f"$[{unknown[0]}].{what}_id",
         why=why,
@@ -318,10 +319,10 @@ def _records(sample: Sample, labels: LabelSpace) -> Iterator[dict[str, Any]]:
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
-    """One file for every split: of boxes, of masks, or of both where sizes are the boxes' anyway; else one of each.
+    """Write each split's results: `…_bbox_results.json` or `…_segm_results.json`, or both where there are both.
 
-    A file with boxes makes the COCO API take their sizes for those of the masks, too, which is not what detectors'
-    authors report; so boxes and masks of a detector go into two files.
+    pycocotools takes the area of the box for that of the mask where a record has both, so APs, APm and APl of masks
+    would change. Boxes and masks are in one file, `…_results.json`, only where every area is that of the box.
     """
     has_boxes, has_masks, has_mask_areas = (any(receipt["has"][column] for receipt in receipts) for column in range(3))
     kinds = ["bbox"] if not has_masks else ["segm"] if not has_boxes else ["both"]

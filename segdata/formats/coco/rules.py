@@ -225,7 +225,7 @@ def is_ragged(count: Any) -> Any:
 
 
 def is_beyond_images(low: Any, high: Any) -> Any:
-    """Whether a ring with this smallest and largest coordinate (or each of N rings) lies outside of any image."""
+    """Whether a polygon with these min/max coordinates (or each of N polygons) lies outside of any image."""
     return (low < -1e9) | (high > 1e9)
 
 

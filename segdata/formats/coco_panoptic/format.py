@@ -115,7 +115,7 @@ def _open(root: Path, path: Path) -> Document:
             place="$",
             why=f"it has {', '.join(map(repr, top)) or 'nothing'}"
             + (": it looks like predictions" if "annotations" in top else ""),
-            fix="give the truth's document; predictions are evaluated against it",
+            fix="give the ground truth's document; predictions are evaluated against it",
         )
     kind, split = kind_of(path.name)
     name = path.relative_to(root).as_posix()

@@ -47,7 +47,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         index = index_of_id.get(record.image_id) if index_of_id else index_of_name.get(stem(record.file_name))
         why = None
         if index is None:
-            why = f"image_id {record.image_id!r} is not in the truth"
+            why = f"image_id {record.image_id!r} is not in the ground truth"
         elif index in by_image:
             why = f"image_id {record.image_id!r} occurs twice"
         if why is not None or index is None:

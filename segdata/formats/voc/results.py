@@ -136,12 +136,12 @@ def _unknown_images(path: Path, unknown: Mapping[str, str], count: int, known: I
     first, where = next(iter(unknown.items()))
     close = difflib.get_close_matches(first, list(known)[:20000], n=3)
     return InvalidAnnotation(
-        f"{count:,} detections name {len(unknown):,} images that the truth does not have",
+        f"{count:,} detections name {len(unknown):,} images that the ground truth does not have",
         file=path,
         place=where,
         why=f"{', '.join(map(repr, list(unknown)[:_SHOWN]))}{' …' if len(unknown) > _SHOWN else ''}"
         + (f"; close to the first are {', '.join(map(repr, close))}" if close else ""),
-        fix="give the truth that these predictions are about, or another --split",
+        fix="give the ground truth that these predictions are about, or another --split",
     )
 
 
@@ -166,7 +166,7 @@ def _unknown_class(file: Path, names: Sequence[str]) -> InvalidAnnotation:
     said = match[2].rpartition("_")[2] if match else file.stem
     close = difflib.get_close_matches(said, names, n=3)
     return InvalidAnnotation(
-        f"the truth has no category {said!r}",
+        f"the ground truth has no category {said!r}",
         file=file,
         why=f"close ones are {', '.join(map(repr, close))}" if close else f"it has {', '.join(sorted(names)[:10])} …",
     )

@@ -124,8 +124,8 @@ def classes_of(truth: GroundTruth, metric: str) -> tuple[LabelSpace, Classes, np
             raise LabelMismatch(
                 f"{metric} is defined over Cityscapes' categories alone",
                 file=truth.path,
-                why=f"the truth ({truth.labels.name!r}) has {category.name!r}",
-                fix="map the truth with --labels cityscapes, or name another metric",
+                why=f"the ground truth ({truth.labels.name!r}) has {category.name!r}",
+                fix="map the ground truth with --labels cityscapes, or name another metric",
             )
         table[index] = city.labels.index_of_name[category.name]
     return city.labels, Classes.of(city.labels, city.average_sizes), table

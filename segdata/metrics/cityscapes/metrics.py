@@ -55,7 +55,7 @@ def instance_level(predictions: Predictions, truth: GroundTruth) -> Result:
         key = truth.keys[index]
         ids = instance_ids(truth, index, table, labels)
         if ids is None:
-            predictions.findings.remark("image without objects annotated in the truth: left out", key)
+            predictions.findings.remark("image without objects annotated in the ground truth: left out", key)
             continue
         compared += 1
         regions = predictions.regions(index)
@@ -71,7 +71,7 @@ def instance_level(predictions: Predictions, truth: GroundTruth) -> Result:
             predictions.findings.remark(kind, key, not_evaluated)
         parts.append(instance.match(ids, category, regions.score, regions.crops, classes))
     if not compared:
-        raise InvalidInput("the truth has no objects annotated", file=truth.path)
+        raise InvalidInput("the ground truth has no objects annotated", file=truth.path)
     require_all(missing, compared, predictions)
     return Result(instance.scores(instance.joined(parts), classes), None)
 

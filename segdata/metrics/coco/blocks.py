@@ -47,7 +47,7 @@ class Objects:
         return len(self.image)
 
     def take(self, chosen: npt.NDArray[np.integer] | BoolArray) -> Objects:
-        """Those that are chosen, in that order."""
+        """Subset by index (in that order) or by boolean mask."""
         names = ("image", "category", "id", "boxes", "area", "iscrowd", "difficult", "score", "nth")
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 

@@ -37,7 +37,9 @@ class InputChecks:
         self._objects += len(truth)
         self._crowds += int(truth.iscrowd.sum())
         if not np.isnan(truth.score).all():
-            self._note("objects of the truth with a score: were predictions and truth exchanged?", block, 0)
+            self._note(
+                "objects of the ground truth with a score: were predictions and ground truth exchanged?", block, 0
+            )
         has_detections = np.bincount(detections.image, minlength=len(block.images)) > 0
         self._empty += int((~has_detections).sum())
         if not has_detections.all():
@@ -118,9 +120,9 @@ class InputChecks:
         elif self._empty:
             self._note("images without any detection", None, self._empty, self._first["empty"])
         if not self._objects:
-            self._note("the truth has no objects: nothing is defined", None, 1)
+            self._note("the ground truth has no objects: nothing is defined", None, 1)
         elif self._crowds == self._objects:
-            self._note("every object of the truth is a crowd: nothing is defined", None, 1)
+            self._note("every object of the ground truth is a crowd: nothing is defined", None, 1)
 
     def _note(self, kind: str, block: Block | None, count: int, where: str | None = None) -> None:
         findings = self._predictions.findings

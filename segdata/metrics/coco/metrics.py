@@ -47,7 +47,7 @@ def boundary(predictions: Predictions, truth: GroundTruth) -> Result:
 
 
 def agnostic(predictions: Predictions, truth: GroundTruth) -> Result:
-    """Average recall without classes, with the best 1, 10, 100, 1000 detections of an image."""
+    """Class-agnostic AR at 1, 10, 100, 1000 detections per image."""
     kinds: list[tuple[str, Holding, FindCandidates]] = [("bbox", "boxes", iou.boxes), ("segm", "masks", iou.masks)]
     curves = {
         name: _curves(predictions, truth, find_candidates, classes=False)

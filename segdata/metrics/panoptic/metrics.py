@@ -44,7 +44,7 @@ def panoptic_quality(predictions: Predictions, truth: GroundTruth) -> Result:
     for index in truth.walk():
         sample = truth.get(index)
         if not (sample.has_instances or sample.has_semantic):
-            predictions.findings.remark("image without annotations in the truth: left out", sample.key)
+            predictions.findings.remark("image without annotations in the ground truth: left out", sample.key)
             continue
         predicted = predictions.get(index)
         if predicted is None:

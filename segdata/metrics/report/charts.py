@@ -91,5 +91,7 @@ def confusion(names: Sequence[str], table: npt.NDArray[np.int64], nothing: tuple
     shown = [names[index] for index in chosen.tolist()]
     title = "Confusion" if len(chosen) == count else f"Confusion, the {len(chosen)} largest of {count} categories"
     return charts.svg(
-        charts.matrix(title, shares, [*shown, nothing[0]][: len(rows)], [*shown, nothing[1]], "predicted", "truth")
+        charts.matrix(
+            title, shares, [*shown, nothing[0]][: len(rows)], [*shown, nothing[1]], "predicted", "ground truth"
+        )
     )

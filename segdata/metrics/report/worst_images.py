@@ -37,7 +37,7 @@ def draw(index: int, why: str, predictions: Predictions, truth: GroundTruth, thr
     labels = truth.labels
     image = _image_of(sample)
     drawing = _overlay(sample, labels, image)
-    parts = [("truth", drawing)]
+    parts = [("ground truth", drawing)]
     if predicted is not None:
         if predicted.has_instances:
             score = predicted.instances.score

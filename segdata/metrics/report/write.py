@@ -26,7 +26,7 @@ WORST = 12
 """Images that are drawn."""
 
 _CONFUSED = 12
-_CONFUSED_HEAD = ("truth", "predicted", "how many", "share of the category")
+_CONFUSED_HEAD = ("ground truth", "predicted", "how many", "share of the category")
 
 
 def write(evaluation: Evaluation, folder: Path) -> Path:
@@ -45,7 +45,9 @@ def write(evaluation: Evaluation, folder: Path) -> Path:
     predictions, truth = evaluation.predictions, evaluation.truth
     parts = [
         html.note(f"Predictions: {predictions.path} ({predictions.kind})"),
-        html.note(f"Truth: {truth.path} ({truth.format}, {len(truth):,} images, {len(truth.labels)} categories)"),
+        html.note(
+            f"Ground truth: {truth.path} ({truth.format}, {len(truth):,} images, {len(truth.labels)} categories)"
+        ),
     ]
     for name, values in evaluation.metrics.items():
         parts.append(html.figures(name, tables.headlines(values, truth.labels)))
@@ -59,7 +61,7 @@ def write(evaluation: Evaluation, folder: Path) -> Path:
     parts += _pixels(evaluation)
     worst = _worst(evaluation, outcomes)
     if worst:
-        parts += [html.heading("Worst images"), html.note("Truth beside prediction, the worst first.")]
+        parts += [html.heading("Worst images"), html.note("Ground truth beside prediction, the worst first.")]
         parts += [_image(item) for item in worst]
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,7 @@ def _categories(evaluation: Evaluation, outcomes: Outcomes | None) -> list[str]:
     rows = [[labels[index].name, *(column.get(index) for column in columns.values())] for index in shown]
     return [
         html.heading("Categories"),
-        html.note("n/a: nothing in the truth, or not evaluated."),
+        html.note("n/a: nothing in the ground truth, or not evaluated."),
         html.table(("category", *columns), rows, bars=True),
     ]
 

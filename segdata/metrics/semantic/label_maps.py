@@ -39,7 +39,7 @@ def pairs(predictions: Predictions, truth: GroundTruth) -> Iterator[tuple[int, L
         key = truth.keys[index]
         label_map = truth.semantic(index)
         if label_map is None:
-            predictions.findings.remark("image without label map in the truth: left out", key)
+            predictions.findings.remark("image without label map in the ground truth: left out", key)
             continue
         compared += 1
         sample = predictions.get(index)
@@ -52,10 +52,10 @@ def pairs(predictions: Predictions, truth: GroundTruth) -> Iterator[tuple[int, L
             yield index, label_map, predicted
     if not compared:
         raise InvalidInput(
-            "the truth has no label maps",
+            "the ground truth has no label maps",
             file=truth.path,
             why=f"none of its {len(truth)} images has one",
-            fix="give a truth with label maps, or another metric with --metric",
+            fix="give ground truth with label maps, or another metric with --metric",
         )
     require_all(missing, compared, predictions)
 
@@ -67,7 +67,7 @@ def remark_undefined(confusion: Confusion, predictions: Predictions) -> None:
     if unpredicted:
         predictions.findings.remark("pixels without a predicted class: counted as wrong", path, unpredicted)
     if not confusion.sum():
-        predictions.findings.remark("all of the truth is void: nothing is defined", path)
+        predictions.findings.remark("all of the ground truth is void: nothing is defined", path)
 
 
 def refuse_misread(confusion: Confusion, labels: LabelSpace, predictions: Predictions) -> None:

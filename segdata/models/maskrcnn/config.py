@@ -150,10 +150,10 @@ class Config(ModelSettings, frozen=True, kw_only=True):
 
     # proposals
     rpn_positive_iou: Annotated[
-        Fraction, Meta(description="IoU with a ground-truth box from which on an anchor is positive")
+        Fraction, Meta(description="anchors with at least this IoU with a ground-truth box are positive")
     ] = 0.7
     rpn_negative_iou: Annotated[
-        Fraction, Meta(description="IoU with all ground-truth boxes below which an anchor is negative")
+        Fraction, Meta(description="anchors below this IoU with all ground-truth boxes are negative")
     ] = 0.3
     rpn_anchors_per_image: Annotated[
         int,
@@ -208,7 +208,7 @@ class Config(ModelSettings, frozen=True, kw_only=True):
 
     # heads
     roi_positive_iou: Annotated[
-        Fraction, Meta(description="IoU with a ground-truth box from which on a proposal is positive")
+        Fraction, Meta(description="proposals with at least this IoU with a ground-truth box are positive")
     ] = 0.5
     rois_per_image: Annotated[
         int,
@@ -302,7 +302,7 @@ class Config(ModelSettings, frozen=True, kw_only=True):
             extra={"original": "DETECTION_MAX_INSTANCES"},
         ),
     ] = 100
-    mask_threshold: Annotated[Fraction, Meta(description="probability from which on a pixel belongs to a mask")] = 0.5
+    mask_threshold: Annotated[Fraction, Meta(description="pixels of at least this probability belong to a mask")] = 0.5
 
     # data
     flip: Annotated[Fraction, Meta(description="probability of a horizontal flip")] = 0.5

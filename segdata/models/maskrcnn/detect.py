@@ -112,7 +112,7 @@ def pasted(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: flo
     Args:
         masks: (N, 1, M, M) float32 probabilities.
         boxes: (N, 4) x0 y0 x1 y1 in pixels of the image.
-        threshold: probability from which on a pixel belongs to the mask.
+        threshold: pixels of at least this probability belong to the mask.
     """
     padded, scale = expand_masks(masks, padding=1)
     whole = expand_boxes(boxes, scale).to(torch.int64).tolist()

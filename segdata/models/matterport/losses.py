@@ -28,7 +28,7 @@ def rpn_class_loss(match: Tensor, logits: Tensor) -> Tensor:
 
 
 def rpn_bbox_loss(match: Tensor, deltas: Tensor, predicted: Tensor) -> Tensor:
-    """Smooth L1 loss of the RPN's box deltas over the anchors that are 1.
+    """Smooth L1 on box deltas of positive anchors (match = 1).
 
     Args:
         match: (N, A).

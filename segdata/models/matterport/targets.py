@@ -20,7 +20,7 @@ from segdata.models.matterport.config import Config
 from segdata.models.matterport.crops import crop_and_resize
 
 _CROWD_IOU = 0.001
-"""IoU with a crowd from which on a box is no background."""
+"""A box with at least this IoU with a crowd is no background."""
 
 
 def match_anchors(anchors: Tensor, class_ids: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
