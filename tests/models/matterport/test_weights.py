@@ -262,7 +262,7 @@ def test_predictions_of_a_keras_file_become_a_pack_with_scores(saved: Path, tmp_
         assert (instances.category + 1).tolist() == result["class_ids"].tolist()
         assert instances.boxes[:, [1, 0, 3, 2]].tolist() == result["rois"].tolist()
         assert np.array_equal(np.moveaxis(instances.masks.dense(), 0, -1), result["masks"])
-    with pytest.raises(UsageError, match="mirrored"):
+    with pytest.raises(UsageError, match="flipped"):
         predict.load(saved, flip=True)
 
 
