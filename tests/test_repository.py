@@ -34,7 +34,7 @@ FLOORS = [
 """Packages by floor, the lowest first; an import may only point down (or stay inside its package)."""
 
 LOCKED = {
-    "torch": ("torch.py", "models", "training", "cli/extras.py"),
+    "torch": ("torch.py", "models", "training"),
     "socket": ("download", "system/files.py"),
     "requests": ("download",),
     "h5py": ("pack/hdf5.py", "models/matterport/weights.py"),

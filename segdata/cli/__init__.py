@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from segdata.cli.app import Options, app
+from segdata.cli.output import Options, app
 from segdata.errors import DiskError, SegdataError, printable
 from segdata.system import secrets
 

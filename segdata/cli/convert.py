@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from segdata.cli import options, output
-from segdata.cli.app import app
+from segdata.cli.output import app
 
 
 class Images(StrEnum):

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from segdata.cli import output
-from segdata.cli.app import app
+from segdata.cli.output import app
 
 
 @app.command(epilog="Example: segdata demo demo-data")

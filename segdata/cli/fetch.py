@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from segdata.cli import options, output, prompt
-from segdata.cli.app import app
+from segdata.cli.output import app
 
 if TYPE_CHECKING:
     from segdata.download.plan import Plan

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from segdata.cli import options, output
-from segdata.cli.app import app
+from segdata.cli.output import app
 
 
 @app.command("list", epilog="Example: segdata list cityscapes")

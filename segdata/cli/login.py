@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from segdata.cli import output, prompt
-from segdata.cli.app import app
+from segdata.cli.output import app
 
 
 @app.command(epilog="Example: segdata login cityscapes")

@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from segdata.cli import output
-from segdata.cli.app import app
 from segdata.cli.convert import OnError
+from segdata.cli.output import app
 from segdata.errors import UsageError
 
 
@@ -52,10 +52,10 @@ def predict(
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Predict images with a trained model and write a pack of the predictions with their scores."""
-    from segdata.cli import extras
+    from segdata.models import registry
 
     with output.only_ours(active=json), output.progress("detecting", quiet=quiet) as progress:
-        extras.torch(threads)
+        registry.require_torch(threads)
         from segdata.models import registry
         from segdata.training import predict as prediction
         from segdata.training.config import TrainConfig

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from segdata.cli import options, output, prompt
-from segdata.cli.app import app
 from segdata.cli.convert import Images, OnError
 from segdata.cli.fetch import show_plan
+from segdata.cli.output import app
 
 if TYPE_CHECKING:
     from segdata.conversion.prepare import Prepared

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from segdata.cli import output
-from segdata.cli.app import app
+from segdata.cli.output import app
 
 
 @app.command(epilog="Example: segdata runs runs/first runs/second -o comparison.html")
@@ -21,12 +21,12 @@ def runs(
     quiet: bool = output.Quiet,
 ) -> None:
     """Show runs: what differs in their settings, what came of it; every run's report.html is brought up to date."""
-    from segdata.cli import extras
+    from segdata.models import registry
     from segdata.training.runs import comparison
     from segdata.training.trackers.base import category_of
 
     with output.only_ours(active=json):
-        extras.torch()
+        registry.require_torch()
         from segdata.training.runs import report
 
         compared = comparison.compare(folders)

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from segdata.cli import output
-from segdata.cli.app import app
+from segdata.cli.output import app
 
 
 @app.command(epilog="Example: segdata show packs/voc 2007_000032 -o plane.png")

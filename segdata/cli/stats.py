@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from segdata.cli import output
-from segdata.cli.app import app
+from segdata.cli.output import app
 from segdata.errors import printable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from segdata.cli import output
-from segdata.cli.app import app
+from segdata.cli.output import app
 
 if TYPE_CHECKING:
     from segdata.training.trainer import Status
@@ -48,13 +48,13 @@ def train(
 ) -> None:
     """Train a model on a pack; the same command resumes a run that was stopped."""
     import segdata
-    from segdata.cli import extras
+    from segdata.models import registry
     from segdata.training.config import TrainConfig
     from segdata.training.runs.report import FILE
 
     is_main = int(os.environ.get("RANK", "0")) == 0
     with output.only_ours(active=json):
-        extras.torch(threads)
+        registry.require_torch(threads)
         chosen = TrainConfig.chosen(config, changes, run if resume else None)
         whole = segdata.open(pack, labels=labels)
         from segdata.training import trackers, trainer

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from segdata.cli import options, output
-from segdata.cli.app import app
+from segdata.cli.output import app
 from segdata.errors import UsageError, printable
 
 

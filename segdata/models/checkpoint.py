@@ -23,7 +23,7 @@ from segdata.errors import DamagedData, InvalidInput, NotThere
 from segdata.system.files import canonical_json, checked_name, disk_errors, write_whole
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 FORMAT = "segdata checkpoint"
 VERSION = 2
@@ -31,6 +31,9 @@ KEPT = 2
 """Checkpoints that stay; older ones go."""
 
 _STEP = re.compile(r"step-(\d{8})\.json")
+_PREFIX = "model."
+"""What names of weights begin with in a checkpoint, where the optimiser's tensors are, too."""
+
 _DIGITS = 12
 """Of the digest in a name."""
 
@@ -188,3 +191,14 @@ def of_run(run: Path) -> Path:
             fix=f"segdata train PACK -o {run}",
         )
     return last
+
+
+def network_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's among a checkpoint's tensors, under the network's names."""
+    return {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}
+
+
+def checkpoint_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """A network's tensors under the names that checkpoints have."""
+    state: Mapping[str, Any] = network.state_dict()
+    return {f"{_PREFIX}{name}": value for name, value in state.items()}

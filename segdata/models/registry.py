@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from segdata.errors import NotThere
+from segdata.errors import NotThere, UsageError
 from segdata.models import maskrcnn, weights
 from segdata.models.settings import ModelSettings
 
@@ -71,3 +72,24 @@ def _package(name: str) -> Package:
     if name not in MODELS:
         raise NotThere(f"there is no model {name!r}", why=f"there is {', '.join(MODELS)}")
     return MODELS[name]
+
+
+def require_torch(threads: int | None = None) -> None:
+    """Raise unless torch, torchvision and safetensors can be imported.
+
+    Args:
+        threads: how many processors torch may calculate with from here on.
+
+    Raises:
+        UsageError: one is missing; the extra is named.
+    """
+    missing = [name for name in ("torch", "torchvision", "safetensors") if util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"this needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            fix="pip install 'segdata[train]'",
+        )
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -17,9 +17,8 @@ from segdata.models import checkpoint, weights_digest
 from segdata.system.files import disk_errors
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-_PREFIX = "model."
 """What names of weights begin with in a checkpoint, where the optimiser's tensors are, too."""
 
 
@@ -77,19 +76,13 @@ def of_checkpoint(source: str | Path) -> Weights | None:
     tensors, document = checkpoint.load(path)
     labels = LabelSpace.from_dict(document["labels"])
     return Weights(
-        str(path), network_tensors(tensors), document["config"], labels, data=document["data"], state=document
+        str(path),
+        checkpoint.network_tensors(tensors),
+        document["config"],
+        labels,
+        data=document["data"],
+        state=document,
     )
-
-
-def network_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's among a checkpoint's tensors, under the network's names."""
-    return {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}
-
-
-def checkpoint_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """A network's tensors under the names that checkpoints have."""
-    state: Mapping[str, Any] = network.state_dict()
-    return {f"{_PREFIX}{name}": value for name, value in state.items()}
 
 
 def of_pytorch(path: Path) -> dict[str, Tensor]:

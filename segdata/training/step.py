@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segdata.errors import InvalidInput
-from segdata.models import weights
+from segdata.models import checkpoint
 from segdata.models.contract import AnyModel, Losses
 from segdata.models.weights import Weights
 from segdata.training.config import RunConfig, TrainConfig
@@ -180,7 +180,7 @@ class TrainStep:
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and the optimiser's state, under the names that checkpoints have."""
-        tensors = weights.checkpoint_tensors(self.network)
+        tensors = checkpoint.checkpoint_tensors(self.network)
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
         return tensors
@@ -191,7 +191,7 @@ class TrainStep:
 
     def restore(self, tensors: Mapping[str, Tensor], document: Mapping[str, Any], source: str) -> None:
         """Go on from what `tensors` and `document` gave."""
-        self.model.put(Weights(source, weights.network_tensors(tensors), state=document), self.network)
+        self.model.put(Weights(source, checkpoint.network_tensors(tensors), state=document), self.network)
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer."):

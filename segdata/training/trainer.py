@@ -18,7 +18,6 @@ from typing import Any
 
 from segdata.errors import NotThere, UsageError
 from segdata.models import checkpoint, registry
-from segdata.models import weights as network_weights
 from segdata.models.contract import Prediction
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
@@ -416,7 +415,7 @@ class _Training:
                 self.tracker.log_image(self.step, sample.key, picture)
             if is_best:
                 document = {**self._document(), "metrics": self.metrics}
-                tensors = network_weights.checkpoint_tensors(self.learner.network)
+                tensors = checkpoint.checkpoint_tensors(self.learner.network)
                 checkpoint.save(self.run / "best", tensors, document)
         self.world.wait()
 

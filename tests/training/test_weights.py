@@ -174,6 +174,6 @@ def test_frozen_norms_of_torchvisions_first_coco_weights_have_no_epsilon(tmp_pat
     stored = weights.read(tmp_path / "weights.pth")
     assert stored.state["eps"] == 0.0
     model = network.build(config, 90)
-    assert weights.frozen_eps(model) == 1e-5
+    assert network.frozen_eps(model) == 1e-5
     assert weights.put(stored, model) == []
-    assert weights.frozen_eps(model) == 0.0
+    assert network.frozen_eps(model) == 0.0

@@ -21,6 +21,7 @@ from segdata.models.maskrcnn import average_precision, losses, network, torchvis
 from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, label_of_category, to_batch
 from segdata.models.maskrcnn.config import Config
 from segdata.models.maskrcnn.detect import detect
+from segdata.models.maskrcnn.network import frozen_eps
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
 
@@ -143,7 +144,7 @@ class _MaskRCNN:
         return weights.put(source, network, labels)
 
     def state(self, network: MaskRCNN) -> dict[str, Any]:
-        return {"eps": weights.frozen_eps(network)}
+        return {"eps": frozen_eps(network)}
 
     def implied_settings(self, source: Weights) -> Config:
         torchvision_weights.labels_of(source.tensors, source.source)

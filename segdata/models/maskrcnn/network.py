@@ -23,6 +23,9 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from segdata.models.maskrcnn.config import Config
 
 _LEVELS = ("0", "1", "2", "3")
+EPS = 1e-5
+"""The epsilon of frozen batch norms, unless the weights bring another."""
+
 _STRIDE = 32
 """Sides of padded images are multiples of this."""
 
@@ -122,3 +125,8 @@ def stage_of(name: str) -> int | None:
         return None
     part = name.split(".")[2]
     return int(part.removeprefix("layer")) + 1 if part.startswith("layer") else 1
+
+
+def frozen_eps(network: nn.Module) -> float:
+    """The epsilon of a network's frozen batch norms, which belongs to its weights."""
+    return next((module.eps for module in network.modules() if isinstance(module, FrozenBatchNorm2d)), EPS)

@@ -12,7 +12,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from segdata.core.labels import LabelSpace
 from segdata.errors import DamagedData, InvalidInput, NotThere, UsageError
 from segdata.models import weights
-from segdata.models.maskrcnn import torchvision_weights
+from segdata.models.maskrcnn import network, torchvision_weights
 from segdata.models.maskrcnn.augment import categories_of
 from segdata.models.weights import Weights
 
@@ -21,9 +21,6 @@ _PREDICTORS = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_lo
 
 NAMES = ("torchvision:coco-v1", "torchvision:coco-v2", "torchvision:imagenet")
 """Weights that torchvision downloads into its own cache."""
-
-_EPS = 1e-5
-"""Epsilon of frozen batch norms, unless the weights come with another."""
 
 
 def read(source: str | Path) -> Weights:
@@ -92,7 +89,7 @@ def _published(source: str, tensors: Mapping[str, Tensor]) -> Weights:
     fine-tuned from them, are recognised by COCO's classes, v1 heads, and batch norms without `num_batches_tracked`.
     """
     labels = categories = None
-    eps = _EPS
+    eps = network.EPS
     if (
         torchvision_weights.CLASSES in tensors
         and len(tensors[torchvision_weights.CLASSES]) == torchvision_weights.COCO_CLASSES
@@ -141,7 +138,7 @@ def put(source: Weights, model: nn.Module, labels: LabelSpace | None = None) -> 
     model.load_state_dict({name: value.to(present[name].dtype) for name, value in tensors.items()}, strict=False)
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d):
-            module.eps = source.state.get("eps", _EPS)
+            module.eps = source.state.get("eps", network.EPS)
     return remarks
 
 
@@ -226,8 +223,3 @@ def _renamed(name: str) -> str:
             level, kind = rest.split(".")
             return f"{head}{middle}{level}.0.{kind}"
     return name
-
-
-def frozen_eps(model: nn.Module) -> float:
-    """The epsilon of a model's frozen batch norms, which belongs to its weights."""
-    return next((module.eps for module in model.modules() if isinstance(module, FrozenBatchNorm2d)), _EPS)
