@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
 from segdata.core.findings import Findings
 from segdata.errors import InvalidInput
+from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
 from segdata.sources.dataset import Dataset, Labels, OnError, without
 from segdata.system.files import canonical_json
@@ -56,6 +57,7 @@ class ConvertOptions:
     wait: float = 0.0
     lock: bool = True
     progress: Progress | None = None
+    read: ReadOptions = field(default_factory=ReadOptions)
 
     def recorded(self) -> dict[str, Any]:
         """The options that the result depends on, as packs and folders record them; filters are recorded apart."""
@@ -66,7 +68,19 @@ class ConvertOptions:
             "on_error": self.on_error,
             "decode": self.decode,
             "shard_samples": self.shard_samples,
+            **self._recorded_reading(),
         }
+
+    def _recorded_reading(self) -> dict[str, Any]:
+        """Those options of the reader that are not the default; folders elsewhere by their names alone."""
+        read, default = self.read, ReadOptions()
+        recorded = {
+            "images_dir": {split: folder.name for split, folder in read.images_dir.items()},
+            "max_pixels": read.max_pixels,
+            "strict": read.strict,
+            "classes_from_data": read.classes_from_data,
+        }
+        return {name: value for name, value in recorded.items() if value != getattr(default, name)}
 
 
 @dataclass(frozen=True)

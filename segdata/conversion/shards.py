@@ -37,7 +37,7 @@ class Shard:
     def __init__(self, job: Job, number: int, beat: Beat) -> None:
         self.number = number
         self.members = job.shards[number]
-        self.findings = Findings(fail_fast=job.options.fail_fast)
+        self.findings = Findings(fail_fast=job.options.fail_fast, strict=job.options.read.strict)
         self.left_out = set(self.members)
         self._job = job
         self._beat = beat

@@ -62,14 +62,16 @@ class Findings:
 
     Args:
         fail_fast: raise the error of the first item that would be skipped.
+        strict: what would be corrected is not valid.
 
     Attributes:
         remarks, dropped, skipped: by kind.
         first: the errors of the first skipped items.
     """
 
-    def __init__(self, *, fail_fast: bool = False) -> None:
+    def __init__(self, *, fail_fast: bool = False, strict: bool = False) -> None:
         self._fail_fast = fail_fast
+        self.strict = strict
         self.remarks: dict[str, Remarks] = {}
         self.dropped: dict[str, Dropped] = {}
         self.skipped: dict[str, int] = {}
@@ -82,6 +84,19 @@ class Findings:
         remarks.count += count
         if len(remarks.examples) < EXAMPLES:
             remarks.examples.append(where)
+
+    def correct(self, kind: str, where: str, error: SegdataError, count: int = 1) -> None:
+        """Count something that is not valid and is corrected without doubt.
+
+        Args:
+            error: what is wrong, for those who want nothing to be corrected.
+
+        Raises:
+            SegdataError: `error`, where findings are strict.
+        """
+        if self.strict:
+            raise error
+        self.remark(kind, where, count)
 
     def drop(self, kind: str, key: str, count: int = 1, iou: float | None = None) -> None:
         """Count information of sample `key` that the target format cannot hold.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -16,12 +17,14 @@ from segdata.formats.contract import (
     RESIDUES,
     Adapter,
     FormatModules,
+    ReadOptions,
     Residue,
     ResultsModules,
     Shortcuts,
     Source,
     Writer,
 )
+from segdata.system.files import TrustedRoot
 
 FORMATS: Mapping[str, FormatModules] = {
     "voc": FormatModules(
@@ -157,13 +160,22 @@ def detect_results(path: Path) -> str:
     )
 
 
-def scan(root: Path, name: str | None, findings: Findings, *, labels: LabelSpace | None = None) -> tuple[str, Source]:
+def scan(
+    root: Path,
+    name: str | None,
+    findings: Findings,
+    options: ReadOptions | None = None,
+    *,
+    labels: LabelSpace | None = None,
+) -> tuple[str, Source]:
     """List a dataset folder's images, splits and label space; its format is detected where `name` is None."""
+    options = options or ReadOptions()
+    root = TrustedRoot(root) if options.follow_links else root
     name = name or detect(root)
     if not root.exists():
         raise NotThere(f"{root} does not exist", file=root)
     format = named(name).format
-    source = format.scan(root, findings, labels=labels)
+    source = replace(format.scan(root, findings, options, labels=labels), options=options)
     if not source.entries and not source.may_be_empty:
         raise UnknownLayout(
             "no sample was found", file=root, why=f"looked for {format.LAYOUT}", fix="check the folders' names"
@@ -255,15 +267,20 @@ class Folder(Sequence[Sample]):
             yield self[index]
 
 
-def read(path: str | Path, split: str | None = None, *, format: str | None = None) -> Folder:
+def read(
+    path: str | Path, split: str | None = None, *, format: str | None = None, options: ReadOptions | None = None
+) -> Folder:
     """Read a dataset folder in any known format as a sequence of samples (`segdata.open` reads packs, much faster).
+
+    Args:
+        options: what the reader is told where the files leave a choice, such as the folder of the images.
 
     Raises:
         NotThere: no such folder or split.
         UnknownLayout: no known layout was found.
     """
-    findings = Findings()
-    name, source = scan(Path(path), format, findings)
+    findings = Findings(strict=options is not None and options.strict)
+    name, source = scan(Path(path), format, findings, options)
     if split is not None and split not in source.splits:
         raise NotThere(
             f"there is no split {split!r}", file=path, why=f"splits are {', '.join(map(repr, source.splits))}"

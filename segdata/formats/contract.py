@@ -14,7 +14,7 @@ protocol.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.findings import Findings
+from segdata.core.images import MAX_PIXELS
 from segdata.core.labels import LabelSpace
 from segdata.core.predictions import Columns, GroundTruth, Predictions
 from segdata.core.sample import Sample
@@ -39,12 +40,35 @@ class Entry:
         file: the image's path under the root; "" when there is none.
         annotation_bytes: size of its own annotation files, for cutting work into shards.
         data: what the format needs to load it.
+        disk: the image's path on disk where it does not lie under the root (`ReadOptions.images_dir`), else "".
     """
 
     key: str
     file: str
     annotation_bytes: int = 0
     data: Any = None
+    disk: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What a reader of a dataset folder is told where the files alone leave a choice.
+
+    Attributes:
+        splits: only these are wanted; files of others need not be read. All where empty.
+        images_dir: split → the folder of its images, which may lie anywhere; "" stands for all splits.
+        follow_links: whether symbolic links may lead out of the dataset's folder.
+        classes_from_data: take the categories that the annotations name where no table defines them.
+        max_pixels: larger images are not decoded.
+        strict: derive nothing: what a reader would correct and remark is not valid.
+    """
+
+    splits: Sequence[str] = ()
+    images_dir: Mapping[str, Path] = field(default_factory=dict)
+    follow_links: bool = False
+    classes_from_data: bool = False
+    max_pixels: int = MAX_PIXELS
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,7 @@ class Source:
         data: what the format keeps for loading.
         passed_over: files that were recognised, are not read, and are remarked already (paths under the root).
         may_be_empty: whether a dataset without images is one; else it is taken for a folder of another layout.
+        options: how it is read; `segdata.formats.scan` fills this in for `load`.
     """
 
     root: Path
@@ -74,6 +99,7 @@ class Source:
     data: Any = None
     passed_over: Sequence[str] = ()
     may_be_empty: bool = False
+    options: ReadOptions = field(default_factory=ReadOptions)
 
 
 @dataclass(frozen=True)
@@ -164,10 +190,11 @@ class Format(Writer, Protocol):
     def detect(self, root: Path) -> bool:
         """Whether the folder looks like this format; cheap."""
 
-    def scan(self, root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+    def scan(self, root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
         """List everything that is there, in order, without reading images or masks.
 
         Args:
+            options: see `ReadOptions`.
             labels: what category numbers mean, where it was asked for; else the dataset's or the format's own.
         """
 

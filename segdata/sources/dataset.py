@@ -16,8 +16,8 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, NotThere
-from segdata.formats.contract import Entry, Header, Source
-from segdata.formats.shared.folder import file_size, images_not_there, missing_images
+from segdata.formats.contract import Entry, Header, ReadOptions, Source
+from segdata.formats.shared.folder import file_size, image_path, images_not_there, missing_images
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_without
 from segdata.pack.verify import damaged_shards
@@ -87,6 +87,7 @@ def open_dataset(
     limit: int | None = None,
     on_error: OnError = "stop",
     check_images: bool = True,
+    read: ReadOptions | None = None,
 ) -> Dataset:
     """Open a pack or a dataset folder; nothing of its samples is read.
 
@@ -98,13 +99,15 @@ def open_dataset(
         limit: at most this many samples, the first ones.
         on_error: whether missing images and damaged shards are errors, or left out.
         check_images: whether images of a folder must be on disk.
+        read: what the reader of a folder is told.
     """
+    read = replace(read or ReadOptions(), splits=() if lists else tuple(splits))
     own_labels = _labels_of_folder(labels, path, format)
     if format == "pack" or (format is None and is_pack(path)):
         dataset = _open_pack(path, splits, limit, on_error)
     else:
-        findings = Findings()
-        format, source = formats.scan(path, format, findings, labels=own_labels)
+        findings = Findings(strict=read.strict)
+        format, source = formats.scan(path, format, findings, read, labels=own_labels)
         all_splits = {**source.splits, **_listed_splits(source.entries, lists or {}, findings)}
         chosen, members = _choose(len(source.entries), all_splits, splits, limit, path)
         entries = [source.entries[index] for index in chosen]
@@ -112,7 +115,7 @@ def open_dataset(
         if missing and on_error == "stop":
             raise images_not_there(source.root, entries, missing)
         for index in missing:
-            file = source.root / (entries[index].file or entries[index].key)
+            file = image_path(source.root, entries[index]) if entries[index].file else source.root / entries[index].key
             findings.skip(InvalidAnnotation("image is not on disk", file=file))
         if missing:
             is_missing = set(missing)
@@ -173,7 +176,7 @@ def _folder_dataset(
     format: str, source: Source, entries: Sequence[Entry], splits: dict[str, list[int]], findings: Findings
 ) -> Dataset:
     load = formats.named(format).format.load
-    sizes = [(file_size(source.root, entry.file), entry.annotation_bytes) for entry in entries]
+    sizes = [(file_size(source.root, entry.disk or entry.file), entry.annotation_bytes) for entry in entries]
     digest = hashlib.sha256(canonical_json([format, source.labels.as_dict(), splits]))
     for entry, size in zip(entries, sizes, strict=True):
         digest.update(canonical_json([entry.key, entry.file, *size]))

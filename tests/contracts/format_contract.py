@@ -23,7 +23,7 @@ from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances, Sample
-from segdata.formats.contract import Adapter, Format, Header, Source
+from segdata.formats.contract import Adapter, Format, Header, ReadOptions, Source
 from tests.helpers import made
 
 # ---------------------------------------------------------------------- samples compared
@@ -58,7 +58,7 @@ def text_of(sample: Sample) -> str:
 
 def samples_of(format: Format, root: Path) -> tuple[Source, list[Sample], Findings]:
     findings = Findings()
-    source = format.scan(root, findings)
+    source = format.scan(root, findings, ReadOptions())
     return source, [format.load(source, entry, findings) for entry in source.entries], findings
 
 
@@ -69,7 +69,7 @@ def check_scan(format: Format, root: Path, empty: Path) -> None:
     """A folder is recognised, and a scan lists every image once, in the same order each time."""
     assert format.LAYOUT and "\n" not in format.LAYOUT
     assert format.detect(root) and not format.detect(empty)
-    source, again = (format.scan(root, Findings()) for _ in range(2))
+    source, again = (format.scan(root, Findings(), ReadOptions()) for _ in range(2))
     assert source.root == root and source.layout
     entries = [(entry.key, entry.file, entry.annotation_bytes) for entry in source.entries]
     assert entries and entries == [(entry.key, entry.file, entry.annotation_bytes) for entry in again.entries]
@@ -92,7 +92,7 @@ def check_load(format: Format, root: Path, names: Sequence[str]) -> None:
     Args:
         names: every format's name but this one's.
     """
-    source = format.scan(root, Findings())
+    source = format.scan(root, Findings(), ReadOptions())
     before = copy.deepcopy([source.labels.as_dict(), source.splits, source.documents])
     for entry in reversed(source.entries):
         findings, repeated = Findings(), Findings()

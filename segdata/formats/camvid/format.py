@@ -29,9 +29,9 @@ from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
-from segdata.formats.contract import Entry, Header, Source
+from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import lists, palettes, verbatim
-from segdata.formats.shared.folder import file_size, names_in, read_bytes, stem, write_file
+from segdata.formats.shared.folder import file_size, image_bytes, names_in, read_bytes, stem, write_file
 
 LAYOUT = (
     "701_StillsRaw_full/ and LabeledApproved_full/, or train/ and trainannot/, "
@@ -68,7 +68,7 @@ def _layout(root: Path) -> str:
     return ""
 
 
-def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every frame with its label file, and the splits of the layout."""
     layout = _layout(root)
     if not layout:
@@ -267,7 +267,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         size = (semantic.shape[0], semantic.shape[1])
     elif entry.file:
         try:
-            header = images.probe(read_bytes(root, entry.file, "the dataset"))
+            header = images.probe(image_bytes(source, entry))
         except SegdataError as error:
             raise error.located(file=root / entry.file, key=entry.key) from error
         size = (header.height, header.width)
@@ -275,7 +275,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         entry.key,
         *size,
         file=entry.file,
-        encoded=(lambda: read_bytes(root, entry.file, "the dataset")) if entry.file else None,
+        encoded=(lambda: image_bytes(source, entry)) if entry.file else None,
         semantic=semantic,
         extra={"camvid": residue} if residue else None,
     )

@@ -33,9 +33,9 @@ from segdata.core.masks import Masks
 from segdata.core.rle import constant_runs
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
-from segdata.formats.contract import Entry, Header, Source
+from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text, verbatim
-from segdata.formats.shared.folder import file_size, folders_in, names_in, read_bytes, write_file
+from segdata.formats.shared.folder import file_size, folders_in, image_bytes, names_in, read_bytes, write_file
 
 LAYOUT = "leftImg8bit/SPLIT/CITY/ or gtFine/SPLIT/CITY/ (Cityscapes)"
 
@@ -61,7 +61,7 @@ def detect(root: Path) -> bool:
     return any((root / name).is_dir() for name in ("leftImg8bit", "gtFine", "gtCoarse"))
 
 
-def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every frame of every city, split by split."""
     entries: list[Entry] = []
     splits: dict[str, list[int]] = {}
@@ -140,7 +140,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     ids_file = _values(root, frame, "labelIds.png")
     numbers_file = _values(root, frame, "instanceIds.png")
     polygons = _polygons(root, frame, labels, entry.key, findings)
-    size = _size(root, entry, ids_file, numbers_file, polygons)
+    size = _size(source, entry, ids_file, numbers_file, polygons)
     numbers = None if numbers_file is None else numbers_file.values.astype(np.uint16)
     if numbers_file is not None and numbers_file.mode != "I;16":
         findings.remark("instance file is not 16-bit", entry.key)
@@ -188,7 +188,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         entry.key,
         *size,
         file=entry.file,
-        encoded=(lambda: read_bytes(root, entry.file, "the dataset")) if entry.file else None,
+        encoded=(lambda: image_bytes(source, entry)) if entry.file else None,
         instances=instances,
         semantic=semantic,
         extra={"cityscapes": residue} if frame.suffixes else {"cityscapes": {"base": frame.base}},
@@ -242,16 +242,17 @@ def _values(root: Path, frame: _Frame, suffix: str) -> png.LabelImage | None:
 
 
 def _size(
-    root: Path,
+    source: Source,
     entry: Entry,
     ids: png.LabelImage | None,
     numbers: png.LabelImage | None,
     polygons: Mapping[str, Any] | None,
 ) -> tuple[int, int]:
     """Height and width from the image's header, else from the label files."""
+    root = source.root
     if entry.file:
         try:
-            header = images.probe(read_bytes(root, entry.file, "the dataset"))
+            header = images.probe(image_bytes(source, entry))
         except SegdataError as error:
             raise error.located(file=root / entry.file, key=entry.key) from error
         size = (header.height, header.width)

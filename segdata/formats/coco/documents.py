@@ -19,7 +19,7 @@ from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
 from segdata.formats.contract import Entry, Source
 from segdata.formats.shared import json_text
-from segdata.formats.shared.folder import folders_in, names_in, read_bytes, stem
+from segdata.formats.shared.folder import folders_in, image_bytes, names_in, stem
 from segdata.system.files import checked_name
 
 KINDS = ("instances", "person_keypoints", "captions", "image_info")
@@ -351,7 +351,7 @@ def sample_of(
         record["width"],
         file=entry.file,
         id=record["id"],
-        encoded=lambda: read_bytes(source.root, entry.file, "the document"),
+        encoded=lambda: image_bytes(source, entry),
         instances=instances,
         semantic=semantic,
         extra=extra,

@@ -45,7 +45,7 @@ from segdata.formats.coco.documents import (
     sample_of,
 )
 from segdata.formats.coco.rules import check
-from segdata.formats.contract import RESIDUES, Entry, Header, Source
+from segdata.formats.contract import RESIDUES, Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import stem, write_file
 from segdata.system.files import disk_errors, inside
@@ -68,7 +68,7 @@ def detect(root: Path) -> bool:
     )
 
 
-def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Index every document: images in order, annotations by image; segmentations stay unparsed."""
     root, paths = _files(root)
     by_split: dict[str, list[tuple[int, Path]]] = {}

@@ -40,7 +40,7 @@ from segdata.formats.coco_panoptic.segments import (
     records_of,
     remark,
 )
-from segdata.formats.contract import Entry, Header, Source
+from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import names_in, stem, write_file
 from segdata.system.files import checked_name, disk_errors, inside
@@ -70,7 +70,7 @@ def detect(root: Path) -> bool:
     return "panoptic" in kinds and set(kinds) <= {"panoptic", "image_info"}
 
 
-def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Index every document: images in order, one annotation each; PNGs stay unread."""
     if root.is_file():
         paths, root = [root], root.parent

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segdata.errors import InvalidAnnotation, NotThere
-from segdata.formats.contract import Entry
+from segdata.formats.contract import Entry, Source
 from segdata.system.files import disk_errors, inside
 
 NAMES_SHOWN = 5
@@ -22,6 +22,23 @@ def read_bytes(root: Path, name: str, what: str) -> bytes:
         NotThere: no such file.
     """
     path = inside(root, name, what)
+    with disk_errors(path):
+        return path.read_bytes()
+
+
+def image_path(root: Path, entry: Entry) -> Path:
+    """Where an entry's image lies."""
+    return Path(entry.disk) if entry.disk else root / entry.file
+
+
+def image_bytes(source: Source, entry: Entry) -> bytes:
+    """The bytes of an entry's image file.
+
+    Raises:
+        Unsafe: a link leads out of the dataset's folder.
+        NotThere: no such file.
+    """
+    path = Path(entry.disk) if entry.disk else inside(source.root, entry.file, "the dataset")
     with disk_errors(path):
         return path.read_bytes()
 
@@ -59,7 +76,7 @@ def folders_in(folder: Path) -> list[str]:
 
 def missing_images(root: Path, entries: Sequence[Entry]) -> list[int]:
     """Indices of the entries whose image is not on disk."""
-    return [index for index, entry in enumerate(entries) if not entry.file or not (root / entry.file).is_file()]
+    return [index for index, entry in enumerate(entries) if not entry.file or not image_path(root, entry).is_file()]
 
 
 def images_not_there(root: Path, entries: Sequence[Entry], missing: Sequence[int]) -> InvalidAnnotation:

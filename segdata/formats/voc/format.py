@@ -32,9 +32,9 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
-from segdata.formats.contract import Entry, Header, Source
+from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import lists, verbatim
-from segdata.formats.shared.folder import file_size, names_in, read_bytes, stem, write_file
+from segdata.formats.shared.folder import file_size, image_bytes, names_in, read_bytes, stem, write_file
 from segdata.formats.voc import masks as voc_masks
 from segdata.formats.voc.image_sets import read_labelmap, read_lists
 from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
@@ -76,7 +76,7 @@ def detect(root: Path) -> bool:
     ) or ((root / "Annotations").is_dir() and bool(names_in(root / "Annotations", ".xml")))
 
 
-def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every image that has a file, an annotation or a mask, sorted by name, and the lists."""
     image_files = {stem(name): name for name in reversed(names_in(root / "JPEGImages", ".jpg", ".jpeg", ".png"))}
     stems = {
@@ -134,7 +134,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     tree = _parse(root, files.xml)
     classes, semantic = voc_masks.read_classes(root, files.classes, labels)
     objects, numbers = voc_masks.read_objects(root, files.objects)
-    height, width = _size(root, entry, tree, semantic, numbers)
+    height, width = _size(source, entry, tree, semantic, numbers)
     _check_sizes(root, entry, (height, width), semantic, numbers)
     instances = None
     residue: dict[str, Any] = {}
@@ -147,7 +147,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         height,
         width,
         file=entry.file,
-        encoded=(lambda: read_bytes(root, entry.file, "the dataset")) if entry.file else None,
+        encoded=(lambda: image_bytes(source, entry)) if entry.file else None,
         instances=instances,
         semantic=semantic,
     )
@@ -204,13 +204,14 @@ def _parse(root: Path, file: str | None) -> Tree | None:
 
 
 def _size(
-    root: Path,
+    source: Source,
     entry: Entry,
     tree: Tree | None,
     semantic: npt.NDArray[Any] | None,
     numbers: npt.NDArray[Any] | None,
 ) -> tuple[int, int]:
     """Height and width as annotated, else from a mask, else from the image."""
+    root = source.root
     if tree is not None:
         size = tree.root.child("size")
         if size is not None:
@@ -230,7 +231,7 @@ def _size(
     if not entry.file:
         raise NotThere("nothing tells the size of this image", key=entry.key, file=root)
     try:
-        header = images.probe(read_bytes(root, entry.file, "the dataset"))
+        header = images.probe(image_bytes(source, entry))
     except SegdataError as error:
         raise error.located(file=root / entry.file, key=entry.key) from error
     return header.height, header.width

@@ -22,7 +22,7 @@ from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError
-from segdata.formats.contract import Entry, Header, Source
+from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text, lists
 from segdata.formats.shared.folder import names_in, read_bytes, stem, write_file
 
@@ -39,7 +39,7 @@ def detect(root: Path) -> bool:
     return (root / _BOXES).is_file()
 
 
-def scan(root: Path, findings: Findings, *, labels: LabelSpace | None = None) -> Source:
+def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every image with its lines of the text file; every other text file is a split."""
     lines = lists.lines_of(read_bytes(root, _BOXES, "the dataset"))
     rows = [(number, line.split("\t")) for number, line in enumerate(lines, 1) if line.strip()]

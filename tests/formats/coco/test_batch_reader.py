@@ -15,6 +15,7 @@ from segdata.core.findings import Findings
 from segdata.core.sample import Instances
 from segdata.formats.coco import batch_reader
 from segdata.formats.coco import format as coco
+from segdata.formats.contract import ReadOptions
 from tests.helpers import made
 from tests.helpers.samples import SAMPLES, needs_samples
 
@@ -41,7 +42,7 @@ def both(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[tuple[A
         with monkeypatch.context() as patch:
             patch.setattr(batch_reader, "read", reader)
             findings = Findings()
-            source = coco.scan(root, findings)
+            source = coco.scan(root, findings, ReadOptions())
             outputs: list[Any] = []
             for entry in source.entries:
                 sample = coco.load(source, entry, findings)
