@@ -86,10 +86,11 @@ def overlay(
     thickness = max(1, round(max(canvas.shape[:2]) / 700))
     for index in order.tolist():
         if instances.has_mask[index]:
-            mask = _enlarged(instances.masks[index], scale) != 0
+            crop = _enlarged(instances.masks[index : index + 1].crops()[0], scale) != 0
+            x, y = (scale * instances.masks.boxes_xywh[index, :2].astype(int)).tolist()
             color = color_of(labels, int(instances.category[index]), shift=index)
-            _paint_mask(canvas, mask, color, thickness, is_crowd=bool(instances.iscrowd[index]))
-    picture = canvas.clip(0, 255).astype(np.uint8)
+            _paint_mask(canvas, crop, (x, y), color, thickness, is_crowd=bool(instances.iscrowd[index]))
+    picture = canvas.clip(0, 255, out=canvas).astype(np.uint8)
     picture = _with_boxes(picture, sample, labels, scale, order[::-1].tolist(), names=names)
     if legend:
         picture = np.concatenate((picture, _legend(sample, labels, picture.shape[0])), axis=1)
@@ -137,7 +138,7 @@ def png(picture: Picture) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=2)  # three times as fast as 6, a tenth larger
     return buffer.getvalue()
 
 
@@ -184,25 +185,36 @@ def _paint_semantic(
 def _paint_mask(
     canvas: npt.NDArray[np.float32],
     mask: npt.NDArray[np.bool_],
+    corner: tuple[int, int],
     color: Color,
     thickness: int,
     *,
     is_crowd: bool,
 ) -> None:
+    """Paint an object and its outline.
+
+    Args:
+        canvas: (H, W, 3) float32, changed in place, nowhere outside the object's tight box.
+        mask: (h, w), the object within that box.
+        corner: x and y of the box's top left pixel.
+    """
+    x, y = corner
+    height, width = mask.shape
+    window = canvas[y : y + height, x : x + width]
     inside = mask
     if is_crowd:
-        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+        rows, columns = np.ogrid[y : y + height, x : x + width]
         inside = mask & ((rows + columns) // (4 * thickness) % 3 == 0)
-    canvas[inside] = canvas[inside] * (1 - _MASK) + np.array(color, np.float32) * _MASK
+    window[inside] = window[inside] * (1 - _MASK) + np.array(color, np.float32) * _MASK
     line = _border(mask, thickness)
-    canvas[line] = np.array(color, np.float32) * 0.35 + 165
+    window[line] = np.array(color, np.float32) * 0.35 + 165
 
 
 def _border(mask: npt.NDArray[np.bool_], thickness: int) -> npt.NDArray[np.bool_]:
-    inner = mask
+    padded = np.pad(mask, 1)
+    inner = padded[1:-1, 1:-1]
     for _ in range(thickness):
-        padded = np.pad(inner, 1)
-        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        inner[:] = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~inner
 
 
