@@ -19,10 +19,10 @@ def list_datasets(
 ) -> None:
     """List the datasets that segdata knows: what is fetched and prepared, how large it is, under which licence."""
     from segdata.catalog import manifest
-    from segdata.download.paths import default_root
+    from segdata.download.paths import root_of
     from segdata.sources import listing
 
-    where = root or default_root()
+    where = root_of(root)
     known = [listing.known(manifest.find(name), where)] if name else listing.list_datasets(root=where)
     datasets = [dataset.as_dict() for dataset in known]
     if json:

@@ -21,11 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-def default_root() -> Path:
-    """Where datasets lie unless another root is given: `$SEGDATA_ROOT`, else the platform's data folder."""
+def root_of(root: str | Path | None = None) -> Path:
+    """The folder of all datasets: the given one, else `$SEGDATA_ROOT`, else the platform's data folder.
+
+    A leading `~` is the home folder, as a shell would have it: one in an environment file or in quotes comes unexpanded.
+    """
     from platformdirs import user_data_dir
 
-    return Path(os.environ.get("SEGDATA_ROOT") or user_data_dir("segdata"))
+    chosen = str(root) if root else os.environ.get("SEGDATA_ROOT") or user_data_dir("segdata")
+    return Path(os.path.expanduser(chosen))  # noqa: PTH111 (leaves an unknown user's folder as it is)
 
 
 @dataclass(frozen=True)
@@ -77,4 +81,4 @@ class Folders:
 
 def folders(name: str, root: str | Path | None = None) -> Folders:
     """Download, archive and receipt paths of a dataset."""
-    return Folders((Path(root) if root else default_root()) / name)
+    return Folders(root_of(root) / name)

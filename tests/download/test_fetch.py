@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from segdata.catalog import manifest
+from segdata.download.paths import folders
 from tests.helpers.command import run_segdata, tree
 from tests.helpers.dataset import Dataset, archive, sha256, until
 from tests.helpers.server import Exchange, file, hanging
@@ -43,6 +44,21 @@ def part_size(dataset: Dataset) -> int:
 
 
 # Plans.
+
+
+@pytest.mark.parametrize("how", ["environment", "option"])
+def test_a_tilde_in_the_root_is_the_home_folder(how: str, tmp_path: Path) -> None:
+    """A shell leaves it as it is in quotes, in an environment file and in a Dockerfile."""
+    home = {"HOME": str(tmp_path / "home"), **({"SEGDATA_ROOT": "~/data"} if how == "environment" else {})}
+    option = ["--root", "~/data"] if how == "option" else []
+    listed = run_segdata("list", "--json", *option, **home)
+    assert json.loads(listed.out)["root"] == str(tmp_path / "home/data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path / "home"))
+        patch.setenv("SEGDATA_ROOT", "~/data")
+        root = None if how == "environment" else "~/data"
+        assert folders("camvid", root).home == tmp_path / "home/data/camvid"
+        assert folders("camvid", "~no_such_user/data").home == Path("~no_such_user/data/camvid")
 
 
 @pytest.mark.parametrize("name", [*manifest.names(), "coco", "voc"])

@@ -8,6 +8,7 @@ import json
 import random
 import subprocess
 import time
+from importlib import util
 from typing import Any
 
 import pytest
@@ -325,6 +326,17 @@ def test_an_unknown_host_and_a_proxy_are_named(dataset: Dataset) -> None:
     assert "canary" not in done.err + done.out
     dataset.server.routes = {"http:/": lambda x: x.answer(407)}
     bad(dataset, 5, "the proxy needs a sign-in", http_proxy=dataset.server.url)
+
+
+@pytest.mark.skipif(util.find_spec("socks") is not None, reason="a SOCKS proxy can be used here")
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4"])
+def test_a_socks_proxy_says_what_it_needs(dataset: Dataset, scheme: str) -> None:
+    dataset.offer(archive(), url="http://no-such-host.invalid/a.zip")
+    done = bad(
+        dataset, 5, "a SOCKS proxy needs PySocks", "pip install 'requests[socks]'", f"{scheme}://127.0.0.1:9",
+        all_proxy=f"{scheme}://me:canary@127.0.0.1:9",
+    )  # fmt: skip
+    assert "canary" not in done.err + done.out and "check the network" not in done.err
 
 
 def test_offline_never_opens_a_connection(dataset: Dataset) -> None:

@@ -28,7 +28,7 @@ import requests.utils
 import urllib3
 from requests.cookies import RequestsCookieJar
 
-from segdata.errors import DiskError, SegdataError, SignInError, Unsafe
+from segdata.errors import DiskError, NetworkError, SegdataError, SignInError, Unsafe
 from segdata.system.secrets import shown
 from segdata.version import __version__
 
@@ -42,6 +42,7 @@ MOST_RETRY_AFTER = 600.0
 _FLOOR = 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHECK_TLS = "set REQUESTS_CA_BUNDLE to a file with your organisation's certificates if its proxy replaces them"
+_SOCKS = "pip install 'requests[socks]', then run the same command again"
 
 
 class TryAgain(Exception):
@@ -361,6 +362,10 @@ def _judged(error: Exception, url: str) -> TryAgain | NextAddress:
     if isinstance(error, requests.exceptions.SSLError):
         return NextAddress(f"the certificate of {host} is not trusted ({_reason(error)}); {_CHECK_TLS}")
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError)):
+        if "SOCKS" in str(error):
+            why = f"the request goes {_proxy(url).removeprefix(', ')}"
+            missing = NetworkError("a SOCKS proxy needs PySocks, which is not installed", why=why, fix=_SOCKS)
+            return NextAddress("a SOCKS proxy needs PySocks", None, missing)
         return NextAddress(f"the address cannot be used{_proxy(url)}")
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return TryAgain(f"{host} does not answer within the time limit{_proxy(url)}")
