@@ -49,7 +49,10 @@ def part_size(dataset: Dataset) -> int:
 @pytest.mark.parametrize("how", ["environment", "option"])
 def test_a_tilde_in_the_root_is_the_home_folder(how: str, tmp_path: Path) -> None:
     """A shell leaves it as it is in quotes, in an environment file and in a Dockerfile."""
-    home = {"HOME": str(tmp_path / "home"), **({"SEGDATA_ROOT": "~/data"} if how == "environment" else {})}
+    home: dict[str, Any] = {
+        "HOME": str(tmp_path / "home"),
+        **({"SEGDATA_ROOT": "~/data"} if how == "environment" else {}),
+    }
     option = ["--root", "~/data"] if how == "option" else []
     listed = run_segdata("list", "--json", *option, **home)
     assert json.loads(listed.out)["root"] == str(tmp_path / "home/data")
