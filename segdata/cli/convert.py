@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 
 from segdata.cli import options, output
 from segdata.cli.output import app
+from segdata.errors import UsageError
 
 
 class Images(StrEnum):
@@ -19,6 +20,21 @@ class Images(StrEnum):
     embed = "embed"
     reference = "reference"
     none = "none"
+
+
+class Crowds(StrEnum):
+    """What becomes of objects with iscrowd."""
+
+    keep = "keep"
+    drop = "drop"
+    objects = "objects"
+
+
+class Exif(StrEnum):
+    """What becomes of images that are not upright by their EXIF orientation."""
+
+    keep = "keep"
+    apply = "apply"
 
 
 class OnError(StrEnum):
@@ -41,6 +57,29 @@ class _Convert(TyperCommand):
         return super().get_help(ctx)
 
 
+def _by_split(folders: list[str]) -> dict[str, str]:
+    """[SPLIT=]DIR → split → folder; "" stands for all splits."""
+    pairs = [(text, "") if Path(text).is_dir() else text.partition("=")[::2] for text in folders]
+    return {split if folder else "": folder or split for split, folder in pairs}
+
+
+def _shares(text: str) -> dict[str, float]:
+    """ "train=0.8,val=0.2" → split → share; percents and other numbers are shares of their sum.
+
+    Raises:
+        UsageError: no such text.
+    """
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        shares = {name.strip(): float(value.strip().removesuffix("%")) for name, _, value in pairs}
+    except ValueError:
+        shares = {}
+    if len(shares) < len(pairs) or "" in shares or min(shares.values(), default=0) <= 0:
+        raise UsageError("--split-by is not valid", why=f"found {text!r}", fix="write --split-by train=0.8,val=0.2")
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()} if total > 1.5 else shares
+
+
 @app.command(cls=_Convert, epilog="Example: segdata convert VOCdevkit/VOC2012 packs/voc")
 def convert(
     source: Path = typer.Argument(..., help="A dataset folder in a known layout, or a pack."),
@@ -57,12 +96,36 @@ def convert(
     keep: list[str] = typer.Option([], "--keep", help="Only objects of this category; can be repeated."),
     drop: list[str] = typer.Option([], "--drop", help="No objects of this category; can be repeated."),
     min_area: float = typer.Option(0.0, "--min-area", min=0, help="Leave out objects with fewer pixels."),
-    crowds: bool = typer.Option(True, "--crowds/--no-crowds", help="Whether crowds stay."),
+    crowds: Crowds = typer.Option(
+        Crowds.keep, help="Objects with iscrowd stay (training leaves them out), go, or become objects."
+    ),
+    no_crowds: bool = typer.Option(False, "--no-crowds", help="The same as --crowds drop."),
+    exif: Exif = typer.Option(
+        Exif.keep, help="Images as stored, or turned by their EXIF orientation, with annotations."
+    ),
     images: Images = typer.Option(Images.embed, help="Put images into the pack, refer to them, or leave them out."),
+    images_dir: list[str] = typer.Option(
+        [], "--images-dir", metavar="[SPLIT=]DIR", help="Where the images are, if not in the dataset; can be repeated."
+    ),
+    follow_links: bool = typer.Option(False, "--follow-links", help="Trust links that lead out of the dataset."),
+    classes: str | None = typer.Option(
+        None, "--classes", metavar="FILE|NAMES", help="Categories of a folder: a table, a,b,c, or from-data."
+    ),
+    split_by: str | None = typer.Option(
+        None, "--split-by", metavar="SHARES", help="Make splits of all samples: train=0.8,val=0.2."
+    ),
+    seed: int = typer.Option(0, "--seed", help="Of the shuffle of --split-by."),
+    group: str | None = typer.Option(
+        None, "--group", metavar="REGEX", help="With --split-by: samples with the same match in the key stay together."
+    ),
+    max_pixels: int | None = typer.Option(
+        None, "--max-pixels", min=1, help="Larger images are refused.", show_default="67,108,864"
+    ),
     limit: int | None = typer.Option(None, min=1, help="At most this many samples."),
     on_error: OnError = typer.Option(
         OnError.stop, help="Invalid items: read all, count them and write nothing, or leave them out and list them."
     ),
+    strict: bool = typer.Option(False, "--strict", help="Correct nothing: what would be corrected is invalid."),
     fail_fast: bool = typer.Option(False, "--fail-fast", help="Stop at the first invalid item, without reading on."),
     allow_loss: bool = typer.Option(False, "--allow-loss", help="Convert although the target cannot hold all of it."),
     workers: int | None = typer.Option(None, min=1, help="Processes (default: one per processor)."),
@@ -95,10 +158,19 @@ def convert(
             keep=keep,
             drop=drop,
             min_area=min_area,
-            crowds=crowds,
+            crowds="drop" if no_crowds else crowds.value,
+            exif=exif.value,
             images=images.value,
+            images_dir=_by_split(images_dir) if images_dir else None,
+            follow_links=follow_links,
+            classes=classes,
+            split_by=None if split_by is None else _shares(split_by),
+            seed=seed,
+            group=group,
+            max_pixels=max_pixels,
             limit=limit,
             on_error=on_error.value,
+            strict=strict,
             fail_fast=fail_fast,
             allow_loss=allow_loss,
             workers=workers,

@@ -13,13 +13,23 @@ from pathlib import Path
 
 from segdata import formats
 from segdata.conversion.dry_run import dry_run, require_lossless
-from segdata.conversion.job import ConvertOptions, ConvertReport, Job, Progress, origin
+from segdata.conversion.job import ConvertOptions, ConvertReport, Crowds, Exif, Job, Progress, origin
 from segdata.conversion.to_folder import is_done, to_folder
 from segdata.conversion.to_pack import to_pack
 from segdata.errors import UsageError
 from segdata.pack import layout
-from segdata.sets import filters
-from segdata.sources.dataset import Dataset, Labels, OnError, adapted, filtered, open_dataset
+from segdata.sets import filters, orientation
+from segdata.sets.splits import SplitBy
+from segdata.sources.dataset import (
+    Classes,
+    Dataset,
+    Labels,
+    OnError,
+    adapted,
+    filtered,
+    open_dataset,
+    split_by,
+)
 from segdata.sources.evaluation import open_results
 from segdata.system.files import locked
 
@@ -37,11 +47,20 @@ def convert(
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
     min_area: float = 0.0,
-    crowds: bool = True,
+    crowds: Crowds | bool = "keep",
+    exif: Exif = "keep",
     images: layout.Images = "embed",
+    images_dir: str | Path | Mapping[str, str | Path] | None = None,
+    follow_links: bool = False,
+    classes: Classes = None,
+    split_by: Mapping[str, float] | None = None,
+    seed: int = 0,
+    group: str | None = None,
+    max_pixels: int | None = None,
     limit: int | None = None,
     on_error: OnError = "stop",
     fail_fast: bool = False,
+    strict: bool = False,
     allow_loss: bool = False,
     decode: bool = False,
     workers: int | None = None,
@@ -68,11 +87,24 @@ def convert(
             or a mapping. The name of a space of the folder's own format says what the folder's numbers mean.
         keep, drop: only these categories, all but these (names after `labels`).
         min_area: leave out objects with fewer pixels.
-        crowds: whether crowds stay.
+        crowds: "keep" objects with iscrowd, which training and AP leave out, "drop" them, or make "objects" of them: tools
+            write iscrowd for every RLE.
+        exif: "keep" pixels and annotations as stored, or "apply" the EXIF orientation: the pixels are turned, with masks
+            and boxes unless these are of the turned image already.
         images: whether a pack holds the image files' bytes, refers to them, or does without.
+        images_dir: the folder of the images where it is not the dataset's, for all splits or by split.
+        follow_links: trust symbolic links that lead out of the dataset's folder.
+        classes: the categories of a folder whose files do not define them: a file (classes.txt, class_dict.csv,
+            label_colors.txt, labelmap.txt …), names in the order of their values, or "from-data".
+        split_by: split → share of the samples; in place of the source's splits.
+        seed: of the shuffle before `split_by` cuts.
+        group: a regular expression; samples for whose keys its first group (else the whole match) is equal stay in one
+            split of `split_by`.
+        max_pixels: larger images are refused, by readers of the pack, too; by default 8192 × 8192.
         limit: at most this many samples, the first ones.
         on_error: "stop" reads everything, then refuses a dataset with invalid items, counts them and shows the first;
             "skip" leaves them out and lists them.
+        strict: correct nothing: what would be corrected and remarked is invalid.
         fail_fast: stop at the first invalid item, or the first error of a worker, instead of finishing the others.
         allow_loss: convert although the target cannot hold all of it; the report counts what is dropped either way.
         decode: decode every image fully, instead of checking its structure only.
@@ -89,34 +121,8 @@ def convert(
     Raises:
         SegdataError: see `segdata.errors`; the target is then as it was before.
     """
-    options = ConvertOptions(
-        source_format=source_format,
-        to=to,
-        splits=splits,
-        lists=lists,
-        truth=None if truth is None else Path(truth),
-        labels=labels,
-        keep=keep,
-        drop=drop,
-        min_area=min_area,
-        crowds=crowds,
-        images=images,
-        limit=limit,
-        on_error=on_error,
-        fail_fast=fail_fast,
-        allow_loss=allow_loss,
-        decode=decode,
-        workers=workers,
-        shard_samples=shard_samples,
-        hang_seconds=hang_seconds,
-        dry_run=dry_run,
-        force=force,
-        clean=clean,
-        wait=wait,
-        lock=lock,
-        progress=progress,
-    )
-    return convert_with(Path(source), Path(target), options)
+    options = {name: value for name, value in locals().items() if name not in ("source", "target")}
+    return convert_with(Path(source), Path(target), ConvertOptions.of(**options))
 
 
 def convert_with(source: Path, target: Path, options: ConvertOptions) -> ConvertReport:
@@ -166,6 +172,8 @@ def _opened(source: Path, options: ConvertOptions) -> Dataset:
         limit=options.limit,
         on_error=options.on_error,
         check_images=options.images != "none" or options.to != "pack",
+        classes=options.classes,
+        read=options.read,
     )
 
 
@@ -174,8 +182,14 @@ def _filtered(dataset: Dataset, options: ConvertOptions) -> Dataset:
         dataset = filtered(dataset, filters.keep(dataset.labels, options.keep))
     if options.drop:
         dataset = filtered(dataset, filters.drop(dataset.labels, options.drop))
-    if options.min_area > 0 or not options.crowds:
-        dataset = filtered(dataset, filters.Filter(options.min_area, options.crowds))
+    if options.min_area > 0 or options.crowds == "drop":
+        dataset = filtered(dataset, filters.Filter(options.min_area, options.crowds != "drop"))
+    if options.crowds == "objects":
+        dataset = filtered(dataset, filters.CrowdsAsObjects())
+    if options.exif == "apply":
+        dataset = filtered(dataset, orientation.ApplyOrientation())
+    if options.split_by is not None:
+        dataset = split_by(dataset, SplitBy(tuple(options.split_by.items()), options.seed, options.group))
     return dataset
 
 

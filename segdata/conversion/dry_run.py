@@ -15,7 +15,6 @@ def dry_run(job: Job) -> ConvertReport:
     """Validate a conversion without writing; images are decoded unless `images="none"`."""
     findings = job.dataset.findings
     samples, instances, left_out = _read_all(job, findings, check_images=job.options.images != "none")
-    job.require_valid(findings)
     return job.report(samples, instances, findings, left_out=left_out, is_dry_run=True)
 
 
@@ -28,7 +27,6 @@ def require_lossless(job: Job) -> None:
     findings = Findings()
     findings.merge({**job.dataset.findings.as_dict(), "skipped": [], "first": []})
     _read_all(job, findings, check_images=False)
-    job.require_valid(findings)
     if findings.dropped:
         dropped = findings.as_dict()["losses"]
         raise LossyConversion(job.options.to, dropped, folded(dropped))
@@ -38,17 +36,23 @@ def _read_all(job: Job, findings: Findings, *, check_images: bool) -> tuple[int,
     """How many samples there are, how many instances, and the indices of samples that could not be read.
 
     What was found is added to the findings in the order of the samples.
+
+    Raises:
+        InvalidInput: what is not valid, unless it may be left out.
     """
 
-    def read(shard: Shard) -> tuple[list[int], int, dict[str, Any]]:
+    def read(shard: Shard) -> tuple[list[int], int, int, dict[str, Any]]:
         instances = 0
         for _, sample in shard.samples(check_images=check_images):
             instances += len(sample.instances)
             _ = sample.semantic
-        return sorted(shard.left_out), instances, shard.findings.as_dict()
+        return sorted(shard.left_out), instances, shard.annotated, shard.findings.as_dict()
 
     results = shards.run(job, read)
-    for _, _, shard_findings in results:
+    for *_, shard_findings in results:
         findings.merge(shard_findings)
-    left_out = [index for indices, _, _ in results for index in indices]
-    return len(job.dataset) - len(left_out), sum(instances for _, instances, _ in results), left_out
+    job.require_valid(findings)
+    left_out = [index for indices, *_ in results for index in indices]
+    samples = len(job.dataset) - len(left_out)
+    job.require_annotated(findings, samples, sum(annotated for _, _, annotated, _ in results))
+    return samples, sum(instances for _, instances, *_ in results), left_out

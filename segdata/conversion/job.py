@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
-from segdata.core.findings import Findings
-from segdata.errors import InvalidInput
+from segdata.core.findings import Findings, one_line
+from segdata.core.images import MAX_PIXELS
+from segdata.errors import InvalidAnnotation, InvalidInput
 from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
-from segdata.sources.dataset import Dataset, Labels, OnError, without
+from segdata.sources.dataset import Classes, Dataset, Labels, OnError, images_folders, without
 from segdata.system.files import canonical_json
 from segdata.version import __version__
 
@@ -23,6 +25,18 @@ SHARD_IMAGE_BYTES = 1 << 30
 SHARD_ANNOTATION_BYTES = 1 << 28
 
 _CHANGED = "changed"
+
+Crowds = Literal["keep", "drop", "objects"]
+"""What becomes of objects with iscrowd."""
+
+Exif = Literal["keep", "apply"]
+"""What becomes of images whose EXIF orientation says that they lie on their side, or are flipped."""
+
+_NOT_READ = re.compile(r"(file|folder|document) not read")
+_IS_TEXT = re.compile(
+    r"(^|/)(readme|licen[cs]e|copying|citation|changelog)[^/]*$|\.(md|html?|pdf|ya?ml|sh|py)$", re.IGNORECASE
+)
+"""Names of files that are no annotations."""
 
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
@@ -41,7 +55,12 @@ class ConvertOptions:
     keep: Sequence[str] = ()
     drop: Sequence[str] = ()
     min_area: float = 0.0
-    crowds: bool = True
+    crowds: Crowds = "keep"
+    exif: Exif = "keep"
+    classes: Classes = None
+    split_by: Mapping[str, float] | None = None
+    seed: int = 0
+    group: str | None = None
     images: layout.Images = "embed"
     limit: int | None = None
     on_error: OnError = "stop"
@@ -58,6 +77,31 @@ class ConvertOptions:
     lock: bool = True
     progress: Progress | None = None
     read: ReadOptions = field(default_factory=ReadOptions)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        truth: str | Path | None,
+        crowds: Crowds | bool,
+        images_dir: str | Path | Mapping[str, str | Path] | None,
+        follow_links: bool,
+        max_pixels: int | None,
+        strict: bool,
+        **others: Any,
+    ) -> ConvertOptions:
+        """From the arguments of `segdata.convert`."""
+        return cls(
+            truth=None if truth is None else Path(truth),
+            crowds="keep" if crowds is True else "drop" if crowds is False else crowds,
+            read=ReadOptions(
+                images_dir=images_folders(images_dir),
+                follow_links=follow_links,
+                max_pixels=max_pixels or MAX_PIXELS,
+                strict=strict,
+            ),
+            **others,
+        )
 
     def recorded(self) -> dict[str, Any]:
         """The options that the result depends on, as packs and folders record them; filters are recorded apart."""
@@ -76,6 +120,7 @@ class ConvertOptions:
         read, default = self.read, ReadOptions()
         recorded = {
             "images_dir": {split: folder.name for split, folder in read.images_dir.items()},
+            "follow_links": read.follow_links,
             "max_pixels": read.max_pixels,
             "strict": read.strict,
             "classes_from_data": read.classes_from_data,
@@ -190,6 +235,38 @@ class Job:
         """
         if self.options.on_error == "stop":
             findings.raise_if_any(str(self.dataset.root))
+
+    def require_annotated(self, findings: Findings, samples: int, annotated: int) -> None:
+        """Refuse to write nothing, and images without annotations beside annotation files that were not read.
+
+        Raises:
+            InvalidAnnotation: with what was left out, or not read.
+        """
+        dataset = self.dataset
+        if not samples and len(dataset):
+            raise InvalidAnnotation(
+                "nothing is left: every image was left out",
+                file=dataset.root,
+                why="\n          ".join(one_line(error) for error in findings.first) or f"{len(dataset)} images",
+                state="nothing was converted",
+                fix="\n          ".join(findings.fixes()),
+            )
+        unread = {
+            kind: remarks
+            for kind, remarks in findings.remarks.items()
+            if _NOT_READ.match(kind) and not all(_IS_TEXT.search(name) for name in remarks.examples)
+        }
+        if samples and not annotated and unread and dataset.expects_annotations:
+            findings.skip(
+                InvalidAnnotation(
+                    f"no annotation was read: {samples:,} images, no object and no label map",
+                    file=dataset.root,
+                    why=f"taken for {dataset.layout}; "
+                    + "; ".join(f"{kind}: {', '.join(remarks.examples[:5])}" for kind, remarks in unread.items()),
+                    fix="see docs/your-data.md for the names that are looked for; the images alone: --on-error skip",
+                )
+            )
+            self.require_valid(findings)
 
     def report(
         self,

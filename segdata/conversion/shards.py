@@ -32,6 +32,7 @@ class Shard:
         members: the indices of its samples.
         findings: what was odd or left out.
         left_out: the indices of samples that were not read, or not written.
+        annotated: how many of the samples that were read have objects or a label map.
     """
 
     def __init__(self, job: Job, number: int, beat: Beat) -> None:
@@ -39,6 +40,7 @@ class Shard:
         self.members = job.shards[number]
         self.findings = Findings(fail_fast=job.options.fail_fast, strict=job.options.read.strict)
         self.left_out = set(self.members)
+        self.annotated = 0
         self._job = job
         self._beat = beat
 
@@ -61,6 +63,7 @@ class Shard:
                 self.findings.skip(self._as_in_source(error, index))
                 continue
             self.left_out.remove(index)
+            self.annotated += sample.has_instances or sample.has_semantic
             yield index, sample
 
     def _as_in_source(self, error: SegdataError, index: int) -> SegdataError:
@@ -108,7 +111,7 @@ def run(job: Job, task: Callable[[Shard], Any], results: Mapping[int, Any] | Non
 
 def with_receipt(shard: Shard, receipt: Receipt, folder: Path) -> Receipt:
     """The receipt of a shard whose files are written; it is the last file to be written, into this folder."""
-    receipt |= {"left_out": sorted(shard.left_out), "problems": shard.findings.as_dict()}
+    receipt |= {"left_out": sorted(shard.left_out), "annotated": shard.annotated, "problems": shard.findings.as_dict()}
     write_whole(_receipt_path(folder, shard.number), canonical_json(receipt))
     return receipt
 
@@ -150,7 +153,7 @@ def write_to_pack(job: Job, shard: Shard) -> Receipt:
         samples(),
         job.dataset.labels,
         images=job.options.images,
-        image_bytes=sum(job.dataset.sizes[index][0] for index in shard.members),
+        image_bytes=None if job.options.exif == "apply" else sum(job.dataset.sizes[i][0] for i in shard.members),
         findings=shard.findings,
         left_out=refused,
     )

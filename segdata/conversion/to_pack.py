@@ -74,6 +74,8 @@ def _write_shards(job: Job, work: Path) -> list[Receipt]:
         for receipt in receipts:
             job.dataset.findings.merge(receipt["problems"])
         job.require_valid(job.dataset.findings)
+        left = len(job.dataset) - sum(len(receipt["left_out"]) for receipt in receipts)
+        job.require_annotated(job.dataset.findings, left, sum(receipt["annotated"] for receipt in receipts))
     except OF_THE_DATA:
         remove_tree(work)
         if not any(job.target.iterdir()):
@@ -102,6 +104,7 @@ def _commit(job: Job, work: Path, receipts: list[Receipt], left_out: list[int]) 
             "options": job.recorded,
         },
         findings=dataset.findings,
+        max_pixels=job.options.read.max_pixels,
     )
     commit(job.target, work, [*receipts, dataset_receipt], index)
     return index

@@ -15,6 +15,9 @@ EXAMPLES = 10
 FIRST_PROBLEMS = 20
 """Skipped items shown in full when a dataset is refused."""
 
+FIRST_OF_KIND = 5
+"""Those of one kind among them, so that every kind is shown."""
+
 
 @dataclass
 class Remarks:
@@ -111,12 +114,16 @@ class Findings:
         """Count `count` items that are not valid and are left out, with the error that says why."""
         if self._fail_fast:
             raise error
-        kind = error.message.split(":")[0]
+        kind = kind_of(error)
         self.skipped[kind] = self.skipped.get(kind, 0) + count
-        if len(self.first) < FIRST_PROBLEMS:
+        if len(self.first) < FIRST_PROBLEMS and self._shown(kind) < FIRST_OF_KIND:
             self.first.append(error)
         if self._worst is None or (isinstance(error, Unsafe) and not isinstance(self._worst, Unsafe)):
             self._worst = error
+
+    def _shown(self, kind: str) -> int:
+        """How many errors of a kind are among the first."""
+        return sum(kind_of(error) == kind for error in self.first)
 
     @property
     def skips(self) -> int:
@@ -137,8 +144,9 @@ class Findings:
         for item in document["skipped"]:
             self.skipped[item["kind"]] = self.skipped.get(item["kind"], 0) + item["count"]
         for item in document["first"]:
-            if len(self.first) < FIRST_PROBLEMS:
-                self.first.append(_revive(item))
+            error = _revive(item)
+            if len(self.first) < FIRST_PROBLEMS and self._shown(kind_of(error)) < FIRST_OF_KIND:
+                self.first.append(error)
             if self._worst is None or (item["exit"] == Unsafe.exit_code and not isinstance(self._worst, Unsafe)):
                 self._worst = _revive(item)
 
@@ -170,8 +178,20 @@ class Findings:
             file=self.first[0].file,
             why="\n          ".join(["the first are:", *(one_line(error) for error in self.first)]),
             state="nothing was converted",
-            fix="correct them, or add --on-error skip to leave these items out",
+            fix="\n          ".join([*self.fixes(), "or leave these items out: --on-error skip"]),
         )
+
+    def fixes(self) -> list[str]:
+        """What to do about each kind, as its first error says; with the kind's name where there are several."""
+        fix_of: dict[str, str] = {}
+        for error in self.first:
+            if error.fix:
+                fix_of.setdefault(kind_of(error), error.fix)
+        if not fix_of:
+            return ["correct them"]
+        if len(self.skipped) == 1:
+            return list(fix_of.values())
+        return [f"{kind}: {fix}" for kind, fix in fix_of.items()]
 
 
 _NAMED = re.compile(r"(.* )'.*'", re.DOTALL)
@@ -199,6 +219,11 @@ def folded(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any
 def summary(counts: Iterable[tuple[str, int]]) -> str:
     """(kind, count) pairs as "3 × this, 1 × that"."""
     return ", ".join(f"{count} × {kind}" for kind, count in counts)
+
+
+def kind_of(error: SegdataError) -> str:
+    """The kind under which a skipped item counts: its error's message up to a colon."""
+    return error.message.split(":")[0]
 
 
 def one_line(error: SegdataError) -> str:

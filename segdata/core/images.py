@@ -1,17 +1,20 @@
-"""Decode JPEG and PNG images to RGB; structure and size are checked before anything is decoded.
+"""Decode JPEG, PNG, BMP, TIFF, WebP and GIF images to RGB; structure and size are checked before anything is decoded.
 
 Images become (H, W, 3) uint8 RGB by these rules: grey is repeated, a palette is applied, alpha is removed (never
-blended), 16-bit samples keep their high byte, CMYK goes through Pillow's conversion (Adobe's inverted values are
-corrected first), colour profiles and EXIF orientation are never applied, because annotations are made on the pixels as
-stored. Label files are read by `core.png`.
+blended), 16-bit grey loses so many low bits as its largest value has above eight, 16-bit colours keep their high byte,
+CMYK goes through Pillow's conversion (Adobe's inverted values are corrected first), the first frame of several counts,
+colour profiles and EXIF orientation are not applied, because annotations are made on the pixels as stored. Label files
+are read by `core.png`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +45,12 @@ class Header:
     """What an image file's header says.
 
     Attributes:
-        codec: "jpeg" or "png".
-        height, width: in pixels.
+        codec: "jpeg", "png", "bmp", "tiff", "webp" or "gif".
+        height, width: in pixels, as stored.
         color: "RGB", "grey", "palette", "grey with alpha", "RGB with alpha" or "CMYK".
         bits: of each sample.
+        orientation: EXIF's, 1 … 8: how the stored pixels have to be turned to be upright; 1 where the file says nothing.
+        frames: how many images the file holds; the first one counts.
     """
 
     codec: str
@@ -53,6 +58,8 @@ class Header:
     width: int
     color: str
     bits: int
+    orientation: int = 1
+    frames: int = 1
 
     @property
     def kind(self) -> str:
@@ -60,8 +67,10 @@ class Header:
         return self.color if self.bits == 8 or self.color == "palette" else f"{self.bits}-bit {self.color}"
 
 
-def probe(data: bytes | memoryview) -> Header:
+def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Header:
     """Read the header and check the structure (type, length, end marker) without decoding.
+
+    The rarer kinds (BMP, TIFF, WebP, GIF) are decoded as their check.
 
     Raises:
         InvalidImage: empty, of another type, or cut short.
@@ -73,11 +82,70 @@ def probe(data: bytes | memoryview) -> Header:
         return _probe_jpeg(data)
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return _probe_png(data)
+    if content_type(head) in _OTHERS:
+        return _probe_other(data, max_pixels)
     raise InvalidImage(
-        "file is not a JPEG or PNG image",
+        "file is no image that can be read (JPEG, PNG, BMP, TIFF, WebP, GIF)",
         why=f"its content looks like {content_type(head)}",
         fix="convert it to PNG, or fetch the file again",
     )
+
+
+_OTHERS = ("BMP", "TIFF", "WebP", "GIF")
+
+
+def _probe_other(data: bytes | memoryview, max_pixels: int) -> Header:
+    """The header of an image of a rarer kind, by Pillow, which then decodes all of it: that is its check."""
+    image = _opened(data)
+    require_size(image.height, image.width, max_pixels)
+    color, bits = _MODES.get(image.mode, ("RGB", 8))
+    header = Header(
+        str(image.format).lower(),
+        image.height,
+        image.width,
+        color,
+        bits,
+        orientation=_valid_orientation(image.getexif().get(_ORIENTATION)),
+        frames=int(getattr(image, "n_frames", 1)),
+    )
+    _load(image)
+    return header
+
+
+_MODES = {
+    "1": ("grey", 1),
+    "L": ("grey", 8),
+    "LA": ("grey with alpha", 8),
+    "RGBA": ("RGB with alpha", 8),
+    "P": ("palette", 8),
+    "CMYK": ("CMYK", 8),
+    "I": ("grey", 32),
+    "F": ("grey", 32),
+    "I;16": ("grey", 16),
+    "I;16B": ("grey", 16),
+}
+"""Pillow's mode → colour and bits."""
+
+_ORIENTATION = 0x0112
+"""EXIF's tag."""
+
+
+def _valid_orientation(value: Any) -> int:
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _orientation_of_exif(exif: bytes) -> int:
+    """The orientation that an EXIF block states (a TIFF header and its first directory); 1 where there is none."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None or len(exif) < 8:
+        return 1
+    (begin,) = struct.unpack(f"{order}I", exif[4:8])
+    (count,) = struct.unpack(f"{order}H", exif[begin : begin + 2].ljust(2, b"\0"))
+    for position in range(begin + 2, min(begin + 2 + 12 * count, len(exif) - 11), 12):
+        tag, kind = struct.unpack(f"{order}HH", exif[position : position + 4])
+        if tag == _ORIENTATION and kind == 3:
+            return _valid_orientation(struct.unpack(f"{order}H", exif[position + 8 : position + 10])[0])
+    return 1
 
 
 def content_type(head: bytes) -> str:
@@ -95,7 +163,7 @@ def content_type(head: bytes) -> str:
 def _probe_jpeg(data: bytes | memoryview) -> Header:
     view = memoryview(data)
     position = 2
-    header = None
+    header, orientation = None, 1
     while position + 4 <= len(view):
         if view[position] != 0xFF:
             raise InvalidImage("JPEG structure is broken", place=f"byte {position}", why="expected a marker (0xFF)")
@@ -111,12 +179,15 @@ def _probe_jpeg(data: bytes | memoryview) -> Header:
             if position + 10 > len(view):
                 break
             bits, height, width, channels = struct.unpack(">BHHB", view[position + 4 : position + 10])
-            header = Header("jpeg", height, width, {1: "grey", 3: "RGB", 4: "CMYK"}.get(channels, "RGB"), bits)
+            color = {1: "grey", 3: "RGB", 4: "CMYK"}.get(channels, "RGB")
+            header = Header("jpeg", height, width, color, bits, orientation)
             if marker not in _JPEG_PROCESSES:
                 kind = "lossless" if marker & 3 == 3 else "hierarchical"
                 raise InvalidImage(
                     f"JPEG is {kind}, which cannot be decoded", fix="convert it to an ordinary JPEG or PNG"
                 )
+        if marker == 0xE1 and bytes(view[position + 4 : position + 10]) == b"Exif\0\0":
+            orientation = _orientation_of_exif(bytes(view[position + 10 : position + 2 + length]))
         if marker == 0xDA:
             break
         position += 2 + length
@@ -147,14 +218,16 @@ def _probe_png(data: bytes | memoryview) -> Header:
     width, height, bits, color = struct.unpack(">IIBB", view[16:26])
     if color not in _PNG_COLORS or not width or not height:
         raise InvalidImage("PNG header is not valid", why=f"{width} × {height}, {bits} bits, colour type {color}")
-    position = 8
+    position, orientation = 8, 1
     while position + 12 <= len(view):
         length, kind = struct.unpack(">I4s", view[position : position + 8])
         if kind in _PNG_COMPRESSED:
             _require_small(bytes(view[position + 8 : position + 8 + length]), kind)
+        if kind == b"eXIf":
+            orientation = _orientation_of_exif(bytes(view[position + 8 : position + 8 + length]))
         position += 12 + length
         if kind == b"IEND" and position <= len(view):
-            return Header("png", height, width, _PNG_COLORS[color], bits)
+            return Header("png", height, width, _PNG_COLORS[color], bits, orientation)
     raise InvalidImage(
         "PNG is cut short",
         why=f"{len(view)} bytes without an end chunk (IEND)",
@@ -223,7 +296,7 @@ def decode(
 
 def _decode_any(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.uint8]:
     """Decode any supported image; the errors say what the others are."""
-    header = probe(data)
+    header = probe(data, max_pixels=max_pixels)
     require_size(header.height, header.width, max_pixels)
     if header.codec == "jpeg" and header.color in ("RGB", "grey") and header.bits == 8:
         return _decode_jpeg(data, None)
@@ -235,8 +308,7 @@ def _decode_any(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.uin
     if image.mode == "RGB":
         return np.asarray(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.repeat(_to_eight_bits(np.asarray(image))[:, :, None], 3, axis=2)
     if image.mode == "CMYK":
         return np.asarray(image.convert("RGB"))
     if image.mode == "P":
@@ -246,6 +318,23 @@ def _decode_any(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.uin
     elif image.mode in ("RGBA", "RGBa", "RGBX"):
         return np.asarray(image)[:, :, :3].copy()
     return np.asarray(image.convert("RGB"))
+
+
+def _to_eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Grey values of more than eight bits, without the low bits that are too many for the largest of them."""
+    whole = np.clip(np.nan_to_num(values), 0, (1 << 31) - 1).astype(np.uint32)
+    shifted: npt.NDArray[np.uint8] = (whole >> low_bits(int(whole.max(initial=0)))).astype(np.uint8)
+    return shifted
+
+
+def low_bits(largest: int) -> int:
+    """How many low bits grey values lose, of which this is the largest, to have eight: none below 256."""
+    return max(largest.bit_length() - 8, 0)
+
+
+def largest_value(data: bytes | memoryview) -> int:
+    """The largest value of a grey image of more than eight bits."""
+    return int(np.asarray(open_with_pillow(data)).max(initial=0))
 
 
 def _decode_common_jpeg(
@@ -283,35 +372,52 @@ def require_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
         raise Unsafe(
             "image is larger than the limit; it was not decoded",
             why=f"it says {width} × {height} pixels; the limit is {max_pixels:,} pixels",
-            fix="check the file, or leave it out with --on-error skip",
+            fix="check the file; raise the limit with --max-pixels, or leave it out with --on-error skip",
         )
 
 
 def open_with_pillow(data: bytes | memoryview) -> Any:
-    """Open a PNG or JPEG and load its pixels with Pillow.
+    """Open an image of a kind that `probe` knows and load its pixels with Pillow; of several frames the first.
 
     Raises:
         InvalidImage: Pillow cannot decode it.
-        Unsafe: it is larger than Pillow's own limit.
     """
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
-            image.load()
-    except Image.DecompressionBombError as error:
-        raise Unsafe("image is larger than Pillow decodes", why=str(error)) from error
-    except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
-        raise InvalidImage("image cannot be decoded", why=str(error), fix="fetch or copy the file again") from error
+    image = _opened(data)
+    _load(image)
     return image
 
 
-def orientation(data: bytes | memoryview) -> int:
-    """The EXIF orientation (1…8) that an image states; 1 when it states none. segdata never applies it."""
+@contextlib.contextmanager
+def _pillow_errors(kind: str) -> Iterator[None]:
+    """Pillow's errors as ours."""
     try:
-        value = open_with_pillow(data).getexif().get(0x0112, 1)
-    except InvalidImage:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error, EOFError) as error:
+        why = f"{kind}: {error}"
+        raise InvalidImage("image cannot be decoded", why=why, fix="fetch or copy the file again") from error
+
+
+def _opened(data: bytes | memoryview) -> Any:
+    """The image, not decoded. `Image.open` has a limit of pixels of its own; `require_size` is ours."""
+    from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+    kinds: Mapping[str, Any] = {
+        "JPEG": JpegImagePlugin.JpegImageFile,
+        "PNG": PngImagePlugin.PngImageFile,
+        "BMP": BmpImagePlugin.BmpImageFile,
+        "TIFF": TiffImagePlugin.TiffImageFile,
+        "WebP": WebPImagePlugin.WebPImageFile,
+        "GIF": GifImagePlugin.GifImageFile,
+    }
+    kind = content_type(bytes(data[:32]))
+    if kind not in kinds:
+        raise InvalidImage("image cannot be decoded", why=f"its content looks like {kind}")
+    with _pillow_errors(kind):
+        return kinds[kind](io.BytesIO(data))
+
+
+def _load(image: Any) -> None:
+    with _pillow_errors(str(image.format)):
+        image.load()

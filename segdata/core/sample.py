@@ -208,8 +208,6 @@ class Sample:
         instances: the objects; none where `has_instances` is False.
         semantic: (H, W) uint8 or uint16 map of category indices, the label space's void where unlabelled, or None.
         extra: what else the source says about the image.
-
-    Args:
         max_pixels: `image` refuses to decode more pixels than this.
     """
 
@@ -238,7 +236,7 @@ class Sample:
         self._instances = instances
         self._semantic = semantic
         self._extra = extra
-        self._max_pixels = max_pixels
+        self.max_pixels = max_pixels
 
     def __repr__(self) -> str:
         return f"Sample({self.key!r}, {self.height}×{self.width})"
@@ -252,7 +250,7 @@ class Sample:
             "instances": self.instances if self.has_instances else None,
             "semantic": self.semantic,
             "extra": self.extra,
-            "max_pixels": self._max_pixels,
+            "max_pixels": self.max_pixels,
         }
         return partial(Sample, self.key, self.height, self.width, **values), ()
 
@@ -288,7 +286,7 @@ class Sample:
                 fix="convert again with --images embed or --images reference",
             )
         try:
-            return images.decode(encoded, max_pixels=self._max_pixels, out=out)
+            return images.decode(encoded, max_pixels=self.max_pixels, out=out)
         except SegdataError as error:
             raise error.located(key=self.key, file=self.file or None) from error
 
@@ -346,5 +344,5 @@ class Sample:
             instances=instances,
             semantic=semantic,
             extra=extra,
-            max_pixels=self._max_pixels,
+            max_pixels=self.max_pixels,
         )

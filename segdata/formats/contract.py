@@ -86,6 +86,8 @@ class Source:
         data: what the format keeps for loading.
         passed_over: files that were recognised, are not read, and are remarked already (paths under the root).
         may_be_empty: whether a dataset without images is one; else it is taken for a folder of another layout.
+        expects_annotations: False where it is a plain list of images: else annotation files that lie there unread, and not
+            one that was read, are an error.
         options: how it is read; `segdata.formats.scan` fills this in for `load`.
     """
 
@@ -99,6 +101,7 @@ class Source:
     data: Any = None
     passed_over: Sequence[str] = ()
     may_be_empty: bool = False
+    expects_annotations: bool = True
     options: ReadOptions = field(default_factory=ReadOptions)
 
 

@@ -40,7 +40,7 @@ IS_TRUNCATED = 4
 IS_OCCLUDED = 8
 HAS_MASK = 16
 
-CODECS = {"none": 0, "jpeg": 1, "png": 2}
+CODECS = {"none": 0, "jpeg": 1, "png": 2, "bmp": 3, "tiff": 4, "webp": 5, "gif": 6}
 
 ARRAYS: dict[str, str] = {
     "image/key": "u1",

@@ -40,7 +40,7 @@ def write_shard(
     labels: LabelSpace,
     *,
     images: layout.Images,
-    image_bytes: int,
+    image_bytes: int | None,
     findings: Findings,
     left_out: list[int],
 ) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def write_shard(
     Args:
         samples: in the order of the pack.
         images: whether the image files are embedded, referenced or left out.
-        image_bytes: size in bytes of all embedded images, as planned.
+        image_bytes: size in bytes of all embedded images, as planned; None where it is not known before.
         findings: receives samples that cannot be stored.
         left_out: receives the positions of these samples in `samples`.
 
@@ -125,6 +125,7 @@ def index_document(
     images_root: Path | None = None,
     provenance: Mapping[str, Any],
     findings: Findings,
+    max_pixels: int = image_files.MAX_PIXELS,
 ) -> dict[str, Any]:
     """Compose a pack's index.
 
@@ -134,6 +135,7 @@ def index_document(
         images_root: the folder of the image files that the pack refers to.
         provenance: what the pack was made of: `format`, `layout`, `root`, `fingerprint` and `options`.
         findings: what was odd or left out.
+        max_pixels: readers refuse to decode larger images.
     """
     entries = [receipt["entry"] for receipt in shards]
     return {
@@ -145,7 +147,7 @@ def index_document(
         "splits": [{"name": name, "samples": len(members)} for name, members in splits.items()],
         "images": images,
         "images_root": None if images_root is None else str(images_root.resolve()),
-        "max_pixels": image_files.MAX_PIXELS,
+        "max_pixels": max_pixels,
         "provenance": {**provenance, "segdata": __version__},
         "report": findings.as_dict(),
         "dataset": dataset["entry"],
@@ -182,10 +184,10 @@ def _store_image(
     sample: Sample, images: layout.Images, blob: _ImageBlob | None, findings: Findings
 ) -> tuple[int, int, int, int]:
     """Check a sample's image and store it where images are embedded; returns its codec, offset, length and crc32."""
-    image_files.require_size(sample.height, sample.width)
     encoded = None if images == "none" else sample.encoded
     if encoded is None:
         return layout.CODECS["none"], 0, 0, 0
+    image_files.require_size(sample.height, sample.width, sample.max_pixels)
     header = check_image(sample, encoded, findings)
     offset = blob.add(encoded) if blob is not None else 0
     return layout.CODECS[header.codec], offset, len(encoded), crc32(encoded)
@@ -197,30 +199,49 @@ def check_image(sample: Sample, encoded: bytes, findings: Findings) -> image_fil
     Raises:
         InvalidInput: not an image, cut short, or not of the sample's size.
     """
-    header = image_files.probe(encoded)
+    header = image_files.probe(encoded, max_pixels=sample.max_pixels)
     if (header.height, header.width) != (sample.height, sample.width):
+        why, fix = _other_size(sample, header)
         raise InvalidInput(
             "the image is not of the size that its annotation says",
             why=f"the image has {header.width} × {header.height} pixels, the annotation says "
-            f"{sample.width} × {sample.height}{_swapped(sample, encoded, header)}",
-            fix="correct the annotation, or restore the original image",
+            f"{sample.width} × {sample.height}{why}",
+            fix=fix,
         )
     if header.kind != "RGB":
         findings.remark(f"image is {header.kind}: becomes RGB when it is read", sample.key)
+    if header.color == "grey" and header.bits > 8:
+        largest = image_files.largest_value(encoded)
+        findings.remark(
+            f"grey values of {header.bits} bits: {image_files.low_bits(largest)} low bits go, as the largest value asks",
+            f"{sample.key}: up to {largest:,}",
+        )
+    elif header.bits > 8:
+        findings.remark(f"colours of {header.bits} bits: the low 8 bits go", sample.key)
+    if header.orientation != 1:
+        findings.remark(
+            f"EXIF orientation {header.orientation}: pixels and annotations are kept as stored (--exif apply turns them)",
+            sample.key,
+        )
+    if header.frames > 1:
+        findings.remark("image of several frames: the first one counts", sample.key, header.frames - 1)
     return header
 
 
-def _swapped(sample: Sample, encoded: bytes, header: image_files.Header) -> str:
-    """Explains an image whose height and width are exchanged; "" for any other."""
+def _other_size(sample: Sample, header: image_files.Header) -> tuple[str, str]:
+    """Why an image may be of another size than its annotation says, and what to do."""
     if (header.width, header.height) != (sample.height, sample.width):
-        return ""
-    orientation = image_files.orientation(encoded)
-    if orientation >= 5:
+        return "", "correct the annotation, or restore the original image"
+    if header.orientation >= 5:
         return (
-            f"; the EXIF orientation {orientation} of the image explains it: the annotation was made on the turned "
-            "picture, segdata uses the pixels as stored"
+            f"; the EXIF orientation {header.orientation} of the image explains it: the annotation was made on the "
+            "turned picture, segdata uses the pixels as stored",
+            "add --exif apply, or turn the files first (exiftran -ai)",
         )
-    return "; height and width are swapped, and no EXIF orientation explains it"
+    return (
+        "; height and width are swapped, and no EXIF orientation explains it",
+        "correct the annotation's width and height, or restore the original image",
+    )
 
 
 class _Table:
@@ -378,10 +399,11 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str
 class _ImageBlob:
     """An HDF5 file with one array of bytes, to which images are appended."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int | None) -> None:
         self.path = path
+        self._is_planned = size is not None
         with disk_errors(path):
-            self._open(size)
+            self._open(1 if size is None else size)
 
     def _open(self, size: int) -> None:
         self.size = size
@@ -395,7 +417,7 @@ class _ImageBlob:
 
     def add(self, encoded: bytes) -> int:
         """Append an image; returns its offset in the array."""
-        if self.used + len(encoded) > self.size:
+        if self._is_planned and self.used + len(encoded) > self.size:
             raise DiskError(
                 "an image grew while it was read", why="there are more bytes than were planned", fix="run again"
             )
@@ -410,8 +432,8 @@ class _ImageBlob:
     def finish(self) -> dict[str, Any]:
         """Close the file; returns its entry in the index."""
         with disk_errors(self.path):
-            if self.used < self.size:
-                self._shrink()
+            if self.used != self.size:
+                self._fit()
             self._file.flush()
             self._digest.update(self._file.read())
             os.fsync(self._file.fileno())
@@ -429,8 +451,8 @@ class _ImageBlob:
             },
         }
 
-    def _shrink(self) -> None:
-        """Copy the images into a file of the right size, because some were left out."""
+    def _fit(self) -> None:
+        """Copy the images into a file of the right size, which was not known before, or some were left out."""
         full, start, remaining = self._file, self._hdf5.offsets["images/data"] or 0, self.used
         full.flush()
         self.path.unlink()  # the open file keeps the bytes until it is closed

@@ -8,7 +8,7 @@ what was kept only to reproduce the source's files counts as dropped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,6 +80,24 @@ class Filter:
             if which.any():
                 findings.remark(f"left out as asked: objects, {kind}", sample.key, int(which.sum()))
         return _changed(sample, instances.take(~(is_small | is_crowd)), sample.semantic)
+
+
+@dataclass(frozen=True)
+class CrowdsAsObjects:
+    """Make ordinary objects of those with iscrowd, one of each mask."""
+
+    def space(self, labels: LabelSpace) -> LabelSpace:
+        """The label space is unchanged."""
+        return labels
+
+    def sample(self, sample: Sample, labels: LabelSpace, findings: Findings) -> Sample:
+        """The sample without crowds; its label map stays as it is."""
+        instances = sample.instances
+        count = int(instances.iscrowd.sum())
+        if not count:
+            return sample
+        findings.remark("crowds made objects, as asked", sample.key, count)
+        return _changed(sample, replace(instances, iscrowd=np.zeros(len(instances), bool)), sample.semantic)
 
 
 def keep(labels: LabelSpace, names: Sequence[str]) -> Relabel:

@@ -17,11 +17,13 @@ from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, NotThere
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
+from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import file_size, image_path, images_not_there, missing_images
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_without
 from segdata.pack.verify import damaged_shards
 from segdata.sets.filters import Relabel, Step
+from segdata.sets.splits import SplitBy
 from segdata.system.files import canonical_json, disk_errors
 
 OnError = Literal["stop", "skip"]
@@ -29,6 +31,31 @@ OnError = Literal["stop", "skip"]
 
 Labels = str | Path | LabelSpace | LabelMapping | None
 """How categories are asked for: the name of a view or label space, a TOML file, or the thing itself."""
+
+
+Classes = str | Path | Sequence[str] | None
+"""How the categories of a folder are declared: a file, names in the order of their values, or "from-data"."""
+
+
+def images_folders(images_dir: str | Path | Mapping[str, str | Path] | None) -> dict[str, Path]:
+    """`ReadOptions.images_dir` of one folder for all splits, or of one for each.
+
+    Raises:
+        NotThere: a folder is not there.
+    """
+    if images_dir is None:
+        return {}
+    items = images_dir.items() if isinstance(images_dir, Mapping) else [("", images_dir)]
+    folders = {split: Path(folder).absolute() for split, folder in items}
+    for split, folder in folders.items():
+        if not folder.is_dir():
+            raise NotThere(
+                f"{folder} is no folder",
+                file=folder,
+                why="it was given as the folder of the images" + (f" of split {split!r}" if split else ""),
+                fix="check the path of --images-dir [SPLIT=]DIR",
+            )
+    return folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +80,7 @@ class Dataset:
         pack: a pack's chosen samples, under the same condition.
         unadapted: the dataset before it was adapted to another format; its image files still have their own names.
         renamed: (key, key before) of the samples that the other format calls otherwise.
+        expects_annotations: see `formats.contract.Source`.
     """
 
     format: str
@@ -72,6 +100,7 @@ class Dataset:
     pack: Pack | None = None
     unadapted: Dataset | None = None
     renamed: Sequence[tuple[str, str]] = ()
+    expects_annotations: bool = False
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -87,6 +116,7 @@ def open_dataset(
     limit: int | None = None,
     on_error: OnError = "stop",
     check_images: bool = True,
+    classes: Classes = None,
     read: ReadOptions | None = None,
 ) -> Dataset:
     """Open a pack or a dataset folder; nothing of its samples is read.
@@ -99,15 +129,18 @@ def open_dataset(
         limit: at most this many samples, the first ones.
         on_error: whether missing images and damaged shards are errors, or left out.
         check_images: whether images of a folder must be on disk.
+        classes: the categories of a folder whose files do not define them.
         read: what the reader of a folder is told.
     """
-    read = replace(read or ReadOptions(), splits=() if lists else tuple(splits))
+    is_from_data = classes == FROM_DATA
+    read = replace(read or ReadOptions(), splits=() if lists else tuple(splits), classes_from_data=is_from_data)
     own_labels = _labels_of_folder(labels, path, format)
+    declared = None if classes is None or is_from_data else _declared(classes)
     if format == "pack" or (format is None and is_pack(path)):
         dataset = _open_pack(path, splits, limit, on_error)
     else:
         findings = Findings(strict=read.strict)
-        format, source = formats.scan(path, format, findings, read, labels=own_labels)
+        format, source = formats.scan(path, format, findings, read, labels=declared or own_labels)
         all_splits = {**source.splits, **_listed_splits(source.entries, lists or {}, findings)}
         chosen, members = _choose(len(source.entries), all_splits, splits, limit, path)
         entries = [source.entries[index] for index in chosen]
@@ -136,6 +169,30 @@ def _labels_of_folder(labels: Labels, path: Path, format: str | None) -> LabelSp
         if format in {item.format for item in map(manifest.shipped, manifest.names()) if item.labels.name == labels}:
             return manifest.label_space(labels)
     return None
+
+
+FROM_DATA = "from-data"
+"""Stands for the categories that the annotations themselves name."""
+
+
+def _declared(classes: str | Path | Sequence[str]) -> LabelSpace:
+    """The label space of a file, or of names: a list, or text with commas between them."""
+    if isinstance(classes, Path) or (isinstance(classes, str) and Path(classes).is_file()):
+        return label_tables.from_file(Path(classes))
+    names = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else list(classes)
+    if isinstance(classes, str) and len(names) == 1 and (Path(classes).suffix or "/" in classes):
+        raise NotThere(
+            f"{classes} does not exist",
+            file=classes,
+            why="it was given as the file of the classes",
+            fix=f"check the path of --classes, give names with commas between them, or --classes {FROM_DATA}",
+        )
+    return label_tables.from_names(names)
+
+
+def split_by(dataset: Dataset, step: SplitBy) -> Dataset:
+    """The same samples in other splits."""
+    return replace(filtered(dataset, step), splits=step.members(dataset.keys))
 
 
 def _listed_splits(
@@ -176,6 +233,12 @@ def _folder_dataset(
     format: str, source: Source, entries: Sequence[Entry], splits: dict[str, list[int]], findings: Findings
 ) -> Dataset:
     load = formats.named(format).format.load
+
+    def get(index: int, findings: Findings) -> Sample:
+        sample = load(source, entries[index], findings)
+        sample.max_pixels = source.options.max_pixels
+        return sample
+
     sizes = [(file_size(source.root, entry.disk or entry.file), entry.annotation_bytes) for entry in entries]
     digest = hashlib.sha256(canonical_json([format, source.labels.as_dict(), splits]))
     for entry, size in zip(entries, sizes, strict=True):
@@ -194,9 +257,10 @@ def _folder_dataset(
         keys=[entry.key for entry in entries],
         sizes=sizes,
         fingerprint=digest.hexdigest(),
-        get=lambda index, findings: load(source, entries[index], findings),
+        get=get,
         findings=findings,
         scanned=(source, entries),
+        expects_annotations=source.expects_annotations,
     )
 
 

@@ -141,3 +141,37 @@ def test_decoding_into_a_buffer_gives_that_buffer_and_no_other_size_fits() -> No
         for shape in ((11, 7, 3), (6, 11, 3), (8, 11, 3)):
             with pytest.raises(InvalidImage, match="not of the expected size"):
                 images.decode(data, out=np.empty(shape, np.uint8))
+
+
+@pytest.mark.parametrize("largest, low", [(200, 0), (255, 0), (1023, 2), (4080, 4), (0xFFFF, 8)])
+def test_more_than_eight_bits_lose_as_many_as_the_largest_value_has_too_many(largest: int, low: int) -> None:
+    values = np.array([[0, largest // 3, largest]], np.uint16)
+    assert images.decode(encoded(Image.fromarray(values)))[0, :, 0].tolist() == [0, largest // 3 >> low, largest >> low]
+
+
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "WEBP", "GIF"])
+def test_rarer_kinds_are_decoded_as_pillow_does(kind: str) -> None:
+    photo = Image.open(io.BytesIO(made.photo(kind="PNG")))
+    data = encoded(photo, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    header = images.probe(data)
+    assert (header.codec, header.height, header.width) == (kind.lower(), photo.height, photo.width)
+    assert np.array_equal(images.decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    with pytest.raises(InvalidImage):
+        images.probe(data[: len(data) // 2])
+    with pytest.raises(Unsafe):
+        images.decode(data, max_pixels=photo.height * photo.width - 1)
+
+
+def test_the_first_of_several_frames_counts() -> None:
+    red, blue = Image.new("RGB", (4, 3), RED), Image.new("RGB", (4, 3), (0, 0, 200))
+    data = encoded(red, "TIFF", save_all=True, append_images=[blue])
+    assert images.probe(data).frames == 2
+    assert images.decode(data)[0, 0].tolist() == list(RED)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_in_the_header(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert images.probe(encoded(Image.new("RGB", (4, 3)), kind, exif=exif)).orientation == orientation

@@ -45,7 +45,7 @@ BAD_IMAGES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     "PNG cut": (lambda: made.photo(kind="PNG")[:-20], ("PNG is cut short", "IEND")),
     "HTML": (lambda: b"<!doctype html><title>not found</title>", ("HTML",)),
     "empty": (lambda: b"", ("0 bytes",)),
-    "GIF": (animation, ("GIF",)),
+    "GIF": (animation, ("4 × 4", "40 × 30")),
     "WebP": (lambda: b"RIFF\x24\0\0\0WEBPVP8 " + b"\0" * 20, ("WebP",)),
     "TIFF": (lambda: b"II*\0" + b"\0" * 40, ("TIFF",)),
     "lossless": (lambda: made.photo().replace(b"\xff\xc0", b"\xff\xc3", 1), ("JPEG is lossless",)),

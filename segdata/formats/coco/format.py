@@ -115,6 +115,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         annotation_files=[document.name for document in documents],
         passed_over=passed_over,
         may_be_empty=True,
+        expects_annotations=any(document.kind in ("instances", "person_keypoints") for document in documents),
         data=documents,
     )
 
