@@ -30,7 +30,12 @@ LABELS = {
         "gt*/*_labelTrainIds.png",
         "gt*/*_color.png",
     ),
-    "camvid": ("*annot/*.png", "LabeledApproved_full/*.png", "labels/*.png"),
+    "camvid": (
+        "*annot/*.png",
+        "LabeledApproved_full/*.png",
+        *(f"*{folder}/*.[pP][nN][gG]" for folder in ("labels", "masks", "annotations")),
+        "*_mask.png",
+    ),
 }
 """Files whose pixels count, not their bytes."""
 

@@ -1,0 +1,251 @@
+"""Where a dataset of label maps keeps its images and label files: CamVid's layouts and those of its relatives.
+
+    original      701_StillsRaw_full/NAME.png          LabeledApproved_full/NAME_L.png
+    fast.ai       images/NAME.png                      labels/NAME_P.png, codes.txt beside them
+    SegNet        SPLIT/NAME.png                       SPLITannot/NAME.png (also what CVAT and datumaro write)
+    suffixed      SPLIT/NAME.png                       SPLIT_labels/NAME_L.png (Kaggle), SPLIT_masks/NAME.png, …
+    two folders   images[/SPLIT]/NAME.jpg              labels or masks[/SPLIT]/NAME.png
+    in splits     SPLIT/images/NAME.jpg                SPLIT/masks/NAME.png
+    side by side  SPLIT/NAME.jpg                       SPLIT/NAME_mask.png, _classes.csv beside them (Roboflow)
+
+Which ending of names tells label files (none, _L, _P, _mask …) is what fits most images.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from segdata.errors import InvalidAnnotation
+from segdata.formats.contract import Entry, ReadOptions
+from segdata.formats.shared.folder import NAMES_SHOWN, file_size, folders_in, names_in, stem
+
+CODES, ROBOFLOW = "codes.txt", "_classes.csv"
+
+_STILLS, _LABELED = "701_StillsRaw_full", "LabeledApproved_full"
+_IMAGES = ("images", "image", "imgs", "img")
+_LABELS = ("labels", "label", "masks", "mask", "annotations", "annotation", "gt", "groundtruth", "ground_truth")
+SPLITS = ("train", "val", "test", "training", "valid", "validation", "testing", "trainval", "default", "all")
+"""Names of folders and lists that are splits."""
+
+_FOLDER_SUFFIXES = ("annot", *(f"{mark}{word}" for mark in "_-" for word in (*_LABELS, "annot")))
+_FILE_SUFFIXES = ("", "_L", "_P", "_mask", "_label", "_labels", "_gt", "_seg", "-mask", "_GT", "_Mask", "_labelIds")
+_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_LABEL_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+_LOOKED_AT = 1000
+"""Files of a folder that are looked at to find out what it holds."""
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """An image's label file, "" when it has none."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A folder of images and the folder of their label files.
+
+    Attributes:
+        split: the split that both are; "" where lists tell the splits.
+        images, labels: paths under the root; `labels` is "" where there are none.
+        suffixes: what names of label files may end in, the likeliest first.
+    """
+
+    split: str
+    images: str
+    labels: str
+    suffixes: Sequence[str] = _FILE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One of the layouts above, with its pairs of folders."""
+
+    name: str
+    pairs: Sequence[Pair]
+
+
+def find(root: Path) -> Layout | None:
+    """The layout of a folder; None where it has none of them. Files are looked at only where names alone do not tell."""
+    folders = folders_in(root)
+    if _LABELED in folders or _STILLS in folders:
+        return Layout("original", [Pair("", _STILLS, _LABELED, ("_L", *_FILE_SUFFIXES))])
+    if {"images", "labels"} <= set(folders) and (root / CODES).is_file():
+        return Layout("fast.ai", list(_inside(root, "", "images", "labels")))
+    pairs = list(_suffixed(root, folders))
+    if pairs:
+        is_segnet = all(not pair.labels or pair.labels.endswith("annot") for pair in pairs)
+        return Layout("SegNet" if is_segnet else "suffixed", pairs)
+    if _has_documents(root):
+        return None
+    pairs = list(_two_folders(root, "", folders))
+    if pairs:
+        return Layout("two folders", pairs)
+    pairs = [pair for folder in folders for pair in _two_folders(root, folder, folders_in(root / folder))]
+    if pairs:
+        return Layout("in splits", pairs)
+    beside = [folder for folder in ("", *folders) if (root / folder / ROBOFLOW).is_file()]
+    pairs = [Pair(folder, folder, folder, ("_mask",)) for folder in beside if _has(root / folder, "_mask.png")]
+    return Layout("side by side", pairs) if pairs else None
+
+
+def _has_documents(root: Path) -> bool:
+    """Whether annotations are documents, which other formats read."""
+    return any(_has(folder, ".json", ".xml") for folder in (root, root / "annotations", root / "Annotations"))
+
+
+def _has(folder: Path, *endings: str) -> bool:
+    """Whether a folder has a file with one of these endings among its first."""
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as items:
+        return any(item.name.lower().endswith(endings) for item in islice(items, _LOOKED_AT) if item.name[0] != ".")
+
+
+def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
+    """SPLIT and SPLITannot, SPLIT_labels …; splits without label files beside them."""
+    lower = {folder.lower(): folder for folder in folders}
+    label_folders: dict[str, list[str]] = {}
+    for folder in folders:
+        suffix = next((end for end in _FOLDER_SUFFIXES if folder.lower().endswith(end)), "")
+        base = folder[: -len(suffix)] if suffix else ""
+        is_pair = base in folders or base.lower() in lower
+        is_known = suffix == "annot" and base.lower() in SPLITS
+        if base and (is_known or (is_pair and (suffix == "annot" or _has(root / folder, *_LABEL_ENDINGS)))):
+            label_folders.setdefault(lower.get(base.lower(), base), []).append(folder)
+    for split, several in label_folders.items():
+        if len(several) > 1:
+            raise InvalidAnnotation(
+                f"two folders hold label files of {split!r}",
+                file=root,
+                why=" and ".join(several),
+                fix="move all but one of them out of the dataset's folder",
+            )
+    if not label_folders:
+        return
+    further = [name for name in folders if name.lower() in SPLITS and _has(root / name, *_IMAGE_ENDINGS)]
+    for split in sorted({*label_folders, *further}, key=rank):
+        labels = label_folders.get(split, [""])[0]
+        yield Pair(split, split, labels)
+
+
+def rank(split: str) -> tuple[int, str]:
+    """Where a split stands among others: train, val and test first."""
+    official = ("train", "val", "test")
+    return official.index(split) if split in official else len(official), split
+
+
+def _two_folders(root: Path, above: str, folders: Sequence[str]) -> Iterator[Pair]:
+    """A folder of images and one of label files under one folder, where there are such."""
+    prefix = f"{above}/" if above else ""
+    images = [name for name in folders if name.lower() in _IMAGES]
+    labels = [name for name in folders if name.lower() in _LABELS and _holds_labels(root / prefix / name)]
+    if len(images) != 1 or not labels:
+        return
+    if len(labels) > 1:
+        raise InvalidAnnotation(
+            "two folders hold label files of the same images",
+            file=root / above,
+            why=" and ".join(labels),
+            fix="move all but one of them out of the dataset's folder",
+        )
+    yield from _inside(root, above, f"{prefix}{images[0]}", f"{prefix}{labels[0]}")
+
+
+def _holds_labels(folder: Path) -> bool:
+    inner = [folder, *(folder / name for name in folders_in(folder)[:NAMES_SHOWN])]
+    return not any(_has(path, ".json", ".xml") for path in inner) and any(_has(path, *_LABEL_ENDINGS) for path in inner)
+
+
+def _inside(root: Path, split: str, images: str, labels: str) -> Iterator[Pair]:
+    """The pair itself, or a pair for each folder that both have."""
+    inner = [name for name in folders_in(root / images) if (root / labels / name).is_dir()]
+    suffixes = ("_P", *_FILE_SUFFIXES)
+    if not inner or _has(root / images, *_IMAGE_ENDINGS):
+        yield Pair(split, images, labels, suffixes)
+        return
+    for name in sorted(inner, key=rank):
+        yield Pair(f"{split}/{name}" if split else name, f"{images}/{name}", f"{labels}/{name}", suffixes)
+
+
+# ---------------------------------------------------------------------- files
+
+
+def entries_of(root: Path, pair: Pair, options: ReadOptions) -> list[Entry]:
+    """Pairs of image and label file by name; a label file is named as its image plus a suffix."""
+    folder, disk = _image_folder(root, pair, options)
+    image_of = {stem(name): name for name in names_in(folder, *_IMAGE_ENDINGS)}
+    labels = names_in(root / pair.labels, *_LABEL_ENDINGS) if pair.labels else []
+    file_of = {stem(name): name for name in sorted(labels, key=lambda name: name.lower().endswith(".png"))}
+    if pair.images == pair.labels:  # side by side
+        suffix = pair.suffixes[0]
+        file_of = {name: file for name, file in file_of.items() if name.endswith(suffix)}
+        image_of = {name: file for name, file in image_of.items() if name not in file_of}
+    suffix = _suffix(image_of, list(file_of), pair.suffixes)
+    label_of = {
+        name.removesuffix(suffix): f"{pair.labels}/{file}" for name, file in file_of.items() if name.endswith(suffix)
+    }
+    if not suffix:  # what belongs to an image by another suffix is no image of its own
+        others = {key for key in label_of if key not in image_of and _of_other(key, image_of, pair.suffixes)}
+        label_of = {key: file for key, file in label_of.items() if key not in others}
+    prefix = f"{pair.images}/" if pair.images else ""
+    label_of = {key: file.removeprefix("/") for key, file in label_of.items()}
+    return [
+        Entry(
+            key,
+            prefix + image_of[key] if key in image_of else "",
+            file_size(root, label_of.get(key, "")),
+            LabelFile(label_of.get(key, "")),
+            str(folder / image_of[key]) if disk and key in image_of else "",
+        )
+        for key in sorted(image_of.keys() | label_of.keys())
+    ]
+
+
+def _image_folder(root: Path, pair: Pair, options: ReadOptions) -> tuple[Path, bool]:
+    """Where the images lie, and whether that is a folder of the user's choice."""
+    chosen = options.images_dir.get(pair.split) or options.images_dir.get("")
+    if chosen is None:
+        return root / pair.images, False
+    if pair.split not in options.images_dir and pair.split and (chosen / pair.split).is_dir():
+        chosen = chosen / pair.split
+    return chosen.absolute(), True
+
+
+def _suffix(images: Mapping[str, str], labels: Sequence[str], suffixes: Sequence[str]) -> str:
+    """The suffix with which most label files fit an image; without images, the first that all of them have."""
+    fitting = {
+        suffix: sum(name.endswith(suffix) and name.removesuffix(suffix) in images for name in labels)
+        for suffix in suffixes
+    }
+    most = max(fitting.values(), default=0)
+    if most:
+        return next(suffix for suffix in suffixes if fitting[suffix] == most)
+    return next(
+        (suffix for suffix in suffixes if labels and all(name.endswith(suffix) for name in labels)), suffixes[0]
+    )
+
+
+def _of_other(key: str, images: Mapping[str, str], suffixes: Sequence[str]) -> bool:
+    return any(suffix and key.endswith(suffix) and key.removesuffix(suffix) in images for suffix in suffixes)
+
+
+def no_labels(root: Path, layout: Layout, entries: Sequence[Entry]) -> InvalidAnnotation | None:
+    """What is wrong where there are images and label folders, and no image has a label file."""
+    label_folders = [pair.labels for pair in layout.pairs if pair.labels and (root / pair.labels).is_dir()]
+    images = [entry.file for entry in entries if entry.file]
+    if not images or not label_folders or any(entry.file and entry.data.file for entry in entries):
+        return None
+    there = [f"{folder}/{name}" for folder in label_folders for name in names_in(root / folder, "")[:NAMES_SHOWN]]
+    shown = ", ".join(there[:NAMES_SHOWN]) or "nothing"
+    return InvalidAnnotation(
+        "no image has a label file",
+        file=root / label_folders[0],
+        why=f"images are {', '.join(images[:2])}{' …' if len(images) > 2 else ''}; there are {shown}",
+        fix="name a label file as its image (NAME.png), or as NAME_L.png, NAME_P.png or NAME_mask.png",
+    )
