@@ -11,8 +11,12 @@
 The key is CITY/CITY_000000_000019. Splits are gtFine's; train_extra is gtCoarse's; other gtCoarse folders become splits
 of their own ("gtCoarse/train"). Instances come from instanceIds: a value ≥ 1000 is one object, 24 … 33 a group (crowd).
 
+Where there are no labelIds, the label map comes from instanceIds, from the polygons (drawn as the official scripts draw
+them), from labelTrainIds or from colours, in this order. `frames.py` has other names of folders and files, `spaces.py`
+says whose categories the ids are.
+
 Traps: n has gaps; licence plates (−1) are never drawn; polygons may be deleted, empty or hidden; trainId files are not
-part of the release; copies come with 8-bit or made-up instance values, or without labelIds.
+part of the release; copies come with 8-bit or made-up instance values, without labelIds, or with 255 for void.
 """
 
 from __future__ import annotations
@@ -32,94 +36,56 @@ from segdata.core.labels import LabelSpace, look_up
 from segdata.core.masks import Masks
 from segdata.core.rle import constant_runs
 from segdata.core.sample import Instances, Sample
-from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
+from segdata.errors import NotThere, SegdataError
+from segdata.formats.cityscapes import frames, label_files, polygons, spaces
+from segdata.formats.cityscapes.frames import Frame
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
-from segdata.formats.shared import json_text, verbatim
-from segdata.formats.shared.folder import file_size, folders_in, image_bytes, names_in, read_bytes, write_file
+from segdata.formats.shared import json_text, label_tables, verbatim
+from segdata.formats.shared.folder import image_bytes, read_bytes, write_file
 
 LAYOUT = "leftImg8bit/SPLIT/CITY/ or gtFine/SPLIT/CITY/ (Cityscapes)"
 
-_IMAGE = "_leftImg8bit.png"
-_LABELS = ("labelIds.png", "instanceIds.png", "labelTrainIds.png", "color.png", "polygons.json")
 _MODES = {"labelIds": "L", "instanceIds": "I;16"}
 _GROUP_LIMIT = 1000
+_VOID = spaces.VOID_ID
 
 
 # ---------------------------------------------------------------------- entries
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """An image's label files: `{base}{suffix}` for each of its suffixes."""
-
-    base: str
-    suffixes: tuple[str, ...]
-
-
 def detect(root: Path) -> bool:
     """Whether the folder has Cityscapes' folders."""
-    return any((root / name).is_dir() for name in ("leftImg8bit", "gtFine", "gtCoarse"))
+    return frames.is_one(root)
 
 
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every frame of every city, split by split."""
     entries: list[Entry] = []
-    splits: dict[str, list[int]] = {}
     files: list[str] = []
-    kinds = [kind for kind in ("gtFine", "gtCoarse") if (root / kind).is_dir()]
-    image_splits = folders_in(root / "leftImg8bit")
-    fine = folders_in(root / "gtFine") or [split for split in image_splits if split != "train_extra"]
-    fine = [*fine, *(split for split in image_splits if split not in fine and split != "train_extra")]
-    jobs = [("gtFine", split, split) for split in _ordered(fine)]
-    for split in _ordered([*folders_in(root / "gtCoarse"), *(s for s in image_splits if s == "train_extra")]):
-        is_main = split == "train_extra" or "gtFine" not in kinds
-        job = ("gtCoarse", split, split if is_main else f"gtCoarse/{split}")
-        if job not in jobs and (job[2] not in [name for _, _, name in jobs] or "gtFine" not in kinds):
-            jobs = [other for other in jobs if other[2] != job[2]] + [job]
-    for kind, split, name in jobs:
-        splits[name] = _add_split(root, kind, split, entries, files)
+    jobs = frames.jobs(root)
+    splits = {job.name: frames.add_split(root, job, options, entries, files) for job in jobs}
+    if (error := frames.no_labels(root, jobs, entries)) is not None:
+        raise error
     bad = set(manifest.shipped("cityscapes").known_bad)
     for entry in entries:
         if entry.key in bad:
             findings.remark("image known to be damaged in the official release", entry.key)
+    beside = ["", *dict.fromkeys(folder for job in jobs for folder in (job.kind, job.labels))]
+    table = None if labels is not None else label_tables.in_folder(root, beside)
+    given = spaces.Given(root, entries, table, labels, options.classes_from_data)
+    tables = [] if table is None else [table.file, *table.others]
     return Source(
         root=root,
         layout="Cityscapes folders",
-        labels=labels or manifest.label_space("cityscapes"),
+        labels=spaces.decide(given, findings),
         entries=entries,
         splits={name: members for name, members in splits.items() if members},
-        annotation_files=files,
+        documents=[
+            {"format": "cityscapes", "file": name, **verbatim.from_text(read_bytes(root, name, "the dataset"))}
+            for name in tables
+        ],
+        annotation_files=[*files, *tables],
     )
-
-
-def _ordered(names: Sequence[str]) -> list[str]:
-    official = ("train", "val", "test", "train_extra")
-    return [name for name in official if name in names] + sorted(set(names) - set(official))
-
-
-def _add_split(root: Path, kind: str, split: str, entries: list[Entry], files: list[str]) -> list[int]:
-    """Add a split's frames to `entries`; returns their indices."""
-    first = len(entries)
-    cities = sorted({*folders_in(root / "leftImg8bit" / split), *folders_in(root / kind / split)})
-    for city in cities:
-        frames = {
-            name[: -len(_IMAGE)]
-            for name in names_in(root / "leftImg8bit" / split / city, ".png")
-            if name.endswith(_IMAGE)
-        }
-        suffixes_of: dict[str, list[str]] = {}
-        for name in names_in(root / kind / split / city, ".png", ".json"):
-            base, _, suffix = name.rpartition(f"_{kind}_")
-            if base and suffix in _LABELS:
-                suffixes_of.setdefault(base, []).append(suffix)
-        for frame in sorted(frames | suffixes_of.keys()):
-            base = f"{kind}/{split}/{city}/{frame}_{kind}_"
-            label_files = [base + suffix for suffix in suffixes_of.get(frame, ())]
-            files += label_files
-            image = f"leftImg8bit/{split}/{city}/{frame}{_IMAGE}" if frame in frames else ""
-            size = sum(file_size(root, file) for file in label_files)
-            entries.append(Entry(f"{city}/{frame}", image, size, _Frame(base, tuple(suffixes_of.get(frame, ())))))
-    return list(range(first, len(entries)))
 
 
 def inspect(root: Path, findings: Findings) -> None:
@@ -132,57 +98,54 @@ def inspect(root: Path, findings: Findings) -> None:
 # ---------------------------------------------------------------------- load
 
 
+@dataclass(frozen=True)
+class _Files:
+    """A frame's label files as stored, None where there are none, and the kind that its label map is taken from."""
+
+    ids: png.LabelImage | None
+    numbers: png.LabelImage | None
+    polygons: dict[str, Any] | None
+    taken_from: str
+
+
 def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One frame with its label map, objects and polygon document."""
     root, labels, frame = source.root, source.labels, entry.data
-    table = labels.table_from_ids(256)
+    taken_from = label_files.only(frame.suffixes)
+    files = _Files(
+        label_files.values(root, frame, "labelIds.png"),
+        label_files.values(root, frame, "instanceIds.png"),
+        _polygons(root, frame, labels, entry.key, findings),
+        taken_from,
+    )
+    size = _size(source, entry, files)
     residue: dict[str, Any] = {"base": frame.base}
-    ids_file = _values(root, frame, "labelIds.png")
-    numbers_file = _values(root, frame, "instanceIds.png")
-    polygons = _polygons(root, frame, labels, entry.key, findings)
-    size = _size(source, entry, ids_file, numbers_file, polygons)
-    numbers = None if numbers_file is None else numbers_file.values.astype(np.uint16)
-    if numbers_file is not None and numbers_file.mode != "I;16":
-        findings.remark("instance file is not 16-bit", entry.key)
-    for name, file in (("labelIds", ids_file), ("instanceIds", numbers_file)):
+    if frame.others:
+        residue["files"] = dict(frame.others)
+    for name, file in (("labelIds", files.ids), ("instanceIds", files.numbers)):
         if file is not None and file.mode != _MODES[name]:
             residue.setdefault("stored", {})[name] = {"mode": file.mode, **verbatim.palette_of(file)}
-    ids = None if ids_file is None else ids_file.values
-    if ids is None and numbers is not None:
-        findings.remark("no labelIds file: label map taken from instanceIds", entry.key)
-        ids = np.where(numbers >= _GROUP_LIMIT, numbers // _GROUP_LIMIT, numbers).astype(np.uint8)
-        residue["absent"] = ["labelIds"]
-    semantic = None
-    if ids is not None:
-        if ids.shape != size:
-            raise _other_size(root / (frame.base + "labelIds.png"), entry, ids.shape, size)
-        indices = table[np.minimum(ids, 255)]
-        if (indices < 0).any() or ids.max(initial=0) > 255:
-            raise _unknown(root / (frame.base + "labelIds.png"), entry, ids, indices < 0, labels)
-        semantic = indices.astype(labels.dtype)
+    ids, numbers = _ids(entry, files, labels, residue, findings)
+    semantic = None if ids is None else _label_map(root, entry, ids, labels, residue, findings)
+    if semantic is None and taken_from:
+        semantic = label_files.of_other_files(root, entry, size, labels, residue, findings)
     instances = None
     if numbers is not None:
-        if numbers.shape != size:
-            raise _other_size(root / (frame.base + "instanceIds.png"), entry, numbers.shape, size)
-        instances = _instances(root / (frame.base + "instanceIds.png"), numbers, labels, entry, findings)
-        again = _instance_map(ids, instances)
-        if not np.array_equal(again, numbers):
-            residue["instance_map"] = verbatim.from_array(numbers)
-            wrong = int((again != numbers).sum())
-            findings.remark("instanceIds and labelIds disagree", f"{entry.key}: {wrong} pixels")
-    if polygons is not None:
-        residue["polygons"] = polygons
-        if ids is None:
-            findings.remark("polygons without label files: kept, not drawn", entry.key)
-    for name, derive in (("labelTrainIds", _train_ids), ("color", _colors)):
-        stored = _values(root, frame, f"{name}.png")
+        path = root / frame.file("instanceIds.png")
+        instances = _instances(path, numbers, labels, entry, findings)
+        if files.numbers is not None:
+            _compare(entry, ids, numbers, instances, residue, findings)
+    if files.polygons is not None:
+        residue["polygons"] = files.polygons
+    for name, derive in (("labelTrainIds", label_files.train_ids), ("color", label_files.colors)):
+        stored = label_files.values(root, frame, f"{name}.png")
         if stored is not None:
-            derived = None if ids is None else derive(ids, labels)
+            derived = None if ids is None or "label_map" in residue else derive(ids, labels)
             is_derived = derived is not None and stored.palette is None and np.array_equal(stored.values, derived)
             residue[name] = (
                 True if is_derived else {**verbatim.palette_of(stored), **verbatim.from_array(stored.values)}
             )
-            if name == "labelTrainIds" and not is_derived:
+            if name == "labelTrainIds" and not is_derived and ids is not None:
                 findings.remark("labelTrainIds are not those of labelIds", entry.key)
     return Sample(
         entry.key,
@@ -195,59 +158,109 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     )
 
 
+def _ids(
+    entry: Entry, files: _Files, labels: LabelSpace, residue: dict[str, Any], findings: Findings
+) -> tuple[npt.NDArray[Any] | None, npt.NDArray[np.uint16] | None]:
+    """(H, W) label ids and instance ids of a frame, None where no file tells them."""
+    if files.numbers is not None and files.numbers.mode != "I;16":
+        findings.remark("instance file is not 16-bit", entry.key)
+    ids = None if files.ids is None else files.ids.values
+    numbers = None if files.numbers is None else files.numbers.values.astype(np.uint16)
+    if files.taken_from == "instanceIds.png" and numbers is not None:
+        findings.remark("no labelIds file: label map taken from instanceIds", entry.key)
+        ids = np.where(numbers >= _GROUP_LIMIT, numbers // _GROUP_LIMIT, numbers).astype(np.uint8)
+        residue["absent"] = ["labelIds"]
+    elif files.taken_from == "polygons.json" and files.polygons is not None:
+        findings.remark("no label files: drawn from polygons, in their order", entry.key)
+        unlabeled = labels.index_of_name.get("unlabeled")
+        ids, numbers = polygons.draw(files.polygons, labels, _VOID if unlabeled is None else labels[unlabeled].id)
+        residue["absent"] = ["labelIds", "instanceIds"]
+        if not any(category.isthing for category in labels.categories):
+            findings.remark("polygons of categories that do not say whether they are things: pixels only", entry.key)
+            numbers = None
+    return ids, numbers
+
+
+def _label_map(
+    root: Path, entry: Entry, ids: npt.NDArray[Any], labels: LabelSpace, residue: dict[str, Any], findings: Findings
+) -> npt.NDArray[Any]:
+    """(H, W) category indices of label ids; 255 is void where no category has it."""
+    table = labels.table_from_ids(256 if ids.dtype == np.uint8 else 65536)
+    indices = table[ids]
+    wrong = indices < 0
+    if wrong.any():
+        kind_of_file = label_files.only(entry.data.suffixes)
+        path = root / entry.data.file(kind_of_file)
+        is_void = ids == _VOID
+        if (wrong & ~is_void).any():
+            raise label_files.unknown(path, entry, ids, wrong & ~is_void, labels)
+        if kind_of_file != "polygons.json":
+            count = int(is_void.sum())
+            rest = ids[~is_void]
+            is_train = bool(rest.size) and int(rest.max()) < 19 and labels.name == spaces.OFFICIAL
+            kind = "pixels of 255 in labelIds, read as void"
+            kind += "; other values are below 19: are these trainIds?" if is_train else ""
+            findings.correct(kind, entry.key, label_files.unknown(path, entry, ids, is_void, labels), count)
+            residue["label_map"] = verbatim.from_array(ids)
+        indices = np.where(is_void, labels.void, indices)
+    semantic: npt.NDArray[Any] = indices.astype(labels.dtype)
+    return semantic
+
+
+def _compare(
+    entry: Entry,
+    ids: npt.NDArray[Any] | None,
+    numbers: npt.NDArray[np.uint16],
+    instances: Instances,
+    residue: dict[str, Any],
+    findings: Findings,
+) -> None:
+    """Count pixels of which instanceIds and labelIds say different categories; keep instanceIds that do not follow."""
+    if not np.array_equal(_instance_map(ids, instances), numbers):
+        residue["instance_map"] = verbatim.from_array(numbers)
+    if ids is not None:
+        differ = np.where(numbers >= _GROUP_LIMIT, numbers // _GROUP_LIMIT, numbers) != ids
+        wrong = int(np.count_nonzero(differ))
+        if wrong:
+            row, column = np.argwhere(differ)[0].tolist()
+            where = f"row {row}, column {column}: {int(ids[row, column])} and {int(numbers[row, column])}"
+            findings.remark(
+                "instanceIds and labelIds disagree: pixels", f"{entry.key}: {wrong} pixels ({where})", wrong
+            )
+
+
 def label_map(source: Source, entry: Entry) -> npt.NDArray[np.uint8] | None:
     """A frame's label map, equal to that of `load`; None where the labelIds file alone does not give it."""
-    stored = _values(source.root, entry.data, "labelIds.png")
+    stored = label_files.values(source.root, entry.data, "labelIds.png")
     if stored is None or stored.values.dtype != np.uint8 or source.labels.dtype != np.uint8:
         return None
     table = source.labels.table_from_ids(256)
+    table[_VOID] = source.labels.void if table[_VOID] < 0 else table[_VOID]
     unknown = list(set(stored.values.tobytes().translate(None, bytes(np.flatnonzero(table >= 0).tolist()))))
     if unknown:
         wrong = np.isin(stored.values, unknown)
-        path = source.root / (entry.data.base + "labelIds.png")
-        raise _unknown(path, entry, stored.values, wrong, source.labels)
+        path = source.root / entry.data.file("labelIds.png")
+        raise label_files.unknown(path, entry, stored.values, wrong, source.labels)
     return look_up(np.where(table < 0, np.arange(256), table).astype(np.uint8), stored.values)
 
 
 def instance_ids(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | None:
     """A frame's instanceIds: label id · 1000 + n for objects, label ids elsewhere; None where there are none."""
-    stored = _values(source.root, entry.data, "instanceIds.png")
+    stored = label_files.values(source.root, entry.data, "instanceIds.png")
     if stored is None:
         return None
     numbers = stored.values.astype(np.uint16, copy=False)
     for value in np.unique(numbers.ravel()[constant_runs(numbers)[0]]).tolist():
         label = value // _GROUP_LIMIT if value >= _GROUP_LIMIT else value
-        if label not in source.labels.index_of_id:
-            path = source.root / (entry.data.base + "instanceIds.png")
-            raise _unknown(path, entry, numbers, numbers == value, source.labels)
+        if label == _VOID and label not in source.labels.index_of_id:
+            numbers = np.where(numbers == value, 0, numbers)
+        elif label not in source.labels.index_of_id:
+            path = source.root / entry.data.file("instanceIds.png")
+            raise label_files.unknown(path, entry, numbers, numbers == value, source.labels)
     return numbers
 
 
-def _values(root: Path, frame: _Frame, suffix: str) -> png.LabelImage | None:
-    if suffix not in frame.suffixes:
-        return None
-    file = frame.base + suffix
-    try:
-        stored = png.read_labels(read_bytes(root, file, "the dataset"))
-    except SegdataError as error:
-        raise error.located(file=root / file) from error
-    if suffix in ("labelIds.png", "instanceIds.png") and stored.mode not in ("L", "I;16", "P"):
-        raise InvalidImage(
-            "label file is not grey",
-            file=root / file,
-            why=f"PNG mode {stored.mode}; ids are stored as grey values",
-            fix="use the original labelIds and instanceIds files; colours are ambiguous",
-        )
-    return stored
-
-
-def _size(
-    source: Source,
-    entry: Entry,
-    ids: png.LabelImage | None,
-    numbers: png.LabelImage | None,
-    polygons: Mapping[str, Any] | None,
-) -> tuple[int, int]:
+def _size(source: Source, entry: Entry, files: _Files) -> tuple[int, int]:
     """Height and width from the image's header, else from the label files."""
     root = source.root
     if entry.file:
@@ -256,46 +269,32 @@ def _size(
         except SegdataError as error:
             raise error.located(file=root / entry.file, key=entry.key) from error
         size = (header.height, header.width)
-    elif ids is not None or numbers is not None:
-        shape = (ids or numbers).values.shape  # type: ignore[union-attr]
-        size = (shape[0], shape[1])
-    elif polygons is not None:
-        size = (polygons["imgHeight"], polygons["imgWidth"])
     else:
-        raise NotThere("nothing tells the size of this image", key=entry.key, file=root)
-    if polygons is not None and (polygons["imgHeight"], polygons["imgWidth"]) != size:
-        raise _other_size(
-            root / (entry.data.base + "polygons.json"),
-            entry,
-            (polygons["imgHeight"], polygons["imgWidth"]),
-            size,
-        )
+        size = _size_of_labels(source, entry, files)
+    document = files.polygons
+    if document is not None and (document["imgHeight"], document["imgWidth"]) != size:
+        stored = (document["imgHeight"], document["imgWidth"])
+        raise label_files.other_size(root / entry.data.file("polygons.json"), entry, stored, size)
+    for name, file in (("labelIds", files.ids), ("instanceIds", files.numbers)):
+        if file is not None and file.values.shape != size:
+            raise label_files.other_size(root / entry.data.file(f"{name}.png"), entry, file.values.shape, size)
     return size
 
 
-def _other_size(path: Path, entry: Entry, stored: Sequence[int], size: Sequence[int]) -> InvalidAnnotation:
-    return InvalidAnnotation(
-        "labels are of another size than the image",
-        file=path,
-        key=entry.key,
-        why=f"labels {stored[1]} × {stored[0]}, image {size[1]} × {size[0]} (width × height)",
-        fix="restore the original file",
-    )
-
-
-def _unknown(
-    path: Path, entry: Entry, ids: npt.NDArray[Any], wrong: npt.NDArray[np.bool_], labels: LabelSpace
-) -> InvalidAnnotation:
-    row, column = np.argwhere(wrong)[0].tolist()
-    return InvalidAnnotation(
-        "label file holds an id that the label space does not have",
-        file=path,
-        key=entry.key,
-        place=f"pixel row {row}, column {column}",
-        why=f"id {int(ids[row, column])}; {labels.name!r} has ids up to {max(labels.index_of_id, default=0)}"
-        + ("; 255 occurs in trainId files" if int(ids[row, column]) == 255 else ""),
-        fix="give the labelIds files, not trainIds",
-    )
+def _size_of_labels(source: Source, entry: Entry, files: _Files) -> tuple[int, int]:
+    """Height and width of a frame without an image."""
+    stored = files.ids or files.numbers
+    if stored is None and files.polygons is not None:
+        return files.polygons["imgHeight"], files.polygons["imgWidth"]
+    stored = stored or (label_files.values(source.root, entry.data, files.taken_from) if files.taken_from else None)
+    if stored is None:
+        raise NotThere(
+            "nothing tells the size of this image",
+            key=entry.key,
+            file=source.root,
+            fix="give the image or one of its label files",
+        )
+    return stored.values.shape[0], stored.values.shape[1]
 
 
 def _instances(
@@ -307,12 +306,14 @@ def _instances(
     for value in np.unique(numbers).tolist():
         label = value // _GROUP_LIMIT if value >= _GROUP_LIMIT else value
         index = labels.index_of_id.get(label)
+        if index is None and label == _VOID:
+            continue
         if index is None:
-            raise _unknown(path, entry, numbers, numbers == value, labels)
+            raise label_files.unknown(path, entry, numbers, numbers == value, labels)
         if value >= _GROUP_LIMIT or labels[index].isthing:
             values.append(value)
             categories.append(index)
-            if value >= _GROUP_LIMIT and not labels[index].isthing:
+            if value >= _GROUP_LIMIT and labels[index].isthing is False:
                 findings.remark("object of a category without objects: kept", f"{entry.key}: value {value}")
     masks = Masks.from_id_map(numbers, values)
     boxes = masks.boxes_xywh.astype(np.float64)
@@ -333,84 +334,14 @@ def _instance_map(ids: npt.NDArray[Any] | None, instances: Instances) -> npt.NDA
     return instances.masks.paint(instances.id, canvas)
 
 
-_TRAIN_VIEW = "cityscapes-19"
-
-
-def _train_ids(ids: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[np.uint8] | None:
-    """(H, W) labelIds → trainIds, 255 for ignored categories; None in another label space."""
-    if labels.name != "cityscapes":
-        return None
-    view = manifest.view(labels, _TRAIN_VIEW)
-    table = np.full(256, 255, np.uint8)
-    for index, to in enumerate(view.table):
-        if to is not None and labels[index].id >= 0:
-            table[labels[index].id] = to
-    train_ids: npt.NDArray[np.uint8] = table[ids]
-    return train_ids
-
-
-def _colors(ids: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[np.uint8]:
-    """labelIds in the categories' colours, (H, W, 4) uint8 RGBA, opaque."""
-    table = np.zeros((256, 4), np.uint8)
-    table[:, 3] = 255
-    for category in labels.categories:
-        if category.color is not None and 0 <= category.id < 256:
-            table[category.id, :3] = category.color
-    colors: npt.NDArray[np.uint8] = table[ids]
-    return colors
-
-
-def _polygons(root: Path, frame: _Frame, labels: LabelSpace, key: str, findings: Findings) -> dict[str, Any] | None:
+def _polygons(root: Path, frame: Frame, labels: LabelSpace, key: str, findings: Findings) -> dict[str, Any] | None:
     """The polygon document, checked and kept whole."""
     if "polygons.json" not in frame.suffixes:
-        if frame.suffixes and frame.base.startswith(("gtFine", "gtCoarse")):
+        if frame.suffixes and frame.base.startswith((frames.FINE, frames.COARSE)):
             findings.remark("no polygon document", key)
         return None
-    path = root / (frame.base + "polygons.json")
-    data = json_text.map_file(path)
-    document: dict[str, Any] = json_text.decode(data, dict[str, Any], path)
-    missing = [name for name in ("imgHeight", "imgWidth", "objects") if name not in document]
-    sizes = [document.get(name) for name in ("imgHeight", "imgWidth")]
-    if missing or not isinstance(document["objects"], list) or not all(type(value) is int for value in sizes):
-        raise InvalidAnnotation(
-            "polygon document is not valid",
-            file=path,
-            key=key,
-            why=f"it has no {', '.join(missing) or 'list of objects with a size in whole numbers'}",
-        )
-    for number, item in enumerate(document["objects"]):
-        where = f"$.objects[{number}]"
-        label = item.get("label") if isinstance(item, dict) else None
-        if not isinstance(label, str) or not _is_known(label, labels):
-            raise InvalidAnnotation(
-                "a polygon has a label that the label space does not have",
-                file=path,
-                key=key,
-                place=where,
-                why=f"label {label!r}",
-                fix="correct the label, or name another label space with --labels",
-            )
-        points = item.get("polygon")
-        if not isinstance(points, list) or not all(
-            isinstance(point, list) and len(point) == 2 and all(type(v) in (int, float) for v in point)
-            for point in points
-        ):
-            raise InvalidAnnotation(
-                "a polygon is not a list of points",
-                file=path,
-                key=key,
-                place=where,
-                why=f"found {points!r}"[:200],
-            )
-        if not points:
-            findings.remark("empty polygon: kept in the document", f"{key}: {where}")
-        if item.get("deleted"):
-            findings.remark("deleted polygon: kept in the document", f"{key}: {where}")
-    return document
-
-
-def _is_known(label: str, labels: LabelSpace) -> bool:
-    return label in labels.index_of_name or (label.endswith("group") and label[: -len("group")] in labels.index_of_name)
+    is_drawn = label_files.only(frame.suffixes) == "polygons.json"
+    return polygons.read(root / frame.file("polygons.json"), labels, key, findings, is_drawn=is_drawn)
 
 
 # ---------------------------------------------------------------------- write
@@ -429,33 +360,44 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
         if encoded is not None:
             write_file(root, sample.file, encoded)
         residue = sample.extra.get("cityscapes", {})
-        base = residue["base"]
-        ids = None if sample.semantic is None else to_id[sample.semantic].astype(np.uint8)
-        if ids is not None and "labelIds" not in residue.get("absent", ()):
-            write_file(root, base + "labelIds.png", _stored("labelIds", ids, residue))
-        if sample.has_instances:
+        absent, others = residue.get("absent", ()), residue.get("files", {})
+        ids = None if sample.semantic is None else to_id[sample.semantic].astype(np.uint16)
+        if "label_map" in residue:
+            ids = verbatim.to_array(residue["label_map"])
+        files: dict[str, bytes] = {}
+        if ids is not None and "labelIds" not in absent:
+            files["labelIds.png"] = _stored("labelIds", ids, residue)
+        if sample.has_instances and "instanceIds" not in absent:
             stored = residue.get("instance_map")
             numbers = _instance_map(ids, sample.instances) if stored is None else verbatim.to_array(stored)
-            write_file(root, base + "instanceIds.png", _stored("instanceIds", numbers, residue))
+            files["instanceIds.png"] = _stored("instanceIds", numbers, residue)
         if "polygons" in residue:
-            write_file(root, base + "polygons.json", json_text.encode(residue["polygons"]))
-        for name, derive in (("labelTrainIds", _train_ids), ("color", _colors)):
+            files["polygons.json"] = json_text.encode(residue["polygons"])
+        for name, derive in (("labelTrainIds", label_files.train_ids), ("color", label_files.colors)):
             stored_map = residue.get(name)
             if stored_map is not True:
                 values = None if stored_map is None else verbatim.to_array(stored_map)
             else:
                 values = None if ids is None else derive(ids, labels)
             if values is not None:
-                palette = stored_map if isinstance(stored_map, dict) else {}
-                write_file(root, f"{base}{name}.png", verbatim.to_png(values, palette))
+                files[f"{name}.png"] = verbatim.to_png(values, stored_map if isinstance(stored_map, dict) else {})
+        for suffix, data in files.items():
+            write_file(root, others.get(suffix, residue["base"] + suffix), data)
     return {"samples": count}
 
 
 def _stored(name: str, values: npt.NDArray[Any], residue: Mapping[str, Any]) -> bytes:
     """A PNG of ids, in the mode that it was read in."""
     storage = residue.get("stored", {}).get(name, {"mode": _MODES[name]})
+    if storage["mode"] == "1":
+        return png.encode_png(values.astype(np.uint8), mode="1")
     return verbatim.to_png(values.astype(np.uint16 if storage["mode"] == "I;16" else np.uint8), storage)
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
-    """Nothing: every file belongs to one frame."""
+    """Write the tables of labels as they were; every other file belongs to one frame."""
+    for document in header.documents:
+        if document.get("format") == "cityscapes":
+            write_file(
+                root, document["file"], verbatim.to_text({k: document[k] for k in ("text", "base64") if k in document})
+            )

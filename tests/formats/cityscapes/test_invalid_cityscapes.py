@@ -21,9 +21,9 @@ def test_bad_cityscapes_labels_are_refused(tmp_path: Path) -> None:
     ids_file = source / f"{FRAME}labelIds.png"
     good = ids_file.read_bytes()
     ids = np.array(Image.open(ids_file))
-    ids[4, 5] = 255
+    ids[4, 5] = 99
     made.put(ids_file, made.png(ids))
-    refused(source, tmp_path / "pack", 4, "row 4, column 5", "id 255", "trainId")
+    refused(source, tmp_path / "pack", 4, "row 4, column 5", "id 99", "--classes")
     made.put(ids_file, made.png(ids[:-1]))
     refused(source, tmp_path / "pack", 4, "another size", "labelIds.png")
     made.put(ids_file, made.png(np.zeros((*ids.shape, 3), np.uint8)))
@@ -39,7 +39,7 @@ def test_bad_cityscapes_labels_are_refused(tmp_path: Path) -> None:
     ("edit", "texts"),
     [
         (lambda d: d.update(imgHeight=31), ("another size", "polygons.json")),
-        (lambda d: d["objects"][1].update(label="zebra"), ("'zebra'", "$.objects[1]")),
+        (lambda d: d["objects"][1].update(label=7), ("label 7", "$.objects[1]")),
         (lambda d: d["objects"][1].update(polygon=[1, 2]), ("not a list of points", "$.objects[1]")),
         (lambda d: d.pop("objects"), ("no objects",)),
     ],
