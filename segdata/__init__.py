@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from segdata.download.fetch import Fetched, fetch
     from segdata.errors import SegdataError
     from segdata.formats import Folder, read
+    from segdata.formats.contract import ReadOptions
     from segdata.loading import Batch, Loader
     from segdata.metrics.evaluate import Evaluation, evaluate
     from segdata.pack.read import Pack
@@ -53,6 +54,7 @@ _HOMES = {
     "Fetched": "segdata.download.fetch",
     "Prepared": "segdata.conversion.prepare",
     "Folder": "segdata.formats",
+    "ReadOptions": "segdata.formats.contract",
     "ConvertReport": "segdata.conversion.job",
     "Verification": "segdata.pack.verify",
     "Statistics": "segdata.statistics.counts",
@@ -92,6 +94,7 @@ __all__ = [
     "Fetched",
     "Prepared",
     "Folder",
+    "ReadOptions",
     "ConvertReport",
     "Verification",
     "Statistics",

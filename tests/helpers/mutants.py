@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -24,6 +25,8 @@ TEXTS = ("", " ", "0", "-3", "1.5", "40", "99999", "a", "dog", "DOG", "../a", "2
 def mutate(root: Path, random_: random.Random) -> str:
     """Change one thing below the folder; returns what."""
     files = sorted(path for path in root.rglob("*") if path.is_file())
+    if not files:
+        return "nothing"
     path = random_.choice(files)
     change: Callable[[Path, random.Random], str] = _files
     if random_.random() < 0.85:
@@ -51,15 +54,15 @@ def _json(path: Path, random_: random.Random) -> str:
     if action == "delete":
         del holder[key]
     elif action == "double" and isinstance(holder, list):
-        holder.insert(key, json.loads(json.dumps(holder[key])))
+        holder.insert(key, copy.deepcopy(holder[key]))
     elif action == "scale" and isinstance(holder[key], (int, float)) and not isinstance(holder[key], bool):
         holder[key] = holder[key] * random_.choice((2, -1, 0.5, 1000))
     elif action == "swap":
         other, other_key = random_.choice(holders)
         if type(other.get(other_key) if isinstance(other, dict) else None) is type(holder[key]):
-            holder[key] = other[other_key]
+            holder[key] = copy.deepcopy(other[other_key])
     else:
-        holder[key] = random_.choice(VALUES)
+        holder[key] = copy.deepcopy(random_.choice(VALUES))
     path.write_text(json.dumps(document))
     return f"{action} {key!r} {old} → {(holder[key] if action == 'value' else '')!r}"
 
@@ -87,8 +90,11 @@ def _xml(path: Path, random_: random.Random) -> str:
 
 
 def _pixels(path: Path, random_: random.Random) -> str:
-    image = Image.open(path)
-    image.load()
+    try:
+        image = Image.open(path)
+        image.load()
+    except (OSError, SyntaxError):
+        return _files(path, random_)
     if random_.random() < 0.3:
         return _files(path, random_)
     values = np.asarray(image).copy()
@@ -105,7 +111,9 @@ def _pixels(path: Path, random_: random.Random) -> str:
         values = values[: values.shape[0] - 1]
     changed = Image.fromarray(values)
     if action == "mode":
-        changed = changed.convert(random_.choice(("RGB", "L", "RGBA", "1"))) if changed.mode in ("L", "P", "RGB") else changed
+        changed = (
+            changed.convert(random_.choice(("RGB", "L", "RGBA", "1"))) if changed.mode in ("L", "P", "RGB") else changed
+        )
     elif image.mode == "P" and changed.mode == "L":
         changed.putpalette(image.getpalette() or [])
     buffer = io.BytesIO()
@@ -115,7 +123,7 @@ def _pixels(path: Path, random_: random.Random) -> str:
 
 
 def _text(path: Path, random_: random.Random) -> str:
-    lines = path.read_text().splitlines()
+    lines = path.read_text("utf-8", "replace").splitlines()
     action = random_.choice(("line", "delete", "double", "append"))
     number = random_.randrange(len(lines)) if lines else 0
     if action == "append" or not lines:

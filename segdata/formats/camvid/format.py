@@ -166,6 +166,10 @@ def _by_pairs(
         name = f"{pair.split}.txt"
         if name in texts:
             members = lists.members(root / name, texts[name], index_of, findings)
+            for index in sorted(set(index_of.values()).difference(members)):
+                findings.remark(
+                    "image of a split's folder that its list does not name: in no split", entries[index].key
+                )
         if members:
             splits[pair.split] = members
     return _distinct(root, entries, splits, findings), splits
