@@ -6,6 +6,10 @@
     0001TP_006690_L.png                             or, in RGB files, its categories' colours, as in CamVid
     2007_000033_anything.png                        a name may go on after the key
 
+A table of labels in the folder (label_colors.txt, class_dict.csv, classes.txt …) says what values and colours mean; its
+categories are those of the ground truth by name. Files of 0 and 255 alone hold the two categories of a ground truth that
+has two.
+
 Files are looked for in all folders below. In a folder that has `*_labelIds.png` other PNGs are passed over (so colour
 and instance images may lie beside them), else in one with `*TrainIds.png`.
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +27,12 @@ import numpy.typing as npt
 from segdata.catalog import manifest
 from segdata.core import png
 from segdata.core.findings import Findings
-from segdata.core.labels import LabelSpace, look_up
+from segdata.core.labels import LabelMapping, LabelSpace, look_up
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.rle import constant_runs
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, SegdataError
+from segdata.formats.shared import label_tables
 from segdata.formats.shared.files_by_key import by_image, files_below, require_all
 from segdata.formats.shared.folder import read_bytes
 
@@ -35,6 +41,23 @@ LAYOUT = "a folder of label-map PNGs (label-maps)"
 _LABEL_IDS = re.compile(r"_labelIds\.png$", re.IGNORECASE)
 _TRAIN_IDS = re.compile(r"_(label)?TrainIds\.png$", re.IGNORECASE)
 _TRAIN_VIEW = "cityscapes-19"
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What the values of label maps mean.
+
+    Attributes:
+        numbers: in words: "label ids", "trainIds", "indices", or the values of a table.
+        table: (65536,) int64, value → index in the ground truth's labels, its void value for void, −1 for none.
+        mapping: from the table of labels beside the files; None where there is none.
+        colors: whose colours are meant.
+    """
+
+    numbers: str
+    table: npt.NDArray[np.int64]
+    mapping: LabelMapping | None
+    colors: LabelSpace
 
 
 def detect(path: Path) -> bool:
@@ -51,12 +74,12 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     names, numbers = _chosen(sorted(files_below(path, ".png")))
     file_of = by_image(path, names, truth, findings)
     require_all(path, file_of, truth, lambda sample: sample.has_semantic, "label map")
-    table = _table(numbers, truth.labels, path)
+    meaning = _meaning(path, numbers, truth.labels)
     return Predictions(
         path,
         "label-maps",
         frozenset({"semantic"}),
-        lambda index: _sample(path, file_of[index], index, truth, table, numbers) if index in file_of else None,
+        lambda index: _sample(path, file_of[index], truth, index, meaning, findings) if index in file_of else None,
         findings=findings,
     )
 
@@ -75,6 +98,21 @@ def _chosen(names: Sequence[str]) -> tuple[list[str], str]:
     return list(names), "indices"
 
 
+def _meaning(path: Path, numbers: str, labels: LabelSpace) -> _Meaning:
+    """What the files' values mean: as their names say, or as the table beside them says."""
+    beside = label_tables.in_folder(path) if numbers == "indices" else None
+    if beside is None:
+        return _Meaning(numbers, _table(numbers, labels, path), None, labels)
+    space = beside.label_space()
+    mapping = manifest.by_name(space, labels)
+    table = np.full(65536, -1, np.int64)
+    for category, index in zip(space.categories, mapping.table, strict=True):
+        table[max(category.id, 0)] = -1 if index is None else index
+    if table[255] < 0 and 255 not in space.index_of_id:
+        table[255] = labels.void
+    return _Meaning(f"values of {beside.file}", table, mapping, space)
+
+
 def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64]:
     """(65536,) value → index in `labels`, its void value for void, −1 for values that are not valid."""
     table = np.full(65536, -1, np.int64)
@@ -85,6 +123,11 @@ def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64
             table[labels.void] = labels.void
         return table
     city = manifest.label_space("cityscapes")
+    if numbers == "label ids" and labels.name == "custom":  # the dataset's own table, not Cityscapes'
+        for index, category in enumerate(labels.categories):
+            table[max(category.id, 0)] = index
+        table[255] = labels.void if table[255] < 0 else table[255]
+        return table
     known = [category.name for category in labels.categories if category.name in city.index_of_name]
     if len(known) < len(labels):
         raise LabelMismatch(
@@ -103,32 +146,41 @@ def _table(numbers: str, labels: LabelSpace, path: Path) -> npt.NDArray[np.int64
     return table
 
 
-def _sample(
-    root: Path, name: str, index: int, truth: GroundTruth, table: npt.NDArray[np.int64], numbers: str
-) -> Sample:
+def _sample(root: Path, name: str, truth: GroundTruth, index: int, meaning: _Meaning, findings: Findings) -> Sample:
+    """The label map of one image."""
     try:
         stored = png.read_labels(read_bytes(root, name, "the predictions"))
     except SegdataError as error:
         raise error.located(file=root / name) from error
-    values = stored.values
+    values, table, labels = stored.values, meaning.table, truth.labels
     if values.ndim != 2:
-        if stored.mode not in ("RGB", "RGBA") or numbers != "indices":
+        if stored.mode not in ("RGB", "RGBA") or meaning.numbers in ("label ids", "trainIds"):
             raise InvalidImage(
                 "label map is a colour image",
                 file=root / name,
-                why=f"PNG mode {stored.mode}, where {numbers} are expected",
+                why=f"PNG mode {stored.mode}, where {meaning.numbers} are expected",
                 fix="save the category numbers as a grey or palette PNG",
             )
-        values = _by_color(values, truth.labels, root / name)
+        values = _by_color(values, meaning.colors, root / name)
+        if meaning.mapping is not None:
+            table = np.append(meaning.mapping.indices, -1)
+    elif len(labels) == 2 and _is_binary(values):
+        findings.remark("label map of 0 and 255 alone: 255 is taken as the second of two categories", name)
+        table = table.copy()
+        table[255] = table[1]
     present = np.unique(values.ravel()[constant_runs(values)[0]])
     unknown = present[table[present] < 0]
     if len(unknown):
-        raise _outside(root / name, values, np.isin(values, unknown), truth.labels, numbers)
-    labels = truth.labels
+        raise _outside(root / name, values, np.isin(values, unknown), labels, meaning.numbers)
     is_small = values.dtype == labels.dtype == np.uint8
     table = np.where(table < 0, np.arange(len(table)), table)
     semantic = look_up(table[:256].astype(np.uint8), values) if is_small else table[values].astype(labels.dtype)
     return Sample(truth.keys[index], *values.shape, file=name, semantic=semantic)
+
+
+def _is_binary(values: npt.NDArray[np.integer]) -> bool:
+    """Whether a map holds 255, and nothing else but 0."""
+    return bool((values == 255).any() and ((values == 0) | (values == 255)).all())
 
 
 def _by_color(pixels: npt.NDArray[np.integer], labels: LabelSpace, path: Path) -> npt.NDArray[np.integer]:
@@ -158,7 +210,8 @@ def _by_color(pixels: npt.NDArray[np.integer], labels: LabelSpace, path: Path) -
             place=f"pixel row {row}, column {column}",
             why=f"colour {tuple(pixels[row, column, :3].tolist())}; {int(is_unknown.sum()):,} of {code.size:,} pixels of "
             f"this file have colours that {labels.name!r} does not have",
-            fix="write the label space's colours, without smoothing, or the category numbers as a grey or palette PNG",
+            fix="write the label space's colours, without smoothing, or put the table of these colours beside the files "
+            "as label_colors.txt",
         )
     indices: npt.NDArray[np.integer] = index_of_present[inverse].reshape(code.shape).astype(labels.dtype)
     return indices
@@ -170,7 +223,7 @@ def _outside(
     row, column = np.argwhere(wrong)[0].tolist()
     value = int(values[row, column])
     is_city = "unlabeled" in labels.index_of_name or labels.name.startswith("cityscapes")
-    fix = "correct the predictions"
+    fix = "correct the predictions, or put the table of their values beside them as classes.txt or label_colors.txt"
     if numbers == "trainIds" or (is_city and value <= 33):
         fix = "these look like label ids (0…33): name the files *_labelIds.png"
     elif is_city and value == 255:

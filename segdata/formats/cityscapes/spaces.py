@@ -26,6 +26,7 @@ CLASSES = "name the categories with --classes FILE|NAMES|from-data"
 VOID_ID = 255
 """The value of pixels without label in files of people and of other datasets."""
 
+_KEY = re.compile(r"([A-Za-z-]+)/\1_\d{6}_\d{6}")
 _GROUP_LIMIT = 1000
 _VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore", "ignored")
 
@@ -46,6 +47,11 @@ class Given:
     table: Table | None
     declared: LabelSpace | None
     from_data: bool
+
+    @property
+    def is_named_officially(self) -> bool:
+        """Whether all frames are called CITY/CITY_SEQUENCE_FRAME."""
+        return all(_KEY.fullmatch(entry.key) for entry in self.entries)
 
     def has(self, *suffixes: str) -> bool:
         """Whether a frame has a label file of one of these kinds."""
@@ -73,7 +79,8 @@ def decide(given: Given, findings: Findings) -> LabelSpace:
             why="by the files' name they are others than Cityscapes' label ids",
             fix=f"{CLASSES}; or give the labelIds files",
         )
-    if given.has("labelIds.png", "instanceIds.png") and not given.has("polygons.json"):
+    is_unsure = given.has("labelIds.png") or (given.has("instanceIds.png") and not given.is_named_officially)
+    if is_unsure and not given.has("polygons.json"):
         first = next(entry for entry in given.entries if entry.data.suffixes)
         kind = "no table of labels and no polygon documents: ids are taken for Cityscapes' own"
         findings.remark(kind, f"{first.key} (--classes FILE|NAMES names others)")
