@@ -22,6 +22,10 @@ _COLOR_TYPES = {(): 0, (3,): 2, (4,): 6}
 """The colour type of a PNG by the trailing shape of its pixels: grey, RGB, RGB with alpha."""
 
 
+_NAMES = {"jpeg": "JPEG", "webp": "WebP", "tiff": "TIFF with JPEG inside"}
+"""Codecs that change label values, in words."""
+
+
 @dataclass(frozen=True, eq=False)
 class LabelImage:
     """A label file's values as stored.
@@ -31,16 +35,18 @@ class LabelImage:
         mode: Pillow's mode: "P", "L", "I;16", "RGB", "RGBA", "1".
         palette: the palette of mode "P" as bytes R G B R G B …, else None.
         alpha: opacity of the palette's entries as bytes (entries after the last are opaque), or None.
+        codec: "png", or "bmp", "tiff" or "gif".
     """
 
     values: npt.NDArray[Any]
     mode: str
     palette: bytes | None
     alpha: bytes | None = None
+    codec: str = "png"
 
 
 def read_labels(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> LabelImage:
-    """Read a label PNG without interpreting its values.
+    """Read a label PNG, or a BMP, TIFF or GIF that keeps every value, without interpreting its values.
 
     Raises:
         InvalidImage: damaged, not a PNG, or of a kind that no label file has.
@@ -48,27 +54,31 @@ def read_labels(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> La
     """
     header = probe(data)
     require_size(header.height, header.width, max_pixels)
-    if header.codec != "png":
+    image = None if header.codec in ("jpeg", "webp") else open_with_pillow(data)
+    if image is None or image.info.get("compression") in ("jpeg", "webp"):
         raise InvalidImage(
             "label file is not a PNG",
-            why="it is a JPEG, which changes label values",
+            why=f"it is a {_NAMES.get(header.codec, 'JPEG')}, which changes label values",
             fix="use the original PNG label file",
         )
-    image = open_with_pillow(data)
+    if header.frames > 1:
+        raise InvalidImage(
+            "label file has several frames", why=f"it has {header.frames}", fix="give one PNG label file for each image"
+        )
     mode = "I;16" if image.mode in ("I", "I;16", "I;16B") else image.mode
     if mode not in ("P", "L", "I;16", "RGB", "RGBA", "1"):
-        raise InvalidImage("label file is of a kind that holds no labels", why=f"PNG mode {image.mode}")
+        raise InvalidImage("label file is of a kind that holds no labels", why=f"{image.format} mode {image.mode}")
     values = np.asarray(image)
     if mode == "I;16":
         values = values.astype(np.uint16)
     elif mode == "1":
         values = values.astype(np.uint8)
     if mode != "P":
-        return LabelImage(values, mode, None)
+        return LabelImage(values, mode, None, codec=header.codec)
     alpha = image.info.get("transparency")
     if isinstance(alpha, int):  # Pillow's way to say that this entry alone is transparent
         alpha = b"\xff" * alpha + b"\0"
-    return LabelImage(values, mode, bytes(image.getpalette("RGB")), alpha)
+    return LabelImage(values, mode, bytes(image.getpalette("RGB")), alpha, header.codec)
 
 
 def encode_png(

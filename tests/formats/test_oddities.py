@@ -405,7 +405,7 @@ NOT_READ = {
     "coco": ("README.md", "val2017/unlisted.jpg", "annotations/notes.txt", "annotations/panoptic_val2017/0.png"),
     "voc": ("JPEGImages/2007_000001.png", "JPEGImages/a.bmp", "ImageSets/all.txt", "SegmentationClassAug/a.png"),
     "cityscapes": ("camera/val/town/a.json", "gtFine/val/town/note.txt", "leftImg8bit/val/town/x.jpg", "license.txt"),
-    "camvid": ("701_StillsRaw_full/x.gif", "LabeledApproved_full/Thumbs.db", "notes.txt", "other/x"),
+    "camvid": ("701_StillsRaw_full/x.svg", "LabeledApproved_full/Thumbs.db", "notes.txt", "other/x"),
 }
 
 

@@ -33,7 +33,7 @@ SPLITS = ("train", "val", "test", "training", "valid", "validation", "testing", 
 
 _FOLDER_SUFFIXES = ("annot", *(f"{mark}{word}" for mark in "_-" for word in (*_LABELS, "annot")))
 _FILE_SUFFIXES = ("", "_L", "_P", "_mask", "_label", "_labels", "_gt", "_seg", "-mask", "_GT", "_Mask", "_labelIds")
-_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 _LABEL_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 _LOOKED_AT = 1000
 """Files of a folder that are looked at to find out what it holds."""

@@ -76,7 +76,9 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
             texts = {name: text for name, text in texts.items() if name == _VALID}
     if (error := folders.no_labels(root, layout, entries)) is not None:
         raise error
-    table = _table(root, layout, None if labels is None else findings)
+    beside = ["", *(pair.images for pair in layout.pairs if pair.split), *(pair.labels for pair in layout.pairs)]
+    beside = list(dict.fromkeys(beside))
+    table = label_tables.in_folder(root, beside) if labels is None else label_tables.beside(root, beside, findings)
     given = spaces.Given(root, layout.name, entries, table, labels, options.classes_from_data)
     space, reading = spaces.decide(given, findings)
     if table is not None:
@@ -102,18 +104,6 @@ def _may_be_list(name: str, layout: folders.Layout) -> bool:
     if splits:
         return stem(name) in splits
     return layout.name == "original" or name == _VALID or stem(name).lower() in folders.SPLITS
-
-
-def _table(root: Path, layout: folders.Layout, findings: Findings | None) -> label_tables.Table | None:
-    """The table beside the label files; where the user names one, that they disagree is no matter."""
-    beside = ["", *(pair.images for pair in layout.pairs if pair.split), *(pair.labels for pair in layout.pairs)]
-    try:
-        return label_tables.in_folder(root, list(dict.fromkeys(beside)))
-    except SegdataError as error:
-        if findings is None:
-            raise
-        findings.remark("table of labels passed over for the one that was named", f"{error.file}: {error.message}")
-        return None
 
 
 def _literature(index_of: Mapping[str, int]) -> dict[str, list[int]]:
@@ -219,12 +209,15 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     semantic = None
     residue: dict[str, Any] = {}
     if file:
-        raw, reading = label_files.read(root, file), source.data
+        reading = source.data
+        raw, data = label_files.read(root, file)
         if reading.has_values and raw.values.ndim == 3:
             findings.remark("labels are colours, where this layout has indices", entry.key)
         is_binary = reading.is_binary
         semantic, stored = label_files.decode(raw, source.labels, root / file, entry.key, findings, is_binary=is_binary)
         residue = {"label": file, **stored}
+        if raw.codec != "png":
+            residue["bytes"] = verbatim.from_bytes(data)
     if semantic is not None:
         size = (semantic.shape[0], semantic.shape[1])
     elif entry.file:

@@ -23,21 +23,22 @@ _MODES = ("RGB", "RGBA", "L", "P", "1", "I;16")
 _COLORS = ("RGB", "RGBA")
 
 
-def read(root: Path, file: str) -> png.LabelImage:
-    """A label file's values as stored.
+def read(root: Path, file: str) -> tuple[png.LabelImage, bytes]:
+    """A label file's values as stored, and its bytes.
 
     Raises:
-        InvalidImage: not a PNG, or damaged.
+        InvalidImage: damaged, or of a kind that changes values.
     """
+    data = read_bytes(root, file, "the dataset")
     try:
-        raw = png.read_labels(read_bytes(root, file, "the dataset"))
+        raw = png.read_labels(data)
     except SegdataError as error:
         raise error.located(file=root / file) from error
     if raw.mode not in _MODES:
         raise InvalidImage(
             "label file is of a kind that CamVid does not have", file=root / file, why=f"PNG mode {raw.mode}"
         )
-    return raw
+    return raw, data
 
 
 def present(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -206,6 +207,8 @@ def _by_value(
 def encode(semantic: npt.NDArray[Any], residue: Mapping[str, Any], labels: LabelSpace) -> bytes:
     """A label map as the PNG that it was read from."""
     mode = residue["mode"]
+    if "bytes" in residue:
+        return verbatim.to_bytes(residue["bytes"])
     if "pixels" in residue:
         return png.encode_png(verbatim.to_array(residue["pixels"]))
     if mode not in _COLORS:

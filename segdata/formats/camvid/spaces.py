@@ -72,7 +72,7 @@ class Given:
         for entry in self.entries:
             if entry.data.file:
                 try:
-                    yield entry.data.file, label_files.read(self.root, entry.data.file).values
+                    yield entry.data.file, label_files.read(self.root, entry.data.file)[0].values
                 except SegdataError:
                     continue
 

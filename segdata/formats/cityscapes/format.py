@@ -68,10 +68,12 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         raise error
     bad = set(manifest.shipped("cityscapes").known_bad)
     for entry in entries:
+        for file in entry.data.others.values():
+            findings.remark("label file that is called otherwise than Cityscapes': taken for its kind", file)
         if entry.key in bad:
             findings.remark("image known to be damaged in the official release", entry.key)
     beside = ["", *dict.fromkeys(folder for job in jobs for folder in (job.kind, job.labels))]
-    table = None if labels is not None else label_tables.in_folder(root, beside)
+    table = label_tables.in_folder(root, beside) if labels is None else label_tables.beside(root, beside, findings)
     given = spaces.Given(root, entries, table, labels, options.classes_from_data)
     tables = [] if table is None else [table.file, *table.others]
     return Source(

@@ -21,8 +21,10 @@ IMAGE_FOLDERS = ("leftImg8bit", "imgsFine/leftImg8bit")
 FINE, COARSE = "gtFine", "gtCoarse"
 
 _IMAGE = "_leftImg8bit.png"
-_OTHER_IMAGE = re.compile(r"(?P<frame>.+?)(?P<mark>_leftImg8bit|_rgb_anon)?\.(png|jpe?g|bmp|tiff?|webp)", re.IGNORECASE)
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_OTHER_IMAGE = re.compile(
+    r"(?P<frame>.+?)(?P<mark>_leftImg8bit|_rgb_anon)?\.(png|jpe?g|bmp|tiff?|webp|gif)", re.IGNORECASE
+)
+_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 LABELS = ("labelIds.png", "instanceIds.png", "labelTrainIds.png", "color.png", "polygons.json")
 _OTHER_LABEL = re.compile(
     r"(?P<frame>.+?)(_gtFine|_gtCoarse|_gt)?_(?P<kind>label_?Ids|instance_?Ids|(label_?|labelcs)?Train_?Ids|color|labelColor"

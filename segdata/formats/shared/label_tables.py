@@ -27,6 +27,7 @@ from msgspec import Meta, Struct
 
 from segdata.catalog import manifest
 from segdata.catalog.manifest import Byte
+from segdata.core.findings import Findings
 from segdata.core.labels import Category, Color, LabelSpace
 from segdata.errors import InvalidAnnotation, NotThere, SegdataError
 from segdata.formats.shared import json_text
@@ -147,6 +148,15 @@ def in_folder(root: Path, folders: Sequence[str] = ("",)) -> Table | None:
                 fix=f"name the right one with --classes {root / first.file} or --classes {root / other.file}",
             )
     return replace(first, others=tuple(table.file for table in tables[1:]))
+
+
+def beside(root: Path, folders: Sequence[str], findings: Findings) -> Table | None:
+    """As `in_folder`, where the user names another table: one that is not valid is remarked, not refused."""
+    try:
+        return in_folder(root, folders)
+    except SegdataError as error:
+        findings.remark("table of labels passed over for the one that was named", f"{error.file}: {error.message}")
+        return None
 
 
 def _difference(first: Table, other: Table) -> str | None:

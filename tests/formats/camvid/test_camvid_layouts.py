@@ -184,6 +184,19 @@ def test_label_files_of_other_kinds(kind: str, tmp_path: Path) -> None:
     assert [name.startswith(remark or "") for name in remarks] == [True] * (remark is not None)
 
 
+@pytest.mark.parametrize("ending", ["gif", "bmp", "tif"])
+def test_label_files_that_are_no_png_keep_every_value(ending: str, tmp_path: Path) -> None:
+    source = dataset(tmp_path / "source", {"train/a.jpg": b"", "classes.txt": NAMES})
+    (source / "train_masks").mkdir()
+    _palette(values()).save(source / f"train_masks/a_mask.{ending}")
+    assert np.array_equal(semantic(segdata.read(source)[0]), values())
+    assert there_and_back(source, tmp_path)[0] == []
+    Image.fromarray(values()).save(source / f"train_masks/a_mask.{ending}", "WEBP")
+    with pytest.raises(SegdataError, match="not a PNG") as refusal:
+        segdata.read(source)[0]
+    assert "WebP, which changes label values" in (refusal.value.why or "")
+
+
 @pytest.mark.parametrize("mode", ["1", "L"])
 def test_masks_of_two_values(mode: str, tmp_path: Path) -> None:
     source = dataset(tmp_path / "source", {"images/a.jpg": b"", "classes.txt": "background\nroad\n"})
