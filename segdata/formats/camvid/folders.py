@@ -21,12 +21,13 @@ from pathlib import Path
 
 from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, ReadOptions
+from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import NAMES_SHOWN, file_size, folders_in, names_in, stem
 
 CODES, ROBOFLOW = "codes.txt", "_classes.csv"
 
 _STILLS, _LABELED = "701_StillsRaw_full", "LabeledApproved_full"
-_IMAGES = ("images", "image", "imgs", "img")
+_IMAGES = ("images", "image", "imgs", "img", "rgb")
 _LABELS = ("labels", "label", "masks", "mask", "annotations", "annotation", "gt", "groundtruth", "ground_truth")
 SPLITS = ("train", "val", "test", "training", "valid", "validation", "testing", "trainval", "default", "all")
 """Names of folders and lists that are splits."""
@@ -96,7 +97,8 @@ def find(root: Path) -> Layout | None:
 
 def _has_documents(root: Path) -> bool:
     """Whether annotations are documents, which other formats read."""
-    return any(_has(folder, ".json", ".xml") for folder in (root, root / "annotations", root / "Annotations"))
+    beside = [name for name in names_in(root, ".json", ".xml") if name.lower() != label_tables.META]
+    return bool(beside) or any(_has(root / name, ".json", ".xml") for name in ("annotations", "Annotations"))
 
 
 def _has(folder: Path, *endings: str) -> bool:

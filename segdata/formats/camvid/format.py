@@ -71,9 +71,11 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         if listed or layout.name == "original":
             splits = listed or _literature(index_of)
             texts = {name: text for name, text in texts.items() if stem(name) in listed}
-        else:
+        elif layout.name == "fast.ai" or _VALID in texts:
             splits = _valid(root, texts, index_of, findings)
             texts = {name: text for name, text in texts.items() if name == _VALID}
+        else:
+            splits, texts = {"all": list(range(len(entries)))}, {}
     if (error := folders.no_labels(root, layout, entries)) is not None:
         raise error
     beside = ["", *(pair.images for pair in layout.pairs if pair.split), *(pair.labels for pair in layout.pairs)]

@@ -2,6 +2,7 @@
 
     label_colors.txt, label_color.txt      R G B NAME a line (CamVid, CVAT, datumaro); also NAME R G B
     class_dict.csv, class_dict_seg.csv     name,r,g,b below a row of titles
+    dataset_meta.json                      {label_map: {value: name}, segmentation_colors: [[r, g, b], …]} (datumaro)
     _classes.csv                           Pixel Value, Class (Roboflow)
     labelmap.txt                           NAME:R,G,B:parts:actions (CVAT, datumaro)
     class_names.txt, classes.txt, predefined_classes.txt, obj.names, codes.txt     a name a line
@@ -35,7 +36,8 @@ from segdata.formats.shared.folder import names_in, read_bytes
 from segdata.system import toml
 from segdata.system.files import disk_errors
 
-WITH_COLORS = ("label_colors.txt", "label_color.txt", "class_dict.csv", "class_dict_seg.csv", "labelmap.txt")
+META = "dataset_meta.json"
+WITH_COLORS = ("label_colors.txt", "label_color.txt", "class_dict.csv", "class_dict_seg.csv", "labelmap.txt", META)
 NAMES_ALONE = ("_classes.csv", "class_names.txt", "classes.txt", "predefined_classes.txt", "obj.names", "codes.txt")
 FILES = (*WITH_COLORS, *NAMES_ALONE)
 """Names of files that are read as tables wherever they lie beside a dataset, the most telling first."""
@@ -128,7 +130,7 @@ def in_folder(root: Path, folders: Sequence[str] = ("",)) -> Table | None:
     """
     tables = []
     for folder in folders:
-        present = {name.lower(): name for name in reversed(names_in(root / folder, ".txt", ".csv", ".names"))}
+        present = {name.lower(): name for name in reversed(names_in(root / folder, ".txt", ".csv", ".names", META))}
         for name in FILES:
             if name in present:
                 file = f"{folder}/{present[name]}" if folder else present[name]
@@ -405,12 +407,14 @@ def _words(color: object) -> list[str] | None:
     return re.findall(r"[^\s,;()\[\]]+", text)
 
 
-_LISTS = ("labels", "classes", "categories", "names", "class_names")
+_LISTS = ("label_map", "labels", "classes", "categories", "names", "class_names")
 
 
 def _from_json(document: Any, path: Path) -> Iterator[Category]:
     """A list of names or of objects with a name, {value: name} or {name: value}, or one of these under its title."""
+    colors: Any = None
     if isinstance(document, dict):
+        colors = document.get("segmentation_colors")
         inner = next((document[title] for title in _LISTS if isinstance(document.get(title), (list, dict))), None)
         if inner is not None:
             document = inner
@@ -430,6 +434,8 @@ def _from_json(document: Any, path: Path) -> Iterator[Category]:
                 path, f"$[{index}]", f"expected a name, or an object with name, id and color: {item!r}"[:200]
             )
         color = _words(_first(fields, _TITLES["color"]))
+        if color is None and isinstance(colors, list) and index < len(colors):
+            color = _words(colors[index])
         rows.append((f"$[{index}]", "" if value is None else str(value), name, color))
     return _checked(rows, path)
 

@@ -104,6 +104,15 @@ LAYOUTS: dict[str, tuple[Files, dict[str, list[str]]]] = {
         {"images/a.jpg": b"", "masks/a_mask.png": values(), "class_names.txt": NAMES, "val.txt": "a\n"},
         {"val": ["a"]},
     ),
+    "datumaro": (
+        {
+            "images/a.jpg": b"",
+            "masks/a.png": colors(),
+            "dataset_meta.json": '{"label_map": {"0": "background", "1": "road", "2": "puddle"}, '
+            '"segmentation_colors": [[0, 0, 0], [128, 64, 128], [250, 50, 83]]}',
+        },
+        {"all": ["a"]},
+    ),
     "folders of splits in both": (
         {
             "images/train/a.jpg": b"",
