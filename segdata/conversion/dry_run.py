@@ -6,7 +6,7 @@ from typing import Any
 
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertReport, Job
-from segdata.conversion.shards import Shard
+from segdata.conversion.shards import Seen, Shard
 from segdata.core.findings import Findings, folded
 from segdata.errors import LossyConversion
 
@@ -41,12 +41,12 @@ def _read_all(job: Job, findings: Findings, *, check_images: bool) -> tuple[int,
         InvalidInput: what is not valid, unless it may be left out.
     """
 
-    def read(shard: Shard) -> tuple[list[int], int, int, dict[str, Any]]:
+    def read(shard: Shard) -> tuple[list[int], int, Seen, dict[str, Any]]:
         instances = 0
         for _, sample in shard.samples(check_images=check_images):
             instances += len(sample.instances)
             _ = sample.semantic
-        return sorted(shard.left_out), instances, shard.annotated, shard.findings.as_dict()
+        return sorted(shard.left_out), instances, shard.seen, shard.findings.as_dict()
 
     results = shards.run(job, read)
     for *_, shard_findings in results:
@@ -54,5 +54,5 @@ def _read_all(job: Job, findings: Findings, *, check_images: bool) -> tuple[int,
     job.require_valid(findings)
     left_out = [index for indices, *_ in results for index in indices]
     samples = len(job.dataset) - len(left_out)
-    job.require_annotated(findings, samples, sum(annotated for _, _, annotated, _ in results))
+    job.check_counts(findings, samples, [seen for _, _, seen, _ in results])
     return samples, sum(instances for _, instances, *_ in results), left_out

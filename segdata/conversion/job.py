@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,9 @@ Crowds = Literal["keep", "drop", "objects"]
 
 Exif = Literal["keep", "apply"]
 """What becomes of images whose EXIF orientation says that they lie on their side, or are flipped."""
+
+MANY_CROWDS = 0.1
+"""Share of objects with iscrowd above which the flag may mean something else."""
 
 _NOT_READ = re.compile(r"(file|folder|document) not read")
 _IS_TEXT = re.compile(
@@ -236,13 +239,24 @@ class Job:
         if self.options.on_error == "stop":
             findings.raise_if_any(str(self.dataset.root))
 
-    def require_annotated(self, findings: Findings, samples: int, annotated: int) -> None:
-        """Refuse to write nothing, and images without annotations beside annotation files that were not read.
+    def check_counts(self, findings: Findings, samples: int, seen: Iterable[Sequence[int]]) -> None:
+        """Remark many crowds; refuse to write nothing, and images beside annotation files that were not read.
+
+        Args:
+            samples: how many are left.
+            seen: of every shard, see `shards.Seen`.
 
         Raises:
             InvalidAnnotation: with what was left out, or not read.
         """
         dataset = self.dataset
+        annotated, objects, crowds = map(sum, zip(*seen, (0, 0, 0), strict=True))
+        if crowds > MANY_CROWDS * objects and dataset.format != "pack":
+            findings.remark(
+                "objects with iscrowd, which training leaves out and AP ignores (--crowds objects makes objects of them)",
+                f"{crowds:,} of {objects:,} objects",
+                crowds,
+            )
         if not samples and len(dataset):
             raise InvalidAnnotation(
                 "nothing is left: every image was left out",

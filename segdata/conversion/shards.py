@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from segdata.pack.write import check_image, write_shard
 from segdata.system import workers
 from segdata.system.files import canonical_json, write_whole
 from segdata.system.workers import Beat
+
+Seen = Sequence[int]
+"""Of a shard's samples: how many are annotated, how many objects they have, how many of these have iscrowd."""
 
 Receipt = dict[str, Any]
 """What became of a shard, as JSON holds it."""
@@ -33,6 +36,7 @@ class Shard:
         findings: what was odd or left out.
         left_out: the indices of samples that were not read, or not written.
         annotated: how many of the samples that were read have objects or a label map.
+        objects, crowds: how many objects they have, and how many of these have iscrowd.
     """
 
     def __init__(self, job: Job, number: int, beat: Beat) -> None:
@@ -40,7 +44,7 @@ class Shard:
         self.members = job.shards[number]
         self.findings = Findings(fail_fast=job.options.fail_fast, strict=job.options.read.strict)
         self.left_out = set(self.members)
-        self.annotated = 0
+        self.annotated = self.objects = self.crowds = 0
         self._job = job
         self._beat = beat
 
@@ -64,7 +68,14 @@ class Shard:
                 continue
             self.left_out.remove(index)
             self.annotated += sample.has_instances or sample.has_semantic
+            self.objects += len(sample.instances)
+            self.crowds += int(sample.instances.iscrowd.sum())
             yield index, sample
+
+    @property
+    def seen(self) -> Seen:
+        """The counts of the shard."""
+        return self.annotated, self.objects, self.crowds
 
     def _as_in_source(self, error: SegdataError, index: int) -> SegdataError:
         """The error of a sample; an image is called as in the source, whatever the target calls it."""
@@ -111,7 +122,7 @@ def run(job: Job, task: Callable[[Shard], Any], results: Mapping[int, Any] | Non
 
 def with_receipt(shard: Shard, receipt: Receipt, folder: Path) -> Receipt:
     """The receipt of a shard whose files are written; it is the last file to be written, into this folder."""
-    receipt |= {"left_out": sorted(shard.left_out), "annotated": shard.annotated, "problems": shard.findings.as_dict()}
+    receipt |= {"left_out": sorted(shard.left_out), "seen": shard.seen, "problems": shard.findings.as_dict()}
     write_whole(_receipt_path(folder, shard.number), canonical_json(receipt))
     return receipt
 

@@ -85,7 +85,7 @@ def to_folder(job: Job) -> ConvertReport:
             dataset.findings.merge(receipt["problems"])
         job.require_valid(dataset.findings)
         left = len(dataset) - sum(len(receipt["left_out"]) for receipt in receipts)
-        job.require_annotated(dataset.findings, left, sum(receipt["annotated"] for receipt in receipts))
+        job.check_counts(dataset.findings, left, [receipt["seen"] for receipt in receipts])
         writer.finish([receipt["written"] for receipt in receipts], staging, header)
         if dataset.renamed:
             rows = "".join(f"{new}\t{old}\n" for new, old in dataset.renamed)

@@ -75,7 +75,7 @@ def _write_shards(job: Job, work: Path) -> list[Receipt]:
             job.dataset.findings.merge(receipt["problems"])
         job.require_valid(job.dataset.findings)
         left = len(job.dataset) - sum(len(receipt["left_out"]) for receipt in receipts)
-        job.require_annotated(job.dataset.findings, left, sum(receipt["annotated"] for receipt in receipts))
+        job.check_counts(job.dataset.findings, left, [receipt["seen"] for receipt in receipts])
     except OF_THE_DATA:
         remove_tree(work)
         if not any(job.target.iterdir()):

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from segdata.core.arrays import FloatArray
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
@@ -24,7 +27,7 @@ _NO_BOX = (math.nan,) * 4
 def instances_of(
     records: Sequence[dict[str, Any]], order: Sequence[int], labels: LabelSpace, height: int, width: int
 ) -> Instances:
-    """The columns of an image's records.
+    """The columns of an image's records, without what these do not hold.
 
     Args:
         records: checked by `rules.check`.
@@ -32,7 +35,7 @@ def instances_of(
     """
     segmentations = [record.get("segmentation") for record in records]
     polygons = Polygons.of([item if isinstance(item, list) else [] for item in segmentations])
-    instances = Instances.build(
+    return Instances.build(
         [labels.index_of_id[record["category_id"]] for record in records],
         masks_of(segmentations, polygons, height, width),
         has_mask=[bool(item) for item in segmentations],
@@ -43,6 +46,10 @@ def instances_of(
         order=order,
         polygons=polygons,
     )
+
+
+def with_residues(instances: Instances, records: Sequence[dict[str, Any]], labels: LabelSpace) -> Instances:
+    """The instances with what their columns do not give back of the source's records."""
     rebuilt = records_of(instances, labels)
     residues = [residue_of(record, again) for record, again in zip(records, rebuilt, strict=True)]
     return replace(instances, extra=residues)
@@ -51,7 +58,14 @@ def instances_of(
 def remarks_of(records: Sequence[dict[str, Any]], instances: Instances) -> Iterator[tuple[str, Any]]:
     """What is odd in the records that the instances were made of: remarks, with the annotation's id."""
     height, width = instances.masks.height, instances.masks.width
-    for record, area in zip(records, instances.polygons.areas.tolist(), strict=True):
+    polygons, masks = instances.polygons, instances.masks
+    around = outlines(polygons)
+    is_rle = instances.has_mask & (np.diff(polygons.pointer) == 0)
+    around[is_rle] = np.concatenate((masks.boxes[:, :2], masks.boxes[:, 2:] - masks.boxes[:, :2]), axis=1)[is_rle]
+    around[instances.iscrowd] = math.nan
+    pixels = np.where(instances.has_mask & ~instances.iscrowd, masks.areas, 1)
+    columns = (polygons.areas.tolist(), around, pixels.tolist())
+    for record, area, outline, count in zip(records, *columns, strict=True):
         segmentation = record.get("segmentation")
         is_outlined = isinstance(segmentation, list) and not record.get("iscrowd")
         values = Values(
@@ -62,9 +76,25 @@ def remarks_of(records: Sequence[dict[str, Any]], instances: Instances) -> Itera
             polygon_area=area if is_outlined and segmentation else math.nan,
             lacks_iscrowd="iscrowd" not in record,
             lacks_segmentation=not segmentation,
+            outline=outline,
+            pixels=count,
         )
         for remark in remarks_on(values):
             yield remark, record.get("id")
+
+
+def outlines(polygons: Polygons) -> FloatArray:
+    """(N, 4) x, y, width and height around each object's polygons, NaN where it has none."""
+    around = np.full((len(polygons), 4), math.nan)
+    has_rings = np.diff(polygons.pointer) > 0
+    if has_rings.any():
+        first = polygons.pointer[:-1][has_rings]
+        for axis in (0, 1):
+            values = polygons.values[axis::2]
+            low = np.minimum.reduceat(np.minimum.reduceat(values, polygons.rings[:-1] // 2), first)
+            high = np.maximum.reduceat(np.maximum.reduceat(values, polygons.rings[:-1] // 2), first)
+            around[has_rings, axis], around[has_rings, axis + 2] = low, high - low
+    return around
 
 
 def residue_of(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +109,8 @@ def residue_of(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> dict[st
     verbatim = {
         key: value
         for key, value in record.items()
-        if key in RESIDUES or (key in _KNOWN and key != "image_id" and not _same(rebuilt.get(key), value))
+        if key in RESIDUES
+        or (key in _KNOWN and key != "image_id" and not (key in rebuilt and _same(rebuilt[key], value)))
     }
     absent = [key for key in rebuilt if key not in record]
     residue: dict[str, Any] = {}

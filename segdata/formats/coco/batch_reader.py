@@ -22,6 +22,7 @@ from segdata.core.polygons import Polygons
 from segdata.core.rle import pointer_of
 from segdata.core.sample import Instances
 from segdata.errors import SegdataError
+from segdata.formats.coco.annotations import outlines
 from segdata.formats.coco.rules import (
     Values,
     check_run_lengths,
@@ -106,6 +107,13 @@ def read(
             decoded[chosen[number]] = None
 
 
+def _is_in_corners(boxes: npt.NDArray[np.float64], around: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """(N,) bool, boxes that look like x0, y0, x1, y1 of their polygons."""
+    corners = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
+    is_near: npt.NDArray[np.bool_] = (abs(corners - around) <= 0.05 * around[:, 2:].max(1, keepdims=True) + 1).all(1)
+    return np.asarray(is_near & (abs(boxes - around).max(1) > 2))
+
+
 def _decode(records: Sequence[Sequence[msgspec.Raw]]) -> list[list[_Record] | None]:
     is_small = [sum(map(len, image)) <= _MOST for image in records]
     flat = list(itertools.chain.from_iterable(itertools.compress(records, is_small)))
@@ -160,10 +168,14 @@ class _Block:
         self.polygons = Polygons.of(rings)
         self.has_mask = np.diff(self.polygons.pointer) > 0
         self.has_mask[list(self.run_lengths)] = True
+        self.outlines = outlines(self.polygons)
 
     def irregular(self) -> list[int]:
         """Images with a record that must be read on its own."""
         is_irregular = (self.category < 0) | is_invalid(self.values)
+        has_no_size = (self.bbox[:, 2] == 0) | (self.bbox[:, 3] == 0)
+        is_irregular |= has_no_size & (self.outlines[:, 2] >= 2) & (self.outlines[:, 3] >= 2)
+        is_irregular |= _is_in_corners(self.bbox, self.outlines)
         rings, coordinates = self.polygons.rings, self.polygons.values
         if len(coordinates):
             count = np.diff(rings)
@@ -188,8 +200,12 @@ class _Block:
         masks = Masks.of_images(spans, self.sizes, self.pointer)
         remarks: list[list[tuple[str, int]]] = [[] for _ in masks]
         is_outlined = ~self.iscrowd & (np.diff(self.polygons.pointer) > 0)
+        pixels = np.bincount(spans[2], spans[1], len(self.records))
         values = self.values._replace(
-            polygon_area=np.where(is_outlined, self.polygons.areas, np.nan), lacks_segmentation=~self.has_mask
+            polygon_area=np.where(is_outlined, self.polygons.areas, np.nan),
+            lacks_segmentation=~self.has_mask,
+            outline=np.where(is_outlined, self.outlines.T, np.nan),
+            pixels=np.where(is_outlined, pixels, 1),
         )
         for remark, position in odd(values):
             remarks[self.image[position]].append((remark, int(self.id[position])))

@@ -17,6 +17,7 @@ from segdata.core.images import require_size
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
+from segdata.formats.coco.corrections import whole_number
 from segdata.formats.contract import Entry, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import folders_in, image_bytes, names_in, stem
@@ -60,6 +61,7 @@ class Document:
         header: every other key with its value.
         by_image: (A,) int64, positions of annotations sorted by image, those without a valid image first; and
             (images + 1,) int64, where each image's begin.
+        new_ids: position of an annotation whose id another one has → the id that it gets.
         block: which images were read last, many at once, and what they gave.
     """
 
@@ -73,6 +75,7 @@ class Document:
     by_image: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] = field(
         default_factory=lambda: (np.zeros(0, np.int64), np.zeros(1, np.int64))
     )
+    new_ids: dict[int, int] = field(default_factory=dict)
     block: tuple[int, Any] = (-1, None)
 
     @classmethod
@@ -140,14 +143,13 @@ def looks_like_coco(path: Path) -> bool:
     return b'"images"' in head or b'"annotations"' in head
 
 
-def open_document(root: Path, path: Path, split: str) -> Document:
+def open_document(root: Path, path: Path, split: str, findings: Findings) -> Document:
     """Map a JSON file and find its images and annotations, without parsing them.
 
     Raises:
         InvalidAnnotation: not JSON, or not what its name says.
     """
-    view = json_text.map_file(path)
-    name = path.relative_to(root).as_posix()
+    view, name = json_text.map_file(path), path.relative_to(root).as_posix()
     kind = kind_of(path.name)[0]
     kind = kind if kind in KINDS else "instances"
     first_byte = bytes(view[:64]).lstrip()[:1]
@@ -161,7 +163,7 @@ def open_document(root: Path, path: Path, split: str) -> Document:
             else "a COCO document begins with '{'",
             fix="give the instances document; predictions are evaluated, not converted",
         )
-    top = json_text.decode(view, dict[str, msgspec.Raw], path)
+    view, top = _top_of(view, path, findings)
     missing = [key for key in ("images", *(("annotations",) if kind != "image_info" else ())) if key not in top]
     if kind in ("instances", "person_keypoints") and "categories" not in top:
         missing.append("categories")
@@ -179,6 +181,18 @@ def open_document(root: Path, path: Path, split: str) -> Document:
     if kind in ("instances", "person_keypoints") and document.annotations:
         _require_objects(document)
     return document
+
+
+def _top_of(view: memoryview, path: Path, findings: Findings) -> tuple[memoryview, dict[str, msgspec.Raw]]:
+    """The text of a document and the keys of its outermost object; NaN and Infinity are read as null."""
+    try:
+        return view, json_text.decode(view, dict[str, msgspec.Raw], path)
+    except InvalidAnnotation:
+        text, count = (view, 0) if findings.strict else json_text.without_nan(view)
+        if not count:
+            raise
+    findings.remark("NaN or Infinity, read as null", path.name, count)
+    return text, json_text.decode(text, dict[str, msgspec.Raw], path)
 
 
 def _require_objects(document: Document) -> None:
@@ -286,7 +300,7 @@ def _by_image(
     for position, raw in enumerate(document.annotations):
         why = fix = None
         try:
-            link = _LINK.decode(raw)
+            link = _LINK.decode(raw) if findings.strict else _link(raw)
             ids[position] = -1 if link.id is None else link.id
             images[position] = position_of_id.get(link.image_id, -1)
             if link.id is not None and not 0 <= link.id <= _MAX_ID:
@@ -303,9 +317,36 @@ def _by_image(
             findings.skip(InvalidAnnotation(message, file=path, place=json_path, why=why, fix=fix))
     stated = ids[ids >= 0]
     if len(np.unique(stated)) < len(stated) and "minival" not in document.name:
-        raise _twice("annotation id", ids.tolist(), "annotations", path)
+        if findings.strict:
+            raise _twice("annotation id", ids.tolist(), "annotations", path)
+        document.new_ids = _new_ids(ids)
+        for position in document.new_ids:
+            findings.remark(
+                "annotation id that another one has: numbered anew",
+                f"{document.name}: annotation {ids[position]}, $.annotations[{position}]",
+            )
     order = np.argsort(images, kind="stable")
     return order, np.searchsorted(images[order], np.arange(len(position_of_id) + 1))
+
+
+def _link(raw: msgspec.Raw) -> _Link:
+    """The ids of an annotation record; whole numbers may be written as text or with a point."""
+    try:
+        return _LINK.decode(raw)
+    except msgspec.ValidationError:
+        record = msgspec.json.decode(raw, type=dict[str, Any])
+        numbers = {name: whole_number(record[name]) for name in ("id", "image_id") if record.get(name) is not None}
+        if None in numbers.values():
+            raise
+        return msgspec.convert(numbers, _Link)
+
+
+def _new_ids(ids: npt.NDArray[np.int64]) -> dict[int, int]:
+    """Position → a new id, for every id after its first occurrence."""
+    order = ids.argsort(kind="stable")
+    is_again = (ids[order][1:] == ids[order][:-1]) & (ids[order][1:] >= 0)
+    positions = sorted(order[1:][is_again].tolist())
+    return {position: int(ids.max()) + 1 + number for number, position in enumerate(positions)}
 
 
 def _twice(what: str, values: Sequence[Any], where: str, path: Path) -> InvalidAnnotation:

@@ -31,7 +31,8 @@ from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances, Sample
 from segdata.errors import SegdataError, UnknownLayout
 from segdata.formats.coco import batch_reader
-from segdata.formats.coco.annotations import instances_of, records_of, remarks_of, with_residue
+from segdata.formats.coco.annotations import instances_of, records_of, remarks_of, with_residue, with_residues
+from segdata.formats.coco.corrections import BOX_FROM_MASK, boxes_from_masks, corrected
 from segdata.formats.coco.documents import (
     KINDS,
     NOT_READ,
@@ -88,7 +89,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
             passed_over.append(ranked.pop()[1].relative_to(root).as_posix())
             findings.remark("document not read: image_info", passed_over[-1])
         for _, path in ranked:
-            index.add(open_document(root, path, split), findings)
+            index.add(open_document(root, path, split, findings), findings)
     documents = index.documents
     if not documents:
         raise UnknownLayout(
@@ -234,32 +235,51 @@ def _carry(document: Document, index: int, image: Mapping[str, Any] | None, extr
 def _instances(
     source: Source, document: Document, index: int, size: tuple[int, int], entry: Entry, findings: Findings
 ) -> Instances:
-    regular = _regular(document, index, source.labels)
+    order_of_image = document.of_image(index)
+    is_renumbered = not document.new_ids.keys().isdisjoint(order_of_image)
+    regular = None if is_renumbered else _regular(document, index, source.labels)
     if regular is not None:
         for remark, number in regular.odd:
             findings.remark(remark, f"{document.name}: annotation {number}")
         return regular.instances
     records: list[dict[str, Any]] = []
+    originals: list[dict[str, Any]] = []
     order: list[int] = []
-    for position in document.of_image(index):
+    for position in order_of_image:
         json_path = f"$.annotations[{position}]"
         try:
-            record = document.annotation_record(position)
+            original = document.annotation_record(position)
         except SegdataError as error:
             findings.skip(error.located(key=entry.key, place=json_path))
             continue
+        place = f"annotation {original.get('id')}, {json_path}"
         try:
+            record = _corrected(original, size, f"{document.name}: {place}", findings)
+            record = record if position not in document.new_ids else {**record, "id": document.new_ids[position]}
             check(record, source.labels, *size)
         except SegdataError as error:
-            name = f"annotation {record.get('id')}, {json_path}"
-            findings.skip(error.located(file=document.path, key=entry.key, place=name))
+            findings.skip(error.located(file=document.path, key=entry.key, place=place))
             continue
         records.append(record)
+        originals.append(original)
         order.append(position)
-    instances = instances_of(records, order, source.labels, *size)
+    instances, boxed = boxes_from_masks(instances_of(records, order, source.labels, *size))
+    for number in boxed:
+        findings.remark(BOX_FROM_MASK, f"{document.name}: annotation {records[number].get('id')}")
+        records[number] = {**records[number], "bbox": instances.bbox[number].tolist()}
     for remark, identity in remarks_of(records, instances):
         findings.remark(remark, f"{document.name}: annotation {identity}")
-    return instances
+    return with_residues(instances, originals, source.labels)
+
+
+def _corrected(record: dict[str, Any], size: tuple[int, int], where: str, findings: Findings) -> dict[str, Any]:
+    """A record as it is meant; under strict findings as it is."""
+    if findings.strict:
+        return record
+    changed, kinds = corrected(record, *size)
+    for kind in kinds:
+        findings.remark(kind, where)
+    return changed
 
 
 def _regular(document: Document, index: int, labels: LabelSpace) -> batch_reader.Regular | None:

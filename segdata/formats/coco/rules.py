@@ -35,6 +35,8 @@ class Values(NamedTuple):
         id: the annotation's id, −1 where it has none.
         lacks_iscrowd: whether the record does not say if it is a crowd.
         lacks_segmentation: whether the record has no segmentation, or an empty one.
+        outline: x, y, width and height around the mask of an object that is no crowd, NaN where it has none.
+        pixels: of the mask; above 0 where it is not known.
     """
 
     height: Any
@@ -45,6 +47,8 @@ class Values(NamedTuple):
     id: Any = -1
     lacks_iscrowd: Any = False
     lacks_segmentation: Any = False
+    outline: Any = (math.nan,) * 4
+    pixels: Any = 1
 
 
 def _has_negative_area(record: Values) -> Any:
@@ -74,6 +78,24 @@ def _has_other_area(record: Values) -> Any:
 
 def _has_flat_polygon(record: Values) -> Any:
     return (record.polygon_area < 1e-6) & (record.area >= 0)
+
+
+def _is_not_the_masks(record: Values) -> Any:
+    x, y, width, height = record.box
+    left, top, mask_width, mask_height = record.outline
+    common_x = np.minimum(x + width, left + mask_width) - np.maximum(x, left)
+    common_y = np.minimum(y + height, top + mask_height) - np.maximum(y, top)
+    common = np.maximum(common_x, 0) * np.maximum(common_y, 0)
+    union = width * height + mask_width * mask_height - common
+    return (common < 0.5 * union) & ((width >= 2) & (height >= 2) | (mask_width >= 2) & (mask_height >= 2))
+
+
+def _has_no_pixel(record: Values) -> Any:
+    """Masks of nothing; of polygons that are too small for a pixel only those in fractions of the image's size."""
+    left, top, width, height = record.outline
+    is_in_fractions = (left >= 0) & (top >= 0) & (left + width <= 1) & (top + height <= 1)
+    is_too_small = (record.polygon_area < 1) & ~np.asarray(is_in_fractions)
+    return (record.pixels == 0) & ~(is_too_small & ~_is_not_the_masks(record))
 
 
 @dataclass(frozen=True)
@@ -114,6 +136,8 @@ RULES = (
     Rule(lambda record: _leaves_image(record, 0), odd="box reaches up to one pixel past the image"),
     Rule(_has_other_area, odd="area differs from the polygon's by more than 2 %"),
     Rule(_has_flat_polygon, odd="polygon without area"),
+    Rule(_is_not_the_masks, odd="box is not the mask's"),
+    Rule(_has_no_pixel, odd="mask without a pixel"),
     Rule(lambda record: record.id == 0, counted="annotation number 0, whose matches COCO's evaluator never counts"),
 )
 _ODD = tuple(rule for rule in RULES if rule.odd)

@@ -6,6 +6,7 @@ any length is limited here before it looks: a single string or stretch of number
 
 from __future__ import annotations
 
+import codecs
 import json
 import mmap
 import re
@@ -32,25 +33,60 @@ _END_OF_STRING = re.compile(rb'(?<!\\)"')
 
 
 def map_file(path: Path) -> memoryview:
-    """Map a file into memory, read-only; a byte-order mark is skipped.
+    """Map a file into memory, read-only; a byte-order mark is skipped. Text in UTF-16 or UTF-32 is read and recoded.
 
     Raises:
-        InvalidAnnotation: empty, or in UTF-16 or UTF-32.
+        InvalidAnnotation: empty, or text in an encoding that its first bytes promise and that it is not in.
     """
     with disk_errors(path), path.open("rb") as file:
         if file.seek(0, 2) == 0:
             raise InvalidAnnotation("annotation file is empty", file=path, why="it has 0 bytes")
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     head = bytes(view[:4])
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head:
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in head:
+        return _recoded(view, path)
+    return view[len(_BOM) :] if head.startswith(_BOM) else view
+
+
+def _recoded(view: memoryview, path: Path) -> memoryview:
+    """The text of a document that is not in UTF-8, in UTF-8."""
+    data = bytes(view)
+    marks = (
+        (codecs.BOM_UTF32_LE, "utf-32"),
+        (codecs.BOM_UTF32_BE, "utf-32"),
+        (b"\xff\xfe", "utf-16"),
+        (b"\xfe\xff", "utf-16"),
+    )
+    encoding = next((name for mark, name in marks if data.startswith(mark)), None) or json.detect_encoding(data)
+    try:
+        return memoryview(data.decode(encoding).encode())
+    except UnicodeError as error:
         raise InvalidAnnotation(
-            "annotation file is not UTF-8",
+            "annotation file is not text",
             file=path,
             place="byte 0",
-            why="it begins like UTF-16 or UTF-32 text",
+            why=f"it begins like {encoding.upper()}: {error}"[:200],
             fix="save it as UTF-8",
-        )
-    return view[len(_BOM) :] if head.startswith(_BOM) else view
+        ) from error
+
+
+_NOT_A_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b', re.DOTALL)
+
+
+def without_nan(text: memoryview) -> tuple[memoryview, int]:
+    """A document with null for NaN and Infinity, which are no JSON and which Python's own writer writes; how many."""
+    count = 0
+
+    def null(match: re.Match[bytes]) -> bytes:
+        nonlocal count
+        if match[0].startswith(b'"'):
+            return match[0]
+        count += 1
+        return b"null"
+
+    if re.search(rb"\bNaN\b|\bInfinity\b", text) is None:
+        return text, 0
+    return memoryview(_NOT_A_NUMBER.sub(null, text)), count
 
 
 def decode(data: Any, kind: Any, path: Path, *, whole: Any = None) -> Any:

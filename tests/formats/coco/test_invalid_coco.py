@@ -74,6 +74,17 @@ BAD_COCO: dict[str, tuple[Edit, int, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+CORRECTED = (
+    *("annotation id twice", "id is text", "text in bbox", "null in bbox", "text as area", "negative width"),
+    *("far outside", "corners for sizes", "flat list"),
+)
+"""Refused under --strict alone; else corrected, see `test_corrections.py`."""
+
+
+def strict(name: str) -> tuple[str, ...]:
+    return ("--strict",) if name in CORRECTED else ()
+
+
 @pytest.mark.parametrize("name", BAD_COCO)
 def test_bad_coco_records_are_refused_and_nothing_is_left(name: str, tmp_path: Path) -> None:
     edit, code, texts = BAD_COCO[name]
@@ -88,6 +99,7 @@ def test_bad_coco_records_are_refused_and_nothing_is_left(name: str, tmp_path: P
         code,
         "instances_val2017.json" if name not in ("missing image", "image of another size") else "",
         *texts,
+        options=strict(name),
     )
     made.put(tmp_path / "source/annotations/instances_val2017.json", original)
     assert run_segdata("convert", tmp_path / "source", tmp_path / "pack").code == 0
@@ -112,7 +124,9 @@ def test_skipping_leaves_out_only_what_is_bad(name: str, tmp_path: Path) -> None
     made.coco(tmp_path / "source")
     edit(document)
     made.put(tmp_path / "source/annotations/instances_val2017.json", document)
-    outcome = run_segdata("convert", tmp_path / "source", tmp_path / "pack", "--on-error", "skip", "--json")
+    outcome = run_segdata(
+        "convert", tmp_path / "source", tmp_path / "pack", "--on-error", "skip", "--json", *strict(name)
+    )
     assert outcome.code == 3, outcome.err
     assert sum(item["count"] for item in outcome.document["problems"]["skipped"]) == 1
     assert texts[-1] in json.dumps(outcome.document["problems"]["first"], ensure_ascii=False)
@@ -126,7 +140,7 @@ def test_skipping_leaves_out_only_what_is_bad(name: str, tmp_path: Path) -> None
 TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "cut short": (b'{"images": [', ("cut short",)),
     "trailing": (b'{"images": []}\n x', ("line 2, column 2", "trailing")),
-    "UTF-16": ("{}".encode("utf-16"), ("UTF-16",)),
+    "half UTF-16": (b"\xff\xfe{", ("UTF-16", "save it as UTF-8")),
     "Latin-1": ('{"images": [], "annotations": [], "categories": [], "info": "é"}'.encode("latin-1"), (
         "not UTF-8", "byte 61, line 1, column 62", "0xe9",
     )),
@@ -150,7 +164,8 @@ def test_bad_coco_texts_are_refused_with_their_place(name: str, tmp_path: Path) 
     data, texts = TEXTS[name]
     made.coco(tmp_path / "source")
     made.put(tmp_path / "source/annotations/instances_val2017.json", data)
-    refused(tmp_path / "source", tmp_path / "pack", 4, "instances_val2017.json", *texts)
+    options = ("--strict",) if name == "NaN" else ()
+    refused(tmp_path / "source", tmp_path / "pack", 4, "instances_val2017.json", *texts, options=options)
 
 
 @pytest.mark.parametrize("filling", [b"\0", b'\\"', b"1,", b'"",'])
@@ -274,5 +289,6 @@ def test_many_problems_are_counted_and_shown_by_kind(tmp_path: Path) -> None:
         "31 problems",
         "30 ×",
         "1 × bbox has a negative size",
+        options=("--strict",),
     )
     assert outcome.err.count("$.annotations[") == 5 + 1  # of each kind the first five
