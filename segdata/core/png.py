@@ -67,8 +67,18 @@ def read_labels(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> La
         )
     mode = "I;16" if image.mode in ("I", "I;16", "I;16B") else image.mode
     if mode not in ("P", "L", "I;16", "RGB", "RGBA", "1"):
-        raise InvalidImage("label file is of a kind that holds no labels", why=f"{image.format} mode {image.mode}")
+        raise InvalidImage(
+            "label file is of a kind that holds no labels",
+            why=f"{image.format} mode {image.mode}",
+            fix="save it as a grey or palette PNG, without opacity",
+        )
     values = np.asarray(image)
+    if mode == "I;16" and (values.min(initial=0) < 0 or values.max(initial=0) > 65535):
+        raise InvalidImage(
+            "label file holds values of more than 16 bits",
+            why=f"values {int(values.min())} … {int(values.max())}",
+            fix="give values up to 65,535",
+        )
     if mode == "I;16":
         values = values.astype(np.uint16)
     elif mode == "1":

@@ -117,8 +117,8 @@ def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
         suffix = next((end for end in _FOLDER_SUFFIXES if folder.lower().endswith(end)), "")
         base = folder[: -len(suffix)] if suffix else ""
         is_pair = base in folders or base.lower() in lower
-        is_known = suffix == "annot" and base.lower() in SPLITS
-        if base and (is_known or (is_pair and (suffix == "annot" or _has(root / folder, *_LABEL_ENDINGS)))):
+        is_known = base.lower() in SPLITS
+        if (is_pair or is_known) and (suffix == "annot" or _has(root / folder, *_LABEL_ENDINGS)):
             label_folders.setdefault(lower.get(base.lower(), base), []).append(folder)
     for split, several in label_folders.items():
         if len(several) > 1:
@@ -147,6 +147,8 @@ def _two_folders(root: Path, above: str, folders: Sequence[str]) -> Iterator[Pai
     prefix = f"{above}/" if above else ""
     images = [name for name in folders if name.lower() in _IMAGES]
     labels = [name for name in folders if name.lower() in _LABELS and _holds_labels(root / prefix / name)]
+    if not images and labels and any((root / name).is_file() for name in label_tables.FILES):
+        images = [_IMAGES[0]]  # they lie elsewhere
     if len(images) != 1 or not labels:
         return
     if len(labels) > 1:

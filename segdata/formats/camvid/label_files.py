@@ -134,6 +134,14 @@ def _by_color(
                 twice[code] = (int(table[code]), index)
             table[code] = index
     codes = color_codes(pixels)
+    if all(category.color is None for category in labels.categories):
+        raise InvalidAnnotation(
+            "label file holds colours, and no category has one",
+            file=path,
+            key=key,
+            why=f"{labels.name!r} has names alone: {', '.join(item.name for item in labels.categories[:5])}",
+            fix="name a table of colours (R G B NAME a line) with --classes FILE, or add --classes from-data",
+        )
     if twice:
         _require_unique(twice, codes, labels, path, key)
     indices = table[codes]

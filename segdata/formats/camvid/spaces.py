@@ -112,6 +112,9 @@ def _of_table(given: Given, table: Table, findings: Findings) -> LabelSpace:
         last = labels.categories[-1]
         if last.color == (0, 0, 0) and last.name.startswith("Void"):
             labels = LabelSpace(labels.name, (*labels.categories[:-1], replace(last, ignore=True)))
+    elif labels.name == "custom" and not table.has_colors:  # names alone; what is first is a background
+        rows = [replace(row, ignore=row.ignore and row.id != 0) for row in labels.categories]
+        labels = LabelSpace(labels.name, tuple(rows))
     for category in labels.categories:
         if category.name.lower() in _VOID_NAMES and not category.ignore:
             kind = f"category {category.name!r} of the dataset's own table counts like any other"

@@ -247,6 +247,18 @@ def test_images_elsewhere(tmp_path: Path) -> None:
     assert [sample.encoded for sample in folder] == expected
 
 
+@pytest.mark.parametrize("labels", ["train_labels/a_L.png", "masks/a.png"])
+def test_images_of_relatives_elsewhere(labels: str, tmp_path: Path) -> None:
+    dataset(tmp_path / "labels", {labels: colors(), "class_dict.csv": CSV})
+    dataset(tmp_path / "photos", {"a.jpg": b""})
+    (sample,) = segdata.read(tmp_path / "labels", options=ReadOptions(images_dir={"": tmp_path / "photos"}))
+    assert sample.encoded == (tmp_path / "photos/a.jpg").read_bytes()
+    assert np.array_equal(semantic(sample), values())
+    outcome = run_segdata("convert", tmp_path / "labels", tmp_path / "pack")
+    assert outcome.code == 4
+    assert "1 of 1 images are not on disk" in outcome.err
+
+
 def test_images_of_one_name_in_two_splits(tmp_path: Path) -> None:
     files: Files = {"label_colors.txt": TXT}
     for split in ("train", "val"):
@@ -304,6 +316,7 @@ def test_camvid_s_own_table_is_assumed_only_where_nothing_speaks_against_it(tmp_
             {"train/a.jpg": b"", "trainannot/a.png": values(), "classes.txt": NAMES, "label_colors.txt": "0 0 0 sky\n"},
             ("two tables of labels disagree", "--classes"),
         ),
+        ({"train/a.jpg": b"", "trainannot/a.png": colors(), "classes.txt": NAMES}, ("no category has one", "--classes FILE")),
         (
             {"train/a.jpg": b"", "trainannot/a.png": colors(), "label_colors.txt": TXT.replace("250 50 83", "0 0 0")},
             ("two categories", "'background' and 'puddle'"),
@@ -326,6 +339,10 @@ def test_void_of_an_own_table_counts_and_that_of_camvid_does_not(tmp_path: Path)
     outcome = run_segdata("convert", dataset(tmp_path / "own", own), tmp_path / "pack", "--json")
     assert outcome.document["problems"]["remarks"]["category 'Void' of the dataset's own table counts like any other"]
     assert [item.ignore for item in segdata.open(tmp_path / "pack").labels.categories] == [False] * 3
+    codes: Files = {"images/a.png": b"", "labels/a_P.png": values(), "codes.txt": "Void\nRoad\nCar\n"}
+    folder = segdata.read(dataset(tmp_path / "codes", codes))
+    assert [item.ignore for item in folder.labels.categories] == [False] * 3
+    assert "category 'Void' of the dataset's own table counts like any other" in folder.findings.remarks
     made.camvid(tmp_path / "camvid")
     assert [item.ignore for item in segdata.read(tmp_path / "camvid").labels.categories] == [False, False, False, True]
     segdata.convert(made.coco(tmp_path / "coco"), tmp_path / "turned", to="camvid", allow_loss=True)
