@@ -127,7 +127,8 @@ def test_images_that_are_not_rgb_are_counted_by_kind(tmp_path: Path) -> None:
     made.put(source / "val2017/000000000000.jpg", made.photo(mode="L"))
     made.put(source / "val2017/000000000001.jpg", made.photo(mode="CMYK"))
     made.put(source / "val2017/000000000002.jpg", made.photo(kind="PNG", mode="RGBA"))
-    assert remarks_of(source, tmp_path / "pack") == {
+    remarks = remarks_of(source, tmp_path / "pack")
+    assert {kind: count for kind, count in remarks.items() if "image is" in kind} == {
         "image is grey: becomes RGB when it is read": 1,
         "image is CMYK: becomes RGB when it is read": 1,
         "image is RGB with alpha: becomes RGB when it is read": 1,

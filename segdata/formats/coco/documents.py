@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -11,17 +11,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import manifest
 from segdata.core.findings import Findings
-from segdata.core.images import require_size
-from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Instances, Sample
-from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
-from segdata.formats.coco.corrections import whole_number
+from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import folders_in, image_bytes, names_in, stem
-from segdata.system.files import checked_name
 
 KINDS = ("instances", "person_keypoints", "captions", "image_info")
 """Kinds of documents that are read; of several with one split, the first gives the samples."""
@@ -30,7 +25,10 @@ NOT_READ = ("panoptic", "stuff", "labels")
 """Kinds that are passed over beside others, with a remark."""
 
 _PEEK = 1 << 16
-_MAX_ID = (1 << 63) - 1
+_MOST_SPLITS = 32
+"""Folders with a JSON file each are splits, unless there are more."""
+
+MAX_ID = (1 << 63) - 1
 
 
 class Image(msgspec.Struct):
@@ -42,13 +40,7 @@ class Image(msgspec.Struct):
     width: int
 
 
-class _Link(msgspec.Struct):
-    image_id: int
-    id: int | None = None
-
-
 _IMAGE = msgspec.json.Decoder(Image)
-_LINK = msgspec.json.Decoder(_Link)
 
 
 @dataclass
@@ -61,6 +53,9 @@ class Document:
         header: every other key with its value.
         by_image: (A,) int64, positions of annotations sorted by image, those without a valid image first; and
             (images + 1,) int64, where each image's begin.
+        corrected: position of an image whose record is not as it should be → the record as it is meant.
+        files: position of an image → its file under the root, where it does not follow from the record.
+        category_ids: category id in the document → id in the label space, where these differ.
         new_ids: position of an annotation whose id another one has → the id that it gets.
         block: which images were read last, many at once, and what they gave.
     """
@@ -75,6 +70,9 @@ class Document:
     by_image: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] = field(
         default_factory=lambda: (np.zeros(0, np.int64), np.zeros(1, np.int64))
     )
+    corrected: dict[int, Image] = field(default_factory=dict)
+    files: dict[int, str] = field(default_factory=dict)
+    category_ids: dict[int, int] = field(default_factory=dict)
     new_ids: dict[int, int] = field(default_factory=dict)
     block: tuple[int, Any] = (-1, None)
 
@@ -93,8 +91,8 @@ class Document:
         return cls(path, name, *kind_and_split, images, annotations, header)
 
     def image(self, index: int) -> Image:
-        """The fields of an image record that every document must have."""
-        return _IMAGE.decode(self.images[index])
+        """The fields of an image record that every document must have, corrected where they are not as they should be."""
+        return self.corrected.get(index) or _IMAGE.decode(self.images[index])
 
     def image_record(self, index: int) -> dict[str, Any]:
         """A whole image record."""
@@ -117,12 +115,22 @@ class Document:
 
 
 def candidates(root: Path) -> list[tuple[Path, str]]:
-    """Folder and name of each JSON file in `annotations/`; where there is none, of those in the folder itself."""
+    """Folder and name of each JSON file in `annotations/`; else of those in the folder; else in the folders of splits."""
     for folder in (root / "annotations", root):
         names = names_in(folder, ".json") if folder.is_dir() else []
         if names:
             return [(folder, name) for name in names]
-    return []
+    folders = [root / name for name in folders_in(root)]
+    files = [(folder, name) for folder in folders for name in names_in(folder, ".json")]
+    return files if len(files) <= _MOST_SPLITS and all(looks_like_coco(folder / name) for folder, name in files) else []
+
+
+def split_of(path: Path, root: Path) -> tuple[str, str]:
+    """Kind and split of a document: the folder tells the split where every split has one, else the name (`kind_of`)."""
+    kind, split = kind_of(path.name)
+    if path.parent not in (root, root / "annotations"):
+        return kind, path.parent.name
+    return kind, split
 
 
 def kind_of(name: str) -> tuple[str, str]:
@@ -173,7 +181,7 @@ def open_document(root: Path, path: Path, split: str, findings: Findings) -> Doc
             file=path,
             place="$",
             why=f"it has {', '.join(map(repr, top)) or 'nothing'}: {_guess(top)}",
-            fix=f"name a captions document captions_{split}.json, a keypoints document person_keypoints_{split}.json",
+            fix=_way_on(top, split),
         )
     document = Document.of(path, name, (kind, split), top, view)
     if "annotations" not in top:
@@ -210,146 +218,63 @@ def _require_objects(document: Document) -> None:
         )
 
 
+_OTHER_TOOLS = (
+    ("caption", "it looks like a captions document"),
+    ("segments_info", "it looks like a panoptic document"),
+    ("shapes", "it looks like a Labelme file"),
+    ("_via_img_metadata", "it looks like a project of the VGG Image Annotator (VIA)"),
+    ("regions", "it looks like a file of the VGG Image Annotator (VIA)"),
+    ("annotations_result", "it looks like a Label Studio export"),
+    ("imgHeight", "it looks like a Cityscapes polygon file"),
+    ("objects", "it looks like a Supervisely or Cityscapes file of one image"),
+    ("image", "it looks like an SA-1B file of one image"),
+    ("annotations", "a captions document has no categories, an image list no annotations"),
+)
+"""A key of a JSON file → what the file looks like."""
+
+
 def _guess(keys: Iterable[str]) -> str:
-    for key, text in (
-        ("caption", "it looks like a captions document"),
-        ("segments_info", "it looks like a panoptic document"),
-        ("shapes", "it looks like a Labelme file"),
-        ("objects", "it looks like a Cityscapes polygon file"),
-        ("annotations", "a captions document has no categories, an image list no annotations"),
+    names = set(keys)
+    if any(
+        isinstance(name, str) and name.rstrip("0123456789").lower().endswith((".jpg", ".png", ".jpeg"))
+        for name in names
     ):
-        if key in keys:
-            return text
-    return "it does not look like a COCO document"
+        return "it looks like a file of the VGG Image Annotator (VIA)"
+    return next((text for key, text in _OTHER_TOOLS if key in names), "it does not look like a COCO document")
 
 
-class ImageIndex:
-    """The images of all documents of a dataset; an image that several documents have is one entry.
-
-    Attributes:
-        entries: every image once; `data` is a tuple of (document, position of the image in it), the document that
-            gives the sample first.
-        splits: name → indices of entries.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.documents: list[Document] = []
-        self.entries: list[Entry] = []
-        self.splits: dict[str, list[int]] = {}
-        self._root = root
-        self._index_of_file: dict[str, int] = {}
-
-    def add(self, document: Document, findings: Findings) -> None:
-        """Index the annotations of a document, and add its images."""
-        path = document.path
-        images = [_image(raw, index, path) for index, raw in enumerate(document.images)]
-        position_of_id = {image.id: position for position, image in enumerate(images)}
-        if len(position_of_id) < len(images):
-            raise _twice("image id", [image.id for image in images], "images", path)
-        document.by_image = _by_image(document, position_of_id, findings)
-        if len({image.file_name for image in images}) < len(images):
-            raise _twice("file_name", [image.file_name for image in images], "images", path)
-        members = self.splits.setdefault(document.split, [])
-        known = set(members)
-        folder = _image_folder(self._root, document, images)
-        counts = np.diff(document.by_image[1]).tolist()
-        for position, image in enumerate(images):
-            file = f"{folder}/{image.file_name}" if folder else image.file_name
-            index = self._index_of_file.setdefault(file, len(self.entries))
-            if index == len(self.entries):
-                self.entries.append(Entry(stem(image.file_name), file, data=()))
-            # About 500 bytes an annotation: a polygon's share. Of several documents the last counts: fingerprints know it so.
-            size = 0 if document.kind == "image_info" else 500 * counts[position]
-            key, data = self.entries[index].key, (*self.entries[index].data, (len(self.documents), position))
-            self.entries[index] = Entry(key, file, size, data)
-            if index not in known:
-                known.add(index)
-                members.append(index)
-        self.documents.append(document)
+def _way_on(keys: Iterable[str], split: str) -> str:
+    """What to do with a JSON file that is no COCO document of objects."""
+    if _guess(keys).startswith("a captions document"):
+        return f"name a captions document captions_{split}.json, a keypoints document person_keypoints_{split}.json"
+    return "export it as COCO from the tool that made it, or see docs/your-data.md"
 
 
-def _image(raw: msgspec.Raw, index: int, path: Path) -> Image:
-    try:
-        image = _IMAGE.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise InvalidAnnotation(
-            "an image record is not valid", file=path, place=f"$.images[{index}]", why=str(error)
-        ) from error
-    if image.height <= 0 or image.width <= 0 or not 0 <= image.id <= _MAX_ID:
-        raise InvalidAnnotation(
-            "an image record is not valid",
-            file=path,
-            place=f"$.images[{index}]",
-            why=f"id {image.id}, height {image.height}, width {image.width}",
-        )
-    try:
-        require_size(image.height, image.width)
-        checked_name(image.file_name, "the document")
-    except Unsafe as error:
-        raise error.located(file=path, place=f"$.images[{index}]") from error
-    return image
+def sample_of(
+    source: Source,
+    entry: Entry,
+    record: Image,
+    *,
+    instances: Instances | None,
+    semantic: npt.NDArray[Any] | None = None,
+    extra: Mapping[str, Any],
+) -> Sample:
+    """The sample of an entry, with the id and size of its image record."""
+    return Sample(
+        entry.key,
+        record.height,
+        record.width,
+        file=entry.file,
+        id=record.id,
+        encoded=lambda: image_bytes(source, entry),
+        instances=instances,
+        semantic=semantic,
+        extra=extra,
+    )
 
 
-def _by_image(
-    document: Document, position_of_id: Mapping[int, int], findings: Findings
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """`Document.by_image`; annotation records without a valid id or image are reported and left out."""
-    path, count = document.path, len(document.annotations)
-    images = np.full(count, -1, np.int64)
-    ids = np.full(count, -1, np.int64)
-    for position, raw in enumerate(document.annotations):
-        why = fix = None
-        try:
-            link = _LINK.decode(raw) if findings.strict else _link(raw)
-            ids[position] = -1 if link.id is None else link.id
-            images[position] = position_of_id.get(link.image_id, -1)
-            if link.id is not None and not 0 <= link.id <= _MAX_ID:
-                message, why = "an annotation record is not valid", f"id {link.id} is not between 0 and 2^63 − 1"
-            elif images[position] < 0:
-                message = "an annotation names an image that the document does not define"
-                why = f"annotation {link.id} names image {link.image_id}"
-                fix = "add the image to the document, or remove the annotation"
-        except (msgspec.MsgspecError, OverflowError) as error:
-            message, why = "an annotation record is not valid", str(error)
-        if why is not None:
-            images[position] = -1
-            json_path = f"$.annotations[{position}]"
-            findings.skip(InvalidAnnotation(message, file=path, place=json_path, why=why, fix=fix))
-    stated = ids[ids >= 0]
-    if len(np.unique(stated)) < len(stated) and "minival" not in document.name:
-        if findings.strict:
-            raise _twice("annotation id", ids.tolist(), "annotations", path)
-        document.new_ids = _new_ids(ids)
-        for position in document.new_ids:
-            findings.remark(
-                "annotation id that another one has: numbered anew",
-                f"{document.name}: annotation {ids[position]}, $.annotations[{position}]",
-            )
-    order = np.argsort(images, kind="stable")
-    return order, np.searchsorted(images[order], np.arange(len(position_of_id) + 1))
-
-
-def _link(raw: msgspec.Raw) -> _Link:
-    """The ids of an annotation record; whole numbers may be written as text or with a point."""
-    try:
-        return _LINK.decode(raw)
-    except msgspec.ValidationError:
-        record = msgspec.json.decode(raw, type=dict[str, Any])
-        numbers = {name: whole_number(record[name]) for name in ("id", "image_id") if record.get(name) is not None}
-        if None in numbers.values():
-            raise
-        return msgspec.convert(numbers, _Link)
-
-
-def _new_ids(ids: npt.NDArray[np.int64]) -> dict[int, int]:
-    """Position → a new id, for every id after its first occurrence."""
-    order = ids.argsort(kind="stable")
-    is_again = (ids[order][1:] == ids[order][:-1]) & (ids[order][1:] >= 0)
-    positions = sorted(order[1:][is_again].tolist())
-    return {position: int(ids.max()) + 1 + number for number, position in enumerate(positions)}
-
-
-def _twice(what: str, values: Sequence[Any], where: str, path: Path) -> InvalidAnnotation:
+def twice(what: str, values: Sequence[Any], where: str, path: Path) -> InvalidAnnotation:
+    """The error of a value that two records have."""
     first: dict[Any, int] = {}
     for position, value in enumerate(values):
         if value in first and value != -1:
@@ -362,105 +287,3 @@ def _twice(what: str, values: Sequence[Any], where: str, path: Path) -> InvalidA
             )
         first[value] = position
     raise AssertionError("no value occurs twice")
-
-
-def _image_folder(root: Path, document: Document, images: Sequence[Image]) -> str:
-    """The folder (under the root) of a document's image files; named like the split where none is on disk."""
-    split = document.split
-    folders = [split, f"images/{split}", "images", "", *folders_in(root)]
-    folders += [f"images/{name}" for name in folders_in(root / "images")]
-    for image in images[:3]:
-        for folder in folders:
-            if (root / folder / image.file_name).is_file():
-                return folder
-    return split
-
-
-def sample_of(
-    source: Source,
-    entry: Entry,
-    record: Mapping[str, Any],
-    *,
-    instances: Instances | None,
-    semantic: npt.NDArray[Any] | None = None,
-    extra: Mapping[str, Any],
-) -> Sample:
-    """The sample of an entry, with the id and size of its image record."""
-    return Sample(
-        entry.key,
-        record["height"],
-        record["width"],
-        file=entry.file,
-        id=record["id"],
-        encoded=lambda: image_bytes(source, entry),
-        instances=instances,
-        semantic=semantic,
-        extra=extra,
-    )
-
-
-def label_space(documents: Sequence[Document]) -> LabelSpace:
-    """The categories of the documents that give samples.
-
-    Raises:
-        InvalidAnnotation: category records that are not valid, or two documents that give one id different names.
-    """
-    merged: dict[int, Category] = {}
-    for document in documents:
-        if document.kind not in ("instances", "image_info", "panoptic") and merged:
-            continue
-        for index, category in enumerate(_categories(document)):
-            known = merged.setdefault(category.id, category)
-            if known.name != category.name:
-                raise InvalidAnnotation(
-                    f"two documents give category id {category.id} different names",
-                    file=document.path,
-                    place=f"$.categories[{index}]",
-                    why=f"{known.name!r} and {category.name!r}",
-                    fix="convert the splits on their own",
-                )
-    names = {category.name for category in merged.values()}
-    official = {category.name for category in manifest.label_space("coco").categories}
-    try:
-        return LabelSpace("coco" if names and names <= official else "custom", tuple(merged.values()))
-    except SegdataError as error:
-        raise error.located(file=documents[0].path, place="$.categories") from error
-
-
-def _categories(document: Document) -> Iterator[Category]:
-    records = document.header.get("categories") or []
-    if not isinstance(records, list):
-        raise InvalidAnnotation(
-            "categories is not a list", file=document.path, place="$.categories", why=f"found {records!r}"[:200]
-        )
-    ids = [record.get("id") for record in records if isinstance(record, dict)]
-    if all(type(number) is int for number in ids) and len(set(ids)) < len(ids):
-        raise _twice("category id", ids, "categories", document.path)
-    for index, record in enumerate(records):
-        yield _category(record, document.path, f"$.categories[{index}]")
-
-
-def _category(record: Any, path: Path, json_path: str) -> Category:
-    is_valid = (
-        isinstance(record, dict)
-        and type(record.get("id")) is int
-        and 0 <= record["id"] <= _MAX_ID
-        and isinstance(record.get("name"), str)
-    )
-    if not is_valid:
-        raise InvalidAnnotation(
-            "a category record is not valid",
-            file=path,
-            place=json_path,
-            why=f"expected an integer id and a name, found {record!r}"[:300],
-        )
-    color, group = record.get("color"), record.get("supercategory")
-    is_color = isinstance(color, list) and len(color) == 3 and all(type(v) is int and 0 <= v < 256 for v in color)
-    isthing = record.get("isthing")
-    return Category(
-        record["name"],
-        record["id"],
-        color=(color[0], color[1], color[2]) if is_color else None,
-        isthing=None if isthing is None else bool(isthing),
-        supercategory=group if isinstance(group, str) else None,
-    )

@@ -29,22 +29,23 @@ import numpy as np
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances, Sample
-from segdata.errors import SegdataError, UnknownLayout
+from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
 from segdata.formats.coco import batch_reader
 from segdata.formats.coco.annotations import instances_of, records_of, remarks_of, with_residue, with_residues
+from segdata.formats.coco.categories import label_space
 from segdata.formats.coco.corrections import BOX_FROM_MASK, boxes_from_masks, corrected
 from segdata.formats.coco.documents import (
     KINDS,
     NOT_READ,
     Document,
-    ImageIndex,
     candidates,
     kind_of,
-    label_space,
     looks_like_coco,
     open_document,
     sample_of,
+    split_of,
 )
+from segdata.formats.coco.image_index import ImageIndex
 from segdata.formats.coco.rules import check
 from segdata.formats.contract import RESIDUES, Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text
@@ -54,6 +55,9 @@ from segdata.system.files import disk_errors, inside
 LAYOUT = "annotations/instances_*.json (COCO)"
 
 _COLUMNS = ("id", "file_name", "height", "width")
+_ABSENT = "\0absent"
+"""Stands for a field that the source's record does not have."""
+
 _OFFICIAL_SPLIT = re.compile(r"/((?:train|val|test|unlabeled)20\d\d)/")
 
 
@@ -72,25 +76,28 @@ def detect(root: Path) -> bool:
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Index every document: images in order, annotations by image; segmentations stay unparsed."""
     root, paths = _files(root)
-    by_split: dict[str, list[tuple[int, Path]]] = {}
     passed_over: list[str] = []
-    for path in paths:
-        kind, split = kind_of(path.name)
-        if not _is_read(kind, paths):
-            passed_over.append(path.relative_to(root).as_posix())
-            findings.remark(f"document not read: {kind}", passed_over[-1])
-            continue
-        rank = KINDS.index(kind) if kind in KINDS else 0
-        by_split.setdefault(split, []).append((rank, path))
-    index = ImageIndex(root)
+    not_coco: list[Path] = []
+    by_split = _by_split(root, paths, options, passed_over, findings)
+    index = ImageIndex(root, options)
     for split, ranked in by_split.items():
         ranked.sort()
         if len(ranked) > 1 and ranked[-1][0] == KINDS.index("image_info"):
             passed_over.append(ranked.pop()[1].relative_to(root).as_posix())
             findings.remark("document not read: image_info", passed_over[-1])
         for _, path in ranked:
-            index.add(open_document(root, path, split, findings), findings)
+            try:
+                document = open_document(root, path, split, findings)
+            except InvalidAnnotation:
+                if findings.strict or kind_of(path.name)[0] or len(paths) == 1:
+                    raise
+                not_coco.append(path)
+                continue
+            index.add(document, findings)
     documents = index.documents
+    for path in not_coco:
+        passed_over.append(path.relative_to(root).as_posix())
+        findings.remark("file not read: no COCO document", passed_over[-1])
     if not documents:
         raise UnknownLayout(
             "no COCO document was found",
@@ -100,7 +107,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     return Source(
         root=root,
         layout="COCO documents",
-        labels=labels or label_space(documents),
+        labels=labels or label_space(documents, findings),
         entries=index.entries,
         splits=index.splits,
         documents=[
@@ -119,6 +126,25 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         expects_annotations=any(document.kind in ("instances", "person_keypoints") for document in documents),
         data=documents,
     )
+
+
+def _by_split(
+    root: Path, paths: Sequence[Path], options: ReadOptions, passed_over: list[str], findings: Findings
+) -> dict[str, list[tuple[int, Path]]]:
+    """Split → the documents that are read of it, each with the rank of its kind; the others are added to `passed_over`."""
+    by_split: dict[str, list[tuple[int, Path]]] = {}
+    is_asked = any(split_of(path, root)[1] in options.splits for path in paths)
+    for path in paths:
+        kind, split = split_of(path, root)
+        name = path.relative_to(root).as_posix()
+        if is_asked and split not in options.splits:
+            passed_over.append(name)
+        elif not _is_read(kind, paths):
+            passed_over.append(name)
+            findings.remark(f"document not read: {kind}", name)
+        else:
+            by_split.setdefault(split, []).append((KINDS.index(kind) if kind in KINDS else 0, path))
+    return by_split
 
 
 def inspect(root: Path, findings: Findings) -> None:
@@ -162,11 +188,13 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     documents: list[Document] = source.data
     (number, index), *others = entry.data
     document = documents[number]
-    record = document.image_record(index)
-    size = record["height"], record["width"]
+    record, image = document.image_record(index), document.image(index)
+    size = image.height, image.width
     reserved = _reserved()
     extra: dict[str, Any] = {key: value for key, value in record.items() if key not in (*_COLUMNS, *reserved)}
     taken = {key: record[key] for key in reserved if key in record}
+    if index in document.corrected or index in document.files:
+        taken |= {name: record.get(name, _ABSENT) for name in _COLUMNS if record.get(name) != getattr(image, name)}
     residue: dict[str, Any] = {"fields": taken} if taken else {}
     carried: dict[str, Any] = {}
     _remark_other_split(record, document, entry, findings)
@@ -186,7 +214,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         residue["documents"] = carried
     if residue:
         extra["coco"] = residue
-    return sample_of(source, entry, record, instances=instances, extra=extra)
+    return sample_of(source, entry, image, instances=instances, extra=extra)
 
 
 def _remark_other_split(record: Mapping[str, Any], document: Document, entry: Entry, findings: Findings) -> None:
@@ -236,7 +264,7 @@ def _instances(
     source: Source, document: Document, index: int, size: tuple[int, int], entry: Entry, findings: Findings
 ) -> Instances:
     order_of_image = document.of_image(index)
-    is_renumbered = not document.new_ids.keys().isdisjoint(order_of_image)
+    is_renumbered = bool(document.category_ids) or not document.new_ids.keys().isdisjoint(order_of_image)
     regular = None if is_renumbered else _regular(document, index, source.labels)
     if regular is not None:
         for remark, number in regular.odd:
@@ -256,6 +284,8 @@ def _instances(
         try:
             record = _corrected(original, size, f"{document.name}: {place}", findings)
             record = record if position not in document.new_ids else {**record, "id": document.new_ids[position]}
+            if record.get("category_id") in document.category_ids:
+                record = {**record, "category_id": document.category_ids[record["category_id"]]}
             check(record, source.labels, *size)
         except SegdataError as error:
             findings.skip(error.located(file=document.path, key=entry.key, place=place))
@@ -458,11 +488,6 @@ def _image_record(sample: Sample) -> dict[str, Any]:
     reserved = _reserved()
     record = {key: value for key, value in sample.extra.items() if key not in reserved}
     ending = sample.file[len(stem(sample.file)) :]
-    return {
-        **record,
-        **sample.extra.get("coco", {}).get("fields", {}),
-        "id": sample.id,
-        "file_name": sample.key + ending,
-        "height": sample.height,
-        "width": sample.width,
-    }
+    record |= {"id": sample.id, "file_name": sample.key + ending, "height": sample.height, "width": sample.width}
+    record |= sample.extra.get("coco", {}).get("fields", {})
+    return {key: value for key, value in record.items() if value != _ABSENT}

@@ -61,7 +61,9 @@ def columns(source: Source, entry: Entry, height: int, width: int, findings: Fin
         return Columns.none()
     positions = document.of_image(entry.data[0][1])
     records = [_decoded(document.annotations[position], path, entry, position) for position in positions]
-    index_of = source.labels.index_of_id
+    index_of = dict(source.labels.index_of_id)
+    if document.category_ids:
+        index_of |= {number: index_of[other] for number, other in document.category_ids.items()}
     for position, record in zip(positions, records, strict=True):
         if record.category_id not in index_of:
             error = undefined_category(f"category_id {record.category_id}; it defines {sorted(index_of)}"[:300])

@@ -29,7 +29,9 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
-from segdata.formats.coco.documents import Document, ImageIndex, candidates, kind_of, label_space, sample_of
+from segdata.formats.coco.categories import label_space
+from segdata.formats.coco.documents import Document, candidates, kind_of, sample_of
+from segdata.formats.coco.image_index import ImageIndex
 from segdata.formats.coco_panoptic.predictions import read
 from segdata.formats.coco_panoptic.segments import (
     check,
@@ -76,7 +78,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         paths, root = [root], root.parent
     else:
         paths = [folder / name for folder, name in candidates(root) if kind_of(name)[0] == "panoptic"]
-    index = ImageIndex(root)
+    index = ImageIndex(root, options)
     for path in paths:
         document = _open(root, path)
         index.add(document, findings)
@@ -88,7 +90,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     return Source(
         root=root,
         layout="COCO panoptic documents",
-        labels=labels or label_space(documents),
+        labels=labels or label_space(documents, findings),
         entries=index.entries,
         splits=index.splits,
         documents=[
@@ -147,7 +149,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     documents: list[Document] = source.data
     (number, index), *others = entry.data
     document = documents[number]
-    record = document.image_record(index)
+    record, image = document.image_record(index), document.image(index)
     extra = {key: value for key, value in record.items() if key not in ("id", "file_name", "height", "width")}
     annotation, position = _annotation(document, index)
     for other_number, other_index in others:
@@ -160,10 +162,10 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
                 fix="convert the documents on their own",
             )
     if annotation is None:
-        return sample_of(source, entry, record, instances=None, extra=extra)
+        return sample_of(source, entry, image, instances=None, extra=extra)
     name = _png_of(annotation, entry.key, document.path)
     segments = annotation["segments_info"]
-    size = record["height"], record["width"]
+    size = image.height, image.width
     try:
         check(segments, source.labels)
         png = read_png(source.root, f"{_folder(Path(document.name)).as_posix()}/{name}")
@@ -181,7 +183,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     return sample_of(
         source,
         entry,
-        record,
+        image,
         instances=replace(instances, extra=_residues(segments, instances, source.labels)),
         semantic=label_map(instances, source.labels),
         extra={**extra, NAME: residue} if residue else extra,

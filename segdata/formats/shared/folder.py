@@ -13,6 +13,11 @@ from segdata.system.files import disk_errors, inside
 NAMES_SHOWN = 5
 """Names that an error message lists at most."""
 
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+"""Of the files that images can be decoded from."""
+
+_FOLDERS_LOOKED_AT = 1000
+
 
 def read_bytes(root: Path, name: str, what: str) -> bytes:
     """The bytes of a file under the root.
@@ -80,15 +85,29 @@ def missing_images(root: Path, entries: Sequence[Entry]) -> list[int]:
 
 
 def images_not_there(root: Path, entries: Sequence[Entry], missing: Sequence[int]) -> InvalidAnnotation:
-    """One error for all of them, with the count and the first names."""
+    """One error for all of them, with the count, the first names, and where there are images at all."""
     names = ", ".join(entries[index].file or entries[index].key for index in missing[:NAMES_SHOWN])
+    there = ", ".join(f"{count:,} in {folder}" for folder, count in _folders_of_images(root))
     return InvalidAnnotation(
         f"{len(missing)} of {len(entries)} images are not on disk",
         file=root,
-        why=f"missing are {names}{' …' if len(missing) > NAMES_SHOWN else ''}",
-        fix="put the images there, convert the annotations alone with --images none, or leave them out with "
-        "--on-error skip",
+        why=f"missing are {names}{' …' if len(missing) > NAMES_SHOWN else ''}; "
+        + (f"there are images of other names or endings: {there}" if there else "there are no images below the folder"),
+        fix="say where they are with --images-dir [SPLIT=]DIR, convert the annotations alone with --images none, or leave "
+        "them out with --on-error skip",
     )
+
+
+def _folders_of_images(root: Path) -> list[tuple[str, int]]:
+    """The folders with most image files below the root, and how many they have."""
+    counts: dict[str, int] = {}
+    for number, (folder, _, files) in enumerate(os.walk(root)):
+        if number >= _FOLDERS_LOOKED_AT:
+            break
+        count = sum(name.lower().endswith(IMAGE_ENDINGS) for name in files)
+        if count:
+            counts[Path(folder).relative_to(root).as_posix()] = count
+    return sorted(counts.items(), key=lambda item: -item[1])[:3]
 
 
 def stem(name: str) -> str:

@@ -109,7 +109,7 @@ EDITS: dict[str, tuple[Callable[..., None], bool]] = {
     "other area": (setting(0, area=1.0), True),
     "whole numbers": (setting(0, bbox=[4, 4, 10, 8], area=86), True),
     "box past the image": (setting(0, bbox=[-0.5, 4.0, 10.5, 8.25]), True),
-    "box without width": (setting(0, bbox=[4.0, 4.0, 0.0, 8.25]), True),
+    "box without width": (setting(0, bbox=[4.0, 4.0, 0.0, 8.25]), False),
     "no segmentation": (setting(0, segmentation=[]), True),
     "two rings": (setting(0, segmentation=[[4.0, 4.0, 9.0, 4.0, 9.0, 9.0], [1.0, 1.0, 3.5, 1.0, 3.5, 9.25]]), True),
     "far ring": (setting(0, segmentation=[[4.0, 4.0, 9e6, 4.0, 9.0, 9.0]]), False),

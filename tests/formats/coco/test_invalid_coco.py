@@ -76,7 +76,7 @@ BAD_COCO: dict[str, tuple[Edit, int, tuple[str, ...]]] = {
 
 CORRECTED = (
     *("annotation id twice", "id is text", "text in bbox", "null in bbox", "text as area", "negative width"),
-    *("far outside", "corners for sizes", "flat list"),
+    *("far outside", "corners for sizes", "flat list", "no size", "category name twice"),
 )
 """Refused under --strict alone; else corrected, see `test_corrections.py`."""
 

@@ -1,0 +1,317 @@
+"""The images of COCO documents: their records, where their files lie, and which annotations they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core import images as image_files
+from segdata.core.findings import Findings
+from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
+from segdata.formats.coco.corrections import whole_number
+from segdata.formats.coco.documents import MAX_ID, Document, Image, twice
+from segdata.formats.coco.image_folders import image_folder
+from segdata.formats.contract import Entry, ReadOptions
+from segdata.formats.shared.folder import folders_in, stem
+from segdata.system.files import checked_name, inside
+
+
+class _Link(msgspec.Struct):
+    image_id: int
+    id: int | None = None
+
+
+_IMAGE, _LINK = msgspec.json.Decoder(Image), msgspec.json.Decoder(_Link)
+
+_MAX_SIDE = 1 << 20
+"""Pixels; sides of images that are longer are no sizes."""
+
+
+class ImageIndex:
+    """The images of all documents of a dataset; an image that several documents have is one entry.
+
+    Attributes:
+        entries: every image once; `data` is a tuple of (document, position of the image in it), the document that
+            gives the sample first.
+        splits: name → indices of entries.
+    """
+
+    def __init__(self, root: Path, options: ReadOptions | None = None) -> None:
+        self.documents: list[Document] = []
+        self.entries: list[Entry] = []
+        self.splits: dict[str, list[int]] = {}
+        self._root = root
+        self._options = options or ReadOptions()
+        self._index_of_file: dict[str, int] = {}
+        self._splits_of_folder: dict[str, str] = {}
+
+    def add(self, document: Document, findings: Findings) -> None:
+        """Index the annotations of a document, and add its images."""
+        path = document.path
+        images, numbers = self._images(document, findings)
+        position_of_id = {image.id: position for position, image in enumerate(images)}
+        if len(position_of_id) < len(images):
+            raise twice("image id", [image.id for image in images], "images", path)
+        document.by_image = _by_image(document, position_of_id, numbers, findings)
+        if len({image.file_name for image in images}) < len(images):
+            raise twice("file_name", [image.file_name for image in images], "images", path)
+        members = self.splits.setdefault(document.split, [])
+        known = set(members)
+        folder, disk = self._folder(document, images, findings)
+        counts = np.diff(document.by_image[1]).tolist()
+        others: dict[int, int] = {}
+        for position, image in enumerate(images):
+            file = document.files.get(position) or (f"{folder}/{image.file_name}" if folder else image.file_name)
+            index = self._index_of_file.setdefault(file, len(self.entries))
+            if index == len(self.entries):
+                on_disk = "" if disk is None else str(disk / image.file_name)
+                self.entries.append(Entry(stem(image.file_name), file, data=(), disk=on_disk))
+            elif self._contradicts(document, position, index):
+                others[self.entries[index].data[0][0]] = others.get(self.entries[index].data[0][0], 0) + 1
+            # About 500 bytes an annotation: a polygon's share. Of several documents the last counts: fingerprints know it so.
+            size = 0 if document.kind == "image_info" else 500 * counts[position]
+            entry = self.entries[index]
+            data = (*entry.data, (len(self.documents), position))
+            self.entries[index] = Entry(entry.key, file, size, data, entry.disk)
+            if index not in known:
+                known.add(index)
+                members.append(index)
+        for number, count in others.items():
+            raise _contradiction(self.documents[number], document, count)
+        self._complete_sizes(document, images, findings)
+        self.documents.append(document)
+
+    def _contradicts(self, document: Document, position: int, index: int) -> bool:
+        """Whether the document that gives an image's sample annotates it otherwise, as the same kind in another split."""
+        number, first = self.entries[index].data[0]
+        other = self.documents[number]
+        is_alike = other.kind == document.kind and document.kind in ("instances", "person_keypoints")
+        if not is_alike or other.split == document.split:
+            return False
+        mine, theirs = document.of_image(position), other.of_image(first)
+        if [bytes(document.annotations[i]) for i in mine] == [bytes(other.annotations[i]) for i in theirs]:
+            return False
+        records = (document.annotation_record(i) for i in mine), (other.annotation_record(i) for i in theirs)
+        same = [
+            [{k: v for k, v in record.items() if k not in ("id", "image_id")} for record in part] for part in records
+        ]
+        return same[0] != same[1]
+
+    def _folder(self, document: Document, images: Sequence[Image], findings: Findings) -> tuple[str, Path | None]:
+        """The folder of a document's images in the dataset, and its path where it lies elsewhere."""
+        given = self._options.images_dir
+        disk = given.get(document.split, given.get(""))
+        if disk is not None:
+            return document.split, disk
+        folder = image_folder(self._root, document, images, self._splits_of_folder, findings)
+        self._splits_of_folder.setdefault(folder, document.split)
+        return folder, None
+
+    # ------------------------------------------------------------------ records
+
+    def _images(self, document: Document, findings: Findings) -> tuple[list[Image], dict[str, int]]:
+        """The image records, corrected; and the numbers of those whose ids are text."""
+        images, numbers = [], dict[str, int]()
+        for index, raw in enumerate(document.images):
+            try:
+                image = _checked(_IMAGE.decode(raw))
+            except (msgspec.MsgspecError, SegdataError) as error:
+                if findings.strict:
+                    raise _invalid(error, document, index) from error
+                image = self._corrected(document, index, numbers, findings)
+                document.corrected[index] = image
+            images.append(image)
+        if numbers:
+            used = {image.id for image in images if image.id >= 0}
+            first = max(used, default=0) + 1
+            for image in images:
+                if image.id < 0:
+                    image.id = first - 1 - image.id
+            numbers.update({text: first - 1 - number for text, number in numbers.items()})
+        return images, numbers
+
+    def _corrected(self, document: Document, index: int, numbers: dict[str, int], findings: Findings) -> Image:
+        """An image record that says plainly what is meant; ids that are text get numbers below 0 for now.
+
+        Raises:
+            InvalidAnnotation: it does not.
+        """
+        record, where = document.image_record(index), f"{document.name}: $.images[{index}]"
+        number = record.get("id") if type(record.get("id")) is int else whole_number(record.get("id"))
+        if number is None and isinstance(record.get("id"), str):
+            number = numbers.setdefault(record["id"], -1 - len(numbers))
+            findings.remark("image id is a text: numbered anew", f"{document.name}: {record['id']}")
+        elif number is not None and type(record["id"]) is not int:
+            findings.remark("image id is not written as a whole number", where)
+        if number is None or (number < 0 and record["id"] not in numbers) or number > MAX_ID:
+            raise _invalid_record(document, index, f"id is {record.get('id')!r}")
+        sides = [whole_number(record.get(name)) or 0 for name in ("height", "width")]
+        if any(not 0 <= side <= _MAX_SIDE for side in sides):
+            raise _invalid_record(document, index, f"height and width are {sides[0]} and {sides[1]}")
+        if all(sides) and [record["height"], record["width"]] != sides:
+            findings.remark("size of an image is not written in whole numbers", where)
+        return Image(
+            number, self._file_name(document, index, record, where, findings), *(sides if all(sides) else (0, 0))
+        )
+
+    def _file_name(
+        self, document: Document, index: int, record: Mapping[str, Any], where: str, findings: Findings
+    ) -> str:
+        """A path under a folder of images; of other forms the longest end that is a file of the dataset."""
+        name = record.get("file_name")
+        if not isinstance(name, str) or not name:
+            address = record.get("coco_url")
+            if not isinstance(address, str) or address.count("/") < 3:
+                raise _invalid_record(document, index, f"file_name is {name!r}, and there is no coco_url")
+            findings.remark("no file_name: taken from coco_url", where)
+            name = "/".join(address.split("/")[-2:])
+        try:
+            checked_name(name, "the document")
+        except Unsafe as error:
+            parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+            parts = [part for part in parts if ":" not in part and "\0" not in part]
+            if not parts:
+                raise error.located(file=document.path, place=f"$.images[{index}]") from error
+            ends = ["/".join(parts[first:]) for first in range(len(parts))]
+        else:
+            ends = [name, name.rpartition("/")[2]] if record.get("file_name") != name else [name]
+        folders = [document.split, f"images/{document.split}", "images", "", *folders_in(self._root)]
+        for end in ends:
+            for folder in folders:
+                file = f"{folder}/{end}" if folder else end
+                if (self._root / file).is_file():
+                    if ends != [name]:
+                        document.files[index] = file
+                        findings.remark("file_name is no plain path: found by its end", f"{where} {name!r}"[:200])
+                    return end
+        if ends != [name] and record.get("file_name") == name and not self._options.images_dir:
+            raise Unsafe(
+                "the document names a path that is not allowed, and no image of the dataset ends like it",
+                file=document.path,
+                place=f"$.images[{index}]",
+                why=f"{name!r} is no plain relative path (no '..', no leading '/', no backslash, no address)",
+                fix="give the folder of the images with --images-dir; nothing else outside the dataset is ever opened",
+            )
+        return ends[-1] if ends != [name] else name
+
+    def _complete_sizes(self, document: Document, images: Sequence[Image], findings: Findings) -> None:
+        """Take sizes that the records lack from the image files."""
+        for index, image in enumerate(images):
+            if image.height and image.width:
+                continue
+            position = self._index_of_file[self._file_of(document, index, image)]
+            entry = self.entries[position]
+            try:
+                path = Path(entry.disk) if entry.disk else inside(self._root, entry.file, "the document")
+                header = image_files.probe(path.read_bytes(), max_pixels=self._options.max_pixels)
+            except (OSError, SegdataError) as error:
+                why = f"height {image.height}, width {image.width}; and its file {entry.file} tells none: {error}"
+                raise _invalid_record(document, index, why.partition("\n")[0]) from error
+            image.height, image.width = header.height, header.width
+            findings.remark("no size of an image in its record: taken from the file", f"{document.name}: {entry.key}")
+
+    def _file_of(self, document: Document, index: int, image: Image) -> str:
+        if index in document.files:
+            return document.files[index]
+        return next(
+            entry.file
+            for entry in (self.entries[number] for number in self.splits[document.split])
+            if (len(self.documents), index) in entry.data
+        )
+
+
+def _checked(image: Image) -> Image:
+    if not 0 < image.height <= _MAX_SIDE or not 0 < image.width <= _MAX_SIDE or not 0 <= image.id <= MAX_ID:
+        raise InvalidAnnotation(
+            "an image record is not valid", why=f"id {image.id}, height {image.height}, width {image.width}"
+        )
+    checked_name(image.file_name, "the document")
+    return image
+
+
+def _invalid(error: Exception, document: Document, index: int) -> SegdataError:
+    if isinstance(error, SegdataError):
+        return error.located(file=document.path, place=f"$.images[{index}]")
+    return _invalid_record(document, index, str(error))
+
+
+def _invalid_record(document: Document, index: int, why: str) -> InvalidAnnotation:
+    return InvalidAnnotation("an image record is not valid", file=document.path, place=f"$.images[{index}]", why=why)
+
+
+def _contradiction(first: Document, second: Document, count: int) -> InvalidAnnotation:
+    return InvalidAnnotation(
+        "two documents annotate the same images otherwise",
+        file=second.path,
+        why=f"{first.name} and {second.name} have {count} images in common whose annotations differ",
+        fix=f"choose one: --split {first.split} or --split {second.split}",
+    )
+
+
+# ---------------------------------------------------------------------- annotations by image
+
+
+def _by_image(
+    document: Document, position_of_id: Mapping[int, int], numbers: Mapping[str, int], findings: Findings
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """`Document.by_image`; annotation records without a valid id or image are reported and left out."""
+    path, count = document.path, len(document.annotations)
+    images = np.full(count, -1, np.int64)
+    ids = np.full(count, -1, np.int64)
+    for position, raw in enumerate(document.annotations):
+        why = fix = None
+        try:
+            link = _LINK.decode(raw) if findings.strict else _link(raw, numbers)
+            ids[position] = -1 if link.id is None else link.id
+            images[position] = position_of_id.get(link.image_id, -1)
+            if link.id is not None and not 0 <= link.id <= MAX_ID:
+                message, why = "an annotation record is not valid", f"id {link.id} is not between 0 and 2^63 − 1"
+            elif images[position] < 0:
+                message = "an annotation names an image that the document does not define"
+                why = f"annotation {link.id} names image {link.image_id}"
+                fix = "add the image to the document, or remove the annotation"
+        except (msgspec.MsgspecError, OverflowError) as error:
+            message, why = "an annotation record is not valid", str(error)
+        if why is not None:
+            images[position] = -1
+            json_path = f"$.annotations[{position}]"
+            findings.skip(InvalidAnnotation(message, file=path, place=json_path, why=why, fix=fix))
+    stated = ids[ids >= 0]
+    if len(np.unique(stated)) < len(stated) and "minival" not in document.name:
+        if findings.strict:
+            raise twice("annotation id", ids.tolist(), "annotations", path)
+        document.new_ids = dict(_new_ids(ids))
+        for position in document.new_ids:
+            findings.remark(
+                "annotation id that another one has: numbered anew",
+                f"{document.name}: annotation {ids[position]}, $.annotations[{position}]",
+            )
+    order = np.argsort(images, kind="stable")
+    return order, np.searchsorted(images[order], np.arange(len(position_of_id) + 1))
+
+
+def _link(raw: msgspec.Raw, numbers: Mapping[str, int]) -> _Link:
+    """The ids of an annotation record; whole numbers may be written as text or with a point."""
+    try:
+        return _LINK.decode(raw)
+    except msgspec.ValidationError:
+        record = msgspec.json.decode(raw, type=dict[str, Any])
+        values = {name: whole_number(record[name]) for name in ("id", "image_id") if record.get(name) is not None}
+        if record.get("image_id") in numbers:
+            values["image_id"] = numbers[record["image_id"]]
+        if None in values.values():
+            raise
+        return msgspec.convert(values, _Link)
+
+
+def _new_ids(ids: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """(position, new id) for every id after its first occurrence."""
+    order = ids.argsort(kind="stable")
+    is_again = (ids[order][1:] == ids[order][:-1]) & (ids[order][1:] >= 0)
+    for number, position in enumerate(sorted(order[1:][is_again].tolist())):
+        yield position, int(ids.max()) + 1 + number

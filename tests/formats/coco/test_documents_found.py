@@ -1,0 +1,241 @@
+"""COCO documents and images that lie, are named or are numbered otherwise than in the official releases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import segdata
+from segdata.errors import SegdataError
+from tests.helpers import made
+
+
+def document(per_image: int = 1, **changes: Any) -> dict[str, Any]:
+    """Two images of the same names, with squares of category 1, "person"."""
+    square = [4.0, 4.0, 14.0, 4.0, 14.0, 14.0, 4.0, 14.0]
+    return {
+        "images": [
+            {"id": n, "file_name": f"{n:04d}.jpg", "height": made.HEIGHT, "width": made.WIDTH} for n in (1, 2)
+        ],
+        "annotations": [
+            {
+                "id": 10 * image + n, "image_id": image, "category_id": 1, "bbox": [4, 4, 10, 10], "area": 100,
+                "iscrowd": 0, "segmentation": [square],
+            }
+            for image in (1, 2)
+            for n in range(per_image)
+        ],
+        "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}],
+        **changes,
+    }  # fmt: skip
+
+
+def images(folder: Path, seed: int = 0) -> None:
+    for number in (1, 2):
+        made.put(folder / f"{number:04d}.jpg", made.photo(seed=10 * seed + number))
+
+
+def convert(source: Path, target: Path, **options: Any) -> tuple[Any, dict[str, int]]:
+    """The open pack and the counts of remarks."""
+    report = segdata.convert(source, target, workers=1, **options)
+    return segdata.open(target), {kind: item["count"] for kind, item in report.problems["remarks"].items()}
+
+
+def written_again(pack: Path, target: Path) -> dict[str, Any]:
+    segdata.convert(pack, target, to="coco", workers=1)
+    return {path.name: json.loads(path.read_bytes()) for path in target.rglob("*.json") if path.name[0] != "."}
+
+
+def test_every_document_gets_the_images_of_its_own_split(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "train_images", 1)
+    images(root / "val_images", 2)
+    made.put(root / "annotations/instances_train.json", document())
+    made.put(root / "annotations/instances_val.json", document(2))
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert {name: len(members) for name, members in pack.splits.items()} == {"train": 2, "val": 2}
+    for split, folder, objects in (("train", "train_images", 1), ("val", "val_images", 2)):
+        sample = segdata.open(tmp_path / "pack", split=split)[0]
+        assert sample.encoded == (root / folder / "0001.jpg").read_bytes()
+        assert len(sample.instances) == objects
+    assert any("chosen among several" in kind for kind in remarks)
+
+
+def test_folders_that_fit_equally_are_refused_with_the_option(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "first", 1)
+    images(root / "second", 2)
+    made.put(root / "annotations/instances_train.json", document())
+    with pytest.raises(SegdataError) as error:
+        segdata.convert(root, tmp_path / "pack", workers=1)
+    assert "'first'" in str(error.value) and "'second'" in str(error.value) and "--images-dir" in str(error.value)
+    pack, _ = convert(root, tmp_path / "pack", images_dir=root / "second")
+    assert pack[0].encoded == (root / "second/0001.jpg").read_bytes()
+
+
+def test_documents_that_annotate_the_same_images_otherwise_are_refused(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "images")
+    made.put(root / "annotations/instances_coarse.json", document(1))
+    made.put(root / "annotations/instances_train.json", document(2))
+    with pytest.raises(SegdataError, match="two documents") as error:
+        segdata.convert(root, tmp_path / "pack", workers=1)
+    assert "--split train" in str(error.value)
+    pack, _ = convert(root, tmp_path / "pack", splits=["train"])
+    assert [len(sample.instances) for sample in pack] == [2, 2]
+
+
+def test_documents_of_other_splits_are_not_read(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "train")
+    made.put(root / "annotations/instances_train.json", document())
+    made.put(root / "annotations/instances_val.json", '{"images": [')
+    pack, _ = convert(root, tmp_path / "pack", splits=["train"])
+    assert len(pack) == 2
+
+
+def test_split_folders_with_a_document_each_are_splits(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    for number, split in enumerate(("train", "valid", "test")):
+        images(root / split, number)
+        made.put(root / split / "_annotations.coco.json", document(number + 1))
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert {name: len(members) for name, members in pack.splits.items()} == {"train": 2, "valid": 2, "test": 2}
+    assert sum(len(sample.instances) for sample in pack) == 2 + 4 + 6
+    assert not remarks
+
+
+def test_json_files_of_other_kinds_beside_are_remarked(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "images")
+    made.put(root / "coco.json", document())
+    made.put(root / "info.json", {"images": 7})
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert len(pack) == 2 and remarks["file not read: no COCO document"] == 1
+
+
+def test_images_elsewhere_are_given_by_an_option(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "source", tmp_path / "photos"
+    images(elsewhere)
+    made.put(root / "train.json", document())
+    with pytest.raises(SegdataError, match="not on disk") as error:
+        segdata.convert(root / "train.json", tmp_path / "pack", workers=1)
+    assert "--images-dir" in str(error.value)
+    for name, given in (("one", elsewhere), ("split", {"train": elsewhere})):
+        pack, _ = convert(root / "train.json", tmp_path / name, images_dir=given)
+        assert [sample.encoded for sample in pack] == [path.read_bytes() for path in sorted(elsewhere.iterdir())]
+
+
+def test_links_are_followed_when_asked(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(tmp_path / "elsewhere")
+    made.put(root / "annotations/instances_train.json", document())
+    (root / "train").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SegdataError, match="2 problems") as error:
+        segdata.convert(root, tmp_path / "pack", workers=1)
+    assert error.value.exit_code == 11 and "--follow-links" in str(error.value)
+    assert len(convert(root, tmp_path / "pack", follow_links=True)[0]) == 2
+
+
+@pytest.mark.parametrize(
+    "form", ["images\\{}", "/home/user/data/{}", "../images/{}", "https://example.org/a/{}", "./images/{}"]
+)
+def test_file_names_of_other_forms_are_found_by_their_end(form: str, tmp_path: Path) -> None:
+    root, original = tmp_path / "source", document()
+    images(root / "images")
+    for record in original["images"]:
+        record["file_name"] = form.format(record["file_name"])
+    made.put(root / "result.json", original)
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert [sample.encoded for sample in pack] == [path.read_bytes() for path in sorted((root / "images").iterdir())]
+    assert remarks["file_name is no plain path: found by its end"] == 2
+    assert written_again(tmp_path / "pack", tmp_path / "again")["result.json"] == original
+
+
+def test_a_record_without_file_name_has_the_end_of_its_address(tmp_path: Path) -> None:
+    root, original = tmp_path / "source", document()
+    images(root / "val2017")
+    for record in original["images"]:
+        record["coco_url"] = f"http://images.cocodataset.org/val2017/{record.pop('file_name')}"
+    made.put(root / "annotations/lvis_v1_val.json", original)
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert pack[0].encoded == (root / "val2017/0001.jpg").read_bytes()
+    assert remarks["no file_name: taken from coco_url"] == 2
+    assert written_again(tmp_path / "pack", tmp_path / "again")["lvis_v1_val.json"] == original
+
+
+@pytest.mark.parametrize("size", [{}, {"height": 0, "width": 0}, {"height": None, "width": None}])
+def test_sizes_that_records_lack_are_those_of_the_files(size: dict[str, Any], tmp_path: Path) -> None:
+    root, original = tmp_path / "source", document()
+    images(root / "train")
+    for record in original["images"]:
+        del record["height"], record["width"]
+        record |= size
+    made.put(root / "annotations/instances_train.json", original)
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert {(sample.height, sample.width) for sample in pack} == {(made.HEIGHT, made.WIDTH)}
+    assert remarks["no size of an image in its record: taken from the file"] == 2
+    assert written_again(tmp_path / "pack", tmp_path / "again")["instances_train.json"] == original
+
+
+def test_image_ids_that_are_text_are_numbered_anew(tmp_path: Path) -> None:
+    root, original = tmp_path / "source", document()
+    images(root / "train")
+    for record in original["images"]:
+        record["id"] = f"aachen_{record['id']}"
+    for record in original["annotations"]:
+        record["image_id"] = f"aachen_{record['image_id']}"
+    made.put(root / "annotations/instances_train.json", original)
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert [sample.id for sample in pack] == [1, 2] and [len(sample.instances) for sample in pack] == [1, 1]
+    assert remarks["image id is a text: numbered anew"] == 2
+
+
+def test_categories_of_one_name_are_joined_and_unused_ones_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "train")
+    categories = [{"id": 0, "name": "person"}, {"id": 1, "name": "person"}, {"id": 2, "name": "car"}]
+    original = document(categories=categories)
+    made.put(root / "annotations/instances_train.json", original)
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert [category.name for category in pack.labels.categories] == ["person", "car"]
+    assert sum(remarks.values()) == 1
+    assert written_again(tmp_path / "pack", tmp_path / "again")["instances_train.json"] == original
+
+
+def test_documents_that_number_categories_otherwise_are_joined_by_name(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    other = document(categories=[{"id": 1, "name": "car"}, {"id": 2, "name": "person"}, {"id": 3, "name": "bus"}])
+    for split, number, text in (("train", 1, document()), ("val", 2, other)):
+        images(root / split, number)
+        made.put(root / f"annotations/instances_{split}.json", text)
+    pack, remarks = convert(root, tmp_path / "pack")
+    names = {
+        split: {pack.labels[int(index)].name for sample in segdata.open(tmp_path / "pack", split=split)
+                for index in sample.instances.category}
+        for split in ("train", "val")
+    }  # fmt: skip
+    assert names == {"train": {"person"}, "val": {"car"}}
+    assert sum(remarks.values()) == 2
+    again = written_again(tmp_path / "pack", tmp_path / "again")
+    assert again["instances_val.json"] == other
+    with pytest.raises(SegdataError, match="different names"):
+        segdata.convert(root, tmp_path / "strict", strict=True, workers=1)
+
+
+@pytest.mark.parametrize(
+    "text, what",
+    [
+        ({"version": "5.0", "shapes": [], "imagePath": "a.jpg"}, "Labelme"),
+        ({"a.jpg123": {"filename": "a.jpg", "regions": []}}, "VIA"),
+        ({"image": {}, "annotations": [{"segmentation": {}}]}, "SA-1B"),
+    ],
+)
+def test_json_of_other_tools_is_named(text: dict[str, Any], what: str, tmp_path: Path) -> None:
+    path = made.put(tmp_path / "a.json", text)
+    with pytest.raises(SegdataError) as error:
+        segdata.convert(path, tmp_path / "pack", workers=1)
+    assert what in str(error.value) and "captions_a.json" not in str(error.value)
