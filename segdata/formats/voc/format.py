@@ -29,14 +29,14 @@ import numpy.typing as npt
 from segdata.catalog import manifest
 from segdata.core import images
 from segdata.core.findings import Findings
-from segdata.core.labels import LabelSpace
+from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import lists, verbatim
-from segdata.formats.shared.folder import file_size, image_bytes, names_in, read_bytes, stem, write_file
+from segdata.formats.shared.folder import IMAGE_ENDINGS, file_size, image_bytes, names_in, read_bytes, stem, write_file
 from segdata.formats.voc import masks as voc_masks
-from segdata.formats.voc.image_sets import read_labelmap, read_lists
+from segdata.formats.voc.image_sets import is_background, read_labelmap, read_lists
 from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc.residue import nodes_of
 from segdata.formats.voc.xml import Node, Tree, parse, serialise
@@ -78,7 +78,7 @@ def detect(root: Path) -> bool:
 
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every image that has a file, an annotation or a mask, sorted by name, and the lists."""
-    image_files = {stem(name): name for name in reversed(names_in(root / "JPEGImages", ".jpg", ".jpeg", ".png"))}
+    image_files = {stem(name): name for name in reversed(names_in(root / "JPEGImages", *IMAGE_ENDINGS))}
     stems = {
         folder: {stem(name) for name in names_in(root / folder, ending) if name.endswith(ending)}
         for folder, ending in (
@@ -112,6 +112,8 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         content = read_bytes(root, "labelmap.txt", "the dataset")
         documents.append({"format": "voc", "file": "labelmap.txt", **verbatim.from_text(content)})
         labels = labels or read_labelmap(content, table)
+    if labels is None and options.classes_from_data:
+        labels = _classes_of(root, entries, findings)
     image_sets, splits = read_lists(root, {key: index for index, key in enumerate(keys)}, findings)
     files += [document["file"] for document in image_sets]
     return Source(
@@ -125,16 +127,35 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     )
 
 
+def _classes_of(root: Path, entries: Sequence[Entry], findings: Findings) -> LabelSpace:
+    """The background, and the classes that the objects of all annotations name, sorted."""
+    names: set[str] = set()
+    for entry in entries:
+        try:
+            tree = None if entry.data.xml is None else parse(read_bytes(root, entry.data.xml, "the dataset"), root)
+        except SegdataError:
+            continue  # `load` says what is wrong with it
+        for node in tree.root.children if tree is not None else ():
+            name = node.text_of("name") if node.tag == "object" else None
+            if name and not is_background(name):
+                names.add(name)
+    findings.remark("classes taken from the annotations, as asked", ", ".join(sorted(names)), len(names))
+    categories = [Category("background", 0, isthing=False)]
+    return LabelSpace(
+        "custom", (*categories, *(Category(name, n, isthing=True) for n, name in enumerate(sorted(names), 1)))
+    )
+
+
 # ---------------------------------------------------------------------- load
 
 
 def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One image with its objects and label maps."""
     root, labels, files = source.root, source.labels, entry.data
-    tree = _parse(root, files.xml)
+    tree = _parse(root, files.xml, findings)
     classes, semantic = voc_masks.read_classes(root, files.classes, labels)
     objects, numbers = voc_masks.read_objects(root, files.objects)
-    height, width = _size(source, entry, tree, semantic, numbers)
+    height, width = _size(source, entry, tree, semantic, numbers, findings=findings)
     _check_sizes(root, entry, (height, width), semantic, numbers)
     instances = None
     residue: dict[str, Any] = {}
@@ -164,6 +185,8 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
             if "indices" in storage:
                 findings.remark("palette in an order of its own: values taken from its colours", entry.key)
             residue.update({f"{name}_{what}": value for what, value in storage.items()})
+    if numbers is None and instances is not None and instances.has_mask.any():
+        residue["object"] = False
     if files.xml is None and instances is not None:
         residue["xml"] = False
     if numbers is not None:
@@ -178,7 +201,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     return sample.with_annotations(instances=instances, semantic=semantic, extra=extra)
 
 
-def _parse(root: Path, file: str | None) -> Tree | None:
+def _parse(root: Path, file: str | None, findings: Findings) -> Tree | None:
     if file is None:
         return None
     path = inside(root, file, "the dataset")
@@ -193,13 +216,14 @@ def _parse(root: Path, file: str | None) -> Tree | None:
     filename = tree.root.child("filename")
     name = tree.root.text_of("filename")
     if filename is not None and name is not None and stem(name) != path.stem and name != path.stem:
-        raise InvalidAnnotation(
+        error = InvalidAnnotation(
             "annotation names another image than its own file name",
             file=path,
             place=f"line {filename.line}",
             why=f"<filename> is {name!r}; the file is {path.name!r}",
             fix="correct <filename>",
         )
+        findings.correct("<filename> is not the name of the file: the file's counts", path.stem, error)
     return tree
 
 
@@ -209,6 +233,8 @@ def _size(
     tree: Tree | None,
     semantic: npt.NDArray[Any] | None,
     numbers: npt.NDArray[Any] | None,
+    *,
+    findings: Findings,
 ) -> tuple[int, int]:
     """Height and width as annotated, else from a mask, else from the image."""
     root = source.root
@@ -216,15 +242,19 @@ def _size(
         size = tree.root.child("size")
         if size is not None:
             values = [size.text_of(tag) for tag in ("height", "width")]
-            if not all(value and value.isdecimal() and int(value) > 0 for value in values):
-                raise InvalidAnnotation(
+            if all(value and value.isdecimal() and int(value) > 0 for value in values):
+                return int(values[0] or 0), int(values[1] or 0)
+            findings.correct(
+                "size of an image is none: taken from its file or mask",
+                entry.key,
+                InvalidAnnotation(
                     "annotation has no valid size",
                     file=root / entry.data.xml,
                     place=f"line {size.line}",
                     why=f"height and width are {values[0]!r} and {values[1]!r}",
                     fix="write the image's size",
-                )
-            return int(values[0] or 0), int(values[1] or 0)
+                ),
+            )
     for mask in (semantic, numbers):
         if mask is not None:
             return mask.shape[0], mask.shape[1]

@@ -61,6 +61,11 @@ def is_by_class(document: Mapping[str, Any]) -> bool:
     return _has_marks(lists.text(document), {})
 
 
+def is_background(name: str) -> bool:
+    """Whether a category is the background by its name."""
+    return name.strip("_ ").lower() in ("background", "bg")
+
+
 def read_labelmap(content: bytes, path: Path) -> LabelSpace:
     """The categories of a `labelmap.txt`: `name:r,g,b:parts:actions` a line."""
     categories: list[Category] = []
@@ -80,7 +85,7 @@ def read_labelmap(content: bytes, path: Path) -> LabelSpace:
                     fix="write NAME:R,G,B:parts:actions",
                 )
             color = (int(values[0]), int(values[1]), int(values[2]))
-        categories.append(Category(name, len(categories), color, isthing=len(categories) > 0))
+        categories.append(Category(name, len(categories), color, isthing=not is_background(name)))
     try:
         return LabelSpace("custom", tuple(categories))
     except SegdataError as error:

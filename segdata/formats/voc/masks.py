@@ -17,6 +17,9 @@ from segdata.formats.shared.folder import read_bytes
 from segdata.formats.shared.palettes import PALETTE
 from segdata.formats.voc.objects import VOID
 
+_MOST_VOID = 0.05
+"""Share of a mask without a class that may be void: the rim of nothing is nothing."""
+
 _COLORS = {index: (PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]) for index in range(256)}
 
 
@@ -38,6 +41,14 @@ def read_classes(
             place=f"pixel row {row}, column {column}",
             why=f"value {int(values[row, column])}; classes are 0 … {len(labels) - 1}, void is {VOID}",
             fix="use the label space of this dataset (labelmap.txt, or --labels)",
+        )
+    is_void = values == VOID
+    if is_void.mean() > _MOST_VOID and not ((values > 0) & ~is_void).any():
+        raise InvalidAnnotation(
+            "mask has no class, and a large part of it is void",
+            file=path,
+            why=f"its values are 0 and {VOID}, void, at {int(is_void.sum()):,} of {values.size:,} pixels: a binary mask has 1",
+            fix=f"write the class's number (1 …) in place of {VOID}",
         )
     semantic = values.astype(labels.dtype)
     semantic[values == VOID] = labels.void

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
+from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.contract import Entry, Source
@@ -56,8 +57,13 @@ def instances_of(
     masks = Masks.from_id_map(numbers, ids) if numbers is not None else Masks.empty(*size)
     claimed, loose = _match(ids, masks, objects, semantic, labels=labels, key=entry.key, findings=findings)
     order = [claimed.get(index, -1) for index in range(len(objects))] + [mask for mask, _ in loose]
-    with_blank = Masks.concatenate([masks, Masks.empty(*size, 1)], *size)
     nodes = [node for node, _, _ in objects]
+    polygons, outlined = _outlines(nodes, order, size)
+    if drawn := np.flatnonzero(np.diff(polygons.pointer)).tolist():
+        findings.remark("mask drawn from <polygon>", entry.key, len(drawn))
+    for index in drawn:
+        order[index] = len(ids) + 1 + index
+    with_blank = Masks.concatenate([masks, Masks.empty(*size, 1), outlined], *size)
     instances = Instances.build(
         [category for _, category, _ in objects] + [category for _, category in loose],
         with_blank[np.array([len(ids) if mask < 0 else mask for mask in order], np.int64)],
@@ -65,8 +71,9 @@ def instances_of(
         difficult=[_flag(node, "difficult") for node in nodes] + [False] * len(loose),
         truncated=[_flag(node, "truncated") for node in nodes] + [False] * len(loose),
         occluded=[_flag(node, "occluded") for node in nodes] + [False] * len(loose),
-        id=[ids[mask] if mask >= 0 else index + 1 for index, mask in enumerate(order)],
+        id=[ids[mask] if 0 <= mask < len(ids) else index + 1 for index, mask in enumerate(order)],
         bbox=[box for _, _, box in objects] + [[np.nan] * 4] * len(loose),
+        polygons=polygons,
     )
     extras: list[dict[str, Any]] = []
     for index in range(len(objects)):
@@ -82,6 +89,17 @@ def instances_of(
         extras.append(extra)
     extras += [{"voc": {"xml": False}} for _ in loose]
     return Instances(**{**vars(instances), "extra": extras})
+
+
+def _outlines(nodes: Sequence[Node], order: Sequence[int], size: tuple[int, int]) -> tuple[Polygons, Masks]:
+    """The outlines of the objects that have no mask (`order` below 0), one for each object, and their masks.
+
+    Masks without object, which follow in `order`, have no outline.
+    """
+    is_open = [mask < 0 for mask in order]
+    rings = [[ring] if need and (ring := ring_of(node)) else [] for node, need in zip(nodes, is_open, strict=False)]
+    polygons = Polygons.of([*rings, *([[]] * (len(order) - len(nodes)))])
+    return polygons, Masks.from_polygons(polygons, *size) if any(rings) else Masks.empty(*size)
 
 
 def _object(
@@ -101,26 +119,20 @@ def _object(
     category = labels.index_of_name.get(name)
     if category is None:
         raise InvalidAnnotation(
-            f"object class {name!r} is not in the label space",
+            "object of a class that is not in the label space",
             place=f"line {names[0].line}",
-            why=f"{labels.name!r} has {', '.join(item.name for item in labels.categories[:6])} …",
-            fix="put a labelmap.txt with lines NAME:R,G,B:: beside Annotations/, background first, or name another label "
-            "space with --labels",
+            why=f"{name!r}; {labels.name!r} has {', '.join(item.name for item in labels.categories[:6])} …",
+            fix="take the classes that the files name with --classes from-data, or declare them with --classes FILE|NAMES "
+            "(or a labelmap.txt with lines NAME:R,G,B:: beside Annotations/)",
         )
     box = node.child("bndbox")
+    if box is None and (ring := ring_of(node)):
+        findings.remark("object without box: taken from its <polygon>", key)
+        x, y = ring[0::2], ring[1::2]
+        return category, [min(x), min(y), max(x) - min(x), max(y) - min(y)]
     if box is None:
         raise InvalidAnnotation("an object has no box", place=f"line {node.line}", why="expected <bndbox>")
-    corners = []
-    for tag in ("xmin", "ymin", "xmax", "ymax"):
-        leaf = box.child(tag)
-        text = box.text_of(tag)
-        value = _number(text)
-        if value is None:
-            raise InvalidAnnotation(
-                f"a box has no valid {tag}", place=f"line {(leaf or box).line}", why=f"found {text!r}"
-            )
-        corners.append(value)
-    x0, y0, x1, y1 = corners
+    x0, y0, x1, y1 = corners = _corners(box)
     height, width = size
     if x1 < x0 or y1 < y0:
         raise InvalidAnnotation(
@@ -143,6 +155,39 @@ def _object(
     if any(value != int(value) for value in corners):
         findings.remark("box corner is not a whole number", key)
     return category, [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
+
+
+def _corners(box: Node) -> list[float]:
+    """xmin, ymin, xmax, ymax of a `<bndbox>`, as written."""
+    corners = []
+    for tag in ("xmin", "ymin", "xmax", "ymax"):
+        leaf = box.child(tag)
+        text = box.text_of(tag)
+        value = _number(text)
+        if value is None:
+            raise InvalidAnnotation(
+                f"a box has no valid {tag}", place=f"line {(leaf or box).line}", why=f"found {text!r}"
+            )
+        corners.append(value)
+    return corners
+
+
+def ring_of(node: Node) -> list[float]:
+    """x0 y0 x1 y1 … of an object's `<polygon>`, in pixels as written; nothing where it has none that is a polygon.
+
+    Tools write `<x1>`, `<y1>`, `<x2>` … or `<pt><x/><y/></pt>` for each point.
+    """
+    outline = node.child("polygon")
+    if outline is None:
+        return []
+    points = [child for child in outline.children if child.tag in ("pt", "point")]
+    if points:
+        texts = [point.text_of(tag) for point in points for tag in ("x", "y")]
+    else:
+        count = sum(child.tag.startswith("x") for child in outline.children)
+        texts = [outline.text_of(f"{axis}{number}") for number in range(1, count + 1) for axis in "xy"]
+    values = [_number(text) for text in texts]
+    return [value for value in values if value is not None] if len(values) >= 6 and None not in values else []
 
 
 def _number(value: str | None) -> float | None:
@@ -213,7 +258,9 @@ def _majority(
     x, y, width, height = masks.boxes_xywh[mask].tolist()
     under = semantic[y : y + height, x : x + width][crops[mask] != 0]
     counts = np.bincount(under, minlength=labels.void + 1)
-    counts[0] = counts[labels.void] = 0
+    counts[labels.void] = 0
+    if not labels[0].isthing:
+        counts[0] = 0
     return int(counts.argmax()) if counts.any() else None
 
 

@@ -50,7 +50,8 @@ def test_bad_voc_annotations_are_refused(name: str, tmp_path: Path) -> None:
     good = file.read_bytes()
     made.put(file, text)
     if code:
-        refused(source, tmp_path / "pack", code, "2007_000001.xml" if name != "image of another size" else "", *texts)
+        named = "2007_000001.xml" if name != "image of another size" else ""
+        refused(source, tmp_path / "pack", code, named, *texts, options=("--strict",))
         file.write_bytes(good)
     assert run_segdata("convert", source, tmp_path / "pack").code == 0
 

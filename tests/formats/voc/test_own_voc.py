@@ -1,0 +1,131 @@
+"""VOC folders that are not official: own classes, outlines, sizes that are none, masks of 0 and 255."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import segdata
+from segdata.errors import SegdataError
+from tests.helpers import made
+from tests.helpers.compare import compare
+
+W, H = made.WIDTH, made.HEIGHT
+
+
+def folder(root: Path, xml: str | None = None, mask: np.ndarray | None = None, labelmap: str | None = None) -> Path:
+    made.put(root / "JPEGImages/a.jpg", made.photo())
+    if xml is not None:
+        made.put(root / "Annotations/a.xml", xml)
+    if mask is not None:
+        made.put(root / "SegmentationClass/a.png", made.png(mask, made.voc_palette()))
+    if labelmap is not None:
+        made.put(root / "labelmap.txt", labelmap)
+    return root
+
+
+def convert(source: Path, target: Path, **options: Any) -> tuple[Any, dict[str, int]]:
+    report = segdata.convert(source, target, workers=1, **options)
+    return segdata.open(target), {kind: item["count"] for kind, item in report.problems["remarks"].items()}
+
+
+def differences(source: Path, pack: Path, again: Path) -> list[str]:
+    segdata.convert(pack, again, to="voc", workers=1)
+    assert not (again / "SegmentationObject").exists()
+    return compare("voc", source, again)
+
+
+def test_only_a_category_of_that_name_is_the_background(tmp_path: Path) -> None:
+    xml = made.voc_xml("a", made.voc_object("RBC") + made.voc_object("WBC", (20, 3, 36, 28)))
+    source = folder(tmp_path / "source", xml, labelmap="RBC:200,0,0::\nWBC:0,0,200::\n")
+    pack, _ = convert(source, tmp_path / "pack")
+    assert [(category.name, category.isthing) for category in pack.labels.categories] == [("RBC", True), ("WBC", True)]
+    assert pack[0].instances.category.tolist() == [0, 1]
+
+
+def test_a_background_that_is_not_first_is_still_the_background(tmp_path: Path) -> None:
+    xml = made.voc_xml("a", made.voc_object("RBC"))
+    source = folder(tmp_path / "source", xml, labelmap="RBC:200,0,0::\nbackground:0,0,0::\n")
+    pack, _ = convert(source, tmp_path / "pack")
+    assert [(category.name, category.isthing) for category in pack.labels.categories] == [
+        ("RBC", True),
+        ("background", False),
+    ]
+
+
+def test_a_mask_of_0_and_255_is_refused(tmp_path: Path) -> None:
+    mask = np.zeros((H, W), np.uint8)
+    mask[5:20, 5:25] = 255
+    source = folder(tmp_path / "source", mask=mask)
+    with pytest.raises(SegdataError, match="no class") as error:
+        segdata.convert(source, tmp_path / "pack", workers=1)
+    assert "300 of 1,200 pixels" in str(error.value)
+    mask[5:20, 5:25] = 1
+    folder(source, mask=mask)
+    pack, _ = convert(source, tmp_path / "pack")
+    assert pack.labels[int(pack[0].semantic.max())].name == "aeroplane"
+
+
+CORNERS = ((5, 6), (17, 6), (17, 18), (5, 18))
+OUTLINES = {
+    "numbered": "".join(f"<x{n}>{x}</x{n}><y{n}>{y}</y{n}>" for n, (x, y) in enumerate(CORNERS, 1)),
+    "points": "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in CORNERS),
+}
+
+
+@pytest.mark.parametrize("name", OUTLINES)
+def test_an_outline_becomes_the_mask(name: str, tmp_path: Path) -> None:
+    outline = f"<polygon>{OUTLINES[name]}</polygon>"
+    source = folder(
+        tmp_path / "source", made.voc_xml("a", made.voc_object("dog", (6, 7, 17, 18), outline), segmented=0)
+    )
+    pack, remarks = convert(source, tmp_path / "pack")
+    expected = np.zeros((H, W), np.uint8)
+    expected[6:18, 5:17] = 1
+    assert np.array_equal(pack[0].instances.masks[0], expected) and pack[0].instances.has_mask.tolist() == [True]
+    assert remarks == {"mask drawn from <polygon>": 1}
+    assert differences(source, tmp_path / "pack", tmp_path / "again") == []
+
+
+@pytest.mark.parametrize("width, height", [(0, 0), ("40.0", "30.0"), ("", "")])
+def test_a_size_that_is_none_is_that_of_the_file(width: object, height: object, tmp_path: Path) -> None:
+    xml = made.voc_xml("a", made.voc_object(), width=width, height=height, segmented=0)
+    source = folder(tmp_path / "source", xml)
+    pack, remarks = convert(source, tmp_path / "pack")
+    assert (pack[0].height, pack[0].width) == (H, W)
+    assert remarks == {"size of an image is none: taken from its file or mask": 1}
+    assert differences(source, tmp_path / "pack", tmp_path / "again") == []
+    with pytest.raises(SegdataError, match="no valid size"):
+        segdata.convert(source, tmp_path / "strict", strict=True, workers=1)
+
+
+def test_another_file_name_in_the_annotation_is_remarked(tmp_path: Path) -> None:
+    source = folder(tmp_path / "source", made.voc_xml("other", made.voc_object(), segmented=0))
+    _, remarks = convert(source, tmp_path / "pack")
+    assert remarks == {"<filename> is not the name of the file: the file's counts": 1}
+    assert differences(source, tmp_path / "pack", tmp_path / "again") == []
+
+
+def test_classes_of_the_files_are_taken_when_asked(tmp_path: Path) -> None:
+    xml = made.voc_xml("a", made.voc_object("WBC") + made.voc_object("RBC", (20, 3, 36, 28)))
+    source = folder(tmp_path / "source", xml)
+    with pytest.raises(SegdataError, match="2 problems") as error:
+        segdata.convert(source, tmp_path / "pack", workers=1)
+    assert str(error.value).count("--classes from-data") == 1
+    pack, _ = convert(source, tmp_path / "pack", classes="from-data")
+    assert [category.name for category in pack.labels.categories] == ["background", "RBC", "WBC"]
+    assert pack[0].instances.category.tolist() == [2, 1]
+    pack, _ = convert(source, tmp_path / "named", classes=["background", "WBC", "RBC"])
+    assert pack[0].instances.category.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "WEBP", "GIF"])
+def test_images_of_rarer_kinds_are_listed(kind: str, tmp_path: Path) -> None:
+    source = folder(tmp_path / "source", made.voc_xml("a", made.voc_object()))
+    (source / "JPEGImages/a.jpg").unlink()
+    made.put(source / f"JPEGImages/a.{kind.lower()}", made.photo(kind=kind))
+    pack, _ = convert(source, tmp_path / "pack")
+    assert pack[0].image.shape == (H, W, 3)
