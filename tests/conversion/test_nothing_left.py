@@ -52,7 +52,7 @@ def test_every_kind_is_shown_with_its_own_fix(tmp_path: Path) -> None:
     outcome = run_segdata("convert", source, tmp_path / "pack")
     assert outcome.code == 4
     fix = outcome.err.partition("fix:")[2]
-    assert "name the label space" in fix and "--on-error skip" in fix
+    assert "--classes FILE" in fix and "--on-error skip" in fix
 
 
 def test_crowds_become_objects_when_asked(tmp_path: Path) -> None:

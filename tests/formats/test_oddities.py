@@ -403,7 +403,7 @@ def test_odd_street_scenes_come_back(format_name: str, name: str, tmp_path: Path
 
 NOT_READ = {
     "coco": ("README.md", "val2017/unlisted.jpg", "annotations/notes.txt", "annotations/panoptic_val2017/0.png"),
-    "voc": ("JPEGImages/2007_000001.png", "JPEGImages/a.bmp", "ImageSets/all.txt", "SegmentationClassAug/a.png"),
+    "voc": ("JPEGImages/2007_000001.png", "JPEGImages/a.psd", "ImageSets/all.txt", "SegmentationClassAug/a.png"),
     "cityscapes": ("camera/val/town/a.json", "gtFine/val/town/note.txt", "leftImg8bit/val/town/x.jpg", "license.txt"),
     "camvid": ("701_StillsRaw_full/x.svg", "LabeledApproved_full/Thumbs.db", "notes.txt", "other/x"),
 }
@@ -440,7 +440,7 @@ def test_a_folder_without_samples_is_an_error(tmp_path: Path) -> None:
 )
 def test_numbers_that_are_none_are_refused(make: Make, text: str, tmp_path: Path) -> None:
     make(tmp_path / "source")
-    outcome = run_segdata("convert", tmp_path / "source", tmp_path / "pack")
+    outcome = run_segdata("convert", tmp_path / "source", tmp_path / "pack", "--strict")
     assert (outcome.code, text in outcome.err) == (4, True), outcome.err
     assert not (tmp_path / "pack").exists()
 

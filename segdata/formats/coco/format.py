@@ -284,7 +284,7 @@ def _instances(
         try:
             record = _corrected(original, size, f"{document.name}: {place}", findings)
             record = record if position not in document.new_ids else {**record, "id": document.new_ids[position]}
-            if record.get("category_id") in document.category_ids:
+            if type(record.get("category_id")) is int and record["category_id"] in document.category_ids:
                 record = {**record, "category_id": document.category_ids[record["category_id"]]}
             check(record, source.labels, *size)
         except SegdataError as error:

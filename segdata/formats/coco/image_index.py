@@ -64,7 +64,6 @@ class ImageIndex:
         known = set(members)
         folder, disk = self._folder(document, images, findings)
         counts = np.diff(document.by_image[1]).tolist()
-        others: dict[int, int] = {}
         for position, image in enumerate(images):
             file = document.files.get(position) or (f"{folder}/{image.file_name}" if folder else image.file_name)
             index = self._index_of_file.setdefault(file, len(self.entries))
@@ -72,7 +71,10 @@ class ImageIndex:
                 on_disk = "" if disk is None else str(disk / image.file_name)
                 self.entries.append(Entry(stem(image.file_name), file, data=(), disk=on_disk))
             elif self._contradicts(document, position, index):
-                others[self.entries[index].data[0][0]] = others.get(self.entries[index].data[0][0], 0) + 1
+                findings.remark(
+                    "image that an earlier document annotates otherwise: its annotations are taken (--split NAME chooses)",
+                    f"{document.name}: {self.entries[index].key}",
+                )
             # About 500 bytes an annotation: a polygon's share. Of several documents the last counts: fingerprints know it so.
             size = 0 if document.kind == "image_info" else 500 * counts[position]
             entry = self.entries[index]
@@ -81,8 +83,6 @@ class ImageIndex:
             if index not in known:
                 known.add(index)
                 members.append(index)
-        for number, count in others.items():
-            raise _contradiction(self.documents[number], document, count)
         self._complete_sizes(document, images, findings)
         self.documents.append(document)
 
@@ -244,15 +244,6 @@ def _invalid_record(document: Document, index: int, why: str) -> InvalidAnnotati
     return InvalidAnnotation("an image record is not valid", file=document.path, place=f"$.images[{index}]", why=why)
 
 
-def _contradiction(first: Document, second: Document, count: int) -> InvalidAnnotation:
-    return InvalidAnnotation(
-        "two documents annotate the same images otherwise",
-        file=second.path,
-        why=f"{first.name} and {second.name} have {count} images in common whose annotations differ",
-        fix=f"choose one: --split {first.split} or --split {second.split}",
-    )
-
-
 # ---------------------------------------------------------------------- annotations by image
 
 
@@ -302,7 +293,7 @@ def _link(raw: msgspec.Raw, numbers: Mapping[str, int]) -> _Link:
     except msgspec.ValidationError:
         record = msgspec.json.decode(raw, type=dict[str, Any])
         values = {name: whole_number(record[name]) for name in ("id", "image_id") if record.get(name) is not None}
-        if record.get("image_id") in numbers:
+        if isinstance(record.get("image_id"), str) and record["image_id"] in numbers:
             values["image_id"] = numbers[record["image_id"]]
         if None in values.values():
             raise

@@ -133,7 +133,8 @@ def test_own_names_are_assumed_loudly_declared_or_taken_from_the_data(tmp_path: 
     assert there_and_back(assumed, tmp_path)[
         "no table of labels and no polygon documents: ids are taken for Cityscapes' own"
     ]
-    assert there_and_back(made.cityscapes(tmp_path / "as-released"), tmp_path / "2") == {
+    remarks = there_and_back(made.cityscapes(tmp_path / "as-released"), tmp_path / "2")
+    assert {kind: count for kind, count in remarks.items() if "iscrowd" not in kind} == {
         "deleted polygon: kept in the document": 1,
         "empty polygon: kept in the document": 1,
     }

@@ -76,14 +76,14 @@ def test_folders_that_fit_equally_are_refused_with_the_option(tmp_path: Path) ->
     assert pack[0].encoded == (root / "second/0001.jpg").read_bytes()
 
 
-def test_documents_that_annotate_the_same_images_otherwise_are_refused(tmp_path: Path) -> None:
+def test_documents_that_annotate_the_same_images_otherwise_are_remarked(tmp_path: Path) -> None:
     root = tmp_path / "source"
     images(root / "images")
     made.put(root / "annotations/instances_coarse.json", document(1))
     made.put(root / "annotations/instances_train.json", document(2))
-    with pytest.raises(SegdataError, match="two documents") as error:
-        segdata.convert(root, tmp_path / "pack", workers=1)
-    assert "--split train" in str(error.value)
+    _, remarks = convert(root, tmp_path / "both")
+    (count,) = (count for kind, count in remarks.items() if "annotates otherwise" in kind and "--split" in kind)
+    assert count == 2
     pack, _ = convert(root, tmp_path / "pack", splits=["train"])
     assert [len(sample.instances) for sample in pack] == [2, 2]
 
