@@ -176,7 +176,7 @@ def test_objects_that_are_no_targets_are_left_out(tmp_path: Path, caplog: pytest
     common: dict[str, Any] = {"image_id": image["id"], "category_id": category, "iscrowd": 0, "area": 1.0}
     document["annotations"] = [
         {**common, "id": 1, "bbox": [1, 1, 5, 5], "segmentation": ring},
-        {**common, "id": 2, "bbox": [1, 1, 5, 0], "segmentation": ring},
+        {**common, "id": 2, "bbox": [1, 1, 5, 0], "segmentation": []},
         {**common, "id": 3, "bbox": [1, 1, 5, 5], "segmentation": []},
     ]
     made.coco(tmp_path / "coco", document)
