@@ -183,9 +183,7 @@ def test_objects_that_are_no_targets_are_left_out(tmp_path: Path, caplog: pytest
     segdata.convert(tmp_path / "coco", tmp_path / "pack")
     pack = segdata.open(tmp_path / "pack")
     index = list(pack.keys).index(Path(image["file_name"]).stem)
-    assert (
-        len(Dataset(pack, without_masks=True)[index][1]["labels"]) == 3
-    )  # the box without size is taken from its mask
+    assert len(Dataset(pack, without_masks=True)[index][1]["labels"]) == 2
     assert not caplog.records
     dataset = Dataset(pack)
     assert [len(dataset[index][1]["labels"]) for _ in range(2)] == [1, 1]
