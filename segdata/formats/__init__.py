@@ -130,11 +130,16 @@ def detect(root: Path) -> str:
             return name
     folders = [child for child in sorted(root.iterdir()) if child.is_dir()] if root.is_dir() else []
     datasets = [folder.name for folder in folders if any(modules.format.detect(folder) for modules in FORMATS.values())]
+    use = f"use {root / datasets[0]}" if datasets else "check the path, or name the format with --from"
+    if len(datasets) > 1:
+        use = (
+            f"if {' and '.join(datasets[:3])} are parts of one dataset, put what is in them into one folder; else {use}"
+        )
     raise UnknownLayout(
         "no known dataset layout was found",
         file=root,
         why="looked for " + "; ".join(modules.format.LAYOUT for modules in FORMATS.values()),
-        fix=f"use {root / datasets[0]}" if datasets else "check the path, or name the format with --from",
+        fix=f"{use} (docs/your-data.md lists what people bring)",
     )
 
 

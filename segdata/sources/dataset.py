@@ -141,6 +141,7 @@ def open_dataset(
     else:
         findings = Findings(strict=read.strict)
         format, source = formats.scan(path, format, findings, read, labels=declared or own_labels)
+        _require_splits_of_images(read, source, path)
         all_splits = {**source.splits, **_listed_splits(source.entries, lists or {}, findings)}
         chosen, members = _choose(len(source.entries), all_splits, splits, limit, path)
         entries = [source.entries[index] for index in chosen]
@@ -193,6 +194,22 @@ def _declared(classes: str | Path | Sequence[str]) -> LabelSpace:
 def split_by(dataset: Dataset, step: SplitBy) -> Dataset:
     """The same samples in other splits."""
     return replace(filtered(dataset, step), splits=step.members(dataset.keys))
+
+
+def _require_splits_of_images(read: ReadOptions, source: Source, path: Path) -> None:
+    """Refuse a folder of images for a split that the dataset does not have.
+
+    Raises:
+        NotThere: with the splits that there are.
+    """
+    for split in read.images_dir:
+        if split and split not in source.splits:
+            raise NotThere(
+                f"there is no split {split!r} for --images-dir",
+                file=path,
+                why=f"splits are {', '.join(map(repr, source.splits)) or 'none'}",
+                fix="correct the name, or give --images-dir DIR for all splits",
+            )
 
 
 def _listed_splits(

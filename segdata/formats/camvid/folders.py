@@ -79,11 +79,12 @@ def find(root: Path) -> Layout | None:
     if {"images", "labels"} <= set(folders) and (root / CODES).is_file():
         return Layout("fast.ai", list(_inside(root, "", "images", "labels")))
     pairs = list(_suffixed(root, folders))
-    if pairs:
-        is_segnet = all(not pair.labels or pair.labels.endswith("annot") for pair in pairs)
-        return Layout("SegNet" if is_segnet else "suffixed", pairs)
+    if pairs and all(not pair.labels or pair.labels.endswith("annot") for pair in pairs):
+        return Layout("SegNet", pairs)
     if _has_documents(root):
         return None
+    if pairs:
+        return Layout("suffixed", pairs)
     pairs = list(_two_folders(root, "", folders))
     if pairs:
         return Layout("two folders", pairs)

@@ -42,6 +42,7 @@ from segdata.formats.cityscapes.frames import Frame
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text, label_tables, verbatim
 from segdata.formats.shared.folder import image_bytes, read_bytes, write_file
+from segdata.system.files import inside
 
 LAYOUT = "leftImg8bit/SPLIT/CITY/ or gtFine/SPLIT/CITY/ (Cityscapes)"
 
@@ -343,7 +344,9 @@ def _polygons(root: Path, frame: Frame, labels: LabelSpace, key: str, findings: 
             findings.remark("no polygon document", key)
         return None
     is_drawn = label_files.only(frame.suffixes) == "polygons.json"
-    return polygons.read(root / frame.file("polygons.json"), labels, key, findings, is_drawn=is_drawn)
+    return polygons.read(
+        inside(root, frame.file("polygons.json"), "the dataset"), labels, key, findings, is_drawn=is_drawn
+    )
 
 
 # ---------------------------------------------------------------------- write

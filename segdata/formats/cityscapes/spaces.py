@@ -20,6 +20,7 @@ from segdata.formats.cityscapes import polygons
 from segdata.formats.contract import Entry
 from segdata.formats.shared.folder import read_bytes
 from segdata.formats.shared.label_tables import Table
+from segdata.system.files import inside
 
 OFFICIAL, TRAIN_VIEW = "cityscapes", "cityscapes-19"
 CLASSES = "name the categories with --classes FILE|NAMES|from-data"
@@ -134,7 +135,7 @@ def _from_data(given: Given) -> LabelSpace:
 
 def _polygon_names(root: Path, entry: Entry) -> Iterator[str]:
     if "polygons.json" in entry.data.suffixes:
-        yield from polygons.names_in(root / entry.data.file("polygons.json"))
+        yield from polygons.names_in(inside(root, entry.data.file("polygons.json"), "the dataset"))
 
 
 def _stored(root: Path, entry: Entry, suffix: str) -> npt.NDArray[np.integer] | None:

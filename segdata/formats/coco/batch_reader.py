@@ -175,6 +175,7 @@ class _Block:
         is_irregular = (self.category < 0) | is_invalid(self.values)
         has_no_size = (self.bbox[:, 2] == 0) | (self.bbox[:, 3] == 0)
         is_irregular |= has_no_size & (self.outlines[:, 2] >= 2) & (self.outlines[:, 3] >= 2)
+        is_irregular[list(self.run_lengths)] |= has_no_size[list(self.run_lengths)]
         is_irregular |= _is_in_corners(self.bbox, self.outlines)
         rings, coordinates = self.polygons.rings, self.polygons.values
         if len(coordinates):

@@ -183,13 +183,14 @@ def _iou(first: Sequence[float], second: Sequence[float]) -> float:
     return common / union if union > 0 else 0.0
 
 
-def boxes_from_masks(instances: Instances) -> tuple[Instances, list[int]]:
-    """Boxes without size of objects whose mask is two pixels wide and high, taken from the mask; and which these are."""
+def boxes_from_masks(instances: Instances) -> list[int]:
+    """Set boxes without size to those of the masks, where these are two pixels wide and high; which objects these are."""
     has_no_size = (instances.bbox[:, 2] == 0) | (instances.bbox[:, 3] == 0)
     if not has_no_size.any():
-        return instances, []
+        return []
     boxes = instances.masks.boxes.astype(np.float64)
     sides = boxes[:, 2:] - boxes[:, :2]
     chosen = np.flatnonzero(has_no_size & instances.has_mask & (sides >= 2).all(1))
     instances.bbox[chosen] = np.concatenate((boxes[:, :2], sides), axis=1)[chosen]
-    return instances, chosen.tolist()
+    indices: list[int] = chosen.tolist()
+    return indices

@@ -293,7 +293,8 @@ def _instances(
         records.append(record)
         originals.append(original)
         order.append(position)
-    instances, boxed = boxes_from_masks(instances_of(records, order, source.labels, *size))
+    instances = instances_of(records, order, source.labels, *size)
+    boxed = [] if findings.strict else boxes_from_masks(instances)
     for number in boxed:
         findings.remark(BOX_FROM_MASK, f"{document.name}: annotation {records[number].get('id')}")
         records[number] = {**records[number], "bbox": instances.bbox[number].tolist()}
@@ -375,7 +376,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
                 instances = sample.instances
                 records = records_of(instances, header.labels)
                 for record, extra, order in zip(records, instances.extra, instances.order.tolist(), strict=True):
-                    part.put_annotation(document, order, {"image_id": sample.id, **with_residue(record, extra)})
+                    part.put_annotation(document, order, {"image_id": image["id"], **with_residue(record, extra)})
             for name, item in carried.items():
                 if name in number_of:
                     _put_carried(part, number_of[name], item, sample, image)

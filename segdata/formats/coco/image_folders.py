@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from segdata.core import images as image_files
 from segdata.core.findings import Findings
@@ -16,13 +17,17 @@ _LOOKED_FOR = 20
 """Images of a document that are looked for in every folder."""
 
 
+_MASKS = re.compile(r"mask|label|annot|gt|seg|depth", re.IGNORECASE)
+"""In names of folders that hold no images to look at."""
+
+
 def image_folder(
-    root: Path, document: Document, images: Sequence[Image], taken: Mapping[str, str], findings: Findings
+    root: Path, document: Document, images: Sequence[Image], taken: Mapping[str, Collection[str]], findings: Findings
 ) -> str:
     """The folder under the root; named like the split where none holds an image.
 
     Args:
-        taken: folder → the split that it was chosen for.
+        taken: folder → the names of the images of other documents that lie in it.
 
     Raises:
         InvalidAnnotation: two folders fit equally well.
@@ -31,22 +36,21 @@ def image_folder(
     looked_for = [image for image in images[:: max(len(images) // _LOOKED_FOR, 1)] if image.file_name]
     beside = Path(document.name).parent.as_posix()
     named = [split, f"images/{split}", *([beside] if beside not in (".", "annotations") else [])]
-    for folder in named:
-        if any((root / folder / image.file_name).is_file() for image in images[:3]):
-            return folder
+    by_name = [folder for folder in named if any((root / folder / image.file_name).is_file() for image in images[:3])]
+    if by_name and _fits(root, by_name[0], images[:3]):
+        return by_name[0]
     folders = dict.fromkeys(
-        ["images", "", *folders_in(root), *(f"images/{name}" for name in folders_in(root / "images"))]
+        [*by_name, "images", "", *folders_in(root), *(f"images/{name}" for name in folders_in(root / "images"))]
     )
     count = {folder: sum((root / folder / image.file_name).is_file() for image in looked_for) for folder in folders}
     most = max(count.values(), default=0)
     best = [folder for folder in folders if most and count[folder] == most]
     if len(best) < 2:
         return best[0] if best else split
-    chosen = _of_name(best, split) or best
-    if len(chosen) > 1:
-        chosen = [folder for folder in chosen if taken.get(folder, split) == split] or chosen
-    if len(chosen) > 1:
-        chosen = [folder for folder in chosen if _has_sizes(root, folder, looked_for[:3])] or chosen
+    names = {image.file_name for image in images}
+    chosen = [folder for folder in best if _fits(root, folder, looked_for[:3])] or best
+    chosen = [folder for folder in chosen if names.isdisjoint(taken.get(folder, ()))] or chosen
+    chosen = _of_name(chosen, split) or chosen
     if len(chosen) > 1 and chosen[0] != "images":
         raise InvalidAnnotation(
             "two folders may hold the images of a document",
@@ -69,14 +73,27 @@ def _of_name(folders: Sequence[str], split: str) -> list[str]:
     return exact or [folder for folder in folders if bare in parts[folder]]
 
 
-def _has_sizes(root: Path, folder: str, images: Sequence[Image]) -> bool:
-    """Whether the files have the sizes that the records say."""
+def _fits(root: Path, folder: str, images: Sequence[Image]) -> bool:
+    """Whether the files have the sizes that the records say, and are not plainly masks: PNGs of indices beside a document."""
     for image in images:
         try:
             path = inside(root, f"{folder}/{image.file_name}" if folder else image.file_name, "the document")
             header = image_files.probe(path.read_bytes())
         except (OSError, SegdataError):
+            continue  # a missing or damaged file is reported with its image
+        if image.height and {header.height, header.width} != {image.height, image.width}:
             return False
-        if image.height and (header.height, header.width) != (image.height, image.width):
+        if header.codec == "png" and header.color in ("palette", "grey") and _MASKS.search(folder):
             return False
     return True
+
+
+def ends_of(name: str) -> list[str]:
+    """The ends of a path or address of any system, the longest first, without drive, host, `.` and `..`.
+
+    >>> ends_of("C:\\data\\..\\images\\1.jpg")
+    ['data/images/1.jpg', 'images/1.jpg', '1.jpg']
+    """
+    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "//", "..", ".")]
+    parts = [part for part in parts if ":" not in part and "\0" not in part]
+    return ["/".join(parts[first:]) for first in range(len(parts))]

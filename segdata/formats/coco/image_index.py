@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,9 +15,9 @@ from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
 from segdata.formats.coco.corrections import whole_number
 from segdata.formats.coco.documents import MAX_ID, Document, Image, twice
-from segdata.formats.coco.image_folders import image_folder
+from segdata.formats.coco.image_folders import ends_of, image_folder
 from segdata.formats.contract import Entry, ReadOptions
-from segdata.formats.shared.folder import folders_in, stem
+from segdata.formats.shared.folder import stem
 from segdata.system.files import checked_name, inside
 
 
@@ -48,7 +48,8 @@ class ImageIndex:
         self._root = root
         self._options = options or ReadOptions()
         self._index_of_file: dict[str, int] = {}
-        self._splits_of_folder: dict[str, str] = {}
+        self._names_of_folder: dict[str, set[str]] = {}
+        self._ends: dict[int, list[str]] = {}
 
     def add(self, document: Document, findings: Findings) -> None:
         """Index the annotations of a document, and add its images."""
@@ -63,6 +64,7 @@ class ImageIndex:
         members = self.splits.setdefault(document.split, [])
         known = set(members)
         folder, disk = self._folder(document, images, findings)
+        self._find_by_ends(document, images, folder, disk, findings)
         counts = np.diff(document.by_image[1]).tolist()
         for position, image in enumerate(images):
             file = document.files.get(position) or (f"{folder}/{image.file_name}" if folder else image.file_name)
@@ -87,11 +89,10 @@ class ImageIndex:
         self.documents.append(document)
 
     def _contradicts(self, document: Document, position: int, index: int) -> bool:
-        """Whether the document that gives an image's sample annotates it otherwise, as the same kind in another split."""
+        """Whether the document that gives an image's sample is of the same kind and annotates the image otherwise."""
         number, first = self.entries[index].data[0]
         other = self.documents[number]
-        is_alike = other.kind == document.kind and document.kind in ("instances", "person_keypoints")
-        if not is_alike or other.split == document.split:
+        if other.kind != document.kind or document.kind not in ("instances", "person_keypoints"):
             return False
         mine, theirs = document.of_image(position), other.of_image(first)
         if [bytes(document.annotations[i]) for i in mine] == [bytes(other.annotations[i]) for i in theirs]:
@@ -108,15 +109,47 @@ class ImageIndex:
         disk = given.get(document.split, given.get(""))
         if disk is not None:
             return document.split, disk
-        folder = image_folder(self._root, document, images, self._splits_of_folder, findings)
-        self._splits_of_folder.setdefault(folder, document.split)
+        looked_for = [
+            Image(image.id, self._ends[index][-1], image.height, image.width) if index in self._ends else image
+            for index, image in enumerate(images)
+        ]
+        folder = image_folder(self._root, document, looked_for, self._names_of_folder, findings)
+        self._names_of_folder.setdefault(folder, set()).update(image.file_name for image in looked_for)
         return folder, None
+
+    def _find_by_ends(
+        self, document: Document, images: Sequence[Image], folder: str, disk: Path | None, findings: Findings
+    ) -> None:
+        """Give images whose names are no plain paths the longest end of the name that is a file.
+
+        Raises:
+            Unsafe: no end is a file of the dataset.
+        """
+        for index, ends in self._ends.items():
+            image, where = images[index], f"{document.name}: $.images[{index}]"
+            if disk is not None:
+                image.file_name = next((end for end in ends if (disk / end).is_file()), ends[-1])
+                continue
+            files = {end: [f"{folder}/{end}" if folder else end, end] for end in ends}
+            matches = ((end, file) for end in ends for file in files[end] if (self._root / file).is_file())
+            image.file_name, document.files[index] = next(matches, (ends[-1], ""))
+            if document.files[index]:
+                findings.remark("file_name is no plain path: found by its end", f"{where} {ends[0]!r}"[:200])
+                continue
+            raise Unsafe(
+                "the document names a path that is not allowed, and no image of the dataset ends like it",
+                file=document.path,
+                place=f"$.images[{index}]",
+                why=f"{ends[0]!r} is no plain relative path (no '..', no leading '/', no backslash, no address)",
+                fix="give the folder of the images with --images-dir; nothing else outside the dataset is ever opened",
+            )
 
     # ------------------------------------------------------------------ records
 
     def _images(self, document: Document, findings: Findings) -> tuple[list[Image], dict[str, int]]:
         """The image records, corrected; and the numbers of those whose ids are text."""
         images, numbers = [], dict[str, int]()
+        self._ends = {}
         for index, raw in enumerate(document.images):
             try:
                 image = _checked(_IMAGE.decode(raw))
@@ -162,7 +195,7 @@ class ImageIndex:
     def _file_name(
         self, document: Document, index: int, record: Mapping[str, Any], where: str, findings: Findings
     ) -> str:
-        """A path under a folder of images; of other forms the longest end that is a file of the dataset."""
+        """A path under a folder of images; of other forms the longest end, until `_find_by_ends` has seen the files."""
         name = record.get("file_name")
         if not isinstance(name, str) or not name:
             address = record.get("coco_url")
@@ -170,34 +203,15 @@ class ImageIndex:
                 raise _invalid_record(document, index, f"file_name is {name!r}, and there is no coco_url")
             findings.remark("no file_name: taken from coco_url", where)
             name = "/".join(address.split("/")[-2:])
+            self._ends[index] = [name, name.rpartition("/")[2]]
         try:
             checked_name(name, "the document")
         except Unsafe as error:
-            parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
-            parts = [part for part in parts if ":" not in part and "\0" not in part]
-            if not parts:
+            self._ends[index] = ends = ends_of(name)
+            if not ends:
                 raise error.located(file=document.path, place=f"$.images[{index}]") from error
-            ends = ["/".join(parts[first:]) for first in range(len(parts))]
-        else:
-            ends = [name, name.rpartition("/")[2]] if record.get("file_name") != name else [name]
-        folders = [document.split, f"images/{document.split}", "images", "", *folders_in(self._root)]
-        for end in ends:
-            for folder in folders:
-                file = f"{folder}/{end}" if folder else end
-                if (self._root / file).is_file():
-                    if ends != [name]:
-                        document.files[index] = file
-                        findings.remark("file_name is no plain path: found by its end", f"{where} {name!r}"[:200])
-                    return end
-        if ends != [name] and record.get("file_name") == name and not self._options.images_dir:
-            raise Unsafe(
-                "the document names a path that is not allowed, and no image of the dataset ends like it",
-                file=document.path,
-                place=f"$.images[{index}]",
-                why=f"{name!r} is no plain relative path (no '..', no leading '/', no backslash, no address)",
-                fix="give the folder of the images with --images-dir; nothing else outside the dataset is ever opened",
-            )
-        return ends[-1] if ends != [name] else name
+            return ends[0]
+        return name
 
     def _complete_sizes(self, document: Document, images: Sequence[Image], findings: Findings) -> None:
         """Take sizes that the records lack from the image files."""

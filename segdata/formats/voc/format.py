@@ -112,6 +112,12 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         content = read_bytes(root, "labelmap.txt", "the dataset")
         documents.append({"format": "voc", "file": "labelmap.txt", **verbatim.from_text(content)})
         labels = labels or read_labelmap(content, table)
+    if labels is None and any(entry.data.classes for entry in entries) and not any(e.data.xml for e in entries):
+        findings.remark(
+            "nothing names the classes of the masks: taken for VOC's own (--classes FILE|NAMES declares others)",
+            ", ".join(category.name for category in manifest.label_space("voc").categories[:4]) + " …",
+            sum(entry.data.classes is not None for entry in entries),
+        )
     if labels is None and options.classes_from_data:
         labels = _classes_of(root, entries, findings)
     image_sets, splits = read_lists(root, {key: index for index, key in enumerate(keys)}, findings)

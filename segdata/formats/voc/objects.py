@@ -16,6 +16,7 @@ from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.contract import Entry, Source
+from segdata.formats.voc.image_sets import is_background
 from segdata.formats.voc.xml import Node, Tree
 
 VOID = 255
@@ -59,6 +60,9 @@ def instances_of(
     order = [claimed.get(index, -1) for index in range(len(objects))] + [mask for mask, _ in loose]
     nodes = [node for node, _, _ in objects]
     polygons, outlined = _outlines(nodes, order, size)
+    for node, item in zip(nodes, polygons, strict=False):
+        if not item and _outline(node) is not None and numbers is None:
+            findings.remark("<polygon> that cannot be read as a ring: no mask", f"{entry.key}: line {node.line}")
     if drawn := np.flatnonzero(np.diff(polygons.pointer)).tolist():
         findings.remark("mask drawn from <polygon>", entry.key, len(drawn))
     for index in drawn:
@@ -172,22 +176,34 @@ def _corners(box: Node) -> list[float]:
     return corners
 
 
+def _outline(node: Node) -> Node | None:
+    outline = node.child("polygon") or node.child("points")
+    inner = None if outline is None else outline.child("points")
+    return inner or outline
+
+
 def ring_of(node: Node) -> list[float]:
     """x0 y0 x1 y1 … of an object's `<polygon>`, in pixels as written; nothing where it has none that is a polygon.
 
-    Tools write `<x1>`, `<y1>`, `<x2>` … or `<pt><x/><y/></pt>` for each point.
+    Tools write `<x1>`, `<y1>`, `<x2>` …, `<pt><x/><y/></pt>` for each point, or all numbers as the text of `<points>`.
     """
-    outline = node.child("polygon")
+    outline = _outline(node)
     if outline is None:
         return []
     points = [child for child in outline.children if child.tag in ("pt", "point")]
-    if points:
+    if outline.text and outline.text.strip():
+        texts: list[str | None] = [*re.split(r"[\s,;]+", outline.text.strip())]
+    elif points:
         texts = [point.text_of(tag) for point in points for tag in ("x", "y")]
     else:
         count = sum(child.tag.startswith("x") for child in outline.children)
         texts = [outline.text_of(f"{axis}{number}") for number in range(1, count + 1) for axis in "xy"]
     values = [_number(text) for text in texts]
-    return [value for value in values if value is not None] if len(values) >= 6 and None not in values else []
+    return (
+        [value for value in values if value is not None]
+        if len(values) >= 6 and len(values) % 2 == 0 and None not in values
+        else []
+    )
 
 
 def _number(value: str | None) -> float | None:
@@ -259,8 +275,7 @@ def _majority(
     under = semantic[y : y + height, x : x + width][crops[mask] != 0]
     counts = np.bincount(under, minlength=labels.void + 1)
     counts[labels.void] = 0
-    if not labels[0].isthing:
-        counts[0] = 0
+    counts[[index for index, category in enumerate(labels.categories) if is_background(category.name)]] = 0
     return int(counts.argmax()) if counts.any() else None
 
 

@@ -88,6 +88,19 @@ STRICT_TOO = ("iscrowd false", "box of nothing", "box as corners")
 """Kept and counted, or taken as they stand, where nothing is corrected."""
 
 
+def test_strict_keeps_boxes_without_size(tmp_path: Path) -> None:
+    source = dataset(tmp_path / "source", record(bbox=[0, 0, 0, 0]))
+    report = segdata.convert(source, tmp_path / "pack", strict=True, workers=1)
+    assert segdata.open(tmp_path / "pack")[0].instances.bbox.tolist() == [[0, 0, 0, 0]]
+    assert "box without width or height" in report.problems["remarks"]
+
+
+def test_a_crowd_without_size_gets_the_box_of_its_mask(tmp_path: Path) -> None:
+    source = dataset(tmp_path / "source", record(iscrowd=1, bbox=[0, 0, 0, 0], segmentation=RLE))
+    segdata.convert(source, tmp_path / "pack", workers=1)
+    assert segdata.open(tmp_path / "pack")[0].instances.bbox.tolist() == [[5, 6, 12, 12]]
+
+
 def test_ids_that_occur_twice_are_numbered_anew(tmp_path: Path) -> None:
     items = [record(id=1), record(id=1, image_id=11), record(id=7), record(id=7, image_id=12)]
     source = dataset(tmp_path / "source", *items)

@@ -64,6 +64,51 @@ def test_every_document_gets_the_images_of_its_own_split(tmp_path: Path) -> None
     assert any("chosen among several" in kind for kind in remarks)
 
 
+@pytest.mark.parametrize("folder", ["segmentation", "train_masks", "train"])
+def test_masks_of_the_same_names_are_not_taken_for_images(folder: str, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "images")
+    for number in (1, 2):
+        made.put(root / folder / f"{number:04d}.jpg", made.photo(made.WIDTH // 2, made.HEIGHT // 2, mode="L"))
+    both = document()
+    for number, split in enumerate(("train", "val")):
+        part = {**both, "images": [both["images"][number]], "annotations": [both["annotations"][number]]}
+        made.put(root / f"annotations/instances_{split}.json", part)
+    pack, _ = convert(root, tmp_path / "pack")
+    assert [sample.encoded for sample in pack] == [path.read_bytes() for path in sorted((root / "images").iterdir())]
+
+
+def test_names_of_windows_are_looked_for_in_the_folder_of_their_split(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    for number, split in enumerate(("train", "val")):
+        images(root / f"{split}_images", number)
+        text = document()
+        for record in text["images"]:
+            record["file_name"] = f"C:\\x\\{record['file_name']}"
+        made.put(root / f"annotations/instances_{split}.json", text)
+    convert(root, tmp_path / "pack")
+    for split in ("train", "val"):
+        sample = segdata.open(tmp_path / "pack", split=split)[0]
+        assert sample.encoded == (root / f"{split}_images/0001.jpg").read_bytes()
+
+
+def test_two_documents_of_one_split_that_disagree_are_remarked(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "train")
+    for number, name in enumerate(("a", "b")):
+        made.put(root / f"train/{name}.json", document(number + 1))
+    _, remarks = convert(root, tmp_path / "pack")
+    assert sum(count for kind, count in remarks.items() if "annotates otherwise" in kind) == 2
+
+
+def test_a_split_that_is_not_there_has_no_folder_of_images(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "train")
+    made.put(root / "annotations/instances_train.json", document())
+    with pytest.raises(SegdataError, match="no split 'trian'"):
+        segdata.convert(root, tmp_path / "pack", images_dir={"trian": root / "train"}, workers=1)
+
+
 def test_folders_that_fit_equally_are_refused_with_the_option(tmp_path: Path) -> None:
     root = tmp_path / "source"
     images(root / "first", 1)
@@ -192,6 +237,7 @@ def test_image_ids_that_are_text_are_numbered_anew(tmp_path: Path) -> None:
     pack, remarks = convert(root, tmp_path / "pack")
     assert [sample.id for sample in pack] == [1, 2] and [len(sample.instances) for sample in pack] == [1, 1]
     assert remarks["image id is a text: numbered anew"] == 2
+    assert written_again(tmp_path / "pack", tmp_path / "again")["instances_train.json"] == original
 
 
 def test_categories_of_one_name_are_joined_and_unused_ones_left_out(tmp_path: Path) -> None:

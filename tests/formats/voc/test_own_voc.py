@@ -72,6 +72,7 @@ def test_a_mask_of_0_and_255_is_refused(tmp_path: Path) -> None:
 CORNERS = ((5, 6), (17, 6), (17, 18), (5, 18))
 OUTLINES = {
     "numbered": "".join(f"<x{n}>{x}</x{n}><y{n}>{y}</y{n}>" for n, (x, y) in enumerate(CORNERS, 1)),
+    "text": "<points>" + " ".join(f"{x},{y}" for x, y in CORNERS) + "</points>",
     "points": "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in CORNERS),
 }
 
@@ -88,6 +89,26 @@ def test_an_outline_becomes_the_mask(name: str, tmp_path: Path) -> None:
     assert np.array_equal(pack[0].instances.masks[0], expected) and pack[0].instances.has_mask.tolist() == [True]
     assert remarks == {"mask drawn from <polygon>": 1}
     assert differences(source, tmp_path / "pack", tmp_path / "again") == []
+
+
+def test_an_outline_that_is_none_is_remarked(tmp_path: Path) -> None:
+    outline = "<polygon><x1>5</x1><y1>6</y1></polygon>"
+    source = folder(
+        tmp_path / "source", made.voc_xml("a", made.voc_object("dog", (6, 7, 17, 18), outline), segmented=0)
+    )
+    pack, remarks = convert(source, tmp_path / "pack")
+    assert not pack[0].instances.has_mask.any()
+    assert remarks == {"<polygon> that cannot be read as a ring: no mask": 1}
+
+
+def test_classes_that_nothing_names_are_assumed_loudly(tmp_path: Path) -> None:
+    mask = np.zeros((H, W), np.uint8)
+    mask[5:20, 5:25] = 1
+    source = folder(tmp_path / "source", mask=mask)
+    _, remarks = convert(source, tmp_path / "pack")
+    assert any("VOC's own" in kind and "--classes" in kind for kind in remarks)
+    pack, remarks = convert(source, tmp_path / "named", classes="background,cell")
+    assert pack.labels[int(pack[0].semantic.max())].name == "cell" and not remarks
 
 
 @pytest.mark.parametrize("width, height", [(0, 0), ("40.0", "30.0"), ("", "")])
