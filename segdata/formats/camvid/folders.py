@@ -22,7 +22,7 @@ from pathlib import Path
 from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, ReadOptions
 from segdata.formats.shared import label_tables
-from segdata.formats.shared.folder import NAMES_SHOWN, file_size, folders_in, names_in, stem
+from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, file_size, folders_in, names_in, stem
 
 CODES, ROBOFLOW = "codes.txt", "_classes.csv"
 
@@ -34,8 +34,6 @@ SPLITS = ("train", "val", "test", "training", "valid", "validation", "testing", 
 
 _FOLDER_SUFFIXES = ("annot", *(f"{mark}{word}" for mark in "_-" for word in (*_LABELS, "annot")))
 _FILE_SUFFIXES = ("", "_L", "_P", "_mask", "_label", "_labels", "_gt", "_seg", "-mask", "_GT", "_Mask", "_labelIds")
-_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-_LABEL_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 _LOOKED_AT = 1000
 """Files of a folder that are looked at to find out what it holds."""
 
@@ -119,7 +117,7 @@ def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
         base = folder[: -len(suffix)] if suffix else ""
         is_pair = base in folders or base.lower() in lower
         is_known = base.lower() in SPLITS
-        if (is_pair or is_known) and (suffix == "annot" or _has(root / folder, *_LABEL_ENDINGS)):
+        if (is_pair or is_known) and (suffix == "annot" or _has(root / folder, *IMAGE_ENDINGS)):
             label_folders.setdefault(lower.get(base.lower(), base), []).append(folder)
     for split, several in label_folders.items():
         if len(several) > 1:
@@ -131,7 +129,7 @@ def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
             )
     if not label_folders:
         return
-    further = [name for name in folders if name.lower() in SPLITS and _has(root / name, *_IMAGE_ENDINGS)]
+    further = [name for name in folders if name.lower() in SPLITS and _has(root / name, *IMAGE_ENDINGS)]
     for split in sorted({*label_folders, *further}, key=rank):
         labels = label_folders.get(split, [""])[0]
         yield Pair(split, split, labels)
@@ -164,14 +162,14 @@ def _two_folders(root: Path, above: str, folders: Sequence[str]) -> Iterator[Pai
 
 def _holds_labels(folder: Path) -> bool:
     inner = [folder, *(folder / name for name in folders_in(folder)[:NAMES_SHOWN])]
-    return not any(_has(path, ".json", ".xml") for path in inner) and any(_has(path, *_LABEL_ENDINGS) for path in inner)
+    return not any(_has(path, ".json", ".xml") for path in inner) and any(_has(path, *IMAGE_ENDINGS) for path in inner)
 
 
 def _inside(root: Path, split: str, images: str, labels: str) -> Iterator[Pair]:
     """The pair itself, or a pair for each folder that both have."""
     inner = [name for name in folders_in(root / images) if (root / labels / name).is_dir()]
     suffixes = ("_P", *_FILE_SUFFIXES)
-    if not inner or _has(root / images, *_IMAGE_ENDINGS):
+    if not inner or _has(root / images, *IMAGE_ENDINGS):
         yield Pair(split, images, labels, suffixes)
         return
     for name in sorted(inner, key=rank):
@@ -184,8 +182,8 @@ def _inside(root: Path, split: str, images: str, labels: str) -> Iterator[Pair]:
 def entries_of(root: Path, pair: Pair, options: ReadOptions) -> list[Entry]:
     """Pairs of image and label file by name; a label file is named as its image plus a suffix."""
     folder, disk = _image_folder(root, pair, options)
-    image_of = {stem(name): name for name in names_in(folder, *_IMAGE_ENDINGS)}
-    labels = names_in(root / pair.labels, *_LABEL_ENDINGS) if pair.labels else []
+    image_of = {stem(name): name for name in names_in(folder, *IMAGE_ENDINGS)}
+    labels = names_in(root / pair.labels, *IMAGE_ENDINGS) if pair.labels else []
     file_of = {stem(name): name for name in sorted(labels, key=lambda name: name.lower().endswith(".png"))}
     if pair.images == pair.labels:  # side by side
         suffix = pair.suffixes[0]

@@ -17,13 +17,12 @@ from segdata.core.labels import Category, LabelSpace
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.camvid import label_files
 from segdata.formats.contract import Entry
-from segdata.formats.shared import palettes
+from segdata.formats.shared import label_tables, palettes
 from segdata.formats.shared.label_tables import Table
 
 _FRAMES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
 """How names of CamVid's own frames begin."""
 
-_VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore", "ignored")
 _LOOKED_AT = 8
 """Label files that are looked at to find out what all of them hold."""
 
@@ -115,10 +114,7 @@ def _of_table(given: Given, table: Table, findings: Findings) -> LabelSpace:
     elif labels.name == "custom" and not table.has_colors:  # names alone; what is first is a background
         rows = [replace(row, ignore=row.ignore and row.id != 0) for row in labels.categories]
         labels = LabelSpace(labels.name, tuple(rows))
-    for category in labels.categories:
-        if category.name.lower() in _VOID_NAMES and not category.ignore:
-            kind = f"category {category.name!r} of the dataset's own table counts like any other"
-            findings.remark(kind, f"{table.file} (a --classes FILE in TOML can say ignore = true)")
+    label_tables.remark_void_names(labels, table.file, findings)
     return labels
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, ReadOptions
-from segdata.formats.shared.folder import NAMES_SHOWN, file_size, folders_in, names_in
+from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, file_size, folders_in, names_in
 
 IMAGE_FOLDERS = ("leftImg8bit", "imgsFine/leftImg8bit")
 FINE, COARSE = "gtFine", "gtCoarse"
@@ -24,7 +24,6 @@ _IMAGE = "_leftImg8bit.png"
 _OTHER_IMAGE = re.compile(
     r"(?P<frame>.+?)(?P<mark>_leftImg8bit|_rgb_anon)?\.(png|jpe?g|bmp|tiff?|webp|gif)", re.IGNORECASE
 )
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 LABELS = ("labelIds.png", "instanceIds.png", "labelTrainIds.png", "color.png", "polygons.json")
 _OTHER_LABEL = re.compile(
     r"(?P<frame>.+?)(_gtFine|_gtCoarse|_gt)?_(?P<kind>label_?Ids|instance_?Ids|(label_?|labelcs)?Train_?Ids|color|labelColor"
@@ -165,7 +164,7 @@ def _images(folder: Path) -> dict[str, str]:
     """Frame → file name; names without Cityscapes' ending count where no file has it."""
     marked: dict[str, str] = {}
     others: dict[str, str] = {}
-    for name in names_in(folder, *_ENDINGS):
+    for name in names_in(folder, *IMAGE_ENDINGS):
         if name.endswith(_IMAGE):
             marked[name[: -len(_IMAGE)]] = name
         elif match := _OTHER_IMAGE.fullmatch(name):

@@ -18,6 +18,7 @@ from segdata.core.rle import constant_runs
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.cityscapes import polygons
 from segdata.formats.contract import Entry
+from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import read_bytes
 from segdata.formats.shared.label_tables import Table
 from segdata.system.files import inside
@@ -29,7 +30,6 @@ VOID_ID = 255
 
 _KEY = re.compile(r"([A-Za-z-]+)/\1_\d{6}_\d{6}")
 _GROUP_LIMIT = 1000
-_VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore", "ignored")
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,7 @@ def _of_table(table: Table, official: LabelSpace, findings: Findings) -> LabelSp
             for category in categories
         )
     labels = LabelSpace("custom", categories)
-    for category in labels.categories:
-        if category.name.lower() in _VOID_NAMES and not category.ignore:
-            kind = f"category {category.name!r} of the dataset's own table counts like any other"
-            findings.remark(kind, f"{table.file} (a --classes FILE in TOML can say ignore = true)")
+    label_tables.remark_void_names(labels, table.file, findings)
     return labels
 
 

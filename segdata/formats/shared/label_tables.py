@@ -47,6 +47,9 @@ _FORMS = "R G B NAME, NAME R G B, NAME:R,G,B:: or NAME alone, or columns name,r,
 _FIX = "correct the row, or name another table with --classes FILE"
 
 
+_VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore", "ignored")
+
+
 class Row(NamedTuple):
     """A row of a table: the value of its pixels, its name and its colour, None where the table has none."""
 
@@ -189,6 +192,14 @@ def from_file(path: Path) -> LabelSpace:
     if not table.rows:
         raise InvalidAnnotation("a table of labels has no rows", file=path, why=f"a row is {_FORMS}")
     return table.label_space()
+
+
+def remark_void_names(labels: LabelSpace, file: str, findings: Findings) -> None:
+    """Count the categories of a dataset's own table that sound like void and count like any other."""
+    for category in labels.categories:
+        if category.name.lower() in _VOID_NAMES and not category.ignore:
+            kind = f"category {category.name!r} of the dataset's own table counts like any other"
+            findings.remark(kind, f"{file} (a --classes FILE in TOML can say ignore = true)")
 
 
 def from_names(names: Sequence[str]) -> LabelSpace:
