@@ -146,6 +146,8 @@ def convert(
     """Convert a dataset folder or a pack to a pack or to any format; what the target cannot hold is counted first."""
     from segdata.conversion.convert import convert as convert_dataset
 
+    if no_crowds and crowds is not Crowds.keep:
+        raise UsageError(f"--no-crowds and --crowds {crowds.value} exclude each other", fix="leave one of them out")
     with output.only_ours(active=json), output.progress("converting", quiet=quiet) as progress:
         report = convert_dataset(
             source,

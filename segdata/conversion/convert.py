@@ -151,9 +151,25 @@ def _require_possible(options: ConvertOptions) -> None:
         raise UsageError("--limit is out of range", why=f"expected 1 or more, found {options.limit}")
     if options.fail_fast and options.on_error == "skip":
         raise UsageError("--fail-fast and --on-error skip exclude each other", fix="leave one of them out")
+    if options.images == "reference" and options.to == "pack" and (options.exif == "apply" or options.read.images_dir):
+        option = "--exif apply" if options.exif == "apply" else "--images-dir"
+        raise UsageError(
+            f"{option} and --images reference exclude each other",
+            why="a pack refers to image files as they are, in the dataset's folder",
+            fix="embed the images, as without --images",
+        )
+    if options.group is not None and options.split_by is None:
+        raise UsageError("--group has no effect without --split-by", fix="add --split-by train=0.8,val=0.2")
 
 
 def _opened(source: Path, options: ConvertOptions) -> Dataset:
+    if layout.is_pack(source) and (options.read.images_dir or options.classes):
+        raise UsageError(
+            f"{'--images-dir' if options.read.images_dir else '--classes'} has no effect on a pack",
+            file=source,
+            why="a pack has its images and categories",
+            fix="give it where the dataset's folder is converted; --labels maps the categories of a pack",
+        )
     if options.truth is not None:
         return open_results(
             source,

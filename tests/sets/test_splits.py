@@ -57,6 +57,29 @@ def test_one_document_is_cut_into_splits(text: str, sizes: tuple[int, int], tmp_
     }
 
 
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        (("--group", "a"), "--split-by"),
+        (("--exif", "apply", "--images", "reference"), "exclude each other"),
+        (("--images-dir", ".", "--images", "reference"), "exclude each other"),
+        (("--no-crowds", "--crowds", "objects"), "exclude each other"),
+    ],
+)
+def test_options_that_do_nothing_or_contradict_each_other_are_refused(
+    options: tuple[str, ...], text: str, tmp_path: Path
+) -> None:
+    outcome = run_segdata("convert", made.coco(tmp_path / "s"), tmp_path / "pack", *options)
+    assert outcome.code == 2 and text in outcome.err, outcome.err
+
+
+@pytest.mark.parametrize("option", [("--classes", "a,b"), ("--images-dir", ".")])
+def test_options_of_folders_have_no_effect_on_packs(option: tuple[str, str], tmp_path: Path) -> None:
+    segdata.convert(made.coco(tmp_path / "s"), tmp_path / "pack", workers=1)
+    outcome = run_segdata("convert", tmp_path / "pack", tmp_path / "other", *option)
+    assert outcome.code == 2 and "no effect on a pack" in outcome.err, outcome.err
+
+
 def test_texts_that_are_no_shares_are_refused(tmp_path: Path) -> None:
     outcome = run_segdata("convert", made.coco(tmp_path / "s"), tmp_path / "pack", "--split-by", "train,val")
     assert outcome.code == 2 and "train=0.8,val=0.2" in outcome.err
