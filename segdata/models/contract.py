@@ -11,7 +11,7 @@ A model is an object with these methods, and a line in `segdata.models.registry`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -71,6 +71,23 @@ class Losses(NamedTuple):
     counts: Tensor
 
 
+DIVERGED = "no objects: the network's numbers are not finite or beyond all measure; these weights have diverged"
+"""Remark of a prediction without objects."""
+
+LARGEST_OUTPUT = 400.0
+"""No class score before softmax and no box delta of a trained network is so large; exp overflows soon after."""
+
+
+def is_plausible(values: Tensor) -> Tensor:
+    """() bool, whether all of a network's numbers are finite and of a trained network's measure."""
+    return (values.abs() < LARGEST_OUTPUT).all()
+
+
+def at_most(count: int) -> str:
+    """Remark of a prediction that has as many objects as the settings allow, so that others may be missing."""
+    return f"image with as many objects as detection_max_instances allows ({count}); --set detection_max_instances=…"
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """What a model predicts for an image.
@@ -78,10 +95,12 @@ class Prediction:
     Attributes:
         instances: objects with scores, in pixels of the image; None where the model finds none.
         semantic: (H, W) label map; None likewise.
+        remarks: what was odd, by kind, such as numbers that are not finite.
     """
 
     instances: Instances | None = None
     semantic: npt.NDArray[Any] | None = None
+    remarks: tuple[str, ...] = ()
 
     def on(self, sample: Sample) -> Sample:
         """The sample with this prediction in place of its annotations."""
@@ -91,7 +110,7 @@ class Prediction:
         """Without the instances below a score."""
         if self.instances is None:
             return self
-        return Prediction(self.instances.take(self.instances.score >= score), self.semantic)
+        return replace(self, instances=self.instances.take(self.instances.score >= score))
 
 
 class Predictor(Protocol):
@@ -108,6 +127,10 @@ class Predictor(Protocol):
     @property
     def settings(self) -> Mapping[str, Any] | None:
         """Its settings as JSON holds them; None where there are none."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a user may want to know of it, such as settings that its file does not hold."""
 
     def predict(self, images: Sequence[Image]) -> list[Prediction]:
         """The prediction for each image, (H, W, 3) uint8 RGB."""

@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.labels import LabelSpace
-from segdata.errors import DamagedData, InvalidInput, SegdataError, Unsafe
+from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError, Unsafe
 from segdata.models import checkpoint, weights_digest
 from segdata.system.files import disk_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-"""What names of weights begin with in a checkpoint, where the optimiser's tensors are, too."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Weights:
         categories: (L,) the category of each output of the network, −1 for none; None for those of the label space.
         data: fingerprint of the pack that they were trained on.
         state: what else belongs to them: see `contract.Model.state`.
+        remarks: what a user may want to know of the file.
     """
 
     source: str
@@ -42,6 +41,7 @@ class Weights:
     categories: npt.NDArray[np.int64] | None = None
     data: str | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def _checkpoint_of(source: str | Path) -> Path | None:
@@ -85,34 +85,87 @@ def of_checkpoint(source: str | Path) -> Weights | None:
     )
 
 
-def of_pytorch(path: Path) -> dict[str, Tensor]:
-    """The state dictionary in a PyTorch file; it may lie under "model" or "state_dict".
+PARTS = ("model", "model_state_dict", "state_dict", "model_ema")
+"""Where a checkpoint of a training script has its state dictionary; the first that is there is taken."""
+
+_PREFIXES = ("module.", "model.", "_orig_mod.")
+"""What names of tensors begin with where the network was wrapped: in parallel, in a trainer, compiled."""
+
+
+def file_of(source: str | Path) -> tuple[Path, str | None]:
+    """The file that `source` names, and which of its state dictionaries: FILE, or FILE#PART with one of `PARTS`."""
+    file, mark, part = str(source).rpartition("#")
+    return (Path(file), part) if mark and not Path(source).exists() else (Path(source), None)
+
+
+def of_pytorch(source: str | Path) -> dict[str, Tensor]:
+    """The state dictionary in a PyTorch file, which may be a training script's checkpoint; see `and_remarks`."""
+    return and_remarks(source)[0]
+
+
+def and_remarks(source: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The state dictionary in a PyTorch file, and what to say of it.
+
+    Args:
+        source: FILE, or FILE#PART for one of several state dictionaries in it (`PARTS`).
 
     Raises:
-        NotThere: no such file.
+        NotThere: no such file, or no such part.
         DamagedData: cut short, or not what the digest beside it or in its name says.
-        Unsafe: more than tensors.
+        Unsafe: more than tensors and settings.
         InvalidInput: tensors, but no state dictionary.
     """
-    import torch
     from torch import Tensor
 
+    path, part = file_of(source)
+    state = _opened(path)
+    parts = [name for name in PARTS if isinstance(state, dict) and isinstance(state.get(name), dict)]
+    if part is not None and part not in parts:
+        raise NotThere(
+            f"the weights file has no {part!r}", file=path, why=f"it has {', '.join(parts) or 'tensors alone'}"
+        )
+    chosen = part or (parts[0] if parts else None)
+    state = state if chosen is None else state[chosen]
+    tensors = _unwrapped(state) if isinstance(state, dict) else {}
+    others = [f"{name} is a {type(value).__name__}" for name, value in tensors.items() if not isinstance(value, Tensor)]
+    if others or not tensors:
+        raise InvalidInput(
+            "the weights file holds no state dictionary",
+            file=path,
+            why=others[0] if others else f"it holds {'nothing' if state == {} else type(state).__name__}",
+            fix=f"save model.state_dict(), alone or in a dictionary under one of {', '.join(PARTS)}",
+        )
+    others = [f"{chosen!r} of the weights file is taken; {path.name}#{name} is {name!r}" for name in parts[1:]]
+    return tensors, tuple(others if part is None else ())
+
+
+def _opened(path: Path) -> Any:
+    """What a PyTorch file holds: tensors, plain data, and the settings of a training script."""
+    import argparse
+    from pathlib import PurePosixPath, PureWindowsPath
+
+    import torch
+
     weights_digest.check(path)
+    data: list[Any] = [argparse.Namespace]
+    for module in ("pathlib", "pathlib._local"):
+        data += [(PurePosixPath, f"{module}.PosixPath"), (PureWindowsPath, f"{module}.WindowsPath")]
     try:
-        with disk_errors(path):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        with disk_errors(path), torch.serialization.safe_globals(data):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except SegdataError:
         raise
     except Exception as error:
         raise _refused(path, error) from error
-    for name in ("model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            state = state[name]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InvalidInput(
-            "the weights file holds no state dictionary", file=path, why=f"it holds {type(state).__name__}"
-        )
-    return {str(name): value for name, value in state.items()}
+
+
+def _unwrapped(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Names without what a wrapper put before all of them, and without an average's count."""
+    tensors = {str(name): value for name, value in state.items() if name != "n_averaged"}
+    prefix = next(
+        (prefix for prefix in _PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None
+    )
+    return tensors if prefix is None else _unwrapped({name.removeprefix(prefix): tensors[name] for name in tensors})
 
 
 def _refused(path: Path, error: Exception) -> SegdataError:
@@ -125,7 +178,9 @@ def _refused(path: Path, error: Exception) -> SegdataError:
             "the weights file holds more than tensors; it was not opened",
             file=path,
             why=f"it names {named[1]}, which could run code" if named else "it could run code",
-            fix="save only model.state_dict(), or the tensors as safetensors",
+            fix="save model.state_dict() alone; if you trust the file, in Python:\n"
+            f"          state = torch.load({str(path)!r}, weights_only=False)\n"
+            '          torch.save(state["model"], "weights.pth")    # or state["state_dict"], or state.state_dict()',
         )
     return DamagedData(
         "the weights file cannot be read",

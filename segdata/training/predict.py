@@ -102,6 +102,14 @@ class PredictReport:
         return {**vars(self), "target": str(self.target)}
 
 
+def _findings_on(model: Predictor) -> Findings:
+    """What a user may want to know of the weights."""
+    findings = Findings()
+    for remark in model.remarks:
+        findings.remark(remark, model.source)
+    return findings
+
+
 def predict(
     model: Predictor | str | Path,
     source: str | Path | Pack,
@@ -141,7 +149,7 @@ def predict(
         UsageError: the target holds something else.
     """
     model = load(model) if isinstance(model, (str, Path)) else model
-    target, findings = Path(target), Findings()
+    target, findings = Path(target), _findings_on(model)
 
     def unreadable(error: SegdataError) -> None:
         if on_error == "stop" or error.exit_code not in (4, 8, 11):
@@ -163,6 +171,7 @@ def predict(
             pictures=None if pictures is None else Path(pictures),
             progress=progress,
             unreadable=unreadable,
+            findings=findings,
         )
         receipts, left_out = _written(predicted, work, images, findings)
         remaining = {name: [index for index in members if index < count] for name, members in splits.items()}
@@ -253,7 +262,9 @@ class _Predicted:
         pictures: Path | None,
         progress: Callable[[int, int], None] | None,
         unreadable: Callable[[SegdataError], None],
+        findings: Findings,
     ) -> None:
+        self._findings = findings
         self.model = model
         self.samples = samples
         self._batch_size = batch_size
@@ -282,6 +293,8 @@ class _Predicted:
                 readable = [(index, image) for index, image in decoded if not isinstance(image, SegdataError)]
                 predictions = self.model.predict([image for _, image in readable]) if readable else []
                 for (index, image), prediction in zip(readable, predictions, strict=True):
+                    for remark in prediction.remarks:
+                        self._findings.remark(remark, self.samples[index].key)
                     self.written.append(index)
                     yield self._finished(prediction.on(self.samples[index]), image)
                 if self._progress is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from torch import Tensor
 
 import segdata
+from segdata.errors import NotThere
 from segdata.models.maskrcnn import network, weights
 from segdata.models.maskrcnn.model import Detector
 from segdata.training import trainer as engine
@@ -101,15 +105,105 @@ def test_a_classifiers_resnet_begins_a_training_but_detects_nothing(pack: Path, 
 
 
 def test_a_file_with_more_than_tensors_says_what(pack: Path, tmp_path: Path, here: Here) -> None:
-    torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "theirs.pth")
+    torch.save({"model": {}, "args": Fraction(1, 2)}, tmp_path / "theirs.pth")
     outcome = here("predict", tmp_path / "theirs.pth", pack, "-o", tmp_path / "found", "--json")
-    assert outcome.code == 11 and outcome.document["error"]["why"].startswith("it names argparse.Namespace")
+    assert outcome.code == 11 and outcome.document["error"]["why"].startswith("it names fractions.Fraction")
+    assert 'torch.save(state["model"], "weights.pth")' in outcome.document["error"]["fix"]
     (tmp_path / "keras.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99))
     outcome = here(*arguments(pack, tmp_path / "run", "--weights", tmp_path / "keras.h5"))
     assert outcome.code == 2 and "matterport.Training" in outcome.document["error"]["fix"]
     (tmp_path / "text.pth").write_text("hello")
     outcome = here("predict", tmp_path / "text.pth", pack, "-o", tmp_path / "found", "--json")
     assert outcome.code == 8 and "Error: " in outcome.document["error"]["why"]
+    torch.save({"model": {}}, tmp_path / "empty.pth")
+    outcome = here("predict", tmp_path / "empty.pth", pack, "-o", tmp_path / "found", "--json")
+    assert outcome.code == 4 and "no state dictionary" in outcome.document["error"]["message"]
+
+
+def _prefixed(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+_SETTINGS = argparse.Namespace(lr=0.02, output_dir=Path("runs"), device="cuda", aspect_ratio_group_factor=3, resume="")
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda state: {"model": state, "optimizer": {"state": {}}, "args": _SETTINGS, "epoch": 1},
+        lambda state: {"model": _prefixed(state, "module."), "args": _SETTINGS},
+        lambda state: {"state_dict": _prefixed(state, "model."), "epoch": 3, "global_step": 7},
+        lambda state: {"model_state_dict": _prefixed(state, "model.module."), "loss": torch.tensor(1.0)},
+        lambda state: _prefixed(state, "_orig_mod.module."),
+        lambda state: {"model_ema": {"n_averaged": torch.tensor(5), **_prefixed(state, "module.")}, "args": _SETTINGS},
+    ],
+)
+def test_checkpoints_of_training_scripts_are_read(
+    wrapped: Callable[[Mapping[str, Tensor]], Any], run: Path, tmp_path: Path
+) -> None:
+    """As torchvision's references, DistributedDataParallel, Lightning and torch.compile write them."""
+    tensors = dict(weights.read(run).tensors)
+    torch.save(wrapped(tensors), tmp_path / "theirs.pth")
+    read = weights.read(tmp_path / "theirs.pth")
+    assert read.tensors.keys() == tensors.keys() and read.remarks == ()
+    assert all(torch.equal(read.tensors[name], tensors[name]) for name in tensors)
+
+
+def test_of_several_state_dictionaries_one_is_taken_and_the_others_are_named(
+    run: Path, pack: Path, tmp_path: Path
+) -> None:
+    tensors = dict(weights.read(run).tensors)
+    average = {name: torch.zeros_like(value) for name, value in tensors.items()}
+    file = tmp_path / "theirs.pth"
+    torch.save({"model": tensors, "model_ema": {"n_averaged": torch.tensor(5), **_prefixed(average, "module.")}}, file)
+    name = "rpn.head.cls_logits.weight"
+    assert torch.equal(weights.read(file).tensors[name], tensors[name])
+    assert torch.equal(weights.read(f"{file}#model_ema").tensors[name], average[name])
+    assert weights.read(f"{file}#model_ema").remarks == ()
+    with pytest.raises(NotThere, match="no 'state_dict'"):
+        weights.read(f"{file}#state_dict")
+    found = run_segdata("predict", file, pack, "-o", tmp_path / "found", "--json", *_TINY_SETTINGS)
+    assert any("theirs.pth#model_ema" in kind for kind in found.document["problems"]["remarks"]), found.err
+
+
+_TINY_SETTINGS = [
+    text for name, value in TINY.items() if name in ("min_size", "max_size") for text in ("--set", f"{name}={value}")
+]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_weights_that_are_not_finite_are_refused(
+    value: float, run: Path, pack: Path, tmp_path: Path, here: Here
+) -> None:
+    """1e39 is finite in float64 and not in the network's float32."""
+    tensors = {name: tensor.clone() for name, tensor in weights.read(run).tensors.items()}
+    name = "backbone.body.conv1.weight"
+    tensors[name] = tensors[name].double()
+    tensors[name][0, 0, 0, 0] = value
+    torch.save(tensors, tmp_path / "theirs.pth")
+    outcome = here("predict", tmp_path / "theirs.pth", pack, "-o", tmp_path / "found", "--json", *_TINY_SETTINGS)
+    assert outcome.code == 8 and outcome.document["error"]["place"] == name
+    assert "before the loss became nan" in outcome.document["error"]["fix"]
+
+
+def test_numbers_beyond_all_measure_give_no_objects_and_a_note(
+    run: Path, pack: Path, tmp_path: Path, here: Here
+) -> None:
+    tensors = {name: tensor.clone() for name, tensor in weights.read(run).tensors.items()}
+    tensors["rpn.head.bbox_pred.weight"] *= 1e30
+    torch.save(tensors, tmp_path / "theirs.pth")
+    outcome = here("predict", tmp_path / "theirs.pth", pack, "-o", tmp_path / "found", "--json", *_TINY_SETTINGS)
+    assert outcome.code == 0 and outcome.document["instances"] == 0, outcome.err
+    (note,) = [item for kind, item in outcome.document["problems"]["remarks"].items() if "have diverged" in kind]
+    assert note["count"] == outcome.document["samples"] and note["examples"][0] == segdata.open(pack).keys[0]
+
+
+def test_as_many_objects_as_the_settings_allow_are_noted(run: Path, pack: Path, tmp_path: Path, here: Here) -> None:
+    more = ("--set", "detection_max_instances=1", "--score-threshold", "0")
+    outcome = here("predict", run, pack, "-o", tmp_path / "found", "--json", *more)
+    counts = [len(sample.instances) for sample in segdata.open(tmp_path / "found")]
+    (note,) = [item for kind, item in outcome.document["problems"]["remarks"].items() if "allows (1)" in kind]
+    assert note["count"] == counts.count(1) > 0
 
 
 def test_weights_of_other_data_and_in_half_precision_are_taken(run: Path, pack: Path, tmp_path: Path) -> None:

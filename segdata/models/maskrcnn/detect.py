@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
@@ -17,7 +18,7 @@ from torchvision.ops import batched_nms
 
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
-from segdata.models.contract import FULL, Autocast
+from segdata.models.contract import DIVERGED, FULL, Autocast, Prediction, at_most, is_plausible
 from segdata.models.maskrcnn.augment import CropTransform, scaled_size, to_batch
 from segdata.models.maskrcnn.config import Config
 
@@ -31,6 +32,20 @@ def detect(
     flip: bool = False,
     autocast: Autocast = FULL,
 ) -> list[Instances]:
+    """Detect the objects of images, highest scores first: the instances of `predicted`."""
+    predictions = predicted(model, images, config, categories, flip=flip, autocast=autocast)
+    return [prediction.instances for prediction in predictions if prediction.instances is not None]
+
+
+def predicted(
+    model: MaskRCNN,
+    images: Sequence[npt.NDArray[np.uint8]],
+    config: Config,
+    categories: Sequence[int] | npt.NDArray[Any],
+    *,
+    flip: bool = False,
+    autocast: Autocast = FULL,
+) -> list[Prediction]:
     """Detect the objects of images, highest scores first.
 
     Args:
@@ -40,15 +55,27 @@ def detect(
         flip: also detect in the horizontally flipped image, and merge by NMS.
 
     Returns:
-        For each image, instances with scores; masks in its size, boxes as the network predicts them.
+        For each image, instances with scores, masks in its size, boxes as the network predicts them; and remarks.
     """
     category_of = np.asarray(categories, np.int64)
-    plain = _forward(model, images, config, autocast, flipped=False)
-    flipped = _forward(model, images, config, autocast, flipped=True) if flip else [None] * len(images)
-    return [
-        _instances(_merged(one, other, config), image.shape[0], image.shape[1], category_of, config.mask_threshold)
-        for one, other, image in zip(plain, flipped, images, strict=True)
-    ]
+    plain, are_plausible = _forward(model, images, config, autocast, flipped=False)
+    flipped: Sequence[Detections | None] = [None] * len(images)
+    if flip:
+        flipped, are_plausible_flipped = _forward(model, images, config, autocast, flipped=True)
+        are_plausible = are_plausible & are_plausible_flipped
+    predictions = []
+    for one, other, image, plausible in zip(plain, flipped, images, are_plausible.tolist(), strict=True):
+        merged = _merged(one, other, config)
+        remarks = []
+        if not plausible:
+            merged = {name: values[:0] for name, values in merged.items()}
+            remarks.append(DIVERGED)
+        if len(merged["scores"]) >= config.detection_max_instances:
+            remarks.append(at_most(config.detection_max_instances))
+        height, width = image.shape[:2]
+        instances = _instances(merged, height, width, category_of, config.mask_threshold)
+        predictions.append(Prediction(instances, remarks=tuple(remarks)))
+    return predictions
 
 
 Detections = dict[str, Tensor]
@@ -57,26 +84,50 @@ Detections = dict[str, Tensor]
 
 def _forward(
     model: MaskRCNN, images: Sequence[npt.NDArray[np.uint8]], config: Config, autocast: Autocast, *, flipped: bool
-) -> list[Detections]:
-    """The network's detections, in pixels of the images as they are."""
+) -> tuple[list[Detections], Tensor]:
+    """The network's detections, in pixels of the images as they are; and (N,) bool, whether its numbers are `is_plausible`."""
     device = next(model.parameters()).device
     sizes = [image.shape[:2] for image in images]
     transforms = [
         CropTransform((0, 0, width, height), *scaled_size(height, width, config), flipped) for height, width in sizes
     ]
-    with torch.inference_mode(), autocast.on(device):
+    with torch.inference_mode(), autocast.on(device), contextlib.ExitStack() as stack:
+        proposed, classified = (
+            _outputs_of(module, stack) for module in (model.rpn.head, model.roi_heads.box_predictor)
+        )
         batch = to_batch(images, transforms, config, device, memory_format=autocast.memory_format)
         features = model.backbone(batch.tensors)
         proposals, _ = model.rpn(batch, features)
         detections: list[Detections]
         detections, _ = model.roi_heads(features, proposals, batch.image_sizes)
+        counts = [len(boxes) for boxes in proposals]
+        parts = [
+            *proposed,
+            *(torch.split(values, counts) for values in classified),
+            [one["masks"] for one in detections],
+        ]
+        are_plausible = torch.stack(
+            [torch.stack([is_plausible(part[index]) for index in range(len(images))]) for part in parts]
+        ).all(0)
         for one, (height, width), transform in zip(detections, sizes, transforms, strict=True):
             boxes = resize_boxes(one["boxes"].float(), [transform.height, transform.width], [height, width])
             if flipped:
                 boxes = torch.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), dim=1)
                 one["masks"] = one["masks"].flip(3)
             one["boxes"], one["masks"] = boxes, one["masks"].float()
-    return detections
+    return detections, are_plausible
+
+
+def _outputs_of(module: nn.Module, stack: contextlib.ExitStack) -> list[Any]:
+    """What a module returns, tensor by tensor, filled while the stack is open."""
+    outputs: list[Any] = []
+
+    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        for part in output:
+            outputs.extend(part if isinstance(part, (list, tuple)) else [part])
+
+    stack.callback(module.register_forward_hook(note).remove)
+    return outputs
 
 
 def _merged(one: Detections, other: Detections | None, config: Config) -> Detections:

@@ -20,7 +20,7 @@ from segdata.models.contract import FULL, Autocast, Image, Losses, Model, Predic
 from segdata.models.maskrcnn import average_precision, losses, network, torchvision_weights, weights
 from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, label_of_category, to_batch
 from segdata.models.maskrcnn.config import Config
-from segdata.models.maskrcnn.detect import detect
+from segdata.models.maskrcnn.detect import detect, predicted
 from segdata.models.maskrcnn.network import frozen_eps
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
@@ -35,6 +35,7 @@ class Detector:
         flip: also detect in the horizontally flipped image, and merge.
         source: where the weights come from.
         settings: all settings by name, as a pack of predictions records them.
+        remarks: what a user may want to know of the weights.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Detector:
         flip: bool = False,
         source: str = "",
         settings: Mapping[str, Any] | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:
         self.network = network.eval()
         self.config = config
@@ -56,6 +58,7 @@ class Detector:
         self.flip = flip
         self.source = source
         self.settings = settings
+        self.remarks = remarks
         self._categories = categories_of(labels) if categories is None else categories
 
     def __call__(self, images: Sequence[Image]) -> list[Instances]:
@@ -64,7 +67,7 @@ class Detector:
 
     def predict(self, images: Sequence[Image]) -> list[Prediction]:
         """See `contract.Predictor`."""
-        return [Prediction(instances) for instances in self(images)]
+        return predicted(self.network, images, self.config, self._categories, flip=self.flip, autocast=self.autocast)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +179,7 @@ class _MaskRCNN:
             flip=flip,
             source=source.source,
             settings=record,
+            remarks=source.remarks,
         )
 
 

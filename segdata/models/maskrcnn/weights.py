@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,7 +28,8 @@ def read(source: str | Path) -> Weights:
     """Open weights by name or file.
 
     Args:
-        source: a run's folder, one of its checkpoints, a PyTorch file with a state dictionary, or one of `NAMES`.
+        source: a run's folder, one of its checkpoints, a PyTorch file with a state dictionary (or
+            FILE#PART for one of several), or one of `NAMES`.
 
     Raises:
         NotThere: no such file, or no checkpoint in the run.
@@ -40,7 +42,7 @@ def read(source: str | Path) -> Weights:
     checkpoint = weights.of_checkpoint(source)
     if checkpoint is not None:
         return checkpoint
-    path = Path(source)
+    path = weights.file_of(source)[0]
     if path.suffix in (".h5", ".hdf5"):
         raise UsageError(
             "weights of Keras are those of Matterport's model, which is trained in Python",
@@ -49,7 +51,8 @@ def read(source: str | Path) -> Weights:
         )
     if not path.is_file():
         raise NotThere("there are no such weights", file=path, fix=f"name a run, a file, or one of {', '.join(NAMES)}")
-    return _published(str(path), _as_backbone(weights.of_pytorch(path)))
+    tensors, remarks = weights.and_remarks(source)
+    return replace(_published(str(source), _as_backbone(tensors)), remarks=remarks)
 
 
 def _as_backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -119,7 +122,7 @@ def put(source: Weights, model: nn.Module, labels: LabelSpace | None = None) -> 
     tensors = {
         name: value for name, value in tensors.items() if name in present or not name.endswith("num_batches_tracked")
     }
-    remarks = []
+    remarks = list(source.remarks)
     pairs = None if labels is None else _pairs(source, tensors, present, labels)
     if pairs is not None:
         for name in present:
@@ -166,8 +169,14 @@ def _require_fit(
             fix=f"set {_settings(source)} as the file's model has them (segdata config maskrcnn)",
         )
     for name, value in tensors.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise DamagedData("the weights hold values that are not finite", file=source.source, place=name)
+        if value.is_floating_point() and not torch.isfinite(value.to(present[name].dtype)).all():
+            raise DamagedData(
+                "the weights hold values that are not finite",
+                file=source.source,
+                place=name,
+                why="a training that diverged leaves such weights, a damaged file, too",
+                fix="take weights from before the loss became nan, or fetch the file again",
+            )
 
 
 def _settings(source: Weights) -> str:

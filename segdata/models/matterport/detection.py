@@ -18,7 +18,8 @@ from segdata.models.matterport.molding import resize
 def propose(scores: Tensor, deltas: Tensor, anchors: Tensor, config: Config, count: int) -> Tensor:
     """The proposals of one image.
 
-    The `pre_nms_limit` anchors with the highest scores of all FPN levels, moved by their deltas, clipped, after NMS.
+    The `pre_nms_limit` anchors with the highest scores of all FPN levels, moved by their deltas, clipped, after NMS. A box
+    that is no number, from deltas beyond all measure, is empty.
 
     Args:
         scores: (A,) probability of an object.
@@ -31,6 +32,7 @@ def propose(scores: Tensor, deltas: Tensor, anchors: Tensor, config: Config, cou
     order = torch.sort(scores, descending=True, stable=True).indices[: config.pre_nms_limit]
     moved = apply_box_deltas(anchors[order], deltas[order] * _units(config.rpn_bbox_std_dev, deltas))
     moved = clip_boxes(moved, (0, 0, 1, 1))
+    moved = torch.where(torch.isfinite(moved).all(1, keepdim=True), moved, torch.zeros_like(moved))
     proposals = moved[non_max_suppression(moved, scores[order], config.rpn_nms_threshold)[:count]]
     return torch.nn.functional.pad(proposals, (0, 0, 0, count - len(proposals)))
 
@@ -51,7 +53,7 @@ def refine(proposals: Tensor, probabilities: Tensor, deltas: Tensor, window: Ten
     chosen = deltas[torch.arange(len(deltas), device=deltas.device), classes]
     boxes = apply_box_deltas(proposals, chosen * _units(config.bbox_std_dev, deltas))
     boxes = clip_boxes(boxes, window)
-    keep = classes > 0
+    keep = (classes > 0) & torch.isfinite(boxes).all(1) & torch.isfinite(scores)
     if config.detection_min_confidence:
         keep &= scores >= config.detection_min_confidence
     survivors = []

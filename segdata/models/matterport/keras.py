@@ -92,7 +92,37 @@ def load(
     network.to(memory_format=torch.channels_last).to(device).eval()
     order = tuple(layer.name for layer in layers if layer.name in fresh)
     labels = space or _numbered(num_classes)
-    return Model(network, settings, backbone, labels, source=path.name, fresh=order, unused=unused)
+    remarks = () if num_classes == _COCO_CLASSES else _assumed(settings, {name.lower() for name in config})
+    return Model(network, settings, backbone, labels, source=path.name, fresh=order, unused=unused, remarks=remarks)
+
+
+_COCO_CLASSES = 81
+"""Of the published weights, which were trained with the defaults, and the background."""
+
+_NOT_STORED = (
+    "rpn_anchor_scales",
+    "rpn_anchor_ratios",
+    "image_resize_mode",
+    "image_min_dim",
+    "image_max_dim",
+    "mean_pixel",
+)
+"""Settings of training that leave no trace in a weights file, and that people change."""
+
+
+def _assumed(settings: Config, given: set[str]) -> tuple[str, ...]:
+    """A remark on settings that a file of somebody's own training does not hold and that were not given."""
+    values = settings.as_dict()
+    names = [f"{name}={_compact(values[name])}" for name in _NOT_STORED if name not in given]
+    if not names:
+        return ()
+    return (
+        f"settings that a .h5 does not hold, taken as the defaults: {', '.join(names)}; --set NAME=VALUE changes one",
+    )
+
+
+def _compact(value: Any) -> str:
+    return str(value).replace(" ", "")
 
 
 def save(model: Model, path: Path | str) -> None:

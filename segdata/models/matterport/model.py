@@ -15,7 +15,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
 from segdata.errors import UsageError
-from segdata.models.contract import Prediction
+from segdata.models.contract import DIVERGED, Prediction, at_most, is_plausible
 from segdata.models.matterport.boxes import generate_pyramid_anchors, norm_boxes
 from segdata.models.matterport.config import Config
 from segdata.models.matterport.crops import LEVELS, crop_and_resize, levels_of
@@ -51,6 +51,7 @@ class Stages:
         deltas: (N, R, K, 4).
         detections: for each image (D, 6): normalised box, class, score.
         masks: for each image (D, 28, 28), probability of the detection's class.
+        are_plausible: (N,) bool, whether all numbers of each image are finite and of a trained network's measure.
     """
 
     pyramid: list[Tensor]
@@ -61,6 +62,7 @@ class Stages:
     deltas: Tensor
     detections: list[Tensor]
     masks: list[Tensor]
+    are_plausible: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,7 @@ class Model:
         source: the name of the weights file.
         fresh: names of layers that were not read from a file.
         unused: names of layers in the file that the network does not have.
+        remarks: what a user may want to know of the file, such as settings that it does not hold.
     """
 
     network: Network
@@ -84,6 +87,7 @@ class Model:
     source: str = ""
     fresh: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -130,22 +134,23 @@ class Model:
         Raises:
             UsageError: an image of another kind, or one that does not fit the resize mode.
         """
-        return list(self._detected(images))
+        return [result for result, _ in self._detected(images)]
 
     def __call__(self, images: Sequence[npt.NDArray[Any]]) -> list[Instances]:
         """The same as instances."""
-        return [instances_of(result) for result in self._detected(images)]
+        return [instances_of(result) for result, _ in self._detected(images)]
 
     def predict(self, images: Sequence[npt.NDArray[Any]]) -> list[Prediction]:
         """The same for `segdata.predict`; see `contract.Predictor`."""
-        return [Prediction(instances) for instances in self(images)]
+        return [Prediction(instances_of(result), remarks=remarks) for result, remarks in self._detected(images)]
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
         return self.config.as_dict()
 
-    def _detected(self, images: Iterable[npt.NDArray[Any]]) -> Iterator[dict[str, Any]]:
+    def _detected(self, images: Iterable[npt.NDArray[Any]]) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+        """The detections of each image, and remarks on them."""
         group: list[tuple[tuple[int, ...], Letterbox]] = []
         for image in images:
             boxed = self.mold(image)
@@ -156,10 +161,22 @@ class Model:
         if group:
             yield from self._of_group(group)
 
-    def _of_group(self, group: Sequence[tuple[tuple[int, ...], Letterbox]]) -> Iterator[dict[str, Any]]:
+    def _of_group(
+        self, group: Sequence[tuple[tuple[int, ...], Letterbox]]
+    ) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
         stages = self.stages([boxed for _, boxed in group])
-        for (shape, boxed), detections, masks in zip(group, stages.detections, stages.masks, strict=True):
-            yield unmold(detections.cpu().numpy(), masks.cpu().numpy(), shape, boxed.image.shape, boxed.window)
+        most = self.config.detection_max_instances
+        for (shape, boxed), detections, masks, plausible in zip(
+            group, stages.detections, stages.masks, stages.are_plausible.tolist(), strict=True
+        ):
+            remarks = []
+            if not plausible:
+                detections, masks = detections[:0], masks[:0]
+                remarks.append(DIVERGED)
+            if len(detections) >= most:
+                remarks.append(at_most(most))
+            result = unmold(detections.cpu().numpy(), masks.cpu().numpy(), shape, boxed.image.shape, boxed.window)
+            yield result, tuple(remarks)
 
     def mold(self, image: npt.NDArray[Any]) -> Letterbox:
         """An image resized and padded as the settings say."""
@@ -221,6 +238,7 @@ class Model:
         classes = torch.cat([rows[:, 4] for rows in detections]).to(torch.int64)
         chosen = torch.sigmoid(maps[torch.arange(len(maps), device=maps.device), classes])
         masks = list(torch.split(chosen, [len(rows) for rows in detections]))
+        parts = (rpn_logits, rpn_deltas, logits, deltas, masks)
         return Stages(
             pyramid=pyramid,
             rpn_logits=rpn_logits,
@@ -230,6 +248,9 @@ class Model:
             deltas=deltas,
             detections=detections,
             masks=masks,
+            are_plausible=torch.stack(
+                [torch.stack([is_plausible(part[i]) for part in parts]).all() for i in range(len(boxed))]
+            ),
         )
 
 

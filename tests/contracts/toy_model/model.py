@@ -60,12 +60,14 @@ class Labeller:
         *,
         source: str = "",
         settings: Mapping[str, Any] | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:
         self.network = network.eval()
         self.config = config
         self.labels = labels
         self.source = source
         self.settings = settings
+        self.remarks = remarks
 
     def predict(self, images: Sequence[Image]) -> list[Prediction]:
         """See `contract.Predictor`."""
@@ -169,7 +171,8 @@ class Toy:
         assert source.labels is not None
         network = self.build(settings, source.labels, seed=0)
         self.put(source, network)
-        return Labeller(network.to(device), settings, source.labels, source=source.source, settings=record)
+        network.to(device)
+        return Labeller(network, settings, source.labels, source=source.source, settings=record, remarks=source.remarks)
 
 
 MODEL: Model[Config, nn.Conv2d, TrainSample, Batch] = Toy()

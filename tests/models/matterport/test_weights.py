@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import segdata
 from segdata.core import png
 from segdata.core.labels import Category, LabelSpace
 from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError, Unsafe, UsageError
-from segdata.models import matterport
+from segdata.models import contract, matterport
 from segdata.models.matterport import weights
 from segdata.models.matterport.config import Config
 from segdata.models.matterport.keras import _arranged
@@ -241,6 +243,29 @@ def saved(fresh: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("saved") / "weights.h5"
     matterport.save(fresh, path)
     return path
+
+
+def test_numbers_beyond_all_measure_give_no_objects_and_a_note(fresh: Model) -> None:
+    """Deltas whose exp overflows gave boxes that are no numbers, and an index out of bounds."""
+    image = np.random.default_rng(0).integers(0, 256, (120, 128, 3), np.uint8)
+    network = copy.deepcopy(fresh.network)
+    model = replace(fresh, network=network, config=fresh.config.changed(detection_min_confidence=0))
+    with torch.no_grad():
+        for layer in model.layers:
+            if layer.name == "rpn_bbox_pred":
+                for values in layer.weights().values():
+                    values.mul_(1e6).add_(1e6)
+    (prediction,) = model.predict([image])
+    assert prediction.instances is not None and len(prediction.instances) == 0
+    assert prediction.remarks == (contract.DIVERGED,)
+
+
+def test_settings_that_the_file_does_not_hold_are_named(saved: Path, fresh: Model) -> None:
+    (remark,) = matterport.load(saved).remarks
+    for text in ("rpn_anchor_scales=[32.0,64.0,128.0,256.0,512.0]", "image_min_dim=800", "mean_pixel=[123.7", "--set"):
+        assert text in remark
+    (remark,) = matterport.load(saved, RPN_ANCHOR_SCALES=[8, 16, 32, 64, 128], image_min_dim=128).remarks
+    assert "rpn_anchor_scales" not in remark and "image_min_dim" not in remark and "image_max_dim=1024" in remark
 
 
 def test_predictions_of_a_keras_file_become_a_pack_with_scores(saved: Path, tmp_path: Path) -> None:
