@@ -10,7 +10,7 @@ import typer
 
 from segdata.cli import output
 from segdata.cli.output import app
-from segdata.errors import printable
+from segdata.errors import UsageError, printable
 
 _UNDEFINED = 6
 """Most undefined numbers that have a line each; of more, so many are named in one line."""
@@ -28,6 +28,9 @@ def evaluate(
     kind: str | None = typer.Option(None, "--from", help="Kind of the predictions (default: detected)."),
     split: str | None = typer.Option(None, "--split", help="Only this split of the ground truth."),
     labels: str | None = typer.Option(None, "--labels", help="Evaluate under a view of the labels (cityscapes-19)."),
+    max_detections: str | None = typer.Option(
+        None, "--max-detections", help="Detections of an image and category that count in COCO's metrics (1,10,100)."
+    ),
     report: Path | None = typer.Option(None, "--report", help="Write an HTML report into this folder."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
@@ -39,7 +42,14 @@ def evaluate(
 
     with output.only_ours(active=json), output.progress("evaluating", quiet=quiet) as progress:
         evaluation = metrics.evaluate(
-            predictions, truth, metrics=metric, kind=kind, split=split, labels=labels, progress=progress
+            predictions,
+            truth,
+            metrics=metric,
+            kind=kind,
+            split=split,
+            labels=labels,
+            max_detections=_limits(max_detections),
+            progress=progress,
         )
         page = None if report is None else write(evaluation, report)
     if json:
@@ -52,6 +62,17 @@ def evaluate(
         print(name)
         for line in _lines(numbers, names):
             print("  " + printable(line))
+
+
+def _limits(text: str | None) -> list[int]:
+    """The numbers of --max-detections."""
+    parts = [] if text is None else text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(
+            f"--max-detections {text!r} is no list of numbers",
+            fix="give one or more numbers: --max-detections 1,10,100",
+        )
+    return [int(part) for part in parts]
 
 
 def _lines(numbers: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:

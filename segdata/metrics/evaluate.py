@@ -51,17 +51,21 @@ class Metric:
     Attributes:
         compute: the function that computes it.
         default: when it is computed without being named; None for never.
+        limited: the same function, where it takes the numbers of detections that count.
+        limits: these numbers by default; AP is that of the last.
     """
 
     compute: Callable[[Predictions, GroundTruth], Result]
     default: Default | None = None
+    limited: Callable[[Predictions, GroundTruth, Sequence[int]], Result] | None = None
+    limits: Sequence[int] = ()
 
 
 METRICS: Mapping[str, Metric] = {
-    "coco-bbox": Metric(coco.bbox, Default({"boxes", "scores"})),
-    "coco-segm": Metric(coco.segm, Default({"masks", "scores"})),
-    "coco-boundary": Metric(coco.boundary),
-    "coco-agnostic": Metric(coco.agnostic),
+    "coco-bbox": Metric(coco.bbox, Default({"boxes", "scores"}), coco.bbox, coco.LIMITS),
+    "coco-segm": Metric(coco.segm, Default({"masks", "scores"}), coco.segm, coco.LIMITS),
+    "coco-boundary": Metric(coco.boundary, None, coco.boundary, coco.LIMITS),
+    "coco-agnostic": Metric(coco.agnostic, None, coco.agnostic, coco.AR_LIMITS),
     "voc-detection": Metric(voc.detection, Default({"boxes", "scores"}, made_from="voc")),
     "semantic": Metric(semantic.semantic, Default({"semantic"})),
     "voc-segmentation": Metric(semantic.voc_segmentation, Default({"semantic"}, labels="voc")),
@@ -80,12 +84,14 @@ class Evaluation:
         metrics: metric → its numbers, under the names of the official evaluator: values 0..1, None where undefined.
         results: metric → its numbers and the arrays behind them, which the report draws.
         predictions, truth: what was compared.
+        limit: most detections of an image and category that counted; None where all did.
     """
 
     metrics: Mapping[str, Mapping[str, Any]]
     results: Mapping[str, Result] = field(repr=False)
     predictions: Predictions = field(repr=False)
     truth: GroundTruth = field(repr=False)
+    limit: int | None = None
 
     @property
     def problems(self) -> dict[str, Any]:
@@ -115,6 +121,7 @@ def evaluate(
     kind: str | None = None,
     split: str | None = None,
     labels: Labels = None,
+    max_detections: Sequence[int] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Compute the official metrics of predictions against ground truth.
@@ -126,15 +133,19 @@ def evaluate(
         kind: the kind of the predictions; detected by default.
         split: only this split of the ground truth.
         labels: a view of the ground truth's label space ("cityscapes-19") to evaluate under.
+        max_detections: so many detections of an image and category count in COCO's metrics (pycocotools' `maxDets`); AP
+            is that of the highest number. By default 1, 10, 100.
         progress: called with (images done, of how many), anew for every metric.
 
     Raises:
-        UsageError: there is no such metric, or none is computed by default from what the predictions hold.
+        UsageError: there is no such metric, none is computed by default from what the predictions hold, or
+            `max_detections` are no positive numbers or change nothing.
         InvalidAnnotation: predictions or ground truth are not valid, or do not fit each other.
         LabelMismatch: predictions are under another label space than the ground truth.
         NotThere: no such file, folder or split.
     """
     _require_known(metrics)
+    limits = _limits(max_detections)
     ground_truth = open_ground_truth(Path(truth), split=split, labels=labels)
     if split is None:
         split = _split_of(Path(predictions), kind, ground_truth)
@@ -142,9 +153,34 @@ def evaluate(
     ground_truth = replace(ground_truth, progress=progress)
     predicted = open_predictions(Path(predictions), ground_truth, kind=kind, split=split, labels=labels)
     names = list(metrics) or _defaults(predicted, ground_truth)
-    results = {name: METRICS[name].compute(predicted, ground_truth) for name in names}
+    if limits and not any(METRICS[name].limited for name in names):
+        raise UsageError(
+            f"{', '.join(names)} counts every detection",
+            why="--max-detections is about COCO's metrics",
+            fix=f"leave it out, or add --metric {next(name for name, metric in METRICS.items() if metric.limited)}",
+        )
+    results = {name: _computed(METRICS[name], predicted, ground_truth, limits) for name in names}
     _require_valid(ground_truth)
-    return Evaluation({name: result.numbers for name, result in results.items()}, results, predicted, ground_truth)
+    numbers = {name: result.numbers for name, result in results.items()}
+    lasts = [(limits or METRICS[name].limits)[-1] for name in names if METRICS[name].limited]
+    return Evaluation(numbers, results, predicted, ground_truth, min(lasts, default=None))
+
+
+def _computed(metric: Metric, predictions: Predictions, truth: GroundTruth, limits: Sequence[int]) -> Result:
+    if limits and metric.limited:
+        return metric.limited(predictions, truth, limits)
+    return metric.compute(predictions, truth)
+
+
+def _limits(max_detections: Sequence[int]) -> Sequence[int]:
+    """Numbers of detections, each once, ascending."""
+    if any(limit < 1 for limit in max_detections):
+        raise UsageError(
+            "numbers of detections that count are 1 or more",
+            why=f"found {', '.join(map(str, max_detections))}",
+            fix="give numbers such as --max-detections 1,10,100",
+        )
+    return sorted(set(max_detections))
 
 
 def _require_known(metrics: Sequence[str]) -> None:

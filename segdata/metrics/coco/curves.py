@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.arrays import BoolArray, FloatArray, IntArray
+from segdata.core.predictions import GroundTruth, Predictions
 from segdata.metrics.coco.blocks import Block
 from segdata.metrics.coco.iou import FindCandidates
 from segdata.metrics.coco.matching import match, pairs_of_groups
@@ -26,6 +27,55 @@ CELLS = 1 << 22
 """Most detections times sizes times thresholds of one step; it bounds the memory."""
 
 
+@dataclass
+class Cut:
+    """What the limit of detections left out, and how many objects there are to find.
+
+    Attributes:
+        limit: most detections of a group (an image and category, or an image where categories do not count).
+        has_classes: whether categories count.
+        detections: how many are beyond the limit.
+        images: how many images these are in.
+        first: index of the first of these images in the ground truth, −1 for none.
+        most: objects of the largest group.
+        crowded: groups with more objects than the limit.
+    """
+
+    limit: int
+    has_classes: bool
+    detections: int = 0
+    images: int = 0
+    first: int = -1
+    most: int = 0
+    crowded: int = 0
+
+    def add(self, block: Block, images: IntArray, truth_group: IntArray) -> None:
+        """Count a block.
+
+        Args:
+            images: of the detections that are left out, indices in the block.
+            truth_group: (T,) the group of every object, ascending.
+        """
+        sizes = np.diff(np.flatnonzero(np.diff(truth_group, prepend=-1, append=-1)))
+        self.most = max(self.most, int(sizes.max(initial=0)))
+        self.crowded += int((sizes > self.limit).sum())
+        if len(images):
+            self.detections += len(images)
+            self.images += len(np.unique(images))
+            self.first = self.first if self.first >= 0 else int(block.images[images.min()])
+
+    def remark(self, predictions: Predictions, truth: GroundTruth) -> None:
+        """Say what was left out, or that there are more objects than detections that count."""
+        group = "an image and category" if self.has_classes else "an image"
+        objects = f"the ground truth has up to {self.most:,} objects of {group}; see --max-detections"
+        if self.detections:
+            kind = f"detections beyond the best {self.limit:,} of {group} were not counted, in {self.images:,} images: "
+            predictions.findings.remark(kind + objects, truth.keys[self.first], self.detections)
+        elif self.crowded:
+            kind = f"more objects than the best {self.limit:,} detections of {group} that count: {objects}"
+            predictions.findings.remark(kind, str(truth.path), self.crowded)
+
+
 class Accumulator:
     """Matches detections block by block, and keeps of each what precision and recall are made of.
 
@@ -34,6 +84,9 @@ class Accumulator:
         limits: most detections of a group that count, ascending.
         find_candidates: `iou.boxes`, `iou.masks` or `iou.boundaries`.
         classes: whether a detection matches only objects of its category.
+
+    Attributes:
+        cut: what the highest limit left out.
     """
 
     def __init__(self, ids: IntArray, limits: Sequence[int], find_candidates: FindCandidates, *, classes: bool) -> None:
@@ -42,9 +95,11 @@ class Accumulator:
         self._has_classes = classes
         self._rank_of = np.argsort(np.argsort(ids, kind="stable"), kind="stable")
         self._positives = np.zeros((len(SIZES), len(ids) if classes else 1), np.int64)
+        self._rank_type = np.result_type(np.uint16, np.min_scalar_type(self._limits[-1]))
+        self.cut = Cut(self._limits[-1], has_classes=classes)
         self._score: list[FloatArray] = []
         self._category: list[npt.NDArray[np.uint16]] = []
-        self._rank: list[npt.NDArray[np.uint16]] = []
+        self._rank: list[npt.NDArray[np.unsignedinteger]] = []
         self._hits: list[npt.NDArray[np.uint16]] = []  # (A, D), bit u: a true positive at threshold u
         self._ignored: list[npt.NDArray[np.uint16]] = []
 
@@ -60,6 +115,7 @@ class Accumulator:
         truth, truth_group, truth_category = truth.take(order), truth_group[order], truth_category[order]
         order = np.lexsort((self._rank_of[detections.category], -detections.score, group))
         rank = _rank_in_group(group[order])
+        self.cut.add(block, detections.image[order[rank >= self._limits[-1]]], truth_group)
         order, rank = order[rank < self._limits[-1]], rank[rank < self._limits[-1]]
         detections, group, category = detections.take(order), group[order], category[order]
 
@@ -78,7 +134,7 @@ class Accumulator:
         bits = (1 << np.arange(len(THRESHOLDS))).astype(np.uint16)[:, None]
         self._score.append(detections.score)
         self._category.append(category.astype(np.uint16))
-        self._rank.append(rank.astype(np.uint16))
+        self._rank.append(rank.astype(self._rank_type))
         self._hits.append(((is_hit & ~is_ignored) * bits).sum(1, dtype=np.uint16))
         self._ignored.append((is_ignored * bits).sum(1, dtype=np.uint16))
 
@@ -90,7 +146,7 @@ class Accumulator:
         recall = np.full((len(self._limits), *shape), np.nan)
         score = np.concatenate([np.zeros(0), *self._score])
         category = np.concatenate([np.zeros(0, np.uint16), *self._category])
-        rank = np.concatenate([np.zeros(0, np.uint16), *self._rank])
+        rank = np.concatenate([np.zeros(0, self._rank_type), *self._rank])
         none = np.zeros((len(SIZES), 0), np.uint16)
         hits, ignored = (np.concatenate([none, *parts], axis=1) for parts in (self._hits, self._ignored))
         by_category = np.argsort(category, kind="stable")

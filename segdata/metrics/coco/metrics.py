@@ -9,6 +9,7 @@ with annotation id 0 counts as none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,35 +27,35 @@ AR_LIMITS = (1, 10, 100, 1000)
 """Most detections of an image that count in the proposal protocol of DeepMask (Pinheiro et al. 2015)."""
 
 LIMITS = (1, 10, 100)
-"""Most detections of an image and category that count in COCO's."""
+"""Most detections of an image and category that count in COCO's; AP is that of the last."""
 
 
-def bbox(predictions: Predictions, truth: GroundTruth) -> Result:
-    """AP and AR of boxes."""
-    return _summary(_curves(predictions, truth, iou.boxes), truth)
+def bbox(predictions: Predictions, truth: GroundTruth, limits: Sequence[int] = LIMITS) -> Result:
+    """AP and AR of boxes; `limits` as pycocotools' `params.maxDets`, ascending."""
+    return _summary(_curves(predictions, truth, iou.boxes, limits), truth, limits)
 
 
-def segm(predictions: Predictions, truth: GroundTruth) -> Result:
-    """AP and AR of masks."""
+def segm(predictions: Predictions, truth: GroundTruth, limits: Sequence[int] = LIMITS) -> Result:
+    """AP and AR of masks; `limits` as for `bbox`."""
     _require_masks(predictions, "coco-segm")
-    return _summary(_curves(predictions, truth, iou.masks), truth)
+    return _summary(_curves(predictions, truth, iou.masks, limits), truth, limits)
 
 
-def boundary(predictions: Predictions, truth: GroundTruth) -> Result:
-    """AP and AR of masks by the smaller of mask IoU and boundary IoU (Cheng et al. 2021)."""
+def boundary(predictions: Predictions, truth: GroundTruth, limits: Sequence[int] = LIMITS) -> Result:
+    """AP and AR of masks by the smaller of mask IoU and boundary IoU (Cheng et al. 2021); `limits` as for `bbox`."""
     _require_masks(predictions, "coco-boundary")
-    return _summary(_curves(predictions, truth, iou.boundaries), truth)
+    return _summary(_curves(predictions, truth, iou.boundaries, limits), truth, limits)
 
 
-def agnostic(predictions: Predictions, truth: GroundTruth) -> Result:
-    """Class-agnostic AR at 1, 10, 100, 1000 detections per image."""
+def agnostic(predictions: Predictions, truth: GroundTruth, limits: Sequence[int] = AR_LIMITS) -> Result:
+    """Class-agnostic AR at 1, 10, 100, 1000 (or other) detections per image."""
     kinds: list[tuple[str, Holding, FindCandidates]] = [("bbox", "boxes", iou.boxes), ("segm", "masks", iou.masks)]
     curves = {
-        name: _curves(predictions, truth, find_candidates, classes=False)
+        name: _curves(predictions, truth, find_candidates, limits, classes=False)
         for name, holding, find_candidates in kinds
         if holding in predictions.holds
     }
-    numbers = {name: _recalls(curves_of_kind) for name, curves_of_kind in curves.items()}
+    numbers = {name: _recalls(curves_of_kind, limits) for name, curves_of_kind in curves.items()}
     return Result(numbers if len(numbers) > 1 else next(iter(numbers.values())), curves)
 
 
@@ -69,19 +70,25 @@ def _require_masks(predictions: Predictions, metric: str) -> None:
 
 
 def _curves(
-    predictions: Predictions, truth: GroundTruth, find_candidates: FindCandidates, *, classes: bool = True
+    predictions: Predictions,
+    truth: GroundTruth,
+    find_candidates: FindCandidates,
+    limits: Sequence[int],
+    *,
+    classes: bool = True,
 ) -> Curves:
     ids = np.array([category.id for category in truth.labels.categories], np.int64)
-    accumulator = Accumulator(ids, LIMITS if classes else AR_LIMITS, find_candidates, classes=classes)
+    accumulator = Accumulator(ids, limits, find_candidates, classes=classes)
     checks = InputChecks(predictions, truth)
     for block in blocks(predictions, truth, masks=find_candidates is not iou.boxes):
         checks.add(block)
         accumulator.add(block)
     checks.finish()
+    accumulator.cut.remark(predictions, truth)
     return accumulator.curves()
 
 
-def _summary(curves: Curves, truth: GroundTruth) -> Result:
+def _summary(curves: Curves, truth: GroundTruth, limits: Sequence[int]) -> Result:
     precision, recall = curves.precision, curves.recall
     small, medium, large = 1, 2, 3
     numbers: dict[str, Any] = {
@@ -91,12 +98,10 @@ def _summary(curves: Curves, truth: GroundTruth) -> Result:
         "APs": mean(precision[small]),
         "APm": mean(precision[medium]),
         "APl": mean(precision[large]),
-        "AR1": mean(recall[0, 0]),
-        "AR10": mean(recall[1, 0]),
-        "AR100": mean(recall[2, 0]),
-        "ARs": mean(recall[2, small]),
-        "ARm": mean(recall[2, medium]),
-        "ARl": mean(recall[2, large]),
+        **{f"AR{limit}": mean(recall[row, 0]) for row, limit in enumerate(limits)},
+        "ARs": mean(recall[-1, small]),
+        "ARm": mean(recall[-1, medium]),
+        "ARl": mean(recall[-1, large]),
         "per_category_AP": {
             str(category.id): mean(precision[0, :, index]) for index, category in enumerate(truth.labels.categories)
         },
@@ -107,13 +112,13 @@ def _summary(curves: Curves, truth: GroundTruth) -> Result:
     return Result(numbers, curves)
 
 
-def _recalls(curves: Curves) -> dict[str, Any]:
+def _recalls(curves: Curves, limits: Sequence[int]) -> dict[str, Any]:
     sizes = ("all", "small", "medium", "large")
     numbers: dict[str, Any] = {
         f"AR@{limit}/{name}": mean(curves.recall[row, size])
-        for row, limit in enumerate(AR_LIMITS)
+        for row, limit in enumerate(limits)
         for size, name in enumerate(sizes)
     }
     for size, name in enumerate(sizes):
-        numbers[f"recall_by_iou@1000/{name}"] = [mean(values) for values in curves.recall[-1, size]]
+        numbers[f"recall_by_iou@{limits[-1]}/{name}"] = [mean(values) for values in curves.recall[-1, size]]
     return numbers

@@ -1,7 +1,7 @@
 """Match every detection once: the counts behind the report's curves, confusion matrix and breakdowns.
 
-One rule for all of the report, whatever the metric: detections are taken by falling score (the best hundred of an
-image), each takes the free object of the highest IoU, 0.5 or more; masks are compared where both sides have them, boxes
+One rule for all of the report, whatever the metric: detections are taken by falling score (as many of an
+image and category as the evaluation counts), each takes the free object of the highest IoU, 0.5 or more; masks are compared where both sides have them, boxes
 elsewhere. Crowds and difficult objects are left out, as are detections that lie on them. It is COCO's greedy matching at
 one threshold, so that the pictures agree with AP50; the official numbers come from the metrics alone.
 """
@@ -17,7 +17,6 @@ from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.sample import Instances
 
 MIN_IOU = 0.5
-MAX_DETECTIONS = 100
 SIZES = (32.0**2, 96.0**2)
 """COCO's limits between small, medium and large objects, in pixels."""
 
@@ -108,8 +107,12 @@ class Outcomes:
         return wrong + missed, np.divide(2 * right, whole, out=np.full(images, np.nan), where=whole > 0)
 
 
-def match_all(predictions: Predictions, truth: GroundTruth) -> Outcomes:
-    """Match the detections of all images with their objects."""
+def match_all(predictions: Predictions, truth: GroundTruth, limit: int | None = None) -> Outcomes:
+    """Match the detections of all images with their objects.
+
+    Args:
+        limit: only so many of an image and category count, the best ones; all where it is None.
+    """
     by_mask = "masks" in predictions.holds
     parts = [Outcomes.none()]
     for index in truth.walk():
@@ -119,10 +122,23 @@ def match_all(predictions: Predictions, truth: GroundTruth) -> Outcomes:
         predicted = predictions.get(index)
         objects = sample.instances
         detections = objects.take(np.zeros(0, np.int64)) if predicted is None else predicted.instances
-        detections = detections.take(np.argsort(-detections.score, kind="stable")[:MAX_DETECTIONS])
+        detections = detections.take(_best(detections, limit))
         parts.append(_match(detections, objects, index, by_mask=by_mask))
     names = [column.name for column in fields(Outcomes)]
     return Outcomes(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _best(detections: Instances, limit: int | None) -> IntArray:
+    """Indices by falling score, at most `limit` of a category."""
+    order = np.argsort(-detections.score, kind="stable")
+    if limit is None or len(order) <= limit:
+        return order
+    category = detections.category[order]
+    by_category = np.argsort(category, kind="stable")
+    begins = np.searchsorted(category[by_category], category[by_category])
+    is_best = np.zeros(len(order), bool)
+    is_best[by_category] = np.arange(len(order)) - begins < limit
+    return order[is_best]
 
 
 def _match(detections: Instances, objects: Instances, image: int, *, by_mask: bool) -> Outcomes:

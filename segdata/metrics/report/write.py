@@ -54,10 +54,10 @@ def write(evaluation: Evaluation, folder: Path) -> Path:
     remarks = evaluation.problems["remarks"].items()
     if remarks:
         parts += [html.heading("Notes"), *(html.note(f"{item['count']:,} × {kind}") for kind, item in remarks)]
-    outcomes = match_all(predictions, truth) if "scores" in predictions.holds else None
+    outcomes = match_all(predictions, truth, evaluation.limit) if "scores" in predictions.holds else None
     parts += _categories(evaluation, outcomes)
     if outcomes is not None:
-        parts += _detections(outcomes, truth)
+        parts += _detections(outcomes, truth, evaluation.limit)
     parts += _pixels(evaluation)
     worst = _worst(evaluation, outcomes)
     if worst:
@@ -107,9 +107,10 @@ def _counts(outcomes: Outcomes, categories: int) -> dict[str, dict[int, int]]:
     }
 
 
-def _detections(outcomes: Outcomes, truth: GroundTruth) -> list[str]:
+def _detections(outcomes: Outcomes, truth: GroundTruth, limit: int | None) -> list[str]:
     """Curves, scores, sizes and confusion of detections."""
     names = [category.name for category in truth.labels.categories]
+    counted = "all detections" if limit is None else f"the best {limit:,} detections of an image and category"
     threshold = outcomes.threshold
     limits = (0.0, *SIZES, np.inf)
     by_size = [(outcomes.area >= low) & (outcomes.area < high) for low, high in itertools.pairwise(limits)]
@@ -122,9 +123,9 @@ def _detections(outcomes: Outcomes, truth: GroundTruth) -> list[str]:
     return [
         html.heading("Detections"),
         html.note(
-            "Matched at an IoU of 0.5, by score, the best hundred detections of an image; pale lines are single "
-            f"categories. At a score of {threshold:.2f} precision and recall over all categories are best together "
-            "(F1): counts, sizes and confusion are taken there."
+            f"Matched at an IoU of 0.5, by score, {counted}; pale lines are single categories. At a score of "
+            f"{threshold:.2f} precision and recall over all categories are best together (F1): counts, sizes and "
+            "confusion are taken there."
         ),
         html.row(
             [
