@@ -56,7 +56,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"__init__"},
     ],
     "models": [
-        {"checkpoint", "settings", "weights_digest"},
+        {"checkpoint", "class_names", "settings", "weights_digest"},
         {"weights"},
         {"contract"},
         {...},

@@ -20,7 +20,9 @@ def _a_folder(value: Path | None) -> Path | None:
 
 @app.command(epilog="Example: segdata predict runs/first images -o found --pictures pictures --score-threshold 0.5")
 def predict(
-    model: str = typer.Argument(..., help="A run, a checkpoint, a weights file (.pth, .h5), or torchvision:coco-v1."),
+    model: str = typer.Argument(
+        ..., help="A run, a checkpoint, a weights file (.pth, .safetensors, .h5), or torchvision:coco-v1."
+    ),
     source: Path = typer.Argument(..., help="A pack, a folder of images, or one image."),
     target: Path = typer.Option(..., "--output", "-o", help="The pack to write."),
     split: str | None = typer.Option(None, "--split", help="Only this split of a pack."),
@@ -30,6 +32,12 @@ def predict(
         min=0.0,
         max=1.0,
         help="Score threshold (default: the model's detection_min_confidence, 0.05; 0.7 for .h5).",
+    ),
+    labels: str | None = typer.Option(
+        None,
+        "--labels",
+        metavar="NAMES|FILE",
+        help="Names for the classes of weights that carry none: cat,dog, or a table of labels.",
     ),
     changes: list[str] = typer.Option([], "--set", help="A setting of the model as NAME=VALUE; can be repeated."),
     flip: bool = typer.Option(
@@ -64,7 +72,7 @@ def predict(
         if score_threshold is not None:
             settings["detection_min_confidence"] = score_threshold
         report = prediction.predict(
-            prediction.load(model, device=device, flip=flip, **settings),
+            prediction.load(model, device=device, flip=flip, labels=labels, **settings),
             source,
             target,
             split=split,

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances, Sample
+from segdata.models.class_names import Names
 from segdata.models.settings import ModelSettings
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
@@ -227,6 +228,13 @@ class Model(Protocol[S, N, T, B]):
 
         Raises:
             InvalidInput: they are not those of a trained model.
+        """
+
+    def named(self, source: Weights, names: Names) -> Weights:
+        """The same weights with names for their classes, which they did not have.
+
+        Raises:
+            UsageError: the names do not fit the network's classes.
         """
 
     def load(

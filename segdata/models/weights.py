@@ -1,4 +1,5 @@
-"""Weights of a network, from a checkpoint or a PyTorch file, which is opened in the weights-only way: code is refused."""
+"""Weights of a network, from a checkpoint, a safetensors file, or a PyTorch file, which is opened in the weights-only way:
+code is refused."""
 
 from __future__ import annotations
 
@@ -45,11 +46,20 @@ class Weights:
 
 
 def _checkpoint_of(source: str | Path) -> Path | None:
-    """The checkpoint (without ending) that a run's folder or one of a checkpoint's files stands for."""
+    """The checkpoint (without ending) that a run's folder or one of a checkpoint's files stands for.
+
+    A safetensors file of another name and without JSON beside it is other people's: bare tensors.
+    """
     path = Path(source)
     if path.is_dir():
         return checkpoint.of_run(path)
-    return checkpoint.path_of(path) if path.suffix in (".json", ".safetensors") else None
+    if path.suffix not in (".json", ".safetensors"):
+        return None
+    named = checkpoint.path_of(path)
+    is_bare = (
+        path.suffix == ".safetensors" and named == path.with_suffix("") and not named.with_suffix(".json").exists()
+    )
+    return None if is_bare else named
 
 
 def document_of(source: str | Path) -> dict[str, Any] | None:
@@ -140,13 +150,15 @@ def and_remarks(source: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...]]
 
 
 def _opened(path: Path) -> Any:
-    """What a PyTorch file holds: tensors, plain data, and the settings of a training script."""
+    """What a PyTorch file holds: tensors, plain data, and the settings of a training script; of safetensors, the tensors."""
     import argparse
     from pathlib import PurePosixPath, PureWindowsPath
 
     import torch
 
     weights_digest.check(path)
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
     data: list[Any] = [argparse.Namespace]
     for module in ("pathlib", "pathlib._local"):
         data += [(PurePosixPath, f"{module}.PosixPath"), (PureWindowsPath, f"{module}.WindowsPath")]
@@ -157,6 +169,22 @@ def _opened(path: Path) -> Any:
         raise
     except Exception as error:
         raise _refused(path, error) from error
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load as decoded
+
+    with disk_errors(path):
+        data = path.read_bytes()
+    try:
+        return decoded(data)
+    except Exception as error:
+        raise DamagedData(
+            "the weights file cannot be read",
+            file=path,
+            why=f"it is cut short, damaged, or no safetensors file: {error}"[:200],
+            fix="fetch or copy the file again",
+        ) from error
 
 
 def _unwrapped(state: Mapping[str, Any]) -> dict[str, Any]:

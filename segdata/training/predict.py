@@ -19,7 +19,9 @@ from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError
 from segdata.formats.coco import results as coco_results
 from segdata.models import registry
-from segdata.models.contract import Image, Prediction, Predictor
+from segdata.models.class_names import Names
+from segdata.models.contract import AnyModel, Image, Prediction, Predictor
+from segdata.models.weights import Weights
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.write import commit, index_document, is_unfinished, write_dataset, write_shard
@@ -34,7 +36,9 @@ from segdata.viz.overlay import overlay, png
 _SHARD = 1024
 
 
-def load(source: str | Path, *, device: str | None = None, flip: bool = False, **changes: Any) -> Predictor:
+def load(
+    source: str | Path, *, device: str | None = None, flip: bool = False, labels: Names | None = None, **changes: Any
+) -> Predictor:
     """A trained model, ready to predict.
 
     Args:
@@ -42,6 +46,7 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
             Matterport's model.
         device: "cpu" or "cuda"; by default a GPU where there is one.
         flip: also predict the horizontally flipped image, and merge.
+        labels: names for the classes of weights that do not name them.
         changes: settings of prediction that differ from the run's (`detection_min_confidence=0.5`).
 
     Returns:
@@ -51,16 +56,18 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
         NotThere: there are no such weights.
         DamagedData: cut short or changed.
         Unsafe: a file that would run code.
-        UsageError: an unknown setting or a bad value.
+        UsageError: an unknown setting or a bad value, or names that do not fit the classes or that are known.
     """
     chosen = device_named(device)
     if Path(source).suffix in registry.PREDICTORS:
         if flip:
             raise UsageError("Keras models have no test-time augmentation by flipped images", fix="leave out --flip")
-        return registry.PREDICTORS[Path(source).suffix](Path(source), device=chosen, **changes)
+        return registry.PREDICTORS[Path(source).suffix](Path(source), device=chosen, labels=labels, **changes)
     name = registry.name_of(source)
     model = registry.model(name)
     weights = model.read(source)
+    if labels is not None:
+        weights = _named(model, weights, labels)
     if weights.config is None:
         config = TrainConfig(model.implied_settings(weights), RunConfig(), name)
     else:
@@ -74,6 +81,20 @@ def load(source: str | Path, *, device: str | None = None, flip: bool = False, *
         device=chosen,
         flip=flip,
     )
+
+
+def _named(model: AnyModel, weights: Weights, labels: Names) -> Weights:
+    """Weights with names for their classes, unless they say the names themselves."""
+    is_published = weights.source.startswith("torchvision:")
+    if weights.labels is not None and (weights.config is not None or is_published):
+        names = ", ".join(category.name for category in weights.labels.categories[:5])
+        raise UsageError(
+            "the weights name their classes themselves",
+            file=weights.source,
+            why=f"they are {names}{' …' if len(weights.labels) > 5 else ''}",
+            fix="leave out --labels; segdata convert PREDICTIONS OTHER --labels FILE.toml renames what was predicted",
+        )
+    return model.named(weights, labels)
 
 
 @dataclass(frozen=True)

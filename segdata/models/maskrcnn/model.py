@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torchvision.models.detection.image_list import ImageList
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances
 from segdata.errors import UsageError
+from segdata.models import class_names
 from segdata.models.contract import FULL, Autocast, Image, Losses, Model, Prediction
 from segdata.models.maskrcnn import average_precision, losses, network, torchvision_weights, weights
 from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, label_of_category, to_batch
@@ -150,8 +151,13 @@ class _MaskRCNN:
         return {"eps": frozen_eps(network)}
 
     def implied_settings(self, source: Weights) -> Config:
-        torchvision_weights.labels_of(source.tensors, source.source)
+        torchvision_weights.class_count(source.tensors, source.source)
         return torchvision_weights.config_of(source.tensors, source.source)
+
+    def named(self, source: Weights, names: class_names.Names) -> Weights:
+        count = torchvision_weights.class_count(source.tensors, source.source)
+        labels, categories, remarks = class_names.fitted(names, count, source.source)
+        return replace(source, labels=labels, categories=categories, remarks=source.remarks + remarks)
 
     def load(
         self,
@@ -163,9 +169,10 @@ class _MaskRCNN:
         device: torch.device,
         flip: bool,
     ) -> Detector:
-        labels, categories = source.labels, source.categories
+        labels, categories, remarks = source.labels, source.categories, source.remarks
         if labels is None:
-            labels, categories = torchvision_weights.labels_of(source.tensors, source.source)
+            labels, categories, unnamed = torchvision_weights.classes_of(source.tensors, source.source)
+            remarks += unnamed
         categories = categories_of(labels) if categories is None else categories
         model = network.build(settings, len(categories))
         weights.put(source, model)
@@ -179,7 +186,7 @@ class _MaskRCNN:
             flip=flip,
             source=source.source,
             settings=record,
-            remarks=source.remarks,
+            remarks=remarks,
         )
 
 

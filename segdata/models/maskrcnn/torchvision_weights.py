@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from segdata.catalog import manifest
-from segdata.core.labels import Category, LabelSpace
 from segdata.errors import InvalidInput
+from segdata.models import class_names
+from segdata.models.class_names import Named
 from segdata.models.maskrcnn.config import Config
 
 CLASSES = "roi_heads.box_predictor.cls_score.bias"
@@ -55,8 +55,8 @@ def config_of(tensors: Mapping[str, Tensor], source: str) -> Config:
         ) from error
 
 
-def labels_of(tensors: Mapping[str, Tensor], source: str) -> tuple[LabelSpace, npt.NDArray[np.int64]]:
-    """The categories of a model with these tensors, and the category of each label from 1 on (−1 for none).
+def class_count(tensors: Mapping[str, Tensor], source: str) -> int:
+    """How many classes a model with these tensors has, without the background.
 
     Raises:
         InvalidInput: they have no classification head.
@@ -68,9 +68,17 @@ def labels_of(tensors: Mapping[str, Tensor], source: str) -> tuple[LabelSpace, n
             why=f"{CLASSES} is not there",
             fix="segdata train PACK -o RUN --weights FILE begins with them",
         )
-    count = len(tensors[CLASSES])
-    if count == COCO_CLASSES:
+    return len(tensors[CLASSES]) - 1
+
+
+def classes_of(tensors: Mapping[str, Tensor], source: str) -> Named:
+    """The categories of a model with these tensors: COCO's, or numbered ones.
+
+    Raises:
+        InvalidInput: they have no classification head.
+    """
+    count = class_count(tensors, source)
+    if count + 1 == COCO_CLASSES:
         space = manifest.shipped(_COCO).labels
-        return space, np.array([space.index_of_id.get(label, -1) for label in range(1, count)], np.int64)
-    categories = tuple(Category(f"class {label}", label, isthing=True) for label in range(1, count))
-    return LabelSpace("unnamed", categories), np.arange(count - 1)
+        return Named(space, np.array([space.index_of_id.get(label, -1) for label in range(1, count + 1)], np.int64))
+    return class_names.numbered(count)

@@ -29,7 +29,7 @@ def read(source: str | Path) -> Weights:
 
     Args:
         source: a run's folder, one of its checkpoints, a PyTorch file with a state dictionary (or
-            FILE#PART for one of several), or one of `NAMES`.
+            FILE#PART for one of several), a safetensors file of one, or one of `NAMES`.
 
     Raises:
         NotThere: no such file, or no checkpoint in the run.
@@ -97,7 +97,7 @@ def _published(source: str, tensors: Mapping[str, Tensor]) -> Weights:
         torchvision_weights.CLASSES in tensors
         and len(tensors[torchvision_weights.CLASSES]) == torchvision_weights.COCO_CLASSES
     ):
-        labels, categories = torchvision_weights.labels_of(tensors, source)
+        labels, categories, _ = torchvision_weights.classes_of(tensors, source)
         is_first = not any(name.startswith("rpn.head.conv.1.") for name in tensors)
         if is_first and not any(name.endswith("num_batches_tracked") for name in tensors):
             eps = 0.0

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from segdata.catalog import manifest
-from segdata.core.labels import Category, LabelSpace
+from segdata.core.labels import LabelSpace
 from segdata.errors import InvalidInput, UsageError
+from segdata.models import class_names
+from segdata.models.class_names import Names
 from segdata.models.matterport import weights
 from segdata.models.matterport.config import Config
 from segdata.models.matterport.layers import Layer, initialise, layers_of, matching
@@ -34,7 +36,7 @@ _WIDTHS = {
 def load(
     path: Path | str,
     *,
-    labels: LabelSpace | str | None = None,
+    labels: Names | None = None,
     num_classes: int | None = None,
     backbone: str | None = None,
     exclude: Sequence[str] = (),
@@ -48,8 +50,9 @@ def load(
     must be in it, with the right shapes, unless it is excluded. Nothing in the file is run.
 
     Args:
-        labels: the classes without the background, in the network's order: a label space or the name of a published
-            one. By default COCO's for 81 classes, and numbered ones for any other count.
+        labels: the classes without the background, in the network's order: a label space, or, with `exclude`, the name
+            of a published one; else names that must fit the file's classes. By default COCO's for 81 classes, and
+            numbered ones for any other count.
         num_classes: with the background; only where it is not to be what the file says.
         backbone: "resnet50" or "resnet101"; only where it is not to be what the file says.
         exclude: layers to start afresh instead: names, regular expressions for whole names, or "heads", "5+", "4+",
@@ -65,7 +68,9 @@ def load(
         Unsafe: a pickle, or links out of the file.
     """
     path = Path(path)
-    space = manifest.label_space(labels) if isinstance(labels, str) else labels
+    is_published = isinstance(labels, str) and labels in manifest.spaces() and bool(exclude)
+    space = manifest.label_space(str(labels)) if is_published else labels if isinstance(labels, LabelSpace) else None
+    remarks: tuple[str, ...] = ()
     if space is not None and num_classes not in (None, len(space) + 1):
         raise UsageError(f"num_classes is {num_classes}, but there are {len(space)} labels and the background")
     if backbone is not None and backbone not in BLOCKS:
@@ -73,6 +78,8 @@ def load(
     with weights.opened(path) as file:
         settings = Config().changed(**{**_widths(file), **{name.lower(): value for name, value in config.items()}})
         backbone = backbone or _backbone(file)
+        if labels is not None and space is None:
+            space, remarks = _fitted(labels, num_classes or _num_classes(file), path)
         num_classes = len(space) + 1 if space is not None else num_classes or _num_classes(file)
         with torch.device("meta"):
             network = Network(backbone, num_classes, settings)
@@ -91,9 +98,11 @@ def load(
         warnings.warn(f"{path.name}: {len(unused)} layers have no place in {what}: {_listed(unused)}", stacklevel=2)
     network.to(memory_format=torch.channels_last).to(device).eval()
     order = tuple(layer.name for layer in layers if layer.name in fresh)
-    labels = space or _numbered(num_classes)
-    remarks = () if num_classes == _COCO_CLASSES else _assumed(settings, {name.lower() for name in config})
-    return Model(network, settings, backbone, labels, source=path.name, fresh=order, unused=unused, remarks=remarks)
+    if space is None:
+        space, remarks = _unnamed(num_classes)
+    if num_classes != _COCO_CLASSES:
+        remarks += _assumed(settings, {name.lower() for name in config})
+    return Model(network, settings, backbone, space, source=path.name, fresh=order, unused=unused, remarks=remarks)
 
 
 _COCO_CLASSES = 81
@@ -252,11 +261,25 @@ def _fill(layers: Sequence[Layer], file: WeightsFile, fresh: set[str], seed: int
                 view.copy_(torch.from_numpy(file.read(group, name, tuple(view.shape))))
 
 
-def _numbered(num_classes: int) -> LabelSpace:
-    coco = manifest.label_space("coco")
-    if num_classes == len(coco) + 1:
-        return coco
-    return LabelSpace("classes", tuple(Category(f"class {number}", number) for number in range(1, num_classes)))
+def _fitted(names: Names, num_classes: int, path: Path) -> tuple[LabelSpace, tuple[str, ...]]:
+    """Names for the classes of a file, one for each, and remarks on them."""
+    labels, categories, remarks = class_names.fitted(names, num_classes - 1, path.name)
+    if len(labels) < num_classes - 1:
+        raise UsageError(
+            "the names do not fit the network's classes",
+            file=path,
+            why=f"{len(labels)} names with gaps between their ids; the network has {num_classes - 1} classes",
+            fix="--labels with a name for each class, in the network's order",
+        )
+    return LabelSpace(labels.name, tuple(labels[int(category)] for category in categories)), remarks
+
+
+def _unnamed(num_classes: int) -> tuple[LabelSpace, tuple[str, ...]]:
+    """The classes of a file whose names nobody says, and a remark on numbered ones."""
+    if num_classes == _COCO_CLASSES:
+        return manifest.label_space("coco"), ()
+    labels, _, remarks = class_names.numbered(num_classes - 1)
+    return labels, remarks
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch.nn import functional
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidInput, UsageError
-from segdata.models import weights
+from segdata.models import class_names, weights
 from segdata.models.contract import Autocast, Image, Losses, Model, Prediction
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
@@ -157,6 +158,10 @@ class Toy:
 
     def implied_settings(self, source: Weights) -> Config:
         raise InvalidInput("the weights do not say what their model is", file=source.source)
+
+    def named(self, source: Weights, names: class_names.Names) -> Weights:
+        labels, categories, remarks = class_names.fitted(names, len(source.tensors["bias"]) - 1, source.source)
+        return replace(source, labels=labels, categories=categories, remarks=remarks)
 
     def load(
         self,

@@ -261,11 +261,28 @@ def test_numbers_beyond_all_measure_give_no_objects_and_a_note(fresh: Model) -> 
 
 
 def test_settings_that_the_file_does_not_hold_are_named(saved: Path, fresh: Model) -> None:
-    (remark,) = matterport.load(saved).remarks
+    (remark,) = matterport.load(saved, labels="a,b").remarks
     for text in ("rpn_anchor_scales=[32.0,64.0,128.0,256.0,512.0]", "image_min_dim=800", "mean_pixel=[123.7", "--set"):
         assert text in remark
-    (remark,) = matterport.load(saved, RPN_ANCHOR_SCALES=[8, 16, 32, 64, 128], image_min_dim=128).remarks
+    (remark,) = matterport.load(saved, labels="a,b", RPN_ANCHOR_SCALES=[8, 16, 32, 64, 128], image_min_dim=128).remarks
     assert "rpn_anchor_scales" not in remark and "image_min_dim" not in remark and "image_max_dim=1024" in remark
+
+
+def test_classes_of_a_keras_file_are_named_or_numbered(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("BG\ncat\ndog\n")
+    for names in ("cat,dog", "BG,cat,dog", tmp_path / "classes.txt"):
+        model = predict.load(saved, device="cpu", labels=names)
+        assert [(row.id, row.name) for row in model.labels.categories] == [(1, "cat"), (2, "dog")]
+        assert not any("--labels" in remark for remark in model.remarks)
+    model = predict.load(saved, device="cpu")
+    assert [row.name for row in model.labels.categories] == ["class_1", "class_2"]
+    assert any("--labels" in remark for remark in model.remarks)
+    with pytest.raises(UsageError) as refused:
+        predict.load(saved, labels="cat")
+    assert "1 names; the network has 2 classes" in str(refused.value.why)
+    (tmp_path / "gaps.json").write_text('[{"id": 2, "name": "dog"}]')
+    with pytest.raises(UsageError, match="do not fit"):
+        predict.load(saved, labels=tmp_path / "gaps.json")
 
 
 def test_predictions_of_a_keras_file_become_a_pack_with_scores(saved: Path, tmp_path: Path) -> None:
@@ -295,7 +312,7 @@ def test_saved_weights_come_back_equal_also_from_under_model_weights(fresh: Mode
     path = tmp_path / "weights.h5"
     path.write_bytes(saved.read_bytes())
     again = matterport.load(path, image_max_dim=128, image_min_dim=128)
-    assert again.config == fresh.config and again.num_classes == 3 and again.labels[0].name == "class 1"
+    assert again.config == fresh.config and again.num_classes == 3 and again.labels[0].name == "class_1"
     counters = [value for name, value in again.network.named_buffers() if name.endswith("num_batches_tracked")]
     assert counters and not any(counters)
     other = matterport.load(path, num_classes=6, exclude=matterport.LABELLED, seed=1)
