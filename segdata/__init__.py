@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from segdata.conversion.convert import convert
     from segdata.conversion.job import ConvertReport
     from segdata.conversion.prepare import Prepared, prepare
+    from segdata.conversion.write import write
     from segdata.core.labels import Category, LabelMapping, LabelSpace
     from segdata.core.masks import Masks
     from segdata.core.sample import Instances, Sample
@@ -43,6 +44,7 @@ _HOMES = {
     "prepare": "segdata.conversion.prepare",
     "read": "segdata.formats",
     "convert": "segdata.conversion.convert",
+    "write": "segdata.conversion.write",
     "open": "segdata.pack.read:open_pack",
     "verify": "segdata.pack.verify",
     "stats": "segdata.statistics.counts:statistics",
@@ -83,6 +85,7 @@ __all__ = [
     "prepare",
     "read",
     "convert",
+    "write",
     "open",
     "verify",
     "stats",

@@ -25,6 +25,7 @@ MISSPELLED = {
     "prepare": "segdata.prepare('camvid', acept_license=['camvid'])",
     "read": "segdata.read('folder', formt='voc')",
     "convert": "segdata.convert('folder', 'pack', worker=2)",
+    "write": "segdata.write([], 'pack', labels=['cat'], split='train')",
     "open": "segdata.open('pack', splits='train')",
     "verify": "segdata.verify('pack', depp=True)",
     "stats": "segdata.stats('pack', split='train')",

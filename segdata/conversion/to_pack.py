@@ -13,7 +13,7 @@ from segdata.errors import OF_THE_DATA
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
 from segdata.pack.read import open_pack
-from segdata.pack.write import UNFINISHED, commit, index_document, is_unfinished, write_dataset
+from segdata.pack.write import UNFINISHED, commit, index_document, is_unfinished, remove_unnamed, write_dataset
 from segdata.sources.dataset import without
 from segdata.system.files import disk_errors, remove_tree, require_replaceable
 
@@ -35,7 +35,7 @@ def to_pack(job: Job) -> ConvertReport:
     index = _commit(job, work, receipts, left_out)
     remove_tree(work)
     if job.options.clean:
-        _remove_unnamed(job.target, index)
+        remove_unnamed(job.target, index)
     return job.report(index["samples"], index["instances"], job.dataset.findings, left_out=left_out)
 
 
@@ -108,11 +108,3 @@ def _commit(job: Job, work: Path, receipts: list[Receipt], left_out: list[int]) 
     )
     commit(job.target, work, [*receipts, dataset_receipt], index)
     return index
-
-
-def _remove_unnamed(target: Path, index: dict[str, Any]) -> None:
-    """Remove the files of an older pack."""
-    names = {entry["file"] for entry in layout.shard_files(index)}
-    for path in target.glob("*.h5"):
-        if path.name not in names:
-            path.unlink()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -131,6 +131,22 @@ class LabelSpace:
     def as_dict(self) -> dict[str, Any]:
         """The space as JSON holds it."""
         return {"name": self.name, "categories": [category.as_dict() for category in self.categories]}
+
+    @classmethod
+    def of(cls, categories: Iterable[str | Category], name: str = "own") -> LabelSpace:
+        """From names and `Category` objects, in the order of their indices.
+
+        The ids of names count from 1, as in COCO's files, or from 0 where the first name is "background".
+        """
+        categories = list(categories)
+        first = 0 if categories and categories[0] == "background" else 1
+        return cls(
+            name,
+            tuple(
+                item if isinstance(item, Category) else Category(item, index)
+                for index, item in enumerate(categories, first)
+            ),
+        )
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> LabelSpace:

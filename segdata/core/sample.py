@@ -7,7 +7,7 @@ predictions are the same type; predictions have scores.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any, overload
@@ -15,12 +15,13 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core import images
+from segdata.core import building, images
 from segdata.core.arrays import BoolArray, FloatArray, IntArray
+from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
 from segdata.core.rle import pointer_of
-from segdata.errors import InvalidImage, SegdataError
+from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +239,58 @@ class Sample:
         self._extra = extra
         self.max_pixels = max_pixels
 
+    @classmethod
+    def build(
+        cls,
+        key: str,
+        image: Any = None,
+        *,
+        size: tuple[int, int] | None = None,
+        masks: Any = None,
+        category: Sequence[int] | Sequence[str] | npt.NDArray[Any] | None = None,
+        labels: LabelSpace | Iterable[str | Category] | None = None,
+        semantic: Any = None,
+        id: int = -1,
+        extra: Mapping[str, Any] | None = None,
+        max_pixels: int = images.MAX_PIXELS,
+        **columns: Any,
+    ) -> Sample:
+        """From what is in memory, such as arrays.
+
+        Args:
+            key: the image's name without extension, unique in its split; "/" makes folders.
+            image: an array, (H, W, 3) uint8 RGB or (H, W) uint8 grey; a picture of Pillow; the bytes of an image file; or
+                a path. None where there is none, with `size`.
+            size: (height, width) in pixels, where there is no image.
+            masks: an array (N, H, W) of 0 and 1, or N items: arrays (H, W), COCO RLE, polygons as lists of rings
+                x0 y0 x1 y1 …, or None for an object without mask.
+            category: (N,) of each object: indices, or names of `labels`; without objects, [] says that there are none.
+            labels: the categories, where `category` has names.
+            semantic: (H, W) map of category indices, 255 (65535 with more than 255 categories) where there is none.
+            columns: other columns of `Instances.build`: `bbox` (N, 4) x y width height, `iscrowd`, `score`, `area` ….
+
+        Raises:
+            InvalidInput: the parts do not fit together; the message says which, and the key.
+            NotThere, DiskError: the image file does not exist, or cannot be read.
+        """
+        try:
+            file = building.image_file(image, size, max_pixels=max_pixels)
+            has_objects = masks is not None or category is not None or bool(columns)
+            return cls(
+                key,
+                file.height,
+                file.width,
+                file=f"{key}{file.ending}" if file.ending else "",
+                id=id,
+                encoded=file.encoded,
+                instances=_built(masks, category, labels, columns, file.height, file.width) if has_objects else None,
+                semantic=None if semantic is None else building.label_map(semantic, file.height, file.width),
+                extra=extra,
+                max_pixels=max_pixels,
+            )
+        except SegdataError as error:
+            raise error.located(key=key) from error
+
     def __repr__(self) -> str:
         return f"Sample({self.key!r}, {self.height}×{self.width})"
 
@@ -346,3 +399,29 @@ class Sample:
             extra=extra,
             max_pixels=self.max_pixels,
         )
+
+
+def _built(
+    masks: Any,
+    category: Any,
+    labels: LabelSpace | Iterable[str | Category] | None,
+    columns: Mapping[str, Any],
+    height: int,
+    width: int,
+) -> Instances:
+    """Instances of what `Sample.build` gets."""
+    if category is None:
+        raise InvalidAnnotation("the objects have no category", fix="give category=[…], an index or a name for each")
+    space = LabelSpace.of(labels) if labels is not None and not isinstance(labels, LabelSpace) else labels
+    indices = building.category_indices(category, space)
+    built = building.built_masks([None] * len(indices) if masks is None else masks, height, width)
+    try:
+        instances = Instances.build(
+            indices, built.masks, **{"has_mask": built.has_mask, "polygons": built.polygons, **columns}
+        )
+    except ValueError as error:
+        raise InvalidAnnotation("the columns of the objects do not fit together", why=str(error)) from error
+    bbox = columns.get("bbox")
+    if bbox is not None and len(indices) and np.shape(bbox) != (len(indices), 4):
+        raise InvalidAnnotation("bbox is of another shape", why=f"expected (N, 4), found {np.shape(bbox)}")
+    return instances

@@ -180,6 +180,14 @@ def move_finished(target: Path, work: Path, receipts: Sequence[Mapping[str, Any]
         sync_folder(target)
 
 
+def remove_unnamed(target: Path, index: Mapping[str, Any]) -> None:
+    """Remove the files of an older pack, which its index does not name any more."""
+    names = {entry["file"] for entry in layout.shard_files(index)}
+    for path in target.glob("*.h5"):
+        if path.name not in names:
+            path.unlink()
+
+
 def _store_image(
     sample: Sample, images: layout.Images, blob: _ImageBlob | None, findings: Findings
 ) -> tuple[int, int, int, int]:
