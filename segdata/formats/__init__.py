@@ -31,6 +31,7 @@ FORMATS: Mapping[str, FormatModules] = {
         voc.format,
         voc.adapt,
         Residue(voc.residue.count_dropped, voc.residue.count_dropped_document, voc.residue.object_fields),
+        is_relative=voc.folders.is_relative,
     ),
     "cityscapes": FormatModules(
         cityscapes.format,
@@ -127,6 +128,9 @@ def detect(root: Path) -> str:
         raise NotThere(f"{root} does not exist", file=root, fix="check the path; `segdata list` shows known datasets")
     for name, modules in FORMATS.items():
         if modules.format.detect(root):
+            return name
+    for name, modules in FORMATS.items():
+        if modules.is_relative(root):
             return name
     folders = [child for child in sorted(root.iterdir()) if child.is_dir()] if root.is_dir() else []
     datasets = [folder.name for folder in folders if any(modules.format.detect(folder) for modules in FORMATS.values())]

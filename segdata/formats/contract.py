@@ -249,6 +249,13 @@ class Shortcuts:
     instance_ids: Callable[[Source, Entry], npt.NDArray[Any] | None] | None = None
 
 
+class IsRelative(Protocol):
+    """See `FormatModules.is_relative`."""
+
+    def __call__(self, root: Path, *, alone: bool = False) -> bool:
+        """Whether the folder has such a layout."""
+
+
 @dataclass(frozen=True)
 class FormatModules:
     """One format in `FORMATS`: its modules and options.
@@ -259,6 +266,8 @@ class FormatModules:
         inspect: looks for what readers pass over, where a deep inspection can find more than a scan.
         shortcuts: see `Shortcuts`.
         names_categories: whether the dataset's files always name its categories, so that reading needs no label table.
+        is_relative: whether a folder has a rarer layout of the format; asked where no format's `detect` knows it. With
+            `alone`, annotations without images count, too.
     """
 
     format: Format
@@ -267,6 +276,7 @@ class FormatModules:
     inspect: Callable[[Path, Findings], None] | None = None
     shortcuts: Shortcuts = Shortcuts()
     names_categories: bool = False
+    is_relative: IsRelative = lambda root, *, alone=False: False
 
 
 RESIDUES: dict[str, Residue] = {}

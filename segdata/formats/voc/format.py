@@ -13,13 +13,12 @@
 
 Traps: boxes are inclusive and may be fractional; parts have boxes of their own inside an object; fields change their
 order between years; object k of the mask is the k-th `<object>` only where the classes agree; only some images have
-masks; masks of copies may be RGB.
+masks; masks of copies may be RGB. `folders.py` has the layouts of others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +33,18 @@ from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import lists, verbatim
-from segdata.formats.shared.folder import IMAGE_ENDINGS, file_size, image_bytes, names_in, read_bytes, stem, write_file
+from segdata.formats.shared.folder import image_bytes, read_bytes, stem, write_file
+from segdata.formats.voc import folders
 from segdata.formats.voc import masks as voc_masks
+from segdata.formats.voc.entries import listed
+from segdata.formats.voc.folders import CLASSES, OBJECTS
 from segdata.formats.voc.image_sets import is_background, read_labelmap, read_lists
 from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc.residue import nodes_of
 from segdata.formats.voc.xml import Node, Tree, parse, serialise
 from segdata.system.files import inside
 
-LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png (PASCAL VOC)"
+LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png, or XML beside images (PASCAL VOC)"
 _IMAGE: list[Any] = [
     ["folder", "VOC2012"],
     "filename",
@@ -56,55 +58,16 @@ _IMAGE: list[Any] = [
 # ---------------------------------------------------------------------- entries
 
 
-@dataclass(frozen=True)
-class _Files:
-    """Which files an image has."""
-
-    xml: str | None
-    classes: str | None
-    objects: str | None
-
-
 def detect(root: Path) -> bool:
-    """Whether the folder has VOC's sub-folders."""
-    return (
-        root.is_dir()
-        and (
-            (root / "JPEGImages").is_dir()
-            and any((root / name).is_dir() for name in ("Annotations", "SegmentationClass", "ImageSets"))
-        )
-    ) or ((root / "Annotations").is_dir() and bool(names_in(root / "Annotations", ".xml")))
+    """Whether the folder has VOC's sub-folders; `folders.is_relative` knows the other layouts."""
+    return root.is_dir() and folders.is_official(root)
 
 
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every image that has a file, an annotation or a mask, sorted by name, and the lists."""
-    image_files = {stem(name): name for name in reversed(names_in(root / "JPEGImages", *IMAGE_ENDINGS))}
-    stems = {
-        folder: {stem(name) for name in names_in(root / folder, ending) if name.endswith(ending)}
-        for folder, ending in (
-            ("Annotations", ".xml"),
-            ("SegmentationClass", ".png"),
-            ("SegmentationObject", ".png"),
-        )
-    }
-    keys = sorted(image_files.keys() | stems["Annotations"] | stems["SegmentationClass"] | stems["SegmentationObject"])
-    entries = []
-    files: list[str] = []
-    for key in keys:
-        data = _Files(
-            *(
-                f"{folder}/{key}{ending}" if key in stems[folder] else None
-                for folder, ending in (
-                    ("Annotations", ".xml"),
-                    ("SegmentationClass", ".png"),
-                    ("SegmentationObject", ".png"),
-                )
-            )
-        )
-        label_files = [file for file in (data.xml, data.classes, data.objects) if file is not None]
-        files += label_files
-        image = f"JPEGImages/{image_files[key]}" if key in image_files else ""
-        entries.append(Entry(key, image, sum(file_size(root, file) for file in label_files), data))
+    listing = listed(root, options, findings)
+    entries = listing.entries
+    files = [file for entry in entries for file in entry.data.names]
     table = root / "labelmap.txt"
     documents: list[dict[str, Any]] = []
     if table.is_file():
@@ -120,11 +83,17 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         )
     if labels is None and options.classes_from_data:
         labels = _classes_of(root, entries, findings)
-    image_sets, splits = read_lists(root, {key: index for index, key in enumerate(keys)}, findings)
+    image_sets, in_lists = read_lists(root, {entry.key: index for index, entry in enumerate(entries)}, findings)
     files += [document["file"] for document in image_sets]
+    splits = in_lists or listing.splits
+    if not splits:
+        findings.remark(
+            "no lists of images: all are one split (--split-by train=0.8,val=0.2 makes others)",
+            f"all, {len(entries):,} images",
+        )
     return Source(
         root=root,
-        layout="PASCAL VOC folders",
+        layout=listing.layout,
         labels=labels or manifest.label_space("voc"),
         entries=entries,
         splits=splits or {"all": range(len(entries))},
@@ -202,6 +171,8 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
             if semantic is not None and not np.array_equal(semantic == labels.void, numbers == VOID):
                 findings.remark("void differs between class and object mask", entry.key)
         residue["object"] = True
+    if moved := files.moved(entry.key):
+        residue["files"] = moved
     if residue:
         extra["voc"] = residue
     return sample.with_annotations(instances=instances, semantic=semantic, extra=extra)
@@ -220,13 +191,14 @@ def _parse(root: Path, file: str | None, findings: Findings) -> Tree | None:
             why=f"expected <annotation>, found <{tree.root.tag}>",
         )
     filename = tree.root.child("filename")
-    name = tree.root.text_of("filename")
+    text = tree.root.text_of("filename")
+    name = None if text is None else text.replace("\\", "/").rpartition("/")[2]
     if filename is not None and name is not None and stem(name) != path.stem and name != path.stem:
         error = InvalidAnnotation(
             "annotation names another image than its own file name",
             file=path,
             place=f"line {filename.line}",
-            why=f"<filename> is {name!r}; the file is {path.name!r}",
+            why=f"<filename> is {text!r}; the file is {path.name!r}",
             fix="correct <filename>",
         )
         findings.correct("<filename> is not the name of the file: the file's counts", path.stem, error)
@@ -261,6 +233,8 @@ def _size(
                     fix="write the image's size",
                 ),
             )
+        else:
+            findings.remark("annotation without <size>: taken from the mask or image", entry.key)
     for mask in (semantic, numbers):
         if mask is not None:
             return mask.shape[0], mask.shape[1]
@@ -333,10 +307,11 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
         if encoded is not None:
             write_file(root, sample.file, encoded)
         residue = sample.extra.get("voc", {})
+        moved = residue.get("files", {})
         if sample.has_instances and residue.get("xml", True):
             write_file(
                 root,
-                f"Annotations/{sample.key}.xml",
+                moved.get("xml", f"Annotations/{sample.key}.xml"),
                 serialise(
                     _tree(sample, header.labels, residue),
                     nodes_of(residue.get("before", ())),
@@ -345,7 +320,8 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
             )
         if sample.semantic is not None:
             semantic = sample.semantic.astype(np.uint8)
-            write_file(root, f"SegmentationClass/{sample.key}.png", _png("class", semantic, header.labels, residue))
+            file = moved.get("class", f"{CLASSES}/{sample.key}.png")
+            write_file(root, file, _png("class", semantic, header.labels, residue))
         if residue.get("object", bool(sample.instances.has_mask.any())):
             if "object_map" in residue:
                 numbers = verbatim.to_array(residue["object_map"])
@@ -353,7 +329,8 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
                 numbers = residue["object_numbers"]
             else:
                 numbers = _object_map(sample)
-            write_file(root, f"SegmentationObject/{sample.key}.png", _png("object", numbers, None, residue))
+            file = moved.get("object", f"{OBJECTS}/{sample.key}.png")
+            write_file(root, file, _png("object", numbers, None, residue))
     return {"keys": written, "masked": masked}
 
 

@@ -18,6 +18,7 @@ W, H = made.WIDTH, made.HEIGHT
 
 def folder(root: Path, xml: str | None = None, mask: np.ndarray | None = None, labelmap: str | None = None) -> Path:
     made.put(root / "JPEGImages/a.jpg", made.photo())
+    made.put(root / "ImageSets/Segmentation/train.txt", "a\n")
     if xml is not None:
         made.put(root / "Annotations/a.xml", xml)
     if mask is not None:
