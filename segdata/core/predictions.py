@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.findings import Findings
-from segdata.core.labels import LabelSpace
+from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
 
@@ -153,6 +153,7 @@ class GroundTruth:
         find_columns: the objects of image `index`, where they can be had without reading the whole sample.
         find_semantic, find_instance_ids: the same for label maps and Cityscapes' instance maps; they may give None.
         progress: called as `progress(images done, images in all)` by every walk over the images.
+        mapped_from: the categories that the source has, and their mapping to `labels`, where these are a view of them.
     """
 
     path: Path
@@ -168,6 +169,7 @@ class GroundTruth:
     find_semantic: Callable[[int], npt.NDArray[Any] | None] | None = None
     find_instance_ids: Callable[[int], npt.NDArray[Any] | None] | None = None
     progress: Callable[[int, int], None] | None = None
+    mapped_from: tuple[LabelSpace, LabelMapping] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)

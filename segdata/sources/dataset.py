@@ -81,6 +81,7 @@ class Dataset:
         unadapted: the dataset before it was adapted to another format; its image files still have their own names.
         renamed: (key, key before) of the samples that the other format calls otherwise.
         expects_annotations: see `formats.contract.Source`.
+        mapped_from: the categories before the last mapping, and that mapping.
     """
 
     format: str
@@ -101,6 +102,7 @@ class Dataset:
     unadapted: Dataset | None = None
     renamed: Sequence[tuple[str, str]] = ()
     expects_annotations: bool = False
+    mapped_from: tuple[LabelSpace, LabelMapping] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -314,7 +316,8 @@ def _open_pack(path: Path, split_names: Sequence[str], limit: int | None, on_err
 
 def relabelled(dataset: Dataset, labels: Labels) -> Dataset:
     """The same samples under other categories."""
-    return filtered(dataset, relabelling(labels, dataset.labels))
+    step = relabelling(labels, dataset.labels)
+    return replace(filtered(dataset, step), mapped_from=(dataset.labels, step.mapping))
 
 
 def relabelling(labels: Labels, source: LabelSpace) -> Relabel:

@@ -17,8 +17,9 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.predictions import Columns, GroundTruth, Holding, Predictions
 from segdata.core.sample import Instances, Sample
-from segdata.errors import InvalidAnnotation, LabelMismatch, NotThere
+from segdata.errors import InvalidAnnotation, InvalidManifest, NotThere
 from segdata.formats.contract import Entry, Shortcuts, Source
+from segdata.formats.shared import category_numbers
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_pack
@@ -58,6 +59,7 @@ def ground_truth_of(dataset: Dataset, path: Path) -> GroundTruth:
         get=get,
         find_images=lambda: _image_table(dataset, shortcuts),
         findings=dataset.findings,
+        mapped_from=dataset.mapped_from,
     )
     if dataset.scanned is None:
         return ground_truth
@@ -180,7 +182,8 @@ def open_predictions(
     pack = open_pack(path)
     if split in pack.splits:
         pack = pack.split(str(split))
-    mapping = _mapping(pack.labels, ground_truth.labels, labels, path)
+    findings = Findings()
+    mapping = _mapping(pack.labels, ground_truth, labels, findings, path)
     if mapping is not None:
         pack = pack.viewed(mapping)
     positions = _positions(pack, ground_truth, path)
@@ -189,6 +192,7 @@ def open_predictions(
         kind="pack",
         holds=_holds(pack),
         get=lambda index: pack[positions[index]] if index in positions else None,
+        findings=findings,
     )
 
 
@@ -257,12 +261,15 @@ def _indices_by_split(pack: Pack, ground_truth: GroundTruth) -> list[int | None]
     return indices
 
 
-def _mapping(predicted: LabelSpace, expected: LabelSpace, labels: Labels, path: Path) -> LabelMapping | None:
+def _mapping(
+    predicted: LabelSpace, truth: GroundTruth, labels: Labels, findings: Findings, path: Path
+) -> LabelMapping | None:
     """How predicted categories become those of the ground truth; None where they are the same.
 
     Raises:
-        LabelMismatch: they are not the same, with the difference.
+        LabelMismatch: there are predicted categories that the ground truth does not have.
     """
+    expected = truth.labels
     names, expected_names = (
         [(category.id, category.name) for category in space.categories] for space in (predicted, expected)
     )
@@ -271,13 +278,14 @@ def _mapping(predicted: LabelSpace, expected: LabelSpace, labels: Labels, path: 
     if sorted(names) == sorted(expected_names):
         return LabelMapping(expected, tuple(expected_names.index(name) for name in names))
     if labels is not None:
-        with contextlib.suppress(NotThere):
+        with contextlib.suppress(NotThere, InvalidManifest):  # the table is about other names than these
             mapping = relabelling(labels, predicted).mapping
             if [item.name for item in mapping.target.categories] == [item.name for item in expected.categories]:
                 return mapping
-    try:
-        predicted.require_equal(expected, "predictions and ground truth")
-    except LabelMismatch as error:
-        error.fix = "evaluate predictions under the label space they were made for, or both under a view with --labels"
-        raise error.located(file=path) from error
-    return None
+    joined = category_numbers.by_name(predicted, truth, findings, path).mapping
+    covered = () if joined is None else joined.table
+    lacking = [item.name for index, item in enumerate(expected.categories) if not item.ignore and index not in covered]
+    if lacking:
+        shown = ", ".join(map(repr, lacking[:5])) + (f" … ({len(lacking)})" if len(lacking) > 5 else "")
+        findings.remark(f"the predictions do not have these categories of the ground truth: {shown}", str(path))
+    return joined

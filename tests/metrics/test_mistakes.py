@@ -155,7 +155,7 @@ def test_a_pack_of_predictions_must_have_the_truths_categories(tmp_path: Path) -
     (tmp_path / "other.json").write_text(json.dumps(other))
     with pytest.raises(LabelMismatch) as caught:
         segdata.evaluate(tmp_path / "pack", tmp_path / "other.json")
-    assert "'dog' (id 8) ≠ 'horse' (id 8)" in str(caught.value)
+    assert "'cat', 'dog', 'cow'" in str(caught.value) and "'cat', 'horse', 'cow'" in str(caught.value)
 
 
 def test_a_pack_without_scores_is_no_prediction(tmp_path: Path) -> None:

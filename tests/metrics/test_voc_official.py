@@ -59,6 +59,9 @@ def test_lines_that_are_no_detections_are_refused(change: object, text: str, tmp
 
 def test_a_class_that_the_truth_does_not_have_is_refused(tmp_path: Path) -> None:
     shutil.copytree(FOLDER / "results", tmp_path / "results")
-    (tmp_path / "results/comp3_det_val_cats.txt").write_text("")
+    path = tmp_path / "results/comp3_det_val_cats.txt"
+    path.write_text("")
+    assert "empty file" in run_segdata("evaluate", tmp_path / "results", FOLDER).err  # no detection, no difference
+    path.write_text("000001 0.5 1 1 9 9\n")
     outcome = run_segdata("evaluate", tmp_path / "results", FOLDER)
     assert outcome.code == 4 and "close ones are 'cat'" in outcome.err

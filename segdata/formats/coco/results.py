@@ -32,6 +32,7 @@ from segdata.formats.coco.rules import check_size, no_box
 from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
+from segdata.formats.shared.category_numbers import by_number
 from segdata.formats.shared.detections import Detections
 from segdata.formats.shared.folder import write_file
 from segdata.system.files import canonical_json, disk_errors, inside, write_whole
@@ -74,14 +75,18 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     index_of_id = truth.index_of_id
     images = np.array([index_of_id.get(record.image_id, -1) for record in records], np.int64)
     _require_known("image", images, [record.image_id for record in records], sorted(index_of_id), path)
-    index_of_id = truth.labels.index_of_id
-    category = np.array([index_of_id.get(record.category_id, -1) for record in records], np.int64)
-    _require_known("category", category, [record.category_id for record in records], sorted(index_of_id), path)
+    numbers = [record.category_id for record in records]
+    meaning = by_number(numbers, truth, findings, path)
+    index_of_id = meaning.index_of_id
+    category = np.array([index_of_id.get(number, -1) for number in numbers], np.int64)
+    if meaning.mapping is None:
+        _require_known("category", category, numbers, sorted(index_of_id), path)
     has_boxes, has_masks = _require_same_fields(records, path)
     bbox = np.full((len(records), 4), np.nan)
     if has_boxes:
         bbox = np.array([record.bbox for record in records], np.float64)
     order = np.argsort(images, kind="stable")
+    order = order[category[order] >= 0]
     detections = Detections(
         truth,
         pointer=np.searchsorted(images[order], np.arange(len(truth) + 1)),
@@ -204,10 +209,13 @@ def _require_known(
     )
     highest, lowest = max(numbers), min(numbers)
     fix = f"give the ground truth that these predictions are about, or write its {what} ids"
+    if what == "category":
+        fix += "; or let --labels TABLE.toml give the ground truth's categories the numbers of the results (id = …)"
     if known and lowest >= 0 and highest <= len(known) < known[-1]:
         fix = (
             f"they look like positions ({lowest} … {highest}) instead of the ground truth's own numbers: "
             f"write the {what} ids"
+            + (", or let --labels TABLE.toml give these numbers (id = …)" if what == "category" else "")
         )
     raise InvalidAnnotation(
         f"{len(unknown):,} of {len(indices):,} detections name {what} numbers that the ground truth does not have",

@@ -8,14 +8,17 @@ from typing import Any
 import msgspec
 
 from segdata.core.findings import Findings
+from segdata.core.labels import Category, LabelSpace
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
 from segdata.formats.coco.documents import candidates
 from segdata.formats.coco_panoptic.segments import check, instances_of, label_map, read_png, require_pixels
 from segdata.formats.shared import json_text
+from segdata.formats.shared.category_numbers import Meaning, by_name, by_number
 from segdata.formats.shared.files_by_key import require_all
 from segdata.formats.shared.folder import stem
+from segdata.sets.filters import Relabel
 from segdata.system.files import checked_name
 
 
@@ -27,6 +30,7 @@ class _Predicted(msgspec.Struct):
 
 class _Document(msgspec.Struct):
     annotations: list[_Predicted]
+    categories: Any = None
 
 
 def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
@@ -37,7 +41,8 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     """
     path = _document_of(path)
     folder = path.with_suffix("")
-    records = json_text.decode(json_text.map_file(path), _Document, path).annotations
+    document = json_text.decode(json_text.map_file(path), _Document, path)
+    records = document.annotations
     index_of_id: dict[int | str, int] = {
         number: index for index, number in enumerate(truth.ids.tolist()) if number >= 0
     }
@@ -56,10 +61,27 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         by_image[index] = record
     require_all(path, by_image, truth, lambda sample: sample.has_instances or sample.has_semantic, "prediction")
 
+    meaning = _meaning(document, truth, findings, path)
+
     def get(index: int) -> Sample | None:
-        return _sample(folder, by_image[index], truth, index) if index in by_image else None
+        return _sample(folder, by_image[index], truth, index, meaning) if index in by_image else None
 
     return Predictions(path, "coco-panoptic", frozenset({"panoptic", "semantic"}), get, findings=findings)
+
+
+def _meaning(document: _Document, truth: GroundTruth, findings: Findings, path: Path) -> Meaning:
+    """The categories of the segments: by name where the document names them otherwise than the ground truth."""
+    segments = (segment for record in document.annotations for segment in record.segments_info)
+    used = {number for number in (segment.get("category_id") for segment in segments) if isinstance(number, int)}
+    listed = document.categories if isinstance(document.categories, list) else []
+    named = [item for item in listed if isinstance(item, dict) and item.get("id") in used]
+    names = {item["id"]: item["name"] for item in named if isinstance(item.get("name"), str)}
+    known = {category.id: category.name for category in truth.labels.categories}
+    is_named = len(names) == len(used) == len(set(names.values()))
+    if not is_named or all(known.get(number) == name for number, name in names.items()):
+        return by_number(used, truth, findings, path)
+    labels = LabelSpace("predictions", tuple(Category(name, number) for number, name in sorted(names.items())))
+    return by_name(labels, truth, findings, path)
 
 
 def _document_of(path: Path) -> Path:
@@ -77,23 +99,24 @@ def _document_of(path: Path) -> Path:
     return documents[0]
 
 
-def _sample(folder: Path, record: _Predicted, truth: GroundTruth, index: int) -> Sample:
+def _sample(folder: Path, record: _Predicted, truth: GroundTruth, index: int, meaning: Meaning) -> Sample:
     key = truth.keys[index]
     name = checked_name(record.file_name, "the predictions").as_posix()
     try:
-        check(record.segments_info, truth.labels)
+        check(record.segments_info, meaning.labels)
         colors = read_png(folder, name).values
         height, width = colors.shape[:2]
-        instances = instances_of(colors, record.segments_info, truth.labels, (height, width))
+        instances = instances_of(colors, record.segments_info, meaning.labels, (height, width))
         require_pixels(instances)
     except SegdataError as error:
         raise error.located(file=folder / name, key=key) from error
-    return Sample(
+    sample = Sample(
         key,
         height,
         width,
         file=name,
         id=int(truth.ids[index]),
         instances=instances,
-        semantic=label_map(instances, truth.labels),
+        semantic=label_map(instances, meaning.labels),
     )
+    return sample if meaning.mapping is None else Relabel(meaning.mapping).sample(sample, meaning.labels, Findings())

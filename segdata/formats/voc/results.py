@@ -25,12 +25,14 @@ import numpy as np
 from segdata.catalog import manifest
 from segdata.core import png
 from segdata.core.findings import Findings
+from segdata.core.labels import Category, LabelSpace
 from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation
 from segdata.formats.adapting import count_unmapped, distinct_keys, split_names, table_by_name
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
+from segdata.formats.shared.category_numbers import by_name
 from segdata.formats.shared.detections import Detections
 from segdata.formats.shared.folder import write_file
 from segdata.formats.shared.palettes import PALETTE
@@ -73,21 +75,24 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         InvalidAnnotation: lines that are no detections, classes or images that the ground truth does not have, or
             files of several competitions or image sets.
     """
-    names = sorted(truth.labels.index_of_name, key=len, reverse=True)
+    names = _names_longest_first(truth)
     index_of = {key.rpartition("/")[2]: index for index, key in enumerate(truth.keys)}
     groups: set[str] = set()
-    category: list[int] = []
+    category: list[str] = []
     image: list[str] = []
     numbers: list[tuple[float, ...]] = []
     unknown: dict[str, str] = {}
     count = 0
     for file in _files(path):
         category_name = next((name for name in names if file.name.endswith(f"_{name}.txt")), None)
+        with disk_errors(file):
+            text = file.read_text("utf-8", "replace")
+        if category_name is None and not text.strip():
+            findings.remark("empty file of a category that the ground truth does not have", file.name)
+            continue
         if category_name is None:
             raise _unknown_class(file, names)
         groups.add(file.name.removesuffix(f"_{category_name}.txt"))
-        with disk_errors(file):
-            text = file.read_text("utf-8", "replace")
         for number, line in enumerate(text.splitlines(), 1):
             if not line.strip():
                 continue
@@ -97,7 +102,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
                 count += 1
                 continue
             image.append(name)
-            category.append(truth.labels.index_of_name[category_name])
+            category.append(category_name)
             numbers.append(values)
     if len(groups) > 1:
         raise InvalidAnnotation(
@@ -109,7 +114,10 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     if unknown:
         raise _unknown_images(path, unknown, count, index_of)
     indices = np.array([index_of[name] for name in image], np.int64)
+    of_name = _category_of_name(category, truth, findings, path)
+    categories = np.array([of_name[name] for name in category], np.int64)
     order = np.argsort(indices, kind="stable")
+    order = order[categories[order] >= 0]
     values_ = np.array(numbers, np.float64).reshape(-1, 5)[order]
     low, high = values_[:, 1:3], values_[:, 3:5]
     detections = Detections(
@@ -117,13 +125,28 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         pointer=np.searchsorted(indices[order], np.arange(len(truth) + 1)),
         row=order,
         id=order,
-        category=np.array(category, np.int64)[order],
+        category=categories[order],
         score=values_[:, 0],
         bbox=np.concatenate((low - 1, high - low + 1), axis=1),
         area=np.full(len(order), np.nan),
     )
     holds: frozenset[Holding] = frozenset(("boxes", "scores"))
     return Predictions(path, "voc-results", holds, detections.sample, findings, detections.columns)
+
+
+def _names_longest_first(truth: GroundTruth) -> list[str]:
+    """Names of categories that files may have: of the ground truth, and of what its `--labels` maps."""
+    before = [] if truth.mapped_from is None else truth.mapped_from[0].index_of_name
+    return sorted({*truth.labels.index_of_name, *before}, key=lambda name: (-len(name), name))
+
+
+def _category_of_name(used: Iterable[str], truth: GroundTruth, findings: Findings, path: Path) -> Mapping[str, int]:
+    """Name → index in the ground truth's labels, −1 for what `--labels` leaves out."""
+    if truth.mapped_from is None:
+        return truth.labels.index_of_name
+    names = tuple(Category(name, number) for number, name in enumerate(sorted(set(used))))
+    meaning = by_name(LabelSpace("predictions", names), truth, findings, path)
+    return {category.name: meaning.index_of_id[category.id] for category in names}
 
 
 def _unknown_images(path: Path, unknown: Mapping[str, str], count: int, known: Iterable[str]) -> InvalidAnnotation:

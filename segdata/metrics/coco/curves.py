@@ -68,12 +68,17 @@ class Cut:
         """Say what was left out, or that there are more objects than detections that count."""
         group = "an image and category" if self.has_classes else "an image"
         objects = f"the ground truth has up to {self.most:,} objects of {group}; see --max-detections"
+        findings = predictions.findings
         if self.detections:
             kind = f"detections beyond the best {self.limit:,} of {group} were not counted, in {self.images:,} images: "
-            predictions.findings.remark(kind + objects, truth.keys[self.first], self.detections)
+            where, count = truth.keys[self.first], self.detections
         elif self.crowded:
-            kind = f"more objects than the best {self.limit:,} detections of {group} that count: {objects}"
-            predictions.findings.remark(kind, str(truth.path), self.crowded)
+            kind = f"more objects than the best {self.limit:,} detections of {group} that count: "
+            where, count = str(truth.path), self.crowded
+        else:
+            return
+        if kind + objects not in findings.remarks:  # of several metrics the first says it
+            findings.remark(kind + objects, where, count)
 
 
 class Accumulator:
