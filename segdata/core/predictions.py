@@ -5,6 +5,7 @@ Masks are decoded only when a metric asks for them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -153,6 +154,7 @@ class GroundTruth:
         find_columns: the objects of image `index`, where they can be had without reading the whole sample.
         find_semantic, find_instance_ids: the same for label maps and Cityscapes' instance maps; they may give None.
         progress: called as `progress(images done, images in all)` by every walk over the images.
+        find_text_ids: the source's ids of images that are text, each with the image's index.
         mapped_from: the categories that the source has, and their mapping to `labels`, where these are a view of them.
     """
 
@@ -169,6 +171,7 @@ class GroundTruth:
     find_semantic: Callable[[int], npt.NDArray[Any] | None] | None = None
     find_instance_ids: Callable[[int], npt.NDArray[Any] | None] | None = None
     progress: Callable[[int, int], None] | None = None
+    find_text_ids: Callable[[], Mapping[str, int]] | None = None
     mapped_from: tuple[LabelSpace, LabelMapping] | None = None
 
     def __len__(self) -> int:
@@ -209,6 +212,14 @@ class GroundTruth:
     def index_of_id(self) -> dict[int, int]:
         """The source's number of an image → its index."""
         return {number: index for index, number in enumerate(self.ids.tolist()) if number >= 0}
+
+    @cached_property
+    def index_of_text(self) -> dict[str, int]:
+        """Text → the image that it means: the source's id where that is a text, the key, or the key's last part."""
+        ends = [key.rpartition("/")[2] for key in self.keys]
+        counts = Counter(ends)
+        by_end = {end: index for index, end in enumerate(ends) if counts[end] == 1}
+        return by_end | self.index_of_key | dict({} if self.find_text_ids is None else self.find_text_ids())
 
     @cached_property
     def index_of_key(self) -> dict[str, int]:

@@ -41,13 +41,22 @@ FORMATS: Mapping[str, FormatModules] = {
         shortcuts=Shortcuts(label_map=cityscapes.format.label_map, instance_ids=cityscapes.format.instance_ids),
     ),
     "camvid": FormatModules(camvid.format, camvid.adapt, Residue(camvid.residue.count_dropped)),
-    "coco-panoptic": FormatModules(coco_panoptic.format, coco_panoptic.adapt, Residue()),
+    "coco-panoptic": FormatModules(
+        coco_panoptic.format,
+        coco_panoptic.adapt,
+        Residue(text_id=lambda residue: residue.get("id")),
+        shortcuts=Shortcuts(image_table=coco.ground_truth.sizes, text_ids=coco.ground_truth.text_ids),
+    ),
     "coco": FormatModules(
         coco.format,
         coco.adapt,
-        Residue(coco.residue.count_dropped),
+        Residue(coco.residue.count_dropped, text_id=coco.residue.text_id),
         inspect=coco.format.inspect,
-        shortcuts=Shortcuts(image_table=coco.ground_truth.sizes, columns=coco.ground_truth.columns),
+        shortcuts=Shortcuts(
+            image_table=coco.ground_truth.sizes,
+            columns=coco.ground_truth.columns,
+            text_ids=coco.ground_truth.text_ids,
+        ),
         names_categories=True,
     ),
 }

@@ -223,12 +223,14 @@ class Residue:
         count_dropped: counts what is dropped of a sample's residue by a target that keeps `Kept`.
         count_dropped_document: counts what every target drops of one of the dataset's documents, beyond its header.
         object_fields: what an object's residue says in words that other formats can keep as further fields, by name.
+        text_id: the image's id in the source, where that is a text, of a sample's residue.
         has_object_ids: whether ids of its objects mean something beyond their order, also where images have no ids.
     """
 
     count_dropped: Callable[[Sample, Findings, Kept], None] = lambda sample, findings, kept: None
     count_dropped_document: Callable[[Mapping[str, Any], Findings], None] = lambda document, findings: None
     object_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda extra: {}
+    text_id: Callable[[Mapping[str, Any]], str | None] = lambda residue: None
     has_object_ids: bool = False
 
 
@@ -241,12 +243,14 @@ class Shortcuts:
         columns: an entry's objects, given its image's height and width.
         label_map: (H, W) category indices of an entry; None where `load` has to be asked.
         instance_ids: (H, W) the format's own instance ids of an entry; None where it has none.
+        text_ids: ids of images that are text → position among the entries.
     """
 
     image_table: Callable[[Source, Sequence[Entry]], npt.NDArray[np.int64]] | None = None
     columns: Callable[[Source, Entry, int, int, Findings], Columns] | None = None
     label_map: Callable[[Source, Entry], npt.NDArray[Any] | None] | None = None
     instance_ids: Callable[[Source, Entry], npt.NDArray[Any] | None] | None = None
+    text_ids: Callable[[Source, Sequence[Entry]], Mapping[str, int]] | None = None
 
 
 class IsRelative(Protocol):

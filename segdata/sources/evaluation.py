@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def ground_truth_of(dataset: Dataset, path: Path) -> GroundTruth:
         get=get,
         find_images=lambda: _image_table(dataset, shortcuts),
         findings=dataset.findings,
+        find_text_ids=lambda: _text_ids(dataset, shortcuts),
         mapped_from=dataset.mapped_from,
     )
     if dataset.scanned is None:
@@ -75,6 +76,17 @@ def _image_table(dataset: Dataset, shortcuts: Shortcuts) -> npt.NDArray[np.int64
     samples = (dataset.get(index, Findings()) for index in range(len(dataset)))
     rows = [(sample.id, sample.height, sample.width) for sample in samples]
     return np.array(rows, np.int64).reshape(-1, 3)
+
+
+def _text_ids(dataset: Dataset, shortcuts: Shortcuts) -> Mapping[str, int]:
+    """The source's ids of images that are text → index."""
+    if dataset.scanned is not None and shortcuts.text_ids is not None:
+        return shortcuts.text_ids(*dataset.scanned)
+    text_id = formats.FORMATS[dataset.made_from].residue.text_id if dataset.made_from in formats.FORMATS else None
+    if text_id is None:
+        return {}
+    texts = [text_id(dataset.get(index, Findings()).extra.get(dataset.made_from, {})) for index in range(len(dataset))]
+    return {text: index for index, text in enumerate(texts) if text is not None}
 
 
 def _with_shortcuts(

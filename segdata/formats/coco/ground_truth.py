@@ -49,6 +49,18 @@ def sizes(source: Source, entries: Sequence[Entry]) -> npt.NDArray[np.int64]:
     return np.array(images, np.int64).reshape(-1, 3)
 
 
+def text_ids(source: Source, entries: Sequence[Entry]) -> dict[str, int]:
+    """Ids of images that are text, each with the position of its entry."""
+    documents: list[Document] = source.data
+    positions: dict[str, int] = {}
+    for position, entry in enumerate(entries):
+        number, index = entry.data[0]
+        text = documents[number].image_record(index).get("id") if index in documents[number].corrected else None
+        if isinstance(text, str):
+            positions[text] = position
+    return positions
+
+
 def columns(source: Source, entry: Entry, height: int, width: int, findings: Findings) -> Columns:
     """The objects of an image in the order of its document.
 

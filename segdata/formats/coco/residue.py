@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.formats.contract import RESIDUES, Kept
@@ -19,3 +22,9 @@ def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
     for extra in sample.instances.extra:
         for name in extra.get("coco", {}).get("verbatim", {}).keys() & RESIDUES.keys():
             findings.drop(f"object field {name!r}", sample.key)
+
+
+def text_id(residue: Mapping[str, Any]) -> str | None:
+    """The image's id in its document, where that is a text."""
+    number = residue.get("fields", {}).get("id")
+    return number if isinstance(number, str) else None

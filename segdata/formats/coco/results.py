@@ -12,6 +12,7 @@ counted from 1, whichever command writes the file.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,17 @@ class _Detection(msgspec.Struct, gc=False):
     segmentation: _Rle | list[list[float]] | None = None
 
 
+class _TextDetection(msgspec.Struct, gc=False):
+    image_id: str
+    category_id: int
+    score: float
+    bbox: list[float] | None = None
+    segmentation: _Rle | list[list[float]] | None = None
+
+
+_FIELDS_AFTER_IMAGE = ("category_id", "score", "bbox", "segmentation")
+
+
 def detect(path: Path) -> bool:
     """Whether the file is a JSON list."""
     if not path.is_file() or path.suffix != ".json":
@@ -71,10 +83,11 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         InvalidAnnotation: records that are no detections (numbers that are none, masks of another size, no score), or
             image or category ids that the ground truth does not have.
     """
-    records: list[_Detection] = json_text.decode(json_text.map_file(path), list[_Detection], path)
-    index_of_id = truth.index_of_id
-    images = np.array([index_of_id.get(record.image_id, -1) for record in records], np.int64)
-    _require_known("image", images, [record.image_id for record in records], sorted(index_of_id), path)
+    try:
+        records: list[_Detection] = json_text.decode(json_text.map_file(path), list[_Detection], path)
+        images = _images(records, truth, path)
+    except InvalidAnnotation as error:
+        records, images = _by_text(path, truth, findings, error)
     numbers = [record.category_id for record in records]
     meaning = by_number(numbers, truth, findings, path)
     index_of_id = meaning.index_of_id
@@ -104,6 +117,49 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     if has_masks:
         holds.add("masks")
     return Predictions(path, "coco-results", frozenset(holds), detections.sample, findings, detections.columns)
+
+
+def _images(records: Sequence[_Detection], truth: GroundTruth, path: Path) -> npt.NDArray[np.int64]:
+    """(N,) int64, index of each detection's image in the ground truth."""
+    index_of_id = truth.index_of_id
+    images = np.array([index_of_id.get(record.image_id, -1) for record in records], np.int64)
+    _require_known("image", images, [record.image_id for record in records], sorted(index_of_id), path)
+    return images
+
+
+def _by_text(
+    path: Path, truth: GroundTruth, findings: Findings, error: InvalidAnnotation
+) -> tuple[list[_Detection], npt.NDArray[np.int64]]:
+    """Detections whose image ids are texts, as the ground truth's own are, or its keys.
+
+    Raises:
+        InvalidAnnotation: `error`, where no detection has such a text; else with those that the ground truth lacks.
+    """
+    try:
+        records = json_text.decode(json_text.map_file(path), list[_TextDetection], path)
+    except InvalidAnnotation:
+        raise error from None
+    index_of_text = truth.index_of_text
+    images = np.array([index_of_text.get(record.image_id, -1) for record in records], np.int64)
+    if not (images >= 0).any():
+        raise error
+    if (images < 0).any():
+        raise _unknown_texts([records[row].image_id for row in np.flatnonzero(images < 0)], index_of_text, path)
+    findings.remark("images of the results are named by text: matched by the ground truth's own", str(path))
+    plain = [_Detection(-1, *(getattr(record, name) for name in _FIELDS_AFTER_IMAGE)) for record in records]
+    return plain, images
+
+
+def _unknown_texts(unknown: Sequence[str], known: Iterable[str], path: Path) -> InvalidAnnotation:
+    texts = list(dict.fromkeys(unknown))
+    close = difflib.get_close_matches(texts[0], list(known)[:20000], n=3)
+    return InvalidAnnotation(
+        f"{len(unknown):,} detections name images that the ground truth does not have",
+        file=path,
+        why=f"image_id {', '.join(map(repr, texts[:_SHOWN]))}{' …' if len(texts) > _SHOWN else ''}"
+        + (f"; close to the first are {', '.join(map(repr, close))}" if close else ""),
+        fix="give the ground truth that these predictions are about",
+    )
 
 
 def _require_same_fields(records: Sequence[_Detection], path: Path) -> tuple[bool, bool]:

@@ -162,7 +162,8 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
                 fix="convert the documents on their own",
             )
     if annotation is None:
-        return sample_of(source, entry, image, instances=None, extra=extra)
+        own_id = {NAME: {"id": record["id"]}} if record["id"] != image.id else {}
+        return sample_of(source, entry, image, instances=None, extra=extra | own_id)
     name = _png_of(annotation, entry.key, document.path)
     segments = annotation["segments_info"]
     size = image.height, image.width
@@ -175,6 +176,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         raise error.located(file=document.path, key=entry.key, place=f"$.annotations[{position}]") from error
     rest = {key: value for key, value in annotation.items() if key not in ("image_id", "file_name", "segments_info")}
     residue: dict[str, Any] = {
+        **({"id": record["id"]} if record["id"] != image.id else {}),
         **({"png": name} if name != f"{entry.key}.png" else {}),
         **({"annotation": rest} if rest else {}),
         **({"place": position} if position != index else {}),
@@ -267,7 +269,7 @@ def _records(sample: Sample, labels: LabelSpace) -> tuple[dict[str, Any], dict[s
     ending = sample.file[len(stem(sample.file)) :]
     image = {
         **{key: value for key, value in sample.extra.items() if key != NAME},
-        "id": sample.id,
+        "id": residue.get("id", sample.id),
         "file_name": sample.key + ending,
         "height": sample.height,
         "width": sample.width,
@@ -282,7 +284,7 @@ def _records(sample: Sample, labels: LabelSpace) -> tuple[dict[str, Any], dict[s
         absent = segment_residue.get("absent", ())
         segments.append({key: value for key, value in record.items() if key not in absent})
     annotation = {
-        "image_id": sample.id,
+        "image_id": image["id"],
         "file_name": residue.get("png", f"{sample.key}.png"),
         "segments_info": segments,
         **residue.get("annotation", {}),

@@ -50,6 +50,8 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     by_image: dict[int, _Predicted] = {}
     for position, record in enumerate(records):
         index = index_of_id.get(record.image_id) if index_of_id else index_of_name.get(stem(record.file_name))
+        if index is None and isinstance(record.image_id, str):
+            index = truth.index_of_text.get(record.image_id)
         why = None
         if index is None:
             why = f"image_id {record.image_id!r} is not in the ground truth"
