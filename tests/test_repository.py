@@ -52,7 +52,8 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"shared"},
         {"adapting", "label_maps"},
         {"coco", ...},
-        {"coco_panoptic"},
+        {"coco_panoptic", "unknown"},
+        {"detection"},
         {"__init__"},
     ],
     "models": [

@@ -220,5 +220,5 @@ def inspect(
     dataset = open_dataset(path, format=source_format)
     look = formats.named(dataset.format).inspect
     if deep and look is not None:
-        look(path, dataset.findings)
+        look(path if path.is_file() else dataset.root, dataset.findings)
     return dry_run(Job(dataset, path, ConvertOptions(to="nothing", decode=deep, progress=progress)))

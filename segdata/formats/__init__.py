@@ -11,7 +11,7 @@ from typing import Any, overload
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import NotThere, UnknownLayout, UsageError
+from segdata.errors import NotThere, SegdataError, UnknownLayout, UsageError
 from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, voc
 from segdata.formats.contract import (
     RESIDUES,
@@ -24,6 +24,7 @@ from segdata.formats.contract import (
     Source,
     Writer,
 )
+from segdata.formats.detection import Place, known, locate
 from segdata.system.files import TrustedRoot
 
 FORMATS: Mapping[str, FormatModules] = {
@@ -32,6 +33,7 @@ FORMATS: Mapping[str, FormatModules] = {
         voc.adapt,
         Residue(voc.residue.count_dropped, voc.residue.count_dropped_document, voc.residue.object_fields),
         is_relative=voc.folders.is_relative,
+        parts=("annotations", "jpegimages", "imagesets", "segmentationclass", "segmentationobject", "images", "xmls"),
     ),
     "cityscapes": FormatModules(
         cityscapes.format,
@@ -39,13 +41,21 @@ FORMATS: Mapping[str, FormatModules] = {
         Residue(cityscapes.residue.count_dropped, has_object_ids=True),
         inspect=cityscapes.format.inspect,
         shortcuts=Shortcuts(label_map=cityscapes.format.label_map, instance_ids=cityscapes.format.instance_ids),
+        is_relative=cityscapes.format.is_relative,
+        parts=("leftimg8bit", "gtfine", "gtcoarse", "imgsfine"),
     ),
-    "camvid": FormatModules(camvid.format, camvid.adapt, Residue(camvid.residue.count_dropped)),
+    "camvid": FormatModules(
+        camvid.format,
+        camvid.adapt,
+        Residue(camvid.residue.count_dropped),
+        parts=("701_stillsraw_full", "labeledapproved_full", "images", "labels", "masks"),
+    ),
     "coco-panoptic": FormatModules(
         coco_panoptic.format,
         coco_panoptic.adapt,
         Residue(text_id=lambda residue: residue.get("id")),
         shortcuts=Shortcuts(image_table=coco.ground_truth.sizes, text_ids=coco.ground_truth.text_ids),
+        parts=("annotations",),
     ),
     "coco": FormatModules(
         coco.format,
@@ -58,6 +68,7 @@ FORMATS: Mapping[str, FormatModules] = {
             text_ids=coco.ground_truth.text_ids,
         ),
         names_categories=True,
+        parts=("annotations",),
     ),
 }
 """Every format, the most telling layout first: a folder is of the first format that recognises it."""
@@ -127,33 +138,13 @@ def adapter(name: str) -> Adapter:
 
 
 def detect(root: Path) -> str:
-    """Detect the format of a dataset folder; returns its name.
+    """Detect the format of a dataset folder, or of the one dataset in it; returns its name.
 
     Raises:
         NotThere: no such folder.
-        UnknownLayout: no known layout; the message says what was looked for.
+        UnknownLayout: no known layout; the message says what the folder looks like and what was looked for.
     """
-    if not root.exists():
-        raise NotThere(f"{root} does not exist", file=root, fix="check the path; `segdata list` shows known datasets")
-    for name, modules in FORMATS.items():
-        if modules.format.detect(root):
-            return name
-    for name, modules in FORMATS.items():
-        if modules.is_relative(root):
-            return name
-    folders = [child for child in sorted(root.iterdir()) if child.is_dir()] if root.is_dir() else []
-    datasets = [folder.name for folder in folders if any(modules.format.detect(folder) for modules in FORMATS.values())]
-    use = f"use {root / datasets[0]}" if datasets else "check the path, or name the format with --from"
-    if len(datasets) > 1:
-        use = (
-            f"if {' and '.join(datasets[:3])} are parts of one dataset, put what is in them into one folder; else {use}"
-        )
-    raise UnknownLayout(
-        "no known dataset layout was found",
-        file=root,
-        why="looked for " + "; ".join(modules.format.LAYOUT for modules in FORMATS.values()),
-        fix=f"{use} (docs/your-data.md lists what people bring)",
-    )
+    return locate(root, FORMATS).format
 
 
 def detect_results(path: Path) -> str:
@@ -186,12 +177,18 @@ def scan(
     *,
     labels: LabelSpace | None = None,
 ) -> tuple[str, Source]:
-    """List a dataset folder's images, splits and label space; its format is detected where `name` is None."""
+    """List a dataset's images, splits and label space.
+
+    Args:
+        root: its folder, a folder that holds it alone, or a part of it.
+        name: its format; detected where it is None.
+    """
     options = options or ReadOptions()
     root = TrustedRoot(root) if options.follow_links else root
-    name = name or detect(root)
-    if not root.exists():
-        raise NotThere(f"{root} does not exist", file=root)
+    place = _place(root, name)
+    name, root = place.format, place.root
+    if place.remark:
+        findings.remark(place.remark, str(root))
     format = named(name).format
     source = replace(format.scan(root, findings, options, labels=labels), options=options)
     if not source.entries and not source.may_be_empty:
@@ -201,6 +198,21 @@ def scan(
     if root.is_dir():
         _remark_unread(source, findings)
     return name, source
+
+
+def _place(root: Path, name: str | None) -> Place:
+    """Where the dataset lies; a folder of a named format may be one that only its reader recognises."""
+    if name is None:
+        return locate(root, FORMATS)
+    modules = named(name)
+    if not root.exists():
+        raise NotThere(f"{root} does not exist", file=root)
+    try:
+        if known(root, FORMATS) in (None, name):
+            return locate(root, {name: modules})
+    except SegdataError:
+        pass  # its reader says what is wrong
+    return Place(name, root)
 
 
 def _remark_unread(source: Source, findings: Findings) -> None:

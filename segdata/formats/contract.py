@@ -272,6 +272,7 @@ class FormatModules:
         names_categories: whether the dataset's files always name its categories, so that reading needs no label table.
         is_relative: whether a folder has a rarer layout of the format; asked where no format's `detect` knows it. With
             `alone`, annotations without images count, too.
+        parts: names, in lower case, of folders that are parts of a dataset: who gives one of them means the whole.
     """
 
     format: Format
@@ -281,6 +282,7 @@ class FormatModules:
     shortcuts: Shortcuts = Shortcuts()
     names_categories: bool = False
     is_relative: IsRelative = lambda root, *, alone=False: False
+    parts: Collection[str] = ()
 
 
 RESIDUES: dict[str, Residue] = {}

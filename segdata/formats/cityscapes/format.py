@@ -59,6 +59,11 @@ def detect(root: Path) -> bool:
     return frames.is_one(root)
 
 
+def is_relative(root: Path, *, alone: bool = False) -> bool:
+    """Whether the archives were unzipped side by side, each into a folder of its own."""
+    return frames.is_side_by_side(root)
+
+
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every frame of every city, split by split."""
     entries: list[Entry] = []
@@ -93,7 +98,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
 
 def inspect(root: Path, findings: Findings) -> None:
     """Report keys that occur twice in one object of a polygon document."""
-    for path in sorted(root.glob("gt*/*/*/*_polygons.json")):
+    for path in sorted({*root.glob("gt*/*/*/*_polygons.json"), *root.glob("*/gt*/*/*/*_polygons.json")}):
         for key in json_text.repeated_keys(json_text.map_file(path)):
             findings.skip(json_text.key_twice(path, "$", key))
 

@@ -2,6 +2,7 @@
 
 leftImg8bit/SPLIT[/CITY]/NAME_leftImg8bit.png        also .jpg, any case; without the ending where none has it
 imgsFine/leftImg8bit/…                               CVAT and older datumaro
+gtFine_trainvaltest/gtFine/…, leftImg8bit_trainvaltest/leftImg8bit/…    archives unzipped side by side
 gtFine/SPLIT[/CITY]/NAME_gtFine_labelIds.png         also NAME_labelIds.png; label…level3Ids (IDD) are other ids
 rgb_anon/CONDITION/SPLIT/CITY/NAME_rgb_anon.png      ACDC, with gt/CONDITION/SPLIT/CITY/NAME_gt_labelIds.png
 """
@@ -30,6 +31,7 @@ _OTHER_LABEL = re.compile(
     r"|polygons|label(level\d|cs)Ids|instancelevel\dIds)\.(png|json)",
     re.IGNORECASE,
 )
+_FOLDERS_LOOKED_AT = 200
 _KINDS = {
     "labelids": "labelIds.png",
     "instanceids": "instanceIds.png",
@@ -77,13 +79,33 @@ def is_one(root: Path) -> bool:
     return any((root / name).is_dir() for name in names) or all((root / name).is_dir() for name in ("rgb_anon", "gt"))
 
 
+def places(root: Path) -> dict[str, str]:
+    """Cityscapes' folders, by name: under the root, else in the only one of its folders that has one."""
+    at = {name: name for name in (*IMAGE_FOLDERS, FINE, COARSE) if (root / name).is_dir()}
+    if at:
+        return at
+    folders = folders_in(root)[:_FOLDERS_LOOKED_AT]
+    for name in (IMAGE_FOLDERS[0], FINE, COARSE):
+        inside = [folder for folder in folders if (root / folder / name).is_dir()]
+        if len(inside) == 1:
+            at[name] = f"{inside[0]}/{name}"
+    return at
+
+
+def is_side_by_side(root: Path) -> bool:
+    """Whether folders of images and of label files lie in one folder each, as archives that were unzipped side by side."""
+    at = {} if not root.is_dir() or is_one(root) else places(root)
+    return IMAGE_FOLDERS[0] in at and len({path.partition("/")[0] for path in at.values()}) == len(at) > 1
+
+
 def jobs(root: Path) -> list[Job]:
     """Every split with its folders: those of gtFine, train_extra of gtCoarse, and further ones of gtCoarse.
 
     Raises:
         InvalidAnnotation: two folders hold images.
     """
-    present = [name for name in IMAGE_FOLDERS if (root / name).is_dir()]
+    at = places(root)
+    present = [at[name] for name in IMAGE_FOLDERS if name in at]
     if len(present) > 1:
         raise InvalidAnnotation(
             "two folders hold images",
@@ -94,16 +116,17 @@ def jobs(root: Path) -> list[Job]:
     images = present[0] if present else IMAGE_FOLDERS[0]
     if (root / "rgb_anon").is_dir() and (root / "gt").is_dir() and not present:
         return list(_by_condition(root))
-    kinds = [kind for kind in (FINE, COARSE) if (root / kind).is_dir()]
+    kinds = [kind for kind in (FINE, COARSE) if kind in at]
+    fine_at, coarse_at = at.get(FINE, FINE), at.get(COARSE, COARSE)
     image_splits = folders_in(root / images)
-    fine = folders_in(root / FINE) or [split for split in image_splits if split != "train_extra"]
+    fine = folders_in(root / fine_at) or [split for split in image_splits if split != "train_extra"]
     fine = [*fine, *(split for split in image_splits if split not in fine and split != "train_extra")]
-    chosen = [Job(split, FINE, f"{FINE}/{split}", f"{images}/{split}") for split in ordered(fine)]
-    for split in ordered([*folders_in(root / COARSE), *(s for s in image_splits if s == "train_extra")]):
+    chosen = [Job(split, FINE, f"{fine_at}/{split}", f"{images}/{split}") for split in ordered(fine)]
+    for split in ordered([*folders_in(root / coarse_at), *(s for s in image_splits if s == "train_extra")]):
         is_main = split == "train_extra" or FINE not in kinds
         name = split if is_main else f"{COARSE}/{split}"
         if name not in [job.name for job in chosen] or FINE not in kinds:
-            job = Job(name, COARSE, f"{COARSE}/{split}", f"{images}/{split}")
+            job = Job(name, COARSE, f"{coarse_at}/{split}", f"{images}/{split}")
             chosen = [other for other in chosen if other.name != name] + [job]
     return chosen
 

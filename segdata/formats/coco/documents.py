@@ -117,12 +117,18 @@ class Document:
 def candidates(root: Path) -> list[tuple[Path, str]]:
     """Folder and name of each JSON file in `annotations/`; else of those in the folder; else in the folders of splits."""
     for folder in (root / "annotations", root):
-        names = names_in(folder, ".json") if folder.is_dir() else []
+        names = _json_files(folder) if folder.is_dir() else []
         if names:
             return [(folder, name) for name in names]
     folders = [root / name for name in folders_in(root)]
-    files = [(folder, name) for folder in folders for name in names_in(folder, ".json")]
+    files = [(folder, name) for folder in folders for name in _json_files(folder)]
     return files if len(files) <= _MOST_SPLITS and all(looks_like_coco(folder / name) for folder, name in files) else []
+
+
+def _json_files(folder: Path) -> list[str]:
+    """Names of a folder's JSON files; none of a pack, whose index has images, too."""
+    names = names_in(folder, ".json")
+    return [] if "pack.json" in names else names
 
 
 def split_of(path: Path, root: Path) -> tuple[str, str]:
@@ -218,7 +224,7 @@ def _require_objects(document: Document) -> None:
         )
 
 
-_OTHER_TOOLS = (
+OTHER_TOOLS = (
     ("caption", "it looks like a captions document"),
     ("segments_info", "it looks like a panoptic document"),
     ("shapes", "it looks like a Labelme file"),
@@ -240,7 +246,7 @@ def _guess(keys: Iterable[str]) -> str:
         for name in names
     ):
         return "it looks like a file of the VGG Image Annotator (VIA)"
-    return next((text for key, text in _OTHER_TOOLS if key in names), "it does not look like a COCO document")
+    return next((text for key, text in OTHER_TOOLS if key in names), "it does not look like a COCO document")
 
 
 def _way_on(keys: Iterable[str], split: str) -> str:

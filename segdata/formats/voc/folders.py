@@ -143,7 +143,9 @@ def split_in(path: str) -> str:
 
 
 def _holds_annotations(folder: Path) -> bool:
-    """Whether there are VOC's XML files in the folder or in the folders below it, and no images beside them."""
+    """Whether there are VOC's XML files in the folder or in the folders below it, and no JPEG files."""
+    if is_official(folder) or _has_images(folder, ".jpg", ".jpeg"):
+        return False
     inner = [folder, *(folder / name for name in folders_in(folder)[:MOST_SPLITS])]
     return any(_has_annotations(path) and not _is_beside(path) for path in inner)
 
@@ -176,8 +178,8 @@ def _is_beside(folder: Path) -> bool:
     )
 
 
-def _has_images(folder: Path) -> bool:
+def _has_images(folder: Path, *endings: str) -> bool:
     """Whether there are images in the folder, or up to two levels below it."""
     below = folders_in(folder)[: 2 * MOST_SPLITS]
     deeper = [f"{name}/{inner}" for name in below for inner in folders_in(folder / name)[:MOST_SPLITS]]
-    return any(_first(folder / name, *IMAGE_ENDINGS) for name in ("", *below, *deeper))
+    return any(_first(folder / name, *(endings or IMAGE_ENDINGS)) for name in ("", *below, *deeper))

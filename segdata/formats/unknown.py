@@ -1,0 +1,147 @@
+"""What a folder looks like in which no dataset was found: counts of files, and the tool that may have made them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from segdata.formats.coco.documents import OTHER_TOOLS
+from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN
+
+_MOST_FILES = 20_000
+_MOST_OF_A_FOLDER = 5_000
+_LEVELS = 3
+_PEEK = 1 << 16
+
+_EXPORT = "export COCO from the tool that made it, or convert it with the tool's own script"
+_YOLO = re.compile(rb"\s*\d+(\s+[-+]?[\d.]+(e[-+]?\d+)?){4,}\s*$", re.MULTILINE)
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".7z", ".rar")
+_TABLES = {
+    ".tfrecord": "TFRecord files",
+    ".tfrecords": "TFRecord files",
+    ".parquet": "Parquet tables",
+    ".arrow": "Arrow tables",
+    ".mat": "Matlab files",
+    ".npz": "NumPy archives",
+    ".npy": "NumPy arrays",
+    ".h5": "HDF5 files",
+}
+
+
+@dataclass
+class _Contents:
+    """Files below a folder.
+
+    Attributes:
+        endings: lower-case ending → how many.
+        first: lower-case ending → the first file.
+        folders: names of the folders directly below.
+        names: the first files.
+        packs: folders that hold a pack.
+        is_cut: whether there are more than were looked at.
+    """
+
+    endings: Counter[str] = field(default_factory=Counter)
+    first: dict[str, Path] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    packs: list[Path] = field(default_factory=list)
+    is_cut: bool = False
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return sum(self.endings[ending] for ending in IMAGE_ENDINGS)
+
+
+def what_it_looks_like(root: Path) -> tuple[str, str]:
+    """What a file or folder holds, in words, with a guess; and the nearest thing that works."""
+    contents = _look(root)
+    guess, fix = _guess(contents)
+    more = "more than " if contents.is_cut else ""
+    counts = [f"{count:,} {ending or 'without ending'}" for ending, count in contents.endings.most_common(NAMES_SHOWN)]
+    there = [f"it holds {more}{' and '.join(counts)}" if counts else "it holds no files"]
+    if contents.folders:
+        there.append(f"folders {', '.join(contents.folders[:NAMES_SHOWN])}")
+    if contents.names:
+        there.append(f"first files {', '.join(contents.names[:3])}")
+    return f"{'; '.join(there)}{': ' if guess else ''}{guess}", fix
+
+
+def _look(root: Path) -> _Contents:
+    contents = _Contents()
+    files = [root] if root.is_file() else _files_of(root, contents, _LEVELS)
+    for number, path in enumerate(files):
+        if number >= _MOST_FILES:
+            contents.is_cut = True
+            break
+        ending = path.suffix.lower()
+        contents.endings[ending] += 1
+        contents.first.setdefault(ending, path)
+        if len(contents.names) < NAMES_SHOWN:
+            contents.names.append(path.relative_to(root).as_posix() if path != root else path.name)
+    return contents
+
+
+def _files_of(folder: Path, contents: _Contents, levels: int) -> Iterator[Path]:
+    """The files of a folder, then those of the folders below it; hidden ones left out."""
+    try:
+        with os.scandir(folder) as items:
+            entries = list(islice(items, _MOST_OF_A_FOLDER + 1))
+    except OSError:
+        return
+    contents.is_cut |= len(entries) > _MOST_OF_A_FOLDER
+    entries = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    if levels == _LEVELS:
+        contents.folders = folders
+    if any(entry.name == "pack.json" for entry in entries):
+        contents.packs.append(folder)
+    yield from (folder / entry.name for entry in entries if not entry.is_dir())
+    for name in folders if levels else ():
+        yield from _files_of(folder / name, contents, levels - 1)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_PEEK)
+    except OSError:
+        return b""
+
+
+def _guess(contents: _Contents) -> tuple[str, str]:
+    """What made the files, and what to do with them."""
+    first, check = contents.first, "check the path, or name the format with --from"
+    if contents.packs:
+        return "there is a pack", f"give the pack: {contents.packs[0]}"
+    if ".txt" in first and _YOLO.match(_head(first[".txt"]).splitlines()[0] if _head(first[".txt"]) else b""):
+        return "looks like YOLO labels", _EXPORT
+    if ".json" in first:
+        head = _head(first[".json"])
+        made_by = next((text for key, text in OTHER_TOOLS if f'"{key}"'.encode() in head), "")
+        if made_by:
+            return f"{made_by} ({first['.json'].name})", _EXPORT
+    if ".xml" in first and b"<annotations" in _head(first[".xml"]):
+        return "looks like CVAT's own XML", "export COCO or PASCAL VOC from CVAT"
+    if ".csv" in first and contents.images:
+        columns = _head(first[".csv"]).splitlines()[:1]
+        shown = columns[0][:80].decode("utf-8", "replace") if columns else ""
+        return f"looks like annotations in a table ({first['.csv'].name}: {shown})", _EXPORT
+    for ending, name in _TABLES.items():
+        if ending in first:
+            return f"looks like {name}", "convert them to COCO JSON or to images and masks with a script"
+    if any(ending in first for ending in _ARCHIVES):
+        return "there are archives", "unpack them, and give the folder that comes out"
+    if contents.images and contents.images == sum(contents.endings.values()):
+        return (
+            "looks like images alone",
+            "give the folder that holds the annotations, too; masks are found in images/ and masks/, or SPLIT/ and "
+            "SPLITannot/",
+        )
+    return "", check
