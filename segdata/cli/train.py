@@ -35,6 +35,9 @@ def train(
     weights: str | None = typer.Option(
         None, "--weights", help="Initial weights: a run, a file, or torchvision:coco-v1, :coco-v2, :imagenet."
     ),
+    boxes_as_masks: bool = typer.Option(
+        False, "--boxes-as-masks", help="Train objects that have a box and no mask with their box filled as the mask."
+    ),
     resume: bool = typer.Option(False, "--resume", help="Resume with the run's own settings."),
     device: str | None = typer.Option(None, "--device", help="cpu or cuda (default: a GPU where there is one)."),
     threads: int | None = typer.Option(None, "--threads", min=1, help="CPU threads of PyTorch."),
@@ -55,6 +58,7 @@ def train(
     is_main = int(os.environ.get("RANK", "0")) == 0
     with output.only_ours(active=json):
         registry.require_torch(threads)
+        changes += ["boxes_as_masks=true"] if boxes_as_masks else []
         chosen = TrainConfig.chosen(config, changes, run if resume else None)
         whole = segdata.open(pack, labels=labels)
         from segdata.training import trackers, trainer
@@ -72,27 +76,27 @@ def train(
                 device=device,
                 wait=wait,
                 progress=progress,
+                remark=None if quiet or json else lambda text: output.remark(f"note: {text}"),
             )
     if not is_main:
         return
     if json:
         output.result({**report.as_dict(), "split": train_split, "validation": validation_split})
         return
-    for remark in () if quiet else report.remarks:
-        output.remark(f"note: {remark}")
     output.table(
         [
             ("run", f"{report.run} ({'already done' if report.was_done else 'done'})"),
             ("trained on", f"{report.images:,} images{f' of {train_split}' if train_split else ''}"),
             ("updates", f"{report.steps:,} in {report.epochs:,} epochs"),
-            (
-                "validation",
-                ", ".join(f"{name} {value:.3f}" for name, value in report.metrics.items() if "/" not in name),
-            ),
+            ("validation", ", ".join(_metric(*item) for item in report.metrics.items() if "/" not in item[0])),
             ("report", report.run / FILE),
             (f"best {chosen.model.METRIC.name}", None if report.best is None else f"{report.best:.3f}"),
         ]
     )
+
+
+def _metric(name: str, value: float | None) -> str:
+    return f"{name} is not defined" if value is None else f"{name} {value:.3f}"
 
 
 @contextlib.contextmanager

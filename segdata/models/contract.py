@@ -60,6 +60,18 @@ Image = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 
 
+class Usable(NamedTuple):
+    """What of a pack a model can be trained on.
+
+    Attributes:
+        pack: these samples.
+        remarks: what was left out and why, and what is odd about the rest, with counts.
+    """
+
+    pack: Pack
+    remarks: tuple[str, ...] = ()
+
+
 class Losses(NamedTuple):
     """A model's losses over a batch, in the order of `Model.losses_named`.
 
@@ -160,12 +172,15 @@ class Model(Protocol[S, N, T, B]):
 
     # ------------------------------------------------------------------ training
 
-    def usable(self, pack: Pack) -> tuple[Pack, dict[str, int]]:
-        """The samples that can be trained on, and how many were left out, by reason.
+    def usable(self, pack: Pack, settings: S) -> Usable:
+        """The samples that can be trained on.
 
         Raises:
-            UsageError: there are none.
+            UsageError: there are none; it says why.
         """
+
+    def judged(self, pack: Pack, settings: S, count: int) -> tuple[str, ...]:
+        """Remarks on a validation with the first `count` samples of a pack, such as that its metric is not defined."""
 
     def build(self, settings: S, labels: LabelSpace, *, seed: int) -> N:
         """A network with fresh weights drawn from a seed."""
@@ -193,10 +208,10 @@ class Model(Protocol[S, N, T, B]):
     def predictor(self, network: N, settings: S, labels: LabelSpace, autocast: Autocast) -> Predictor:
         """The network as a predictor; it is left in evaluation mode."""
 
-    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction]) -> dict[str, float]:
+    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction], settings: S) -> dict[str, float | None]:
         """Metrics of the predictions for some samples of a pack, by their indices; `ModelSettings.METRIC` among them.
 
-        Values of single categories are called `category_METRIC/NAME`.
+        A metric is None where it is not defined, as without any object in the ground truth. Values of single categories are called `category_METRIC/NAME`.
         """
 
     # ------------------------------------------------------------------ weights

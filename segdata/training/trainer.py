@@ -88,8 +88,8 @@ class TrainReport:
         run: the run folder.
         steps, epochs: updates and epochs done.
         images: trained on.
-        metrics: of the last validation, by name.
-        best: the best validation's value of the model's metric, such as AP; None without validation.
+        metrics: of the last validation, by name; None where one is not defined.
+        best: the best validation's value of the model's metric, such as AP; None where no validation gave one.
         resumed_at: updates that were done before this call.
         remarks: what a user may want to know, such as images that were left out.
         was_done: whether there was nothing left to do.
@@ -99,7 +99,7 @@ class TrainReport:
     steps: int
     epochs: int
     images: int
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     best: float | None
     resumed_at: int
     remarks: tuple[str, ...]
@@ -121,6 +121,7 @@ def train(
     device: str | None = None,
     wait: float = 0.0,
     progress: Callable[[Status], None] | None = None,
+    remark: Callable[[str], None] | None = None,
 ) -> TrainReport:
     """Train a model on a pack.
 
@@ -138,6 +139,7 @@ def train(
         device: "cpu" or "cuda"; by default a GPU where there is one.
         wait: seconds to wait for another process on the same run.
         progress: called after every update.
+        remark: called before the first update with each of `TrainReport.remarks`.
 
     Raises:
         UsageError: an unknown setting, the run was made with other settings, or there is nothing to train on.
@@ -161,6 +163,9 @@ def train(
         tracker = All(RunFolder(run), [report.Page(), *map(Background, trackers)])
         training = _Training(pack, run, config, world, validate=validate, tracker=tracker, progress=progress)
         training.begin(weights)
+        if remark is not None and world.is_main:
+            for text in training.remarks:
+                remark(text)
         return training.go()
 
 
@@ -193,9 +198,12 @@ class _Training:
     ) -> None:
         self.run, self.config, self.world, self.progress = run, config, world, progress
         self.model = registry.model(config.name)
-        self.pack, left_out = self.model.usable(pack)
-        self.remarks = [f"{count} images left out: {reason}" for reason, count in left_out.items()]
+        self.pack, remarks = self.model.usable(pack, config.model)
+        self.remarks = list(remarks)
         self.validate = validate
+        if validate is not None and config.run.validate_epochs:
+            count = min(len(validate), config.run.validation_images or len(validate))
+            self.remarks += self.model.judged(validate, config.model, count)
         self.labels = pack.labels
         self.data = f"{pack.info['provenance']['fingerprint'][:24]}-{zlib.crc32(pack.indices.tobytes()):08x}"
         self.tracker = tracker
@@ -207,7 +215,7 @@ class _Training:
         self.learner = TrainStep(self.model, network, config, world)
         self.step = 0
         self.best: float | None = None
-        self.metrics: dict[str, float] = {}
+        self.metrics: dict[str, float | None] = {}
         self.validated = 0
         self.meter = self._meter()
         self.values: dict[str, float | str] = {}
@@ -321,6 +329,7 @@ class _Training:
                 "images": len(self.pack),
                 "validation_images": 0 if self.validate is None else len(self.validate),
                 "labels": [category.name for category in self.labels.categories],
+                "remarks": self.remarks,
             },
         }
 
@@ -421,12 +430,13 @@ class _Training:
 
     def _is_best(self, pack: Pack, predictions: Mapping[int, Prediction]) -> bool:
         """Log the metrics of predictions; whether they are better than those before."""
-        self.metrics = self.model.evaluate(pack, predictions)
+        self.metrics = self.model.evaluate(pack, predictions, self.config.model)
         score = self.metrics.get(self.model.settings.METRIC.name)
         is_best = score is not None and (self.best is None or score > self.best)
         if is_best:
             self.best = score
-        self.tracker.log(self.step, {f"validation/{name}": value for name, value in self.metrics.items()})
+        defined = {f"validation/{name}": value for name, value in self.metrics.items() if value is not None}
+        self.tracker.log(self.step, defined)
         return is_best
 
     def _document(self) -> dict[str, Any]:

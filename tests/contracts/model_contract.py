@@ -79,7 +79,8 @@ def check_training(name: str, pack: Pack, validate: Pack, settings: Mapping[str,
     parts = segdata.train(pack, folder / "parts", config, validate=validate, device="cpu")
     assert (whole.steps, whole.resumed_at, parts.steps, parts.resumed_at) == (2, 0, 2, 1)
     assert whole.metrics == parts.metrics and whole.best == parts.best
-    assert whole.best is not None and whole.best >= whole.metrics[config.model.METRIC.name]
+    last = whole.metrics[config.model.METRIC.name]
+    assert whole.best is not None and last is not None and whole.best >= last
     for path in ("checkpoints/step-00000002", "best"):
         (mine, document), (theirs, other) = (checkpoint.load(report.run / path) for report in (whole, parts))
         for written in (document, other):

@@ -8,7 +8,7 @@ are resized as torchvision resizes them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.models.detection.image_list import ImageList
 
 from segdata.core.labels import LabelSpace
-from segdata.core.sample import Sample
+from segdata.core.masks import Masks
+from segdata.core.sample import Instances, Sample
 from segdata.models.maskrcnn.config import Config
 from segdata.torch import object_categories
 
@@ -97,7 +98,7 @@ class TrainTransform:
         config = self.config
         seed = int(rng.integers(2**62))
         transform = self._transform(sample, rng)
-        instances = sample.instances
+        instances = filled(sample.instances) if config.boxes_as_masks else sample.instances
         boxes = transform.boxes(instances.boxes)
         keep = (
             (self.label[instances.category] > 0)
@@ -152,6 +153,34 @@ def _cropped(
         max(1, min(most[1], round(window_width * scale))),
         flipped,
     )
+
+
+def has_box_alone(instances: Instances) -> npt.NDArray[np.bool_]:
+    """(N,) bool, objects that have a box with a size and no mask."""
+    sides = instances.boxes[:, 2:] - instances.boxes[:, :2]
+    alone: npt.NDArray[np.bool_] = ~instances.has_mask & (sides > 0).all(axis=1)
+    return alone
+
+
+def filled(instances: Instances) -> Instances:
+    """The same objects; those that have a box alone have it filled as their mask.
+
+    A pixel belongs to the mask where its centre is inside the box; a box between the centres has the pixel it lies in.
+    """
+    if instances.has_mask.all():
+        return instances
+    alone = has_box_alone(instances)
+    height, width = instances.masks.height, instances.masks.width
+    low, high = instances.boxes[alone, :2], instances.boxes[alone, 2:]
+    begin, end = np.ceil(low - 0.5), np.ceil(high - 0.5)
+    begin = np.where(end > begin, begin, np.floor(low)).clip(0, (width - 1, height - 1)).astype(np.int64)
+    end = np.maximum(end, begin + 1).clip(1, (width, height)).astype(np.int64)
+    crops = [np.ones((y1 - y0, x1 - x0), np.uint8) for (x0, y0), (x1, y1) in zip(begin, end, strict=True)]
+    boxes = Masks.from_crops(crops, [(int(x), int(y)) for x, y in begin], height, width)
+    order = np.arange(len(instances))
+    order[alone] = len(instances) + np.arange(len(boxes))
+    masks = Masks.concatenate([instances.masks, boxes], height, width)[order]
+    return replace(instances, masks=masks, has_mask=instances.has_mask | alone)
 
 
 def label_of_category(labels: LabelSpace) -> npt.NDArray[np.int64]:

@@ -37,7 +37,7 @@ class Config(ModelSettings, frozen=True, kw_only=True):
         "rpn_positive_iou": "proposals",
         "roi_positive_iou": "heads",
         "detection_min_confidence": "detection",
-        "flip": "data",
+        "boxes_as_masks": "data",
     }
 
     # model
@@ -305,6 +305,9 @@ class Config(ModelSettings, frozen=True, kw_only=True):
     mask_threshold: Annotated[Fraction, Meta(description="pixels of at least this probability belong to a mask")] = 0.5
 
     # data
+    boxes_as_masks: Annotated[
+        bool, Meta(description="train objects that have a box and no mask with their box filled as the mask")
+    ] = False
     flip: Annotated[Fraction, Meta(description="probability of a horizontal flip")] = 0.5
     scale_jitter: Annotated[
         tuple[Annotated[float, Meta(ge=0.05, le=20)], ...],

@@ -15,11 +15,10 @@ from torchvision.models.detection.image_list import ImageList
 
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances
-from segdata.errors import UsageError
 from segdata.models import class_names
-from segdata.models.contract import FULL, Autocast, Image, Losses, Model, Prediction
-from segdata.models.maskrcnn import average_precision, losses, network, torchvision_weights, weights
-from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, label_of_category, to_batch
+from segdata.models.contract import FULL, Autocast, Image, Losses, Model, Prediction, Usable
+from segdata.models.maskrcnn import average_precision, losses, network, survey, torchvision_weights, weights
+from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, to_batch
 from segdata.models.maskrcnn.config import Config
 from segdata.models.maskrcnn.detect import detect, predicted
 from segdata.models.maskrcnn.network import frozen_eps
@@ -85,31 +84,11 @@ class _MaskRCNN:
     settings = Config
     losses_named = losses.NAMES
 
-    def usable(self, pack: Pack) -> tuple[Pack, dict[str, int]]:
-        label = label_of_category(pack.labels)
-        indices = []
-        reasons: dict[str, int] = {}
-        objects = 0
-        for index in range(len(pack)):
-            sample = pack[index]
-            if not sample.has_instances:
-                reason = "objects were not annotated"
-            else:
-                counts = ~sample.instances.iscrowd & (label[sample.instances.category] > 0)
-                if sample.instances.has_mask[counts].all():
-                    indices.append(index)
-                    objects += int(counts.sum())
-                    continue
-                reason = "some objects have a box and no mask"
-            reasons[reason] = reasons.get(reason, 0) + 1
-        if not objects:
-            raise UsageError(
-                "there is nothing to train on: no image has objects with masks",
-                file=pack.path,
-                why=", ".join(f"{count} × {reason}" for reason, count in reasons.items()) or f"{len(pack)} images",
-                fix="choose another split with --split",
-            )
-        return (pack if len(indices) == len(pack) else pack.select(np.array(indices, np.int64))), reasons
+    def usable(self, pack: Pack, settings: Config) -> Usable:
+        return survey.usable(pack, settings)
+
+    def judged(self, pack: Pack, settings: Config, count: int) -> tuple[str, ...]:
+        return survey.judged(pack, settings, count)
 
     def build(self, settings: Config, labels: LabelSpace, *, seed: int) -> MaskRCNN:
         return network.build(settings, len(categories_of(labels)), seed=seed)
@@ -138,8 +117,8 @@ class _MaskRCNN:
     def predictor(self, network: MaskRCNN, settings: Config, labels: LabelSpace, autocast: Autocast) -> Detector:
         return Detector(network, settings, labels, autocast=autocast)
 
-    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction]) -> dict[str, float]:
-        return average_precision.average_precision(pack, predictions)
+    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction], settings: Config) -> dict[str, float | None]:
+        return average_precision.average_precision(pack, predictions, boxes_as_masks=settings.boxes_as_masks)
 
     def read(self, source: str | Path) -> Weights:
         return weights.read(source)

@@ -138,6 +138,9 @@ def _parts(run: History, pattern: str | None, first: int) -> Iterable[str]:
         f"{run.state}, {run.step:,} updates"
         + ("" if best is None else f", best {run.metric.title} {best:.3f} in validation")
     )
+    data = run.config.get("data")
+    for remark in data.get("remarks", ()) if isinstance(data, dict) else ():
+        yield html.note(str(remark))
     yield html.heading("Curves")
     yield html.row(curves([run]))
     yield from _examples(run)

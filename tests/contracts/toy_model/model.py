@@ -17,7 +17,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidInput, UsageError
 from segdata.models import class_names, weights
-from segdata.models.contract import Autocast, Image, Losses, Model, Prediction
+from segdata.models.contract import Autocast, Image, Losses, Model, Prediction, Usable
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
 from tests.contracts.toy_model.config import Config
@@ -89,10 +89,13 @@ class Toy:
     settings = Config
     losses_named = ("pixel_loss", "logit_loss")
 
-    def usable(self, pack: Pack) -> tuple[Pack, dict[str, int]]:
+    def usable(self, pack: Pack, settings: Config) -> Usable:
         if not len(pack):
             raise UsageError("there is nothing to train on", file=pack.path)
-        return pack, {}
+        return Usable(pack)
+
+    def judged(self, pack: Pack, settings: Config, count: int) -> tuple[str, ...]:
+        return ()
 
     def build(self, settings: Config, labels: LabelSpace, *, seed: int) -> nn.Conv2d:
         with torch.random.fork_rng(devices=[]):
@@ -134,7 +137,7 @@ class Toy:
     def predictor(self, network: nn.Conv2d, settings: Config, labels: LabelSpace, autocast: Autocast) -> Labeller:
         return Labeller(network, settings, labels)
 
-    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction]) -> dict[str, float]:
+    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction], settings: Config) -> dict[str, float | None]:
         right = []
         for index, prediction in predictions.items():
             assert prediction.semantic is not None
