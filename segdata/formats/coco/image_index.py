@@ -225,7 +225,11 @@ class ImageIndex:
                 header = image_files.probe(path.read_bytes(), max_pixels=self._options.max_pixels)
             except (OSError, SegdataError) as error:
                 why = f"height {image.height}, width {image.width}; and its file {entry.file} tells none: {error}"
-                raise _invalid_record(document, index, why.partition("\n")[0]) from error
+                invalid = _invalid_record(document, index, why.partition("\n")[0])
+                invalid.fix = (
+                    "write height and width, or convert with the images: segdata convert … --images-dir IMAGES"
+                )
+                raise invalid from error
             image.height, image.width = header.height, header.width
             findings.remark("no size of an image in its record: taken from the file", f"{document.name}: {entry.key}")
 
