@@ -87,12 +87,12 @@ class Losses(NamedTuple):
 DIVERGED = "no objects: the network's numbers are not finite or beyond all measure; these weights have diverged"
 """Remark of a prediction without objects."""
 
-LARGEST_OUTPUT = 400.0
-"""No class score before softmax and no box delta of a trained network is so large; exp overflows soon after."""
+LARGEST_OUTPUT = 2.0**24
+"""float32 tells whole numbers apart up to here; beyond, scores that differ are equal, and shifted boxes lose their pixel."""
 
 
 def is_plausible(values: Tensor) -> Tensor:
-    """() bool, whether all of a network's numbers are finite and of a trained network's measure."""
+    """() bool, whether all of a network's numbers are finite and float32 can calculate with them."""
     return (values.abs() < LARGEST_OUTPUT).all()
 
 

@@ -198,6 +198,18 @@ def test_numbers_beyond_all_measure_give_no_objects_and_a_note(
     assert note["count"] == outcome.document["samples"] and note["examples"][0] == segdata.open(pack).keys[0]
 
 
+def test_large_scores_of_a_trained_network_are_no_divergence(run: Path, pack: Path, tmp_path: Path) -> None:
+    """Softmax of thousands is as good as of tens: here a class that is sure beyond doubt."""
+    tensors = {name: tensor.clone() for name, tensor in weights.read(run).tensors.items()}
+    tensors["roi_heads.box_predictor.cls_score.bias"][1] += 5000
+    torch.save(tensors, tmp_path / "theirs.pth")
+    sizes: dict[str, Any] = {name: TINY[name] for name in ("min_size", "max_size", "anchor_sizes", "post_nms_rois")}
+    (prediction,) = load(tmp_path / "theirs.pth", device="cpu", **sizes).predict([segdata.open(pack)[0].image])
+    assert prediction.instances is not None and len(prediction.instances) > 0
+    assert set(prediction.instances.category.tolist()) == {0} and set(prediction.instances.score.tolist()) == {1.0}
+    assert not any("diverged" in remark for remark in prediction.remarks)
+
+
 def test_as_many_objects_as_the_settings_allow_are_noted(run: Path, pack: Path, tmp_path: Path, here: Here) -> None:
     more = ("--set", "detection_max_instances=1", "--score-threshold", "0")
     outcome = here("predict", run, pack, "-o", tmp_path / "found", "--json", *more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,14 @@ from torch import Tensor
 from segdata.models.matterport.boxes import apply_box_deltas, clip_boxes, denorm_boxes, non_max_suppression, norm_boxes
 from segdata.models.matterport.config import Config
 from segdata.models.matterport.molding import resize
+
+_LARGEST_LOG = math.log(torch.finfo(torch.float32).max)
+"""exp of more overflows; nothing clips a box delta before it, as in the original."""
+
+
+def have_sizes(deltas: Tensor, std_dev: Sequence[float]) -> Tensor:
+    """() bool, whether the sizes that box deltas (…, 4) stand for do not overflow."""
+    return (deltas[..., 2:] * _units(std_dev, deltas)[2:] < _LARGEST_LOG).all()
 
 
 def propose(scores: Tensor, deltas: Tensor, anchors: Tensor, config: Config, count: int) -> Tensor:

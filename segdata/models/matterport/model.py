@@ -19,7 +19,7 @@ from segdata.models.contract import DIVERGED, Prediction, at_most, is_plausible
 from segdata.models.matterport.boxes import generate_pyramid_anchors, norm_boxes
 from segdata.models.matterport.config import Config
 from segdata.models.matterport.crops import LEVELS, crop_and_resize, levels_of
-from segdata.models.matterport.detection import propose, refine, unmold
+from segdata.models.matterport.detection import have_sizes, propose, refine, unmold
 from segdata.models.matterport.layers import Layer, layers_of
 from segdata.models.matterport.molding import Letterbox, mold_image, resize_image
 from segdata.models.matterport.network import Network
@@ -51,7 +51,7 @@ class Stages:
         deltas: (N, R, K, 4).
         detections: for each image (D, 6): normalised box, class, score.
         masks: for each image (D, 28, 28), probability of the detection's class.
-        are_plausible: (N,) bool, whether all numbers of each image are finite and of a trained network's measure.
+        are_plausible: (N,) bool, whether all numbers of each image are finite and overflow nowhere.
     """
 
     pyramid: list[Tensor]
@@ -249,7 +249,16 @@ class Model:
             detections=detections,
             masks=masks,
             are_plausible=torch.stack(
-                [torch.stack([is_plausible(part[i]) for part in parts]).all() for i in range(len(boxed))]
+                [
+                    torch.stack(
+                        [
+                            *(is_plausible(part[i]) for part in parts),
+                            have_sizes(rpn_deltas[i], self.config.rpn_bbox_std_dev),
+                            have_sizes(deltas[i], self.config.bbox_std_dev),
+                        ]
+                    ).all()
+                    for i in range(len(boxed))
+                ]
             ),
         )
 

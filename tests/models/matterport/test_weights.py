@@ -260,6 +260,20 @@ def test_numbers_beyond_all_measure_give_no_objects_and_a_note(fresh: Model) -> 
     assert prediction.remarks == (contract.DIVERGED,)
 
 
+@pytest.mark.parametrize(("delta", "has_diverged"), [(443.0, False), (444.0, True)])
+def test_sizes_overflow_where_exp_does(delta: float, has_diverged: bool, fresh: Model) -> None:
+    """exp(88.72) is the largest of float32; deltas are multiplied by 0.2 before, and 88.72 / 0.2 = 443.6."""
+    network = copy.deepcopy(fresh.network)
+    model = replace(fresh, network=network, config=fresh.config.changed(detection_min_confidence=0))
+    with torch.no_grad():
+        for layer in model.layers:
+            if layer.name == "rpn_bbox_pred":
+                for kind, values in layer.weights().items():
+                    values.fill_(delta if kind == "bias" else 0.0)
+    (prediction,) = model.predict([np.zeros((120, 128, 3), np.uint8)])
+    assert (contract.DIVERGED in prediction.remarks) == has_diverged
+
+
 def test_settings_that_the_file_does_not_hold_are_named(saved: Path, fresh: Model) -> None:
     (remark,) = matterport.load(saved, labels="a,b").remarks
     for text in ("rpn_anchor_scales=[32.0,64.0,128.0,256.0,512.0]", "image_min_dim=800", "mean_pixel=[123.7", "--set"):
