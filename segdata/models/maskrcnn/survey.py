@@ -155,7 +155,7 @@ def _nothing(pack: Pack, objects: Counter[str]) -> UsageError:
     words = [f"{count:,} objects {reason}" for reason, count in objects.most_common()]
     words += [f"{count:,} images {reason}" for reason, count in images.most_common() if reason]
     return UsageError(
-        "there is nothing to train on: no object is a target",
+        "there is nothing to train on: no image is left that has a target",
         file=pack.path,
         why=", ".join([f"{len(pack):,} images", *words]) if words else "there are no images",
         fix=_first_fix(reason for reason, _ in counted.most_common()),
