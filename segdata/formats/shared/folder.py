@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segdata.errors import InvalidAnnotation, NotThere
@@ -84,30 +85,56 @@ def missing_images(root: Path, entries: Sequence[Entry]) -> list[int]:
     return [index for index, entry in enumerate(entries) if not entry.file or not image_path(root, entry).is_file()]
 
 
-def images_not_there(root: Path, entries: Sequence[Entry], missing: Sequence[int]) -> InvalidAnnotation:
-    """One error for all of them, with the count, the first names, and where there are images at all."""
-    names = ", ".join(entries[index].file or entries[index].key for index in missing[:NAMES_SHOWN])
-    there = ", ".join(f"{count:,} in {folder}" for folder, count in _folders_of_images(root))
+def images_not_there(
+    root: Path, entries: Sequence[Entry], missing: Sequence[int], folders: Iterable[Path] = ()
+) -> InvalidAnnotation:
+    """One error for all of them, with the count, the first names, and what lies in folders of images instead.
+
+    Args:
+        folders: where the user said that the images are.
+    """
+    names = [entries[index].file or entries[index].key for index in missing[:NAMES_SHOWN]]
+    there = [shown for folder in (*dict.fromkeys(folders), root) for shown in _images_below(folder, root, names[0])]
     return InvalidAnnotation(
         f"{len(missing)} of {len(entries)} images are not on disk",
         file=root,
-        why=f"missing are {names}{' …' if len(missing) > NAMES_SHOWN else ''}; "
-        + (f"there are images of other names or endings: {there}" if there else "there are no images below the folder"),
+        why=f"missing are {', '.join(names)}{' …' if len(missing) > NAMES_SHOWN else ''}; "
+        + (
+            f"there are images of other names or endings: {'; '.join(there[:NAMES_SHOWN])}"
+            if there
+            else "there are no images below the folder"
+        ),
         fix="say where they are with --images-dir [SPLIT=]DIR, convert the annotations alone with --images none, or leave "
         "them out with --on-error skip",
     )
 
 
-def _folders_of_images(root: Path) -> list[tuple[str, int]]:
-    """The folders with most image files below the root, and how many they have."""
-    counts: dict[str, int] = {}
-    for number, (folder, _, files) in enumerate(os.walk(root)):
+def _images_below(folder: Path, root: Path, name: str) -> list[str]:
+    """The folders with most image files below one, how many they have and the first; and which may be the named one."""
+    images: dict[str, list[str]] = {}
+    for number, (path, _, files) in enumerate(os.walk(folder)):
         if number >= _FOLDERS_LOOKED_AT:
             break
-        count = sum(name.lower().endswith(IMAGE_ENDINGS) for name in files)
-        if count:
-            counts[Path(folder).relative_to(root).as_posix()] = count
-    return sorted(counts.items(), key=lambda item: -item[1])[:3]
+        there = sorted(file for file in files if file.lower().endswith(IMAGE_ENDINGS))
+        if there:
+            inner = Path(path).relative_to(folder).as_posix()
+            images[inner if folder == root else (folder / inner).as_posix()] = there
+    most = sorted(images.items(), key=lambda item: -len(item[1]))[:3]
+    wanted = stem(name.rpartition("/")[2]).lower()
+    lines = []
+    for where, there in most:
+        like = next((file for file in there if _is_like(stem(file).lower(), wanted)), None)
+        shown = f"{len(there):,} in {where}, the first is {there[0]}"
+        lines.append(f"{shown}; is {like} the image of {wanted!r}?" if like else shown)
+    return lines
+
+
+def _is_like(name: str, wanted: str) -> bool:
+    """Whether a name differs in case, in zeros before its number, or in what stands before or after it."""
+    if name == wanted or (name.isdecimal() and wanted.isdecimal() and int(name) == int(wanted)):
+        return True
+    short, long = sorted((name, wanted), key=len)
+    return bool(re.search(rf"(?<![a-z0-9]){re.escape(short)}(?![a-z0-9])", long))
 
 
 def stem(name: str) -> str:

@@ -91,14 +91,17 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
             "no lists of images: all are one split (--split-by train=0.8,val=0.2 makes others)",
             f"all, {len(entries):,} images",
         )
+    labels = labels or manifest.label_space("voc")
+    masks = [entry.data.classes for entry in entries if entry.data.classes]
     return Source(
         root=root,
         layout=listing.layout,
-        labels=labels or manifest.label_space("voc"),
+        labels=labels,
         entries=entries,
         splits=splits or {"all": range(len(entries))},
         documents=[*documents, *image_sets],
         annotation_files=files,
+        data=voc_masks.are_binary(root, masks, labels),
     )
 
 
@@ -128,7 +131,9 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One image with its objects and label maps."""
     root, labels, files = source.root, source.labels, entry.data
     tree = _parse(root, files.xml, findings)
-    classes, semantic = voc_masks.read_classes(root, files.classes, labels)
+    classes, semantic = voc_masks.read_classes(root, files.classes, labels, is_binary=source.data)
+    if source.data and semantic is not None and semantic.max() == 1:
+        findings.remark("class mask of 0 and 255 alone: 255 is taken for the one class", entry.key)
     objects, numbers = voc_masks.read_objects(root, files.objects)
     height, width = _size(source, entry, tree, semantic, numbers, findings=findings)
     _check_sizes(root, entry, (height, width), semantic, numbers)

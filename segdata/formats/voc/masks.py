@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,49 @@ from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
 from segdata.formats.shared import palettes, verbatim
 from segdata.formats.shared.folder import read_bytes
 from segdata.formats.shared.palettes import PALETTE
+from segdata.formats.voc.image_sets import is_background
 from segdata.formats.voc.objects import VOID
 
 _MOST_VOID = 0.05
 """Share of a mask without a class that may be void: the rim of nothing is nothing."""
 
+_LOOKED_AT = 20
+"""Masks that are looked at to find out whether 255 is their class."""
+
 _COLORS = {index: (PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]) for index in range(256)}
 
 
+def are_binary(root: Path, files: Sequence[str], labels: LabelSpace) -> bool:
+    """Whether the first class masks hold 0 and 255 alone, and there is a background and one class for these values."""
+    if len(labels) != 2 or not is_background(labels[0].name):
+        return False
+    values: set[int] = set()
+    for file in files[:_LOOKED_AT]:
+        try:
+            raw = png.read_labels(read_bytes(root, file, "the dataset"))
+        except SegdataError:
+            continue  # `load` says what is wrong with it
+        if raw.values.ndim != 2:
+            return False
+        values.update(np.unique(raw.values).tolist())
+    return values == {0, VOID}
+
+
 def read_classes(
-    root: Path, file: str | None, labels: LabelSpace
+    root: Path, file: str | None, labels: LabelSpace, *, is_binary: bool = False
 ) -> tuple[png.LabelImage | None, npt.NDArray[Any] | None]:
-    """The class mask as read, and as map of category indices."""
+    """The class mask as read, and as map of category indices.
+
+    Args:
+        is_binary: 255 is the one class, where the mask has no other value but 0.
+    """
     if file is None:
         return None, None
     path = root / file
     colors = {index: category.color for index, category in enumerate(labels.categories) if category.color}
     raw, values = _read(root, file, {**colors, VOID: _COLORS[VOID]})
+    if is_binary and not np.any((values > 0) & (values != VOID)):
+        values = (values == VOID).astype(np.uint8)
     wrong = (values >= len(labels)) & (values != VOID)
     if wrong.any():
         row, column = np.argwhere(wrong)[0].tolist()
@@ -48,7 +74,8 @@ def read_classes(
             "mask has no class, and a large part of it is void",
             file=path,
             why=f"its values are 0 and {VOID}, void, at {int(is_void.sum()):,} of {values.size:,} pixels: a binary mask has 1",
-            fix=f"write the class's number (1 …) in place of {VOID}",
+            fix=f"name the background and the one class: --classes background,NAME; or write the class's number (1 …) in "
+            f"place of {VOID}",
         )
     semantic = values.astype(labels.dtype)
     semantic[values == VOID] = labels.void
@@ -96,17 +123,21 @@ def storage_of(raw: png.LabelImage, values: npt.NDArray[Any]) -> dict[str, Any]:
     """How a mask was stored, where that was not as a PNG with VOC's palette."""
     if raw.mode == "RGBA":
         return {"mode": raw.mode, "pixels": verbatim.from_array(raw.values)}
+    is_binary = raw.values.ndim == 2 and values.max() == 1 and raw.values.max() == VOID
+    binary = {"binary": True} if is_binary else {}
     if raw.mode != "P":
-        return {"mode": raw.mode}
+        return {"mode": raw.mode, **binary}
     is_moved = not np.array_equal(np.where(raw.values == VOID, 0, raw.values), np.where(raw.values == VOID, 0, values))
     indices = {"indices": verbatim.from_array(raw.values)} if is_moved else {}
     is_usual = raw.palette == PALETTE and raw.alpha is None
-    return {**({} if is_usual else verbatim.palette_of(raw)), **indices}
+    return {**({} if is_usual else verbatim.palette_of(raw)), **indices, **binary}
 
 
 def to_png(values: npt.NDArray[np.uint8], labels: LabelSpace | None, storage: Mapping[str, Any]) -> bytes:
     """Encode a mask as it was stored; `labels` are those of a class mask."""
     mode = storage.get("mode", "P")
+    if storage.get("binary"):
+        values = np.where(values > 0, np.uint8(VOID), np.uint8(0))
     if mode == "RGBA":
         return png.encode_png(verbatim.to_array(storage["pixels"]))
     if mode == "RGB":

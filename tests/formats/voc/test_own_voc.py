@@ -63,11 +63,33 @@ def test_a_mask_of_0_and_255_is_refused(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", mask=mask)
     with pytest.raises(SegdataError, match="no class") as error:
         segdata.convert(source, tmp_path / "pack", workers=1)
-    assert "300 of 1,200 pixels" in str(error.value)
+    assert "300 of 1,200 pixels" in str(error.value) and "--classes background,NAME" in str(error.value)
     mask[5:20, 5:25] = 1
     folder(source, mask=mask)
     pack, _ = convert(source, tmp_path / "pack")
     assert pack.labels[int(pack[0].semantic.max())].name == "aeroplane"
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_255_is_the_one_class_where_all_masks_hold_0_and_255_alone(palette: bool, tmp_path: Path) -> None:
+    mask = np.zeros((H, W), np.uint8)
+    mask[5:20, 5:25] = 255
+    source = folder(tmp_path / "source")
+    made.put(source / "SegmentationClass/a.png", made.png(mask, made.voc_palette() if palette else None))
+    pack, remarks = convert(source, tmp_path / "pack", classes="background,cell")
+    assert np.array_equal(pack[0].semantic, mask // 255)
+    assert sum(count for kind, count in remarks.items() if "255" in kind) == 1
+    segdata.convert(tmp_path / "pack", tmp_path / "again", to="voc", workers=1)
+    assert compare("voc", source, tmp_path / "again") == []
+
+
+def test_255_is_void_where_masks_hold_the_class_too(tmp_path: Path) -> None:
+    mask = np.zeros((H, W), np.uint8)
+    mask[5:20, 5:25] = 1
+    mask[5] = 255
+    source = folder(tmp_path / "source", mask=mask)
+    pack, remarks = convert(source, tmp_path / "pack", classes="background,cell")
+    assert np.array_equal(pack[0].semantic, mask) and pack.labels.void == 255 and not remarks
 
 
 CORNERS = ((5, 6), (17, 6), (17, 18), (5, 18))

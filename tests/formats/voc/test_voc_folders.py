@@ -253,3 +253,26 @@ def test_images_of_split_folders_elsewhere(tmp_path: Path) -> None:
     pack, _ = convert(source, tmp_path / "pack", images_dir={"valid": tmp_path / "elsewhere"})
     check(pack, source, {"a": ("train/a.xml", "train/a.jpg"), "b": ("valid/xml/b.xml", "../elsewhere/b.jpg")})
     assert members(pack) == {"train": ["a"], "valid": ["b"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "is_like"), [("a", "A_rgb.jpg", True), ("0001", "1.jpg", True), ("cat", "catalogue.jpg", False)]
+)
+def test_what_lies_there_instead_is_said(name: str, there: str, is_like: bool, tmp_path: Path) -> None:
+    pair(tmp_path / "source", f"Annotations/{name}.xml", f"../images/{there}")
+    made.put(tmp_path / "images/zebra.jpg", made.photo())
+    outcome = run_segdata("convert", tmp_path / "source", tmp_path / "pack", "--images-dir", tmp_path / "images")
+    assert outcome.code == 4
+    assert f"2 in {tmp_path / 'images'}, the first is {there}" in outcome.err and "--images-dir" in outcome.err
+    assert (f"is {there} the image of {name!r}" in outcome.err) == is_like
+
+
+def test_labelme_masks_in_folders_of_their_own(tmp_path: Path) -> None:
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:20, 5:25] = 1
+    made.put(tmp_path / "source/JPEGImages/a.jpg", made.photo())
+    made.put(tmp_path / "source/SegmentationClass/a.npy", b"not read")
+    made.put(tmp_path / "source/SegmentationClassPNG/a.png", made.png(mask, made.voc_palette()))
+    pack, _ = convert(tmp_path / "source", tmp_path / "pack", classes="background,cell")
+    with Image.open(tmp_path / "source/SegmentationClassPNG/a.png") as picture:
+        assert np.array_equal(np.asarray(pack[0].semantic), np.asarray(picture))
