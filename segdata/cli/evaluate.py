@@ -31,6 +31,9 @@ def evaluate(
     max_detections: str | None = typer.Option(
         None, "--max-detections", help="Detections of an image and category that count in COCO's metrics (1,10,100)."
     ),
+    images_of: str = typer.Option(
+        "truth", "--images-of", help="Evaluate all images of the truth, or those of the predictions alone."
+    ),
     report: Path | None = typer.Option(None, "--report", help="Write an HTML report into this folder."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
@@ -49,6 +52,7 @@ def evaluate(
             split=split,
             labels=labels,
             max_detections=_limits(max_detections),
+            images_of=images_of,
             progress=progress,
         )
         page = None if report is None else write(evaluation, report)

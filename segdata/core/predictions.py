@@ -155,6 +155,7 @@ class GroundTruth:
         find_semantic, find_instance_ids: the same for label maps and Cityscapes' instance maps; they may give None.
         progress: called as `progress(images done, images in all)` by every walk over the images.
         find_text_ids: the source's ids of images that are text, each with the image's index.
+        may_lack: whether predictions may leave annotated images out.
         mapped_from: the categories that the source has, and their mapping to `labels`, where these are a view of them.
     """
 
@@ -172,6 +173,7 @@ class GroundTruth:
     find_instance_ids: Callable[[int], npt.NDArray[Any] | None] | None = None
     progress: Callable[[int, int], None] | None = None
     find_text_ids: Callable[[], Mapping[str, int]] | None = None
+    may_lack: bool = False
     mapped_from: tuple[LabelSpace, LabelMapping] | None = None
 
     def __len__(self) -> int:
@@ -195,18 +197,19 @@ class GroundTruth:
         return self.get(index).semantic if label_map is None else label_map
 
     @cached_property
-    def _images(self) -> npt.NDArray[np.int64]:
+    def image_table(self) -> npt.NDArray[np.int64]:
+        """(N, 3) int64, what `find_images` gives."""
         return self.find_images()
 
     @property
     def ids(self) -> npt.NDArray[np.int64]:
         """(N,) int64, the source's number of every image, −1 where it has none."""
-        return self._images[:, 0]
+        return self.image_table[:, 0]
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """(N, 2) int64, height and width of every image in pixels."""
-        return self._images[:, 1:]
+        return self.image_table[:, 1:]
 
     @cached_property
     def index_of_id(self) -> dict[int, int]:
@@ -240,6 +243,7 @@ class Predictions:
         findings: what was odd in them; metrics add to it.
         find_columns: the detections of an image, where they can be had without making a sample.
         find_regions: the same for scored masks.
+        find_covered: indices of the images that they speak of, ascending; all where it is None.
     """
 
     path: Path
@@ -249,6 +253,7 @@ class Predictions:
     findings: Findings = field(default_factory=Findings)
     find_columns: Callable[[int], Columns] | None = None
     find_regions: Callable[[int], Regions | None] | None = None
+    find_covered: Callable[[], Sequence[int]] | None = None
 
     def regions(self, index: int) -> Regions | None:
         """The scored masks of image `index` of the ground truth; None where the predictions leave it out."""

@@ -81,6 +81,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         frozenset({"semantic"}),
         lambda index: _sample(path, file_of[index], truth, index, meaning, findings) if index in file_of else None,
         findings=findings,
+        find_covered=lambda: sorted(file_of),
     )
 
 

@@ -56,5 +56,5 @@ def require_all(missing: list[str], count: int, predictions: Predictions) -> Non
             f"{len(missing)} of {count} images have no prediction",
             file=predictions.path,
             why=f"missing are {', '.join(missing[:_SHOWN])}{' …' if len(missing) > _SHOWN else ''}",
-            fix="predict them too, or evaluate one split with --split",
+            fix="predict them too, evaluate one split with --split, or these images alone with --images-of predictions",
         )

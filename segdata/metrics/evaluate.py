@@ -19,6 +19,9 @@ from segdata.metrics.result import Result
 from segdata.metrics.semantic import metrics as semantic
 from segdata.sources.dataset import Labels
 from segdata.sources.evaluation import open_ground_truth, open_predictions
+from segdata.sources.predicted_images import only_predicted
+
+_IMAGES_OF = ("truth", "predictions")
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def evaluate(
     split: str | None = None,
     labels: Labels = None,
     max_detections: Sequence[int] = (),
+    images_of: str = "truth",
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Compute the official metrics of predictions against ground truth.
@@ -135,10 +139,11 @@ def evaluate(
         labels: a view of the ground truth's label space ("cityscapes-19") to evaluate under.
         max_detections: so many detections of an image and category count in COCO's metrics (pycocotools' `maxDets`); AP
             is that of the highest number. By default 1, 10, 100.
+        images_of: "truth" for all images of the ground truth, "predictions" for those alone that the predictions speak of.
         progress: called with (images done, of how many), anew for every metric.
 
     Raises:
-        UsageError: there is no such metric, none is computed by default from what the predictions hold, or
+        UsageError: there is no such metric or `images_of`, none is computed by default from what the predictions hold, or
             `max_detections` are no positive numbers or change nothing.
         InvalidAnnotation: predictions or ground truth are not valid, or do not fit each other.
         LabelMismatch: predictions are under another label space than the ground truth.
@@ -146,12 +151,16 @@ def evaluate(
     """
     _require_known(metrics)
     limits = _limits(max_detections)
+    if images_of not in _IMAGES_OF:
+        raise UsageError(f"there are no images of {images_of!r}", fix=f"give one of {', '.join(_IMAGES_OF)}")
     ground_truth = open_ground_truth(Path(truth), split=split, labels=labels)
     if split is None:
         split = _split_of(Path(predictions), kind, ground_truth)
         ground_truth = ground_truth if split is None else open_ground_truth(Path(truth), split=split, labels=labels)
-    ground_truth = replace(ground_truth, progress=progress)
+    ground_truth = replace(ground_truth, progress=progress, may_lack=images_of == "predictions")
     predicted = open_predictions(Path(predictions), ground_truth, kind=kind, split=split, labels=labels)
+    if images_of == "predictions":
+        predicted, ground_truth = only_predicted(predicted, ground_truth)
     names = list(metrics) or _defaults(predicted, ground_truth)
     if limits and not any(METRICS[name].limited for name in names):
         raise UsageError(

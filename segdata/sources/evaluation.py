@@ -204,6 +204,7 @@ def open_predictions(
         kind="pack",
         holds=_holds(pack),
         get=lambda index: pack[positions[index]] if index in positions else None,
+        find_covered=lambda: sorted(positions),
         findings=findings,
     )
 

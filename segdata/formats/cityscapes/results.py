@@ -92,7 +92,15 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         label_map = None if maps is None else maps.get(index)
         return _sample(_regions(path, lines[index], index, truth, maps), truth.keys[index], file_of[index], label_map)
 
-    return Predictions(path, "cityscapes-results", frozenset(holds), get, findings=findings, find_regions=regions)
+    return Predictions(
+        path,
+        "cityscapes-results",
+        frozenset(holds),
+        get,
+        findings,
+        find_regions=regions,
+        find_covered=lambda: sorted(lines),
+    )
 
 
 def _table(labels: LabelSpace, path: Path) -> Mapping[int, int]:

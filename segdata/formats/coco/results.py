@@ -116,7 +116,16 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         holds.add("boxes")
     if has_masks:
         holds.add("masks")
-    return Predictions(path, "coco-results", frozenset(holds), detections.sample, findings, detections.columns)
+    covered: list[int] = np.unique(images).tolist()
+    return Predictions(
+        path,
+        "coco-results",
+        frozenset(holds),
+        detections.sample,
+        findings,
+        detections.columns,
+        find_covered=lambda: covered,
+    )
 
 
 def _images(records: Sequence[_Detection], truth: GroundTruth, path: Path) -> npt.NDArray[np.int64]:

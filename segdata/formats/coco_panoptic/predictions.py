@@ -68,7 +68,9 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     def get(index: int) -> Sample | None:
         return _sample(folder, by_image[index], truth, index, meaning) if index in by_image else None
 
-    return Predictions(path, "coco-panoptic", frozenset({"panoptic", "semantic"}), get, findings=findings)
+    return Predictions(
+        path, "coco-panoptic", frozenset({"panoptic", "semantic"}), get, findings, find_covered=lambda: sorted(by_image)
+    )
 
 
 def _meaning(document: _Document, truth: GroundTruth, findings: Findings, path: Path) -> Meaning:

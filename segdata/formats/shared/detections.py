@@ -39,6 +39,11 @@ class Detections:
     area: npt.NDArray[np.float64]
     strings: Callable[[int, slice], list[bytes]] | None = None
 
+    def images(self) -> list[int]:
+        """The images that have detections."""
+        indices: list[int] = np.flatnonzero(np.diff(self.pointer)).tolist()
+        return indices
+
     def columns(self, index: int) -> Columns:
         """The detections of image `index` of the ground truth."""
         rows = slice(*self.pointer[index : index + 2].tolist())

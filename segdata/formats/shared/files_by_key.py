@@ -80,6 +80,8 @@ def require_all(
     Raises:
         InvalidAnnotation: with the count and the first names.
     """
+    if truth.may_lack:
+        return
     missing = [
         truth.keys[index] for index in range(len(truth)) if index not in predicted and is_annotated(truth.get(index))
     ]
@@ -88,5 +90,5 @@ def require_all(
             f"{len(missing)} of {len(truth)} images have no {what}",
             file=root,
             why=f"missing are {', '.join(missing[:NAMES_SHOWN])}{' …' if len(missing) > NAMES_SHOWN else ''}",
-            fix="add them, or evaluate one split with --split",
+            fix="add them, evaluate one split with --split, or these images alone with --images-of predictions",
         )

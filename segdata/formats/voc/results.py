@@ -131,7 +131,9 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         area=np.full(len(order), np.nan),
     )
     holds: frozenset[Holding] = frozenset(("boxes", "scores"))
-    return Predictions(path, "voc-results", holds, detections.sample, findings, detections.columns)
+    return Predictions(
+        path, "voc-results", holds, detections.sample, findings, detections.columns, find_covered=detections.images
+    )
 
 
 def _names_longest_first(truth: GroundTruth) -> list[str]:
