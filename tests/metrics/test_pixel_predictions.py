@@ -156,3 +156,29 @@ def test_masks_may_lie_above_their_text_file(tmp_path: Path) -> None:
     outcome = run_segdata("evaluate", predictions, truth, "--metric", "cityscapes-instance", "--json")
     # 8 × 12 pixels are fewer than 100: nothing is to be found.
     assert outcome.document["metrics"]["cityscapes-instance"]["allAp"] is None
+
+
+def test_void_of_an_own_table_counts_unless_the_table_says_otherwise(tmp_path: Path) -> None:
+    car, void = (22, 139, 228), (0, 0, 0)
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[30:40, 10:30] = car
+    for folder, picture in (("val", pixels + 9), ("val_labels", pixels), ("predicted", np.full_like(pixels, car))):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        name = "a_L.png" if folder == "val_labels" else "a.png"
+        Image.fromarray(picture).save(tmp_path / "data" / folder / name)
+    (tmp_path / "data/predicted").rename(tmp_path / "predicted")
+    table = "".join(f"{' '.join(map(str, color))}\t{name}\n" for color, name in ((car, "Car"), (void, "Void")))
+    (tmp_path / "data/label_colors.txt").write_text(table)
+    rows = '{ name = "Car", from = ["Car"] }, { name = "Void", from = ["Void"], ignore = true }'
+    (tmp_path / "table.toml").write_text(f"labels = [{rows}]\n")
+    run_segdata("convert", tmp_path / "data", tmp_path / "pack")
+    share = 200 / (48 * 64)
+    for truth in (tmp_path / "data", tmp_path / "pack"):
+        counted = run_segdata("evaluate", tmp_path / "predicted", truth, "--metric", "semantic", "--json").document
+        numbers = counted["metrics"]["semantic"]
+        assert numbers["pACC"] == pytest.approx(share) and numbers["IoU-Car"] == pytest.approx(share)
+        assert numbers["IoU-Void"] == 0 and numbers["mIoU"] == pytest.approx(share / 2)
+        assert truth.name == "pack" or any("'Void'" in note for note in counted["notes"])
+        options = ("--labels", tmp_path / "table.toml", "--metric", "semantic", "--json")
+        ignored = run_segdata("evaluate", tmp_path / "predicted", truth, *options).document["metrics"]["semantic"]
+        assert ignored["pACC"] == 1 and "IoU-Void" not in ignored

@@ -281,3 +281,11 @@ def test_a_validation_without_objects_is_told_and_gives_no_number(
     assert predicted.code == 0, predicted.err
     words = here(*(word for word in arguments(pack, tmp_path / "words", steps_per_epoch=1) if word != "--json"))
     assert "AP is not defined" in words.err and "AP is not defined" in words.out and "-1" not in words.out
+
+
+def test_more_objects_than_the_validation_counts_are_remarked(tmp_path: Path) -> None:
+    for number, some in ((100, False), (101, True)):
+        folder = tmp_path / str(number)
+        pack = segdata.open(_pack(folder, [_object(n + 1, 1, [2, 2, 20, 9]) for n in range(number)]))
+        remarks = " | ".join(maskrcnn.MODEL.judged(pack, TrainConfig.of().model, 3))
+        assert ("101 objects" in remarks and "--max-detections" in remarks) is some

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from segdata.core.sample import Instances, Sample
 from segdata.errors import UsageError
+from segdata.metrics.coco.metrics import LIMITS
 from segdata.models.contract import Usable
 from segdata.models.maskrcnn.augment import has_box_alone, label_of_category
 from segdata.models.maskrcnn.config import Config
@@ -80,7 +81,7 @@ def usable(pack: Pack, config: Config) -> Usable:
 
 
 def judged(pack: Pack, config: Config, count: int) -> tuple[str, ...]:
-    """Remarks on a validation with the first images of a pack: objects without masks, or none at all.
+    """Remarks on a validation with the first images of a pack: objects without masks, none at all, or more than count.
 
     Args:
         count: how many images.
@@ -106,7 +107,17 @@ def judged(pack: Pack, config: Config, count: int) -> tuple[str, ...]:
             f"validation: {extent}, so mask AP is not defined and no best weights are kept; "
             "the run stands for its last checkpoint"
         )
+    most = max((_most_of_a_category(pack[index].instances) for index in range(count)), default=0)
+    if most > LIMITS[-1]:
+        remarks.append(
+            f"validation: an image has {most:,} objects of a category; AP counts the best {LIMITS[-1]} detections of it "
+            "(segdata evaluate --max-detections counts more)"
+        )
     return tuple(remarks)
+
+
+def _most_of_a_category(instances: Instances) -> int:
+    return int(np.bincount(instances.category).max(initial=0))
 
 
 def _reasons(instances: Instances, label: npt.NDArray[np.int64], *, boxes_as_masks: bool) -> list[str]:
