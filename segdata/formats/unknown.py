@@ -17,6 +17,9 @@ _MOST_FILES = 20_000
 _MOST_OF_A_FOLDER = 5_000
 _LEVELS = 3
 _PEEK = 1 << 16
+_OF_AN_ENDING = 8
+"""Files of one ending that are looked into."""
+
 
 _EXPORT = "export COCO from the tool that made it, or convert it with the tool's own script"
 _YOLO = re.compile(rb"\s*\d+(\s+[-+]?[\d.]+(e[-+]?\d+)?){4,}\s*$", re.MULTILINE)
@@ -39,7 +42,7 @@ class _Contents:
 
     Attributes:
         endings: lower-case ending → how many.
-        first: lower-case ending → the first file.
+        first: lower-case ending → the first files.
         folders: names of the folders directly below.
         names: the first files.
         packs: folders that hold a pack.
@@ -47,7 +50,7 @@ class _Contents:
     """
 
     endings: Counter[str] = field(default_factory=Counter)
-    first: dict[str, Path] = field(default_factory=dict)
+    first: dict[str, list[Path]] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     packs: list[Path] = field(default_factory=list)
@@ -65,7 +68,7 @@ def what_it_looks_like(root: Path) -> tuple[str, str]:
     guess, fix = _guess(contents)
     more = "more than " if contents.is_cut else ""
     counts = [f"{count:,} {ending or 'without ending'}" for ending, count in contents.endings.most_common(NAMES_SHOWN)]
-    there = [f"it holds {more}{' and '.join(counts)}" if counts else "it holds no files"]
+    there = [f"it holds {more}{', '.join(counts)}" if counts else "it holds no files"]
     if contents.folders:
         there.append(f"folders {', '.join(contents.folders[:NAMES_SHOWN])}")
     if contents.names:
@@ -82,7 +85,8 @@ def _look(root: Path) -> _Contents:
             break
         ending = path.suffix.lower()
         contents.endings[ending] += 1
-        contents.first.setdefault(ending, path)
+        if len(first := contents.first.setdefault(ending, [])) < _OF_AN_ENDING:
+            first.append(path)
         if len(contents.names) < NAMES_SHOWN:
             contents.names.append(path.relative_to(root).as_posix() if path != root else path.name)
     return contents
@@ -115,24 +119,28 @@ def _head(path: Path) -> bytes:
         return b""
 
 
+def _first_line(path: Path) -> bytes:
+    return _head(path).partition(b"\n")[0].rstrip(b"\r")
+
+
 def _guess(contents: _Contents) -> tuple[str, str]:
     """What made the files, and what to do with them."""
     first, check = contents.first, "check the path, or name the format with --from"
     if contents.packs:
         return "there is a pack", f"give the pack: {contents.packs[0]}"
-    if ".txt" in first and _YOLO.match(_head(first[".txt"]).splitlines()[0] if _head(first[".txt"]) else b""):
+    if any(_YOLO.match(_first_line(path)) for path in first.get(".txt", ())):
         return "looks like YOLO labels", _EXPORT
-    if ".json" in first:
-        head = _head(first[".json"])
+    for path in first.get(".json", ()):
+        head = _head(path)
         made_by = next((text for key, text in OTHER_TOOLS if f'"{key}"'.encode() in head), "")
         if made_by:
-            return f"{made_by} ({first['.json'].name})", _EXPORT
-    if ".xml" in first and b"<annotations" in _head(first[".xml"]):
+            return f"{made_by} ({path.name})", _EXPORT
+    if any(b"<annotations" in _head(path) for path in first.get(".xml", ())):
         return "looks like CVAT's own XML", "export COCO or PASCAL VOC from CVAT"
     if ".csv" in first and contents.images:
-        columns = _head(first[".csv"]).splitlines()[:1]
-        shown = columns[0][:80].decode("utf-8", "replace") if columns else ""
-        return f"looks like annotations in a table ({first['.csv'].name}: {shown})", _EXPORT
+        path = first[".csv"][0]
+        shown = _first_line(path)[:80].decode("utf-8", "replace")
+        return f"looks like annotations in a table ({path.name}: {shown})", _EXPORT
     for ending, name in _TABLES.items():
         if ending in first:
             return f"looks like {name}", "convert them to COCO JSON or to images and masks with a script"

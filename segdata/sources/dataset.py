@@ -149,7 +149,7 @@ def open_dataset(
         entries = [source.entries[index] for index in chosen]
         missing = missing_images(source.root, entries) if check_images else []
         if missing and on_error == "stop":
-            raise images_not_there(source.root, entries, missing, read.images_dir.values())
+            raise images_not_there(source, entries, missing, read.images_dir.values())
         for index in missing:
             file = image_path(source.root, entries[index]) if entries[index].file else source.root / entries[index].key
             findings.skip(InvalidAnnotation("image is not on disk", file=file))

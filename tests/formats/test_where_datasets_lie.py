@@ -131,14 +131,42 @@ def test_archives_unzipped_side_by_side_are_one_dataset(tmp_path: Path) -> None:
     assert compare("cityscapes", apart, tmp_path / "again") == []
 
 
+# ---------------------------------------------------------------------- endings
+
+
+@pytest.mark.parametrize(("name", "folder"), [("cityscapes", "leftImg8bit"), ("camvid", "701_StillsRaw_full")])
+def test_endings_of_images_in_capitals(name: str, folder: str, tmp_path: Path) -> None:
+    source, expected = MAKERS[name](tmp_path / "source"), MAKERS[name](tmp_path / "expected")
+    for path in [path for path in (source / folder).rglob("*") if path.is_file()]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    reports = [segdata.convert(root, tmp_path / f"{root.name}_pack", workers=1) for root in (source, expected)]
+    assert reports[0].problems["remarks"] == reports[1].problems["remarks"]
+    for one, other in zip(*(segdata.open(report.target) for report in reports), strict=True):
+        assert one.key == other.key and one.encoded == other.encoded is not None
+        assert np.array_equal(np.asarray(one.semantic), np.asarray(other.semantic))
+
+
+@pytest.mark.parametrize("folders", [("images/{}", "masks/{}"), ("{}/images", "{}/masks")])
+def test_splits_of_label_maps_are_named_after_folders(folders: tuple[str, str], tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "valid")):
+        images, masks = (folder.format(split) for folder in folders)
+        made.put(tmp_path / "source" / images / f"{split}.jpg", made.photo(seed=number))
+        mask = np.full((made.HEIGHT, made.WIDTH), number, np.uint8)
+        made.put(tmp_path / "source" / masks / f"{split}.png", made.png(mask))
+    segdata.convert(tmp_path / "source", tmp_path / "pack", classes="background,cell", workers=1)
+    pack = segdata.open(tmp_path / "pack")
+    members = {name: [pack.keys[index] for index in indices] for name, indices in pack.splits.items()}
+    assert members == {"train": ["train"], "valid": ["valid"]}
+
+
 # ---------------------------------------------------------------------- folders without a dataset
 
 
 UNKNOWN: dict[str, tuple[dict[str, str | bytes], tuple[str, ...]]] = {
     "YOLO": (
         {"train/images/a.jpg": b"x", "train/images/b.jpg": b"x", "train/labels/a.txt": "0 0.5 0.5 0.2 0.1\n",
-         "train/labels/b.txt": "", "data.yaml": "nc: 1"},
-        ("2 .jpg", "2 .txt", "YOLO", "COCO"),
+         "train/labels/b.txt": "", "data.yaml": "nc: 1", "README.txt": "From a tool."},
+        ("2 .jpg", "3 .txt", "YOLO", "COCO"),
     ),
     "Labelme": ({"a.jpg": b"x", "a.json": json.dumps({"version": "5", "shapes": []})}, ("1 .json", "Labelme")),
     "VIA": ({"a.jpg": b"x", "via.json": json.dumps({"a.jpg1": {"filename": "a.jpg", "regions": []}})}, ("VIA",)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from segdata.errors import InvalidAnnotation, NotThere
@@ -86,15 +86,18 @@ def missing_images(root: Path, entries: Sequence[Entry]) -> list[int]:
 
 
 def images_not_there(
-    root: Path, entries: Sequence[Entry], missing: Sequence[int], folders: Iterable[Path] = ()
+    source: Source, entries: Sequence[Entry], missing: Sequence[int], folders: Iterable[Path] = ()
 ) -> InvalidAnnotation:
     """One error for all of them, with the count, the first names, and what lies in folders of images instead.
 
     Args:
         folders: where the user said that the images are.
     """
+    root, no_images = source.root, {source.root / name for name in source.annotation_files}
     names = [entries[index].file or entries[index].key for index in missing[:NAMES_SHOWN]]
-    there = [shown for folder in (*dict.fromkeys(folders), root) for shown in _images_below(folder, root, names[0])]
+    there: list[str] = []
+    for folder in (*dict.fromkeys(folders), root):
+        there += _images_below(folder, no_images, names[0], shown_from=root)
     return InvalidAnnotation(
         f"{len(missing)} of {len(entries)} images are not on disk",
         file=root,
@@ -109,16 +112,17 @@ def images_not_there(
     )
 
 
-def _images_below(folder: Path, root: Path, name: str) -> list[str]:
+def _images_below(folder: Path, no_images: Collection[Path], name: str, *, shown_from: Path) -> list[str]:
     """The folders with most image files below one, how many they have and the first; and which may be the named one."""
     images: dict[str, list[str]] = {}
     for number, (path, _, files) in enumerate(os.walk(folder)):
         if number >= _FOLDERS_LOOKED_AT:
             break
         there = sorted(file for file in files if file.lower().endswith(IMAGE_ENDINGS))
+        there = [file for file in there if Path(path, file) not in no_images]
         if there:
             inner = Path(path).relative_to(folder).as_posix()
-            images[inner if folder == root else (folder / inner).as_posix()] = there
+            images[inner if folder == shown_from else (folder / inner).as_posix()] = there
     most = sorted(images.items(), key=lambda item: -len(item[1]))[:3]
     wanted = stem(name.rpartition("/")[2]).lower()
     lines = []

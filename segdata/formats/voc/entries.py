@@ -105,7 +105,7 @@ def _entries(root: Path, part: Part, options: ReadOptions, findings: Findings) -
     if options.images_dir and not (part.split and options.images_dir.keys().isdisjoint(("", part.split))):
         images = _elsewhere(root, part, annotated, xml_of, options, findings)
     else:
-        images = images_of(root, part, xml_of, findings)
+        images = images_of(root, part, annotated, xml_of, findings)
     entries = []
     for key in sorted(images.file_of.keys() | annotated):
         data = Files(xml_of.get(key), classes_of.get(key), objects_of.get(key))
@@ -147,7 +147,7 @@ def _elsewhere(
     images = Images(part.images or part.path(folders.IMAGES), {})
     is_for_all = "" in options.images_dir
     if not is_for_all:
-        images = images_of(root, part, xml_of, findings)
+        images = images_of(root, part, annotated, xml_of, findings)
     for split, folder in sorted(options.images_dir.items()):
         if part.split and split not in ("", part.split):
             continue

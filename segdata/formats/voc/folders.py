@@ -23,6 +23,7 @@ from segdata.formats.shared.folder import IMAGE_ENDINGS, folders_in, names_in, s
 
 ANNOTATIONS, IMAGES, SETS = "Annotations", "JPEGImages", "ImageSets"
 CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"
+_MASKS = (CLASSES, f"{CLASSES}PNG", OBJECTS, f"{OBJECTS}PNG")
 
 SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|trainval|default)(20\d\d)?", re.IGNORECASE)
 """Names of folders that are splits."""
@@ -119,7 +120,8 @@ def _part(root: Path, split: str) -> Part | None:
             fix="move all but one of them out of the dataset's folder",
         )
     if not inner:
-        return None
+        has_masks = any((base / name).is_dir() for name in _MASKS)
+        return Part(split, joined(split, ANNOTATIONS), None) if has_masks else None
     folder = inner[0]
     while not _has_annotations(base / folder) and len(deeper := _annotation_folders(base / folder)) == 1:
         folder = f"{folder}/{deeper[0]}"
@@ -178,8 +180,13 @@ def _is_beside(folder: Path) -> bool:
     )
 
 
+def is_of_masks(name: str) -> bool:
+    """Whether a folder's name is one of VOC's for masks, also of those that Labelme writes beside."""
+    return name.startswith((CLASSES, OBJECTS))
+
+
 def _has_images(folder: Path, *endings: str) -> bool:
     """Whether there are images in the folder, or up to two levels below it."""
-    below = folders_in(folder)[: 2 * MOST_SPLITS]
+    below = [name for name in folders_in(folder)[: 2 * MOST_SPLITS] if not is_of_masks(name)]
     deeper = [f"{name}/{inner}" for name in below for inner in folders_in(folder / name)[:MOST_SPLITS]]
     return any(_first(folder / name, *(endings or IMAGE_ENDINGS)) for name in ("", *below, *deeper))

@@ -13,7 +13,7 @@ from segdata.core import images as image_files
 from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.shared.folder import IMAGE_ENDINGS, names_in, read_bytes, stem
-from segdata.formats.voc.folders import CLASSES, IMAGES, OBJECTS, Part, joined
+from segdata.formats.voc.folders import IMAGES, Part, is_of_masks, joined
 from segdata.formats.voc.xml import Node, parse
 from segdata.system.files import inside
 
@@ -52,10 +52,13 @@ def files_below(folder: Path, *endings: str) -> dict[str, list[str]]:
     return below
 
 
-def images_of(root: Path, part: Part, xml_of: Mapping[str, str], findings: Findings) -> Images:
+def images_of(
+    root: Path, part: Part, annotated: Collection[str], xml_of: Mapping[str, str], findings: Findings
+) -> Images:
     """The images of a part of a dataset.
 
     Args:
+        annotated: keys of all annotations and masks.
         xml_of: key → XML file under the root; a key is the file's path under the folder of annotations, without ending.
 
     Raises:
@@ -63,16 +66,15 @@ def images_of(root: Path, part: Part, xml_of: Mapping[str, str], findings: Findi
     """
     if part.images is not None:
         files = by_stem(names_in(root / part.images, *IMAGE_ENDINGS), part.images)
-        if not xml_of or not files.keys().isdisjoint(xml_of):
+        if not annotated or not files.keys().isdisjoint(annotated):
             return Images(part.images, files)
     below = files_below(root / part.split, *IMAGE_ENDINGS)
-    for name in (CLASSES, OBJECTS):
-        below.pop(name, None)
-    chosen = _chosen(root, part, below, xml_of, findings)
+    below = {folder: names for folder, names in below.items() if not is_of_masks(folder.rpartition("/")[2])}
+    chosen = _chosen(root, part, below, annotated, xml_of, findings=findings)
     file_of: dict[str, str] = {}
     if chosen is not None:
-        file_of = {key: file for key, file in _under(chosen, _below(chosen, below)).items() if key in xml_of}
-    missing = [key for key in xml_of if key not in file_of]
+        file_of = {key: file for key, file in _under(chosen, _below(chosen, below)).items() if key in annotated}
+    missing = [key for key in sorted(annotated) if key not in file_of]
     file_of |= _by_name(root, part, missing, below, xml_of, findings)
     used = set(file_of.values())
     for folder in sorted({file.rpartition("/")[0] for file in used}):
@@ -119,13 +121,19 @@ def _best(count: Counter[str]) -> list[str]:
 
 
 def _chosen(
-    root: Path, part: Part, below: Mapping[str, Sequence[str]], xml_of: Mapping[str, str], findings: Findings
+    root: Path,
+    part: Part,
+    below: Mapping[str, Sequence[str]],
+    annotated: Collection[str],
+    xml_of: Mapping[str, str],
+    *,
+    findings: Findings,
 ) -> str | None:
     """The folder of the images under the part's; None where no folder has one, or several have some each."""
-    best = _best(_counts(below, xml_of))
+    best = _best(_counts(below, annotated))
     if len(best) < 2:
         return best[0] if best else None
-    keys = [_under(folder, _below(folder, below)).keys() & xml_of.keys() for folder in best]
+    keys = [_under(folder, _below(folder, below)).keys() & set(annotated) for folder in best]
     if len(set().union(*keys)) == sum(map(len, keys)):
         return None
     beside = part.annotations[len(part.split) :].lstrip("/")
@@ -211,7 +219,7 @@ def _by_name(
         if len(same) == 1:
             file_of[key] = same[0]
             continue
-        node = _root_of(root, xml_of[key])
+        node = _root_of(root, xml_of[key]) if key in xml_of else None
         for end in () if node is None else _ends(node):
             same = of_name.get(end, [])
             if len(same) == 1:

@@ -276,3 +276,26 @@ def test_labelme_masks_in_folders_of_their_own(tmp_path: Path) -> None:
     pack, _ = convert(tmp_path / "source", tmp_path / "pack", classes="background,cell")
     with Image.open(tmp_path / "source/SegmentationClassPNG/a.png") as picture:
         assert np.array_equal(np.asarray(pack[0].semantic), np.asarray(picture))
+
+
+@pytest.mark.parametrize("images", ["images", "../elsewhere"])
+def test_masks_beside_images_of_another_folder(images: str, tmp_path: Path) -> None:
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:20, 5:25] = 1
+    made.put(tmp_path / "source/SegmentationClass/a.png", made.png(mask, made.voc_palette()))
+    image = made.put(tmp_path / "source" / images / "a.jpg", made.photo())
+    options = {"images_dir": image.parent} if images.startswith("..") else {}
+    pack, _ = convert(tmp_path / "source", tmp_path / "pack", classes="background,cell", **options)
+    assert np.array_equal(np.asarray(pack[0].semantic), mask) and pack[0].encoded == image.read_bytes()
+
+
+def test_endings_in_capitals(tmp_path: Path) -> None:
+    source = made.voc(tmp_path / "source")
+    for path in [*source.glob("JPEGImages/*"), *source.glob("Annotations/*"), *source.glob("Segmentation*/*")]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    expected, _ = convert(made.voc(tmp_path / "small"), tmp_path / "expected", classes=None)
+    pack, remarks = convert(source, tmp_path / "pack", classes=None)
+    assert list(pack.keys) == list(expected.keys) and not remarks
+    for one, other in zip(pack, expected, strict=True):
+        assert one.encoded == other.encoded and np.array_equal(one.instances.bbox, other.instances.bbox)
+        assert one.instances.masks.areas.tolist() == other.instances.masks.areas.tolist()
