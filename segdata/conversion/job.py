@@ -257,13 +257,15 @@ class Job:
                 f"{crowds:,} of {objects:,} objects",
                 crowds,
             )
-        if not samples and len(dataset):
+        if not samples:
+            is_left_out = bool(len(dataset) or findings.skips)
             raise InvalidAnnotation(
-                "nothing is left: every image was left out",
+                "nothing is left: every image was left out" if is_left_out else "there are no images to convert",
                 file=dataset.root,
-                why="\n          ".join(one_line(error) for error in findings.first) or f"{len(dataset)} images",
+                why="\n          ".join(one_line(error) for error in findings.first)
+                or (f"{len(dataset)} images" if is_left_out else f"taken for {dataset.layout}, which names no image"),
                 state="nothing was converted",
-                fix="\n          ".join(findings.fixes()),
+                fix="\n          ".join(findings.fixes()) if is_left_out else None,
             )
         unread = {
             kind: remarks

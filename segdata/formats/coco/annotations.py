@@ -74,6 +74,7 @@ def remarks_of(records: Sequence[dict[str, Any]], instances: Instances) -> Itera
             box=record.get("bbox") or _NO_BOX,
             area=record.get("area", math.nan),
             polygon_area=area if is_outlined and segmentation else math.nan,
+            rle_area=count if isinstance(segmentation, dict) and not record.get("iscrowd") else math.nan,
             lacks_iscrowd="iscrowd" not in record,
             lacks_segmentation=not segmentation,
             outline=outline,

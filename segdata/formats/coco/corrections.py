@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from segdata.core.polygons import MAX_BOUNDARY, boundary_length
 from segdata.core.sample import Instances
-from segdata.formats.coco.rules import is_box, is_number, is_ragged
+from segdata.formats.coco.rules import is_beyond_images, is_box, is_number, is_ragged, may_be_too_long
 
 BOX_FROM_MASK = "box without size: taken from its mask"
 _NEAR = 8.0
@@ -27,7 +28,7 @@ def corrected(record: dict[str, Any], height: int, width: int) -> tuple[dict[str
         height, width: of the image, in pixels.
     """
     changed = dict(record)
-    kinds = [*_numbers(changed), *_segmentation(changed)]
+    kinds = [*_numbers(changed), *_segmentation(changed, height, width)]
     kinds += _box(changed, height, width)
     return (changed, kinds) if kinds else (record, [])
 
@@ -77,7 +78,7 @@ def _number(value: Any) -> float | None:
 # ---------------------------------------------------------------------- segmentation
 
 
-def _segmentation(record: dict[str, Any]) -> Iterator[str]:
+def _segmentation(record: dict[str, Any], height: int, width: int) -> Iterator[str]:
     """Other ways of writing rings, no mask and run lengths; rings that are no polygon beside others that are."""
     item = record.get("segmentation", [])
     if item is None or item in ("", {}) or (isinstance(item, list) and item and all(ring == [] for ring in item)):
@@ -91,18 +92,47 @@ def _segmentation(record: dict[str, Any]) -> Iterator[str]:
                 record["segmentation"] = {**item, "counts": whole}
                 yield "run lengths are fractions"
     elif isinstance(item, list) and item:
+        corners = _rectangle(item, record.get("bbox"))
+        if corners is not None:
+            record["segmentation"] = [corners]
+            yield "ring of the four numbers of the box: a rectangle"
+            return
         rings = _rings(item)
         if rings is not None:
             record["segmentation"] = item = rings
             yield "ring written as a flat list, or as a list of points"
-        good = [ring for ring in item if _is_polygon(ring)]
-        if good and len(good) < len(item) and all(isinstance(ring, list) for ring in item):
+        good = [ring for ring in item if _is_polygon(ring, height, width)]
+        if good and len(good) < len(item):
             record["segmentation"] = good
             yield "ring that is no polygon, left out of its object"
 
 
-def _is_polygon(ring: Any) -> bool:
+def _rectangle(item: list[Any], box: Any) -> list[float] | None:
+    """The corners of a lone ring that repeats the box, as x y width height or as two corners; None for any other."""
+    ring = item[0] if len(item) == 1 and isinstance(item[0], list) else item
+    if not is_box(ring) or not is_box(box):
+        return None
+    x, y, w, h = box
+    if all(abs(mine - theirs) <= 1 for mine, theirs in zip(ring, (x, y, x + w, y + h), strict=True)):
+        x0, y0, x1, y1 = ring
+    elif all(abs(mine - theirs) <= 1 for mine, theirs in zip(ring, box, strict=True)):
+        x0, y0, x1, y1 = ring[0], ring[1], ring[0] + ring[2], ring[1] + ring[3]
+    else:
+        return None
+    return [x0, y0, x1, y0, x1, y1, x0, y1]
+
+
+def _is_ring(ring: Any) -> bool:
     return isinstance(ring, list) and not is_ragged(len(ring)) and all(map(is_number, ring))
+
+
+def _is_polygon(ring: Any, height: int, width: int) -> bool:
+    """Whether a ring can be drawn."""
+    if not _is_ring(ring):
+        return False
+    low, high = min(ring), max(ring)
+    is_long = may_be_too_long(len(ring), low, high) and boundary_length(ring, height, width) > MAX_BOUNDARY
+    return not is_beyond_images(low, high) and not is_long
 
 
 def _is_point(value: Any) -> bool:
@@ -167,7 +197,7 @@ def _box(record: dict[str, Any], height: int, width: int) -> Iterator[str]:
 
 def _outline(segmentation: Any) -> tuple[float, float, float, float] | None:
     """x, y, width and height around polygons; None for run lengths and what is none."""
-    if not isinstance(segmentation, list) or not all(map(_is_polygon, segmentation)):
+    if not isinstance(segmentation, list) or not all(map(_is_ring, segmentation)):
         return None
     x = list(itertools.chain.from_iterable(ring[0::2] for ring in segmentation))
     y = list(itertools.chain.from_iterable(ring[1::2] for ring in segmentation))

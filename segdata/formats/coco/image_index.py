@@ -28,6 +28,9 @@ class _Link(msgspec.Struct):
 
 _IMAGE, _LINK = msgspec.json.Decoder(Image), msgspec.json.Decoder(_Link)
 
+_NO_ID = MAX_ID + 1
+"""Of image records that are left out and have none."""
+
 _MAX_SIDE = 1 << 20
 """Pixels; sides of images that are longer are no sizes."""
 
@@ -50,24 +53,24 @@ class ImageIndex:
         self._index_of_file: dict[str, int] = {}
         self._names_of_folder: dict[str, set[str]] = {}
         self._ends: dict[int, list[str]] = {}
+        self._left_out: dict[int, SegdataError | None] = {}
 
     def add(self, document: Document, findings: Findings) -> None:
         """Index the annotations of a document, and add its images."""
-        path = document.path
+        self._left_out = {}
         images, numbers = self._images(document, findings)
-        position_of_id = {image.id: position for position, image in enumerate(images)}
-        if len(position_of_id) < len(images):
-            raise twice("image id", [image.id for image in images], "images", path)
-        document.by_image = _by_image(document, position_of_id, numbers, findings)
-        if len({image.file_name for image in images}) < len(images):
-            raise twice("file_name", [image.file_name for image in images], "images", path)
+        position_of_id = self._positions(document, images, findings)
+        document.by_image = _by_image(document, position_of_id, len(images), numbers, findings)
         members = self.splits.setdefault(document.split, [])
         known = set(members)
         folder, disk = self._folder(document, images, findings)
         self._find_by_ends(document, images, folder, disk, findings)
+        self._complete_sizes(document, images, folder, disk, findings)
         counts = np.diff(document.by_image[1]).tolist()
         for position, image in enumerate(images):
-            file = document.files.get(position) or (f"{folder}/{image.file_name}" if folder else image.file_name)
+            if position in self._left_out:
+                continue
+            file = _file_of(document, position, image, folder)
             index = self._index_of_file.setdefault(file, len(self.entries))
             if index == len(self.entries):
                 on_disk = "" if disk is None else str(disk / image.file_name)
@@ -85,8 +88,43 @@ class ImageIndex:
             if index not in known:
                 known.add(index)
                 members.append(index)
-        self._complete_sizes(document, images, findings)
+        for position, error in self._left_out.items():
+            if error is not None:
+                if counts[position]:
+                    error.why = f"{error.why}; its {counts[position]} annotations are left out with it"
+                findings.skip(error)
         self.documents.append(document)
+
+    def _positions(self, document: Document, images: Sequence[Image], findings: Findings) -> dict[int, int]:
+        """Image id → position of its record; of records of one file the first has the annotations of all.
+
+        Raises:
+            InvalidAnnotation: an id or a file name is there twice, and nothing is to be corrected.
+        """
+        ids = [image.id for image in images]
+        names = [image.file_name for position, image in enumerate(images) if position not in self._left_out]
+        position_of_id = {image: position for position, image in enumerate(ids)}
+        if not self._left_out and len(position_of_id) == len(ids) and len(set(names)) == len(names):
+            return position_of_id
+        if findings.strict:
+            what, values = ("image id", ids) if len(position_of_id) < len(ids) else ("file_name", names)
+            raise twice(what, values, "images", document.path)
+        position_of_id, position_of_name = {}, dict[str, int]()
+        for position, image in enumerate(images):
+            where = f"{document.name}: $.images[{position}] {image.file_name!r}"
+            first = position_of_id.setdefault(image.id, position)
+            if position in self._left_out:
+                continue
+            same = position_of_name.setdefault(image.file_name, position)
+            if first != position and images[first].file_name != image.file_name:
+                for number in (first, position):
+                    self._left_out.setdefault(number, _same_id(document, number, image.id))
+            elif same != position:
+                findings.remark("image that an earlier record names: its annotations are added to that one's", where)
+                self._left_out[position] = None
+                position_of_id[image.id] = min(same, position_of_id[image.id])
+        position_of_id.pop(_NO_ID, None)
+        return position_of_id
 
     def _contradicts(self, document: Document, position: int, index: int) -> bool:
         """Whether the document that gives an image's sample is of the same kind and annotates the image otherwise."""
@@ -120,12 +158,10 @@ class ImageIndex:
     def _find_by_ends(
         self, document: Document, images: Sequence[Image], folder: str, disk: Path | None, findings: Findings
     ) -> None:
-        """Give images whose names are no plain paths the longest end of the name that is a file.
-
-        Raises:
-            Unsafe: no end is a file of the dataset.
-        """
+        """Give images whose names are no plain paths the longest end of the name that is a file."""
         for index, ends in self._ends.items():
+            if index in self._left_out:
+                continue
             image, where = images[index], f"{document.name}: $.images[{index}]"
             if disk is not None:
                 image.file_name = next((end for end in ends if (disk / end).is_file()), ends[-1])
@@ -136,13 +172,25 @@ class ImageIndex:
             if document.files[index]:
                 findings.remark("file_name is no plain path: found by its end", f"{where} {ends[0]!r}"[:200])
                 continue
-            raise Unsafe(
+            error = Unsafe(
                 "the document names a path that is not allowed, and no image of the dataset ends like it",
                 file=document.path,
                 place=f"$.images[{index}]",
                 why=f"{ends[0]!r} is no plain relative path (no '..', no leading '/', no backslash, no address)",
                 fix="give the folder of the images with --images-dir; nothing else outside the dataset is ever opened",
             )
+            self._leave_out(document, index, error, findings)
+
+    def _leave_out(self, document: Document, index: int, error: SegdataError, findings: Findings) -> None:
+        """Leave an image record out; its error is counted when its annotations are.
+
+        Raises:
+            SegdataError: the error, where nothing is to be left out.
+        """
+        if findings.strict:
+            raise error
+        self._left_out[index] = error
+        document.corrected.setdefault(index, Image(_NO_ID, "", 1, 1))
 
     # ------------------------------------------------------------------ records
 
@@ -156,7 +204,13 @@ class ImageIndex:
             except (msgspec.MsgspecError, SegdataError) as error:
                 if findings.strict:
                     raise _invalid(error, document, index) from error
-                image = self._corrected(document, index, numbers, findings)
+                try:
+                    image = self._corrected(document, index, numbers, findings)
+                except SegdataError as failure:
+                    self._leave_out(document, index, failure, findings)
+                    identity = document.image_record(index).get("id")
+                    number = numbers.get(identity) if isinstance(identity, str) else whole_number(identity)
+                    image = Image(_NO_ID if number is None else number, "", 1, 1)
                 document.corrected[index] = image
             images.append(image)
         if numbers:
@@ -207,40 +261,49 @@ class ImageIndex:
         try:
             checked_name(name, "the document")
         except Unsafe as error:
-            self._ends[index] = ends = ends_of(name)
+            ends = ends_of(name)
             if not ends:
                 raise error.located(file=document.path, place=f"$.images[{index}]") from error
+            self._ends[index] = ends
             return ends[0]
         return name
 
-    def _complete_sizes(self, document: Document, images: Sequence[Image], findings: Findings) -> None:
+    def _complete_sizes(
+        self, document: Document, images: Sequence[Image], folder: str, disk: Path | None, findings: Findings
+    ) -> None:
         """Take sizes that the records lack from the image files."""
         for index, image in enumerate(images):
-            if image.height and image.width:
+            if (image.height and image.width) or index in self._left_out:
                 continue
-            position = self._index_of_file[self._file_of(document, index, image)]
-            entry = self.entries[position]
+            file = _file_of(document, index, image, folder)
             try:
-                path = Path(entry.disk) if entry.disk else inside(self._root, entry.file, "the document")
+                path = inside(self._root, file, "the document") if disk is None else disk / image.file_name
                 header = image_files.probe(path.read_bytes(), max_pixels=self._options.max_pixels)
             except (OSError, SegdataError) as error:
-                why = f"height {image.height}, width {image.width}; and its file {entry.file} tells none: {error}"
+                why = f"height {image.height}, width {image.width}; and its file {file} tells none: {error}"
                 invalid = _invalid_record(document, index, why.partition("\n")[0])
-                invalid.fix = (
-                    "write height and width, or convert with the images: segdata convert … --images-dir IMAGES"
-                )
-                raise invalid from error
+                invalid.fix = "write height and width, or convert with the images: segdata convert … --images-dir IMAGES"
+                self._leave_out(document, index, invalid, findings)
+                continue
             image.height, image.width = header.height, header.width
-            findings.remark("no size of an image in its record: taken from the file", f"{document.name}: {entry.key}")
+            findings.remark(
+                "no size of an image in its record: taken from the file", f"{document.name}: {stem(image.file_name)}"
+            )
 
-    def _file_of(self, document: Document, index: int, image: Image) -> str:
-        if index in document.files:
-            return document.files[index]
-        return next(
-            entry.file
-            for entry in (self.entries[number] for number in self.splits[document.split])
-            if (len(self.documents), index) in entry.data
-        )
+
+def _file_of(document: Document, position: int, image: Image, folder: str) -> str:
+    """The file of an image under the root."""
+    return document.files.get(position) or (f"{folder}/{image.file_name}" if folder else image.file_name)
+
+
+def _same_id(document: Document, index: int, number: int) -> InvalidAnnotation:
+    return InvalidAnnotation(
+        "two image records have the same id",
+        file=document.path,
+        place=f"$.images[{index}]",
+        why=f"id {number} is that of another image, so that nothing says whose its annotations are",
+        fix="give every image an id of its own",
+    )
 
 
 def _checked(image: Image) -> Image:
@@ -266,7 +329,11 @@ def _invalid_record(document: Document, index: int, why: str) -> InvalidAnnotati
 
 
 def _by_image(
-    document: Document, position_of_id: Mapping[int, int], numbers: Mapping[str, int], findings: Findings
+    document: Document,
+    position_of_id: Mapping[int, int],
+    images_count: int,
+    numbers: Mapping[str, int],
+    findings: Findings,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """`Document.by_image`; annotation records without a valid id or image are reported and left out."""
     path, count = document.path, len(document.annotations)
@@ -301,7 +368,7 @@ def _by_image(
                 f"{document.name}: annotation {ids[position]}, $.annotations[{position}]",
             )
     order = np.argsort(images, kind="stable")
-    return order, np.searchsorted(images[order], np.arange(len(position_of_id) + 1))
+    return order, np.searchsorted(images[order], np.arange(images_count + 1))
 
 
 def _link(raw: msgspec.Raw, numbers: Mapping[str, int]) -> _Link:

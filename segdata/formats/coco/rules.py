@@ -32,6 +32,7 @@ class Values(NamedTuple):
         box: x, y, width, height; NaN where a record has no box.
         area: as annotated, NaN where a record has none.
         polygon_area: the area of the record's polygons, NaN where they are none or a crowd's.
+        rle_area: pixels of the record's RLE, NaN where there is none or a crowd's.
         id: the annotation's id, −1 where it has none.
         lacks_iscrowd: whether the record does not say if it is a crowd.
         lacks_segmentation: whether the record has no segmentation, or an empty one.
@@ -44,6 +45,7 @@ class Values(NamedTuple):
     box: Any = (math.nan,) * 4
     area: Any = math.nan
     polygon_area: Any = math.nan
+    rle_area: Any = math.nan
     id: Any = -1
     lacks_iscrowd: Any = False
     lacks_segmentation: Any = False
@@ -71,9 +73,9 @@ def _leaves_image(record: Values, margin: int) -> Any:
     return is_before | (x + width > record.width + margin) | (y + height > record.height + margin)
 
 
-def _has_other_area(record: Values) -> Any:
-    difference = abs(record.polygon_area - record.area)
-    return (difference > 0.02 * record.polygon_area) & (difference > 0.02 * record.area)
+def _has_other_area(record: Values, mask_area: Any) -> Any:
+    difference = abs(mask_area - record.area)
+    return (difference > 0.02 * mask_area) & (difference > 0.02 * record.area)
 
 
 def _has_flat_polygon(record: Values) -> Any:
@@ -134,7 +136,11 @@ RULES = (
     Rule(lambda record: record.lacks_segmentation, odd="no segmentation: kept as a box without mask"),
     Rule(_has_no_size, odd="box without width or height"),
     Rule(lambda record: _leaves_image(record, 0), odd="box reaches up to one pixel past the image"),
-    Rule(_has_other_area, odd="area differs from the polygon's by more than 2 %"),
+    Rule(
+        lambda record: _has_other_area(record, record.polygon_area),
+        odd="area differs from the polygon's by more than 2 %",
+    ),
+    Rule(lambda record: _has_other_area(record, record.rle_area), odd="area differs from the RLE's by more than 2 %"),
     Rule(_has_flat_polygon, odd="polygon without area"),
     Rule(_is_not_the_masks, odd="box is not the mask's"),
     Rule(_has_no_pixel, odd="mask without a pixel"),

@@ -46,6 +46,10 @@ CASES: dict[str, tuple[dict[str, Any], str, list[float], int]] = {
     "area null": (record(area=None), "area is not a number", [5, 6, 12, 12], 144),
     "area below zero": (record(area=-3), "area is not a number", [5, 6, 12, 12], 144),
     "stray ring": (record(segmentation=[SQUARE, [128.0, 128.0]]), "ring that is no polygon", [5, 6, 12, 12], 144),
+    "stray null": (record(segmentation=[SQUARE, None, {}]), "ring that is no polygon", [5, 6, 12, 12], 144),
+    "stray ring far away": (record(segmentation=[SQUARE, [0, 0, 1e12, 0, 1e12, 9]]), "no polygon", [5, 6, 12, 12], 144),
+    "the box as ring": (record(segmentation=[[5, 6, 12, 12]]), "rectangle", [5, 6, 12, 12], 144),
+    "the box's corners as ring": (record(segmentation=[[5, 6, 17, 18]]), "rectangle", [5, 6, 12, 12], 144),
     "flat ring": (record(segmentation=SQUARE), "flat list", [5, 6, 12, 12], 144),
     "points": (record(segmentation=[list(pair) for pair in zip(SQUARE[::2], SQUARE[1::2], strict=True)]), "list of points",
                [5, 6, 12, 12], 144),
@@ -138,6 +142,13 @@ def test_a_polygon_smaller_than_a_pixel_is_no_contradiction(tmp_path: Path) -> N
     item = record(bbox=[5.1, 6.1, 0.3, 0.3], segmentation=[[5.1, 6.1, 5.4, 6.1, 5.4, 6.4]], area=0.045)
     report = segdata.convert(dataset(tmp_path / "source", item), tmp_path / "pack", workers=1)
     assert not {"mask without a pixel", "box is not the mask's"} & report.problems["remarks"].keys()
+
+
+def test_another_area_than_that_of_an_rle_is_remarked(tmp_path: Path) -> None:
+    for area, count in ((144, 0), (300, 1)):
+        source = dataset(tmp_path / f"source{area}", record(segmentation=RLE, area=area), record(id=2, area=144))
+        remarks = segdata.convert(source, tmp_path / f"pack{area}").problems["remarks"]
+        assert sum(item["count"] for kind, item in remarks.items() if kind.startswith("area differs")) == count
 
 
 def test_not_a_number_costs_its_record_alone(tmp_path: Path) -> None:

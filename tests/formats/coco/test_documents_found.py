@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 import segdata
 from segdata.errors import SegdataError
 from tests.helpers import made
+from tests.helpers.command import run_segdata
+from tests.helpers.refusals import refused
 
 
 def document(per_image: int = 1, **changes: Any) -> dict[str, Any]:
@@ -285,3 +289,56 @@ def test_json_of_other_tools_is_named(text: dict[str, Any], what: str, tmp_path:
     with pytest.raises(SegdataError) as error:
         segdata.convert(path, tmp_path / "pack", workers=1)
     assert what in str(error.value) and "captions_a.json" not in str(error.value)
+
+
+def with_images(root: Path, change: Callable[[list[dict[str, Any]]], None]) -> Path:
+    """The hand-made dataset with other image records."""
+    source = made.coco(root)
+    path = source / "annotations/instances_val2017.json"
+    document = json.loads(path.read_text())
+    change(document["images"])
+    path.write_text(json.dumps(document))
+    return source
+
+
+BROKEN_IMAGES: dict[str, Callable[[list[dict[str, Any]]], None]] = {
+    "a negative size": lambda images: images[0].update(height=-4),
+    "no file name": lambda images: images[0].pop("file_name"),
+    "a null id": lambda images: images[0].update(id=None),
+    "no size and no file": lambda images: images[0].update(height=0, file_name="nowhere.jpg"),
+    "a path that leads out": lambda images: images[0].update(file_name="../../x.jpg"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_IMAGES)
+def test_an_image_record_that_is_not_valid_is_left_out_alone(what: str, tmp_path: Path) -> None:
+    source = with_images(tmp_path / "source", BROKEN_IMAGES[what])
+    stopped = run_segdata("convert", source, tmp_path / "pack")
+    assert stopped.code in (4, 11) and "$.images[0]" in stopped.err, stopped.err
+    report = segdata.convert(source, tmp_path / "pack", on_error="skip")
+    pack = segdata.open(tmp_path / "pack")
+    assert list(pack.keys) == ["000000000001", "000000000002"] and pack[0].instances.id.tolist() == [908400535506]
+    assert (report.samples == 2 and "2 annotations" in json.dumps(report.problems)) or what == "a null id"
+
+
+def test_images_of_one_id_are_left_out_and_an_image_named_twice_is_one(tmp_path: Path) -> None:
+    source = with_images(tmp_path / "one id", lambda images: images[1].update(id=10))
+    refused(source, tmp_path / "pack", 4, "the same id")
+    segdata.convert(source, tmp_path / "pack", on_error="skip")
+    assert list(segdata.open(tmp_path / "pack").keys) == ["000000000002"]
+    source = with_images(tmp_path / "one name", lambda images: images[1].update(file_name=images[0]["file_name"]))
+    report = segdata.convert(source, tmp_path / "joined")
+    assert any("added to that one's" in kind for kind in report.problems["remarks"])
+    pack = segdata.open(tmp_path / "joined")
+    assert list(pack.keys) == ["000000000000", "000000000002"]
+    assert sorted(pack[0].instances.id.tolist()) == [101, 102, 908400535506]
+    for name in ("one id", "one name"):
+        refused(tmp_path / name, tmp_path / "strict", 4, "twice", options=("--strict",))
+
+
+def test_a_document_of_no_images_is_no_dataset(tmp_path: Path) -> None:
+    source = made.coco(tmp_path / "source", {**made.coco_document(), "images": [], "annotations": []})
+    refused(source, tmp_path / "pack", 4, "no images")
+    source = made.coco(tmp_path / "missing")
+    shutil.rmtree(source / "val2017")
+    refused(source, tmp_path / "pack", 4, "nothing is left", options=("--on-error", "skip"))
