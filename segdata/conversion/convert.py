@@ -131,6 +131,7 @@ def convert_with(source: Path, target: Path, options: ConvertOptions) -> Convert
     if options.truth is not None:
         options = replace(options, images="none")
     dataset = _opened(source, options)
+    _require_images_in_place(dataset, options)
     dataset = _filtered(dataset, options)
     is_adapted = options.to not in ("pack", origin(dataset))
     job = Job(adapted(dataset, options.to) if is_adapted else dataset, target, options)
@@ -152,14 +153,25 @@ def _require_possible(options: ConvertOptions) -> None:
     if options.fail_fast and options.on_error == "skip":
         raise UsageError("--fail-fast and --on-error skip exclude each other", fix="leave one of them out")
     if options.images == "reference" and options.to == "pack" and (options.exif == "apply" or options.read.images_dir):
-        option = "--exif apply" if options.exif == "apply" else "--images-dir"
-        raise UsageError(
-            f"{option} and --images reference exclude each other",
-            why="a pack refers to image files as they are, in the dataset's folder",
-            fix="embed the images, as without --images",
-        )
+        raise _no_reference("--exif apply" if options.exif == "apply" else "--images-dir")
     if options.group is not None and options.split_by is None:
         raise UsageError("--group has no effect without --split-by", fix="add --split-by train=0.8,val=0.2")
+
+
+def _require_images_in_place(dataset: Dataset, options: ConvertOptions) -> None:
+    """Refuse to refer to images that lie under other names than the annotations say."""
+    if options.images == "reference" and options.to == "pack" and dataset.scanned is not None:
+        elsewhere = [entry for entry in dataset.scanned[1] if entry.disk]
+        if elsewhere:
+            raise _no_reference(f"image names of another spelling ({elsewhere[0].file} is {elsewhere[0].disk})")
+
+
+def _no_reference(what: str) -> UsageError:
+    return UsageError(
+        f"{what} and --images reference exclude each other",
+        why="a pack refers to image files as they are, in the dataset's folder",
+        fix="embed the images, as without --images",
+    )
 
 
 def _opened(source: Path, options: ConvertOptions) -> Dataset:

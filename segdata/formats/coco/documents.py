@@ -25,8 +25,8 @@ NOT_READ = ("panoptic", "stuff", "labels")
 """Kinds that are passed over beside others, with a remark."""
 
 _PEEK = 1 << 16
-_MOST_SPLITS = 32
-"""Folders with a JSON file each are splits, unless there are more."""
+_MOST_SPLITS, _MOST_JSON = 32, 256
+"""Folders with a JSON file each are splits, unless there are more, or more JSON files than these."""
 
 MAX_ID = (1 << 63) - 1
 
@@ -121,8 +121,13 @@ def candidates(root: Path) -> list[tuple[Path, str]]:
         if names:
             return [(folder, name) for name in names]
     folders = [root / name for name in folders_in(root)]
+    folders += [folder / "annotations" for folder in folders if folder.name != "annotations"]
+    folders += [root / "annotations" / name for name in folders_in(root / "annotations")]
     files = [(folder, name) for folder in folders for name in _json_files(folder)]
-    return files if len(files) <= _MOST_SPLITS and all(looks_like_coco(folder / name) for folder, name in files) else []
+    if len(files) > _MOST_JSON:
+        return []
+    documents = sum(looks_like_coco(folder / name) for folder, name in files)
+    return files if 0 < documents <= _MOST_SPLITS else []
 
 
 def _json_files(folder: Path) -> list[str]:
@@ -134,9 +139,8 @@ def _json_files(folder: Path) -> list[str]:
 def split_of(path: Path, root: Path) -> tuple[str, str]:
     """Kind and split of a document: the folder tells the split where every split has one, else the name (`kind_of`)."""
     kind, split = kind_of(path.name)
-    if path.parent not in (root, root / "annotations"):
-        return kind, path.parent.name
-    return kind, split
+    folders = [name for name in path.parent.relative_to(root).parts if name != "annotations"]
+    return (kind, folders[-1]) if folders else (kind, split)
 
 
 def kind_of(name: str) -> tuple[str, str]:

@@ -75,9 +75,8 @@ def detect(root: Path) -> bool:
 
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Index every document: images in order, annotations by image; segmentations stay unparsed."""
-    root, paths = _files(root)
+    root, paths, not_coco = _files(root)
     passed_over: list[str] = []
-    not_coco: list[Path] = []
     by_split = _by_split(root, paths, options, passed_over, findings)
     index = ImageIndex(root, options)
     for split, ranked in by_split.items():
@@ -149,7 +148,7 @@ def _by_split(
 
 def inspect(root: Path, findings: Findings) -> None:
     """Look for keys that occur twice in one object: readers keep one of them and never say so."""
-    paths = _files(root)[1]
+    _, paths, _ = _files(root)
     for path in paths:
         if not _is_read(kind_of(path.name)[0], paths):
             continue
@@ -166,12 +165,13 @@ def inspect(root: Path, findings: Findings) -> None:
             findings.skip(json_text.key_twice(path, json_path, key))
 
 
-def _files(root: Path) -> tuple[Path, list[Path]]:
-    """The dataset's folder and its JSON files, where `root` is the folder or one of the files."""
+def _files(root: Path) -> tuple[Path, list[Path], list[Path]]:
+    """The dataset's folder, its documents, and other JSON files, where `root` is the folder or one of the files."""
     if root.is_file():
-        return root.parent.parent if root.parent.name == "annotations" else root.parent, [root]
+        return root.parent.parent if root.parent.name == "annotations" else root.parent, [root], []
     files = [folder / name for folder, name in candidates(root)]
-    return root, [path for path in files if kind_of(path.name)[0] or looks_like_coco(path)]
+    documents = [path for path in files if kind_of(path.name)[0] or looks_like_coco(path)]
+    return root, documents, [path for path in files if path not in documents]
 
 
 def _is_read(kind: str, paths: Sequence[Path]) -> bool:

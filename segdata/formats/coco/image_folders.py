@@ -11,6 +11,7 @@ from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.coco.documents import Document, Image
 from segdata.formats.shared.folder import folders_in
+from segdata.formats.shared.loose_names import LooseNames
 from segdata.system.files import inside
 
 _LOOKED_FOR = 20
@@ -22,12 +23,18 @@ _MASKS = re.compile(r"mask|label|annot|gt|seg|depth", re.IGNORECASE)
 
 
 def image_folder(
-    root: Path, document: Document, images: Sequence[Image], taken: Mapping[str, Collection[str]], findings: Findings
+    root: Path,
+    document: Document,
+    images: Sequence[Image],
+    taken: Mapping[str, Collection[str]],
+    loose: LooseNames,
+    findings: Findings,
 ) -> str:
     """The folder under the root; named like the split where none holds an image.
 
     Args:
         taken: folder → the names of the images of other documents that lie in it.
+        loose: files by other spellings of their names, which count where no name is exact.
 
     Raises:
         InvalidAnnotation: two folders fit equally well.
@@ -35,7 +42,11 @@ def image_folder(
     split = document.split
     looked_for = [image for image in images[:: max(len(images) // _LOOKED_FOR, 1)] if image.file_name]
     beside = Path(document.name).parent.as_posix()
-    named = [split, f"images/{split}", *([beside] if beside not in (".", "annotations") else [])]
+    own = (
+        [] if beside in (".", "annotations") else [beside, *(f"{beside}/{name}" for name in folders_in(root / beside))]
+    )
+    own += [f"{split}/{name}" for name in folders_in(root / split) if f"{split}/{name}" not in own]
+    named = [split, f"images/{split}", *own]
     by_name = [folder for folder in named if any((root / folder / image.file_name).is_file() for image in images[:3])]
     if by_name and _fits(root, by_name[0], images[:3]):
         return by_name[0]
@@ -43,6 +54,8 @@ def image_folder(
         [*by_name, "images", "", *folders_in(root), *(f"images/{name}" for name in folders_in(root / "images"))]
     )
     count = {folder: sum((root / folder / image.file_name).is_file() for image in looked_for) for folder in folders}
+    if not any(count.values()) and not findings.strict:
+        count = {folder: sum(_is_spelled(loose, folder, image) for image in looked_for) for folder in folders}
     most = max(count.values(), default=0)
     best = [folder for folder in folders if most and count[folder] == most]
     if len(best) < 2:
@@ -62,6 +75,10 @@ def image_folder(
         "folder of the images chosen among several that have files of these names", f"{document.name}: {chosen[0]}"
     )
     return chosen[0]
+
+
+def _is_spelled(loose: LooseNames, folder: str, image: Image) -> bool:
+    return loose.find(f"{folder}/{image.file_name}" if folder else image.file_name) is not None
 
 
 def _of_name(folders: Sequence[str], split: str) -> list[str]:

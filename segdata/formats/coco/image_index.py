@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from segdata.formats.coco.documents import MAX_ID, Document, Image, twice
 from segdata.formats.coco.image_folders import ends_of, image_folder
 from segdata.formats.contract import Entry, ReadOptions
 from segdata.formats.shared.folder import stem
+from segdata.formats.shared.loose_names import LooseNames
 from segdata.system.files import checked_name, inside
 
 
@@ -49,6 +51,7 @@ class ImageIndex:
         self.entries: list[Entry] = []
         self.splits: dict[str, list[int]] = {}
         self._root = root
+        self._loose = LooseNames(root)
         self._options = options or ReadOptions()
         self._index_of_file: dict[str, int] = {}
         self._names_of_folder: dict[str, set[str]] = {}
@@ -151,7 +154,7 @@ class ImageIndex:
             Image(image.id, self._ends[index][-1], image.height, image.width) if index in self._ends else image
             for index, image in enumerate(images)
         ]
-        folder = image_folder(self._root, document, looked_for, self._names_of_folder, findings)
+        folder = image_folder(self._root, document, looked_for, self._names_of_folder, self._loose, findings)
         self._names_of_folder.setdefault(folder, set()).update(image.file_name for image in looked_for)
         return folder, None
 
@@ -167,8 +170,9 @@ class ImageIndex:
                 image.file_name = next((end for end in ends if (disk / end).is_file()), ends[-1])
                 continue
             files = {end: [f"{folder}/{end}" if folder else end, end] for end in ends}
-            matches = ((end, file) for end in ends for file in files[end] if (self._root / file).is_file())
-            image.file_name, document.files[index] = next(matches, (ends[-1], ""))
+            exact = ((end, file) for end in ends for file in files[end] if (self._root / file).is_file())
+            loose = ((end, found) for end in ends for file in files[end] if (found := self._loose.find(file)))
+            image.file_name, document.files[index] = next(itertools.chain(exact, loose), (ends[-1], ""))
             if document.files[index]:
                 findings.remark("file_name is no plain path: found by its end", f"{where} {ends[0]!r}"[:200])
                 continue

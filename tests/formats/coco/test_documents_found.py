@@ -342,3 +342,68 @@ def test_a_document_of_no_images_is_no_dataset(tmp_path: Path) -> None:
     source = made.coco(tmp_path / "missing")
     shutil.rmtree(source / "val2017")
     refused(source, tmp_path / "pack", 4, "nothing is left", options=("--on-error", "skip"))
+
+
+SPELLINGS = {
+    "0001.jpg": "0001.JPG",
+    "0001.jpeg": "0001.jpg",
+    "my%20photo.jpg": "my photo.jpg",
+    "caf\u00e9.jpg": "cafe\u0301.jpg",
+    "https://host/a/0001.jpg?w=640": "0001.jpg",
+    "Train/0001.jpg": "train/0001.jpg",
+}
+"""Names in the document → names on the disk."""
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_images_of_another_spelling_are_found_and_names_come_back(name: str, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    described = document()
+    described["images"] = [{**described["images"][0], "file_name": name}]
+    described["annotations"] = described["annotations"][:1]
+    made.put(root / "annotations/instances_train.json", described)
+    made.put(root / "train" / SPELLINGS[name], made.photo())
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert len(pack) == 1 and len(pack[0].instances) == 1 and pack[0].image.shape == (made.HEIGHT, made.WIDTH, 3)
+    assert sum(count for kind, count in remarks.items() if "spelling" in kind or "by its end" in kind) == 1
+    written = written_again(tmp_path / "pack", tmp_path / "again")["instances_train.json"]
+    assert written["images"][0]["file_name"] == name
+    with pytest.raises(SegdataError):
+        segdata.convert(root, tmp_path / "strict", strict=True)
+
+
+def test_two_files_of_one_spelling_are_not_chosen_from(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    made.put(root / "annotations/instances_train.json", document())
+    for number in (1, 2):
+        made.put(root / f"train/{number:04d}.JPG", made.photo())
+        made.put(root / f"train/{number:04d}.Jpg", made.photo())
+    refused(root, tmp_path / "pack", 4, "not on disk", "0001.jpg")
+    (root / "train/0001.Jpg").unlink()
+    (root / "train/0002.Jpg").unlink()
+    refused(root, tmp_path / "pack", 2, "another spelling", options=("--images", "reference"))
+
+
+LAYOUTS = {
+    "annotations beside folders of images": ("{}/annotations.json", "{}/images"),
+    "annotations in folders of splits": ("annotations/{}/coco.json", "images/{}"),
+    "annotations in each split": ("{}/annotations/instances.json", "{}/data"),
+    "beside the images": ("{}/_annotations.coco.json", "{}"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_splits_are_folders_wherever_the_documents_lie(layout: str, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    annotations, folder = LAYOUTS[layout]
+    for seed, split in enumerate(("train", "valid")):
+        made.put(root / annotations.format(split), document(1 + seed))
+        images(root / folder.format(split), seed)
+        made.put(root / split / "notes.json", {"version": 3})
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert {name: len(members) for name, members in pack.splits.items()} == {"train": 2, "valid": 2}
+    for seed, split in enumerate(("train", "valid")):
+        for sample in pack.split(split):
+            file = root / folder.format(split) / f"{sample.key.rpartition('/')[2]}.jpg"
+            assert sample.encoded == file.read_bytes() and len(sample.instances) == 1 + seed
+    assert layout == "annotations in folders of splits" or remarks["file not read: no COCO document"] == 2

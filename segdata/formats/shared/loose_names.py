@@ -1,0 +1,52 @@
+"""Files that lie under another spelling of their name: another case, %-escapes, a query, other accents, .jpg for .jpeg."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from urllib.parse import unquote
+
+from segdata.errors import SegdataError
+from segdata.system.files import inside
+
+
+def loosened(name: str) -> str:
+    """What two spellings of one name have in common.
+
+    >>> loosened("Photo%201.JPEG?size=large")
+    'photo 1.jpg'
+    """
+    name = unicodedata.normalize("NFC", unquote(name.partition("?")[0])).casefold()
+    return f"{name[:-5]}.jpg" if name.endswith(".jpeg") else name
+
+
+class LooseNames:
+    """The files below a folder by their loosened names; a folder is listed when a name is first looked for in it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, file: str) -> str | None:
+        """The one file under the root whose path is another spelling of `file`; None where there is none, or several."""
+        found = ""
+        for part in loosened(file).split("/"):
+            names = self._in(found).get(part, [])
+            if len(names) != 1:
+                return None
+            found = f"{found}/{names[0]}" if found else names[0]
+        try:
+            return found if inside(self._root, found, "the dataset").is_file() else None
+        except SegdataError:  # a link that leads out
+            return None
+
+    def _in(self, folder: str) -> dict[str, list[str]]:
+        if folder not in self._names:
+            names: dict[str, list[str]] = {}
+            try:
+                for path in (self._root / folder).iterdir():
+                    names.setdefault(loosened(path.name), []).append(path.name)
+            except OSError:
+                names = {}
+            self._names[folder] = names
+        return self._names[folder]
