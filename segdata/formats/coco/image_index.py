@@ -286,7 +286,9 @@ class ImageIndex:
             except (OSError, SegdataError) as error:
                 why = f"height {image.height}, width {image.width}; and its file {file} tells none: {error}"
                 invalid = _invalid_record(document, index, why.partition("\n")[0])
-                invalid.fix = "write height and width, or convert with the images: segdata convert … --images-dir IMAGES"
+                invalid.fix = (
+                    "write height and width, or convert with the images: segdata convert … --images-dir IMAGES"
+                )
                 self._leave_out(document, index, invalid, findings)
                 continue
             image.height, image.width = header.height, header.width
