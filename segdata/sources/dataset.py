@@ -172,12 +172,12 @@ def _found_otherwise(source: Source, entries: list[Entry], missing: list[int], f
     for index in missing:
         entry, path = entries[index], image_path(source.root, entries[index])
         root = next((folder for folder in reversed(names) if path.is_relative_to(folder)), source.root)
-        found = names[root].find(path.relative_to(root).as_posix()) if entry.file else None
-        if found is None:
+        actual = names[root].find(path.relative_to(root).as_posix()) if entry.file else None
+        if actual is None:
             remaining.append(index)
             continue
-        entries[index] = replace(entry, disk=str(root / found))
-        findings.remark("image found under another spelling of its name", f"{entry.file} is {found}")
+        entries[index] = replace(entry, disk=str(root / actual))
+        findings.remark("image found under another spelling of its name", f"{entry.file} is {actual}")
     return remaining
 
 

@@ -45,8 +45,8 @@ def image_folder(
     own = (
         [] if beside in (".", "annotations") else [beside, *(f"{beside}/{name}" for name in folders_in(root / beside))]
     )
-    own += [f"{split}/{name}" for name in folders_in(root / split) if f"{split}/{name}" not in own]
-    named = [split, f"images/{split}", *own]
+    near += [f"{split}/{name}" for name in folders_in(root / split) if f"{split}/{name}" not in near]
+    named = [split, f"images/{split}", *near]
     by_name = [folder for folder in named if any((root / folder / image.file_name).is_file() for image in images[:3])]
     if by_name and _fits(root, by_name[0], images[:3]):
         return by_name[0]

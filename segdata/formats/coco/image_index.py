@@ -171,7 +171,7 @@ class ImageIndex:
                 continue
             files = {end: [f"{folder}/{end}" if folder else end, end] for end in ends}
             exact = ((end, file) for end in ends for file in files[end] if (self._root / file).is_file())
-            loose = ((end, found) for end in ends for file in files[end] if (found := self._loose.find(file)))
+            loose = ((end, actual) for end in ends for file in files[end] if (actual := self._loose.find(file)))
             image.file_name, document.files[index] = next(itertools.chain(exact, loose), (ends[-1], ""))
             if document.files[index]:
                 findings.remark("file_name is no plain path: found by its end", f"{where} {ends[0]!r}"[:200])

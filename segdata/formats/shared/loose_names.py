@@ -29,14 +29,14 @@ class LooseNames:
 
     def find(self, file: str) -> str | None:
         """The one file under the root whose path is another spelling of `file`; None where there is none, or several."""
-        found = ""
+        path = ""
         for part in loosened(file).split("/"):
-            names = self._in(found).get(part, [])
+            names = self._in(path).get(part, [])
             if len(names) != 1:
                 return None
-            found = f"{found}/{names[0]}" if found else names[0]
+            path = f"{path}/{names[0]}" if path else names[0]
         try:
-            return found if inside(self._root, found, "the dataset").is_file() else None
+            return path if inside(self._root, path, "the dataset").is_file() else None
         except SegdataError:  # a link that leads out
             return None
 
@@ -44,8 +44,8 @@ class LooseNames:
         if folder not in self._names:
             names: dict[str, list[str]] = {}
             try:
-                for path in (self._root / folder).iterdir():
-                    names.setdefault(loosened(path.name), []).append(path.name)
+                for item in (self._root / folder).iterdir():
+                    names.setdefault(loosened(item.name), []).append(item.name)
             except OSError:
                 names = {}
             self._names[folder] = names
