@@ -42,7 +42,7 @@ def image_folder(
     split = document.split
     looked_for = [image for image in images[:: max(len(images) // _LOOKED_FOR, 1)] if image.file_name]
     beside = Path(document.name).parent.as_posix()
-    own = (
+    near = (
         [] if beside in (".", "annotations") else [beside, *(f"{beside}/{name}" for name in folders_in(root / beside))]
     )
     near += [f"{split}/{name}" for name in folders_in(root / split) if f"{split}/{name}" not in near]
