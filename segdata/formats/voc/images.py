@@ -74,10 +74,16 @@ def images_of(
     file_of: dict[str, str] = {}
     if chosen is not None:
         file_of = {key: file for key, file in _under(chosen, _below(chosen, below)).items() if key in annotated}
+    if chosen is None:
+        below = {folder: names for folder, names in below.items() if not _MASKS.search(folder)} or below
+    home = below if chosen is None else _below(chosen, below)
     missing = [key for key in sorted(annotated) if key not in file_of]
-    file_of |= _by_name(root, part, missing, below, xml_of, findings)
+    for key, file in _by_name(root, part, missing, below, xml_of, findings).items():
+        agrees = chosen is None or _agrees(root, part, file, xml_of.get(key))
+        if agrees or (agrees is None and file.rpartition("/")[0] in home):
+            file_of[key] = file
     used = set(file_of.values())
-    for folder in sorted({file.rpartition("/")[0] for file in used}):
+    for folder in sorted({file.rpartition("/")[0] for file in used}.intersection(home)):
         for key, file in _under(chosen or "", {folder: below[folder]}).items():
             if file not in used:
                 file_of.setdefault(key, file)
@@ -130,18 +136,19 @@ def _chosen(
     findings: Findings,
 ) -> str | None:
     """The folder of the images under the part's; None where no folder has one, or several have some each."""
-    best = _best(_counts(below, annotated))
-    if len(best) < 2:
-        return best[0] if best else None
-    keys = [_under(folder, _below(folder, below)).keys() & set(annotated) for folder in best]
+    count = _counts(below, annotated)
+    candidates = sorted(folder for folder in count if count[folder] and 2 * count[folder] >= max(count.values()))
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    keys = [_under(folder, _below(folder, below)).keys() & set(annotated) for folder in candidates]
     if len(set().union(*keys)) == sum(map(len, keys)):
         return None
     beside = part.annotations[len(part.split) :].lstrip("/")
-    left = [folder for folder in best if not _MASKS.search(folder)] or list(best)
-    if beside in best:
+    left = [folder for folder in candidates if not _MASKS.search(folder)] or candidates
+    if beside in candidates:
         left = [beside]
     fitting = [folder for folder in left if _fits(root, part, folder, below, xml_of)] if len(left) > 1 else left
-    left = fitting or left
+    left = _best(Counter({folder: count[folder] for folder in fitting or left}))
     if len(left) > 1:
         raise InvalidAnnotation(
             "two folders may hold the images",
@@ -163,20 +170,26 @@ def _fits(root: Path, part: Part, folder: str, below: Mapping[str, Sequence[str]
     """Whether the first images have the sizes that the annotations say, and are not plainly masks."""
     compared = 0
     for key, file in sorted(_under(folder, _below(folder, below)).items()):
-        size = _size_in(root, xml_of[key]) if key in xml_of else None
-        if size is None:
-            continue
-        try:
-            header = image_files.probe(inside(root, part.path(file), "the dataset").read_bytes())
-        except (OSError, SegdataError):
-            continue  # a damaged file is reported with its image
-        is_mask = header.codec == "png" and header.color in ("palette", "grey")
-        if is_mask or {header.height, header.width} != set(size):
+        agrees = _agrees(root, part, file, xml_of.get(key))
+        if agrees is False:
             return False
-        compared += 1
+        compared += agrees is True
         if compared == _SIZES_COMPARED:
             break
     return compared > 0
+
+
+def _agrees(root: Path, part: Part, file: str, xml: str | None) -> bool | None:
+    """Whether a file has the size that its annotation says, and is not plainly a mask; None where that is not known."""
+    size = None if xml is None else _size_in(root, xml)
+    if size is None:
+        return None
+    try:
+        header = image_files.probe(inside(root, part.path(file), "the dataset").read_bytes())
+    except (OSError, SegdataError):
+        return None  # a damaged file is reported with its image
+    is_mask = header.codec == "png" and header.color in ("palette", "grey")
+    return not is_mask and {header.height, header.width} == set(size)
 
 
 def _root_of(root: Path, file: str) -> Node | None:

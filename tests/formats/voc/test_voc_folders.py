@@ -169,6 +169,22 @@ def test_masks_of_the_same_names_are_no_images(tmp_path: Path) -> None:
     check(pack, source, {"a": ("annotations/xmls/a.xml", "images/a.jpg")})
 
 
+@pytest.mark.parametrize("other", ["masks", "small"])
+def test_a_folder_that_is_complete_does_not_win_by_that(other: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for number, name in enumerate("abc"):
+        pair(source, f"annotations/{name}.xml", f"images/{name}.jpg", seed=number)
+        if other == "masks":
+            made.put(source / f"masks/{name}.png", made.png(np.ones((30, 40), np.uint8)))
+        else:
+            made.put(source / f"small/{name}.jpg", made.photo(20, 15))
+    (source / "images/c.jpg").rename(source / "images/d.jpg")
+    pack, _ = convert(source, tmp_path / "pack", on_error="skip")
+    assert sorted(pack.keys) == ["a", "b", "d"]
+    for name in pack.keys:
+        assert pack.find(name).encoded == (source / f"images/{name}.jpg").read_bytes()
+
+
 def test_two_folders_that_fit_are_refused_and_the_option_leads_on(tmp_path: Path) -> None:
     source = tmp_path / "source"
     pair(source, "annotations/a.xml", "images/a.jpg")
