@@ -78,10 +78,12 @@ def images_of(
         below = {folder: names for folder, names in below.items() if not _MASKS.search(folder)} or below
     home = below if chosen is None else _below(chosen, below)
     missing = [key for key in sorted(annotated) if key not in file_of]
-    for key, file in _by_name(root, part, missing, below, xml_of, findings).items():
+    for key, file in _by_name(root, missing, below, xml_of).items():
         agrees = chosen is None or _agrees(root, part, file, xml_of.get(key))
         if agrees or (agrees is None and file.rpartition("/")[0] in home):
             file_of[key] = file
+            if stem(file.rpartition("/")[2]) != key.rpartition("/")[2]:
+                findings.remark("image found by <path>, <folder> or <filename>", f"{key}: {file}")
     used = set(file_of.values())
     for folder in sorted({file.rpartition("/")[0] for file in used}.intersection(home)):
         for key, file in _under(chosen or "", {folder: below[folder]}).items():
@@ -212,12 +214,7 @@ def _size_in(root: Path, file: str) -> tuple[int, int] | None:
 
 
 def _by_name(
-    root: Path,
-    part: Part,
-    missing: Sequence[str],
-    below: Mapping[str, Sequence[str]],
-    xml_of: Mapping[str, str],
-    findings: Findings,
+    root: Path, missing: Sequence[str], below: Mapping[str, Sequence[str]], xml_of: Mapping[str, str]
 ) -> dict[str, str]:
     """Images of other folders or other names: by the only file of that name, else by what the annotation says."""
     of_name: dict[str, list[str]] = {}
@@ -237,7 +234,6 @@ def _by_name(
             same = of_name.get(end, [])
             if len(same) == 1:
                 file_of[key] = same[0]
-                findings.remark("image found by <path>, <folder> or <filename>", f"{key}: {same[0]}")
                 break
     return file_of
 
