@@ -16,7 +16,7 @@ def show(
     keys: list[str] = typer.Argument(None, help="Keys of samples (default: the first ones)."),
     target: Path = typer.Option(Path("overlay.png"), "--output", "-o", help="The PNG to write."),
     split: str | None = typer.Option(None, help="Only this split."),
-    labels: str | None = typer.Option(None, "--labels", help="A view of the pack's label space."),
+    labels: str | None = typer.Option(None, "--labels", help="A view of the label space."),
     count: int = typer.Option(1, min=1, max=400, help="How many samples when no key is given."),
     columns: int = typer.Option(3, min=1, max=20, help="Columns of the sheet when there are several samples."),
     json: bool = output.Json,
@@ -24,7 +24,9 @@ def show(
     """Draw samples with their masks, boxes and a legend."""
 
     import segdata
+    from segdata.core.findings import Findings
     from segdata.pack.layout import is_pack
+    from segdata.sources.dataset import relabelling
     from segdata.system.files import write_whole
     from segdata.viz import overlay as draw
 
@@ -33,7 +35,12 @@ def show(
         chosen = [samples.find(key) for key in keys or ()]
         if not keys:
             chosen = [samples[index] for index in range(min(count, len(samples)))]
-        pictures = [draw.overlay(sample, samples.labels) for sample in chosen]
+        space = samples.labels
+        if labels is not None and not is_pack(path):
+            view = relabelling(labels, space)
+            chosen = [view.sample(sample, space, Findings()) for sample in chosen]
+            space = view.mapping.target
+        pictures = [draw.overlay(sample, space) for sample in chosen]
         picture = pictures[0] if len(pictures) == 1 else draw.contact_sheet(pictures, columns=columns, width=640)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, draw.png(picture))

@@ -25,6 +25,8 @@ from segdata.formats.contract import (
     Writer,
 )
 from segdata.formats.detection import Place, known, locate
+from segdata.formats.shared.folder import missing_images
+from segdata.formats.shared.loose_names import found_otherwise
 from segdata.system.files import TrustedRoot
 
 FORMATS: Mapping[str, FormatModules] = {
@@ -315,6 +317,9 @@ def read(
         raise NotThere(
             f"there is no split {split!r}", file=path, why=f"splits are {', '.join(map(repr, source.splits))}"
         )
+    entries = list(source.entries)
+    found_otherwise(source, entries, missing_images(source.root, entries), findings)
+    source = replace(source, entries=entries)
     members = range(len(source.entries)) if split is None else source.splits[split]
     return Folder(name, source, members, findings)
 

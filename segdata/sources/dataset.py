@@ -19,7 +19,7 @@ from segdata.errors import InvalidAnnotation, NotThere
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import file_size, image_path, images_not_there, missing_images
-from segdata.formats.shared.loose_names import LooseNames
+from segdata.formats.shared.loose_names import found_otherwise
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_without
 from segdata.pack.verify import damaged_shards
@@ -149,7 +149,7 @@ def open_dataset(
         chosen, members = _choose(len(source.entries), all_splits, splits, limit, path)
         entries = [source.entries[index] for index in chosen]
         missing = missing_images(source.root, entries) if check_images else []
-        missing = _found_otherwise(source, entries, missing, findings)
+        missing = found_otherwise(source, entries, missing, findings)
         if missing and on_error == "stop":
             raise images_not_there(source, entries, missing, read.images_dir.values())
         for index in missing:
@@ -161,24 +161,6 @@ def open_dataset(
             members = without(members, missing)
         dataset = _folder_dataset(format, source, entries, members, findings)
     return dataset if labels is None or own_labels is not None else relabelled(dataset, labels)
-
-
-def _found_otherwise(source: Source, entries: list[Entry], missing: list[int], findings: Findings) -> list[int]:
-    """Give missing images the files that are spelled otherwise; which are missing then."""
-    if findings.strict:
-        return missing
-    names = {folder: LooseNames(folder) for folder in (source.root, *source.options.images_dir.values())}
-    remaining = []
-    for index in missing:
-        entry, path = entries[index], image_path(source.root, entries[index])
-        root = next((folder for folder in reversed(names) if path.is_relative_to(folder)), source.root)
-        actual = names[root].find(path.relative_to(root).as_posix()) if entry.file else None
-        if actual is None:
-            remaining.append(index)
-            continue
-        entries[index] = replace(entry, disk=str(root / actual))
-        findings.remark("image found under another spelling of its name", f"{entry.file} is {actual}")
-    return remaining
 
 
 def _labels_of_folder(labels: Labels, path: Path, format: str | None) -> LabelSpace | None:

@@ -10,9 +10,8 @@ from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.errors import InvalidImage, NotThere, SegdataError
+from segdata.formats.shared.folder import IMAGE_ENDINGS
 from segdata.system.files import disk_errors
-
-_ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 def image_samples(folder: Path, findings: Findings, unreadable: Callable[[SegdataError], None]) -> list[Sample]:
@@ -30,12 +29,12 @@ def image_samples(folder: Path, findings: Findings, unreadable: Callable[[Segdat
     root = folder.parent if folder.is_file() else folder
     names = []
     for name in (path.relative_to(root) for path in files):
-        if name.suffix.lower() in _ENDINGS:
+        if name.suffix.lower() in IMAGE_ENDINGS:
             names.append(name)
         elif not name.name.startswith("."):
             findings.remark("file not read", name.as_posix())
     if not names:
-        raise NotThere("there are no images here", file=folder, why=f"images end in {', '.join(_ENDINGS)}")
+        raise NotThere("there are no images here", file=folder, why=f"images end in {', '.join(IMAGE_ENDINGS)}")
     stems = Counter([name.with_suffix("") for name in names] + names)
     samples = []
     for name in names:

@@ -96,7 +96,7 @@ def test_every_photo_of_a_folder_has_a_key_and_a_picture_of_its_own(
     photos = tmp_path / "photos"
     (photos / "sub").mkdir(parents=True)
     pixels = Image.fromarray(segdata.open(pack)[0].image)
-    for name in ("a.jpg", "a.png", "a b.jpg", "a_b.jpg", "sub/a.jpg", "sub_a.JPG", "other.webp", ".hidden"):
+    for name in ("a.jpg", "a.png", "a b.jpg", "a_b.jpg", "sub/a.jpg", "sub_a.JPG", "w.webp", "notes.csv", ".hidden"):
         with (photos / name).open("wb") as file:
             pixels.save(file, {"png": "PNG", "webp": "WEBP"}.get(name.rpartition(".")[2], "JPEG"))
     outcome = here(
@@ -104,7 +104,7 @@ def test_every_photo_of_a_folder_has_a_key_and_a_picture_of_its_own(
         "--set", "detection_max_instances=1", "--threads", 1,
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert list(segdata.open(tmp_path / "found").keys) == ["a b", "a.jpg", "a.png", "a_b", "sub/a", "sub_a"]
-    assert len(list((tmp_path / "pictures").iterdir())) == 6
+    assert list(segdata.open(tmp_path / "found").keys) == ["a b", "a.jpg", "a.png", "a_b", "sub/a", "sub_a", "w"]
+    assert len(list((tmp_path / "pictures").iterdir())) == 7
     remarks = outcome.document["problems"]["remarks"]
-    assert remarks["file not read"] == {"count": 1, "examples": ["other.webp"]}
+    assert remarks["file not read"] == {"count": 1, "examples": ["notes.csv"]}

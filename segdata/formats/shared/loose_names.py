@@ -1,12 +1,17 @@
-"""Files that lie under another spelling of their name: another case, %-escapes, a query, other accents, .jpg for .jpeg."""
+"""Images that lie under another spelling of their name: another case, %-escapes, a query, other accents, .jpg for .jpeg."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
+from segdata.core.findings import Findings
 from segdata.errors import SegdataError
+from segdata.formats.contract import Entry, Source
+from segdata.formats.shared.folder import image_path
 from segdata.system.files import inside
 
 
@@ -50,3 +55,25 @@ class LooseNames:
                 names = {}
             self._names[folder] = names
         return self._names[folder]
+
+
+def found_otherwise(source: Source, entries: list[Entry], missing: Sequence[int], findings: Findings) -> list[int]:
+    """Give missing images the files that are spelled otherwise, with a remark; which are missing then.
+
+    Args:
+        missing: indices of entries.
+    """
+    if findings.strict:
+        return list(missing)
+    names = {folder: LooseNames(folder) for folder in (source.root, *source.options.images_dir.values())}
+    remaining = []
+    for index in missing:
+        entry, path = entries[index], image_path(source.root, entries[index])
+        root = next((folder for folder in reversed(names) if path.is_relative_to(folder)), source.root)
+        actual = names[root].find(path.relative_to(root).as_posix()) if entry.file else None
+        if actual is None:
+            remaining.append(index)
+            continue
+        entries[index] = replace(entry, disk=str(root / actual))
+        findings.remark("image found under another spelling of its name", f"{entry.file} is {actual}")
+    return remaining

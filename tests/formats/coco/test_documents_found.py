@@ -407,3 +407,19 @@ def test_splits_are_folders_wherever_the_documents_lie(layout: str, tmp_path: Pa
             file = root / folder.format(split) / f"{sample.key.rpartition('/')[2]}.jpg"
             assert sample.encoded == file.read_bytes() and len(sample.instances) == 1 + seed
     assert layout == "annotations in folders of splits" or remarks["file not read: no COCO document"] == 2
+
+
+def test_images_of_another_spelling_are_read_and_shown_without_conversion(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    made.put(root / "annotations/instances_train.json", document())
+    for number in (1, 2):
+        made.put(root / f"train/{number:04d}.JPG", made.photo(seed=number))
+    folder = segdata.read(root)
+    assert folder[1].encoded == (root / "train/0002.JPG").read_bytes()
+    (tmp_path / "one.toml").write_text('labels = [{ name = "vehicle", from = ["car"] }]\n')
+    pictures = []
+    for options in ((), ("--labels", tmp_path / "one.toml")):
+        done = run_segdata("show", root, "0001", "-o", tmp_path / "picture.png", *options)
+        assert done.code == 0, done.err
+        pictures.append((tmp_path / "picture.png").read_bytes())
+    assert pictures[0] != pictures[1]
