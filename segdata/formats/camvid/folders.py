@@ -14,15 +14,16 @@ Which ending of names tells label files (none, _L, _P, _mask …) is what fits m
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from segdata.errors import InvalidAnnotation
-from segdata.formats.contract import Entry, ReadOptions
-from segdata.formats.shared import label_tables
-from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, file_size, folders_in, names_in, stem
+from segdata.formats.contract import Entry
+from segdata.formats.shared import label_tables, pairs
+from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, folders_in, names_in
+from segdata.formats.shared.pairs import Pair
 
 CODES, ROBOFLOW = "codes.txt", "_classes.csv"
 
@@ -36,29 +37,6 @@ _FOLDER_SUFFIXES = ("annot", *(f"{mark}{word}" for mark in "_-" for word in (*_L
 _FILE_SUFFIXES = ("", "_L", "_P", "_mask", "_label", "_labels", "_gt", "_seg", "-mask", "_GT", "_Mask", "_labelIds")
 _LOOKED_AT = 1000
 """Files of a folder that are looked at to find out what it holds."""
-
-
-@dataclass(frozen=True)
-class LabelFile:
-    """An image's label file, "" when it has none."""
-
-    file: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A folder of images and the folder of their label files.
-
-    Attributes:
-        split: the split that both are; "" where lists tell the splits.
-        images, labels: paths under the root; `labels` is "" where there are none.
-        suffixes: what names of label files may end in, the likeliest first.
-    """
-
-    split: str
-    images: str
-    labels: str
-    suffixes: Sequence[str] = _FILE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -76,22 +54,22 @@ def find(root: Path) -> Layout | None:
         return Layout("original", [Pair("", _STILLS, _LABELED, ("_L", *_FILE_SUFFIXES))])
     if {"images", "labels"} <= set(folders) and (root / CODES).is_file():
         return Layout("fast.ai", list(_inside(root, "", "images", "labels")))
-    pairs = list(_suffixed(root, folders))
-    if pairs and all(not pair.labels or pair.labels.endswith("annot") for pair in pairs):
-        return Layout("SegNet", pairs)
+    all_pairs = list(_suffixed(root, folders))
+    if all_pairs and all(not pair.labels or pair.labels.endswith("annot") for pair in all_pairs):
+        return Layout("SegNet", all_pairs)
     if _has_documents(root):
         return None
-    if pairs:
-        return Layout("suffixed", pairs)
-    pairs = list(_two_folders(root, "", folders))
-    if pairs:
-        return Layout("two folders", pairs)
-    pairs = [pair for folder in folders for pair in _two_folders(root, folder, folders_in(root / folder))]
-    if pairs:
-        return Layout("in splits", pairs)
+    if all_pairs:
+        return Layout("suffixed", all_pairs)
+    all_pairs = list(_two_folders(root, "", folders))
+    if all_pairs:
+        return Layout("two folders", all_pairs)
+    all_pairs = [pair for folder in folders for pair in _two_folders(root, folder, folders_in(root / folder))]
+    if all_pairs:
+        return Layout("in splits", all_pairs)
     beside = [folder for folder in ("", *folders) if (root / folder / ROBOFLOW).is_file()]
-    pairs = [Pair(folder, folder, folder, ("_mask",)) for folder in beside if _has(root / folder, "_mask.png")]
-    return Layout("side by side", pairs) if pairs else None
+    all_pairs = [Pair(folder, folder, folder, ("_mask",)) for folder in beside if _has(root / folder, "_mask.png")]
+    return Layout("side by side", all_pairs) if all_pairs else None
 
 
 def _has_documents(root: Path) -> bool:
@@ -132,7 +110,7 @@ def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
     further = [name for name in folders if name.lower() in SPLITS and _has(root / name, *IMAGE_ENDINGS)]
     for split in sorted({*label_folders, *further}, key=rank):
         labels = label_folders.get(split, [""])[0]
-        yield Pair(split, split, labels)
+        yield Pair(split, split, labels, _FILE_SUFFIXES)
 
 
 def rank(split: str) -> tuple[int, str]:
@@ -176,79 +154,7 @@ def _inside(root: Path, split: str, images: str, labels: str) -> Iterator[Pair]:
         yield Pair(f"{split}/{name}" if split else name, f"{images}/{name}", f"{labels}/{name}", suffixes)
 
 
-# ---------------------------------------------------------------------- files
-
-
-def entries_of(root: Path, pair: Pair, options: ReadOptions) -> list[Entry]:
-    """Pairs of image and label file by name; a label file is named as its image plus a suffix."""
-    folder, disk = _image_folder(root, pair, options)
-    image_of = {stem(name): name for name in names_in(folder, *IMAGE_ENDINGS)}
-    labels = names_in(root / pair.labels, *IMAGE_ENDINGS) if pair.labels else []
-    file_of = {stem(name): name for name in sorted(labels, key=lambda name: name.lower().endswith(".png"))}
-    if pair.images == pair.labels:  # side by side
-        suffix = pair.suffixes[0]
-        file_of = {name: file for name, file in file_of.items() if name.endswith(suffix)}
-        image_of = {name: file for name, file in image_of.items() if name not in file_of}
-    suffix = _suffix(image_of, list(file_of), pair.suffixes)
-    label_of = {
-        name.removesuffix(suffix): f"{pair.labels}/{file}" for name, file in file_of.items() if name.endswith(suffix)
-    }
-    if not suffix:  # what belongs to an image by another suffix is no image of its own
-        others = {key for key in label_of if key not in image_of and _of_other(key, image_of, pair.suffixes)}
-        label_of = {key: file for key, file in label_of.items() if key not in others}
-    prefix = f"{pair.images}/" if pair.images else ""
-    label_of = {key: file.removeprefix("/") for key, file in label_of.items()}
-    return [
-        Entry(
-            key,
-            prefix + image_of[key] if key in image_of else "",
-            file_size(root, label_of.get(key, "")),
-            LabelFile(label_of.get(key, "")),
-            str(folder / image_of[key]) if disk and key in image_of else "",
-        )
-        for key in sorted(image_of.keys() | label_of.keys())
-    ]
-
-
-def _image_folder(root: Path, pair: Pair, options: ReadOptions) -> tuple[Path, bool]:
-    """Where the images lie, and whether that is a folder of the user's choice."""
-    chosen = options.images_dir.get(pair.split) or options.images_dir.get("")
-    if chosen is None:
-        return root / pair.images, False
-    if pair.split not in options.images_dir and pair.split and (chosen / pair.split).is_dir():
-        chosen = chosen / pair.split
-    return chosen.absolute(), True
-
-
-def _suffix(images: Mapping[str, str], labels: Sequence[str], suffixes: Sequence[str]) -> str:
-    """The suffix with which most label files fit an image; without images, the first that all of them have."""
-    fitting = {
-        suffix: sum(name.endswith(suffix) and name.removesuffix(suffix) in images for name in labels)
-        for suffix in suffixes
-    }
-    most = max(fitting.values(), default=0)
-    if most:
-        return next(suffix for suffix in suffixes if fitting[suffix] == most)
-    return next(
-        (suffix for suffix in suffixes if labels and all(name.endswith(suffix) for name in labels)), suffixes[0]
-    )
-
-
-def _of_other(key: str, images: Mapping[str, str], suffixes: Sequence[str]) -> bool:
-    return any(suffix and key.endswith(suffix) and key.removesuffix(suffix) in images for suffix in suffixes)
-
-
 def no_labels(root: Path, layout: Layout, entries: Sequence[Entry]) -> InvalidAnnotation | None:
     """What is wrong where there are images and label folders, and no image has a label file."""
-    label_folders = [pair.labels for pair in layout.pairs if pair.labels and (root / pair.labels).is_dir()]
-    images = [entry.file for entry in entries if entry.file]
-    if not images or not label_folders or any(entry.file and entry.data.file for entry in entries):
-        return None
-    there = [f"{folder}/{name}" for folder in label_folders for name in names_in(root / folder, "")[:NAMES_SHOWN]]
-    shown = ", ".join(there[:NAMES_SHOWN]) or "nothing"
-    return InvalidAnnotation(
-        "no image has a label file",
-        file=root / label_folders[0],
-        why=f"images are {', '.join(images[:2])}{' …' if len(images) > 2 else ''}; there are {shown}",
-        fix="name a label file as its image (NAME.png), or as NAME_L.png, NAME_P.png or NAME_mask.png",
-    )
+    fix = "name a label file as its image (NAME.png), or as NAME_L.png, NAME_P.png or NAME_mask.png"
+    return pairs.no_labels(root, [pair.labels for pair in layout.pairs], entries, fix)

@@ -20,7 +20,6 @@ where SegNet's layout has indices; 11, 12 and 32 classes are different label spa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,11 @@ from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation, NotThere, SegdataError
+from segdata.errors import NotThere, SegdataError
 from segdata.formats.camvid import folders, label_files, spaces
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
-from segdata.formats.shared import label_tables, lists, verbatim
-from segdata.formats.shared.folder import image_bytes, image_path, names_in, read_bytes, stem, write_file
+from segdata.formats.shared import label_tables, lists, pairs, verbatim
+from segdata.formats.shared.folder import image_bytes, names_in, read_bytes, stem, write_file
 
 LAYOUT = (
     "701_StillsRaw_full/ and LabeledApproved_full/, or train/ and trainannot/ or train_labels/, "
@@ -65,7 +64,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     if all(pair.split for pair in layout.pairs):
         entries, splits = _by_pairs(root, layout, texts, options, findings)
     else:
-        entries = folders.entries_of(root, layout.pairs[0], options)
+        entries = pairs.entries_of(root, layout.pairs[0], options)
         index_of = {entry.key: index for index, entry in enumerate(entries)}
         listed = {} if _VALID in texts else _lists(root, texts, index_of, findings)
         if listed or layout.name == "original":
@@ -152,7 +151,7 @@ def _by_pairs(
     splits: dict[str, list[int]] = {}
     for pair in layout.pairs:
         first = len(entries)
-        entries += folders.entries_of(root, pair, options)
+        entries += pairs.entries_of(root, pair, options)
         index_of = {entry.key: index for index, entry in enumerate(entries[first:], first)}
         members = list(index_of.values())
         name = f"{pair.split}.txt"
@@ -164,42 +163,7 @@ def _by_pairs(
                 )
         if members:
             splits[pair.split] = members
-    return _distinct(root, entries, splits, findings), splits
-
-
-def _distinct(
-    root: Path, entries: Sequence[Entry], splits: Mapping[str, Sequence[int]], findings: Findings
-) -> list[Entry]:
-    """Entries of one key are one image, refused in both train and val, or different images, called SPLIT/KEY."""
-    distinct = list(entries)
-    first_of: dict[str, tuple[str, int]] = {}
-    for split, members in splits.items():
-        for index in members:
-            key = entries[index].key
-            other, first = first_of.setdefault(key, (split, index))
-            if other == split:
-                continue
-            if not _is_same_image(root, entries[first], entries[index]):
-                findings.remark("different images of one name in two splits: called SPLIT/NAME", f"{split}/{key}")
-                distinct[first] = replace(entries[first], key=f"{other}/{key}")
-                distinct[index] = replace(entries[index], key=f"{split}/{key}")
-            elif {other.lower()[:3], split.lower()[:3]} == {"tra", "val"}:
-                findings.skip(
-                    InvalidAnnotation(
-                        f"an image is in both {other} and {split}",
-                        file=root,
-                        key=key,
-                        fix="remove it from one of the two lists",
-                    )
-                )
-    return distinct
-
-
-def _is_same_image(root: Path, first: Entry, second: Entry) -> bool:
-    paths = [image_path(root, entry) for entry in (first, second)]
-    if not all(entry.file and path.is_file() for entry, path in zip((first, second), paths, strict=True)):
-        return True
-    return paths[0].stat().st_size == paths[1].stat().st_size and paths[0].read_bytes() == paths[1].read_bytes()
+    return pairs.distinct(root, entries, splits, findings), splits
 
 
 # ---------------------------------------------------------------------- load

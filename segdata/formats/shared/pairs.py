@@ -1,0 +1,150 @@
+"""Images and their label files: folders of both, paired by the names in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segdata.core.findings import Findings
+from segdata.errors import InvalidAnnotation
+from segdata.formats.contract import Entry, ReadOptions
+from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, file_size, image_path, names_in, stem
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """An image's label file, "" when it has none."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A folder of images and the folder of their label files.
+
+    Attributes:
+        split: the split that both are; "" where lists tell the splits.
+        images, labels: paths under the root; `labels` is "" where there are none.
+        suffixes: what names of label files may end in, the likeliest first.
+    """
+
+    split: str
+    images: str
+    labels: str
+    suffixes: Sequence[str]
+
+
+def entries_of(root: Path, pair: Pair, options: ReadOptions) -> list[Entry]:
+    """Pairs of image and label file by name; a label file is named as its image plus a suffix."""
+    folder, disk = _image_folder(root, pair, options)
+    image_of = {stem(name): name for name in names_in(folder, *IMAGE_ENDINGS)}
+    labels = names_in(root / pair.labels, *IMAGE_ENDINGS) if pair.labels else []
+    file_of = {stem(name): name for name in sorted(labels, key=lambda name: name.lower().endswith(".png"))}
+    if pair.images == pair.labels:  # side by side
+        suffix = pair.suffixes[0]
+        file_of = {name: file for name, file in file_of.items() if name.endswith(suffix)}
+        image_of = {name: file for name, file in image_of.items() if name not in file_of}
+    suffix = _suffix(image_of, list(file_of), pair.suffixes)
+    label_of = {
+        name.removesuffix(suffix): f"{pair.labels}/{file}" for name, file in file_of.items() if name.endswith(suffix)
+    }
+    if not suffix:  # what belongs to an image by another suffix is no image of its own
+        others = {key for key in label_of if key not in image_of and _of_other(key, image_of, pair.suffixes)}
+        label_of = {key: file for key, file in label_of.items() if key not in others}
+    prefix = f"{pair.images}/" if pair.images else ""
+    label_of = {key: file.removeprefix("/") for key, file in label_of.items()}
+    return [
+        Entry(
+            key,
+            prefix + image_of[key] if key in image_of else "",
+            file_size(root, label_of.get(key, "")),
+            LabelFile(label_of.get(key, "")),
+            str(folder / image_of[key]) if disk and key in image_of else "",
+        )
+        for key in sorted(image_of.keys() | label_of.keys())
+    ]
+
+
+def _image_folder(root: Path, pair: Pair, options: ReadOptions) -> tuple[Path, bool]:
+    """Where the images lie, and whether that is a folder of the user's choice."""
+    chosen = options.images_dir.get(pair.split) or options.images_dir.get("")
+    if chosen is None:
+        return root / pair.images, False
+    if pair.split not in options.images_dir and pair.split and (chosen / pair.split).is_dir():
+        chosen = chosen / pair.split
+    return chosen.absolute(), True
+
+
+def _suffix(images: Mapping[str, str], labels: Sequence[str], suffixes: Sequence[str]) -> str:
+    """The suffix with which most label files fit an image; without images, the first that all of them have."""
+    fitting = {
+        suffix: sum(name.endswith(suffix) and name.removesuffix(suffix) in images for name in labels)
+        for suffix in suffixes
+    }
+    most = max(fitting.values(), default=0)
+    if most:
+        return next(suffix for suffix in suffixes if fitting[suffix] == most)
+    return next(
+        (suffix for suffix in suffixes if labels and all(name.endswith(suffix) for name in labels)), suffixes[0]
+    )
+
+
+def _of_other(key: str, images: Mapping[str, str], suffixes: Sequence[str]) -> bool:
+    return any(suffix and key.endswith(suffix) and key.removesuffix(suffix) in images for suffix in suffixes)
+
+
+def no_labels(root: Path, folders: Sequence[str], entries: Sequence[Entry], fix: str) -> InvalidAnnotation | None:
+    """What is wrong where there are images and label folders, and no image has a label file.
+
+    Args:
+        folders: of the label files, paths under the root.
+        fix: how label files are named.
+    """
+    label_folders = [folder for folder in folders if folder and (root / folder).is_dir()]
+    images = [entry.file for entry in entries if entry.file]
+    if not images or not label_folders or any(entry.file and entry.data.file for entry in entries):
+        return None
+    there = [f"{folder}/{name}" for folder in label_folders for name in names_in(root / folder, "")[:NAMES_SHOWN]]
+    shown = ", ".join(there[:NAMES_SHOWN]) or "nothing"
+    return InvalidAnnotation(
+        "no image has a label file",
+        file=root / label_folders[0],
+        why=f"images are {', '.join(images[:2])}{' …' if len(images) > 2 else ''}; there are {shown}",
+        fix=fix,
+    )
+
+
+def distinct(
+    root: Path, entries: Sequence[Entry], splits: Mapping[str, Sequence[int]], findings: Findings
+) -> list[Entry]:
+    """Entries of one key are one image, refused in both train and val, or different images, called SPLIT/KEY."""
+    called = list(entries)
+    first_of: dict[str, tuple[str, int]] = {}
+    for split, members in splits.items():
+        for index in members:
+            key = entries[index].key
+            other, first = first_of.setdefault(key, (split, index))
+            if other == split:
+                continue
+            if not _is_same_image(root, entries[first], entries[index]):
+                findings.remark("different images of one name in two splits: called SPLIT/NAME", f"{split}/{key}")
+                called[first] = replace(entries[first], key=f"{other}/{key}")
+                called[index] = replace(entries[index], key=f"{split}/{key}")
+            elif {other.lower()[:3], split.lower()[:3]} == {"tra", "val"}:
+                findings.skip(
+                    InvalidAnnotation(
+                        f"an image is in both {other} and {split}",
+                        file=root,
+                        key=key,
+                        fix="remove it from one of the two lists",
+                    )
+                )
+    return called
+
+
+def _is_same_image(root: Path, first: Entry, second: Entry) -> bool:
+    paths = [image_path(root, entry) for entry in (first, second)]
+    if not all(entry.file and path.is_file() for entry, path in zip((first, second), paths, strict=True)):
+        return True
+    return paths[0].stat().st_size == paths[1].stat().st_size and paths[0].read_bytes() == paths[1].read_bytes()
