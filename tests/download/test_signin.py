@@ -16,6 +16,10 @@ from urllib.parse import parse_qs, quote
 
 import pytest
 
+from segdata.catalog import manifest
+from segdata.catalog.remotes import SignIn
+from segdata.download.access import signin
+from segdata.errors import SignInError
 from tests.helpers.command import Outcome, run_segdata
 from tests.helpers.dataset import Dataset, archive
 from tests.helpers.server import Exchange, Route, Server, file, redirect
@@ -23,7 +27,11 @@ from tests.helpers.server import Exchange, Route, Server, file, redirect
 CANARY = "hunter2&canary ö"
 """A password with characters that are quoted in forms, addresses and base64."""
 
-ACCOUNT: dict[str, Any] = {"SEGDATA_CITYSCAPES_USERNAME": "me", "SEGDATA_CITYSCAPES_PASSWORD": CANARY}
+ACCOUNT: dict[str, Any] = {
+    "SEGDATA_CITYSCAPES_USERNAME": "me",
+    "SEGDATA_CITYSCAPES_PASSWORD": CANARY,
+    "SEGDATA_CITYSCAPES_HOST": "127.0.0.1",
+}
 
 
 class Site:
@@ -177,6 +185,37 @@ def test_credentials_that_others_can_read_are_refused(dataset: Dataset, site: Si
     later = dataset.fetch()
     assert later.code == 0 and dataset.is_whole(), later.err
     nothing_leaked(dataset, done, later, but=netrc)
+
+
+def test_the_account_of_the_environment_goes_to_no_other_site(dataset: Dataset, site: Site) -> None:
+    netrc = dataset.folder / ".netrc"
+    netrc.write_text(f'default login me password "{CANARY}"\n')
+    netrc.chmod(0o600)
+    for host in ("", "www.cityscapes-dataset.com"):
+        done = dataset.fetch(**{**ACCOUNT, "SEGDATA_CITYSCAPES_HOST": host})
+        assert done.code == 6 and "SEGDATA_CITYSCAPES_HOST=127.0.0.1" in done.err and not dataset.server.requests
+        nothing_leaked(dataset, done, but=netrc)
+
+
+def test_the_environment_is_for_the_shipped_site_and_nothing_goes_over_plain_http(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    for name, value in ACCOUNT.items():
+        monkeypatch.setenv(name, value)
+    shipped = manifest.shipped("cityscapes").signin
+    assert shipped is not None and signin.credentials(shipped, ask=None).source == "environment"
+    monkeypatch.setenv("SEGDATA_CITYSCAPES_HOST", "site.example")
+    assert signin.credentials(SignIn("cityscapes", "https://site.example"), ask=None).password == CANARY
+    sites = (
+        "https://www.cityscapes-dataset.com.example", "http://site.example", "http://www.cityscapes-dataset.com",
+        "https://www.cityscapes-dataset.com:8443",
+    )  # fmt: skip
+    for url in sites:
+        with pytest.raises(SignInError, match=r"plain http|no credentials"):
+            signin.credentials(SignIn("cityscapes", url), ask=None)
+    with pytest.raises(SignInError, match="plain http"):
+        signin.credentials(SignIn("cityscapes", "http://site.example"), ask=lambda host: ("me", CANARY))
 
 
 def test_a_netrc_that_cannot_be_read_does_not_show_its_words(dataset: Dataset, site: Site) -> None:
@@ -428,7 +467,7 @@ def test_children_do_not_get_the_secret() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **ACCOUNT}, check=True
     )
-    assert "PATH=" in done.stderr and "SEGDATA_CITYSCAPES" not in done.stderr
+    assert "PATH=" in done.stderr and "CITYSCAPES_USERNAME" not in done.stderr and "PASSWORD" not in done.stderr
 
 
 def test_no_command_shows_the_secret(dataset: Dataset, site: Site, data: bytes) -> None:

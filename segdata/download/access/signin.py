@@ -3,6 +3,10 @@
 Sources, in this order: the environment (SEGDATA_CITYSCAPES_USERNAME and _PASSWORD for a sign-in of kind "cityscapes"),
 the system's key ring, ~/.netrc, a question on the terminal. There is no option for a password. A session's cookies live
 in memory (or in the file of `sessions.py`, on request) and go to the site's own origin.
+
+A manifest may come from anybody and name any site. So the environment's account is for the site of the manifest that
+segdata ships, or for the host that SEGDATA_CITYSCAPES_HOST names; key ring and netrc give what is kept for the very host
+(netrc's `default` is for none); and nothing goes over plain http, but to this machine itself.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from segdata.catalog import manifest
 from segdata.catalog.remotes import SignIn
@@ -65,24 +70,63 @@ def credentials(site: SignIn, *, ask: AskFor | None, is_fresh: bool = False) -> 
         is_fresh: only from the environment or a person, not from where they are kept.
 
     Raises:
-        SignInError: no source has them; or netrc can be read by others.
+        SignInError: no source has them; the site is asked over plain http; or netrc can be read by others.
     """
+    _require_secret(site)
     user, password = (secrets.get(name) for name in variables(site))
-    if user and password:
+    is_for_site = _is_shipped(site) or os.environ.get(_host_variable(site), "").lower() == site.host
+    if user and password and is_for_site:
         return Credentials(user, password, "environment")
     kept = None if is_fresh else _from_keyring(site) or _from_netrc(site)
     if kept is not None:
         return kept
     if ask is None:
-        names = " and ".join(variables(site))
-        raise SignInError(
-            f"{site.host} needs an account, and no credentials were found",
-            place=site.url,
-            why=f"looked into {names}, the key ring and {_netrc_path()}; there is no terminal to ask",
-            state="nothing was downloaded",
-            fix=f"set {names}, or type segdata login {site.kind} on a terminal",
-        )
+        raise _nowhere(site, is_withheld=bool(user and password))
     return Credentials(*ask(site.host), "prompt")
+
+
+def _nowhere(site: SignIn, *, is_withheld: bool) -> SignInError:
+    """The error where no source has credentials, or the environment's are for another site."""
+    names, host = " and ".join(variables(site)), f"{_host_variable(site)}={site.host}"
+    if is_withheld:
+        fix = f"if you trust {site.host} with that account, set {host}"
+    elif _is_shipped(site):
+        fix = f"set {names}, or type segdata login {site.kind} on a terminal"
+    else:
+        fix = f"set {names} with {host}, or type segdata login MANIFEST on a terminal"
+    withheld = f"; {names} are for the site of the shipped manifest" if is_withheld else ""
+    return SignInError(
+        f"{site.host} needs an account, and no credentials were found",
+        place=site.url,
+        why=f"looked into {names}, the key ring and {_netrc_path()}; there is no terminal to ask{withheld}",
+        state="nothing was downloaded",
+        fix=fix,
+    )
+
+
+def _host_variable(site: SignIn) -> str:
+    return f"SEGDATA_{site.kind.upper()}_HOST"
+
+
+def _is_shipped(site: SignIn) -> bool:
+    """Whether a manifest that segdata ships names this very site."""
+    return any(manifest.shipped(name).signin == site for name in manifest.names())
+
+
+def _require_secret(site: SignIn) -> None:
+    """Refuse to send a password over plain http, where it can be read on the way.
+
+    Raises:
+        SignInError: the site is neither https nor this machine.
+    """
+    if urlsplit(site.url).scheme != "https" and site.host not in ("localhost", "127.0.0.1", "::1"):
+        raise SignInError(
+            f"no password is sent to {site.host}: its address is plain http",
+            place=site.url,
+            why="everybody on the way could read it",
+            state="nothing was downloaded",
+            fix="write https:// in the manifest's signin.url, or download with a browser and use --from-dir DIR",
+        )
 
 
 def keep(site: SignIn, account: Credentials, *, in_netrc: bool) -> str:
@@ -172,7 +216,7 @@ def _from_netrc(site: SignIn) -> Credentials | None:
     if not path.exists():
         return None
     try:
-        entry = netrc.netrc(str(path)).authenticators(site.host)
+        entry = netrc.netrc(str(path)).hosts.get(site.host)
     except netrc.NetrcParseError as error:  # its text may hold a password
         raise SignInError(
             "netrc cannot be read", file=path, place=f"line {error.lineno}", fix="correct the line"
