@@ -14,6 +14,7 @@ import pytest
 import segdata
 from segdata.errors import InvalidAnnotation, InvalidInput, LabelMismatch
 from tests.helpers.command import run_segdata
+from tests.metrics.test_coco_awkward import assert_equal, official
 
 SIZE = 200
 Detections = list[dict[str, Any]]
@@ -127,6 +128,32 @@ def test_only_crowds_are_undefined_and_never_0(tmp_path: Path) -> None:
     )
     assert "every object of the ground truth is a crowd: nothing is defined" in evaluation.problems["remarks"]
     assert "n/a" in run_segdata("evaluate", *files(tmp_path, detections(), known)).out
+
+
+def corners(count: int) -> Detections:
+    """Corners of boxes in columns at 20, 70 and 120; those at 120 end past the image when read as sizes."""
+    left = [20, 70, 120]
+    return [{**item, "bbox": [left[n % 3], 30, left[n % 3] + 40, 70]} for n, item in enumerate(detections()[:count])]
+
+
+def test_corners_are_found_where_a_third_of_them_leaves_the_image(tmp_path: Path) -> None:
+    with pytest.raises(InvalidAnnotation, match=r"4 of 12 boxes leave .*; all fit as x0, y0, x1, y1") as caught:
+        segdata.evaluate(*files(tmp_path, corners(12)))
+    assert "x1 - x0" in str(caught.value.fix)
+    evaluation = segdata.evaluate(*files(tmp_path, corners(3)))
+    (kind,) = [kind for kind in evaluation.problems["remarks"] if "past their image" in kind]
+    assert "x0, y0, x1, y1" in kind
+
+
+def test_boxes_that_reach_past_their_image_are_counted_and_noted(tmp_path: Path) -> None:
+    """A third of the boxes leaves, yet one has no sense as corners: sizes, as pycocotools takes them."""
+    boxes = [[120, 130, 170, 180] if n % 3 == 0 else [150, 20, 40, 50] for n in range(12)]
+    results, known = files(tmp_path, [{**item, "bbox": box} for item, box in zip(detections(), boxes, strict=True)])
+    evaluation = segdata.evaluate(results, known)
+    (kind,) = [kind for kind in evaluation.problems["remarks"] if "past their image" in kind]
+    note = evaluation.problems["remarks"][kind]
+    assert note["count"] == 4 and note["examples"] == ["town/photo_0"] and "x0" not in kind
+    assert_equal(evaluation.metrics["coco-bbox"], official(known, results, "bbox"))
 
 
 def test_repeated_detections_are_counted(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from segdata.metrics.coco.blocks import Block, Objects
 MANY = 10
 """Fewest boxes from which on what most of them have in common is taken for a mistake."""
 
+SOME = 0.2
+"""Share of boxes that must leave their images for all of them to be taken for corners, where all fit as corners."""
+
 
 class InputChecks:
     """Checks block after block; `finish` refuses or remarks, and is called before numbers are returned."""
@@ -22,7 +25,7 @@ class InputChecks:
         self._truth = truth
         self._detections = self._objects = self._crowds = 0
         self._empty = self._empty_objects = self._duplicates = 0
-        self._unit = self._corners = self._far = 0
+        self._unit = self._corners = self._far = self._past = self._plainly_past = self._fit_as_corners = 0
         self._first: dict[str, str] = {}
 
     def add(self, block: Block) -> None:
@@ -55,6 +58,14 @@ class InputChecks:
         self._far += int(((high > size * 1.1 + 1) | (low < -0.1 * size - 1)).any(1).sum())
         is_past = (high > size + 1).any(1)
         self._corners += int((is_past & (extent >= low).all(1) & (extent <= size + 1).all(1)).sum())
+        self._plainly_past += int((high > size * 1.05 + 1).any(1).sum())
+        margin = 0.1 * size + 1
+        self._fit_as_corners += int(((low >= -margin) & (extent >= low) & (extent <= size + margin)).all(1).sum())
+        is_past |= (low < -1).any(1)
+        self._past += int(is_past.sum())
+        if is_past.any():
+            image = int(detections.image[np.argmax(is_past)])
+            self._first.setdefault("past", self._truth.keys[block.images[image]])
         self._empty_objects += int((extent <= 0).any(1).sum())
 
     def _count_duplicates(self, block: Block, detections: Objects) -> None:
@@ -99,17 +110,24 @@ class InputChecks:
                 f"all {count:,} boxes lie in 0..1, as fractions of the image",
                 "multiply them by the image's width and height: boxes are in pixels",
             )
-        if count >= MANY and self._corners >= 0.5 * count:
+        are_corners = self._fit_as_corners == count and self._plainly_past >= SOME * count
+        if count >= MANY and (are_corners or self._corners >= 0.5 * count):
             self._refuse(
                 "boxes are corners instead of sizes",
-                f"{self._corners:,} of {count:,} boxes leave their image as x, y, width, height and fit as x0, y0, x1, y1",
-                "write boxes as x, y, width, height",
+                f"{self._past:,} of {count:,} boxes leave their image as x, y, width, height; "
+                f"{'all' if are_corners else f'{self._corners:,}'} fit as x0, y0, x1, y1",
+                "write boxes as x, y, width, height: x0, y0, x1 - x0, y1 - y0",
             )
         if count >= MANY and self._far >= 0.5 * count:
             self._refuse(
                 "boxes are in another scale",
                 f"{self._far:,} of {count:,} boxes reach far outside their images",
                 "scale them to the images as stored, and write x, y, width, height in pixels",
+            )
+        if self._past:
+            hint = "; all boxes would fit as x0, y0, x1, y1" if are_corners else ""
+            self._note(
+                f"boxes that reach past their image, counted as they are{hint}", None, self._past, self._first["past"]
             )
         if self._duplicates:
             self._note("detections that another one repeats: same box, category and score", None, self._duplicates)
