@@ -133,7 +133,7 @@ def _log(text: str) -> Path | str:
     path = Path(user_log_dir("segdata")) / "last-error.txt"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, "utf-8", "backslashreplace")
     except OSError:
         return "no log could be written; add --debug to see it"
     return path

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 from segdata.core.findings import Findings, one_line
 from segdata.core.images import MAX_PIXELS
-from segdata.errors import InvalidAnnotation, InvalidInput
+from segdata.errors import InvalidAnnotation, InvalidInput, UsageError
 from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
 from segdata.sources.dataset import Classes, Dataset, Labels, OnError, images_folders, without
@@ -93,7 +93,17 @@ class ConvertOptions:
         strict: bool,
         **others: Any,
     ) -> ConvertOptions:
-        """From the arguments of `segdata.convert`."""
+        """From the arguments of `segdata.convert`.
+
+        Raises:
+            UsageError: a value that an option does not have.
+        """
+        require_choice("crowds", "keep" if crowds is True else "drop" if crowds is False else crowds, Crowds)
+        for name, choices in (("exif", Exif), ("images", layout.Images), ("on_error", OnError)):
+            require_choice(name, others[name], choices)
+        for name in ("splits", "keep", "drop"):
+            if isinstance(others.get(name), str):
+                others[name] = [others[name]]
         return cls(
             truth=None if truth is None else Path(truth),
             crowds="keep" if crowds is True else "drop" if crowds is False else crowds,
@@ -303,6 +313,18 @@ class Job:
             splits={name: len(members) for name, members in without(self.dataset.splits, left_out).items()},
             problems=findings.as_dict(),
             is_dry_run=is_dry_run,
+        )
+
+
+def require_choice(name: str, value: object, choices: Any) -> None:
+    """Refuse a value that is not one of a `Literal`.
+
+    Raises:
+        UsageError: with the values that there are.
+    """
+    if value not in get_args(choices):
+        raise UsageError(
+            f"{name} is {value!r}", why=f"it can be {', '.join(map(repr, get_args(choices)))}", fix="correct the value"
         )
 
 

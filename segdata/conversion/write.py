@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
-from segdata.conversion.job import ConvertReport, Progress
+from segdata.conversion.job import ConvertReport, Progress, require_choice
 from segdata.core.findings import Findings
 from segdata.core.images import MAX_PIXELS
 from segdata.core.labels import Category, LabelSpace
@@ -65,7 +66,8 @@ def write(
             as a dataset of PyTorch) is read by several processes; any other iterable is streamed, a sample at a time.
         target: the folder to make.
         labels: the categories in the order of their indices: names, `Category` objects or a label space.
-        on_error: "stop" at the first sample that is not valid, or "skip" it and list it in the report.
+        on_error: "stop" at the first sample that is not valid, or "skip" it and list it in the report. An error within a
+            generator ends it: what `Sample.build` refuses there is caught there, or by giving a sequence.
         workers: processes for sequences; by default as many as there are processors.
         max_pixels: larger images are refused, by readers of the pack, too.
         force: replace a target that holds something else.
@@ -75,6 +77,9 @@ def write(
         InvalidInput: a sample is not valid, two have the same key in a split, or there is none.
         SegdataError: see `segdata.errors`; the target is then as it was before.
     """
+    require_choice("on_error", on_error, OnError)
+    if isinstance(samples, Sample):
+        raise UsageError("samples is one sample", fix="give a list of samples, or a generator")
     space = labels if isinstance(labels, LabelSpace) else LabelSpace.of(labels)
     splits = samples if isinstance(samples, Mapping) else {"train": samples}
     target = Path(target)
@@ -241,6 +246,7 @@ class _Writer:
             if (encoded is None) != (self.images == "none"):
                 raise InvalidInput(f"this sample has {'no' if encoded is None else 'an'} image, unlike the first one")
             self._require_labels(sample)
+            _require_json(sample)
         except SegdataError as error:
             raise error.located(key=sample.key) from error
         sample.max_pixels = self.max_pixels
@@ -264,6 +270,17 @@ class _Writer:
                 why=f"found {sorted(wrong)[:10]}; the {count} labels have the indices 0 … {count - 1}"
                 + ("" if semantic is None else f", and {self.labels.void} is a pixel without category"),
             )
+
+
+def _require_json(sample: Sample) -> None:
+    for place, record in [
+        ("extra", sample.extra),
+        *((f"extra of object {i}", r) for i, r in enumerate(sample.instances.extra)),
+    ]:
+        try:
+            json.dumps(record)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput("extra holds something that JSON cannot", place=place, why=str(error)) from error
 
 
 def _require_sample(sample: Any) -> None:

@@ -148,7 +148,9 @@ def built_masks(masks: Any, height: int, width: int) -> BuiltMasks:
         masks = np.asarray(masks)
         if masks.ndim != 3:
             raise InvalidAnnotation(
-                f"masks are an array of shape {masks.shape}", why=f"expected (N, {height}, {width}), one mask an object"
+                f"masks are an array of shape {masks.shape}",
+                why=f"expected (N, {height}, {width}), one mask an object",
+                fix="give masks=[mask] for one object" if masks.ndim == 2 else None,
             )
         kinds = ["dense"] * len(masks)
     elif isinstance(masks, (str, bytes, Mapping)) or not hasattr(masks, "__len__"):

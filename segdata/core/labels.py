@@ -137,8 +137,19 @@ class LabelSpace:
         """From names and `Category` objects, in the order of their indices.
 
         The ids of names count from 1, as in COCO's files, or from 0 where the first name is "background".
+
+        Raises:
+            InvalidInput: not a list, or something in it that is no name; see `LabelSpace`, too.
         """
+        is_list = not isinstance(categories, (str, bytes, Mapping))
         categories = list(categories)
+        wrong = [item for item in categories if not isinstance(item, Category) and not (isinstance(item, str) and item)]
+        if wrong or not is_list:
+            raise InvalidInput(
+                "labels are no list of names",
+                why="found a text or a mapping" if not is_list else f"found {wrong[0]!r}",
+                fix='give names in the order of their indices, as ["cat", "dog"], or Category objects',
+            )
         first = 0 if categories and categories[0] == "background" else 1
         return cls(
             name,

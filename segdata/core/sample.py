@@ -274,6 +274,8 @@ class Sample:
             NotThere, DiskError: the image file does not exist, or cannot be read.
         """
         try:
+            if not isinstance(key, str) or type(id) is bool or not isinstance(id, (int, np.integer)):
+                raise InvalidAnnotation("key is a text, and id a whole number", why=f"found {key!r} and {id!r}")
             file = building.image_file(image, size, max_pixels=max_pixels)
             has_objects = masks is not None or category is not None or bool(columns)
             return cls(
@@ -289,7 +291,7 @@ class Sample:
                 max_pixels=max_pixels,
             )
         except SegdataError as error:
-            raise error.located(key=key) from error
+            raise error.located(key=str(key)) from error
 
     def __repr__(self) -> str:
         return f"Sample({self.key!r}, {self.height}×{self.width})"
@@ -420,8 +422,19 @@ def _built(
             indices, built.masks, **{"has_mask": built.has_mask, "polygons": built.polygons, **columns}
         )
     except ValueError as error:
-        raise InvalidAnnotation("the columns of the objects do not fit together", why=str(error)) from error
+        raise InvalidAnnotation(
+            "the columns of the objects do not fit together", why=str(error), fix="give one entry for each object"
+        ) from error
     bbox = columns.get("bbox")
     if bbox is not None and len(indices) and np.shape(bbox) != (len(indices), 4):
         raise InvalidAnnotation("bbox is of another shape", why=f"expected (N, 4), found {np.shape(bbox)}")
+    x, y, w, h = instances.bbox.T
+    wrong = np.flatnonzero((w < 0) | (h < 0) | (x < -1) | (y < -1) | (x + w > width + 1) | (y + h > height + 1))
+    if wrong.size:
+        raise InvalidAnnotation(
+            "a box has a negative size, or leaves the image",
+            place=f"bbox[{wrong[0]}]",
+            why=f"[x, y, width, height] = {instances.bbox[wrong[0]].tolist()}, the image has {width} × {height} pixels",
+            fix="boxes are x, y, width, height in pixels, not two corners",
+        )
     return instances

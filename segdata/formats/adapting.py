@@ -84,10 +84,10 @@ def distinct_keys(keys: Sequence[str], findings: Findings, *, flat: bool) -> lis
     Args:
         flat: one file name without spaces or folders: the last part of the key where that is enough.
     """
-    wanted = list(keys)
+    wanted = [_decodable(key) for key in keys]
     if flat:
-        last = [re.sub(r"\s+", "_", key.rpartition("/")[2]) for key in keys]
-        wanted = last if len(set(last)) == len(last) else [re.sub(r"[\s/]+", "_", key) for key in keys]
+        last = [re.sub(r"\s+", "_", key.rpartition("/")[2]) for key in wanted]
+        wanted = last if len(set(last)) == len(last) else [re.sub(r"[\s/]+", "_", key) for key in wanted]
     taken: set[str] = set()
     names = []
     for key, base in zip(keys, wanted, strict=True):
@@ -97,6 +97,11 @@ def distinct_keys(keys: Sequence[str], findings: Findings, *, flat: bool) -> lis
         if name != key:
             findings.remark("sample has another name in the target", f"{key} → {name}")
     return names
+
+
+def _decodable(key: str) -> str:
+    """A key with %-escapes for bytes of a file name that are no UTF-8, which JSON and XML cannot hold."""
+    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", key)
 
 
 def image_file(folder: str, key: str, ending: str, sample: Sample, findings: Findings) -> str:

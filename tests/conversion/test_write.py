@@ -293,6 +293,48 @@ def test_nothing_to_write_other_objects_and_other_folders_are_refused(tmp_path: 
     assert (tmp_path / "pack/letter.txt").read_text() == "mine" and len(segdata.open(tmp_path / "pack")) == 1
 
 
+def test_names_that_are_no_utf8_are_escaped_in_other_formats(tmp_path: Path) -> None:
+    sample = segdata.Sample.build(os.fsdecode(b"b\xe4r"), PIXELS, masks=[block(0, 0)], category=[0])
+    segdata.write([sample], tmp_path / "pack", labels=LABELS)
+    segdata.convert(tmp_path / "pack", tmp_path / "coco", to="coco")
+    assert (tmp_path / "coco/images/b%E4r.png").read_bytes() == sample.encoded
+    assert list(segdata.read(tmp_path / "coco").keys) == ["b%E4r"]
+
+
+MISUSED: dict[str, Callable[[Path], Any]] = {
+    "labels as text": lambda path: segdata.write(some(1), path, labels="cat"),
+    "labels as mapping": lambda path: segdata.write(some(1), path, labels={0: "cat", 1: "dog"}),  # type: ignore[dict-item]
+    "labels as numbers": lambda path: segdata.write(some(1), path, labels=[1, 2]),  # type: ignore[list-item]
+    "a label without a name": lambda path: segdata.write(some(1), path, labels=[""]),
+    "one sample": lambda path: segdata.write(next(some(1)), path, labels=LABELS),  # type: ignore[arg-type]
+    "a key that is no text": lambda path: segdata.Sample.build(5, ARRAY),  # type: ignore[arg-type]
+    "an id that is no number": lambda path: segdata.Sample.build("a", ARRAY, id="x"),  # type: ignore[arg-type]
+    "extra of arrays": lambda path: segdata.write(
+        [segdata.Sample.build("a", ARRAY, extra={"x": ARRAY})], path, labels=LABELS
+    ),
+    "a negative box": lambda path: segdata.Sample.build("a", ARRAY, category=[0], bbox=[[9, 9, -3, 4]]),
+    "corners": lambda path: segdata.Sample.build("a", ARRAY, category=[0], bbox=[[40, 10, 59, 30]]),
+    "on_error": lambda path: segdata.write(some(1), path, labels=LABELS, on_error="ignore"),  # type: ignore[arg-type]
+    "convert on_error": lambda path: segdata.convert(path, path, on_error="ignore"),  # type: ignore[arg-type]
+    "convert crowds": lambda path: segdata.convert(path, path, crowds="object"),  # type: ignore[arg-type]
+    "convert exif": lambda path: segdata.convert(path, path, exif="turn"),  # type: ignore[arg-type]
+    "convert images": lambda path: segdata.convert(path, path, images="emb"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("what", MISUSED)
+def test_values_that_cannot_be_meant_are_refused(what: str, tmp_path: Path) -> None:
+    with pytest.raises(SegdataError) as caught:
+        MISUSED[what](tmp_path / "pack")
+    assert caught.value.exit_code in (2, 4) and not (tmp_path / "pack").exists()
+
+
+def test_one_name_stands_for_a_list_of_one(tmp_path: Path) -> None:
+    segdata.write({"train": some(3), "val": some(2)}, tmp_path / "pack", labels=LABELS)
+    report = segdata.convert(tmp_path / "pack", tmp_path / "dogs", splits="val", keep="dog")
+    assert report.samples == 2 and report.instances == 1
+
+
 def test_an_error_of_the_generator_reaches_the_user_and_leaves_the_old_pack(tmp_path: Path) -> None:
     segdata.write(some(2), tmp_path / "pack", labels=LABELS)
     before = {path.name: path.read_bytes() for path in (tmp_path / "pack").iterdir()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ NOT_READ = ("panoptic", "stuff", "labels")
 """Kinds that are passed over beside others, with a remark."""
 
 _PEEK = 1 << 16
+_SPLIT = re.compile(r"train|val|test|dev", re.IGNORECASE)
+"""How names of folders begin that are splits even where their documents lie in a folder of their own."""
+
 _MOST_SPLITS, _MOST_JSON = 32, 256
 """Folders with a JSON file each are splits, unless there are more, or more JSON files than these."""
 
@@ -121,7 +125,7 @@ def candidates(root: Path) -> list[tuple[Path, str]]:
         if names:
             return [(folder, name) for name in names]
     folders = [root / name for name in folders_in(root)]
-    folders += [folder / "annotations" for folder in folders if folder.name != "annotations"]
+    folders += [folder / "annotations" for folder in folders if _SPLIT.match(folder.name)]
     folders += [root / "annotations" / name for name in folders_in(root / "annotations")]
     files = [(folder, name) for folder in folders for name in _json_files(folder)]
     if len(files) > _MOST_JSON:

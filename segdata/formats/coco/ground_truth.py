@@ -22,7 +22,7 @@ from segdata.core.predictions import Columns, Shapes
 from segdata.errors import InvalidAnnotation
 from segdata.formats.coco.corrections import BOX_FROM_MASK, corrected
 from segdata.formats.coco.documents import Document
-from segdata.formats.coco.rules import Values, counted, no_box, undefined_category
+from segdata.formats.coco.rules import Values, counted, may_be_too_long, no_box, undefined_category
 from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Entry, Source
 
@@ -169,6 +169,8 @@ def _is_plain(record: _Annotation, height: int, width: int) -> bool:
     """Whether nothing of a record can need a correction: a quick look, `corrected` decides about the others."""
     rings = record.segmentation if isinstance(record.segmentation, list) else []
     if record.area < 0 or any(len(ring) % 2 for ring in rings):
+        return False
+    if len(rings) > 1 and any(may_be_too_long(len(ring), min(ring), max(ring)) for ring in rings):
         return False
     if isinstance(record.bbox, msgspec.UnsetType):
         return True
