@@ -32,7 +32,7 @@ from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.rle import constant_runs
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, SegdataError
-from segdata.formats.shared import label_tables
+from segdata.formats.shared import binary, label_tables
 from segdata.formats.shared.files_by_key import by_image, files_below, require_all
 from segdata.formats.shared.folder import read_bytes
 
@@ -154,8 +154,13 @@ def _sample(root: Path, name: str, truth: GroundTruth, index: int, meaning: _Mea
     except SegdataError as error:
         raise error.located(file=root / name) from error
     values, table, labels = stored.values, meaning.table, truth.labels
-    if values.ndim != 2:
-        if stored.mode not in ("RGB", "RGBA") or meaning.numbers in ("label ids", "trainIds"):
+    white = binary.white(stored, meaning.colors) if len(labels) == 2 and binary.is_odd(stored) else None
+    is_named = meaning.numbers in ("label ids", "trainIds")
+    if white is not None and white.any() and not (is_named and values.ndim != 2):
+        findings.remark(binary.REMARK, name)
+        values = white.astype(np.uint8)
+    elif values.ndim != 2:
+        if stored.mode not in ("RGB", "RGBA") or is_named:
             raise InvalidImage(
                 "label map is a colour image",
                 file=root / name,
@@ -165,10 +170,6 @@ def _sample(root: Path, name: str, truth: GroundTruth, index: int, meaning: _Mea
         values = _by_color(values, meaning.colors, root / name)
         if meaning.mapping is not None:
             table = np.append(meaning.mapping.indices, -1)
-    elif len(labels) == 2 and _is_binary(values):
-        findings.remark("label map of 0 and 255 alone: 255 is taken as the second of two categories", name)
-        table = table.copy()
-        table[255] = table[1]
     present = np.unique(values.ravel()[constant_runs(values)[0]])
     unknown = present[table[present] < 0]
     if len(unknown):
@@ -177,11 +178,6 @@ def _sample(root: Path, name: str, truth: GroundTruth, index: int, meaning: _Mea
     table = np.where(table < 0, np.arange(len(table)), table)
     semantic = look_up(table[:256].astype(np.uint8), values) if is_small else table[values].astype(labels.dtype)
     return Sample(truth.keys[index], *values.shape, file=name, semantic=semantic)
-
-
-def _is_binary(values: npt.NDArray[np.integer]) -> bool:
-    """Whether a map holds 255, and nothing else but 0."""
-    return bool((values == 255).any() and ((values == 0) | (values == 255)).all())
 
 
 def _by_color(pixels: npt.NDArray[np.integer], labels: LabelSpace, path: Path) -> npt.NDArray[np.integer]:

@@ -14,7 +14,7 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.rle import constant_runs
 from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
-from segdata.formats.shared import palettes, verbatim
+from segdata.formats.shared import binary, palettes, verbatim
 from segdata.formats.shared.folder import read_bytes
 
 CLASSES = "name the categories with --classes FILE|NAMES|from-data"
@@ -59,14 +59,17 @@ def decode(
     """The label map of a file, and what a writer needs to give the file back.
 
     Args:
-        is_binary: whether the dataset's files hold 0 and 255 alone, which are the values of two categories.
+        is_binary: whether the dataset's files are black and white, 0 and 255, which are two categories.
 
     Returns:
         (H, W) category indices, dtype of the label space; and what `encode` takes.
     """
     residue: dict[str, Any] = {"mode": raw.mode, **verbatim.palette_of(raw)}
     values = raw.values
-    if raw.mode in _COLORS:
+    white = binary.white(raw, labels) if is_binary else None
+    if raw.mode in _COLORS and white is not None:
+        residue["pixels"] = verbatim.from_array(values)
+    elif raw.mode in _COLORS:
         grey = _grey(raw, labels)
         if grey is None:
             semantic, off_table = _by_color(values, labels, path, key)
@@ -85,7 +88,12 @@ def decode(
             findings.remark("palette in an order of its own: categories taken from its colours", key)
             semantic, _ = _by_color(pixels, labels, path, key)
             return semantic, {**residue, "indices": verbatim.from_array(values)}
-    semantic = _by_value(values, labels, path, key, findings, is_binary=is_binary)
+    if white is None:
+        semantic = _by_value(values, labels, path, key, findings)
+    else:
+        semantic = np.where(white, labels.index_of_id[1], labels.index_of_id[0]).astype(labels.dtype)
+        if binary.is_odd(raw):
+            findings.remark(binary.REMARK, key)
     if "pixels" not in residue and not np.array_equal(_values_of(labels)[semantic], values):
         residue["indices"] = verbatim.from_array(values)
     return semantic, residue
@@ -181,14 +189,11 @@ def _require_unique(
 
 
 def _by_value(
-    values: npt.NDArray[Any], labels: LabelSpace, path: Path, key: str, findings: Findings, *, is_binary: bool
+    values: npt.NDArray[Any], labels: LabelSpace, path: Path, key: str, findings: Findings
 ) -> npt.NDArray[Any]:
     """Values → indices; 255 (and 65535 in 16-bit files) is void where no category has this value."""
     table = labels.table_from_ids(65536)
     numbers = present(values)
-    if is_binary and set(numbers.tolist()) <= {0, 255}:
-        findings.remark("label file of 0 and 255 alone: 255 is taken as the second of two categories", key)
-        table[255] = table[1]
     voids = [value for value in {255, labels.void, 65535} if table[value] < 0 and value in numbers]
     table[voids] = labels.void
     wrong = [value for value in numbers.tolist() if table[value] < 0]

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from segdata.catalog import manifest
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
+from segdata.core.png import LabelImage
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.camvid import label_files
 from segdata.formats.contract import Entry
-from segdata.formats.shared import label_tables, palettes
+from segdata.formats.shared import binary, label_tables, palettes
 from segdata.formats.shared.label_tables import Table
 
 _FRAMES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
@@ -34,7 +35,7 @@ class Reading:
     """How label files are read.
 
     Attributes:
-        is_binary: whether 0 and 255 are the values of two categories.
+        is_binary: whether black and white, 0 and 255, are two categories.
         has_values: whether colours are odd: the layout has values, and no table speaks of colours.
     """
 
@@ -66,14 +67,18 @@ class Given:
         """Whether the frames are CamVid's own, by their names."""
         return all(entry.key.rpartition("/")[2].startswith(_FRAMES) for entry in self.entries)
 
-    def files(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """Label files with their values as stored; those that cannot be read are passed over here."""
+    def stored(self) -> Iterator[tuple[str, LabelImage]]:
+        """Label files as stored; those that cannot be read are passed over here."""
         for entry in self.entries:
             if entry.data.file:
                 try:
-                    yield entry.data.file, label_files.read(self.root, entry.data.file)[0].values
+                    yield entry.data.file, label_files.read(self.root, entry.data.file)[0]
                 except SegdataError:
                     continue
+
+    def files(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Label files with their values."""
+        return ((file, raw.values) for file, raw in self.stored())
 
 
 def decide(given: Given, findings: Findings) -> tuple[LabelSpace, Reading]:
@@ -93,15 +98,8 @@ def decide(given: Given, findings: Findings) -> tuple[LabelSpace, Reading]:
 
 
 def _reading(given: Given, labels: LabelSpace) -> Reading:
-    """Whether two categories have the values 0 and 255 in the first label files."""
-    if set(labels.index_of_id) != {0, 1}:
-        return Reading()
-    values: set[int] = set()
-    for number, (_, stored) in enumerate(given.files()):
-        if stored.ndim != 2 or number == _LOOKED_AT:
-            break
-        values.update(label_files.present(stored).tolist())
-    return Reading(values == {0, 255})
+    """Whether two categories are black and white in the label files."""
+    return Reading(binary.are_binary((raw for _, raw in given.stored()), labels))
 
 
 def _of_table(given: Given, table: Table, findings: Findings) -> LabelSpace:

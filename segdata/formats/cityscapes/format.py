@@ -40,7 +40,7 @@ from segdata.errors import NotThere, SegdataError
 from segdata.formats.cityscapes import frames, label_files, polygons, spaces
 from segdata.formats.cityscapes.frames import Frame
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
-from segdata.formats.shared import json_text, label_tables, verbatim
+from segdata.formats.shared import binary, json_text, label_tables, verbatim
 from segdata.formats.shared.folder import image_bytes, read_bytes, write_file
 from segdata.system.files import inside
 
@@ -82,10 +82,11 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     table = label_tables.in_folder(root, beside) if labels is None else label_tables.beside(root, beside, findings)
     given = spaces.Given(root, entries, table, labels, options.classes_from_data)
     tables = [] if table is None else [table.file, *table.others]
+    space = spaces.decide(given, findings)
     return Source(
         root=root,
         layout="Cityscapes folders",
-        labels=spaces.decide(given, findings),
+        labels=space,
         entries=entries,
         splits={name: members for name, members in splits.items() if members},
         documents=[
@@ -93,6 +94,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
             for name in tables
         ],
         annotation_files=[*files, *tables],
+        data=binary.are_binary(given.label_ids(), space),
     )
 
 
@@ -133,7 +135,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     for name, file in (("labelIds", files.ids), ("instanceIds", files.numbers)):
         if file is not None and file.mode != _MODES[name]:
             residue.setdefault("stored", {})[name] = {"mode": file.mode, **verbatim.palette_of(file)}
-    ids, numbers = _ids(entry, files, labels, residue, findings)
+    ids, numbers = _ids(entry, files, source, residue, findings)
     semantic = None if ids is None else _label_map(root, entry, ids, labels, residue, findings)
     if semantic is None and taken_from:
         semantic = label_files.of_other_files(root, entry, size, labels, residue, findings)
@@ -167,13 +169,18 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
 
 
 def _ids(
-    entry: Entry, files: _Files, labels: LabelSpace, residue: dict[str, Any], findings: Findings
+    entry: Entry, files: _Files, source: Source, residue: dict[str, Any], findings: Findings
 ) -> tuple[npt.NDArray[Any] | None, npt.NDArray[np.uint16] | None]:
     """(H, W) label ids and instance ids of a frame, None where no file tells them."""
+    labels = source.labels
     if files.numbers is not None and files.numbers.mode != "I;16":
         findings.remark("instance file is not 16-bit", entry.key)
     ids = None if files.ids is None else files.ids.values
     numbers = None if files.numbers is None else files.numbers.values.astype(np.uint16)
+    white = binary.white(files.ids, labels) if source.data and files.ids is not None else None
+    if ids is not None and white is not None and not np.array_equal(ids, white):
+        findings.remark(binary.REMARK, entry.key)
+        residue["label_map"], ids = verbatim.from_array(ids), white.astype(np.uint8)
     if files.taken_from == "instanceIds.png" and numbers is not None:
         findings.remark("no labelIds file: label map taken from instanceIds", entry.key)
         ids = np.where(numbers >= _GROUP_LIMIT, numbers // _GROUP_LIMIT, numbers).astype(np.uint8)
@@ -224,7 +231,8 @@ def _compare(
     findings: Findings,
 ) -> None:
     """Count pixels of which instanceIds and labelIds say different categories; keep instanceIds that do not follow."""
-    if not np.array_equal(_instance_map(ids, instances), numbers):
+    stored = verbatim.to_array(residue["label_map"]) if "label_map" in residue else ids
+    if not np.array_equal(_instance_map(stored, instances), numbers):
         residue["instance_map"] = verbatim.from_array(numbers)
     if ids is not None:
         differ = np.where(numbers >= _GROUP_LIMIT, numbers // _GROUP_LIMIT, numbers) != ids
@@ -242,6 +250,10 @@ def label_map(source: Source, entry: Entry) -> npt.NDArray[np.uint8] | None:
     stored = label_files.values(source.root, entry.data, "labelIds.png")
     if stored is None or stored.values.dtype != np.uint8 or source.labels.dtype != np.uint8:
         return None
+    white = binary.white(stored, source.labels) if source.data else None
+    if white is not None:
+        zero, one = (source.labels.index_of_id[number] for number in (0, 1))
+        return np.where(white, np.uint8(one), np.uint8(zero))
     table = source.labels.table_from_ids(256)
     table[_VOID] = source.labels.void if table[_VOID] < 0 else table[_VOID]
     unknown = list(set(stored.values.tobytes().translate(None, bytes(np.flatnonzero(table >= 0).tolist()))))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from segdata.catalog import manifest
 from segdata.core import png
@@ -57,6 +56,13 @@ class Given:
     def has(self, *suffixes: str) -> bool:
         """Whether a frame has a label file of one of these kinds."""
         return any(suffix in entry.data.suffixes for entry in self.entries for suffix in suffixes)
+
+    def label_ids(self) -> Iterator[png.LabelImage]:
+        """The labelIds files as stored; those that cannot be read are passed over here."""
+        for entry in self.entries:
+            stored = _stored(self.root, entry, "labelIds.png")
+            if stored is not None:
+                yield stored
 
 
 def decide(given: Given, findings: Findings) -> LabelSpace:
@@ -122,8 +128,9 @@ def _from_data(given: Given) -> LabelSpace:
     numbers: set[int] = set()
     for entry in given.entries:
         for suffix in ("labelIds.png", "instanceIds.png", "labelTrainIds.png"):
-            values = _stored(given.root, entry, suffix)
-            if values is not None:
+            stored = _stored(given.root, entry, suffix)
+            if stored is not None:
+                values = stored.values
                 present = np.unique(values.ravel()[constant_runs(values)[0]]).astype(np.int64)
                 numbers.update(np.where(present >= _GROUP_LIMIT, present // _GROUP_LIMIT, present).tolist())
     numbers.discard(VOID_ID)
@@ -135,12 +142,12 @@ def _polygon_names(root: Path, entry: Entry) -> Iterator[str]:
         yield from polygons.names_in(inside(root, entry.data.file("polygons.json"), "the dataset"))
 
 
-def _stored(root: Path, entry: Entry, suffix: str) -> npt.NDArray[np.integer] | None:
-    """The values of a label file; None where there is none that can be read."""
+def _stored(root: Path, entry: Entry, suffix: str) -> png.LabelImage | None:
+    """A label file as stored; None where there is none that can be read."""
     if suffix not in entry.data.suffixes:
         return None
     try:
-        values = png.read_labels(read_bytes(root, entry.data.file(suffix), "the dataset")).values
+        stored = png.read_labels(read_bytes(root, entry.data.file(suffix), "the dataset"))
     except SegdataError:
         return None
-    return values if values.ndim == 2 else None
+    return stored if stored.values.ndim == 2 else None

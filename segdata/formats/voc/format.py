@@ -32,7 +32,7 @@ from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
-from segdata.formats.shared import lists, verbatim
+from segdata.formats.shared import binary, lists, verbatim
 from segdata.formats.shared.folder import image_bytes, read_bytes, stem, write_file
 from segdata.formats.voc import folders
 from segdata.formats.voc import masks as voc_masks
@@ -132,8 +132,8 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     root, labels, files = source.root, source.labels, entry.data
     tree = _parse(root, files.xml, findings)
     classes, semantic = voc_masks.read_classes(root, files.classes, labels, is_binary=source.data)
-    if source.data and semantic is not None and semantic.max() == 1:
-        findings.remark("class mask of 0 and 255 alone: 255 is taken for the one class", entry.key)
+    if source.data and classes is not None and semantic is not None and semantic.max() == 1 and binary.is_odd(classes):
+        findings.remark(binary.REMARK, entry.key)
     objects, numbers = voc_masks.read_objects(root, files.objects)
     height, width = _size(source, entry, tree, semantic, numbers, findings=findings)
     _check_sizes(root, entry, (height, width), semantic, numbers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from segdata.core import png
 from segdata.core.labels import Color, LabelSpace
 from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
-from segdata.formats.shared import palettes, verbatim
+from segdata.formats.shared import binary, palettes, verbatim
 from segdata.formats.shared.folder import read_bytes
 from segdata.formats.shared.palettes import PALETTE
 from segdata.formats.voc.image_sets import is_background
@@ -21,26 +21,22 @@ from segdata.formats.voc.objects import VOID
 _MOST_VOID = 0.05
 """Share of a mask without a class that may be void: the rim of nothing is nothing."""
 
-_LOOKED_AT = 20
-"""Masks that are looked at to find out whether 255 is their class."""
-
 _COLORS = {index: (PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]) for index in range(256)}
 
 
 def are_binary(root: Path, files: Sequence[str], labels: LabelSpace) -> bool:
-    """Whether the first class masks hold 0 and 255 alone, and there is a background and one class for these values."""
+    """Whether the class masks are black and white, 0 and 255, and there is a background and one class for these values."""
     if len(labels) != 2 or not is_background(labels[0].name):
         return False
-    values: set[int] = set()
-    for file in files[:_LOOKED_AT]:
+    return binary.are_binary(_stored(root, files), labels)
+
+
+def _stored(root: Path, files: Sequence[str]) -> Iterator[png.LabelImage]:
+    for file in files:
         try:
-            raw = png.read_labels(read_bytes(root, file, "the dataset"))
+            yield png.read_labels(read_bytes(root, file, "the dataset"))
         except SegdataError:
             continue  # `load` says what is wrong with it
-        if raw.values.ndim != 2:
-            return False
-        values.update(np.unique(raw.values).tolist())
-    return values == {0, VOID}
 
 
 def read_classes(
@@ -49,15 +45,15 @@ def read_classes(
     """The class mask as read, and as map of category indices.
 
     Args:
-        is_binary: 255 is the one class, where the mask has no other value but 0.
+        is_binary: white, 255, is the one class, where the mask holds nothing else but black.
     """
     if file is None:
         return None, None
     path = root / file
     colors = {index: category.color for index, category in enumerate(labels.categories) if category.color}
-    raw, values = _read(root, file, {**colors, VOID: _COLORS[VOID]})
-    if is_binary and not np.any((values > 0) & (values != VOID)):
-        values = (values == VOID).astype(np.uint8)
+    raw = _stored_mask(root, file)
+    white = binary.white(raw, labels) if is_binary else None
+    values = _values(raw, {**colors, VOID: _COLORS[VOID]}, path) if white is None else white.astype(np.uint8)
     wrong = (values >= len(labels)) & (values != VOID)
     if wrong.any():
         row, column = np.argwhere(wrong)[0].tolist()
@@ -84,18 +80,26 @@ def read_classes(
 
 def read_objects(root: Path, file: str | None) -> tuple[png.LabelImage | None, npt.NDArray[Any] | None]:
     """The object mask as read, and as map of object numbers (0 background, 255 void)."""
-    return (None, None) if file is None else _read(root, file, _COLORS)
+    if file is None:
+        return None, None
+    raw = _stored_mask(root, file)
+    return raw, _values(raw, _COLORS, root / file)
 
 
-def _read(root: Path, file: str, color_of: Mapping[int, Color]) -> tuple[png.LabelImage, npt.NDArray[Any]]:
+def _stored_mask(root: Path, file: str) -> png.LabelImage:
     try:
         raw = png.read_labels(read_bytes(root, file, "the dataset"))
     except SegdataError as error:
         raise error.located(file=root / file) from error
-    if raw.mode not in ("P", "L", "RGB", "RGBA"):
+    if raw.mode not in ("P", "L", "1", "RGB", "RGBA"):
         raise InvalidImage("mask is of a kind that VOC does not have", file=root / file, why=f"PNG mode {raw.mode}")
+    return raw
+
+
+def _values(raw: png.LabelImage, color_of: Mapping[int, Color], path: Path) -> npt.NDArray[Any]:
+    """(H, W) values of a mask; of colours by the table."""
     pixels = raw.values if raw.values.ndim == 3 else palettes.repainted(raw, color_of) if raw.mode == "P" else None
-    return raw, raw.values if pixels is None else _by_color(pixels, color_of, root / file)
+    return raw.values if pixels is None else _by_color(pixels, color_of, path)
 
 
 def _by_color(pixels: npt.NDArray[np.uint8], color_of: Mapping[int, Color], path: Path) -> npt.NDArray[np.uint8]:
@@ -121,7 +125,8 @@ def _by_color(pixels: npt.NDArray[np.uint8], color_of: Mapping[int, Color], path
 
 def storage_of(raw: png.LabelImage, values: npt.NDArray[Any]) -> dict[str, Any]:
     """How a mask was stored, where that was not as a PNG with VOC's palette."""
-    if raw.mode == "RGBA":
+    is_white = raw.mode == "RGB" and values.max() == 1 and not np.any((raw.values > 0) & (raw.values != VOID))
+    if raw.mode == "RGBA" or is_white:
         return {"mode": raw.mode, "pixels": verbatim.from_array(raw.values)}
     is_binary = raw.values.ndim == 2 and values.max() == 1 and raw.values.max() == VOID
     binary = {"binary": True} if is_binary else {}
@@ -138,8 +143,10 @@ def to_png(values: npt.NDArray[np.uint8], labels: LabelSpace | None, storage: Ma
     mode = storage.get("mode", "P")
     if storage.get("binary"):
         values = np.where(values > 0, np.uint8(VOID), np.uint8(0))
-    if mode == "RGBA":
+    if "pixels" in storage:
         return png.encode_png(verbatim.to_array(storage["pixels"]))
+    if mode == "1":
+        return png.encode_png(values, mode="1")
     if mode == "RGB":
         table = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
         for index, category in enumerate(labels.categories if labels else ()):
