@@ -7,21 +7,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segdata.core.findings import Findings
+from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, ReadOptions
 from segdata.formats.shared import lists
 from segdata.formats.shared.folder import file_size, folders_in, names_in, read_bytes, stem
-from segdata.formats.voc import folders
+from segdata.formats.voc import folders, rivals
 from segdata.formats.voc.folders import CLASSES, OBJECTS, Part, joined
 from segdata.formats.voc.images import Images, by_stem, files_below, images_elsewhere, images_of
 
 
 @dataclass(frozen=True)
 class Files:
-    """Which files an image has, under the root."""
+    """Which files an image has, under the root.
+
+    Attributes:
+        unsettled: what is wrong where several images may be the annotated one.
+    """
 
     xml: str | None
     classes: str | None
     objects: str | None
+    unsettled: InvalidAnnotation | None = None
 
     @property
     def names(self) -> list[str]:
@@ -106,9 +112,10 @@ def _entries(root: Path, part: Part, options: ReadOptions, findings: Findings) -
         images = _elsewhere(root, part, annotated, xml_of, options, findings)
     else:
         images = images_of(root, part, annotated, xml_of, findings)
+    images, unsettled = rivals.settle(root, images, xml_of, findings)
     entries = []
     for key in sorted(images.file_of.keys() | annotated):
-        data = Files(xml_of.get(key), classes_of.get(key), objects_of.get(key))
+        data = Files(xml_of.get(key), classes_of.get(key), objects_of.get(key), unsettled.get(key))
         size = sum(file_size(root, file) for file in data.names)
         entries.append(Entry(key, images.file_of.get(key, ""), size, data, images.elsewhere.get(key, "")))
     return entries

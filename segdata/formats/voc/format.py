@@ -130,6 +130,8 @@ def _classes_of(root: Path, entries: Sequence[Entry], findings: Findings) -> Lab
 def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One image with its objects and label maps."""
     root, labels, files = source.root, source.labels, entry.data
+    if files.unsettled is not None:
+        raise files.unsettled
     tree = _parse(root, files.xml, findings)
     classes, semantic = voc_masks.read_classes(root, files.classes, labels, is_binary=source.data)
     if source.data and classes is not None and semantic is not None and semantic.max() == 1 and binary.is_odd(classes):

@@ -183,7 +183,7 @@ def _fits(root: Path, part: Part, folder: str, below: Mapping[str, Sequence[str]
 
 def _agrees(root: Path, part: Part, file: str, xml: str | None) -> bool | None:
     """Whether a file has the size that its annotation says, and is not plainly a mask; None where that is not known."""
-    size = None if xml is None else _size_in(root, xml)
+    size = None if xml is None else size_in(root, xml)
     if size is None:
         return None
     try:
@@ -201,13 +201,21 @@ def _root_of(root: Path, file: str) -> Node | None:
         return None  # `load` says what is wrong with it
 
 
-def _size_in(root: Path, file: str) -> tuple[int, int] | None:
+def size_in(root: Path, file: str) -> tuple[int, int] | None:
     """Height and width as an XML file says them."""
     node = _root_of(root, file)
     size = None if node is None else node.child("size")
     values = [None if size is None else size.text_of(tag) for tag in ("height", "width")]
     height, width = (int(value) if value and value.isdecimal() else 0 for value in values)
     return (height, width) if height and width else None
+
+
+def names_said(root: Path, file: str) -> list[str]:
+    """The names with endings that an XML file gives its image: in `<filename>`, then in `<path>`."""
+    node = _root_of(root, file)
+    texts = [] if node is None else [node.text_of(tag) or "" for tag in ("filename", "path")]
+    names = [text.replace("\\", "/").rpartition("/")[2] for text in texts]
+    return [name for name in names if stem(name) != name]
 
 
 # ---------------------------------------------------------------------- images that lie apart
