@@ -418,9 +418,9 @@ def _built(
     indices = building.category_indices(category, space)
     built = building.built_masks([None] * len(indices) if masks is None else masks, height, width)
     try:
-        instances = Instances.build(
-            indices, built.masks, **{"has_mask": built.has_mask, "polygons": built.polygons, **columns}
-        )
+        # Counted from 1: a match with an object of id 0 never counts in COCO's metrics.
+        known = {"has_mask": built.has_mask, "polygons": built.polygons, "id": np.arange(1, len(indices) + 1)}
+        instances = Instances.build(indices, built.masks, **{**known, **columns})
     except ValueError as error:
         raise InvalidAnnotation(
             "the columns of the objects do not fit together", why=str(error), fix="give one entry for each object"

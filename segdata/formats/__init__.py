@@ -25,6 +25,7 @@ from segdata.formats.contract import (
     Writer,
 )
 from segdata.formats.detection import Place, known, locate
+from segdata.formats.shared import loose_results
 from segdata.formats.shared.folder import missing_images
 from segdata.formats.shared.loose_names import found_otherwise
 from segdata.system.files import TrustedRoot
@@ -165,10 +166,17 @@ def detect_results(path: Path) -> str:
         "no known kind of predictions was found",
         file=path,
         why="looked for a pack; " + "; ".join(modules.reader.LAYOUT for modules in RESULTS.values()),
-        fix="it holds annotations, not predictions: give predictions first, then the ground truth"
-        if path.suffix == ".json"
-        else "check the path, or name the kind with --from",
+        fix=_way_on_to_results(path),
     )
+
+
+def _way_on_to_results(path: Path) -> str:
+    """What to do with a file or folder that holds no known kind of predictions."""
+    if path.suffix != ".json":
+        return "check the path, or name the kind with --from"
+    if coco.documents.looks_like_coco(path):
+        return "it holds annotations, not predictions: give predictions first, then the ground truth"
+    return f"a results file of boxes or masks: {loose_results.RECIPE}"
 
 
 def scan(

@@ -59,14 +59,21 @@ def each(**changes: Callable[[dict[str, Any]], Any]) -> Detections:
 
 MASK = {"size": [SIZE, SIZE], "counts": [SIZE * SIZE]}
 REFUSED = {
-    "float image id": (each(image_id=lambda item: item["image_id"] + 0.0), "Expected `int`, got `float`"),
-    "image id as text": (each(image_id=lambda item: str(item["image_id"])), "Expected `int`, got `str`"),
+    "image id with a fraction": (each(image_id=lambda item: item["image_id"] + 0.5), "100.5 is no whole number"),
+    "image id is a list": (each(image_id=lambda item: [item["image_id"]]), "$[0].image_id"),
+    "unknown image as text": (each(image_id=lambda item: "photo_77.jpg"), "close to the first are 'photo_7'"),
+    "unknown image number as text": (each(image_id=lambda item: "102"), "$[0].image_id"),
+    "unknown name of a category": (each(category_id=lambda item: "doge"), "close is 'dog'"),
+    "names and numbers of categories": (
+        [*detections(), {**detections()[0], "category_id": "cat"}],
+        "partly names, partly numbers",
+    ),
     "unknown image": ([*detections(), {**detections()[0], "image_id": 102}], "close to 102 are [100, 107"),
     "positions of images": (each(image_id=lambda item: (item["image_id"] - 100) // 7), "look like positions (0 … 11)"),
     "unknown category": (each(category_id=lambda item: 4), "category_id 4; the ground truth has 3"),
-    "no score": ([{k: v for k, v in item.items() if k != "score"} for item in detections()], "field `score`"),
-    "score is null": (each(score=lambda item: None), "got `null`"),
-    "score is text": (each(score=lambda item: "0.5"), "got `str`"),
+    "no score": ([{k: v for k, v in item.items() if k != "score"} for item in detections()], "$[0]"),
+    "score is null": (each(score=lambda item: None), "has no score"),
+    "score is text": (each(score=lambda item: "0.5"), "$[0].score"),
     "score is NaN": (json.dumps(each(score=lambda item: float("nan"))), "NaN and Infinity are no numbers"),
     "score is infinite": (json.dumps(each(score=lambda item: float("inf"))), "NaN and Infinity are no numbers"),
     "box of three numbers": (each(bbox=lambda item: item["bbox"][:3]), "bbox is not four numbers"),
@@ -88,6 +95,8 @@ REFUSED = {
         each(bbox=lambda item: None, segmentation=lambda item: {"size": [SIZE, SIZE], "counts": "~~"}),
         "outside its alphabet",
     ),
+    "another object": ({"boxes": [[1, 2, 3, 4]]}, '"image_id": 1'),
+    "predictions without score": ({"predictions": truth()["annotations"]}, "$.predictions[0]"),
     "annotations for detections": (truth(), "give predictions first, then the ground truth"),
     "cut short": (json.dumps(detections())[:-20], "cut short"),
 }

@@ -12,10 +12,9 @@ counted from 1, whichever command writes the file.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -32,10 +31,11 @@ from segdata.formats.coco.adapt import categories_with_id, unlisted
 from segdata.formats.coco.rules import check_size, no_box
 from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Header, Plan
-from segdata.formats.shared import json_text
+from segdata.formats.shared import json_text, loose_results
 from segdata.formats.shared.category_numbers import by_number
 from segdata.formats.shared.detections import Detections
 from segdata.formats.shared.folder import write_file
+from segdata.formats.shared.loose_results import Loose, Rle
 from segdata.system.files import canonical_json, disk_errors, inside, write_whole
 
 LAYOUT = "a JSON list of {image_id, category_id, score, bbox or segmentation} (COCO results)"
@@ -44,36 +44,21 @@ _AT_ONCE = 1 << 12
 _SHOWN = 5
 
 
-class _Rle(msgspec.Struct, gc=False):
-    size: list[int]
-    counts: str | list[int]
-
-
 class _Detection(msgspec.Struct, gc=False):
     image_id: int
     category_id: int
     score: float
     bbox: list[float] | None = None
-    segmentation: _Rle | list[list[float]] | None = None
-
-
-class _TextDetection(msgspec.Struct, gc=False):
-    image_id: str
-    category_id: int
-    score: float
-    bbox: list[float] | None = None
-    segmentation: _Rle | list[list[float]] | None = None
-
-
-_FIELDS_AFTER_IMAGE = ("category_id", "score", "bbox", "segmentation")
+    segmentation: Rle | list[list[float]] | None = None
 
 
 def detect(path: Path) -> bool:
-    """Whether the file is a JSON list."""
+    """Whether the file is a JSON list, or an object with a list of detections."""
     if not path.is_file() or path.suffix != ".json":
         return False
     with path.open("rb") as file:
-        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+        first = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    return first == b"[" or (first == b"{" and loose_results.list_in(path) is not None)
 
 
 def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
@@ -83,17 +68,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
         InvalidAnnotation: records that are no detections (numbers that are none, masks of another size, no score), or
             image or category ids that the ground truth does not have.
     """
-    try:
-        records: list[_Detection] = json_text.decode(json_text.map_file(path), list[_Detection], path)
-        images = _images(records, truth, path)
-    except InvalidAnnotation as error:
-        records, images = _by_text(path, truth, findings, error)
-    numbers = [record.category_id for record in records]
-    meaning = by_number(numbers, truth, findings, path)
-    index_of_id = meaning.index_of_id
-    category = np.array([index_of_id.get(number, -1) for number in numbers], np.int64)
-    if meaning.mapping is None:
-        _require_known("category", category, numbers, sorted(index_of_id), path)
+    records, images, category = _detections(path, truth, findings)
     has_boxes, has_masks = _require_same_fields(records, path)
     bbox = np.full((len(records), 4), np.nan)
     if has_boxes:
@@ -128,50 +103,49 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     )
 
 
+def _detections(
+    path: Path, truth: GroundTruth, findings: Findings
+) -> tuple[Sequence[_Detection | Loose], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Records, (N,) int64 index of each one's image, and of its category, −1 where `--labels` leaves it out."""
+    try:
+        records: list[_Detection] = json_text.decode(json_text.map_file(path), list[_Detection], path)
+    except InvalidAnnotation:
+        loose, images, category = loose_results.read(path, truth, findings)
+        if category is None:
+            category = _categories([cast(int, record.category_id) for record in loose], truth, findings, path)
+        return loose, images, category
+    images = _images(records, truth, path)
+    return records, images, _categories([record.category_id for record in records], truth, findings, path)
+
+
 def _images(records: Sequence[_Detection], truth: GroundTruth, path: Path) -> npt.NDArray[np.int64]:
     """(N,) int64, index of each detection's image in the ground truth."""
     index_of_id = truth.index_of_id
     images = np.array([index_of_id.get(record.image_id, -1) for record in records], np.int64)
+    if not index_of_id and len(records):
+        raise InvalidAnnotation(
+            "this ground truth has no image numbers, by which the detections name their images",
+            file=path,
+            place="$[0].image_id",
+            why=f"found {records[0].image_id}; the ground truth has {len(truth):,} images, named by their keys: "
+            f"{', '.join(map(repr, truth.keys[:3]))}{' …' if len(truth) > 3 else ''}",
+            fix=f'name images by their keys: {{"image_id": "{truth.keys[0] if len(truth) else "KEY"}", …}}',
+        )
     _require_known("image", images, [record.image_id for record in records], sorted(index_of_id), path)
     return images
 
 
-def _by_text(
-    path: Path, truth: GroundTruth, findings: Findings, error: InvalidAnnotation
-) -> tuple[list[_Detection], npt.NDArray[np.int64]]:
-    """Detections whose image ids are texts, as the ground truth's own are, or its keys.
-
-    Raises:
-        InvalidAnnotation: `error`, where no detection has such a text; else with those that the ground truth lacks.
-    """
-    try:
-        records = json_text.decode(json_text.map_file(path), list[_TextDetection], path)
-    except InvalidAnnotation:
-        raise error from None
-    index_of_text = truth.index_of_text
-    images = np.array([index_of_text.get(record.image_id, -1) for record in records], np.int64)
-    if not (images >= 0).any():
-        raise error
-    if (images < 0).any():
-        raise _unknown_texts([records[row].image_id for row in np.flatnonzero(images < 0)], index_of_text, path)
-    findings.remark("images of the results are named by text: matched by the ground truth's own", str(path))
-    plain = [_Detection(-1, *(getattr(record, name) for name in _FIELDS_AFTER_IMAGE)) for record in records]
-    return plain, images
+def _categories(numbers: Sequence[int], truth: GroundTruth, findings: Findings, path: Path) -> npt.NDArray[np.int64]:
+    """(N,) int64, index of each detection's category, −1 where `--labels` leaves it out."""
+    meaning = by_number(numbers, truth, findings, path)
+    index_of_id = meaning.index_of_id
+    category = np.array([index_of_id.get(number, -1) for number in numbers], np.int64)
+    if meaning.mapping is None:
+        _require_known("category", category, numbers, sorted(index_of_id), path)
+    return category
 
 
-def _unknown_texts(unknown: Sequence[str], known: Iterable[str], path: Path) -> InvalidAnnotation:
-    texts = list(dict.fromkeys(unknown))
-    close = difflib.get_close_matches(texts[0], list(known)[:20000], n=3)
-    return InvalidAnnotation(
-        f"{len(unknown):,} detections name images that the ground truth does not have",
-        file=path,
-        why=f"image_id {', '.join(map(repr, texts[:_SHOWN]))}{' …' if len(texts) > _SHOWN else ''}"
-        + (f"; close to the first are {', '.join(map(repr, close))}" if close else ""),
-        fix="give the ground truth that these predictions are about",
-    )
-
-
-def _require_same_fields(records: Sequence[_Detection], path: Path) -> tuple[bool, bool]:
+def _require_same_fields(records: Sequence[_Detection | Loose], path: Path) -> tuple[bool, bool]:
     """Whether the detections have boxes, and whether they have masks; all must have the same."""
     has_boxes = bool(records and records[0].bbox)
     has_masks = bool(records and records[0].segmentation is not None)
@@ -190,12 +164,12 @@ def _require_same_fields(records: Sequence[_Detection], path: Path) -> tuple[boo
     return has_boxes, has_masks
 
 
-def _fields(record: _Detection) -> str:
+def _fields(record: _Detection | Loose) -> str:
     return " and ".join(name for name in ("bbox", "segmentation") if getattr(record, name)) or "neither"
 
 
 def _strings(
-    records: Sequence[_Detection],
+    records: Sequence[_Detection | Loose],
     images: npt.NDArray[np.int64],
     order: npt.NDArray[np.int64],
     truth: GroundTruth,
@@ -224,7 +198,7 @@ def _strings(
 
 
 def _checked_masks(
-    records: Sequence[_Detection], images: npt.NDArray[np.int64], truth: GroundTruth, path: Path
+    records: Sequence[_Detection | Loose], images: npt.NDArray[np.int64], truth: GroundTruth, path: Path
 ) -> list[Any]:
     """Masks in the order of the file: compressed strings as bytes, checked many at a time; others as `strings_of` takes.
 
@@ -235,7 +209,7 @@ def _checked_masks(
     masks: list[Any] = []
     for number, record in enumerate(records):
         mask = record.segmentation
-        if not isinstance(mask, _Rle):
+        if not isinstance(mask, Rle):
             masks.append(mask)
             continue
         try:
