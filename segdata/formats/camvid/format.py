@@ -77,6 +77,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
             splits, texts = {"all": list(range(len(entries)))}, {}
     if (error := folders.no_labels(root, layout, entries)) is not None:
         raise error
+    pairs.remark_missing(pairs.NO_LABELS, entries, splits, lambda entry: bool(entry.data.file), findings)
     beside = ["", *(pair.images for pair in layout.pairs if pair.split), *(pair.labels for pair in layout.pairs)]
     beside = list(dict.fromkeys(beside))
     table = label_tables.in_folder(root, beside) if labels is None else label_tables.beside(root, beside, findings)

@@ -40,7 +40,7 @@ from segdata.errors import NotThere, SegdataError
 from segdata.formats.cityscapes import frames, label_files, polygons, spaces
 from segdata.formats.cityscapes.frames import Frame
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
-from segdata.formats.shared import binary, json_text, label_tables, verbatim
+from segdata.formats.shared import binary, json_text, label_tables, pairs, verbatim
 from segdata.formats.shared.folder import image_bytes, read_bytes, write_file
 from segdata.system.files import inside
 
@@ -72,6 +72,10 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     splits = {job.name: frames.add_split(root, job, options, entries, files) for job in jobs}
     if (error := frames.no_labels(root, jobs, entries)) is not None:
         raise error
+    pairs.remark_missing(pairs.NO_LABELS, entries, splits, lambda entry: bool(entry.data.suffixes), findings)
+    pairs.remark_missing(
+        "frame without instanceIds, where others of its split have them", entries, splits, _has_instances, findings
+    )
     bad = set(manifest.shipped("cityscapes").known_bad)
     for entry in entries:
         for file in entry.data.others.values():
@@ -96,6 +100,10 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         annotation_files=[*files, *tables],
         data=binary.are_binary(given.label_ids(), space),
     )
+
+
+def _has_instances(entry: Entry) -> bool | None:
+    return "instanceIds.png" in entry.data.suffixes if entry.data.suffixes else None
 
 
 def inspect(root: Path, findings: Findings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, ReadOptions
 from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, file_size, image_path, names_in, stem
+
+NO_LABELS = "image without label file, where others of its split have one"
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,29 @@ def no_labels(root: Path, folders: Sequence[str], entries: Sequence[Entry], fix:
         why=f"images are {', '.join(images[:2])}{' …' if len(images) > 2 else ''}; there are {shown}",
         fix=fix,
     )
+
+
+def remark_missing(
+    kind: str,
+    entries: Sequence[Entry],
+    splits: Mapping[str, Sequence[int]],
+    has_it: Callable[[Entry], bool | None],
+    findings: Findings,
+) -> None:
+    """Remark images that lack what others of their split have; a split in which none has it is published so.
+
+    Args:
+        kind: of the remark.
+        has_it: whether an image has it; None where it is not concerned.
+    """
+    remarked: set[int] = set()
+    for members in splits.values():
+        has = {index: has_it(entries[index]) for index in members if entries[index].file and index not in remarked}
+        if True not in has.values():
+            continue
+        for index in (index for index, is_there in has.items() if is_there is False):
+            findings.remark(kind, entries[index].key)
+            remarked.add(index)
 
 
 def distinct(

@@ -32,7 +32,7 @@ from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
-from segdata.formats.shared import binary, lists, verbatim
+from segdata.formats.shared import binary, lists, pairs, verbatim
 from segdata.formats.shared.folder import image_bytes, read_bytes, stem, write_file
 from segdata.formats.voc import folders
 from segdata.formats.voc import masks as voc_masks
@@ -45,6 +45,9 @@ from segdata.formats.voc.xml import Node, Tree, parse, serialise
 from segdata.system.files import inside
 
 LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png, or XML beside images (PASCAL VOC)"
+_OFFICIAL = "voc"
+"""The label space of VOC's own classes; some of its own images have no annotation."""
+
 _IMAGE: list[Any] = [
     ["folder", "VOC2012"],
     "filename",
@@ -87,18 +90,21 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     files += [document["file"] for document in image_sets]
     splits = in_lists or listing.splits
     if not splits:
+        splits = {"all": range(len(entries))}
         findings.remark(
             "no lists of images: all are one split (--split-by train=0.8,val=0.2 makes others)",
             f"all, {len(entries):,} images",
         )
-    labels = labels or manifest.label_space("voc")
+    labels = labels or manifest.label_space(_OFFICIAL)
+    if labels.name != _OFFICIAL:
+        pairs.remark_missing(pairs.NO_LABELS, entries, splits, lambda entry: bool(entry.data.names), findings)
     masks = [entry.data.classes for entry in entries if entry.data.classes]
     return Source(
         root=root,
         layout=listing.layout,
         labels=labels,
         entries=entries,
-        splits=splits or {"all": range(len(entries))},
+        splits=splits,
         documents=[*documents, *image_sets],
         annotation_files=files,
         data=voc_masks.are_binary(root, masks, labels),
