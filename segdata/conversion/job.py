@@ -282,13 +282,14 @@ class Job:
             for kind, remarks in findings.remarks.items()
             if _NOT_READ.match(kind) and not all(_IS_TEXT.search(name) for name in remarks.examples)
         }
-        if samples and not annotated and unread and dataset.expects_annotations:
+        if samples and not annotated and dataset.expects_annotations:
+            files = [f"{kind}: {', '.join(remarks.examples[:5])}" for kind, remarks in unread.items()]
+            files = files or ["its annotation files have no object"]
             findings.skip(
                 InvalidAnnotation(
                     f"no annotation was read: {samples:,} images, no object and no label map",
                     file=dataset.root,
-                    why=f"taken for {dataset.layout}; "
-                    + "; ".join(f"{kind}: {', '.join(remarks.examples[:5])}" for kind, remarks in unread.items()),
+                    why=f"taken for {dataset.layout}; {'; '.join(files)}",
                     fix="see docs/your-data.md for the names that are looked for; the images alone: --on-error skip",
                 )
             )

@@ -67,7 +67,7 @@ class Shard:
                 self.findings.skip(self._as_in_source(error, index))
                 continue
             self.left_out.remove(index)
-            self.annotated += sample.has_instances or sample.has_semantic
+            self.annotated += bool(len(sample.instances)) or sample.has_semantic
             self.objects += len(sample.instances)
             self.crowds += int(sample.instances.iscrowd.sum())
             yield index, sample

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,76 @@ def label_space(documents: Sequence[Document], findings: Findings) -> LabelSpace
         return LabelSpace("coco" if names and names <= official else "custom", tuple(merged.values()))
     except SegdataError as error:
         raise error.located(file=documents[0].path, place="$.categories") from error
+
+
+def declared(documents: Sequence[Document], labels: LabelSpace, findings: Findings) -> LabelSpace:
+    """Declared categories with the numbers that the documents use.
+
+    Categories that the documents define are put into the declared order, by name. Where they define none, the numbers of
+    names in a row count from 1, as in COCO's files, or from 0 where category 0 is used.
+
+    Raises:
+        InvalidAnnotation: the documents define others, or use numbers that have no name.
+    """
+    defined = {category.id: category for document in documents for category in _categories(document, findings)}
+    if defined:
+        return _in_order(documents[0], defined, labels, findings)
+    used = {
+        number
+        for document in documents
+        for raw in document.annotations
+        if (number := whole_number(_USED.decode(raw).category_id)) is not None
+    }
+    count = len(labels)
+    if used and 0 not in used and [category.id for category in labels.categories] == list(range(count)):
+        numbered = [replace(category, id=category.id + 1) for category in labels.categories]
+        labels = LabelSpace(labels.name, tuple(numbered))
+        shown = ", ".join(f"{category.id} is {category.name}" for category in numbered[:5])
+        findings.remark(
+            "no category is defined: the declared ones are numbered from 1 (a table in TOML can say id = …)",
+            f"{documents[0].name}: {shown}{' …' if count > 5 else ''}",
+        )
+    if not used <= labels.index_of_id.keys():
+        raise InvalidAnnotation(
+            "annotations use categories that are not declared",
+            file=documents[0].path,
+            why=f"categories {sorted(used)[:20]} are used; declared are "
+            + ", ".join(f"{category.id} {category.name}" for category in labels.categories[:20]),
+            fix="name all of them with --classes, in the order of their numbers, or give a table in TOML with name and id",
+        )
+    return labels
+
+
+def records_of_space(labels: LabelSpace) -> list[dict[str, Any]]:
+    """Category records of a document that has none of its own."""
+    return [
+        {"id": category.id, "name": category.name, "supercategory": category.supercategory or category.name}
+        for category in labels.categories
+    ]
+
+
+def _in_order(
+    document: Document, defined: Mapping[int, Category], labels: LabelSpace, findings: Findings
+) -> LabelSpace:
+    """Categories that a document defines, in the declared order."""
+    id_of_name = {category.name: number for number, category in defined.items()}
+    if all(
+        labels.index_of_id.keys() >= {number} and labels[labels.index_of_id[number]].name == category.name
+        for number, category in defined.items()
+    ):
+        return labels
+    unknown = sorted(id_of_name.keys() ^ labels.index_of_name.keys())
+    if unknown:
+        raise InvalidAnnotation(
+            "the document defines other categories than those declared",
+            file=document.path,
+            place="$.categories",
+            why=f"it defines {', '.join(map(repr, list(id_of_name)[:10]))}; "
+            f"declared are {', '.join(map(repr, list(labels.index_of_name)[:10]))}",
+            fix="leave out --classes; --labels TABLE.toml maps categories, --keep and --drop choose some",
+        )
+    findings.remark("categories in the order that was declared, by their names", document.name)
+    return LabelSpace(labels.name, tuple(defined[id_of_name[category.name]] for category in labels.categories))
 
 
 def _without_doubles(document: Document, categories: list[Category], findings: Findings) -> list[Category]:

@@ -44,6 +44,9 @@ def _numbers(record: dict[str, Any]) -> Iterator[str]:
     if "id" in record and record["id"] is None:
         del record["id"]
         yield "id is null, taken as missing"
+    elif isinstance(record.get("id"), str):
+        del record["id"]
+        yield "annotation id is a text: numbered anew"
     crowd = record.get("iscrowd", 0)
     if type(crowd) is not int:
         flag = 0 if crowd is None else int(crowd) if isinstance(crowd, bool) else whole_number(crowd)

@@ -165,8 +165,11 @@ def looks_like_coco(path: Path) -> bool:
     return b'"images"' in head or b'"annotations"' in head
 
 
-def open_document(root: Path, path: Path, split: str, findings: Findings) -> Document:
+def open_document(root: Path, path: Path, split: str, findings: Findings, *, names_categories: bool = True) -> Document:
     """Map a JSON file and find its images and annotations, without parsing them.
+
+    Args:
+        names_categories: whether a document of objects must define its categories.
 
     Raises:
         InvalidAnnotation: not JSON, or not what its name says.
@@ -187,7 +190,7 @@ def open_document(root: Path, path: Path, split: str, findings: Findings) -> Doc
         )
     view, top = _top_of(view, path, findings)
     missing = [key for key in ("images", *(("annotations",) if kind != "image_info" else ())) if key not in top]
-    if kind in ("instances", "person_keypoints") and "categories" not in top:
+    if kind in ("instances", "person_keypoints") and "categories" not in top and names_categories:
         missing.append("categories")
     if missing:
         raise InvalidAnnotation(
@@ -259,6 +262,11 @@ def _guess(keys: Iterable[str]) -> str:
 
 def _way_on(keys: Iterable[str], split: str) -> str:
     """What to do with a JSON file that is no COCO document of objects."""
+    if {"images", "annotations"} <= set(keys):
+        return (
+            "name the categories with --classes FILE|NAMES; a captions document without categories is called "
+            f"captions_{split}.json"
+        )
     if _guess(keys).startswith("a captions document"):
         return f"name a captions document captions_{split}.json, a keypoints document person_keypoints_{split}.json"
     return "export it as COCO from the tool that made it, or see docs/your-data.md"

@@ -32,7 +32,7 @@ from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError, UnknownLayout
 from segdata.formats.coco import batch_reader
 from segdata.formats.coco.annotations import instances_of, records_of, remarks_of, with_residue, with_residues
-from segdata.formats.coco.categories import label_space
+from segdata.formats.coco.categories import declared, label_space, records_of_space
 from segdata.formats.coco.corrections import BOX_FROM_MASK, boxes_from_masks, corrected
 from segdata.formats.coco.documents import (
     KINDS,
@@ -86,7 +86,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
             findings.remark("document not read: image_info", passed_over[-1])
         for _, path in ranked:
             try:
-                document = open_document(root, path, split, findings)
+                document = open_document(root, path, split, findings, names_categories=labels is None)
             except InvalidAnnotation:
                 if findings.strict or kind_of(path.name)[0] or len(paths) == 1:
                     raise
@@ -106,7 +106,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     return Source(
         root=root,
         layout="COCO documents",
-        labels=labels or label_space(documents, findings),
+        labels=label_space(documents, findings) if labels is None else declared(documents, labels, findings),
         entries=index.entries,
         splits=index.splits,
         documents=[
@@ -442,12 +442,17 @@ def _write_document(
 def _documents(header: Header) -> Sequence[Mapping[str, Any]]:
     """The source's documents, or one instances document a split for data that came from elsewhere."""
     documents = [document for document in header.documents if document.get("format") == "coco"]
+    categories = records_of_space(header.labels)
     if documents:
-        return [document for document in documents if document["split"] in header.splits]
-    categories = [
-        {"id": category.id, "name": category.name, "supercategory": category.supercategory or category.name}
-        for category in header.labels.categories
-    ]
+        chosen = [document for document in documents if document["split"] in header.splits]
+        if not categories or any(document["header"].get("categories") for document in documents):
+            return chosen
+        return [
+            {**document, "header": {**document["header"], "categories": categories}}
+            if document["kind"] in ("instances", "person_keypoints")
+            else document
+            for document in chosen
+        ]
     return [
         {
             "file": f"annotations/instances_{split.replace('/', '_')}.json",

@@ -345,10 +345,11 @@ def _by_image(
     path, count = document.path, len(document.annotations)
     images = np.full(count, -1, np.int64)
     ids = np.full(count, -1, np.int64)
+    texts: list[int] = []
     for position, raw in enumerate(document.annotations):
         why = fix = None
         try:
-            link = _LINK.decode(raw) if findings.strict else _link(raw, numbers)
+            link = _LINK.decode(raw) if findings.strict else _link(raw, numbers, position, texts)
             ids[position] = -1 if link.id is None else link.id
             images[position] = position_of_id.get(link.image_id, -1)
             if link.id is not None and not 0 <= link.id <= MAX_ID:
@@ -373,12 +374,18 @@ def _by_image(
                 "annotation id that another one has: numbered anew",
                 f"{document.name}: annotation {ids[position]}, $.annotations[{position}]",
             )
+    first = max(int(ids.max(initial=0)), *document.new_ids.values(), 0) + 1
+    document.new_ids.update({position: first + number for number, position in enumerate(texts)})
     order = np.argsort(images, kind="stable")
     return order, np.searchsorted(images[order], np.arange(images_count + 1))
 
 
-def _link(raw: msgspec.Raw, numbers: Mapping[str, int]) -> _Link:
-    """The ids of an annotation record; whole numbers may be written as text or with a point."""
+def _link(raw: msgspec.Raw, numbers: Mapping[str, int], position: int, texts: list[int]) -> _Link:
+    """The ids of an annotation record; whole numbers may be written as text or with a point.
+
+    Args:
+        texts: receives the position where the record's own id is another text.
+    """
     try:
         return _LINK.decode(raw)
     except msgspec.ValidationError:
@@ -386,6 +393,9 @@ def _link(raw: msgspec.Raw, numbers: Mapping[str, int]) -> _Link:
         values = {name: whole_number(record[name]) for name in ("id", "image_id") if record.get(name) is not None}
         if isinstance(record.get("image_id"), str) and record["image_id"] in numbers:
             values["image_id"] = numbers[record["image_id"]]
+        if isinstance(record.get("id"), str) and values["id"] is None:
+            texts.append(position)
+            del values["id"]
         if None in values.values():
             raise
         return msgspec.convert(values, _Link)

@@ -92,6 +92,11 @@ def _is_not_the_masks(record: Values) -> Any:
     return (common < 0.5 * union) & ((width >= 2) & (height >= 2) | (mask_width >= 2) & (mask_height >= 2))
 
 
+def _is_in_fractions(record: Values) -> Any:
+    x, y, width, height = record.box
+    return (x >= 0) & (y >= 0) & (width > 0) & (height > 0) & (x + width <= 1) & (y + height <= 1)
+
+
 def _has_no_pixel(record: Values) -> Any:
     """Masks of nothing; of polygons that are too small for a pixel only those in fractions of the image's size."""
     left, top, width, height = record.outline
@@ -143,6 +148,7 @@ RULES = (
     Rule(lambda record: _has_other_area(record, record.rle_area), odd="area differs from the RLE's by more than 2 %"),
     Rule(_has_flat_polygon, odd="polygon without area"),
     Rule(_is_not_the_masks, odd="box is not the mask's"),
+    Rule(_is_in_fractions, odd="box within the first pixel: is it in fractions of the image's size?"),
     Rule(_has_no_pixel, odd="mask without a pixel"),
     Rule(lambda record: record.id == 0, counted="annotation number 0, whose matches COCO's evaluator never counts"),
 )
@@ -181,7 +187,9 @@ def check(record: dict[str, Any], labels: LabelSpace, height: int, width: int) -
     if type(category) is not int or category not in labels.index_of_id:
         known = sorted(labels.index_of_id)
         defined = f"{known[0] if known else 'none'} … {known[-1] if known else ''}"
-        raise undefined_category(f"category_id {category!r}; it defines {defined}")
+        error = undefined_category(f"category_id {category!r}; it defines {defined}")
+        error.fix = error.fix if known else "the document defines no category: name them with --classes FILE|NAMES"
+        raise error
     if "id" in record and type(record["id"]) is not int:
         raise InvalidAnnotation("an annotation's id is not a whole number", why=f"found {record['id']!r}")
     crowd = record.get("iscrowd", 0)

@@ -423,3 +423,64 @@ def test_images_of_another_spelling_are_read_and_shown_without_conversion(tmp_pa
         assert done.code == 0, done.err
         pictures.append((tmp_path / "picture.png").read_bytes())
     assert pictures[0] != pictures[1]
+
+
+def test_declared_classes_never_shift_what_the_numbers_mean(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "train")
+    described = document()
+    described["annotations"][1]["category_id"] = 2
+    for name, categories, classes, expected in (
+        ("none", [], "person,car", {"person": 1, "car": 2}),
+        ("key missing", None, "person,car", {"person": 1, "car": 2}),
+        ("more than used", [], "person,car,bus", {"person": 1, "car": 2, "bus": 3}),
+        ("other order", described["categories"], "car,person", {"car": 2, "person": 1}),
+        ("the same", described["categories"], "person,car", {"person": 1, "car": 2}),
+    ):
+        changed = {**described, "categories": categories}
+        if categories is None:
+            del changed["categories"]
+        made.put(root / "annotations/instances_train.json", changed)
+        pack, remarks = convert(root, tmp_path / name, classes=classes)
+        assert {category.name: category.id for category in pack.labels.categories} == expected, name
+        assert list(expected) == [category.name for category in pack.labels.categories]
+        objects = [pack.labels[index].name for sample in pack for index in sample.instances.category]
+        assert objects == ["person", "car"], name
+        assert name == "the same" or sum("declared" in kind for kind in remarks) == 1
+        again = written_again(tmp_path / name, tmp_path / f"{name} again")["instances_train.json"]
+        assert {item["name"]: item["id"] for item in again["categories"]} == expected
+    refused(root, tmp_path / "pack", 4, "declared", "--labels", options=("--classes", "person,dog"))
+    described["annotations"][1]["category_id"] = 0
+    made.put(root / "annotations/instances_train.json", {**described, "categories": []})
+    refused(root, tmp_path / "pack", 4, "--classes")
+    pack, _ = convert(root, tmp_path / "from 0", classes="car,person")
+    assert [pack.labels[index].name for sample in pack for index in sample.instances.category] == ["person", "car"]
+    refused(root, tmp_path / "pack", 4, "TOML", options=("--classes", "car"))
+
+
+def test_annotation_ids_that_are_text_are_numbered_anew_and_come_back(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "train")
+    described = document()
+    for number, record in enumerate(described["annotations"]):
+        record["id"] = f"uuid-{number}"
+    described["annotations"].append({**described["annotations"][0], "id": 7})
+    made.put(root / "annotations/instances_train.json", described)
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert sorted(sample.instances.id.tolist() for sample in pack) == [[8, 7], [9]]
+    assert remarks["annotation id is a text: numbered anew"] == 2
+    again = written_again(tmp_path / "pack", tmp_path / "again")["instances_train.json"]
+    assert again["annotations"] == described["annotations"]
+
+
+def test_documents_without_an_object_and_boxes_in_fractions_are_told(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    images(root / "train")
+    made.put(root / "annotations/instances_train.json", document(annotations=[]))
+    refused(root, tmp_path / "pack", 4, "no annotation was read")
+    described = document()
+    for record in described["annotations"]:
+        record.update(segmentation=[], bbox=[0.1, 0.1, 0.5, 0.6])
+    made.put(root / "annotations/instances_train.json", described)
+    _, remarks = convert(root, tmp_path / "fractions")
+    assert [count for kind, count in remarks.items() if "fractions" in kind] == [2]
