@@ -12,7 +12,7 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import NotThere, SegdataError, UnknownLayout, UsageError
-from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, voc
+from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, masks, voc
 from segdata.formats.contract import (
     RESIDUES,
     Adapter,
@@ -46,6 +46,13 @@ FORMATS: Mapping[str, FormatModules] = {
         shortcuts=Shortcuts(label_map=cityscapes.format.label_map, instance_ids=cityscapes.format.instance_ids),
         is_relative=cityscapes.format.is_relative,
         parts=("leftimg8bit", "gtfine", "gtcoarse", "imgsfine"),
+    ),
+    "masks": FormatModules(
+        masks.format,
+        masks.adapt,
+        Residue(masks.residue.count_dropped),
+        fits=masks.evidence.fits,
+        parts=("pngimages", "pedmasks", "images", "masks"),
     ),
     "camvid": FormatModules(
         camvid.format,
@@ -195,7 +202,7 @@ def scan(
     """
     options = options or ReadOptions()
     root = TrustedRoot(root) if options.follow_links else root
-    place = _place(root, name)
+    place = _place(root, name, labels)
     name, root = place.format, place.root
     if place.remark:
         findings.remark(place.remark, str(root))
@@ -210,10 +217,11 @@ def scan(
     return name, source
 
 
-def _place(root: Path, name: str | None) -> Place:
+def _place(root: Path, name: str | None, labels: LabelSpace | None) -> Place:
     """Where the dataset lies; a folder of a named format may be one that only its reader recognises."""
     if name is None:
-        return locate(root, FORMATS)
+        place = locate(root, FORMATS)
+        return place if labels is None else _fitting(place, labels)
     modules = named(name)
     if not root.exists():
         raise NotThere(f"{root} does not exist", file=root)
@@ -223,6 +231,15 @@ def _place(root: Path, name: str | None) -> Place:
     except SegdataError:
         pass  # its reader says what is wrong
     return Place(name, root)
+
+
+def _fitting(place: Place, labels: LabelSpace) -> Place:
+    """The same place, of the format that the declared categories fit where two formats read such folders."""
+    fits = {name: modules.fits(place.root, labels) for name, modules in FORMATS.items()}
+    better = next((name for name, does_fit in fits.items() if does_fit), None)
+    if better is None and fits[place.format] is False:
+        better = known(place.root, {name: modules for name, modules in FORMATS.items() if fits[name] is not False})
+    return place if better is None else replace(place, format=better)
 
 
 def _remark_unread(source: Source, findings: Findings) -> None:

@@ -272,6 +272,8 @@ class FormatModules:
         names_categories: whether the dataset's files always name its categories, so that reading needs no label table.
         is_relative: whether a folder has a rarer layout of the format; asked where no format's `detect` knows it. With
             `alone`, annotations without images count, too.
+        fits: for folders that two formats read otherwise: whether one is of this format when these categories are
+            declared, None where they do not decide.
         parts: names, in lower case, of folders that are parts of a dataset: who gives one of them means the whole.
     """
 
@@ -282,6 +284,7 @@ class FormatModules:
     shortcuts: Shortcuts = Shortcuts()
     names_categories: bool = False
     is_relative: IsRelative = lambda root, *, alone=False: False
+    fits: Callable[[Path, LabelSpace], bool | None] = lambda root, labels: None
     parts: Collection[str] = ()
 
 

@@ -234,6 +234,56 @@ def camvid_segnet(root: Path) -> Path:
     return root
 
 
+# ---------------------------------------------------------------------- masks that number objects
+
+
+def masks(root: Path) -> Path:
+    """Two splits: numbers with a gap in 16 bits, an object in two parts, one-bit, an empty mask, one image without mask."""
+    first = np.zeros((HEIGHT, WIDTH), np.uint16)
+    first[2:9, 3:12], first[20:25, 30:38], first[12:18, 5:9] = 1, 1, 300
+    second = np.zeros((HEIGHT, WIDTH), np.uint8)
+    second[0, 0], second[4:10, 4:30], second[15:, 20:] = 1, 2, 3
+    buffer = io.BytesIO()
+    Image.fromarray(second == 2).save(buffer, "PNG")
+    tiff = io.BytesIO()
+    Image.fromarray(first).save(tiff, "TIFF")
+    stored = {"train/a": png(first), "train/b": png(second), "val/c": buffer.getvalue(), "val/d": png(second * 0)}
+    for number, (name, data) in enumerate({**stored, "val/e": b"", "val/f": b""}.items()):
+        split, _, key = name.partition("/")
+        put(
+            root / f"{split}/images/{key}.{'jpg' if number else 'png'}",
+            photo(seed=number, kind="JPEG" if number else "PNG"),
+        )
+        if data:
+            put(root / f"{split}/masks/{key}.png", data)
+    put(root / "val/masks/f.tif", tiff.getvalue())
+    put(root / "classes.txt", "cell\n")
+    return root
+
+
+def masks_pennfudan(root: Path) -> Path:
+    """PennFudan as published: palette masks, 1 … N pedestrians; the text files are not part of what is compared."""
+    for number in range(1, 4):
+        name = f"FudanPed{number:05d}"
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for k in range(1, number + 1):
+            mask[3 + k : 20, 10 * k - 8 : 10 * k] = k
+        put(root / f"PNGImages/{name}.png", photo(seed=number, kind="PNG"))
+        put(root / f"PedMasks/{name}_mask.png", png(mask, [0, 0, 0, 220, 20, 60, 0, 80, 100, 12, 12, 12] + [0] * 756))
+    return root
+
+
+def masks_nuclei(root: Path) -> Path:
+    """A file for each object, two of which overlap."""
+    for number, name in enumerate(("00ae65", "0d3640")):
+        put(root / f"{name}/images/{name}.png", photo(seed=number, kind="PNG", mode="RGBA"))
+        for k in range(number + 2):
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            mask[4 + 3 * k : 12 + 3 * k, 5:15] = 255
+            put(root / f"{name}/masks/{k:02x}f9.png", png(mask))
+    return root
+
+
 ALL = {
     "coco": coco,
     "voc": voc,
@@ -241,5 +291,8 @@ ALL = {
     "camvid": camvid,
     "camvid_fastai": camvid_fastai,
     "camvid_segnet": camvid_segnet,
+    "masks": masks,
+    "masks_pennfudan": masks_pennfudan,
+    "masks_nuclei": masks_nuclei,
 }
 """Every hand-made dataset; the format is the part before the underscore."""

@@ -13,17 +13,15 @@ Which ending of names tells label files (none, _L, _P, _mask …) is what fits m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry
 from segdata.formats.shared import label_tables, pairs
-from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, folders_in, names_in
-from segdata.formats.shared.pairs import Pair
+from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, folders_in, has_files
+from segdata.formats.shared.pairs import Pair, rank
 
 CODES, ROBOFLOW = "codes.txt", "_classes.csv"
 
@@ -35,8 +33,6 @@ SPLITS = ("train", "val", "test", "training", "valid", "validation", "testing", 
 
 _FOLDER_SUFFIXES = ("annot", *(f"{mark}{word}" for mark in "_-" for word in (*_LABELS, "annot")))
 _FILE_SUFFIXES = ("", "_L", "_P", "_mask", "_label", "_labels", "_gt", "_seg", "-mask", "_GT", "_Mask", "_labelIds")
-_LOOKED_AT = 1000
-"""Files of a folder that are looked at to find out what it holds."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def find(root: Path) -> Layout | None:
     all_pairs = list(_suffixed(root, folders))
     if all_pairs and all(not pair.labels or pair.labels.endswith("annot") for pair in all_pairs):
         return Layout("SegNet", all_pairs)
-    if _has_documents(root):
+    if pairs.has_documents(root):
         return None
     if all_pairs:
         return Layout("suffixed", all_pairs)
@@ -68,22 +64,8 @@ def find(root: Path) -> Layout | None:
     if all_pairs:
         return Layout("in splits", all_pairs)
     beside = [folder for folder in ("", *folders) if (root / folder / ROBOFLOW).is_file()]
-    all_pairs = [Pair(folder, folder, folder, ("_mask",)) for folder in beside if _has(root / folder, "_mask.png")]
+    all_pairs = [Pair(folder, folder, folder, ("_mask",)) for folder in beside if has_files(root / folder, "_mask.png")]
     return Layout("side by side", all_pairs) if all_pairs else None
-
-
-def _has_documents(root: Path) -> bool:
-    """Whether annotations are documents, which other formats read."""
-    beside = [name for name in names_in(root, ".json", ".xml") if name.lower() != label_tables.META]
-    return bool(beside) or any(_has(root / name, ".json", ".xml") for name in ("annotations", "Annotations"))
-
-
-def _has(folder: Path, *endings: str) -> bool:
-    """Whether a folder has a file with one of these endings among its first."""
-    if not folder.is_dir():
-        return False
-    with os.scandir(folder) as items:
-        return any(item.name.lower().endswith(endings) for item in islice(items, _LOOKED_AT) if item.name[0] != ".")
 
 
 def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
@@ -95,7 +77,7 @@ def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
         base = folder[: -len(suffix)] if suffix else ""
         is_pair = base in folders or base.lower() in lower
         is_known = base.lower() in SPLITS
-        if (is_pair or is_known) and (suffix == "annot" or _has(root / folder, *IMAGE_ENDINGS)):
+        if (is_pair or is_known) and (suffix == "annot" or has_files(root / folder, *IMAGE_ENDINGS)):
             label_folders.setdefault(lower.get(base.lower(), base), []).append(folder)
     for split, several in label_folders.items():
         if len(several) > 1:
@@ -107,16 +89,10 @@ def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
             )
     if not label_folders:
         return
-    further = [name for name in folders if name.lower() in SPLITS and _has(root / name, *IMAGE_ENDINGS)]
+    further = [name for name in folders if name.lower() in SPLITS and has_files(root / name, *IMAGE_ENDINGS)]
     for split in sorted({*label_folders, *further}, key=rank):
         labels = label_folders.get(split, [""])[0]
         yield Pair(split, split, labels, _FILE_SUFFIXES)
-
-
-def rank(split: str) -> tuple[int, str]:
-    """Where a split stands among others: train, val and test first."""
-    official = ("train", "val", "test")
-    return official.index(split) if split in official else len(official), split
 
 
 def _two_folders(root: Path, above: str, folders: Sequence[str]) -> Iterator[Pair]:
@@ -140,14 +116,16 @@ def _two_folders(root: Path, above: str, folders: Sequence[str]) -> Iterator[Pai
 
 def _holds_labels(folder: Path) -> bool:
     inner = [folder, *(folder / name for name in folders_in(folder)[:NAMES_SHOWN])]
-    return not any(_has(path, ".json", ".xml") for path in inner) and any(_has(path, *IMAGE_ENDINGS) for path in inner)
+    return not any(has_files(path, ".json", ".xml") for path in inner) and any(
+        has_files(path, *IMAGE_ENDINGS) for path in inner
+    )
 
 
 def _inside(root: Path, split: str, images: str, labels: str) -> Iterator[Pair]:
     """The pair itself, or a pair for each folder that both have."""
     inner = [name for name in folders_in(root / images) if (root / labels / name).is_dir()]
     suffixes = ("_P", *_FILE_SUFFIXES)
-    if not inner or _has(root / images, *IMAGE_ENDINGS):
+    if not inner or has_files(root / images, *IMAGE_ENDINGS):
         yield Pair(split, images, labels, suffixes)
         return
     for name in sorted(inner, key=rank):

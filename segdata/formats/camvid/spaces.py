@@ -20,6 +20,7 @@ from segdata.formats.camvid import label_files
 from segdata.formats.contract import Entry
 from segdata.formats.shared import binary, label_tables, palettes
 from segdata.formats.shared.label_tables import Table
+from segdata.formats.shared.object_numbers import LOOKED_AT, Evidence, evidence
 
 _FRAMES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
 """How names of CamVid's own frames begin."""
@@ -143,11 +144,22 @@ def _official(given: Given, findings: Findings) -> LabelSpace:
             "no table says what the label files mean",
             file=given.root,
             why=f"CamVid's own table is not theirs: {against}",
-            fix=f"give the right table in label_colors.txt, or {label_files.CLASSES}",
+            fix=f"give the right table in label_colors.txt, or {label_files.CLASSES}{_or_numbers(given)}",
         )
     kind = f"no table of labels beside the files: CamVid's own {len(labels)} categories are assumed"
     findings.remark(kind, f"{looked_at[0][0]} (--classes FILE|NAMES names others)")
     return labels
+
+
+def _or_numbers(given: Given) -> str:
+    """The other way to read label files whose values may number objects, as the end of an advice."""
+    maps = [values for (_, values), _ in zip(given.files(), range(LOOKED_AT), strict=False)]
+    if any(values.ndim == 3 for values in maps):
+        return ""
+    sets = [set(label_files.present(values).tolist()) - {0} for values in maps]
+    if evidence(sets) is Evidence.CLASSES:
+        return ""
+    return "; where the values number the objects of each image: --from masks"
 
 
 def _against(values: npt.NDArray[Any], labels: LabelSpace) -> str | None:

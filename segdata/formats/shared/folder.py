@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from segdata.errors import InvalidAnnotation, NotThere
@@ -18,6 +19,7 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gi
 """Of the files that images can be decoded from."""
 
 _FOLDERS_LOOKED_AT = 1000
+_FILES_LOOKED_AT = 1000
 
 
 def read_bytes(root: Path, name: str, what: str) -> bytes:
@@ -70,6 +72,16 @@ def names_in(folder: Path, *suffixes: str) -> list[str]:
         return []
     except NotADirectoryError as error:
         raise NotThere(f"{folder} is not a folder", file=folder) from error
+
+
+def has_files(folder: Path, *endings: str) -> bool:
+    """Whether a folder has a file with one of these endings among its first; hidden files do not count."""
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as items:
+        return any(
+            item.name.lower().endswith(endings) for item in islice(items, _FILES_LOOKED_AT) if item.name[0] != "."
+        )
 
 
 def folders_in(folder: Path) -> list[str]:

@@ -9,7 +9,16 @@ from pathlib import Path
 from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, ReadOptions
-from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, file_size, image_path, names_in, stem
+from segdata.formats.shared import label_tables
+from segdata.formats.shared.folder import (
+    IMAGE_ENDINGS,
+    NAMES_SHOWN,
+    file_size,
+    has_files,
+    image_path,
+    names_in,
+    stem,
+)
 
 NO_LABELS = "image without label file, where others of its split have one"
 
@@ -173,3 +182,15 @@ def _is_same_image(root: Path, first: Entry, second: Entry) -> bool:
     if not all(entry.file and path.is_file() for entry, path in zip((first, second), paths, strict=True)):
         return True
     return paths[0].stat().st_size == paths[1].stat().st_size and paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def has_documents(root: Path) -> bool:
+    """Whether annotations are documents, which other formats read."""
+    beside = [name for name in names_in(root, ".json", ".xml") if name.lower() != label_tables.META]
+    return bool(beside) or any(has_files(root / name, ".json", ".xml") for name in ("annotations", "Annotations"))
+
+
+def rank(split: str) -> tuple[int, str]:
+    """Where a split stands among others: train, val and test first."""
+    official = ("train", "val", "test")
+    return official.index(split) if split in official else len(official), split
