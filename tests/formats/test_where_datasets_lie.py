@@ -199,3 +199,25 @@ def test_of_a_huge_folder_only_the_beginning_is_looked_at(tmp_path: Path) -> Non
 def test_a_pack_in_the_folder_is_named(tmp_path: Path) -> None:
     segdata.convert(made.voc(tmp_path / "source"), tmp_path / "given/pack", workers=1)
     refused(tmp_path / "given", tmp_path / "target", 4, str(tmp_path / "given/pack"))
+
+
+@pytest.mark.parametrize("name", ["voc", "coco"])
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_an_image_behind_a_dead_link_is_said_to_be(name: str, is_folder: bool, tmp_path: Path) -> None:
+    root = MAKERS[name](tmp_path / "given")
+    image = sorted(root.rglob("*.jpg"))[0]
+    link = image.parent if is_folder else image
+    link.rename(tmp_path / "moved")
+    link.symlink_to("nowhere")
+    refused(root, tmp_path / "pack", 4, "dead link", f"{link.relative_to(root)} leads to nowhere")
+
+
+TASK = {"id": 1, "data": {"image": "a.jpg"}, "annotations": [{"result": []}]}
+BRUSH = {"image": "a.jpg", "id": 1, "tag": [{"format": "rle", "rle": [0], "original_width": 9, "original_height": 9}]}
+
+
+@pytest.mark.parametrize("record", [TASK, BRUSH])
+def test_label_studios_own_json_is_named(record: dict[str, object], tmp_path: Path) -> None:
+    made.put(tmp_path / "given/project-1.json", [record])
+    made.put(tmp_path / "given/a.jpg", made.photo())
+    refused(tmp_path / "given", tmp_path / "pack", 4, "Label Studio", "COCO")

@@ -179,15 +179,7 @@ def open_document(root: Path, path: Path, split: str, findings: Findings, *, nam
     kind = kind if kind in KINDS else "instances"
     first_byte = bytes(view[:64]).lstrip()[:1]
     if first_byte != b"{":
-        raise InvalidAnnotation(
-            "the document is not a JSON object",
-            file=path,
-            place="byte 0",
-            why="a list at the top looks like a results file: predictions, not annotations"
-            if first_byte == b"["
-            else "a COCO document begins with '{'",
-            fix="give the instances document; predictions are evaluated, not converted",
-        )
+        raise _no_object(path, bytes(view[:_PEEK]))
     view, top = _top_of(view, path, findings)
     missing = [key for key in ("images", *(("annotations",) if kind != "image_info" else ())) if key not in top]
     if kind in ("instances", "person_keypoints") and "categories" not in top and names_categories:
@@ -206,6 +198,18 @@ def open_document(root: Path, path: Path, split: str, findings: Findings, *, nam
     if kind in ("instances", "person_keypoints") and document.annotations:
         _require_objects(document)
     return document
+
+
+def _no_object(path: Path, head: bytes) -> InvalidAnnotation:
+    """The error of a document that begins otherwise than with '{'."""
+    made_by = next((text for key, text in OTHER_TOOLS if f'"{key}"'.encode() in head), "")
+    why, fix = "a COCO document begins with '{'", "give the instances document"
+    if head.lstrip().startswith(b"[") and b'"image_id"' in head:
+        why = "a list at the top looks like a results file: predictions, not annotations"
+        fix = "give the instances document; predictions are evaluated, not converted"
+    elif head.lstrip().startswith(b"[") and made_by:
+        why, fix = f"a list at the top: {made_by}", "export it as COCO from the tool that made it"
+    return InvalidAnnotation("the document is not a JSON object", file=path, place="byte 0", why=why, fix=fix)
 
 
 def _top_of(view: memoryview, path: Path, findings: Findings) -> tuple[memoryview, dict[str, msgspec.Raw]]:
@@ -236,12 +240,13 @@ def _require_objects(document: Document) -> None:
 
 
 OTHER_TOOLS = (
+    ("original_width", "it looks like Label Studio's own JSON"),
+    ("result", "it looks like Label Studio's own JSON"),
     ("caption", "it looks like a captions document"),
     ("segments_info", "it looks like a panoptic document"),
     ("shapes", "it looks like a Labelme file"),
     ("_via_img_metadata", "it looks like a project of the VGG Image Annotator (VIA)"),
     ("regions", "it looks like a file of the VGG Image Annotator (VIA)"),
-    ("annotations_result", "it looks like a Label Studio export"),
     ("imgHeight", "it looks like a Cityscapes polygon file"),
     ("objects", "it looks like a Supervisely or Cityscapes file of one image"),
     ("image", "it looks like an SA-1B file of one image"),

@@ -107,6 +107,8 @@ def images_not_there(
     """
     root, no_images = source.root, {source.root / name for name in source.annotation_files}
     names = [entries[index].file or entries[index].key for index in missing[:NAMES_SHOWN]]
+    paths = [image_path(root, entries[index]) for index in missing if entries[index].file]
+    dead = list(filter(None, (_dead_link(root, path) for path in paths or sorted(root.glob("*")))))
     there: list[str] = []
     for folder in (*dict.fromkeys(folders), root):
         there += _images_below(folder, no_images, names[0], shown_from=root)
@@ -114,14 +116,27 @@ def images_not_there(
         f"{len(missing)} of {len(entries)} images are not on disk",
         file=root,
         why=f"missing are {', '.join(names)}{' …' if len(missing) > NAMES_SHOWN else ''}; "
+        + (f"{len(dead)} dead {'link' if len(dead) == 1 else 'links'}: {dead[0]}; " if dead else "")
         + (
             f"there are images of other names or endings: {'; '.join(there[:NAMES_SHOWN])}"
             if there
             else "there are no images below the folder"
         ),
-        fix="say where they are with --images-dir [SPLIT=]DIR, convert the annotations alone with --images none, or leave "
+        fix=("restore what the links lead to, or " if dead else "")
+        + "say where they are with --images-dir [SPLIT=]DIR, convert the annotations alone with --images none, or leave "
         "them out with --on-error skip",
     )
+
+
+def _dead_link(root: Path, path: Path) -> str:
+    """The link to nowhere on the way from the root to a file, and where it leads; "" where there is none."""
+    for part in (path, *path.parents):
+        if part == root:
+            break
+        if part.is_symlink() and not part.exists():
+            shown = part.relative_to(root) if part.is_relative_to(root) else part
+            return f"{shown.as_posix()} leads to {part.readlink()}, which does not exist"
+    return ""
 
 
 def _images_below(folder: Path, no_images: Collection[Path], name: str, *, shown_from: Path) -> list[str]:
@@ -131,7 +146,7 @@ def _images_below(folder: Path, no_images: Collection[Path], name: str, *, shown
         if number >= _FOLDERS_LOOKED_AT:
             break
         there = sorted(file for file in files if file.lower().endswith(IMAGE_ENDINGS))
-        there = [file for file in there if Path(path, file) not in no_images]
+        there = [file for file in there if Path(path, file) not in no_images and Path(path, file).exists()]
         if there:
             inner = Path(path).relative_to(folder).as_posix()
             images[inner if folder == shown_from else (folder / inner).as_posix()] = there
