@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -11,15 +10,11 @@ from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.coco.documents import Document, Image
 from segdata.formats.shared.folder import folders_in
-from segdata.formats.shared.loose_names import LooseNames
+from segdata.formats.shared.loose_names import MASKS, LooseNames
 from segdata.system.files import inside
 
 _LOOKED_FOR = 20
 """Images of a document that are looked for in every folder."""
-
-
-_MASKS = re.compile(r"mask|label|annot|gt|seg|depth", re.IGNORECASE)
-"""In names of folders that hold no images to look at."""
 
 
 def image_folder(
@@ -56,10 +51,15 @@ def image_folder(
     count = {folder: sum((root / folder / image.file_name).is_file() for image in looked_for) for folder in folders}
     if not any(count.values()) and not findings.strict:
         count = {folder: sum(_is_spelled(loose, folder, image) for image in looked_for) for folder in folders}
+    plain = [folder for folder in folders if count[folder] and not MASKS.search(folder)]
+    if all(any((root / folder / image.file_name).is_file() for folder in plain) for image in looked_for):
+        count = {folder: count[folder] for folder in plain}
     most = max(count.values(), default=0)
-    best = [folder for folder in folders if most and count[folder] == most]
+    best = [folder for folder in count if most and count[folder] == most]
     if len(best) < 2:
         return best[0] if best else split
+    if _is_spread(root, best, looked_for):
+        return split
     names = {image.file_name for image in images}
     chosen = [folder for folder in best if _fits(root, folder, looked_for[:3])] or best
     chosen = [folder for folder in chosen if names.isdisjoint(taken.get(folder, ()))] or chosen
@@ -75,6 +75,11 @@ def image_folder(
         "folder of the images chosen among several that have files of these names", f"{document.name}: {chosen[0]}"
     )
     return chosen[0]
+
+
+def _is_spread(root: Path, folders: Sequence[str], images: Sequence[Image]) -> bool:
+    """Whether no image is in two of the folders: they hold parts of the images, each of which is looked for alone."""
+    return all(sum((root / folder / image.file_name).is_file() for folder in folders) < 2 for image in images)
 
 
 def _is_spelled(loose: LooseNames, folder: str, image: Image) -> bool:
@@ -100,7 +105,7 @@ def _fits(root: Path, folder: str, images: Sequence[Image]) -> bool:
             continue  # a missing or damaged file is reported with its image
         if image.height and {header.height, header.width} != {image.height, image.width}:
             return False
-        if header.codec == "png" and header.color in ("palette", "grey") and _MASKS.search(folder):
+        if header.codec == "png" and header.color in ("palette", "grey") and MASKS.search(folder):
             return False
     return True
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,8 +13,13 @@ from urllib.parse import unquote
 from segdata.core.findings import Findings
 from segdata.errors import SegdataError
 from segdata.formats.contract import Entry, Source
-from segdata.formats.shared.folder import image_path
+from segdata.formats.shared.folder import IMAGE_ENDINGS, image_path
 from segdata.system.files import inside
+
+MASKS = re.compile(r"mask|label|annot|gt|seg|depth|trimap", re.IGNORECASE)
+"""In names of folders that hold no images to look at."""
+
+_FOLDERS_LOOKED_AT = 10_000
 
 
 def loosened(name: str) -> str:
@@ -66,14 +73,37 @@ def found_otherwise(source: Source, entries: list[Entry], missing: Sequence[int]
     if findings.strict:
         return list(missing)
     names = {folder: LooseNames(folder) for folder in (source.root, *source.options.images_dir.values())}
+    elsewhere: dict[Path, Mapping[str, str]] = {}
     remaining = []
     for index in missing:
         entry, path = entries[index], image_path(source.root, entries[index])
         root = next((folder for folder in reversed(names) if path.is_relative_to(folder)), source.root)
         actual = names[root].find(path.relative_to(root).as_posix()) if entry.file else None
+        kind = "image found under another spelling of its name"
+        if actual is None and entry.file:
+            if root not in elsewhere:
+                elsewhere[root] = _only_ones(root, {entry.file for entry in entries})
+            actual, kind = elsewhere[root].get(path.name), "image found in another folder: the only one of its name"
         if actual is None:
             remaining.append(index)
             continue
         entries[index] = replace(entry, disk=str(root / actual))
-        findings.remark("image found under another spelling of its name", f"{entry.file} is {actual}")
+        findings.remark(kind, f"{entry.file} is {actual}")
     return remaining
+
+
+def _only_ones(root: Path, taken: Collection[str]) -> dict[str, str]:
+    """Name → path under the root, of image files that are the only ones of their name; folders of masks left out.
+
+    Args:
+        taken: paths that are images already.
+    """
+    paths: dict[str, list[str]] = {}
+    for number, (folder, below, files) in enumerate(os.walk(root)):
+        if number >= _FOLDERS_LOOKED_AT:
+            return {}
+        below[:] = [name for name in below if not name.startswith(".") and not MASKS.search(name)]
+        for name in files:
+            if name.lower().endswith(IMAGE_ENDINGS):
+                paths.setdefault(name, []).append((Path(folder) / name).relative_to(root).as_posix())
+    return {name: same[0] for name, same in paths.items() if len(same) == 1 and same[0] not in taken}

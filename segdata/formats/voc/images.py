@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +12,10 @@ from segdata.core import images as image_files
 from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.shared.folder import IMAGE_ENDINGS, names_in, read_bytes, stem
+from segdata.formats.shared.loose_names import MASKS
 from segdata.formats.voc.folders import IMAGES, Part, is_of_masks, joined
 from segdata.formats.voc.xml import Node, parse
 from segdata.system.files import inside
-
-_MASKS = re.compile(r"mask|label|annot|gt|seg|depth|trimap", re.IGNORECASE)
-"""In names of folders that hold no images to look at."""
 
 _FOLDERS_LOOKED_AT = 1000
 _SIZES_COMPARED = 3
@@ -75,7 +72,7 @@ def images_of(
     if chosen is not None:
         file_of = {key: file for key, file in _under(chosen, _below(chosen, below)).items() if key in annotated}
     if chosen is None:
-        below = {folder: names for folder, names in below.items() if not _MASKS.search(folder)} or below
+        below = {folder: names for folder, names in below.items() if not MASKS.search(folder)} or below
     home = below if chosen is None else _below(chosen, below)
     missing = [key for key in sorted(annotated) if key not in file_of]
     for key, file in _by_name(root, missing, below, xml_of).items():
@@ -146,7 +143,7 @@ def _chosen(
     if len(set().union(*keys)) == sum(map(len, keys)):
         return None
     beside = part.annotations[len(part.split) :].lstrip("/")
-    left = [folder for folder in candidates if not _MASKS.search(folder)] or candidates
+    left = [folder for folder in candidates if not MASKS.search(folder)] or candidates
     if beside in candidates:
         left = [beside]
     fitting = [folder for folder in left if _fits(root, part, folder, below, xml_of)] if len(left) > 1 else left

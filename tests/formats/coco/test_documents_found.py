@@ -484,3 +484,29 @@ def test_documents_without_an_object_and_boxes_in_fractions_are_told(tmp_path: P
     made.put(root / "annotations/instances_train.json", described)
     _, remarks = convert(root, tmp_path / "fractions")
     assert [count for kind, count in remarks.items() if "fractions" in kind] == [2]
+
+
+@pytest.mark.parametrize("prefix", ["", "../images/set{}/"])
+def test_images_spread_over_folders_are_found_one_by_one(prefix: str, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    described = document()
+    for number, record in enumerate(described["images"]):
+        made.put(root / f"images/set{number}" / record["file_name"], made.photo(seed=number))
+        made.put(root / "depth" / record["file_name"], made.photo(seed=9))
+        record["file_name"] = prefix.format(number) + record["file_name"]
+    made.put(root / "labels/coco.json", described)
+    pack, remarks = convert(root, tmp_path / "pack")
+    assert [sample.encoded for sample in pack] == [
+        (root / f"images/set{number}/{number + 1:04d}.jpg").read_bytes() for number in (0, 1)
+    ]
+    assert sum(count for kind, count in remarks.items() if "found" in kind) == 2
+    assert written_again(tmp_path / "pack", tmp_path / "again")["coco.json"]["images"] == described["images"]
+
+
+def test_an_image_of_another_split_is_not_taken_for_a_missing_one(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    for split in ("train", "val"):
+        made.put(root / f"annotations/instances_{split}.json", document())
+        images(root / split)
+    (root / "val/0002.jpg").unlink()
+    refused(root, tmp_path / "pack", 4, "1 of 4 images are not on disk")
