@@ -15,6 +15,8 @@ EXAMPLES = 10
 FIRST_PROBLEMS = 20
 """Skipped items shown in full when a dataset is refused."""
 
+_SKIP = "--on-error skip"
+
 FIRST_OF_KIND = 5
 """Those of one kind among them, so that every kind is shown."""
 
@@ -169,7 +171,10 @@ class Findings:
         if not self.skips:
             return
         if self.skips == 1:
-            raise self.first[0]
+            error = self.first[0]
+            if _SKIP not in (error.fix or ""):
+                error.fix = f"{error.fix or 'correct it'}\n          or leave it out: {_SKIP}"
+            raise error
         kind: type[SegdataError] = type(self._worst) if isinstance(self._worst, Unsafe) else InvalidAnnotation
         if all(type(error) is type(self.first[0]) for error in self.first):
             kind = type(self.first[0])
@@ -178,7 +183,7 @@ class Findings:
             file=self.first[0].file,
             why="\n          ".join(["the first are:", *(one_line(error) for error in self.first)]),
             state="nothing was converted",
-            fix="\n          ".join([*self.fixes(), "or leave these items out: --on-error skip"]),
+            fix="\n          ".join([*self.fixes(), f"or leave these items out: {_SKIP}"]),
         )
 
     def fixes(self) -> list[str]:

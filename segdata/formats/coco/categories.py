@@ -22,6 +22,7 @@ class _Used(msgspec.Struct):
     category_id: Any = None
 
 
+_RECORDS = 'write a list of records: "categories": [{"id": 1, "name": "cat"}, …]'
 _USED = msgspec.json.Decoder(_Used)
 
 
@@ -166,7 +167,11 @@ def _categories(document: Document, findings: Findings) -> Iterator[Category]:
     records = document.header.get("categories") or []
     if not isinstance(records, list):
         raise InvalidAnnotation(
-            "categories is not a list", file=document.path, place="$.categories", why=f"found {records!r}"[:200]
+            "categories is not a list",
+            file=document.path,
+            place="$.categories",
+            why=f"found {records!r}"[:200],
+            fix=_RECORDS,
         )
     ids = [record.get("id") for record in records if isinstance(record, dict)]
     if all(type(number) is int for number in ids) and len(set(ids)) < len(ids):
@@ -193,6 +198,7 @@ def _category(record: Any, path: Path, json_path: str) -> Category:
             file=path,
             place=json_path,
             why=f"expected an integer id and a name, found {record!r}"[:300],
+            fix=_RECORDS,
         )
     color, group = record.get("color"), record.get("supercategory")
     is_color = isinstance(color, list) and len(color) == 3 and all(type(v) is int and 0 <= v < 256 for v in color)

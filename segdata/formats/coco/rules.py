@@ -282,7 +282,11 @@ def check_polygons(rings: list[Any], height: int, width: int) -> None:
         )
     for number, ring in enumerate(rings):
         if not isinstance(ring, list) or not _NUMBERS.issuperset(map(type, ring)):
-            raise InvalidAnnotation("a ring is not a list of numbers", why=f"ring {number} is {ring!r}"[:200])
+            raise InvalidAnnotation(
+                "a ring is not a list of numbers",
+                why=f"ring {number} is {ring!r}"[:200],
+                fix="write a ring as [x, y, x, y, …]",
+            )
         if is_ragged(len(ring)):
             raise InvalidAnnotation(
                 "a ring has too few or an odd count of numbers",

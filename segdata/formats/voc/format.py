@@ -203,6 +203,8 @@ def _parse(root: Path, file: str | None, findings: Findings) -> Tree | None:
             place="line 1",
             why=f"expected <annotation>, found <{tree.root.tag}>",
         )
+    if tree.encoding:
+        findings.remark("XML that is not UTF-8: read in the encoding that it declares", f"{file}: {tree.encoding}")
     filename = tree.root.child("filename")
     text = tree.root.text_of("filename")
     name = None if text is None else text.replace("\\", "/").rpartition("/")[2]

@@ -135,7 +135,12 @@ def _object(
         x, y = ring[0::2], ring[1::2]
         return category, [min(x), min(y), max(x) - min(x), max(y) - min(y)]
     if box is None:
-        raise InvalidAnnotation("an object has no box", place=f"line {node.line}", why="expected <bndbox>")
+        raise InvalidAnnotation(
+            "an object has no box",
+            place=f"line {node.line}",
+            why="expected <bndbox>",
+            fix="write its <bndbox> (xmin, ymin, xmax, ymax), or remove the <object>",
+        )
     x0, y0, x1, y1 = corners = _corners(box)
     height, width = size
     if x1 < x0 or y1 < y0:

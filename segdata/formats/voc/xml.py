@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,16 @@ TEXT, COMMENT, INSTRUCTION = "#text", "#comment", "#instruction"
 
 _XML = "http://www.w3.org/XML/1998/namespace"
 _IN_ATTRIBUTES = {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
+
+_DECLARATION = re.compile(rb"""<\?xml[^>]{0,200}?\bencoding\s*=\s*["'](?P<encoding>[\w.:-]{1,40})["']""", re.ASCII)
+_EAST_ASIAN = {
+    **dict.fromkeys(("gb2312", "gbk", "gb18030"), "gb18030"),
+    **dict.fromkeys(("shift_jis", "cp932"), "cp932"),
+    **{name: name for name in ("euc_jp", "euc_jis_2004", "shift_jis_2004", "iso2022_jp", "iso2022_kr", "hz", "johab")},
+    **dict.fromkeys(("big5", "cp950", "big5hkscs"), "big5hkscs"),
+    **dict.fromkeys(("euc_kr", "cp949"), "cp949"),
+}
+"""Codecs of several bytes a character, which expat leaves to us → the wider one in which programs write when they declare it."""
 
 MAX_BYTES = 1 << 24
 MAX_DEPTH = 32
@@ -88,9 +100,10 @@ class Node:
 
 
 class Tree:
-    """A parsed document: its root element, and what stands before and after it."""
+    """A parsed document: its root element, and what stands before and after it; its encoding, where segdata decoded it."""
 
     def __init__(self) -> None:
+        self.encoding = ""
         self.root = Node("", "")
         self.before: list[Node] = []
         self.after: list[Node] = []
@@ -101,7 +114,7 @@ def parse(data: bytes, path: Path) -> Tree:
 
     Raises:
         Unsafe: a DTD, an entity, or more than 16 MiB.
-        InvalidAnnotation: not well-formed, or nested too deep.
+        InvalidAnnotation: not well-formed, nested too deep, or of an encoding that is not known or not its own.
     """
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import DefusedXMLParser
@@ -112,8 +125,9 @@ def parse(data: bytes, path: Path) -> Tree:
     builder = _Builder(tree)
     parser = DefusedXMLParser(target=builder, forbid_dtd=True)
     builder.expat = parser.parser
+    tree.encoding, text = _decoded(data, path)
     try:
-        parser.feed(data)
+        parser.feed(data if text is None else text)
         parser.close()
     except DefusedXmlException as error:
         raise Unsafe(
@@ -130,6 +144,15 @@ def parse(data: bytes, path: Path) -> Tree:
             file=path,
             place=f"line {line}, column {column + 1}",
             why=str(error).split(":")[0],
+            fix=_how_to_mend(data),
+        ) from error
+    except (LookupError, ValueError) as error:  # of expat's, on the declared encoding
+        raise InvalidAnnotation(
+            "XML is of an encoding that is not known",
+            file=path,
+            place="line 1",
+            why=f"it is declared as {_declared(data)!r}: {error}",
+            fix="save the file as UTF-8, and declare that",
         ) from error
     except _TooDeep as error:
         raise InvalidAnnotation(
@@ -139,6 +162,51 @@ def parse(data: bytes, path: Path) -> Tree:
             why=f"more than {MAX_DEPTH} levels",
         ) from error
     return tree
+
+
+def _declared(data: bytes) -> str:
+    """The encoding that a document's first line declares, in lower case; "" for none."""
+    match = _DECLARATION.match(data)
+    return match["encoding"].decode().lower() if match else ""
+
+
+def _decoded(data: bytes, path: Path) -> tuple[str, str | None]:
+    """Encoding and text of a document in one of those that expat does not know; the encoding and nothing else decides."""
+    declared = _declared(data)
+    try:
+        encoding = codecs.lookup(declared).name if declared else ""
+    except LookupError:
+        return "", None
+    if encoding not in _EAST_ASIAN:
+        return "", None
+    try:
+        return declared, data.decode(encoding)
+    except UnicodeDecodeError as error:
+        wider = _EAST_ASIAN[encoding]
+        try:
+            return declared, data.decode(wider)
+        except UnicodeDecodeError:
+            pass
+        raise InvalidAnnotation(
+            "XML is not of the encoding that it declares",
+            file=path,
+            place=f"line {data[: error.start].count(10) + 1}",
+            why=f"it is declared as {declared!r}; byte {error.start} is not of it",
+            fix="write the right encoding into the first line, or save the file as UTF-8, and declare that",
+        ) from error
+
+
+def _how_to_mend(data: bytes) -> str:
+    """What to do about a document that is not well-formed."""
+    if _declared(data) in ("", "utf-8", "utf8"):
+        try:
+            data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return (
+                "it is not UTF-8, which XML is unless it says otherwise: declare its encoding in a first line "
+                '<?xml version="1.0" encoding="windows-1252"?> (or gbk, shift_jis …), or save it as UTF-8'
+            )
+    return "correct the XML at this place"
 
 
 def serialise(node: Node, before: Sequence[Node] = (), after: Sequence[Node] = ()) -> bytes:
