@@ -204,10 +204,11 @@ def _no_object(path: Path, head: bytes) -> InvalidAnnotation:
     """The error of a document that begins otherwise than with '{'."""
     made_by = next((text for key, text in OTHER_TOOLS if f'"{key}"'.encode() in head), "")
     why, fix = "a COCO document begins with '{'", "give the instances document"
-    if head.lstrip().startswith(b"[") and b'"image_id"' in head:
+    is_list = head.lstrip().startswith(b"[")
+    if is_list and (b'"image_id"' in head or not made_by):
         why = "a list at the top looks like a results file: predictions, not annotations"
         fix = "give the instances document; predictions are evaluated, not converted"
-    elif head.lstrip().startswith(b"[") and made_by:
+    elif is_list:
         why, fix = f"a list at the top: {made_by}", "export it as COCO from the tool that made it"
     return InvalidAnnotation("the document is not a JSON object", file=path, place="byte 0", why=why, fix=fix)
 
