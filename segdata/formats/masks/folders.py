@@ -118,9 +118,9 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _is_object_folder(folder: Path) -> bool:
-    """Whether a folder has one image, which is called as the folder."""
-    names = names_in(folder / IMAGES, *IMAGE_ENDINGS)
-    return len(names) == 1 and stem(names[0]) == folder.name
+    """Whether a folder has one image, which is called as the folder, and no mask of that name."""
+    names, masks = (names_in(folder / name, *IMAGE_ENDINGS) for name in (IMAGES, MASKS))
+    return len(names) == 1 and stem(names[0]) == folder.name and folder.name not in map(stem, masks)
 
 
 def _are_ids(root: Path, folders: Sequence[str]) -> bool:
