@@ -239,7 +239,13 @@ def check_image(sample: Sample, encoded: bytes, findings: Findings) -> image_fil
 def _other_size(sample: Sample, header: image_files.Header) -> tuple[str, str]:
     """Why an image may be of another size than its annotation says, and what to do."""
     if (header.width, header.height) != (sample.height, sample.width):
-        return "", "correct the annotation, or restore the original image"
+        if sample.semantic is None:
+            return "", "correct the annotation, or restore the original image"
+        return (
+            "; the label map has that size",
+            "restore the original image or label map, or scale the label map to the image without new values: "
+            "Image.open(MASK).resize((WIDTH, HEIGHT), Image.NEAREST).save(MASK)",
+        )
     if header.orientation >= 5:
         return (
             f"; the EXIF orientation {header.orientation} of the image explains it: the annotation was made on the "

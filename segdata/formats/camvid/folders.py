@@ -20,7 +20,7 @@ from pathlib import Path
 from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry
 from segdata.formats.shared import label_tables, pairs
-from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, folders_in, has_files
+from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, folders_in, has_files, names_in, stem
 from segdata.formats.shared.pairs import Pair, rank
 
 CODES, ROBOFLOW = "codes.txt", "_classes.csv"
@@ -63,9 +63,19 @@ def find(root: Path) -> Layout | None:
     all_pairs = [pair for folder in folders for pair in _two_folders(root, folder, folders_in(root / folder))]
     if all_pairs:
         return Layout("in splits", all_pairs)
-    beside = [folder for folder in ("", *folders) if (root / folder / ROBOFLOW).is_file()]
+    beside = [folder for folder in ("", *folders) if (root / folder / ROBOFLOW).is_file() or _is_paired(root / folder)]
     all_pairs = [Pair(folder, folder, folder, ("_mask",)) for folder in beside if has_files(root / folder, "_mask.png")]
     return Layout("side by side", all_pairs) if all_pairs else None
+
+
+def _is_paired(folder: Path) -> bool:
+    """Whether every NAME_mask.png of a folder has its image beside it, and no documents lie there."""
+    if not has_files(folder, "_mask.png"):
+        return False
+    names = names_in(folder, *IMAGE_ENDINGS)
+    masked = {name.removesuffix("_mask.png") for name in names if name.endswith("_mask.png")}
+    images = {stem(name) for name in names if not name.endswith("_mask.png")}
+    return masked <= images and not has_files(folder, ".json", ".xml")
 
 
 def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:

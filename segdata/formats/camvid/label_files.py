@@ -206,10 +206,12 @@ def _by_value(
             key=key,
             place=f"pixel row {row}, column {column}",
             why=f"value {value}; {labels.name!r} has 0 … {max(labels.index_of_id, default=0)}",
-            fix=CLASSES,
+            fix=f"{CLASSES}; a FILE may say which value is which: a CSV that begins with the row 'Pixel Value, Class' and "
+            f"has a row '{value}, NAME' for each value",
         )
     if voids and not any(category.ignore for category in labels.categories):
-        findings.remark("pixels of value 255, read as void", key, int(np.isin(values, voids).sum()))
+        for value in sorted(voids):
+            findings.remark(f"pixels of value {value}, read as void", key, int((values == value).sum()))
     semantic: npt.NDArray[Any] = table[values].astype(labels.dtype)
     return semantic
 

@@ -50,7 +50,7 @@ def entries_of(root: Path, pair: Pair, options: ReadOptions) -> list[Entry]:
     """Pairs of image and label file by name; a label file is named as its image plus a suffix."""
     folder, disk = _image_folder(root, pair, options)
     image_of = {stem(name): name for name in names_in(folder, *IMAGE_ENDINGS)}
-    labels = names_in(root / pair.labels, *IMAGE_ENDINGS) if pair.labels else []
+    labels = names_in(root / pair.labels, *IMAGE_ENDINGS) if pair.labels or not pair.images else []
     file_of = {stem(name): name for name in sorted(labels, key=lambda name: name.lower().endswith(".png"))}
     if pair.images == pair.labels:  # side by side
         suffix = pair.suffixes[0]

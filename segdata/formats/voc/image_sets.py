@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from segdata.formats.shared import lists
 from segdata.formats.shared.folder import folders_in, names_in, read_bytes, stem
 
 _SETS = ("Segmentation", "Main", "Layout", "Action")
+_SPACED = re.compile(r"([^:]*?\S)\s+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})")
 _SPLITS = ("train", "val", "trainval", "test")
 
 
@@ -67,13 +69,15 @@ def is_background(name: str) -> bool:
 
 
 def read_labelmap(content: bytes, path: Path) -> LabelSpace:
-    """The categories of a `labelmap.txt`: `name:r,g,b:parts:actions` a line."""
+    """The categories of a `labelmap.txt`: `name:r,g,b:parts:actions` a line, also `name r g b`."""
     categories: list[Category] = []
     for number, line in enumerate(lists.lines_of(content), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
         values = rest.split(":")[0].split(",")
+        if match := _SPACED.fullmatch(line.strip()):
+            name, *values = match.groups()
         color: Color | None = None
         if values != [""]:
             if len(values) != 3 or not all(value.strip().isdecimal() and int(value) < 256 for value in values):

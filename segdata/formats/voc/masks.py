@@ -118,7 +118,8 @@ def _by_color(pixels: npt.NDArray[np.uint8], color_of: Mapping[int, Color], path
             "colour mask holds colours that are not in the table",
             file=path,
             why=", ".join(unknown[:10]) + (" …" if len(unknown) > 10 else ""),
-            fix="use the original palette PNG, or put the right colours into labelmap.txt",
+            fix="use the original palette PNG, or write labelmap.txt beside the folders, a line NAME:R,G,B:: for each class, or "
+            "name a table of colours (R G B NAME a line) with --classes FILE",
         )
     return np.asarray(values, np.uint8)[inverse].reshape(code.shape)
 

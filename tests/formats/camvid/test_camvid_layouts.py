@@ -361,3 +361,33 @@ def test_a_declared_label_space_wins_over_the_table(tmp_path: Path) -> None:
     assert "table of labels passed over for the one that was named" in findings.remarks
     with pytest.raises(SegdataError):
         scan(tmp_path, None, Findings())
+
+
+@pytest.mark.parametrize("folder", ["", "train/"])
+def test_masks_beside_images_with_declared_categories(folder: str, tmp_path: Path) -> None:
+    source = dataset(tmp_path / "source", {f"{folder}a.jpg": b"", f"{folder}a_mask.png": values()})
+    segdata.convert(source, tmp_path / "pack", classes="background,road,puddle", workers=1)
+    pack = segdata.open(tmp_path / "pack")
+    assert list(pack.keys) == ["a"] and np.array_equal(semantic(pack[0]), values())
+
+
+def test_a_table_says_which_value_is_which(tmp_path: Path) -> None:
+    source = dataset(tmp_path / "source", {"images/a.jpg": b"", "masks/a.png": values() * np.uint8(100)})
+    with pytest.raises(SegdataError, match="does not have") as refusal:
+        segdata.convert(source, tmp_path / "pack", classes="background,road,puddle", workers=1)
+    assert "Pixel Value, Class" in (refusal.value.fix or "") and "100, NAME" in (refusal.value.fix or "")
+    table = made.put(tmp_path / "table.csv", "Pixel Value, Class\n0, background\n100, road\n200, puddle\n")
+    segdata.convert(source, tmp_path / "pack", classes=str(table), workers=1)
+    assert np.array_equal(semantic(segdata.open(tmp_path / "pack")[0]), values())
+
+
+def test_void_of_16_bits_and_masks_of_another_size_are_called_what_they_are(tmp_path: Path) -> None:
+    label = np.where(values() == 2, np.uint16(65535), values().astype(np.uint16))
+    source = dataset(tmp_path / "source", {"train/a.jpg": b"", "trainannot/a.png": b""})
+    Image.fromarray(label).save(source / "trainannot/a.png")
+    report = segdata.convert(source, tmp_path / "pack", classes="background,road", workers=1)
+    assert report.problems["remarks"]["pixels of value 65535, read as void"]["count"] == 4
+    made.put(source / "trainannot/a.png", made.png(values()[::2, ::2]))
+    with pytest.raises(SegdataError, match="size") as refusal:
+        segdata.convert(source, tmp_path / "small", classes="background,road,puddle", workers=1)
+    assert "label map" in (refusal.value.why or "") and "NEAREST" in (refusal.value.fix or "")

@@ -173,3 +173,20 @@ def test_images_of_rarer_kinds_are_listed(kind: str, tmp_path: Path) -> None:
     made.put(source / f"JPEGImages/a.{kind.lower()}", made.photo(kind=kind))
     pack, _ = convert(source, tmp_path / "pack")
     assert pack[0].image.shape == (H, W, 3)
+
+
+@pytest.mark.parametrize("line", ["{}:{},{},{}::", "{} {} {} {}", "{} {}, {}, {}"])
+def test_a_labelmap_of_colours(line: str, tmp_path: Path) -> None:
+    source = folder(tmp_path / "source")
+    pixels = np.zeros((H, W, 3), np.uint8)
+    pixels[5:20, 5:25] = (250, 50, 83)
+    made.put(source / "SegmentationClass/a.png", made.png(pixels))
+    with pytest.raises(SegdataError, match="colours") as refusal:
+        segdata.convert(source, tmp_path / "pack", classes="background,red cell", workers=1)
+    assert "NAME:R,G,B::" in (refusal.value.fix or "") and "--classes FILE" in (refusal.value.fix or "")
+    rows = (("background", 0, 0, 0), ("red cell", 250, 50, 83))
+    made.put(source / "labelmap.txt", "".join(line.format(*row) + "\n" for row in rows))
+    pack, _ = convert(source, tmp_path / "pack")
+    assert [category.name for category in pack.labels.categories] == ["background", "red cell"]
+    assert np.array_equal(pack[0].semantic, pixels[..., 0] // 250)
+    assert differences(source, tmp_path / "pack", tmp_path / "again") == []
