@@ -282,9 +282,10 @@ class Job:
             for kind, remarks in findings.remarks.items()
             if _NOT_READ.match(kind) and not all(_IS_TEXT.search(name) for name in remarks.examples)
         }
-        if samples and not annotated and dataset.expects_annotations:
+        if samples and not annotated and dataset.expects_annotations and not unread:
+            findings.remark("no image has an object or a label map: the annotations are empty", str(dataset.root))
+        elif samples and not annotated and dataset.expects_annotations:
             files = [f"{kind}: {', '.join(remarks.examples[:5])}" for kind, remarks in unread.items()]
-            files = files or ["its annotation files have no object"]
             findings.skip(
                 InvalidAnnotation(
                     f"no annotation was read: {samples:,} images, no object and no label map",

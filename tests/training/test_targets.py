@@ -280,7 +280,7 @@ def test_a_validation_without_objects_is_told_and_gives_no_number(
     predicted = here("predict", tmp_path / "run", pack, "-o", tmp_path / "found", "--json", "--limit", 1)
     assert predicted.code == 0, predicted.err
     words = here(*(word for word in arguments(pack, tmp_path / "words", steps_per_epoch=1) if word != "--json"))
-    assert "AP is not defined" in words.err and "AP is not defined" in words.out and "-1" not in words.out
+    assert "AP is not defined" in words.err and "AP is not defined" in words.out and " -1" not in words.out
 
 
 def test_more_objects_than_the_validation_counts_are_remarked(tmp_path: Path) -> None:
