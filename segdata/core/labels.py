@@ -136,7 +136,7 @@ class LabelSpace:
     def of(cls, categories: Iterable[str | Category], name: str = "own") -> LabelSpace:
         """From names and `Category` objects, in the order of their indices.
 
-        The ids of names count from 1, as in COCO's files, or from 0 where the first name is "background".
+        The ids of names count from 1, as in COCO's files, or from 0 where the first is the background.
 
         Raises:
             InvalidInput: not a list, or something in it that is no name; see `LabelSpace`, too.
@@ -150,12 +150,13 @@ class LabelSpace:
                 why="found a text or a mapping" if not is_list else f"found {wrong[0]!r}",
                 fix='give names in the order of their indices, as ["cat", "dog"], or Category objects',
             )
-        first = 0 if categories and categories[0] == "background" else 1
+        first = categories[0] if categories else ""
+        begin = 0 if is_background(first if isinstance(first, str) else first.name) else 1
         return cls(
             name,
             tuple(
                 item if isinstance(item, Category) else Category(item, index)
-                for index, item in enumerate(categories, first)
+                for index, item in enumerate(categories, begin)
             ),
         )
 
@@ -231,6 +232,11 @@ class LabelMapping:
                     )
                 table[source.index_of_name[name]] = index
         return cls(target, tuple(table))
+
+
+def is_background(name: str) -> bool:
+    """Whether a category is the background by its name, as VOC, CVAT and torchvision write it."""
+    return name.strip("_ ").lower() in ("background", "bg")
 
 
 def look_up(table: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[Any]:

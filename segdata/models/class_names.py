@@ -15,16 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.catalog import manifest
-from segdata.core.labels import Category, LabelSpace
-from segdata.errors import NotThere, SegdataError, UsageError
+from segdata.core.labels import Category, LabelSpace, is_background
+from segdata.errors import SegdataError, UsageError
 from segdata.formats.shared import label_tables
 from segdata.torch import object_categories
 
 Names = str | Path | Sequence[str] | LabelSpace
 """Names with commas between them or as a list, a table of labels (as `segdata convert --classes` reads it, also a COCO
 document), the name of a published label space, or a label space."""
-
-_BACKGROUND = ("background", "__background__", "_background_", "bg")
 
 
 class Named(NamedTuple):
@@ -79,7 +77,7 @@ def fitted(names: Names, count: int, source: str) -> Named:
         categories = np.full(count, -1, np.int64)
         categories[positions] = np.arange(len(rows))
         return Named(LabelSpace(space.name, tuple(rows)), categories, remarks)
-    has_background = any(_is_background(category) for category in space.categories)
+    has_background = any(is_background(category.name) for category in space.categories)
     raise UsageError(
         "the names do not fit the network's classes",
         file=source,
@@ -98,18 +96,14 @@ def _orders(space: LabelSpace, *, is_in_order: bool) -> Iterator[list[int]]:
     rows = list(range(len(space)))
     if not is_in_order:
         rows.sort(key=lambda index: space[index].id)
-    if rows and _is_background(space[rows[0]]):
+    if rows and is_background(space[rows[0]].name):
         del rows[0]
     objects = set(object_categories(space))
-    if not any(_is_background(space[index]) for index in rows):
+    if not any(is_background(space[index].name) for index in rows):
         yield rows
     elif not is_in_order:
         return  # a background elsewhere speaks of another order than the network's
     yield [index for index in rows if index in objects]
-
-
-def _is_background(category: Category) -> bool:
-    return category.name.lower() in _BACKGROUND
 
 
 def _read(names: Names) -> LabelSpace:
@@ -117,21 +111,14 @@ def _read(names: Names) -> LabelSpace:
     if isinstance(names, LabelSpace):
         return names
     try:
-        if isinstance(names, Path) or (isinstance(names, str) and Path(names).is_file()):
-            return label_tables.from_file(Path(names))
-        if isinstance(names, str) and names in manifest.spaces():
+        if isinstance(names, str) and names in manifest.spaces() and not Path(names).is_file():
             return manifest.label_space(names)
-        listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
-        if isinstance(names, str) and len(listed) == 1 and (Path(names).suffix or "/" in names):
-            raise NotThere(
-                f"{names} does not exist",
-                file=names,
-                why="it was given as the file with the names of the classes",
-                fix="check the path of --labels, or give names with commas between them",
-            )
-        space = label_tables.from_names(listed)
+        given = label_tables.given(names)
+        if isinstance(given, Path):
+            return label_tables.from_file(given)
+        space = label_tables.from_names(given)
     except SegdataError as error:
         error.fix = error.fix and error.fix.replace("--classes", "--labels")
         raise
-    first = 0 if _is_background(space[0]) else 1
+    first = 0 if is_background(space[0].name) else 1
     return LabelSpace(space.name, tuple(replace(row, id=row.id + first) for row in space.categories))

@@ -182,17 +182,8 @@ FROM_DATA = "from-data"
 
 def _declared(classes: str | Path | Sequence[str]) -> LabelSpace:
     """The label space of a file, or of names: a list, or text with commas between them."""
-    if isinstance(classes, Path) or (isinstance(classes, str) and Path(classes).is_file()):
-        return label_tables.from_file(Path(classes))
-    names = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else list(classes)
-    if isinstance(classes, str) and len(names) == 1 and (Path(classes).suffix or "/" in classes):
-        raise NotThere(
-            f"{classes} does not exist",
-            file=classes,
-            why="it was given as the file of the classes",
-            fix=f"check the path of --classes, give names with commas between them, or --classes {FROM_DATA}",
-        )
-    return label_tables.from_names(names)
+    given = label_tables.given(classes)
+    return label_tables.from_file(given) if isinstance(given, Path) else label_tables.from_names(given)
 
 
 def split_by(dataset: Dataset, step: SplitBy) -> Dataset:

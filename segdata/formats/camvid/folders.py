@@ -114,14 +114,8 @@ def _two_folders(root: Path, above: str, folders: Sequence[str]) -> Iterator[Pai
         images = [_IMAGES[0]]  # they lie elsewhere
     if len(images) != 1 or not labels:
         return
-    if len(labels) > 1:
-        raise InvalidAnnotation(
-            "two folders hold label files of the same images",
-            file=root / above,
-            why=" and ".join(labels),
-            fix="move all but one of them out of the dataset's folder",
-        )
-    yield from _inside(root, above, f"{prefix}{images[0]}", f"{prefix}{labels[0]}")
+    folder = pairs.only_folder(root, above, labels, "label files")
+    yield from _inside(root, above, f"{prefix}{images[0]}", f"{prefix}{folder}")
 
 
 def _holds_labels(folder: Path) -> bool:

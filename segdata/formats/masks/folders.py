@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry
+from segdata.formats.shared import pairs
 from segdata.formats.shared.folder import IMAGE_ENDINGS, file_size, folders_in, has_files, names_in, stem
 from segdata.formats.shared.pairs import Pair, rank
 
@@ -93,14 +93,7 @@ def _two_folders(root: Path, above: str, folders: Sequence[str], *, elsewhere: b
         images = [IMAGES]
     if len(images) != 1 or not masks:
         return
-    if len(masks) > 1:
-        raise InvalidAnnotation(
-            "two folders hold masks of the same images",
-            file=root / above,
-            why=" and ".join(masks),
-            fix="move all but one of them out of the dataset's folder",
-        )
-    image_folder, mask_folder = prefix + images[0], prefix + masks[0]
+    image_folder, mask_folder = prefix + images[0], prefix + pairs.only_folder(root, above, masks, "masks")
     inner = [name for name in folders_in(root / mask_folder) if elsewhere or (root / image_folder / name).is_dir()]
     if not inner or has_files(root / mask_folder, *IMAGE_ENDINGS):
         if above == "" or not _is_object_folder(root / above):

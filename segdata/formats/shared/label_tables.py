@@ -202,6 +202,21 @@ def remark_void_names(labels: LabelSpace, file: str, findings: Findings) -> None
             findings.remark(kind, f"{file} (a --classes FILE in TOML can say ignore = true)")
 
 
+def given(classes: str | Path | Sequence[str]) -> Path | list[str]:
+    """What was given for the categories: a file, or their names, as a list or text with commas between them.
+
+    Raises:
+        NotThere: it looks like a path, and there is no such file.
+    """
+    if isinstance(classes, Path) or (isinstance(classes, str) and Path(classes).is_file()):
+        return Path(classes)
+    names = classes.split(",") if isinstance(classes, str) else list(classes)
+    if isinstance(classes, str) and len(names) == 1 and (Path(classes).suffix or "/" in classes):
+        why, fix = "it was given as the file of the classes", "check the path of --classes, or give names with commas"
+        raise NotThere(f"{classes} does not exist", file=classes, why=why, fix=fix)
+    return names
+
+
 def from_names(names: Sequence[str]) -> LabelSpace:
     """A label space of names alone; their positions are the values.
 
@@ -210,9 +225,8 @@ def from_names(names: Sequence[str]) -> LabelSpace:
     """
     stripped = [name.strip() for name in names]
     if not stripped or not all(stripped):
-        raise InvalidAnnotation(
-            "a name of a category is empty", why=f"found {', '.join(map(repr, names))}", fix="give NAME,NAME,…"
-        )
+        why = f"found {', '.join(map(repr, names))}"
+        raise InvalidAnnotation("a name of a category is empty", why=why, fix="give NAME,NAME,…")
     return _table("", [Category(name, index) for index, name in enumerate(stripped)]).label_space()
 
 

@@ -20,6 +20,27 @@ from segdata.formats.shared.folder import (
     stem,
 )
 
+
+def only_folder(root: Path, above: str, names: Sequence[str], what: str) -> str:
+    """The one folder of label files beside a folder of images.
+
+    Args:
+        above: the folder of both, under the root.
+        what: what is in the folders, for the error.
+
+    Raises:
+        InvalidAnnotation: there are several.
+    """
+    if len(names) > 1:
+        raise InvalidAnnotation(
+            f"two folders hold {what} of the same images",
+            file=root / above,
+            why=" and ".join(names),
+            fix="move all but one of them out of the dataset's folder",
+        )
+    return names[0]
+
+
 NO_LABELS = "image without label file, where others of its split have one"
 
 

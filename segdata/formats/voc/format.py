@@ -28,7 +28,7 @@ import numpy.typing as npt
 from segdata.catalog import manifest
 from segdata.core import images
 from segdata.core.findings import Findings
-from segdata.core.labels import Category, LabelSpace
+from segdata.core.labels import Category, LabelSpace, is_background
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
@@ -38,7 +38,7 @@ from segdata.formats.voc import folders
 from segdata.formats.voc import masks as voc_masks
 from segdata.formats.voc.entries import listed
 from segdata.formats.voc.folders import CLASSES, OBJECTS
-from segdata.formats.voc.image_sets import is_background, read_labelmap, read_lists
+from segdata.formats.voc.image_sets import read_labelmap, read_lists
 from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc.residue import nodes_of
 from segdata.formats.voc.xml import Node, Tree, parse, serialise

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.core.findings import Findings
-from segdata.core.labels import Category, Color, LabelSpace
+from segdata.core.labels import Category, Color, LabelSpace, is_background
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.shared import lists
 from segdata.formats.shared.folder import folders_in, names_in, read_bytes, stem
@@ -61,11 +61,6 @@ def is_by_class(document: Mapping[str, Any]) -> bool:
     if document.get("format") != "voc" or not file.startswith("ImageSets/") or stem(file.rpartition("/")[2]) in _SPLITS:
         return False
     return _has_marks(lists.text(document), {})
-
-
-def is_background(name: str) -> bool:
-    """Whether a category is the background by its name."""
-    return name.strip("_ ").lower() in ("background", "bg")
 
 
 def read_labelmap(content: bytes, path: Path) -> LabelSpace:

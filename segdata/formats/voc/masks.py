@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core import png
-from segdata.core.labels import Color, LabelSpace
+from segdata.core.labels import Color, LabelSpace, is_background
 from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
 from segdata.formats.shared import binary, palettes, verbatim
 from segdata.formats.shared.folder import read_bytes
 from segdata.formats.shared.palettes import PALETTE
-from segdata.formats.voc.image_sets import is_background
 from segdata.formats.voc.objects import VOID
 
 _MOST_VOID = 0.05

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.findings import Findings
-from segdata.core.labels import LabelSpace
+from segdata.core.labels import LabelSpace, is_background
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.contract import Entry, Source
-from segdata.formats.voc.image_sets import is_background
 from segdata.formats.voc.xml import Node, Tree
 
 VOID = 255
