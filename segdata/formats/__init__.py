@@ -25,7 +25,6 @@ from segdata.formats.contract import (
     Writer,
 )
 from segdata.formats.detection import Place, known, locate
-from segdata.formats.shared import loose_results
 from segdata.formats.shared.folder import missing_images
 from segdata.formats.shared.loose_names import found_otherwise
 from segdata.system.files import TrustedRoot
@@ -84,7 +83,7 @@ FORMATS: Mapping[str, FormatModules] = {
 """Every format, the most telling layout first: a folder is of the first format that recognises it."""
 
 RESULTS: Mapping[str, ResultsModules] = {
-    "coco-results": ResultsModules(coco.results, coco.results),
+    "coco-results": ResultsModules(coco.results.format, coco.results.format),
     "voc-results": ResultsModules(voc.results, voc.results, voc.results.split_of),
     "coco-panoptic": ResultsModules(coco_panoptic.format),
     "cityscapes-results": ResultsModules(cityscapes.results, cityscapes.results),
@@ -183,7 +182,7 @@ def _way_on_to_results(path: Path) -> str:
         return "check the path, or name the kind with --from"
     if coco.documents.looks_like_coco(path):
         return "it holds annotations, not predictions: give predictions first, then the ground truth"
-    return f"a results file of boxes or masks: {loose_results.RECIPE}"
+    return f"a results file of boxes or masks: {coco.results.loose.RECIPE}"
 
 
 def scan(

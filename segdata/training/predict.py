@@ -17,7 +17,7 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError
-from segdata.formats.coco import results as coco_results
+from segdata.formats.coco.results import format as coco_results
 from segdata.models import registry
 from segdata.models.class_names import Names
 from segdata.models.contract import AnyModel, Image, Prediction, Predictor

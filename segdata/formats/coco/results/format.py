@@ -28,14 +28,15 @@ from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation
 from segdata.formats.adapting import count_unmapped
 from segdata.formats.coco.adapt import categories_with_id, unlisted
+from segdata.formats.coco.results import loose
+from segdata.formats.coco.results.loose import Loose, Rle
 from segdata.formats.coco.rules import check_size, no_box
 from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Header, Plan
-from segdata.formats.shared import json_text, loose_results
+from segdata.formats.shared import json_text
 from segdata.formats.shared.category_numbers import by_number
 from segdata.formats.shared.detections import Detections
 from segdata.formats.shared.folder import write_file
-from segdata.formats.shared.loose_results import Loose, Rle
 from segdata.system.files import canonical_json, disk_errors, inside, write_whole
 
 LAYOUT = "a JSON list of {image_id, category_id, score, bbox or segmentation} (COCO results)"
@@ -58,7 +59,7 @@ def detect(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         first = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    return first == b"[" or (first == b"{" and loose_results.list_in(path) is not None)
+    return first == b"[" or (first == b"{" and loose.list_in(path) is not None)
 
 
 def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
@@ -110,10 +111,10 @@ def _detections(
     try:
         records: list[_Detection] = json_text.decode(json_text.map_file(path), list[_Detection], path)
     except InvalidAnnotation:
-        loose, images, category = loose_results.read(path, truth, findings)
+        others, images, category = loose.read(path, truth, findings)
         if category is None:
-            category = _categories([cast(int, record.category_id) for record in loose], truth, findings, path)
-        return loose, images, category
+            category = _categories([cast(int, record.category_id) for record in others], truth, findings, path)
+        return others, images, category
     images = _images(records, truth, path)
     return records, images, _categories([record.category_id for record in records], truth, findings, path)
 
