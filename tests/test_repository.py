@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.command import run_segdata
-from tests.helpers.documents import code_blocks
+from tests.helpers.documents import code_blocks, commands
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "segdata"
@@ -259,10 +259,8 @@ def test_import_and_help_are_quick() -> None:
 
 
 def test_every_verb_has_help_with_an_example_and_json() -> None:
-    overview = run_segdata("--help").out
-    commands = re.findall(r"^  (\w+) ", overview.partition("Commands:")[2], re.MULTILINE)
-    assert {"convert", "info", "list", "show", "verify"} <= set(commands)
-    for command in commands:
+    assert {"convert", "info", "list", "show", "verify"} <= {*commands()}
+    for command in commands():
         text = run_segdata(command, "--help").out
         assert f"Example: segdata {command}" in text
         assert "--json" in text
@@ -304,12 +302,12 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 
 
 def test_commands_in_the_documents_exist() -> None:
-    commands = set(re.findall(r"^  (\w+) ", run_segdata("--help").out.partition("Commands:")[2], re.MULTILINE))
+    known = commands()
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for block in code_blocks(path, "(?:sh|bash|console)"):
             for line in block.splitlines():
                 match = re.match(r"\$? ?segdata (\w+)", line)
-                assert match is None or match[1] in commands, f"{path.name}: {line}"
+                assert match is None or match[1] in known, f"{path.name}: {line}"
 
 
 def test_fixtures_are_small_and_each_says_where_it_comes_from() -> None:

@@ -14,8 +14,9 @@ from typing import Any
 
 import typer
 
+from segdata.cli.help import of_parser, pointed
 from segdata.cli.output import Options, app
-from segdata.errors import DiskError, SegdataError, printable
+from segdata.errors import DiskError, SegdataError, UsageError, printable
 from segdata.system import secrets
 
 
@@ -75,9 +76,11 @@ def _terminate(number: int, _frame: Any) -> None:
 def _run(arguments: list[str]) -> int:
     wants_json = "--json" in arguments
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="segdata", standalone_mode=False)
+        code = typer.main.get_command(app).main(arguments or ["--help"], prog_name="segdata", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except SegdataError as error:
+        if isinstance(error, UsageError):
+            error = pointed(error, arguments)
         return _fail(error.as_dict(), f"segdata: error[{type(error).__name__}]: {error}", wants_json)
     except _Terminated as stop:
         return _stopped(128 + stop.number, wants_json)
@@ -96,9 +99,8 @@ def _run(arguments: list[str]) -> int:
         return _fail(full.as_dict(), f"segdata: error[DiskError]: {full}", wants_json)
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            message = error.format_message()
-            text = f"segdata: error[UsageError]: {message}\n  fix:    segdata --help"
-            return _fail({"id": "UsageError", "exit": 2, "message": message}, text, wants_json)
+            usage = of_parser(error, arguments)
+            return _fail(usage.as_dict(), f"segdata: error[UsageError]: {usage}", wants_json)
         return _bug(error, wants_json)
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import typer
-from typer.core import TyperCommand
 
-from segdata.cli import options, output
+from segdata.cli import choices, options, output
 from segdata.cli.output import app
 from segdata.errors import UsageError
 
@@ -44,19 +42,6 @@ class OnError(StrEnum):
     skip = "skip"
 
 
-class _Convert(TyperCommand):
-    """The command with the targets that there are in its help: formats are imported when somebody asks."""
-
-    def get_help(self, ctx: Any) -> str:
-        from segdata import formats
-
-        *names, last = formats.targets()
-        for option in self.params:
-            if option.name == "to":
-                option.help = f"pack, {', '.join(names)} or {last}."  # type: ignore[attr-defined]
-        return super().get_help(ctx)
-
-
 def _by_split(folders: list[str]) -> dict[str, str]:
     """[SPLIT=]DIR → split → folder; "" stands for all splits."""
     pairs = [(text, "") if Path(text).is_dir() else text.partition("=")[::2] for text in folders]
@@ -80,22 +65,51 @@ def _shares(text: str) -> dict[str, float]:
     return {name: share / total for name, share in shares.items()} if total > 1.5 else shares
 
 
-@app.command(cls=_Convert, epilog="Example: segdata convert VOCdevkit/VOC2012 packs/voc")
+@app.command(epilog="Example: segdata convert VOCdevkit/VOC2012 packs/voc")
 def convert(
     source: Path = typer.Argument(..., help="A dataset folder in a known layout, or a pack."),
     target: Path = typer.Argument(..., help="The folder to make."),
-    source_format: str | None = typer.Option(None, "--from", help="The source's format (default: by its layout)."),
-    to: str = typer.Option("pack", "--to", help="pack, a format, or a kind of results."),
-    split: list[str] = typer.Option([], "--split", help="Only this split; can be repeated."),
+    source_format: str | None = typer.Option(
+        None,
+        "--from",
+        metavar="FORMAT",
+        help="The source's format (default: by its layout): {formats}; with --truth {results}.",
+        autocompletion=choices.sources,
+    ),
+    to: str = typer.Option("pack", "--to", metavar="FORMAT", help="{targets}.", autocompletion=choices.targets),
+    split: list[str] = typer.Option(
+        [], "--split", metavar="NAME", help="Only this split; can be repeated.", autocompletion=choices.splits
+    ),
     truth: Path | None = typer.Option(
-        None, "--truth", help="Ground truth of results files: they become a pack with scores (--from coco-results …)."
+        None,
+        "--truth",
+        metavar="PATH",
+        help="Ground truth of results files: they become a pack with scores (--from coco-results …).",
     ),
     labels: str | None = typer.Option(
-        None, "--labels", help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file."
+        None,
+        "--labels",
+        metavar="VIEW|FILE",
+        help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
+        autocompletion=choices.views,
     ),
-    keep: list[str] = typer.Option([], "--keep", help="Only objects of this category; can be repeated."),
-    drop: list[str] = typer.Option([], "--drop", help="No objects of this category; can be repeated."),
-    min_area: float = typer.Option(0.0, "--min-area", min=0, help="Leave out objects with fewer pixels."),
+    keep: list[str] = typer.Option(
+        [],
+        "--keep",
+        metavar="NAME",
+        help="Only objects of this category; can be repeated.",
+        autocompletion=choices.categories,
+    ),
+    drop: list[str] = typer.Option(
+        [],
+        "--drop",
+        metavar="NAME",
+        help="No objects of this category; can be repeated.",
+        autocompletion=choices.categories,
+    ),
+    min_area: float = typer.Option(
+        0.0, "--min-area", min=0, metavar="PIXELS", help="Leave out objects with fewer pixels."
+    ),
     crowds: Crowds = typer.Option(
         Crowds.keep, help="Objects with iscrowd stay (training leaves them out), go, or become objects."
     ),
@@ -114,36 +128,47 @@ def convert(
     split_by: str | None = typer.Option(
         None, "--split-by", metavar="SHARES", help="Make splits of all samples: train=0.8,val=0.2."
     ),
-    seed: int = typer.Option(0, "--seed", help="Of the shuffle of --split-by."),
+    seed: int = typer.Option(0, "--seed", metavar="N", help="Of the shuffle of --split-by."),
     group: str | None = typer.Option(
         None, "--group", metavar="REGEX", help="With --split-by: samples with the same match in the key stay together."
     ),
     max_pixels: int | None = typer.Option(
-        None, "--max-pixels", min=1, help="Larger images are refused.", show_default="67,108,864"
+        None, "--max-pixels", min=1, metavar="N", help="Larger images are refused.", show_default="67,108,864"
     ),
-    limit: int | None = typer.Option(None, min=1, help="At most this many samples."),
+    limit: int | None = typer.Option(None, min=1, metavar="N", help="At most this many samples."),
     on_error: OnError = typer.Option(
         OnError.stop, help="Invalid items: read all, count them and write nothing, or leave them out and list them."
     ),
     strict: bool = typer.Option(False, "--strict", help="Correct nothing: what would be corrected is invalid."),
     fail_fast: bool = typer.Option(False, "--fail-fast", help="Stop at the first invalid item, without reading on."),
     allow_loss: bool = typer.Option(False, "--allow-loss", help="Convert although the target cannot hold all of it."),
-    workers: int | None = typer.Option(None, min=1, help="Processes (default: one per processor)."),
+    workers: int | None = typer.Option(None, min=1, metavar="N", help="Processes (default: one per processor)."),
     shard_samples: int | None = typer.Option(
-        None, min=1, help="Most samples of a shard, the unit of work.", show_default="a sixteenth, 256 to 4,096"
+        None,
+        min=1,
+        metavar="N",
+        help="Most samples of a shard, the unit of work.",
+        show_default="a sixteenth, 256 to 4,096",
     ),
-    hang_seconds: float = typer.Option(600.0, min=1, help="Stop a worker that stays at one sample for longer."),
+    hang_seconds: float = typer.Option(
+        600.0, min=1, metavar="SECONDS", help="Stop a worker that stays at one sample for longer."
+    ),
     decode: bool = typer.Option(False, "--decode", help="Decode every image fully as a check."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Read and check everything, write nothing."),
     force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
     clean: bool = typer.Option(False, "--clean", help="After replacing a pack, remove the old one's files."),
-    wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same target."),
+    wait: float = typer.Option(
+        0.0, min=0.0, metavar="SECONDS", help="Seconds to wait for another process on the same target."
+    ),
     no_lock: bool = options.NoLock,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Convert a dataset folder or a pack to a pack or to any format; what the target cannot hold is counted first."""
+    """Convert a dataset folder or a pack to a pack or any format.
+
+    What the target cannot hold is counted before anything is written.
+    """
     from segdata.conversion.convert import convert as convert_dataset
 
     if no_crowds and crowds is not Crowds.keep:

@@ -16,7 +16,10 @@ def demo(
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
-    """Draw datasets in the four official layouts, serve them on this machine, fetch, convert, verify and picture them."""
+    """Try it out: draw small datasets, fetch, convert and show them.
+
+    They have the four official layouts and are served on this machine; every pack is verified.
+    """
     from segdata.demo import run as job
 
     with output.only_ours(active=json):

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import choices, output
 from segdata.cli.output import app
 from segdata.errors import UsageError, printable
 
@@ -16,30 +16,55 @@ _UNDEFINED = 6
 """Most undefined numbers that have a line each; of more, so many are named in one line."""
 
 
-@app.command(epilog="Example: segdata evaluate results.json instances_val2017.json --metric coco-segm")
+@app.command(epilog="Example: segdata evaluate results.json instances.json --metric coco-segm")
 def evaluate(
     predictions: Path = typer.Argument(..., help="A pack with scores, or results files."),
     truth: Path = typer.Argument(
         ..., help="Ground truth: a pack, a dataset folder, or a COCO JSON file; images are not needed."
     ),
     metric: list[str] = typer.Option(
-        [], "--metric", help="A metric; can be repeated (default: by what the predictions hold)."
+        [],
+        "--metric",
+        metavar="NAME",
+        help="Can be repeated (default: by what the predictions hold): {metrics}.",
+        autocompletion=choices.metrics,
     ),
-    kind: str | None = typer.Option(None, "--from", help="Kind of the predictions (default: detected)."),
-    split: str | None = typer.Option(None, "--split", help="Only this split of the ground truth."),
-    labels: str | None = typer.Option(None, "--labels", help="Evaluate under a view of the labels (cityscapes-19)."),
+    kind: str | None = typer.Option(
+        None,
+        "--from",
+        metavar="KIND",
+        help="Kind of the predictions (default: detected): pack, {results}.",
+        autocompletion=choices.results,
+    ),
+    split: str | None = typer.Option(
+        None, "--split", metavar="NAME", help="Only this split of the ground truth.", autocompletion=choices.splits
+    ),
+    labels: str | None = typer.Option(
+        None,
+        "--labels",
+        metavar="VIEW|FILE",
+        help="Evaluate under a view of the labels (cityscapes-19).",
+        autocompletion=choices.views,
+    ),
     max_detections: str | None = typer.Option(
-        None, "--max-detections", help="Detections of an image and category that count in COCO's metrics (1,10,100)."
+        None,
+        "--max-detections",
+        metavar="NUMBERS",
+        help="Detections of an image and category that count in COCO's metrics (1,10,100).",
     ),
     images_of: str = typer.Option(
-        "truth", "--images-of", help="Evaluate all images of the truth, or those of the predictions alone."
+        "truth",
+        "--images-of",
+        metavar="truth|predictions",
+        help="Evaluate all images of the truth, or those of the predictions alone.",
+        autocompletion=choices.images_of,
     ),
-    report: Path | None = typer.Option(None, "--report", help="Write an HTML report into this folder."),
+    report: Path | None = typer.Option(None, "--report", metavar="DIR", help="Write an HTML report into this folder."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Compute metrics of predictions against ground truth, equal to those of the official evaluators."""
+    """Compute metrics, equal to those of the official evaluators."""
     from segdata.metrics import evaluate as metrics
     from segdata.metrics.report.write import write
 

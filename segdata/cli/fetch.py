@@ -43,7 +43,10 @@ def fetch(
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Bring a dataset from its official place to disk, verified and extracted; run it again to go on."""
+    """Bring a dataset from its official site to disk, verified.
+
+    Archives are extracted and removed. The same command goes on where it was stopped.
+    """
     parts = options.parts(only)
     rate = options.rate(limit_rate)
     if dry_run:

@@ -6,14 +6,20 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import choices, output
 from segdata.cli.output import app
 
 
 @app.command(epilog="Example: segdata info packs/voc")
 def info(
     path: Path = typer.Argument(..., help="A pack, or a dataset folder in a known layout."),
-    source_format: str | None = typer.Option(None, "--from", help="A folder's format (default: by its layout)."),
+    source_format: str | None = typer.Option(
+        None,
+        "--from",
+        metavar="FORMAT",
+        help="A folder's format (default: by its layout): {formats}.",
+        autocompletion=choices.sources,
+    ),
     json: bool = output.Json,
 ) -> None:
     """Show what a pack or a dataset folder holds."""

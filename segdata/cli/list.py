@@ -7,17 +7,19 @@ from typing import Any
 
 import typer
 
-from segdata.cli import options, output
+from segdata.cli import choices, options, output
 from segdata.cli.output import app
 
 
 @app.command("list", epilog="Example: segdata list cityscapes")
 def list_datasets(
-    name: str | None = typer.Argument(None, help="One dataset, in full; a known name, or the path of a manifest."),
+    name: str | None = typer.Argument(
+        None, help="One dataset, in full; a known name, or the path of a manifest.", autocompletion=choices.datasets
+    ),
     root: Path | None = options.Root,
     json: bool = output.Json,
 ) -> None:
-    """List the datasets that segdata knows: what is fetched and prepared, how large it is, under which licence."""
+    """List known datasets: size, licence, what is fetched and prepared."""
     from segdata.catalog import manifest
     from segdata.download.paths import root_of
     from segdata.sources import listing

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import choices, output
 from segdata.cli.output import app
 
 
 @app.command(epilog="Example: segdata logout cityscapes")
 def logout(
-    dataset: str = typer.Argument(..., help="A dataset whose site needs an account, or the path of a manifest."),
+    dataset: str = typer.Argument(
+        ..., help="A dataset whose site needs an account, or the path of a manifest.", autocompletion=choices.datasets
+    ),
     json: bool = output.Json,
 ) -> None:
     """Remove an account that `segdata login` keeps."""

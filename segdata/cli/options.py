@@ -10,18 +10,23 @@ from typing import Any
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import choices, output
 from segdata.errors import UsageError
 
-Dataset = typer.Argument(..., help="A known dataset (segdata list), or the path of a manifest.")
-Root = typer.Option(None, "--root", envvar="SEGDATA_ROOT", help="The folder of all datasets.")
-Only = typer.Option([], "--only", help="Parts, separated by commas (default: the usual ones).")
-Mirror = typer.Option(None, "--mirror", help="An address that has the files under their own names; tried first.")
+Dataset = typer.Argument(
+    ..., help="A known dataset (segdata list), or the path of a manifest.", autocompletion=choices.datasets
+)
+Root = typer.Option(None, "--root", envvar="SEGDATA_ROOT", metavar="DIR", help="The folder of all datasets.")
+Only = typer.Option([], "--only", metavar="PARTS", help="Parts, separated by commas (default: the usual ones).")
+Mirror = typer.Option(
+    None, "--mirror", metavar="URL", help="An address that has the files under their own names; tried first."
+)
 FromDir = typer.Option(
     None,
     "--from-dir",
     exists=True,
     file_okay=False,
+    metavar="DIR",
     help="A folder with archives that you have; verified, linked or copied.",
 )
 Repair = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again.")
@@ -40,13 +45,17 @@ KeepSession = typer.Option(
 AllowExtra = typer.Option(False, "--allow-extra", help="Also extract members that the manifest does not expect.")
 IgnoreSpace = typer.Option(False, "--ignore-space", help="Go on although the disk looks too small.")
 NoLock = typer.Option(False, "--no-lock", help="For file systems without locks: a file alone is the lock.")
-Jobs = typer.Option(3, "--jobs", "-j", min=1, max=32, help="Files downloaded at once.")
+Jobs = typer.Option(3, "--jobs", "-j", min=1, max=32, metavar="N", help="Files downloaded at once.")
 LimitRate = typer.Option(None, "--limit-rate", metavar="RATE", help="Bytes a second in all, such as 500K or 20M.")
-Wait = typer.Option(0.0, "--wait", min=0, help="Seconds to wait for another process at the same dataset.")
-Timeout = typer.Option(60.0, "--timeout", min=0.1, help="Seconds of silence after which a connection is given up.")
-Retries = typer.Option(5, "--retries", min=1, max=100, help="Attempts at an address without progress.")
+Wait = typer.Option(
+    0.0, "--wait", min=0, metavar="SECONDS", help="Seconds to wait for another process at the same dataset."
+)
+Timeout = typer.Option(
+    60.0, "--timeout", min=0.1, metavar="SECONDS", help="Seconds of silence after which a connection is given up."
+)
+Retries = typer.Option(5, "--retries", min=1, max=100, metavar="N", help="Attempts at an address without progress.")
 RetryWait = typer.Option(
-    1.0, "--retry-wait", min=0, max=600, help="Seconds before the second attempt; then they double."
+    1.0, "--retry-wait", min=0, max=600, metavar="SECONDS", help="Seconds before the second attempt; then they double."
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from segdata.cli.help import App, Group
 from segdata.core.findings import folded
 from segdata.errors import printable
 from segdata.version import __version__
@@ -24,10 +25,10 @@ class Options:
     debug = False
 
 
-app = typer.Typer(
+app = App(
     name="segdata",
+    cls=Group,
     help="Prepare and load segmentation datasets: every dataset becomes one pack, and packs become any of them again.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import choices, output
 from segdata.cli.convert import OnError
 from segdata.cli.output import app
 from segdata.errors import UsageError
@@ -18,19 +18,22 @@ def _a_folder(value: Path | None) -> Path | None:
     return value
 
 
-@app.command(epilog="Example: segdata predict runs/first images -o found --pictures pictures --score-threshold 0.5")
+@app.command(epilog="Example: segdata predict runs/first images -o found --pictures pictures")
 def predict(
     model: str = typer.Argument(
         ..., help="A run, a checkpoint, a weights file (.pth, .safetensors, .h5), or torchvision:coco-v1."
     ),
     source: Path = typer.Argument(..., help="A pack, a folder of images, or one image."),
-    target: Path = typer.Option(..., "--output", "-o", help="The pack to write."),
-    split: str | None = typer.Option(None, "--split", help="Only this split of a pack."),
+    target: Path = typer.Option(..., "--output", "-o", metavar="PATH", help="The pack to write."),
+    split: str | None = typer.Option(
+        None, "--split", metavar="NAME", help="Only this split of a pack.", autocompletion=choices.splits
+    ),
     score_threshold: float | None = typer.Option(
         None,
         "--score-threshold",
         min=0.0,
         max=1.0,
+        metavar="X",
         help="Score threshold (default: the model's detection_min_confidence, 0.05; 0.7 for .h5).",
     ),
     labels: str | None = typer.Option(
@@ -39,27 +42,41 @@ def predict(
         metavar="NAMES|FILE",
         help="Names for the classes of weights that carry none: cat,dog, or a table of labels.",
     ),
-    changes: list[str] = typer.Option([], "--set", help="A setting of the model as NAME=VALUE; can be repeated."),
+    changes: list[str] = typer.Option(
+        [],
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting of the model as NAME=VALUE; can be repeated.",
+        autocompletion=choices.settings,
+    ),
     flip: bool = typer.Option(
         False, "--flip", help="Test-time augmentation: predict the flipped image, too, and merge."
     ),
     pictures: Path | None = typer.Option(
-        None, "--pictures", callback=_a_folder, help="A folder for pictures of the predictions."
+        None, "--pictures", callback=_a_folder, metavar="DIR", help="A folder for pictures of the predictions."
     ),
-    results: Path | None = typer.Option(None, "--coco", help="A JSON file for COCO results."),
+    results: Path | None = typer.Option(None, "--coco", metavar="FILE", help="A JSON file for COCO results."),
     images: bool = typer.Option(True, "--images/--no-images", help="Keep the images in the pack, too."),
     on_error: OnError = typer.Option(OnError.stop, help="Stop at an image that cannot be read, or skip and list it."),
-    batch_size: int = typer.Option(4, min=1, max=1024, help="Images per batch."),
-    limit: int | None = typer.Option(None, min=1, help="Only the first images."),
-    device: str | None = typer.Option(None, "--device", help="cpu or cuda (default: a GPU where there is one)."),
-    threads: int | None = typer.Option(None, "--threads", min=1, help="CPU threads of PyTorch."),
+    batch_size: int = typer.Option(4, min=1, max=1024, metavar="N", help="Images per batch."),
+    limit: int | None = typer.Option(None, min=1, metavar="N", help="Only the first images."),
+    device: str | None = typer.Option(
+        None,
+        "--device",
+        metavar="cpu|cuda",
+        help="cpu or cuda (default: a GPU where there is one).",
+        autocompletion=choices.devices,
+    ),
+    threads: int | None = typer.Option(None, "--threads", min=1, metavar="N", help="CPU threads of PyTorch."),
     force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
-    wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same target."),
+    wait: float = typer.Option(
+        0.0, min=0.0, metavar="SECONDS", help="Seconds to wait for another process on the same target."
+    ),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Predict images with a trained model and write a pack of the predictions with their scores."""
+    """Predict masks with a trained model, as a pack with scores."""
     from segdata.models import registry
 
     with output.only_ours(active=json), output.progress("detecting", quiet=quiet) as progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from segdata.cli import options, output, prompt
+from segdata.cli import choices, options, output, prompt
 from segdata.cli.convert import Images, OnError
 from segdata.cli.fetch import show_plan
 from segdata.cli.output import app
@@ -21,14 +21,26 @@ def prepare(
     dataset: str = options.Dataset,
     root: Path | None = options.Root,
     only: list[str] = options.Only,
-    split: list[str] = typer.Option([], "--split", help="Only this split goes into the pack; can be repeated."),
+    split: list[str] = typer.Option(
+        [],
+        "--split",
+        metavar="NAME",
+        help="Only this split goes into the pack; can be repeated.",
+        autocompletion=choices.splits,
+    ),
     labels: str | None = typer.Option(
-        None, "--labels", help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file."
+        None,
+        "--labels",
+        metavar="VIEW|FILE",
+        help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
+        autocompletion=choices.views,
     ),
     images: Images = typer.Option(Images.embed, help="Put images into the pack, refer to them, or leave them out."),
     on_error: OnError = typer.Option(OnError.stop, help="Stop at invalid items, or skip and list them."),
     decode: bool = typer.Option(False, "--decode", help="Decode every image fully as a check."),
-    workers: int | None = typer.Option(None, min=1, help="Processes that convert (default: one per processor)."),
+    workers: int | None = typer.Option(
+        None, min=1, metavar="N", help="Processes that convert (default: one per processor)."
+    ),
     mirror: str | None = options.Mirror,
     from_dir: Path | None = options.FromDir,
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be fetched; touch nothing, ask nobody."),
@@ -54,7 +66,10 @@ def prepare(
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Fetch a dataset and convert it to a pack under ROOT/NAME/pack; what is done already is not done again."""
+    """Fetch a dataset and convert it to a pack, each step only once.
+
+    The pack is ROOT/NAME/pack.
+    """
     if dry_run:
         show_plan(dataset, root, options.parts(only), from_dir, json=json)
         return

@@ -14,13 +14,20 @@ from segdata.cli.output import app
 @app.command(epilog="Example: segdata runs runs/first runs/second -o comparison.html")
 def runs(
     folders: list[Path] = typer.Argument(..., metavar="RUN...", help="Folders given to segdata train -o."),
-    page: Path | None = typer.Option(None, "--output", "-o", help="An HTML page with the runs side by side."),
-    layers: str | None = typer.Option(None, "--layers", help="Show weights whose names match, as in backbone.*conv1*."),
-    first: int = typer.Option(5, "--first", min=1, help="Show the weights of so many convolutions."),
+    page: Path | None = typer.Option(
+        None, "--output", "-o", metavar="FILE", help="An HTML page with the runs side by side."
+    ),
+    layers: str | None = typer.Option(
+        None, "--layers", metavar="PATTERN", help="Show weights whose names match, as in backbone.*conv1*."
+    ),
+    first: int = typer.Option(5, "--first", min=1, metavar="N", help="Show the weights of so many convolutions."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
-    """Show runs: what differs in their settings, what came of it; every run's report.html is brought up to date."""
+    """Compare runs: settings, state and metrics.
+
+    Every run's report.html is brought up to date.
+    """
     from segdata.models import registry
     from segdata.training.runs import comparison
     from segdata.training.trackers.base import category_of

@@ -6,19 +6,25 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import choices, output
 from segdata.cli.output import app
 
 
 @app.command(epilog="Example: segdata show packs/voc 2007_000032 -o plane.png")
 def show(
     path: Path = typer.Argument(..., help="A pack, or a dataset folder in a known layout."),
-    keys: list[str] = typer.Argument(None, help="Keys of samples (default: the first ones)."),
-    target: Path = typer.Option(Path("overlay.png"), "--output", "-o", help="The PNG to write."),
-    split: str | None = typer.Option(None, help="Only this split."),
-    labels: str | None = typer.Option(None, "--labels", help="A view of the label space."),
-    count: int = typer.Option(1, min=1, max=400, help="How many samples when no key is given."),
-    columns: int = typer.Option(3, min=1, max=20, help="Columns of the sheet when there are several samples."),
+    keys: list[str] = typer.Argument(
+        None, help="Keys of samples (default: the first ones).", autocompletion=choices.keys
+    ),
+    target: Path = typer.Option(Path("overlay.png"), "--output", "-o", metavar="PATH", help="The PNG to write."),
+    split: str | None = typer.Option(None, metavar="NAME", help="Only this split.", autocompletion=choices.splits),
+    labels: str | None = typer.Option(
+        None, "--labels", metavar="VIEW|FILE", help="A view of the label space.", autocompletion=choices.views
+    ),
+    count: int = typer.Option(1, min=1, max=400, metavar="N", help="How many samples when no key is given."),
+    columns: int = typer.Option(
+        3, min=1, max=20, metavar="N", help="Columns of the sheet when there are several samples."
+    ),
     json: bool = output.Json,
 ) -> None:
     """Draw samples with their masks, boxes and a legend."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import choices, output
 from segdata.cli.output import app
 from segdata.errors import printable
 
@@ -25,20 +25,32 @@ CATEGORIES = 30
 @app.command(epilog="Example: segdata stats packs/voc --plots pictures")
 def stats(
     source: Path = typer.Argument(..., help="A pack, or a dataset folder in a known layout."),
-    split: list[str] = typer.Option([], "--split", help="Only this split; can be repeated."),
-    source_format: str | None = typer.Option(None, "--from", help="A folder's format (default: by its layout)."),
-    labels: str | None = typer.Option(
-        None, "--labels", help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file."
+    split: list[str] = typer.Option(
+        [], "--split", metavar="NAME", help="Only this split; can be repeated.", autocompletion=choices.splits
     ),
-    plots: Path | None = typer.Option(None, "--plots", help="A folder for pictures (needs matplotlib)."),
+    source_format: str | None = typer.Option(
+        None,
+        "--from",
+        metavar="FORMAT",
+        help="A folder's format (default: by its layout): {formats}.",
+        autocompletion=choices.sources,
+    ),
+    labels: str | None = typer.Option(
+        None,
+        "--labels",
+        metavar="VIEW|FILE",
+        help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
+        autocompletion=choices.views,
+    ),
+    plots: Path | None = typer.Option(None, "--plots", metavar="DIR", help="A folder for pictures (needs matplotlib)."),
     compare: Path | None = typer.Option(
-        None, "--compare", help="A pack or folder to put beside it, with the same --split and --labels."
+        None, "--compare", metavar="PATH", help="A pack or folder to put beside it, with the same --split and --labels."
     ),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Count what a dataset holds: objects, pixels, sizes, overlap and void, by category and by split."""
+    """Count objects, pixels, sizes and void, by category and by split."""
     from segdata.statistics import counts as stats
 
     other = comparison = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import choices, output
 from segdata.cli.output import app
 
 if TYPE_CHECKING:
@@ -21,35 +21,73 @@ if TYPE_CHECKING:
 _EVERY_SECONDS = 10.0
 
 
-@app.command(epilog="Example: segdata train packs/coco -o runs/first --set backbone=resnet18 --set epochs=3")
+@app.command(epilog="Example: segdata train packs/coco -o runs/first --set epochs=3")
 def train(
     pack: Path = typer.Argument(..., help="The pack to train on."),
-    run: Path = typer.Option(..., "--output", "-o", help="The run's folder."),
-    split: str | None = typer.Option(None, "--split", help="Train on this split (default: the one called train…)."),
-    validation: str | None = typer.Option(
-        None, "--validation", help='Validate on this split (default: the one called val…; "none" for none).'
+    run: Path = typer.Option(..., "--output", "-o", metavar="RUN", help="The run's folder."),
+    split: str | None = typer.Option(
+        None,
+        "--split",
+        metavar="NAME",
+        help="Train on this split (default: the one called train…).",
+        autocompletion=choices.splits,
     ),
-    labels: str | None = typer.Option(None, "--labels", help="A view of the pack's label space (cityscapes-19)."),
-    config: Path | None = typer.Option(None, "--config", help="Settings, TOML: see segdata config."),
-    changes: list[str] = typer.Option([], "--set", help="A setting as NAME=VALUE; can be repeated."),
+    validation: str | None = typer.Option(
+        None,
+        "--validation",
+        metavar="NAME",
+        help='Validate on this split (default: the one called val…; "none" for none).',
+        autocompletion=choices.splits,
+    ),
+    labels: str | None = typer.Option(
+        None,
+        "--labels",
+        metavar="VIEW|FILE",
+        help="A view of the pack's label space (cityscapes-19).",
+        autocompletion=choices.views,
+    ),
+    config: Path | None = typer.Option(None, "--config", metavar="FILE", help="Settings, TOML: see segdata config."),
+    changes: list[str] = typer.Option(
+        [],
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting as NAME=VALUE; can be repeated.",
+        autocompletion=choices.settings,
+    ),
     weights: str | None = typer.Option(
-        None, "--weights", help="Initial weights: a run, a file, or torchvision:coco-v1, :coco-v2, :imagenet."
+        None,
+        "--weights",
+        metavar="WEIGHTS",
+        help="Initial weights: a run, a file, or torchvision:coco-v1, :coco-v2, :imagenet.",
+        autocompletion=choices.weights,
     ),
     boxes_as_masks: bool = typer.Option(
         False, "--boxes-as-masks", help="Train objects that have a box and no mask with their box filled as the mask."
     ),
     resume: bool = typer.Option(False, "--resume", help="Resume with the run's own settings."),
-    device: str | None = typer.Option(None, "--device", help="cpu or cuda (default: a GPU where there is one)."),
-    threads: int | None = typer.Option(None, "--threads", min=1, help="CPU threads of PyTorch."),
-    tracker: list[str] = typer.Option(
-        [], "--tracker", help="Log to tensorboard, mlflow or neptune, too; can be repeated."
+    device: str | None = typer.Option(
+        None,
+        "--device",
+        metavar="cpu|cuda",
+        help="cpu or cuda (default: a GPU where there is one).",
+        autocompletion=choices.devices,
     ),
-    wait: float = typer.Option(0.0, min=0.0, help="Seconds to wait for another process on the same run."),
+    threads: int | None = typer.Option(None, "--threads", min=1, metavar="N", help="CPU threads of PyTorch."),
+    tracker: list[str] = typer.Option(
+        [],
+        "--tracker",
+        metavar="NAME",
+        help="Log to tensorboard, mlflow or neptune, too; can be repeated.",
+        autocompletion=choices.trackers,
+    ),
+    wait: float = typer.Option(
+        0.0, min=0.0, metavar="SECONDS", help="Seconds to wait for another process on the same run."
+    ),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Train a model on a pack; the same command resumes a run that was stopped."""
+    """Train a model on a pack; the same command resumes a stopped run."""
     import segdata
     from segdata.models import registry
     from segdata.training.config import TrainConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import options, output
+from segdata.cli import choices, options, output
 from segdata.cli.output import app
 from segdata.errors import UsageError, printable
 
@@ -16,15 +16,23 @@ def verify(
     path: str = typer.Argument(..., help="A pack, a dataset folder, or the name or manifest of a fetched dataset."),
     root: Path | None = options.Root,
     deep: bool = typer.Option(False, "--deep", help="Read everything: every image, mask and record."),
-    source_format: str | None = typer.Option(None, "--from", help="A folder's format (default: by its layout)."),
+    source_format: str | None = typer.Option(
+        None,
+        "--from",
+        metavar="FORMAT",
+        help="A folder's format (default: by its layout): {formats}.",
+        autocompletion=choices.sources,
+    ),
     repair: bool = typer.Option(False, "--repair", help="First make damaged shards of a pack anew from its --source."),
-    source: Path | None = typer.Option(None, "--source", help="The dataset folder or pack that a pack was made of."),
+    source: Path | None = typer.Option(
+        None, "--source", metavar="PATH", help="The dataset folder or pack that a pack was made of."
+    ),
     rebuild: bool = typer.Option(False, "--rebuild", help="First restore a pack's damaged index (pack.json)."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Check that a pack is what was written, that a folder is valid, or all that was fetched and made of a dataset."""
+    """Check a pack, a dataset folder, or all that a fetch has brought."""
     if path.endswith(".toml") or not Path(path).exists():
         if repair or rebuild:
             raise UsageError(
