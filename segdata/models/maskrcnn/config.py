@@ -45,6 +45,10 @@ class Config(ModelSettings, frozen=True, kw_only=True):
         Literal["resnet18", "resnet34", "resnet50", "resnet101"],
         Meta(description="ResNet of the feature pyramid network (FPN)", extra={"original": "BACKBONE"}),
     ] = "resnet50"
+    backbone_width: Annotated[
+        float,
+        Meta(ge=0.125, le=1, description="fraction of channels in the ResNet's stages; pretrained weights need 1"),
+    ] = 1.0
     heads: Annotated[
         Literal["v1", "v2"],
         Meta(description="torchvision's heads: v1 as in He et al. 2017, v2 deeper and with normalisation"),

@@ -52,7 +52,7 @@ def _built(config: Config, labels: int) -> MaskRCNN:
     norm = _norm(config.norm)
     channels = config.fpn_channels
     is_second = config.heads == "v2"
-    body = getattr(resnet, config.backbone)(weights=None, norm_layer=norm)
+    body = _body(config, norm)
     widths = [body.inplanes // 8 * 2**level for level in range(len(_LEVELS))]
     backbone = BackboneWithFPN(
         body,
@@ -103,6 +103,26 @@ def _built(config: Config, labels: int) -> MaskRCNN:
         mask_head=MaskRCNNHeads(channels, mask_channels, 1, norm_layer=_head_norm(config) if is_second else None),
         mask_predictor=MaskRCNNPredictor(config.mask_head_channels, config.mask_head_channels, labels),
     )
+
+
+def _body(config: Config, norm: Any) -> resnet.ResNet:
+    """The ResNet; a narrow one has torchvision's stem and fewer channels in each block."""
+    whole = getattr(resnet, config.backbone)(weights=None, norm_layer=norm)
+    if config.backbone_width == 1:
+        return whole
+    stages = (whole.layer1, whole.layer2, whole.layer3, whole.layer4)
+    return _Narrow(config.backbone_width, type(whole.layer1[0]), [len(stage) for stage in stages], norm_layer=norm)
+
+
+class _Narrow(resnet.ResNet):  # type: ignore[misc]
+    """A ResNet whose blocks have a fraction of the channels."""
+
+    def __init__(self, width: float, block: Any, layers: list[int], *, norm_layer: Any) -> None:
+        self._width = width
+        super().__init__(block, layers, norm_layer=norm_layer)
+
+    def _make_layer(self, block: Any, planes: int, *arguments: Any, **named: Any) -> Any:
+        return super()._make_layer(block, round(planes * self._width), *arguments, **named)
 
 
 def _norm(name: str) -> Any:

@@ -37,10 +37,12 @@ def config_of(tensors: Mapping[str, Tensor], source: str) -> Config:
         InvalidInput: they are not those of a Mask R-CNN on a ResNet that is known here.
     """
     bottleneck = "backbone.body.layer1.0.conv3.weight" in tensors
+    stem, block = (f"backbone.body.{name}.weight" for name in ("conv1", "layer1.0.conv1"))
     blocks = sum(name.startswith("backbone.body.layer3.") and name.endswith(".conv1.weight") for name in tensors)
     try:
         return Config(
             backbone=_DEPTHS[bottleneck, blocks],
+            backbone_width=len(tensors[block]) / len(tensors[stem]),
             heads="v2" if "rpn.head.conv.1.0.weight" in tensors else "v1",
             norm="frozen" if "backbone.body.bn1.running_mean" in tensors else "group",
             fpn_channels=tensors["rpn.head.cls_logits.weight"].shape[1],

@@ -181,7 +181,10 @@ def _require_fit(
 
 def _settings(source: Weights) -> str:
     """The settings that decide which tensors a model has, with their values in these weights where they show."""
-    names = ("backbone", "heads", "norm", "fpn_channels", "box_head_size", "mask_head_channels", "box_pool_size")
+    names = (
+        *("backbone", "backbone_width", "heads", "norm"),
+        *("fpn_channels", "box_head_size", "mask_head_channels", "box_pool_size"),
+    )
     try:
         config = source.config or torchvision_weights.config_of(source.tensors, source.source).as_dict()
     except InvalidInput:
