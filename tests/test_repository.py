@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "segdata"
 
 FLOORS = [
-    {"errors", "version"},
+    {"errors", "version", "manifests"},
     {"core", "system"},
     {"catalog", "viz", "sets"},
     {"download", "pack", "formats"},

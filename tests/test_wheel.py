@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("segdata", "manifests", "LICENSE", "README.md", "pyproject.toml", "setup.py")
+SOURCES = ("segdata", "LICENSE", "README.md", "pyproject.toml")
 
 
 def pip(*arguments: str | Path) -> None:
@@ -23,17 +23,24 @@ def pip(*arguments: str | Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, because setuptools would put what an earlier build left in `build/` into the wheel."""
-    folder = tmp_path_factory.mktemp("wheel")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in a folder called segdata, because setuptools would put what an earlier build left in `build/` into the
+    wheel."""
+    folder = tmp_path_factory.mktemp("work") / "segdata"
     for name in SOURCES:
-        source, target = ROOT / name, folder / "source" / name
+        source, target = ROOT / name, folder / name
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             target.parent.mkdir(exist_ok=True)
             shutil.copy(source, target)
-    pip("wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", folder, folder / "source")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip("wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", folder, source)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -41,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_wheel_holds_every_module_and_manifest_and_no_tests(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "segdata").rglob("*.py")}
-    manifests = {f"segdata/manifests/{path.name}" for path in (ROOT / "manifests").iterdir() if path.is_file()}
+    manifests = {f"segdata/manifests/{path.name}" for path in (ROOT / "segdata/manifests").iterdir() if path.is_file()}
     assert names == {*modules, *manifests, "segdata/py.typed"}
     assert {"segdata/manifests/coco-2017.toml", "segdata/manifests/same-names.txt"} <= names
     assert not [name for name in names if "/test_" in name or "/conftest" in name]
@@ -61,3 +68,20 @@ def test_an_installed_wheel_lists_the_datasets(wheel: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     datasets = json.loads(done.stdout)["datasets"]
     assert {"camvid", "cityscapes", "coco-2017", "voc-2012"} <= {dataset["name"] for dataset in datasets}
+
+
+def test_a_clone_beside_a_script_does_not_hide_the_package(source: Path, tmp_path: Path) -> None:
+    """An editable install is a folder on the path, which type checkers follow, too. Python looks there although the
+    script's folder has a folder `segdata`: one without `__init__.py` counts only where there is nothing else."""
+    build = f"from setuptools import build_meta; build_meta.build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, check=True)
+    (built,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    zipfile.ZipFile(built).extractall(site)
+    (pth,) = site.glob("*.pth")
+    assert pth.read_text().split() == [str(source)]
+    code = f"import site; site.addsitedir({str(site)!r}); import segdata; print(segdata.__file__)"
+    run = [sys.executable, "-S", "-c", code]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(run, cwd=source.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == str(source / "segdata/__init__.py"), done.stderr

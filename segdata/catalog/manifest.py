@@ -1,7 +1,6 @@
 """A dataset described by a TOML file, its manifest: title, licence, label space, views, splits and files to fetch.
 
-Shipped manifests lie in the package `segdata.manifests` (`manifests/` in the repository); docs/manifests.md explains
-the keys.
+Shipped manifests lie in `segdata/manifests/`; docs/manifests.md explains the keys.
 """
 
 from __future__ import annotations

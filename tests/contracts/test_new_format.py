@@ -83,8 +83,7 @@ def put_folder(package: Path, name: str, changes: dict[str, Callable[[str], str]
 
 
 def copy_of_segdata(folder: Path) -> Path:
-    for name in ("segdata", "manifests"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "segdata", folder / "segdata", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
