@@ -69,11 +69,11 @@ class _Document(Struct, forbid_unknown_fields=True, kw_only=True):
     """The top of a manifest."""
 
     title: str
-    homepage: str
-    licence: str
-    citation: str
+    homepage: str = ""
+    licence: str = ""
+    citation: str = ""
     format: str
-    label_space: str
+    label_space: str = ""
     labels: Annotated[list[_Label], Meta(min_length=1)] | None = None
     labels_from: str | None = None
     views: dict[str, dict[str, Any]] = {}
@@ -85,6 +85,7 @@ class _Document(Struct, forbid_unknown_fields=True, kw_only=True):
     terms: Terms | None = None
     signin: SignIn | None = None
     remotes: list[RemoteTable] = []
+    folder: str | None = None
     root: str = "."
 
 
@@ -103,6 +104,9 @@ class Manifest:
     """What is known about a dataset.
 
     Attributes:
+        homepage, licence, citation: "" where the manifest does not say.
+        labels: no categories where the dataset's own files define them.
+        folder: where the files lie on this machine, instead of remotes that are fetched.
         known_bad: keys of images that are damaged in the official release.
         average_sizes: category → mean pixels of an object, where the official evaluation publishes them.
         max_pixels: the largest image that is decoded; None for the default.
@@ -124,6 +128,7 @@ class Manifest:
     remotes: tuple[Remote, ...]
     terms: Terms | None
     signin: SignIn | None
+    folder: Path | None
     root: PurePosixPath
 
     @property
@@ -142,7 +147,7 @@ def load(path: Path) -> Manifest:
     with disk_errors(path):
         data = path.read_bytes()
     try:
-        return _build(path.stem, data.decode(), str(path))
+        return _build(path.stem, data.decode(), str(path), beside=path.absolute().parent)
     except UnicodeDecodeError as error:
         raise InvalidManifest("manifest is not UTF-8", file=path, place=f"byte {error.start}") from error
 
@@ -189,9 +194,9 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml")))
 
 
-def _build(name: str, text: str, file: str) -> Manifest:
+def _build(name: str, text: str, file: str, *, beside: Path | None = None) -> Manifest:
     document = toml.convert(toml.parse(text, file), _Document, file)
-    labels, views = _labels_of(document, file)
+    labels, views = _labels_of(document, name, file)
     views |= {view: read_view(view, table, labels, file, f"views.{view}") for view, table in document.views.items()}
     splits = dict(shipped(document.splits_from).splits) if document.splits_from is not None else {}
     splits |= {split: _split(split, table, file) for split, table in document.splits.items()}
@@ -208,25 +213,33 @@ def _build(name: str, text: str, file: str) -> Manifest:
         max_pixels=document.max_pixels,
         average_sizes=_average_sizes(document.average_sizes, labels, file),
         known_bad=document.known_bad,
-        remotes=remotes.remotes(document.remotes, file, has_signin=document.signin is not None),
+        remotes=remotes.remotes(document.remotes, file, has_signin=document.signin is not None, beside=beside),
         terms=None if document.terms is None else document.terms.checked(file),
         signin=None if document.signin is None else document.signin.checked(file),
+        folder=_folder(document, beside, file),
         root=PurePosixPath(".") if document.root == "." else checked_name(document.root, f"{file}: root"),
     )
 
 
-def _labels_of(document: _Document, file: str) -> tuple[LabelSpace, dict[str, View]]:
+def _folder(document: _Document, beside: Path | None, file: str) -> Path | None:
+    """Where the dataset's files lie, if they are not fetched."""
+    if document.folder is None:
+        return None
+    if beside is None or document.remotes:
+        raise InvalidManifest("manifest has both folder and remotes", file=file, place="folder", fix="keep one of them")
+    return remotes.local_path(document.folder, beside, "folder", file)
+
+
+def _labels_of(document: _Document, name: str, file: str) -> tuple[LabelSpace, dict[str, View]]:
     """The label space of a manifest, and the views that come with it from another manifest."""
     if document.labels_from is not None:
         if document.labels is not None:
             raise InvalidManifest("manifest has both labels and labels_from", file=file, fix="keep one of them")
         other = shipped(document.labels_from)
         return other.labels, dict(other.views)
-    if document.labels is None:
-        raise InvalidManifest("manifest has no labels", file=file, place="labels", why="expected a list of tables")
-    categories = tuple(Category(**_stated(row)) for row in document.labels)
+    categories = tuple(Category(**_stated(row)) for row in document.labels or ())
     try:
-        return LabelSpace(document.label_space, categories), {}
+        return LabelSpace(document.label_space or name, categories), {}
     except SegdataError as error:
         raise InvalidManifest(error.message, file=file, place=f"labels: {error.place}", fix=error.fix) from error
 

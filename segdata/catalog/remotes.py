@@ -10,12 +10,13 @@ kind = "cityscapes"              the flow (segdata/download/access/signin.py)
 url  = "https://…"               its base address
 
 [[remotes]]                      one file each
-part      = "train"              what --only chooses; several files may make up one part
-url       = "https://…/a.zip"    or package = "a.zip", a name in the signed-in site's list
+part      = "train"              what --only chooses; several files may make up one part (default: all)
+url       = "https://…/a.zip"    or file:///…/a.zip, or a path beside the manifest; or package = "a.zip", a name in the
+                                 signed-in site's list
 mirrors   = ["https://…"]        tried in this order after url
-bytes     = 1234                 or "unknown"
+bytes     = 1234                 or "unknown" (default)
 about     = 1200                 roughly, for the plan, where bytes is "unknown"
-digest    = "sha256:…"           or sha1, md5; or "unknown": nobody has published one
+digest    = "sha256:…"           or sha1, md5; or "unknown": nobody has published one (default)
 file      = "a.zip"              its name on disk (default: the last part of url)
 archive   = "zip"                zip, tar, tar.gz, or file for one that is no archive (default: by the name)
 into      = "images"             the folder below raw/ that it is extracted into (default: raw/ itself)
@@ -27,11 +28,12 @@ optional  = true                 not fetched unless --only names its part
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -62,13 +64,14 @@ class Remote:
     """One file of a dataset, as published. `None` says that nobody has published it.
 
     `urls` are tried in this order; for a file behind a sign-in they are empty and `package` is its name in the site's
-    list, which also gives a digest at that time.
+    list, which also gives a digest at that time. A file of this machine has neither, but a `path`.
     """
 
     file: str
     part: str
     urls: tuple[str, ...]
     package: str | None
+    path: Path | None
     bytes: int | None
     about: int | None
     digest: Digest | None
@@ -81,20 +84,20 @@ class Remote:
 
     @property
     def is_verifiable(self) -> bool:
-        """Whether somebody publishes a digest to check the file by."""
-        return self.digest is not None or self.package is not None
+        """Whether somebody publishes a digest to check the file by, or it is the user's own."""
+        return self.digest is not None or self.package is not None or self.path is not None
 
 
 class RemoteTable(Struct, forbid_unknown_fields=True, kw_only=True):
     """A `[[remotes]]` table as it is written."""
 
-    part: str
+    part: str = "all"
     url: str | None = None
     package: str | None = None
     mirrors: list[str] = []
-    bytes: Any = None
+    bytes: Any = UNKNOWN
     about: int | None = None
-    digest: str
+    digest: str = UNKNOWN
     file: str | None = None
     archive: Literal["zip", "tar", "tar.gz", "file"] | None = None
     into: str = "."
@@ -169,11 +172,35 @@ def digest(text: str, file: str, key: str) -> Digest | None:
     return Digest(algorithm, value)
 
 
-def remotes(tables: Sequence[RemoteTable], file: str, *, has_signin: bool) -> tuple[Remote, ...]:
+def local_path(text: str, beside: Path, key: str, file: str) -> Path:
+    """The path that a manifest names: file://…, or one that begins beside the manifest; ~ is the home folder.
+
+    Raises:
+        InvalidManifest: no path, or one of another machine.
+    """
+    parts = urlsplit(text) if text.startswith("file:") else None
+    if parts is not None and (parts.netloc not in ("", "localhost") or not parts.path.startswith("/")):
+        raise InvalidManifest(
+            "a file:// address is not of this machine",
+            file=file,
+            place=key,
+            why=f"found {text!r}",
+            fix="write file:///FOLDER/FILE, or a path",
+        )
+    path = text if parts is None else unquote(parts.path)
+    if not path or "\0" in path:
+        raise InvalidManifest("a path is empty or has a zero byte", file=file, place=key, why=f"found {text!r}")
+    return beside / os.path.expanduser(path)  # noqa: PTH111 (leaves an unknown user's folder as it is)
+
+
+def remotes(
+    tables: Sequence[RemoteTable], file: str, *, has_signin: bool, beside: Path | None = None
+) -> tuple[Remote, ...]:
     """The `[[remotes]]` tables, checked, in their order.
 
     Args:
         has_signin: whether the manifest has a `[signin]` table.
+        beside: the manifest's folder, where paths begin; None where files of this machine cannot be named.
 
     Raises:
         InvalidManifest: a wrong value, a file twice, a part that is optional only in places.
@@ -183,7 +210,7 @@ def remotes(tables: Sequence[RemoteTable], file: str, *, has_signin: bool) -> tu
     is_optional: dict[str, bool] = {}
     for index, table in enumerate(tables):
         key = f"remotes[{index}]"
-        remote = _remote(table, key, file, has_signin=has_signin)
+        remote = _remote(table, key, file, has_signin=has_signin, beside=beside)
         if remote.file.lower() in by_name:
             raise InvalidManifest("two remotes have one file name", file=file, place=key, why=f"{remote.file!r}")
         if is_optional.setdefault(remote.part, remote.is_optional) != remote.is_optional:
@@ -192,7 +219,7 @@ def remotes(tables: Sequence[RemoteTable], file: str, *, has_signin: bool) -> tu
     return tuple(by_name.values())
 
 
-def _remote(table: RemoteTable, key: str, file: str, *, has_signin: bool) -> Remote:
+def _remote(table: RemoteTable, key: str, file: str, *, has_signin: bool, beside: Path | None) -> Remote:
     if (table.url is None) == (table.package is None) or (table.package is not None and not has_signin):
         raise InvalidManifest(
             "a remote needs either url, or package and a [signin] table",
@@ -200,9 +227,11 @@ def _remote(table: RemoteTable, key: str, file: str, *, has_signin: bool) -> Rem
             place=key,
             why=f"url is {table.url!r}, package is {table.package!r}",
         )
-    urls = [] if table.url is None else [_checked_url(table.url, f"{key}.url", file)]
+    is_local = beside is not None and table.url is not None and re.match(r"(?!file:)\w[\w+.-]*:", table.url) is None
+    path = local_path(table.url, beside, f"{key}.url", file) if is_local and beside and table.url else None
+    urls = [] if table.url is None or path else [_checked_url(table.url, f"{key}.url", file)]
     urls += [_checked_url(url, f"{key}.mirrors", file) for url in table.mirrors if urls]
-    name = table.file or table.package or unquote(PurePosixPath(urlsplit(urls[0]).path).name)
+    name = table.file or table.package or (path.name if path else unquote(PurePosixPath(urlsplit(urls[0]).path).name))
     if not re.fullmatch(r"[\w.+-]+", table.part):
         raise InvalidManifest("a part's name cannot be typed", file=file, place=f"{key}.part", why=f"{table.part!r}")
     if "/" in name or name.startswith("."):
@@ -213,6 +242,7 @@ def _remote(table: RemoteTable, key: str, file: str, *, has_signin: bool) -> Rem
         part=table.part,
         urls=tuple(urls),
         package=table.package,
+        path=path,
         bytes=_size(table.bytes, key, file),
         about=table.about,
         digest=digest(table.digest, file, f"{key}.digest"),

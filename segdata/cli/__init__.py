@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
         list,
         login,
         logout,
+        manifest,
         predict,
         prepare,
         runs,

@@ -111,6 +111,9 @@ def show_plan(dataset: str, root: Path | None, parts: list[str], from_dir: Path 
         output.result(todo.as_dict())
         return
     print(f"{dataset_manifest.title}\n")
+    if dataset_manifest.folder is not None:
+        output.table([("folder", dataset_manifest.folder), ("download", "nothing: the files are read where they lie")])
+        return
     print(f"{'part':<22} {'file':<40} {'size':>11}  {'digest':<9} state")
     for item in todo.items:
         size = (

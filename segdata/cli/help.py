@@ -16,7 +16,7 @@ from segdata.cli import choices
 from segdata.errors import UsageError
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "Get datasets": ("demo", "list", "login", "logout", "fetch", "prepare"),
+    "Get datasets": ("demo", "list", "login", "logout", "fetch", "prepare", "manifest"),
     "Convert and look": ("convert", "info", "show", "stats", "verify"),
     "Train and evaluate": ("config", "train", "runs", "predict", "evaluate"),
 }

@@ -44,7 +44,7 @@ def _in_full(dataset: dict[str, Any]) -> None:
     named = ("name", "title", "format", "homepage", "licence", "terms", "account", "citation")
     rows = [(key, dataset[key]) for key in named]
     rows += [
-        ("download", f"{_about(dataset)} by default"),
+        ("download", None if dataset["folder"] else f"{_about(dataset)} by default"),
         ("state", _state(dataset)),
         ("prepared", dataset["prepared"]),
     ]
@@ -60,24 +60,27 @@ def _in_full(dataset: dict[str, Any]) -> None:
     output.table([(f"part {part['part']}", _part(part)) for part in dataset["files"]])
     output.table([(f"split {split}", f"{count:,}" if count else "") for split, count in dataset["splits"].items()])
     output.table([(f"view {view}", about) for view, about in dataset["views"].items()])
-    print("labels  " + ", ".join(dataset["labels"]))
+    output.table([("labels", ", ".join(dataset["labels"]))])
 
 
 def _part(file: dict[str, Any]) -> str:
     size = output.size(file["bytes"]) if file["bytes"] else f"~{output.size(file['about'])}" if file["about"] else "?"
-    notes = [file["file"], size, file["digest"] or "no published digest"]
+    size = file["path"] or size
+    notes = [file["file"], size, file["digest"] or ("no digest" if file["path"] else "no published digest")]
     notes += [] if file["default"] else ["only on request"]
     return ", ".join([*notes, *(["fetched"] if file["fetched"] else [])])
 
 
 def _about(dataset: dict[str, Any]) -> str:
-    is_exact = all(file["bytes"] for file in dataset["files"] if file["default"])
+    is_exact = all(file["bytes"] or file["path"] for file in dataset["files"] if file["default"])
     return ("" if is_exact else "~") + output.size(dataset["download"])
 
 
 def _state(dataset: dict[str, Any]) -> str:
     if dataset["prepared"]:
         return f"prepared, {dataset['samples']:,} samples"
+    if dataset["folder"]:
+        return f"in {dataset['folder']}"
     have, wanted = len(dataset["fetched"]), sum(file["default"] for file in dataset["files"])
     if not have:
         return "not fetched"

@@ -22,7 +22,7 @@ from segdata.download.archives.receipt import read_receipt
 from segdata.download.fetch import Fetched, fetch_with
 from segdata.download.options import FetchKeywords, FetchOptions
 from segdata.download.paths import Folders, folders
-from segdata.download.plan import Plan, plan
+from segdata.download.plan import Plan, plan, require_folder
 from segdata.errors import DamagedData, DiskError, InvalidInput, UsageError
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
@@ -138,6 +138,10 @@ def _prepare(dataset: str | Path, fetching: FetchOptions, converting: ConvertOpt
     manifest = manifests.find(dataset)
     _require_reader(manifest, dataset)
     paths = folders(manifest.name, fetching.root)
+    if manifest.folder is not None:
+        folder = require_folder(manifest)
+        report = _converted(manifest, folder, paths, converting)
+        return replace(_prepared(manifest, paths, report, None), was_done=report.was_done)
     recorded = {
         "splits": list(converting.splits),
         "labels": None if converting.labels is None else repr(converting.labels),
@@ -156,19 +160,18 @@ def _prepare(dataset: str | Path, fetching: FetchOptions, converting: ConvertOpt
     fetched = fetch_with(dataset, fetching)
     before = _read_receipt(paths)
     is_ours = before is not None and before["options"] == recorded
-    report = convert_with(
-        paths.raw / manifest.root,
-        paths.pack,
-        replace(
-            converting,
-            source_format=manifest.format,
-            lists={name: split.names for name, split in manifest.splits.items() if split.names is not None},
-            labels=_labels(manifest) if converting.labels is None else converting.labels,
-            force=converting.force or is_ours,
-        ),
-    )
+    force = converting.force or is_ours
+    report = _converted(manifest, paths.raw, paths, replace(converting, force=force))
     _write_receipt(paths, recorded)
     return _prepared(manifest, paths, report, fetched)
+
+
+def _converted(manifest: Manifest, folder: Path, paths: Folders, options: ConvertOptions) -> ConvertReport:
+    """The files of a dataset as its pack, with what its manifest says of them."""
+    lists = {name: split.names for name, split in manifest.splits.items() if split.names is not None}
+    labels = _labels(manifest) if options.labels is None else options.labels
+    chosen = replace(options, source_format=manifest.format, lists=lists, labels=labels)
+    return convert_with(folder / manifest.root, paths.pack, chosen)
 
 
 def _require_reader(manifest: Manifest, dataset: str | Path) -> None:
@@ -184,8 +187,10 @@ def _require_reader(manifest: Manifest, dataset: str | Path) -> None:
 
 def _labels(manifest: Manifest) -> LabelSpace | None:
     """The manifest's label space where it is none that is shipped and the dataset's files do not name its categories."""
-    is_new = manifest.labels.name not in manifests.spaces()
-    return manifest.labels if is_new and not formats.FORMATS[manifest.format].names_categories else None
+    labels = manifest.labels
+    is_shipped = labels.name in manifests.spaces() and labels == manifests.label_space(labels.name)
+    is_new = len(labels) > 0 and not is_shipped
+    return labels if is_new and not formats.FORMATS[manifest.format].names_categories else None
 
 
 def _done(manifest: Manifest, paths: Folders, only: Sequence[str], options: Mapping[str, Any]) -> Prepared | None:

@@ -167,6 +167,8 @@ def fetch_with(dataset: str | Path, options: FetchOptions) -> Fetched:
     folders = folders_of(manifest.name, options.root)
     job = _Fetch(manifest, folders, options, options.command or _command(dataset, options))
     first = job.plan()  # what is wrong with the request is said before waiting
+    if manifest.folder is not None:
+        return Fetched(manifest.name, manifest.folder, (), (), 0)
     if all(item.is_done for item in first.items) and not (options.repair or options.force or options.allow_extra):
         return _result(first)
     _check_folders(folders)

@@ -14,8 +14,9 @@ from segdata.download import receipts
 from segdata.download.archives import receipt as extracted
 from segdata.download.paths import Folders
 from segdata.download.receipts import Receipt
-from segdata.errors import UsageError
+from segdata.errors import NotThere, UsageError
 from segdata.system.disk_space import free_bytes
+from segdata.system.files import disk_errors
 
 _GROWTH = {"zip": 1.1, "tar": 1.0, "tar.gz": 1.1, "file": 0.0}
 """Extracted bytes for a byte of archive, where the manifest does not say: photos hardly shrink."""
@@ -117,7 +118,7 @@ class Plan:
         return {
             "dataset": self.manifest.name,
             "title": self.manifest.title,
-            "folder": str(self.folders.home),
+            "folder": str(self.manifest.folder or self.folders.home),
             "licence": self.manifest.licence,
             "terms": {"id": terms.id, "url": terms.url, "text": terms.text} if terms else None,
             "account": self.manifest.signin.host if self.manifest.signin else None,
@@ -140,8 +141,13 @@ def plan(manifest: Manifest, folders: Folders, *, only: Sequence[str] = (), from
         UsageError: a part that the dataset does not have, or no files to fetch at all.
     """
     parts = manifest.parts
+    if manifest.folder is not None and not only:
+        require_folder(manifest)
+        return Plan(manifest, folders, (), free_bytes(folders.home))
     if not parts:
-        raise UsageError(f"{manifest.name} has no addresses to fetch from", fix="add [[remotes]] to the manifest")
+        raise UsageError(
+            f"{manifest.name} has no addresses to fetch from", fix="add folder = PATH or [[remotes]] to the manifest"
+        )
     for name in only:
         if name not in parts:
             close = difflib.get_close_matches(name, parts, n=3, cutoff=0.4)
@@ -153,6 +159,24 @@ def plan(manifest: Manifest, folders: Folders, *, only: Sequence[str] = (), from
     chosen = set(only) or {name for name, is_default in parts.items() if is_default}
     items = tuple(_item(remote, folders, from_dir) for remote in manifest.remotes if remote.part in chosen)
     return Plan(manifest, folders, items, free_bytes(folders.home))
+
+
+def require_folder(manifest: Manifest) -> Path:
+    """The folder of this machine in which a dataset's files lie.
+
+    Raises:
+        NotThere: there is no such folder.
+    """
+    folder = Path() if manifest.folder is None else manifest.folder
+    with disk_errors(folder):
+        if folder.is_dir():
+            return folder
+    raise NotThere(
+        f"the files of {manifest.name} are not where its manifest says",
+        file=folder,
+        why="it is a file" if folder.exists() else "there is no such folder",
+        fix="correct folder in the manifest",
+    )
 
 
 def expected(remote: Remote, receipt: Receipt | None) -> tuple[int | None, Digest | None]:
@@ -188,7 +212,28 @@ def _item(remote: Remote, folders: Folders, from_dir: Path | None) -> Item:
         state = "missing"
     if from_dir is not None and state in ("begun", "missing") and (from_dir / remote.file).is_file():
         link = from_dir / remote.file
+    elif remote.path is not None and state in ("begun", "missing"):
+        link = _user_file(remote.path)
+        size = size or link.stat().st_size
     return Item(remote, state, bytes=size, have=have, digest=digest, receipt=receipt, link=link)
+
+
+def _user_file(path: Path) -> Path:
+    """A file of this machine that a manifest names.
+
+    Raises:
+        NotThere: there is none.
+    """
+    with disk_errors(path):
+        if path.is_file():
+            return path
+        is_folder = path.is_dir()
+    raise NotThere(
+        "a file that the manifest names is not there",
+        file=path,
+        why="it is a folder" if is_folder else "there is no such file",
+        fix='name folders with folder = "PATH" at the top of the manifest' if is_folder else "correct its url",
+    )
 
 
 def _still_counts(receipt: Receipt, remote: Remote, size: int | None, digest: Digest | None) -> bool:

@@ -28,12 +28,13 @@ class KnownDataset:
         fetched: files that were fetched and extracted.
         on_disk: bytes of extracted files, kept archives and the pack.
         unverified: files without a published digest.
+        folder: where the files lie, for one that is not fetched.
         prepared: the pack's folder.
         samples: in the pack.
         files: part, name, size and digest of every file.
         splits: name → number of samples, where it is published.
         views: other label spaces that its categories can be mapped to, with what they are.
-        labels: names of the categories.
+        labels: names of the categories; of a manifest that does not say, those of the pack.
     """
 
     name: str
@@ -48,6 +49,7 @@ class KnownDataset:
     fetched: list[str]
     on_disk: int
     unverified: list[str]
+    folder: str | None
     prepared: str | None
     samples: int | None
     files: list[dict[str, Any]]
@@ -87,18 +89,20 @@ def known(manifest: Manifest, root: str | Path | None = None) -> KnownDataset:
         terms=manifest.terms.url if manifest.terms else None,
         account=manifest.signin.host if manifest.signin else None,
         citation=manifest.citation,
-        download=sum(remote.bytes or remote.about or 0 for remote in by_default),
+        download=sum(remote.bytes or remote.about or 0 for remote in by_default if remote.path is None),
         fetched=list(fetched),
         on_disk=sum(receipt.bytes for receipt in fetched.values())
         + sum(archive.stat().st_size for archive in archives)
         + in_pack,
         unverified=[remote.file for remote in by_default if not remote.is_verifiable],
+        folder=None if manifest.folder is None else str(manifest.folder),
         prepared=str(paths.pack) if index else None,
         samples=index["samples"] if index else None,
         files=[_file(remote, is_fetched=remote.file in fetched) for remote in manifest.remotes],
         splits={name: split.count for name, split in manifest.splits.items()},
         views={view.name: view.about for view in manifest.views.values()},
-        labels=[category.name for category in manifest.labels.categories],
+        labels=[category.name for category in manifest.labels.categories]
+        or ([category["name"] for category in index["labels"]["categories"]] if index else []),
     )
 
 
@@ -106,6 +110,7 @@ def _file(remote: Remote, *, is_fetched: bool) -> dict[str, Any]:
     return {
         "part": remote.part,
         "file": remote.file,
+        "path": None if remote.path is None else str(remote.path),
         "bytes": remote.bytes,
         "about": remote.about,
         "digest": str(remote.digest) if remote.digest else "by the site" if remote.package else None,
