@@ -6,17 +6,20 @@ The bytes of a shard follow from source and options alone, so a shard is repaire
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, ValidationError, convert, structs
 
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertOptions, ConvertReport, Job, Progress
-from segdata.conversion.shards import finished_in_pack, work_folder, write_to_pack
+from segdata.conversion.shards import finished_in_pack, pack_index, work_folder, write_to_pack
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
-from segdata.pack.verify import damaged_files
+from segdata.pack.verify import damaged_files, is_whole
 from segdata.pack.write import move_finished, write_dataset
-from segdata.sources.dataset import open_dataset
+from segdata.sources.dataset import OnError, open_dataset
 from segdata.system.files import disk_errors, locked, remove_tree
 
 
@@ -43,17 +46,7 @@ def repair(
     pack, source = Path(pack), Path(source)
     index = layout.read_index(pack)
     made = index["provenance"]
-    recorded = made["options"]
-    options = ConvertOptions(
-        splits=recorded.get("splits", ()),
-        images=recorded.get("images", "none"),
-        limit=recorded.get("limit"),
-        on_error=recorded.get("on_error", "stop"),
-        decode=recorded.get("decode", False),
-        shard_samples=recorded.get("shard_samples"),
-        workers=workers,
-        progress=progress,
-    )
+    options = replace(_recorded(made["options"], pack), workers=workers, progress=progress)
     dataset = open_dataset(
         source,
         format=source_format,
@@ -63,7 +56,7 @@ def repair(
         check_images=options.images != "none",
     )
     job = Job(dataset, pack, options)
-    if made["fingerprint"] != job.fingerprint or "steps" in recorded:
+    if made["fingerprint"] != job.fingerprint or "steps" in made["options"]:
         raise InvalidInput(
             "the pack was not made of this source alone",
             file=source,
@@ -80,19 +73,62 @@ def repair(
             remove_tree(work_folder(job))
 
 
+class _Recorded(Struct):
+    """The options of a conversion that a pack records and a repair takes up again; see `ConvertOptions`."""
+
+    splits: list[str] = []
+    images: layout.Images = "none"
+    limit: Annotated[int, Meta(ge=1)] | None = None
+    on_error: OnError = "stop"
+    decode: bool = False
+    shard_samples: Annotated[int, Meta(ge=1)] | None = None
+
+
+def _recorded(options: Mapping[str, Any], pack: Path) -> ConvertOptions:
+    try:
+        return ConvertOptions(**structs.asdict(convert(options, _Recorded)))
+    except ValidationError as error:
+        raise InvalidInput(
+            "the pack was not made by a conversion",
+            file=pack / layout.INDEX,
+            place="$.provenance.options",
+            why=str(error),
+            fix="convert the dataset again with --force",
+        ) from error
+
+
 def repaired(job: Job) -> ConvertReport | None:
     """The report of a pack that this job made earlier, after its damaged files were repaired; None if there is none.
 
-    It is also None where a repair is not enough: the index is damaged, or the source gives other bytes than it did.
+    It is also None where a repair is not enough: the index is damaged or not the one that this job writes, or the source
+    gives other bytes than it did.
     """
     try:
         index = layout.read_index(job.target)
-        if index["provenance"]["fingerprint"] != job.fingerprint:
+        if not _is_made_by(job, index):
             return None
         names = _repair(job, index)
+        if not is_whole(job.target):
+            return None
     except (NotThere, DamagedData, InvalidInput, Unsafe):
         return None
     return ConvertReport.of_pack(index, job.dataset.format, job.target, was_done=not names)
+
+
+def _is_made_by(job: Job, index: Mapping[str, Any]) -> bool:
+    """Whether an index is the one that this job writes, as far as that is known before its shards are written.
+
+    What is not known, the digests and the report, is compared with the index's copy, where there is one.
+    """
+    copy = job.target / layout.COPY
+    if copy.is_file() and layout.read_index(job.target, layout.COPY) != index:
+        return False
+    splits = {split["name"]: range(split["samples"]) for split in index["splits"]}
+    if not index["report"]["skipped"]:
+        splits = {name: range(len(members)) for name, members in job.dataset.splits.items()}
+    receipts = [{"entry": entry} for entry in index["shards"]]
+    expected = layout.normalised(pack_index(job, receipts, {"entry": index["dataset"]}, splits))
+    return all(expected[name] == index[name] for name in expected.keys() - {"crc32", "report"})
 
 
 def _repair(job: Job, index: Mapping[str, Any]) -> list[str]:

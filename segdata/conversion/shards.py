@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segdata.conversion.job import Job
+from segdata.conversion.job import Job, origin
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA, InvalidImage, SegdataError
-from segdata.pack.write import check_image, write_shard
+from segdata.pack.images import check_image
+from segdata.pack.write import index_document, write_shard
 from segdata.system import workers
 from segdata.system.files import canonical_json, write_whole
 from segdata.system.workers import Beat
@@ -187,3 +188,33 @@ def finished_in_pack(job: Job, number: int) -> Receipt | None:
             if hashlib.file_digest(file, "sha256").hexdigest() != entries[final]["sha256"]:
                 return None
     return receipt
+
+
+def pack_index(
+    job: Job, receipts: Sequence[Mapping[str, Any]], dataset: Mapping[str, Any], splits: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
+    """The index of the pack that a job makes.
+
+    Args:
+        receipts: of all shards, in order.
+        dataset: of the file of splits and documents.
+        splits: of what is in the pack.
+    """
+    made_from, images = job.dataset, job.options.images
+    return index_document(
+        receipts,
+        dataset,
+        labels=made_from.labels,
+        splits=splits,
+        images=images,
+        images_root=made_from.root if images == "reference" else None,
+        provenance={
+            "format": origin(made_from),
+            "layout": made_from.layout,
+            "root": made_from.root.resolve().name,
+            "fingerprint": job.fingerprint,
+            "options": job.recorded,
+        },
+        findings=made_from.findings,
+        max_pixels=job.options.read.max_pixels,
+    )

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from segdata.conversion import shards
-from segdata.conversion.job import ConvertReport, Job, origin
+from segdata.conversion.job import ConvertReport, Job
 from segdata.conversion.repair import repaired
-from segdata.conversion.shards import Receipt, finished_in_pack, work_folder, write_to_pack
+from segdata.conversion.shards import Receipt, finished_in_pack, pack_index, work_folder, write_to_pack
 from segdata.errors import OF_THE_DATA
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
 from segdata.pack.read import open_pack
-from segdata.pack.write import UNFINISHED, commit, index_document, is_unfinished, remove_unnamed, write_dataset
+from segdata.pack.write import UNFINISHED, commit, is_unfinished, remove_unnamed, write_dataset
 from segdata.sources.dataset import without
 from segdata.system.files import disk_errors, remove_tree, require_replaceable
 
@@ -86,25 +86,9 @@ def _write_shards(job: Job, work: Path) -> list[Receipt]:
 
 def _commit(job: Job, work: Path, receipts: list[Receipt], left_out: list[int]) -> dict[str, Any]:
     """Move the finished files to the target and write the index, which is returned."""
-    dataset, images = job.dataset, job.options.images
+    dataset = job.dataset
     splits = without(dataset.splits, left_out)
     dataset_receipt = write_dataset(work, splits, dataset.documents)
-    index = index_document(
-        receipts,
-        dataset_receipt,
-        labels=dataset.labels,
-        splits=splits,
-        images=images,
-        images_root=dataset.root if images == "reference" else None,
-        provenance={
-            "format": origin(dataset),
-            "layout": dataset.layout,
-            "root": dataset.root.resolve().name,
-            "fingerprint": job.fingerprint,
-            "options": job.recorded,
-        },
-        findings=dataset.findings,
-        max_pixels=job.options.read.max_pixels,
-    )
+    index = pack_index(job, receipts, dataset_receipt, splits)
     commit(job.target, work, [*receipts, dataset_receipt], index)
     return index

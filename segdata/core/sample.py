@@ -20,8 +20,7 @@ from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
-from segdata.core.rle import pointer_of
-from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
+from segdata.errors import DamagedData, InvalidAnnotation, InvalidImage, SegdataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +30,21 @@ class Records(Sequence[dict[str, Any]]):
     Attributes:
         blob: (B,) uint8, the JSON texts in UTF-8, concatenated.
         offset: (N + 1,) int64; record i is `blob[offset[i]:offset[i + 1]]`, of length 0 where there is none.
+        source, first: for messages: what the records are read from, and the number of record 0 there.
     """
 
     blob: npt.NDArray[np.uint8]
     offset: IntArray
+    source: str = ""
+    first: int = 0
 
     def __len__(self) -> int:
         return len(self.offset) - 1
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle only the part of the blob that these records use."""
-        return Records, (self.blob[self.offset[0] : self.offset[-1]], self.offset - self.offset[0])
+        blob = self.blob[self.offset[0] : self.offset[-1]]
+        return Records, (blob, self.offset - self.offset[0], self.source, self.first)
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
@@ -52,15 +55,31 @@ class Records(Sequence[dict[str, Any]]):
             return [self[i] for i in range(len(self))[index]]
         index = range(len(self))[index]
         text = self.blob[self.offset[index] : self.offset[index + 1]].tobytes()
-        return json.loads(text) if text else {}
+        if not text:
+            return {}
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._damage(index, str(error)[:200]) from error
+        if not isinstance(record, dict):
+            raise self._damage(index, f"expected a JSON object, found {type(record).__name__}")
+        return record
 
-    @classmethod
-    def of(cls, records: Sequence[Mapping[str, Any]]) -> Records:
-        """From dictionaries; empty ones take no space."""
-        encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-        texts = [encode(record).encode("utf-8", "surrogatepass") if record else b"" for record in records]
-        offset = pointer_of(np.array([len(text) for text in texts], np.int64))
-        return cls(np.frombuffer(b"".join(texts), np.uint8), offset)
+    def _damage(self, index: int, why: str) -> DamagedData:
+        return DamagedData(
+            "a record is damaged",
+            place=f"{self.source}, record {self.first + index}",
+            why=why,
+            fix="restore the file, or convert the dataset again with --force",
+        )
+
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def record_text(record: Mapping[str, Any]) -> bytes:
+    """The text of a record as `Records` reads it; an empty record takes no space."""
+    return _ENCODE(record).encode("utf-8", "surrogatepass") if record else b""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,9 @@ from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import DamagedData, NotThere
 from segdata.pack import layout
+from segdata.pack.schema import ARRAYS
 from segdata.pack.store import Shard, Store
+from segdata.pack.tables import Limits
 
 
 def open_pack(
@@ -68,7 +70,7 @@ def _unusable(folder: Path, index: Mapping[str, Any]) -> list[int]:
     without = []
     for number, entry in enumerate(index["shards"]):
         try:
-            Shard(folder, entry, number, 0)
+            Shard(folder, entry, number, 0, Limits.of(index))
         except DamagedData as error:
             without.append(number)
             warnings.warn(f"shard {number} with {entry['samples']} samples is left out: {error}", stacklevel=3)
@@ -169,7 +171,7 @@ class Pack(Sequence[Sample]):
     def column(self, name: str) -> npt.NDArray[Any]:
         """(N, …) one column of the samples: "image/id", "image/size" … as docs/pack.md names them."""
         parts = [shard.table[name] for shard in self._store.shards]
-        whole = np.concatenate(parts) if parts else np.zeros(0, layout.expected_dtype(name))
+        whole = np.concatenate(parts) if parts else np.zeros(0, ARRAYS[name][0])
         return whole if self._members is None else whole[self._members]
 
     def instance_columns(self, name: str) -> Iterator[npt.NDArray[Any] | None]:

@@ -1,12 +1,12 @@
-"""The memory-mapped files of a pack, and the samples in them; `pack.read` makes sequences of them."""
+"""The files of a pack, and the samples in them; `pack.read` makes sequences of them."""
 
 from __future__ import annotations
 
 import bisect
 import json
-import mmap
 import threading
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,48 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core import images
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances, Records, Sample
 from segdata.errors import DamagedData, NotThere
 from segdata.pack import layout
+from segdata.pack.tables import REPAIR, Limits, MappedFile
 from segdata.system.files import crc32, inside
-
-
-class MappedFile(dict[str, Any]):
-    """One memory-mapped file: name → array, made on first access; None for an array that the file does not have."""
-
-    def __init__(self, folder: Path, entry: Mapping[str, Any]) -> None:
-        self.path = folder / entry["file"]
-        self.entry = entry
-        try:
-            with self.path.open("rb") as file:
-                size = file.seek(0, 2)
-                if size != entry["bytes"]:
-                    raise DamagedData(
-                        "a file of the pack is not of the recorded size",
-                        file=self.path,
-                        why=f"expected {entry['bytes']:,} bytes, found {size:,}",
-                        fix="convert the dataset again with --force, or restore this file",
-                    )
-                self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except FileNotFoundError as error:
-            raise DamagedData(
-                "a file of the pack is missing", file=self.path, fix="convert the dataset again with --force"
-            ) from error
-
-    def __missing__(self, name: str) -> npt.NDArray[Any] | None:
-        self[name] = array = self._read(name)
-        return array
-
-    def _read(self, name: str) -> npt.NDArray[Any] | None:
-        entry = self.entry["arrays"].get(name)
-        if entry is None:
-            return None
-        dtype, shape, length = layout.checked_array(name, entry, len(self.map), self.path)
-        return np.ndarray(shape, dtype, self.map, entry["offset"]) if length else np.zeros(shape, dtype)
 
 
 class Shard:
@@ -66,13 +32,17 @@ class Shard:
         first: the index of its first sample in the pack.
         table: the columns of samples and instances.
         images: the image files' bytes; None where none are embedded.
+        records: array of JSON records → what it is called in messages.
     """
 
-    def __init__(self, folder: Path, entry: Mapping[str, Any], number: int, first: int) -> None:
+    def __init__(self, folder: Path, entry: Mapping[str, Any], number: int, first: int, limits: Limits) -> None:
         self.number = number
         self.first = first
-        self.table = MappedFile(folder, entry["annotations"])
-        self.images = None if entry["images"] is None else MappedFile(folder, entry["images"])
+        self.images = None if entry["images"] is None else MappedFile(folder, entry["images"], limits)
+        size = None if self.images is None else self.images.length("images/data")
+        self.table = MappedFile(folder, entry["annotations"], replace(limits, image_bytes=size))
+        names = ("image/extra", "instance/extra")
+        self.records = {name: f"{self.table.path}, shard {number}: {name}" for name in names}
 
 
 class Store:
@@ -90,8 +60,9 @@ class Store:
         self.without = without
         self.index = index
         self.labels = LabelSpace.from_dict(index["labels"])
-        self.dataset = MappedFile(folder, index["dataset"])
-        self.max_pixels: int = index.get("max_pixels", images.MAX_PIXELS)
+        limits = Limits.of(index)
+        self.dataset = MappedFile(folder, index["dataset"], limits)
+        self.max_pixels = limits.max_pixels
         root = index.get("images_root")
         self.images_root = images_root or (None if root is None else Path(root))
         self.shards: list[Shard] = []
@@ -103,7 +74,7 @@ class Store:
                 begin = self.count + sum(map(len, self._left_out))
                 self._left_out.append(range(begin, begin + entry["samples"]))
                 continue
-            self.shards.append(Shard(folder, entry, number, self.count))
+            self.shards.append(Shard(folder, entry, number, self.count, limits))
             self.starts.append(self.count)
             self.count += entry["samples"]
 
@@ -123,9 +94,20 @@ class Store:
         import zstandard
 
         data = self.dataset["documents"].tobytes()
-        documents: list[dict[str, Any]] = json.loads(
-            zstandard.ZstdDecompressor().decompress(data).decode("utf-8", "surrogatepass")
-        )
+        try:
+            if zstandard.frame_content_size(data) > layout.most_text(len(data)):
+                raise ValueError("it says that it expands to more than any documents do")
+            documents = json.loads(zstandard.ZstdDecompressor().decompress(data).decode("utf-8", "surrogatepass"))
+            if not isinstance(documents, list) or not all(isinstance(item, dict) for item in documents):
+                raise ValueError("it is no list of JSON objects")
+        except (zstandard.ZstdError, ValueError, RecursionError) as error:
+            raise DamagedData(
+                "the documents of the pack cannot be read",
+                file=self.dataset.path,
+                place="documents",
+                why=str(error)[:200],
+                fix=REPAIR,
+            ) from error
         return documents
 
     @cached_property
@@ -164,15 +146,20 @@ class Store:
             file=lambda: _text(table, "image/file", row),
             id=table["image/id"].item(row),
             encoded=(lambda: self._encoded(shard, row)) if table["image/codec"].item(row) else None,
-            instances=(lambda: self._instances(table, row, height, width, mapping))
+            instances=(lambda: self._instances(shard, row, height, width, mapping))
             if flags & layout.INSTANCES_ANNOTATED
             else None,
             semantic=(lambda out: self._semantic(shard, row, height, width, mapping, out))
             if flags & layout.SEMANTIC_ANNOTATED
             else None,
-            extra=lambda: Records(table["image/extra"], table["image/extra_offset"])[row],
+            extra=lambda: self._records(shard, "image/extra", row, row + 1)[0],
             max_pixels=self.max_pixels,
         )
+
+    def _records(self, shard: Shard, name: str, begin: int, end: int) -> Records:
+        table = shard.table
+        offset = table[name + "_offset"][begin : end + 1]
+        return Records(table[name], offset, shard.records[name], begin)
 
     def _encoded(self, shard: Shard, row: int) -> bytes | memoryview:
         table = shard.table
@@ -208,9 +195,8 @@ class Store:
             )
         return data
 
-    def _instances(
-        self, table: MappedFile, row: int, height: int, width: int, mapping: LabelMapping | None
-    ) -> Instances:
+    def _instances(self, shard: Shard, row: int, height: int, width: int, mapping: LabelMapping | None) -> Instances:
+        table = shard.table
         begin, end = table["instance/pointer"][row : row + 2].tolist()
         count = end - begin
         run_offset = table["instance/run_offset"][begin : end + 1]
@@ -236,7 +222,7 @@ class Store:
             score=np.full(count, np.nan) if score is None else score[begin:end],
             order=table["instance/order"][begin:end],
             polygons=_polygons(table, begin, end),
-            extra=Records(table["instance/extra"], table["instance/extra_offset"][begin : end + 1]),
+            extra=self._records(shard, "instance/extra", begin, end),
         )
         if mapping is None:
             return instances
@@ -262,8 +248,12 @@ class Store:
         stored = out
         if stored is None or mapping is not None:
             stored = np.empty((height, width), self.labels.dtype.newbyteorder("<"))
-        reader = self._per_thread.decompressor.stream_reader(compressed)
-        if reader.readinto(stored) != stored.nbytes or reader.read(1):
+        reader, error = self._per_thread.decompressor.stream_reader(compressed), self._per_thread.error
+        try:
+            is_whole = reader.readinto(stored) == stored.nbytes and not reader.read(1)
+        except error as cause:
+            raise _damaged_map("a semantic map is damaged", shard, row, str(cause)) from cause
+        if not is_whole:
             raise _damaged_map("a semantic map is not of its image's size", shard, row)
         if mapping is None:
             return stored
@@ -278,6 +268,7 @@ class _PerThread(threading.local):
         import zstandard
 
         self.decompressor = zstandard.ZstdDecompressor()
+        self.error = zstandard.ZstdError
 
 
 def _damaged_map(message: str, shard: Shard, row: int, why: str | None = None) -> DamagedData:

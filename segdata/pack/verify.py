@@ -7,6 +7,7 @@ every semantic map and mask, every reference, and images that occur in more than
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from segdata.core.rle import pointer_of
 from segdata.core.sample import Sample
-from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError
+from segdata.errors import DamagedData, SegdataError
 from segdata.pack import layout
-from segdata.pack.read import Pack, open_pack
+from segdata.pack.read import Pack, open_without
+from segdata.pack.store import Shard, Store
+from segdata.pack.tables import BY_RECORD, Limits
 from segdata.system.files import crc32, disk_errors, write_whole
 
 _CHUNK = 1 << 22
-_ONLY_DEEP = ("images/data", "semantic/data")
 
 
 @dataclass
@@ -80,12 +81,12 @@ def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int
         result.damages.append(error)
         return result
     result.samples = index["samples"]
-    for entry in layout.shard_files(index):
-        _check_file(folder, entry, result)
-    can_open = all(error.place for error in result.damages)  # no file is missing, of another size, or misplaced
-    _check_copy(folder, result)
-    if deep and can_open:
-        _check_samples(open_pack(folder), result, progress)
+    _check_dataset(folder, index, result)
+    has_splits = not result.damages
+    damaged = [number for number in range(len(index["shards"])) if not _check_shard(folder, index, number, result)]
+    _check_copy(folder, index["crc32"], result)
+    if deep and has_splits:
+        _check_samples(open_without(folder, damaged), result, progress)
     return result
 
 
@@ -96,17 +97,16 @@ def rebuild(path: str | Path) -> bool:
 
     Raises:
         NotThere: neither is there.
-        DamagedData: neither is intact.
-        InvalidInput: of another version.
+        SegdataError: what is wrong with the index, where neither is intact.
     """
     folder = Path(path)
     index, copy = folder / layout.INDEX, folder / layout.COPY
     try:
         layout.read_index(folder)
-    except (NotThere, DamagedData) as error:
+    except SegdataError as error:
         try:
             layout.read_index(folder, layout.COPY)
-        except (NotThere, DamagedData):
+        except SegdataError:
             error.fix = f"convert the dataset again with --force: segdata convert SOURCE {folder} --force"
             raise error from None
         good, bad = copy, index
@@ -120,14 +120,17 @@ def rebuild(path: str | Path) -> bool:
     return True
 
 
-def _check_copy(folder: Path, result: Verification) -> None:
+def _check_copy(folder: Path, crc_of_index: str, result: Verification) -> None:
     """The copy of the index must be intact; it is newer after a replacement that was stopped in its last step."""
     if not (folder / layout.COPY).is_file():
         return
     try:
-        layout.read_index(folder, layout.COPY)
+        copy = layout.read_index(folder, layout.COPY)
     except SegdataError as error:
         result.damages.append(error)
+    else:
+        if copy["crc32"] != crc_of_index:
+            result.remarks.append(f"{layout.COPY} differs from {layout.INDEX}, which counts")
 
 
 def require_intact(path: str | Path) -> None:
@@ -151,13 +154,12 @@ def damaged_shards(path: str | Path) -> dict[int, SegdataError]:
     folder = Path(path)
     index = layout.read_index(folder)
     quick = Verification(folder, deep=False)
-    _check_file(folder, index["dataset"], quick)
+    _check_dataset(folder, index, quick)
     for error in quick.damages:
         raise error
     damaged = {}
-    for number, shard in enumerate(index["shards"]):
-        for entry in filter(None, (shard["annotations"], shard["images"])):
-            _check_file(folder, entry, quick)
+    for number in range(len(index["shards"])):
+        _check_shard(folder, index, number, quick)
         if quick.damages:
             damaged[number] = quick.damages[0]
             quick.damages.clear()
@@ -165,18 +167,54 @@ def damaged_shards(path: str | Path) -> dict[int, SegdataError]:
 
 
 def damaged_files(folder: Path, index: Mapping[str, Any]) -> set[str]:
-    """Names of the files that are missing or have another SHA-256 than recorded; reads everything."""
+    """Names of the files that are missing or not what is recorded; reads everything."""
     damaged = set()
     for entry in layout.shard_files(index):
-        path = folder / entry["file"]
-        with disk_errors(path):
-            if not path.is_file() or path.stat().st_size != entry["bytes"]:
-                damaged.add(entry["file"])
-                continue
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
-                    damaged.add(entry["file"])
+        result = Verification(folder, deep=True)
+        with disk_errors(folder / entry["file"]):
+            _check_file(folder, entry, result)
+        if result.damages:
+            damaged.add(entry["file"])
     return damaged
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a pack is what `verify` with `deep` calls good, but for pictures that are whole and cannot be decoded."""
+    result = verify(folder)
+    if result.is_good:
+        _check_samples(open_without(folder, ()), result, None, decode=False)
+    return result.is_good
+
+
+def _check_dataset(folder: Path, index: dict[str, Any], result: Verification) -> None:
+    """Check the file of splits and documents; damages are added to `result`."""
+    _check_file(folder, index["dataset"], result)
+    if result.damages:
+        return
+    store = Store(folder, index, None, range(len(index["shards"])))
+    damage = store.dataset.damage()
+    try:
+        _ = damage or store.documents
+    except DamagedData as error:
+        damage = error
+    if damage is not None:
+        result.damages.append(damage)
+
+
+def _check_shard(folder: Path, index: Mapping[str, Any], number: int, result: Verification) -> bool:
+    """Check the files of a shard, and whether its samples can be read; damages are added to `result`."""
+    entry, before = index["shards"][number], len(result.damages)
+    for part in (entry["annotations"], entry["images"]):
+        if part is not None:
+            _check_file(folder, part, result)
+    damages = result.damages[before:]
+    if not all(error.place for error in damages):  # a file is missing, or of another size
+        return False
+    table = Shard(folder, entry, number, 0, Limits.of(index)).table
+    damage = table.damage()
+    if damage is not None and not any(error.file == damage.file for error in damages):
+        result.damages.append(damage)
+    return damage is None
 
 
 def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> None:
@@ -196,22 +234,17 @@ def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> No
     is_damaged = False
     with path.open("rb") as file:
         for name, array in entry["arrays"].items():
-            try:
-                _, _, length = layout.checked_array(name, array, size, path)
-            except InvalidInput as error:
-                is_damaged = True
-                result.damages.append(error)
+            length = math.prod(array["shape"]) * np.dtype(array["dtype"]).itemsize
+            if name in BY_RECORD and not result.deep:
                 continue
-            if not length or (name in _ONLY_DEEP and not result.deep):
-                continue
-            crc = _crc(file, array["offset"], length)
+            crc = _crc(file, array["offset"] or 0, length)
             if f"{crc:08x}" != array["crc32"]:
                 is_damaged = True
                 result.damages.append(
                     DamagedData(
                         "a part of the pack is damaged",
                         file=path,
-                        place=f"{name}, bytes {array['offset']} …",
+                        place=f"{name}, bytes {array['offset'] or 0:,} …",
                         why=f"expected crc32 {array['crc32']}, found {crc:08x}",
                         fix=fix,
                     )
@@ -242,7 +275,9 @@ def _crc(file: Any, offset: int, length: int) -> int:
     return crc
 
 
-def _check_samples(pack: Pack, result: Verification, progress: Callable[[int, int], None] | None) -> None:
+def _check_samples(
+    pack: Pack, result: Verification, progress: Callable[[int, int], None] | None, *, decode: bool = True
+) -> None:
     """Read every sample, and compare the images of the splits."""
     samples_of_image: dict[bytes, list[int]] = {}
     for index in range(len(pack)):
@@ -251,7 +286,7 @@ def _check_samples(pack: Pack, result: Verification, progress: Callable[[int, in
             encoded = sample.encoded
             if encoded is not None:
                 samples_of_image.setdefault(hashlib.sha256(encoded).digest()[:16], []).append(index)
-                height, width, _ = sample.image.shape
+                height, width, _ = sample.image.shape if decode else (sample.height, sample.width, 3)
                 if (height, width) != (sample.height, sample.width):
                     raise DamagedData(
                         "an image is not of the recorded size",
@@ -259,52 +294,24 @@ def _check_samples(pack: Pack, result: Verification, progress: Callable[[int, in
                     )
             _check_annotations(sample, len(pack.labels), pack.labels.void)
         except SegdataError as error:
-            result.damages.append(error.located(key=_key(pack, index), place=pack.place(index)))
-        except (ValueError, IndexError, KeyError) as error:
-            result.damages.append(
-                DamagedData("a record is damaged", key=_key(pack, index), place=pack.place(index), why=str(error))
-            )
+            result.damages.append(error.located(key=pack.key(index), place=pack.place(index)))
         if progress is not None:
             progress(index + 1, len(pack))
-    for name, members in pack.splits.items():
-        if len(members) and not 0 <= members.min() <= members.max() < len(pack):
-            result.damages.append(DamagedData("a split names samples that do not exist", place=f"split {name!r}"))
     splits = [set(members.tolist()) for members in pack.splits.values()]
     for same in samples_of_image.values():
         if len(same) > 1 and not any(members.issuperset(same) for members in splits):
-            result.remarks.append(f"the same picture: {', '.join(_key(pack, index) for index in same[:5])}")
+            result.remarks.append(f"the same picture: {', '.join(pack.key(index) for index in same[:5])}")
 
 
 def _check_annotations(sample: Sample, categories: int, void: int) -> None:
-    """Read all annotations of a sample.
+    """Read what is read on access alone: the label map and the records; tables were checked as a whole.
 
     Raises:
-        DamagedData: masks outside the image, run lengths of another sum, or categories that do not exist.
+        DamagedData: a label map or a record cannot be read, or a map holds a value that is no category.
     """
-    instances, semantic = sample.instances, sample.semantic
-    masks = instances.masks
-    x, y, width, height = masks.boxes_xywh.T.astype(np.int64) if len(masks) else np.zeros((4, 0), np.int64)
-    is_inside = (x >= 0) & (y >= 0) & (x + width <= sample.width) & (y + height <= sample.height)
-    if not is_inside.all() or (width < 0).any() or (height < 0).any():
-        raise DamagedData("a mask lies outside its image", why=f"instance {int(np.argmin(is_inside))}")
-    ends = pointer_of(masks.runs)
-    if np.any(np.diff(masks.pointer) < 0) or np.any(np.diff(ends[masks.pointer]) != width * height):
-        raise DamagedData("run lengths do not add up to their frame")
-    if len(instances) and instances.category.max() >= categories:
-        raise DamagedData("an instance has a category that the label space does not have")
-    if semantic is not None and semantic.size:
+    semantic = sample.semantic
+    if semantic is not None:
         counts = np.bincount(semantic.reshape(-1), minlength=void + 1)
         if counts[categories:void].any():
             raise DamagedData("a semantic map holds a value that is no category")
-    _ = (
-        sample.extra,
-        [instances.extra[i] for i in range(len(instances))],
-        [instances.polygons[i] for i in range(len(instances))],
-    )
-
-
-def _key(pack: Pack, index: int) -> str:
-    try:
-        return pack.key(index)
-    except (ValueError, UnicodeError):
-        return f"sample {index}"
+    _ = (sample.extra, *sample.instances.extra)

@@ -21,10 +21,13 @@ from segdata.core import images as image_files
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.rle import pointer_of
-from segdata.core.sample import Instances, Records, Sample
+from segdata.core.sample import Instances, Sample, record_text
 from segdata.errors import OF_THE_DATA, DamagedData, DiskError, InvalidInput
 from segdata.pack import layout
 from segdata.pack.hdf5 import FileLayout
+from segdata.pack.images import check_image
+from segdata.pack.schema import ARRAYS
+from segdata.pack.tables import LARGEST, Limits, MappedFile
 from segdata.system.files import crc32, disk_errors, sync_folder, write_whole
 from segdata.version import __version__
 
@@ -77,9 +80,22 @@ def write_shard(
         raise
     part = folder / f".annotations-{number:05d}.part"
     entry["annotations"] = write_arrays(part, table.arrays())
+    _require_readable(folder, {**entry["annotations"], "file": part.name}, table, blob)
     entry["annotations"]["file"] = f"annotations-{number:05d}-{entry['annotations']['sha256'][:12]}.h5"
     files[part.name] = entry["annotations"]["file"]
     return {"entry": entry, "files": files}
+
+
+def _require_readable(folder: Path, entry: Mapping[str, Any], table: _Table, blob: _ImageBlob | None) -> None:
+    """Refuse to keep a table that a reader would refuse.
+
+    Raises:
+        InvalidInput: with the row that cannot be.
+    """
+    limits = Limits(max(len(table.labels), 1), 0, table.max_pixels, None if blob is None else blob.size)
+    damage = MappedFile(folder, entry, limits).damage()
+    if damage is not None:
+        raise InvalidInput("the samples hold a value that a pack cannot", place=damage.place, why=damage.why)
 
 
 def write_dataset(
@@ -92,7 +108,12 @@ def write_dataset(
     arrays: dict[str, npt.NDArray[Any]] = {
         f"split/{index}": np.asarray(members, "<i8") for index, members in enumerate(splits.values())
     }
-    arrays["documents"] = np.frombuffer(zstandard.ZstdCompressor(level=_LEVEL).compress(text), np.uint8)
+    compressed = zstandard.ZstdCompressor(level=_LEVEL).compress(text)
+    if len(text) > layout.most_text(len(compressed)):
+        raise InvalidInput(
+            "the source's files say more beyond single images than a pack holds", why=f"{len(text):,} bytes"
+        )
+    arrays["documents"] = np.frombuffer(compressed, np.uint8)
     part = folder / ".dataset.part"
     entry = write_arrays(part, arrays)
     entry["file"] = f"dataset-{entry['sha256'][:12]}.h5"
@@ -201,63 +222,6 @@ def _store_image(
     return layout.CODECS[header.codec], offset, len(encoded), crc32(encoded)
 
 
-def check_image(sample: Sample, encoded: bytes, findings: Findings) -> image_files.Header:
-    """Check the structure and size of a sample's image, without decoding it; returns its header.
-
-    Raises:
-        InvalidInput: not an image, cut short, or not of the sample's size.
-    """
-    header = image_files.probe(encoded, max_pixels=sample.max_pixels)
-    if (header.height, header.width) != (sample.height, sample.width):
-        why, fix = _other_size(sample, header)
-        raise InvalidInput(
-            "the image is not of the size that its annotation says",
-            why=f"the image has {header.width} × {header.height} pixels, the annotation says "
-            f"{sample.width} × {sample.height}{why}",
-            fix=fix,
-        )
-    if header.kind != "RGB":
-        findings.remark(f"image is {header.kind}: becomes RGB when it is read", sample.key)
-    if header.color == "grey" and header.bits > 8:
-        largest = image_files.largest_value(encoded)
-        findings.remark(
-            f"grey values of {header.bits} bits: {image_files.low_bits(largest)} low bits go, as the largest value asks",
-            f"{sample.key}: up to {largest:,}",
-        )
-    elif header.bits > 8:
-        findings.remark(f"colours of {header.bits} bits: the low 8 bits go", sample.key)
-    if header.orientation != 1:
-        findings.remark(
-            f"EXIF orientation {header.orientation}: pixels and annotations are kept as stored (--exif apply turns them)",
-            sample.key,
-        )
-    if header.frames > 1:
-        findings.remark("image of several frames: the first one counts", sample.key, header.frames - 1)
-    return header
-
-
-def _other_size(sample: Sample, header: image_files.Header) -> tuple[str, str]:
-    """Why an image may be of another size than its annotation says, and what to do."""
-    if (header.width, header.height) != (sample.height, sample.width):
-        if sample.semantic is None:
-            return "", "correct the annotation, or restore the original image"
-        return (
-            "; the label map has that size",
-            "restore the original image or label map, or scale the label map to the image without new values: "
-            "Image.open(MASK).resize((WIDTH, HEIGHT), Image.NEAREST).save(MASK)",
-        )
-    if header.orientation >= 5:
-        return (
-            f"; the EXIF orientation {header.orientation} of the image explains it: the annotation was made on the "
-            "turned picture, segdata uses the pixels as stored",
-            "add --exif apply, or turn the files first (exiftran -ai)",
-        )
-    return (
-        "; height and width are swapped, and no EXIF orientation explains it",
-        "correct the annotation's width and height, or restore the original image",
-    )
-
-
 class _Table:
     """Collects the samples of a shard and gives the columns of its table."""
 
@@ -266,11 +230,13 @@ class _Table:
         self.keys: list[bytes] = []
         self.files: list[bytes] = []
         self.rows: list[tuple[int, int, int, int, int, int, int, int]] = []
-        self.extras: list[Mapping[str, Any]] = []
+        self.extras: list[bytes] = []
+        self.instance_extras: list[bytes] = []
         self.columns: list[Instances] = []
         self.semantic: list[bytes] = []
         self.semantic_crc: list[int] = []
         self.instances = 0
+        self.max_pixels = 1
         self._compressor: Any = None
 
     def add(self, sample: Sample, stored: tuple[int, int, int, int]) -> None:
@@ -286,13 +252,20 @@ class _Table:
                 "the semantic map is of another size than the image",
                 why=f"map {semantic.shape}, image {(sample.height, sample.width)} (height, width)",
             )
+        has_pixels = semantic is not None or stored[0] != layout.CODECS["none"]
+        image_files.require_size(sample.height, sample.width, sample.max_pixels if has_pixels else LARGEST)
+        self.max_pixels = max(self.max_pixels, sample.max_pixels)
+        # What is read on access may be damaged: all of it is read before anything of the sample is kept.
+        file, extra = sample.file.encode("utf-8", "surrogatepass"), record_text(sample.extra)
+        instance_extras = [record_text(record) for record in instances.extra]
         compressed = self._compress(semantic) if semantic is not None else b""
         self.semantic.append(compressed)
         self.semantic_crc.append(crc32(compressed))
         self.keys.append(sample.key.encode("utf-8", "surrogatepass"))
-        self.files.append(sample.file.encode("utf-8", "surrogatepass"))
+        self.files.append(file)
         self.rows.append((sample.id, sample.height, sample.width, flags, *stored))
-        self.extras.append(sample.extra)
+        self.extras.append(extra)
+        self.instance_extras += instance_extras
         self.columns.append(instances)
         self.instances += len(instances)
 
@@ -310,7 +283,6 @@ class _Table:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All columns by their name in the pack; polygons and scores only if there are any."""
         rows = np.array(self.rows, np.int64).reshape(-1, 8)
-        extras = Records.of(self.extras)
         arrays: dict[str, npt.NDArray[Any]] = {
             "image/key": np.frombuffer(b"".join(self.keys), np.uint8),
             "image/key_offset": _offsets(self.keys),
@@ -323,14 +295,14 @@ class _Table:
             "image/offset": rows[:, 5],
             "image/length": rows[:, 6],
             "image/crc32": rows[:, 7],
-            "image/extra": extras.blob,
-            "image/extra_offset": extras.offset,
+            "image/extra": np.frombuffer(b"".join(self.extras), np.uint8),
+            "image/extra_offset": _offsets(self.extras),
             "semantic/data": np.frombuffer(b"".join(self.semantic), np.uint8),
             "semantic/offset": _offsets(self.semantic),
             "semantic/crc32": np.array(self.semantic_crc, np.uint32),
         }
         arrays.update(self._instance_arrays())
-        return {name: array.astype(layout.ARRAYS[name], copy=False) for name, array in arrays.items()}
+        return {name: array.astype(ARRAYS[name][0], copy=False) for name, array in arrays.items()}
 
     def _instance_arrays(self) -> dict[str, npt.NDArray[Any]]:
         columns = self.columns
@@ -349,7 +321,6 @@ class _Table:
         category = joined([item.category for item in columns])
         if len(category) and not 0 <= category.min() <= category.max() < max(len(self.labels), 1):
             raise InvalidInput(f"an instance has a category outside 0 … {len(self.labels) - 1}")
-        extras = Records.of([item.extra[i] for item in columns for i in range(len(item))])
         arrays = {
             "instance/pointer": pointer_of(np.array([len(item) for item in columns], np.int64)),
             "instance/id": joined([item.id for item in columns]),
@@ -361,8 +332,8 @@ class _Table:
             "instance/frame": joined([item.masks.boxes_xywh for item in columns], (0, 4)),
             "instance/run": joined([item.masks.runs for item in columns]),
             "instance/run_offset": _stacked([item.masks.pointer for item in columns]),
-            "instance/extra": extras.blob,
-            "instance/extra_offset": extras.offset,
+            "instance/extra": np.frombuffer(b"".join(self.instance_extras), np.uint8),
+            "instance/extra_offset": _offsets(self.instance_extras),
         }
         score = joined([item.score for item in columns])
         if not np.all(np.isnan(score)):

@@ -247,7 +247,10 @@ def _with_boxes(
     drawing = ImageDraw.Draw(image, "RGBA")
     size = max(11, round(max(picture.shape[:2]) / 58))
     instances = sample.instances
-    boxes = instances.boxes * scale
+    height, width = picture.shape[:2]
+    limit = 4 * max(height, width)  # far outside the picture, where nothing is drawn
+    boxes = np.clip(instances.boxes * scale, -limit, limit)
+    boxes = np.concatenate((np.fmin(boxes[:, :2], boxes[:, 2:]), np.fmax(boxes[:, :2], boxes[:, 2:])), axis=1)
     drawn: list[tuple[float, float, float, float]] = []
     for index in reversed(order):
         x0, y0, x1, y1 = boxes[index].tolist()

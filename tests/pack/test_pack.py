@@ -217,8 +217,8 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Any], Any], int, str]] = {
         8,
         "split 'x' says 7 samples, its list has 0",
     ),
-    "no shards": (lambda index: index.pop("shards"), 4, "KeyError: 'shards'"),
-    "shards of another type": (lambda index: index.update(shards=3), 4, "TypeError"),
+    "no shards": (lambda index: index.pop("shards"), 4, "missing required field `shards`"),
+    "shards of another type": (lambda index: index.update(shards=3), 4, "$.shards"),
 }
 
 
