@@ -433,7 +433,7 @@ def test_a_folder_without_samples_is_an_error(tmp_path: Path) -> None:
     [
         (xml(("<width>40<", "<width>4²<")), "no valid size"),
         (xml(("<ymin>6<", "<ymin>0_6<")), "no valid ymin"),
-        (lambda root: put(made.voc(root) / "labelmap.txt", "background:²,0,0::\n"), "three numbers"),
+        (lambda root: put(made.voc(root) / "labelmap.txt", "background:²,0,0::\n"), "expected R G B, each 0 … 255"),
         (lambda root: put(made.camvid(root) / "label_colors.txt", "² 1 1 Sky\n"), "table of labels"),
         (frames(labelIds=lambda m: Image.fromarray(grey(m).astype(np.uint16) + 300)), "an id that the label space"),
     ],

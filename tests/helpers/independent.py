@@ -100,7 +100,7 @@ def _coco_object(item: dict[str, Any], names: dict[str, str], size: tuple[int, i
 def voc(root: Path) -> Images:
     """Boxes of `Annotations/*.xml` and classes of `SegmentationClass/*.png`, as split "all"."""
     images: Images = {}
-    for path in sorted((root / "Annotations").rglob("*.xml")):
+    for path in sorted((root / "Annotations").rglob("*.[xX][mM][lL]")):
         image = images.setdefault(("all", path.stem), Image())
         for item in ElementTree.parse(path).getroot().iter("object"):
             corners = [item.find("bndbox/" + tag) for tag in ("xmin", "ymin", "xmax", "ymax")]
@@ -110,7 +110,7 @@ def voc(root: Path) -> Images:
             except ValueError:
                 box = UNKNOWN
             image.objects[(item.findtext("name") or UNKNOWN).strip(), False, box] += 1
-    for path in sorted((root / "SegmentationClass").glob("*.png")):
+    for path in sorted((root / "SegmentationClass").glob("*.[pP][nN][gG]")):
         image = images.setdefault(("all", path.stem), Image())
         image.label_map = digest(np.asarray(Picture.open(path)))
     return images

@@ -64,7 +64,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     if all(pair.split for pair in layout.pairs):
         entries, splits = _by_pairs(root, layout, texts, options, findings)
     else:
-        entries = pairs.entries_of(root, layout.pairs[0], options)
+        entries = pairs.entries_of(root, layout.pairs[0], options, findings)
         index_of = {entry.key: index for index, entry in enumerate(entries)}
         listed = {} if _VALID in texts else _lists(root, texts, index_of, findings)
         if listed or layout.name == "original":
@@ -152,7 +152,7 @@ def _by_pairs(
     splits: dict[str, list[int]] = {}
     for pair in layout.pairs:
         first = len(entries)
-        entries += pairs.entries_of(root, pair, options)
+        entries += pairs.entries_of(root, pair, options, findings)
         index_of = {entry.key: index for index, entry in enumerate(entries[first:], first)}
         members = list(index_of.values())
         name = f"{pair.split}.txt"

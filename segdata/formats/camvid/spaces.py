@@ -137,6 +137,8 @@ def _official(given: Given, findings: Findings) -> LabelSpace:
         return labels
     looked_at = [first, *(item for item, _ in zip(files, range(_LOOKED_AT), strict=False))]
     against = next((f"{file}: {why}" for file, values in looked_at if (why := _against(values, labels))), None)
+    if against is None and all(values.ndim == 2 and values.max(initial=0) <= 1 for _, values in looked_at):
+        against = f"{looked_at[0][0]}: values 0 and 1 alone, as masks of one class have"
     if against is None and given.layout not in ("original", "SegNet", "suffixed"):
         against = "names and folders are not CamVid's"
     if against is not None:

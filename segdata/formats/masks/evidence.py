@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.errors import SegdataError
 from segdata.formats.contract import ReadOptions
@@ -72,7 +73,7 @@ def _is_written_here(root: Path) -> bool:
 
 def _values(root: Path, layout: folders.Layout) -> Iterator[set[int]]:
     """The values but 0 of masks evenly spread over the dataset; files that hold none are no evidence."""
-    entries = [entry for pair in layout.pairs for entry in pairs.entries_of(root, pair, ReadOptions())]
+    entries = [entry for pair in layout.pairs for entry in pairs.entries_of(root, pair, ReadOptions(), Findings())]
     files = [entry.data.file for entry in entries if entry.data.file]
     for position in spread(len(files)):
         try:

@@ -53,7 +53,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         raise UsageError("--images-dir has no place here", why=f"{root} has images and masks together, a folder each")
     entries: list[Entry] = []
     splits: dict[str, list[int]] = {}
-    parts = [(pair.split, pairs.entries_of(root, pair, options)) for pair in layout.pairs]
+    parts = [(pair.split, pairs.entries_of(root, pair, options, findings)) for pair in layout.pairs]
     parts += [(split, folders.object_entries(root, part)) for split, part in layout.parts]
     for split, members in parts:
         splits[split or "all"] = list(range(len(entries), len(entries) + len(members)))

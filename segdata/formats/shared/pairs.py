@@ -67,8 +67,11 @@ class Pair:
     suffixes: Sequence[str]
 
 
-def entries_of(root: Path, pair: Pair, options: ReadOptions) -> list[Entry]:
-    """Pairs of image and label file by name; a label file is named as its image plus a suffix."""
+def entries_of(root: Path, pair: Pair, options: ReadOptions, findings: Findings) -> list[Entry]:
+    """Pairs of image and label file by name: a label file is named as its image plus a suffix.
+
+    Where none is, they are paired by another part of their names that fits every label file, which is remarked.
+    """
     folder, disk = _image_folder(root, pair, options)
     image_of = {stem(name): name for name in names_in(folder, *IMAGE_ENDINGS)}
     labels = names_in(root / pair.labels, *IMAGE_ENDINGS) if pair.labels or not pair.images else []
@@ -81,6 +84,13 @@ def entries_of(root: Path, pair: Pair, options: ReadOptions) -> list[Entry]:
     label_of = {
         name.removesuffix(suffix): f"{pair.labels}/{file}" for name, file in file_of.items() if name.endswith(suffix)
     }
+    if image_of and file_of and not any(key in image_of for key in label_of):
+        renamed = _by_parts(list(image_of), list(file_of))
+        if renamed:
+            first = min(renamed)
+            example = f"{file_of[first]} is of {image_of[renamed[first]]}"
+            findings.remark("label files and images paired by parts of their names", example, len(renamed))
+        label_of = {renamed.get(name, name): f"{pair.labels}/{file}" for name, file in file_of.items()}
     if not suffix:  # what belongs to an image by another suffix is no image of its own
         others = {key for key in label_of if key not in image_of and _of_other(key, image_of, pair.suffixes)}
         label_of = {key: file for key, file in label_of.items() if key not in others}
@@ -120,6 +130,43 @@ def _suffix(images: Mapping[str, str], labels: Sequence[str], suffixes: Sequence
     return next(
         (suffix for suffix in suffixes if labels and all(name.endswith(suffix) for name in labels)), suffixes[0]
     )
+
+
+def _by_parts(images: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
+    """Label file → image, by a part of their names: mask_001 and 001, mask_001 and img_001, 001.jpg and 001.
+
+    Names have no ending. Every label file has an image of its own, or nothing is paired.
+    """
+    names = set(images)
+    first = labels[0]
+    for image in sorted((image for image in images if image in first), key=len, reverse=True):
+        before, _, after = first.partition(image)
+        cores = {name: _core(name, before, after) for name in labels}
+        if names.issuperset(cores.values()):
+            return cores
+    ends, label_ends = _common(images), _common(labels)
+    image_of = {_core(name, *ends): name for name in images} | {"": ""}
+    by_core = {name: image_of.get(_core(name, *label_ends), "") for name in labels}
+    return by_core if all(by_core.values()) and len(set(by_core.values())) == len(labels) else {}
+
+
+def _core(name: str, before: str, after: str) -> str:
+    """What is between; "" where there is nothing."""
+    is_between = name.startswith(before) and name.endswith(after) and len(before) + len(after) < len(name)
+    return name[len(before) : len(name) - len(after)] if is_between else ""
+
+
+def _common(names: Sequence[str]) -> tuple[str, str]:
+    """What all names begin and end with, without the digits of a number that goes on in some."""
+    before = _common_start(names)
+    after = _common_start([name[len(before) :][::-1] for name in names])
+    return before, after[::-1]
+
+
+def _common_start(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)
+    length = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    return first[:length].rstrip("0123456789")
 
 
 def _of_other(key: str, images: Mapping[str, str], suffixes: Sequence[str]) -> bool:

@@ -25,28 +25,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import manifest
 from segdata.core import images
 from segdata.core.findings import Findings
-from segdata.core.labels import Category, LabelSpace, is_background
+from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import binary, lists, pairs, verbatim
 from segdata.formats.shared.folder import image_bytes, read_bytes, stem, write_file
-from segdata.formats.voc import folders
+from segdata.formats.voc import classes, folders
 from segdata.formats.voc import masks as voc_masks
 from segdata.formats.voc.entries import listed
 from segdata.formats.voc.folders import CLASSES, OBJECTS
-from segdata.formats.voc.image_sets import read_labelmap, read_lists
+from segdata.formats.voc.image_sets import read_lists
 from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc.residue import nodes_of
 from segdata.formats.voc.xml import Node, Tree, parse, serialise
 from segdata.system.files import inside
 
 LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png, or XML beside images (PASCAL VOC)"
-_OFFICIAL = "voc"
-"""The label space of VOC's own classes; some of its own images have no annotation."""
 
 _IMAGE: list[Any] = [
     ["folder", "VOC2012"],
@@ -70,22 +67,11 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     """Every image that has a file, an annotation or a mask, sorted by name, and the lists."""
     listing = listed(root, options, findings)
     entries = listing.entries
-    files = [file for entry in entries for file in entry.data.names]
-    table = root / "labelmap.txt"
-    documents: list[dict[str, Any]] = []
-    if table.is_file():
-        files.append("labelmap.txt")
-        content = read_bytes(root, "labelmap.txt", "the dataset")
-        documents.append({"format": "voc", "file": "labelmap.txt", **verbatim.from_text(content)})
-        labels = labels or read_labelmap(content, table)
-    if labels is None and any(entry.data.classes for entry in entries) and not any(e.data.xml for e in entries):
-        findings.remark(
-            "nothing names the classes of the masks: taken for VOC's own (--classes FILE|NAMES declares others)",
-            ", ".join(category.name for category in manifest.label_space("voc").categories[:4]) + " …",
-            sum(entry.data.classes is not None for entry in entries),
-        )
-    if labels is None and options.classes_from_data:
-        labels = _classes_of(root, entries, findings)
+    labels, tables = classes.decide(root, entries, labels, options, findings)
+    documents = [
+        {"format": "voc", "file": name, **verbatim.from_text(read_bytes(root, name, "the dataset"))} for name in tables
+    ]
+    files = [*(file for entry in entries for file in entry.data.names), *tables]
     image_sets, in_lists = read_lists(root, {entry.key: index for index, entry in enumerate(entries)}, findings)
     files += [document["file"] for document in image_sets]
     splits = in_lists or listing.splits
@@ -95,8 +81,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
             "no lists of images: all are one split (--split-by train=0.8,val=0.2 makes others)",
             f"all, {len(entries):,} images",
         )
-    labels = labels or manifest.label_space(_OFFICIAL)
-    if labels.name != _OFFICIAL:
+    if labels.name != classes.OFFICIAL:  # some of VOC's own images have no annotation
         pairs.remark_missing(pairs.NO_LABELS, entries, splits, lambda entry: bool(entry.data.names), findings)
     masks = [entry.data.classes for entry in entries if entry.data.classes]
     return Source(
@@ -111,25 +96,6 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     )
 
 
-def _classes_of(root: Path, entries: Sequence[Entry], findings: Findings) -> LabelSpace:
-    """The background, and the classes that the objects of all annotations name, sorted."""
-    names: set[str] = set()
-    for entry in entries:
-        try:
-            tree = None if entry.data.xml is None else parse(read_bytes(root, entry.data.xml, "the dataset"), root)
-        except SegdataError:
-            continue  # `load` says what is wrong with it
-        for node in tree.root.children if tree is not None else ():
-            name = node.text_of("name") if node.tag == "object" else None
-            if name and not is_background(name):
-                names.add(name)
-    findings.remark("classes taken from the annotations, as asked", ", ".join(sorted(names)), len(names))
-    categories = [Category("background", 0, isthing=False)]
-    return LabelSpace(
-        "custom", (*categories, *(Category(name, n, isthing=True) for n, name in enumerate(sorted(names), 1)))
-    )
-
-
 # ---------------------------------------------------------------------- load
 
 
@@ -139,8 +105,9 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     if files.unsettled is not None:
         raise files.unsettled
     tree = _parse(root, files.xml, findings)
-    classes, semantic = voc_masks.read_classes(root, files.classes, labels, is_binary=source.data)
-    if source.data and classes is not None and semantic is not None and semantic.max() == 1 and binary.is_odd(classes):
+    class_mask, semantic = voc_masks.read_classes(root, files.classes, labels, is_binary=source.data)
+    is_white = source.data and class_mask is not None and binary.is_odd(class_mask)
+    if is_white and semantic is not None and semantic.max() == 1:
         findings.remark(binary.REMARK, entry.key)
     objects, numbers = voc_masks.read_objects(root, files.objects)
     height, width = _size(source, entry, tree, semantic, numbers, findings=findings)
@@ -167,7 +134,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         for name, nodes in (("before", tree.before), ("after", tree.after)):
             if nodes:
                 residue[name] = [node.as_list() for node in nodes]
-    for name, raw, values in (("class", classes, semantic), ("object", objects, numbers)):
+    for name, raw, values in (("class", class_mask, semantic), ("object", objects, numbers)):
         if raw is not None and values is not None:
             storage = voc_masks.storage_of(raw, values)
             if "indices" in storage:

@@ -1,20 +1,17 @@
-"""VOC's lists of images (ImageSets) and CVAT's label table (labelmap.txt)."""
+"""VOC's lists of images (ImageSets)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from segdata.core.findings import Findings
-from segdata.core.labels import Category, Color, LabelSpace, is_background
-from segdata.errors import InvalidAnnotation, SegdataError
+from segdata.errors import InvalidAnnotation
 from segdata.formats.shared import lists
 from segdata.formats.shared.folder import folders_in, names_in, read_bytes, stem
 
 _SETS = ("Segmentation", "Main", "Layout", "Action")
-_SPACED = re.compile(r"([^:]*?\S)\s+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})")
 _SPLITS = ("train", "val", "trainval", "test")
 
 
@@ -61,31 +58,3 @@ def is_by_class(document: Mapping[str, Any]) -> bool:
     if document.get("format") != "voc" or not file.startswith("ImageSets/") or stem(file.rpartition("/")[2]) in _SPLITS:
         return False
     return _has_marks(lists.text(document), {})
-
-
-def read_labelmap(content: bytes, path: Path) -> LabelSpace:
-    """The categories of a `labelmap.txt`: `name:r,g,b:parts:actions` a line, also `name r g b`."""
-    categories: list[Category] = []
-    for number, line in enumerate(lists.lines_of(content), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        name, _, rest = line.partition(":")
-        values = rest.split(":")[0].split(",")
-        if match := _SPACED.fullmatch(line.strip()):
-            name, *values = match.groups()
-        color: Color | None = None
-        if values != [""]:
-            if len(values) != 3 or not all(value.strip().isdecimal() and int(value) < 256 for value in values):
-                raise InvalidAnnotation(
-                    "a colour is not three numbers 0…255",
-                    file=path,
-                    place=f"line {number}",
-                    why=f"found {rest.split(':')[0]!r}",
-                    fix="write NAME:R,G,B:parts:actions",
-                )
-            color = (int(values[0]), int(values[1]), int(values[2]))
-        categories.append(Category(name, len(categories), color, isthing=not is_background(name)))
-    try:
-        return LabelSpace("custom", tuple(categories))
-    except SegdataError as error:
-        raise error.located(file=path) from error

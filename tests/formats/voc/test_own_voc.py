@@ -190,3 +190,36 @@ def test_a_labelmap_of_colours(line: str, tmp_path: Path) -> None:
     assert [category.name for category in pack.labels.categories] == ["background", "red cell"]
     assert np.array_equal(pack[0].semantic, pixels[..., 0] // 250)
     assert differences(source, tmp_path / "pack", tmp_path / "again") == []
+
+
+NAMES = {
+    "with the background": ("class_names.txt", "_background_\ncat\ndog\n", ["_background_", "cat", "dog"]),
+    "without it": ("classes.txt", "cat\ndog\n", ["background", "cat", "dog"]),
+    "labelme's": ("class_names.txt", "__ignore__\n_background_\ncat\ndog\n", ["_background_", "cat", "dog"]),
+    "with colours": ("class_dict.csv", "name,r,g,b\nbackground,0,0,0\ncat,128,0,0\ndog,0,128,0\n", ["background", "cat", "dog"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_a_table_beside_names_the_classes(case: str, tmp_path: Path) -> None:
+    name, text, expected = NAMES[case]
+    mask = np.zeros((H, W), np.uint8)
+    mask[2:10, 3:9] = 2
+    source = made.put(folder(tmp_path / "source", mask=mask) / name, text).parent
+    pack, remarks = convert(source, tmp_path / "pack")
+    assert [(category.id, category.name) for category in pack.labels.categories] == list(enumerate(expected))
+    assert pack[0].semantic is not None and np.array_equal(pack[0].semantic, mask)
+    assert [kind for kind in remarks if "without the background" in kind] == (
+        ["table of classes without the background: it is 0, the first class 1"] if case == "without it" else []
+    )
+    assert differences(source, tmp_path / "pack", tmp_path / "again") == []
+    assert (tmp_path / "again" / name).read_text() == text
+
+
+def test_a_table_of_other_classes_is_passed_over(tmp_path: Path) -> None:
+    xml = made.voc_xml("a", made.voc_object("dog"))
+    source = folder(tmp_path / "source", xml)
+    made.put(source / "predefined_classes.txt", "raccoon\ncar\n")
+    pack, remarks = convert(source, tmp_path / "pack")
+    assert pack.labels.name == "voc"
+    assert [kind for kind in remarks if kind.startswith("table of classes passed over")]
