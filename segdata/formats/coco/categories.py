@@ -164,7 +164,8 @@ def _without_doubles(document: Document, categories: list[Category], findings: F
 
 
 def _categories(document: Document, findings: Findings) -> Iterator[Category]:
-    records = document.header.get("categories") or []
+    records = document.header.get("categories")
+    records = [] if records is None or records == {} else records
     if not isinstance(records, list):
         raise InvalidAnnotation(
             "categories is not a list",

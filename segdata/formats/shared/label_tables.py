@@ -320,9 +320,6 @@ _TRIPLE = r"[\[(]?\s*(?P<red>\d+)[\s,]+(?P<green>\d+)[\s,]+(?P<blue>\d+)\s*[\])]
 _COLOR_FIRST = re.compile(rf"{_TRIPLE}[\s,:]+(?P<name>.*\S)")
 _COLOR_LAST = re.compile(rf"(?P<name>.*?\S)[\s,:]+{_TRIPLE}")
 _LABELMAP = re.compile(r"(?P<name>[^:]*):(?P<color>[^:]*):[^:]*:.*")
-_NOT_COUNTED = "__ignore__"
-"""Labelme's first name, of value -1."""
-
 _VALUE_FIRST = re.compile(r"(?P<value>\d+)\s*[:=,;\s]\s*(?P<name>.*\S)")
 
 
@@ -342,7 +339,7 @@ def _text(lines: Sequence[tuple[str, str]], path: Path) -> list[_Raw]:
     if lines and path.name.lower() in WITH_COLORS[:2]:
         line, text = lines[0]
         raise _not_valid(path, line, f"expected R G B and a name, found {text!r}")
-    if lines and lines[0][1] == _NOT_COUNTED:
+    if lines and lines[0][1] == "__ignore__":  # Labelme's name of value -1
         lines = lines[1:]
     return _with_values([(line, "", text, None) for line, text in lines])
 

@@ -43,6 +43,7 @@ BAD_COCO: dict[str, tuple[Edit, int, tuple[str, ...]]] = {
     "id is too large": (change(id=2**63), 4, ("$.annotations[0]",)),
     "unknown image": (change(image_id=99), 4, ("names an image", "$.annotations[0]", "99")),
     "unknown category": (change(category_id=2), 4, ("category", "$.annotations[0]", "101", "2")),
+    "a number as categories": (lambda d: d.update(categories=0), 4, ("categories is not a list", "found 0")),
     "text in bbox": (change(bbox=["4", 4, 5, 5]), 4, ("bbox is not four numbers", "$.annotations[0]")),
     "null in bbox": (change(bbox=[None, 4, 5, 5]), 4, ("bbox is not four numbers",)),
     "text as area": (change(area="12"), 4, ("area is not a number", "'12'")),
