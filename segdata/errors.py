@@ -35,7 +35,7 @@ Other exit codes come from `segdata/cli/`, see its `__init__.py`:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -216,25 +216,34 @@ class LossyConversion(SegdataError):
 
     Args:
         target: the format that cannot hold it all.
-        losses: kind → count and first samples.
-        listed: the same in short.
+        losses: loss → count and first samples.
+        kinds: the same by kinds of loss, the gravest first, as `segdata.core.losses` groups them.
+        listed: the same in lines for people.
+        allowing: names of kinds that would have to be allowed, with those that are.
     """
 
     exit_code = 13
 
-    def __init__(self, target: str, losses: Mapping[str, Any], listed: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        target: str,
+        losses: Mapping[str, Any],
+        kinds: Sequence[Mapping[str, Any]],
+        listed: Sequence[str],
+        allowing: Sequence[str],
+    ) -> None:
         super().__init__(
             f"{target} cannot hold all of it; nothing was written",
-            why="\n          ".join(
-                ["it would lose", *(f"{item['count']:,} × {kind}" for kind, item in listed.items())]
-            ),
-            fix="add --allow-loss to convert without these, or use --to pack, which holds everything",
+            why="\n          ".join(["it would lose", *listed]),
+            fix=f"convert without these: --allow-loss {','.join(allowing)} (--allow-loss alone allows all)\n"
+            "          or use --to pack, which holds everything",
         )
         self.losses = losses
+        self.kinds = kinds
 
     def as_dict(self) -> dict[str, Any]:
         """The error with everything that would be lost."""
-        return {**super().as_dict(), "losses": self.losses}
+        return {**super().as_dict(), "losses": self.losses, "loss_kinds": self.kinds}
 
 
 def printable(value: object) -> str:

@@ -56,12 +56,20 @@ def models() -> list[str]:
     return list(_table("models/registry.py", "MODELS"))
 
 
+def loss_kinds() -> list[str]:
+    """Kinds of loss."""
+    from segdata.core.losses import NAMES
+
+    return list(NAMES)
+
+
 NAMED: Mapping[str, Callable[[], list[str]]] = {
     "formats": formats,
     "targets": targets,
     "results": results,
     "metrics": metrics,
     "models": models,
+    "losses": loss_kinds,
 }
 """What stands for the names in the help of an option."""
 
@@ -126,6 +134,12 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     if name in rules and "=" in incomplete:
         return [f"{name}={choice}" for choice in rules[name].choices or ()]
     return [f"{name}=" for name in rules]
+
+
+def losses(incomplete: str) -> list[str]:
+    """Kinds of loss, after those that are typed already."""
+    before, comma, _ = incomplete.rpartition(",")
+    return [before + comma + name for name in loss_kinds() if name not in before.split(",")]
 
 
 def weights() -> list[str]:

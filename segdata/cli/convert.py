@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from segdata.cli import choices, options, output
+from segdata.cli.help import Command
 from segdata.cli.output import app
+from segdata.core import losses
 from segdata.errors import UsageError
+
+if TYPE_CHECKING:
+    from segdata.conversion.job import ConvertReport
 
 
 class Images(StrEnum):
@@ -42,6 +48,29 @@ class OnError(StrEnum):
     skip = "skip"
 
 
+class _Convert(Command):
+    """The command with `--allow-loss` that may stand without kinds."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the word after `--allow-loss` for kinds where it names one, or is one more than source and target."""
+        values = {*self._with_value()} - {_ALLOW_LOSS}
+        words = [word for before, word in zip(["", *args], args, strict=False) if before not in values]
+        arguments = [word for word in words if not word.startswith("-")]
+        given: list[str] = []
+        for word, following in zip(args, [*args[1:], ""], strict=False):
+            if given[-1:] == [f"{_ALLOW_LOSS}={word}"]:
+                continue
+            if word == _ALLOW_LOSS and not (ctx.resilient_parsing and word is args[-1]):
+                names_one = any(name in (*losses.NAMES, losses.ALL) for name in following.split(","))
+                is_kinds = names_one or (following in arguments and len(arguments) > 2)
+                word = f"{_ALLOW_LOSS}={following if is_kinds else losses.ALL}"
+            given.append(word)
+        return super().parse_args(ctx, given)
+
+
+_ALLOW_LOSS = "--allow-loss"
+
+
 def _by_split(folders: list[str]) -> dict[str, str]:
     """[SPLIT=]DIR → split → folder; "" stands for all splits."""
     pairs = [(text, "") if Path(text).is_dir() else text.partition("=")[::2] for text in folders]
@@ -65,7 +94,7 @@ def _shares(text: str) -> dict[str, float]:
     return {name: share / total for name, share in shares.items()} if total > 1.5 else shares
 
 
-@app.command(epilog="Example: segdata convert VOCdevkit/VOC2012 packs/voc")
+@app.command(cls=_Convert, epilog="Example: segdata convert VOCdevkit/VOC2012 packs/voc")
 def convert(
     source: Path = typer.Argument(..., help="A dataset folder in a known layout, or a pack."),
     target: Path = typer.Argument(..., help="The folder to make."),
@@ -141,7 +170,14 @@ def convert(
     ),
     strict: bool = typer.Option(False, "--strict", help="Correct nothing: what would be corrected is invalid."),
     fail_fast: bool = typer.Option(False, "--fail-fast", help="Stop at the first invalid item, without reading on."),
-    allow_loss: bool = typer.Option(False, "--allow-loss", help="Convert although the target cannot hold all of it."),
+    allow_loss: str = typer.Option(
+        "",
+        _ALLOW_LOSS,
+        metavar="[KINDS]",
+        show_default=False,
+        help="Drop what the target cannot hold: all of it, or these kinds of loss alone (ids,licences): {losses}.",
+        autocompletion=choices.losses,
+    ),
     workers: int | None = typer.Option(None, min=1, metavar="N", help="Processes (default: one per processor)."),
     shard_samples: int | None = typer.Option(
         None,
@@ -199,7 +235,7 @@ def convert(
             on_error=on_error.value,
             strict=strict,
             fail_fast=fail_fast,
-            allow_loss=allow_loss,
+            allow_loss=allow_loss or False,
             workers=workers,
             shard_samples=shard_samples,
             hang_seconds=hang_seconds,
@@ -212,18 +248,37 @@ def convert(
             progress=progress,
         )
     if json:
-        output.result(report.as_dict())
+        output.result(report.as_dict(), error=report.stopped_by)
     else:
-        if not quiet:
-            output.remarks(dict(report.problems))
-        done = "already there" if report.was_done else "checked, nothing written" if report.is_dry_run else "written"
-        output.table(
-            [
-                ("target", f"{report.target} ({report.target_format}, {done})"),
-                ("samples", f"{report.samples:,}"),
-                ("instances", f"{report.instances:,}"),
-                ("splits", ", ".join(f"{name} {count:,}" for name, count in report.splits.items())),
-            ]
-        )
+        _show(report, quiet=quiet)
+    if report.stopped_by is not None:
+        raise typer.Exit(report.stopped_by.exit_code)
     if report.skipped:
         raise typer.Exit(3)
+
+
+def _show(report: ConvertReport, *, quiet: bool) -> None:
+    if not quiet:
+        refused = getattr(report.stopped_by, "losses", {})
+        lost = {loss: item for loss, item in report.problems["losses"].items() if loss not in refused}
+        output.remarks({**report.problems, "losses": lost})
+    done = "checked, nothing written" if report.is_dry_run else "already there" if report.was_done else "written"
+    output.table(
+        [
+            ("target", f"{report.target} ({report.target_format}, {done})"),
+            ("samples", f"{report.samples:,}"),
+            ("instances", f"{report.instances:,}"),
+            ("splits", ", ".join(f"{name} {count:,}" for name, count in report.splits.items())),
+            ("without --dry-run", _foreseen(report) if report.is_dry_run else None),
+        ]
+    )
+    if report.stopped_by is not None:
+        output.letter(report.stopped_by)
+
+
+def _foreseen(report: ConvertReport) -> str:
+    """What the command itself would do, and its exit code."""
+    if report.stopped_by is not None:
+        return f"stops with exit code {report.stopped_by.exit_code}, see below"
+    doing = "nothing to do, it is there already" if report.was_done else "is written"
+    return f"{doing}, exit code {3 if report.skipped else 0}"

@@ -37,7 +37,7 @@ def info(
         [
             ("path", document["path"]),
             ("kind", document["kind"]),
-            ("made from", document.get("made_from")),
+            ("made from", document.get("made_from") or document.get("converted_from")),
             ("samples", f"{document['samples']:,}"),
             ("instances", None if document["instances"] is None else f"{document['instances']:,}"),
             ("splits", ", ".join(f"{name} {count:,}" for name, count in document["splits"].items())),
@@ -46,4 +46,4 @@ def info(
             ("size", output.size(document["bytes"])),
         ]
     )
-    output.remarks(document["report"])
+    output.remarks({**document["report"], "losses": document.get("losses", {})}, lost="lost when it was converted")

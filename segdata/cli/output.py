@@ -14,8 +14,9 @@ from typing import Any
 import typer
 
 from segdata.cli.help import App, Group
+from segdata.core import losses
 from segdata.core.findings import folded
-from segdata.errors import printable
+from segdata.errors import SegdataError, printable
 from segdata.version import __version__
 
 
@@ -71,9 +72,15 @@ def shows_progress() -> bool:
     return _shows_progress
 
 
-def result(document: dict[str, Any]) -> None:
-    """Print the one JSON document of a command."""
-    print(json.dumps({"ok": True, **document}, ensure_ascii=True, default=str))
+def result(document: dict[str, Any], *, error: SegdataError | None = None) -> None:
+    """Print the one JSON document of a command, with the error that it ends with."""
+    failure = {} if error is None else {"error": error.as_dict()}
+    print(json.dumps({"ok": error is None, **failure, **document}, ensure_ascii=True, default=str))
+
+
+def letter(error: SegdataError) -> None:
+    """An error for people, on stderr."""
+    print(f"segdata: error[{type(error).__name__}]: {error}", file=sys.stderr, flush=True)
 
 
 def remark(text: str) -> None:
@@ -89,15 +96,14 @@ def table(rows: Iterable[tuple[str, Any]]) -> None:
         print(f"{name:<{width}}  {printable(value)}")
 
 
-def remarks(findings: dict[str, Any]) -> None:
+def remarks(findings: dict[str, Any], *, lost: str = "lost") -> None:
     """What was odd or left out in a dataset, on stderr."""
     for kind, item in folded(findings["remarks"]).items():
         examples = ", ".join(item["examples"][:3]) + (" …" if item["count"] > 3 else "")
         remark(f"note: {item['count']} × {kind} ({examples})")
-    for kind, item in folded(findings.get("losses", {})).items():
-        iou = f", IoU {item['iou']['sum'] / item['iou']['masks']:.3f} on average" if "iou" in item else ""
-        examples = ", ".join(item["keys"][:3]) + (" …" if len(item["keys"]) > 3 else "")
-        remark(f"lost: {item['count']:,} × {kind}{iou} ({examples})")
+    lines = losses.lines(findings.get("losses", {}))
+    for line in [f"{lost}:", *(f"  {line}" for line in lines)] if lines else ():
+        remark(line)
     for item in findings["skipped"]:
         remark(f"left out: {item['count']} × {item['kind']}")
     for error in findings["first"]:

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from segdata import formats
-from segdata.conversion.dry_run import dry_run, require_lossless
-from segdata.conversion.job import ConvertOptions, ConvertReport, Crowds, Exif, Job, Progress, origin
-from segdata.conversion.to_folder import is_done, to_folder
-from segdata.conversion.to_pack import to_pack
-from segdata.errors import UsageError
+from segdata.conversion import to_folder, to_pack
+from segdata.conversion.dry_run import dry_run, require_allowed, require_lossless
+from segdata.conversion.job import AllowLoss, ConvertOptions, ConvertReport, Crowds, Exif, Job, Progress, origin
+from segdata.core import losses
+from segdata.errors import SegdataError, UsageError
 from segdata.pack import layout
 from segdata.sets import filters, orientation
 from segdata.sets.splits import SplitBy
@@ -61,7 +61,7 @@ def convert(
     on_error: OnError = "stop",
     fail_fast: bool = False,
     strict: bool = False,
-    allow_loss: bool = False,
+    allow_loss: AllowLoss = False,
     decode: bool = False,
     workers: int | None = None,
     shard_samples: int | None = None,
@@ -106,12 +106,13 @@ def convert(
             "skip" leaves them out and lists them.
         strict: correct nothing: what would be corrected and remarked is invalid.
         fail_fast: stop at the first invalid item, or the first error of a worker, instead of finishing the others.
-        allow_loss: convert although the target cannot hold all of it; the report counts what is dropped either way.
+        allow_loss: convert although the target cannot hold all of it, or these kinds of loss alone: "ids", "licences" …
+            (`segdata.core.losses` has them). The report counts what is dropped either way.
         decode: decode every image fully, instead of checking its structure only.
         workers: processes; by default as many as there are processors. The result does not depend on it.
         shard_samples: most samples of a shard, the unit of work; by default a sixteenth of all, 256 to 4,096.
         hang_seconds: stop a worker that stays at one sample for longer.
-        dry_run: read and check everything, write nothing.
+        dry_run: read and check everything, write nothing; what the conversion itself would raise then is in the report.
         force: replace a target that holds something else.
         clean: after replacing a pack, remove the files of the old one.
         wait: seconds to wait for another process that works on the target.
@@ -135,14 +136,25 @@ def convert_with(source: Path, target: Path, options: ConvertOptions) -> Convert
     dataset = _filtered(dataset, options)
     is_adapted = options.to not in ("pack", origin(dataset))
     job = Job(adapted(dataset, options.to) if is_adapted else dataset, target, options)
-    if options.dry_run:
-        return dry_run(job)
     if source.resolve() == target.resolve():
         raise UsageError("source and target are the same folder", file=target)
-    if is_adapted and not options.allow_loss and not is_done(job):
+    if options.dry_run:
+        return _foreseen(job, dry_run(job), is_adapted=is_adapted)
+    if is_adapted and options.allow_loss < set(losses.NAMES) and not to_folder.is_done(job):
         require_lossless(job)
     with locked(target, wait=options.wait, by_kernel=options.lock):
-        return to_pack(job) if options.to == "pack" else to_folder(job)
+        return to_pack.to_pack(job) if options.to == "pack" else to_folder.to_folder(job)
+
+
+def _foreseen(job: Job, report: ConvertReport, *, is_adapted: bool) -> ConvertReport:
+    """The report of a dry run with what the conversion itself would do."""
+    try:
+        if is_adapted and not to_folder.is_done(job):
+            require_allowed(job, report.problems["losses"])
+        was_done = to_pack.is_there(job) if job.options.to == "pack" else to_folder.is_there(job)
+    except SegdataError as error:
+        return replace(report, stopped_by=error)
+    return replace(report, was_done=was_done)
 
 
 def _require_possible(options: ConvertOptions) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertReport, Job
 from segdata.conversion.shards import Seen, Shard
-from segdata.core.findings import Findings, folded
+from segdata.core import losses
+from segdata.core.findings import Findings
 from segdata.errors import LossyConversion
 
 
@@ -22,14 +23,31 @@ def require_lossless(job: Job) -> None:
     """Read everything once, and stop when the target format cannot hold it.
 
     Raises:
-        LossyConversion: with everything that would be dropped, counted.
+        LossyConversion: with what would be dropped and is not allowed to be, counted.
     """
     findings = Findings()
     findings.merge({**job.dataset.findings.as_dict(), "skipped": [], "first": []})
     _read_all(job, findings, check_images=False)
-    if findings.dropped:
-        dropped = findings.as_dict()["losses"]
-        raise LossyConversion(job.options.to, dropped, folded(dropped))
+    require_allowed(job, findings.as_dict()["losses"])
+
+
+def require_allowed(job: Job, dropped: losses.Losses) -> None:
+    """Stop when something would be dropped that is not allowed to be.
+
+    Raises:
+        LossyConversion: with these losses, counted.
+    """
+    allowed = job.options.allow_loss
+    refused = losses.not_allowed(dropped, allowed)
+    if refused:
+        allowing = [
+            kind["kind"]
+            for kind in losses.grouped(dropped)
+            if kind["kind"] in allowed or kind["losses"].keys() & refused
+        ]
+        raise LossyConversion(
+            job.options.to, refused, losses.grouped(refused), listed=losses.lines(refused), allowing=allowing
+        )
 
 
 def _read_all(job: Job, findings: Findings, *, check_images: bool) -> tuple[int, int, list[int]]:

@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
+from segdata.core import losses
 from segdata.core.findings import Findings, one_line
 from segdata.core.images import MAX_PIXELS
-from segdata.errors import InvalidAnnotation, InvalidInput, UsageError
+from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, UsageError
 from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
 from segdata.sources.dataset import Classes, Dataset, Labels, OnError, images_folders, without
@@ -28,6 +29,9 @@ _CHANGED = "changed"
 
 Crowds = Literal["keep", "drop", "objects"]
 """What becomes of objects with iscrowd."""
+
+AllowLoss = bool | str | Sequence[str]
+"""Whether all losses are allowed, or the kinds of loss that are; see `segdata.core.losses`."""
 
 Exif = Literal["keep", "apply"]
 """What becomes of images whose EXIF orientation says that they lie on their side, or are flipped."""
@@ -68,7 +72,7 @@ class ConvertOptions:
     limit: int | None = None
     on_error: OnError = "stop"
     fail_fast: bool = False
-    allow_loss: bool = False
+    allow_loss: frozenset[str] = frozenset()
     decode: bool = False
     workers: int | None = None
     shard_samples: int | None = None
@@ -91,6 +95,7 @@ class ConvertOptions:
         follow_links: bool,
         max_pixels: int | None,
         strict: bool,
+        allow_loss: AllowLoss,
         **others: Any,
     ) -> ConvertOptions:
         """From the arguments of `segdata.convert`.
@@ -107,6 +112,7 @@ class ConvertOptions:
         return cls(
             truth=None if truth is None else Path(truth),
             crowds="keep" if crowds is True else "drop" if crowds is False else crowds,
+            allow_loss=losses.allowed(allow_loss),
             read=ReadOptions(
                 images_dir=images_folders(images_dir),
                 follow_links=follow_links,
@@ -153,6 +159,7 @@ class ConvertReport:
         problems: what was odd (remarks), dropped (losses) and left out (skipped), by kind with examples.
         was_done: True when the target was already there, made from the same source with the same options.
         is_dry_run: True when nothing was written.
+        stopped_by: of a dry run, the error that the conversion itself would end with.
     """
 
     source_format: str
@@ -164,6 +171,7 @@ class ConvertReport:
     problems: Mapping[str, Any]
     was_done: bool = False
     is_dry_run: bool = False
+    stopped_by: SegdataError | None = None
 
     @classmethod
     def of_pack(
@@ -186,9 +194,19 @@ class ConvertReport:
         """Items that were left out."""
         return sum(item["count"] for item in self.problems["skipped"])
 
+    @property
+    def loss_kinds(self) -> list[dict[str, Any]]:
+        """What was dropped by kinds of loss, the gravest first."""
+        return losses.grouped(self.problems["losses"])
+
+    def recorded(self) -> dict[str, Any]:
+        """The report as it is kept beside what was written."""
+        values = {name: value for name, value in vars(self).items() if name != "stopped_by"}
+        return {**values, "target": self.target.name, "splits": dict(self.splits)}
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
-        return {**vars(self), "target": str(self.target), "splits": dict(self.splits)}
+        return {**self.recorded(), "target": str(self.target), "loss_kinds": self.loss_kinds}
 
 
 @dataclass(frozen=True)

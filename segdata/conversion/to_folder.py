@@ -23,6 +23,7 @@ from segdata.conversion.shards import Receipt, Shard, read_receipt, with_receipt
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA
 from segdata.formats.contract import Header, Writer
+from segdata.formats.shared.folder import CONVERTED
 from segdata.system.files import (
     boot_id,
     canonical_json,
@@ -35,8 +36,6 @@ from segdata.system.files import (
 )
 from segdata.version import __version__
 
-RECEIPT = ".segdata.json"
-
 NAMES = "names.tsv"
 """In a converted folder: new key, tab, key in the source, for samples that the layout calls otherwise."""
 
@@ -48,9 +47,21 @@ def is_done(job: Job) -> bool:
     return _finished(job) is not None
 
 
+def is_there(job: Job) -> bool:
+    """Whether `to_folder` has nothing to do.
+
+    Raises:
+        SegdataError: the target holds something else.
+    """
+    if is_done(job):
+        return True
+    _require_replaceable(job)
+    return False
+
+
 def _finished(job: Job) -> ConvertReport | None:
     try:
-        receipt = json.loads((job.target / RECEIPT).read_bytes())
+        receipt = json.loads((job.target / CONVERTED).read_bytes())
     except (OSError, ValueError):
         return None
     if receipt.get("fingerprint") != job.fingerprint:
@@ -94,7 +105,7 @@ def to_folder(job: Job) -> ConvertReport:
         instances = sum(receipt["instances"] for receipt in receipts)
         report = job.report(len(dataset) - len(left_out), instances, dataset.findings, left_out=left_out)
         remove_tree(parts)
-        _commit(job, staging, {**report.as_dict(), "target": job.target.name})
+        _commit(job, staging, report.recorded())
     except OF_THE_DATA:
         remove_tree(staging)
         raise
@@ -105,7 +116,7 @@ def _require_replaceable(job: Job) -> None:
     force = job.options.force
     if not force:
         try:
-            before: dict[str, Any] = json.loads((job.target / RECEIPT).read_bytes())
+            before: dict[str, Any] = json.loads((job.target / CONVERTED).read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError):
             pass
         else:
@@ -136,7 +147,7 @@ def _commit(job: Job, staging: Path, report: Mapping[str, Any]) -> None:
             "segdata": __version__,
             "report": report,
         }
-        write_whole(staging / RECEIPT, canonical_json(receipt))
+        write_whole(staging / CONVERTED, canonical_json(receipt))
         old = job.target.parent / f".{job.target.name}.old"
         if job.target.exists():
             remove_tree(old)

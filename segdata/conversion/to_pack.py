@@ -39,6 +39,18 @@ def to_pack(job: Job) -> ConvertReport:
     return job.report(index["samples"], index["instances"], job.dataset.findings, left_out=left_out)
 
 
+def is_there(job: Job) -> bool:
+    """Whether `to_pack` has nothing to do.
+
+    Raises:
+        SegdataError: the target holds something else, or is damaged.
+    """
+    if not job.options.force and _finished(job) is not None:
+        return True
+    _require_replaceable(job)
+    return False
+
+
 def _finished(job: Job) -> ConvertReport | None:
     """The report of a pack that is already what this job would make.
 

@@ -25,7 +25,7 @@ from segdata.formats.contract import (
     Writer,
 )
 from segdata.formats.detection import Place, known, locate
-from segdata.formats.shared.folder import missing_images
+from segdata.formats.shared.folder import CONVERTED, missing_images
 from segdata.formats.shared.loose_names import found_otherwise
 from segdata.system.files import TrustedRoot
 
@@ -268,7 +268,7 @@ def _parents(file: str) -> Iterator[str]:
 def _holds_data(folder: Path) -> bool:
     """Whether a folder has files that are not the output of a conversion."""
     names = {path.name for path in folder.iterdir()}
-    is_ours = bool(names & {"pack.json", ".segdata.json"}) or any(name.startswith(".work-") for name in names)
+    is_ours = bool(names & {"pack.json", CONVERTED}) or any(name.startswith(".work-") for name in names)
     return bool(names) and not is_ours
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segdata.errors import NotThere, SegdataError, UnknownLayout
 from segdata.formats.contract import FormatModules
-from segdata.formats.shared.folder import folders_in, names_in
+from segdata.formats.shared.folder import CONVERTED, folders_in, names_in
 from segdata.formats.unknown import what_it_looks_like
 
 _FOLDERS_LOOKED_AT = 200
@@ -74,7 +74,7 @@ def known(root: Path, formats: Mapping[str, FormatModules]) -> str | None:
 
 def _is_made_here(folder: Path) -> bool:
     """Whether a folder is a pack or the output of a conversion."""
-    return any((folder / name).is_file() for name in ("pack.json", ".segdata.json"))
+    return any((folder / name).is_file() for name in ("pack.json", CONVERTED))
 
 
 def _below(root: Path, formats: Mapping[str, FormatModules]) -> list[tuple[str, Path]]:

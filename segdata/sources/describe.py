@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from segdata import formats
+from segdata.core import losses
 from segdata.core.findings import Findings
-from segdata.formats.shared.folder import file_size
+from segdata.formats.shared.folder import conversion_report, file_size
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
 from segdata.pack.read import open_pack
@@ -45,4 +46,14 @@ def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:
         "images": "files",
         "bytes": sum(image + annotation for image, annotation in sizes),
         "report": findings.as_dict(),
+        **_converted(source.root),
     }
+
+
+def _converted(root: Path) -> dict[str, Any]:
+    """Of a folder that a conversion made: from what, and what it could not hold."""
+    report = conversion_report(root)
+    dropped = report.get("problems", {}).get("losses", {})
+    if not report:
+        return {}
+    return {"converted_from": report.get("source_format"), "losses": dropped, "loss_kinds": losses.grouped(dropped)}

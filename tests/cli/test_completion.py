@@ -34,6 +34,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_commands_options_and_choices() -> None:
     assert completed("pre") == ["predict", "prepare"][::-1]
     assert completed("convert", "--all") == ["--allow-loss"]
+    assert completed("convert", "a", "b", "--allow-loss", "ids,li") == ["ids,licences"]
     assert completed("convert", "a", "b", "--crowds", "") == ["keep", "drop", "objects"]
     assert completed("convert", "a", "b", "--to", "vo") == ["voc", "voc-results"]
     assert completed("convert", "a", "b", "--from", "coco") == ["coco-panoptic", "coco", "coco-results"]
@@ -57,8 +58,8 @@ def test_datasets() -> None:
 
 
 def test_settings() -> None:
-    assert completed("train", "a", "--set", "back") == ["backbone="]
-    assert completed("train", "a", "--set", "backbone=resnet1") == ["backbone=resnet18", "backbone=resnet101"]
+    assert completed("train", "a", "--set", "optim") == ["optimizer="]
+    assert completed("train", "a", "--set", "optimizer=") == ["optimizer=sgd", "optimizer=adamw"]
     assert completed("train", "a", "--set", "learning_r") == ["learning_rate="]
     assert completed("predict", "a", "b", "--set", "learning_r") == []  # predictions do not learn
     assert completed("predict", "a", "b", "--set", "detection_min") == ["detection_min_confidence="]

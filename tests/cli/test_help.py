@@ -75,6 +75,7 @@ def test_choices_are_those_of_the_tables() -> None:
     [
         ("conver a b", "no such command 'conver'; did you mean convert?", "segdata --help"),
         ("zzz a b", "no such command 'zzz'", "segdata --help"),
+        ("convert", "missing argument 'source'", "segdata convert --help"),
         ("convert a", "missing argument 'target'", "segdata convert --help"),
         ("convert a b c", "too many arguments: c", "segdata convert --help"),
         ("train a", "missing option '--output' / '-o'", "segdata train --help"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.camvid import label_files
 from segdata.formats.contract import Entry
 from segdata.formats.shared import binary, label_tables, palettes
+from segdata.formats.shared.folder import conversion_report
 from segdata.formats.shared.label_tables import Table
 from segdata.formats.shared.object_numbers import LOOKED_AT, Evidence, evidence
 
@@ -119,11 +119,8 @@ def _of_table(given: Given, table: Table, findings: Findings) -> LabelSpace:
 
 def _is_adapted(root: Path) -> bool:
     """Whether segdata wrote the folder from another format, with a row of its own for pixels without category."""
-    try:
-        report = json.loads((root / ".segdata.json").read_bytes())["report"]
-        return bool(report["source_format"] != report["target_format"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    report = conversion_report(root)
+    return bool(report.get("source_format") != report.get("target_format"))
 
 
 def _official(given: Given, findings: Findings) -> LabelSpace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from segdata.errors import SegdataError
 from segdata.formats.contract import ReadOptions
 from segdata.formats.masks import categories, folders, mask_files
 from segdata.formats.shared import label_tables, pairs
+from segdata.formats.shared.folder import conversion_report
 from segdata.formats.shared.object_numbers import Evidence, evidence, spread
 
 
@@ -65,10 +65,7 @@ def _fits(root: Path, layout: folders.Layout, labels: LabelSpace) -> bool:
 
 def _is_written_here(root: Path) -> bool:
     """Whether segdata wrote the folder in this format."""
-    try:
-        return bool(json.loads((root / ".segdata.json").read_bytes())["report"]["target_format"] == "masks")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return bool(conversion_report(root).get("target_format") == "masks")
 
 
 def _values(root: Path, layout: folders.Layout) -> Iterator[set[int]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from segdata.errors import InvalidAnnotation, NotThere
 from segdata.formats.contract import Entry, Source
@@ -20,6 +22,19 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gi
 
 _FOLDERS_LOOKED_AT = 1000
 _FILES_LOOKED_AT = 1000
+
+
+CONVERTED = ".segdata.json"
+"""In a folder that a conversion made: what it was made of and how, with the conversion's report."""
+
+
+def conversion_report(root: Path) -> Mapping[str, Any]:
+    """The report of the conversion that made the folder; empty where none did."""
+    try:
+        report = json.loads((root / CONVERTED).read_bytes())["report"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return report if isinstance(report, dict) else {}
 
 
 def read_bytes(root: Path, name: str, what: str) -> bytes:

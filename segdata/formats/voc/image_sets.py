@@ -9,7 +9,7 @@ from typing import Any
 from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation
 from segdata.formats.shared import lists
-from segdata.formats.shared.folder import folders_in, names_in, read_bytes, stem
+from segdata.formats.shared.folder import conversion_report, folders_in, names_in, read_bytes, stem
 
 _SETS = ("Segmentation", "Main", "Layout", "Action")
 _SPLITS = ("train", "val", "trainval", "test")
@@ -18,7 +18,12 @@ _SPLITS = ("train", "val", "trainval", "test")
 def read_lists(
     root: Path, index_of: Mapping[str, int], findings: Findings
 ) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
-    """The text of every list, and the splits that they make."""
+    """The text of every list, and the splits that they make.
+
+    Where segdata wrote the folder from another format, its splits are in two lists each: they come back as they were.
+    """
+    report = conversion_report(root)
+    is_adapted = report.get("source_format") != report.get("target_format")
     documents = []
     splits: dict[str, list[int]] = {}
     for folder in [*_SETS, *(name for name in folders_in(root / "ImageSets") if name not in _SETS)]:
@@ -31,7 +36,9 @@ def read_lists(
                 findings.remark("list names images that are not there: lines kept", file, len(others))
             if is_split:
                 split = stem(name) if folder == "Segmentation" else f"{folder}/{stem(name)}"
-                splits[split] = lists.members(root / file, content, index_of, findings)
+                members = lists.members(root / file, content, index_of, findings)
+                if not (is_adapted and folder == "Main" and members == splits.get(stem(name))):
+                    splits[split] = members
         prefix = "" if folder == "Segmentation" else f"{folder}/"
         both = set(splits.get(prefix + "train", ())) & set(splits.get(prefix + "val", ()))
         if both:
