@@ -120,13 +120,25 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import segdata` costs nothing."""
     if name in _MODULES:
-        return import_module(f"segdata.{name}")
+        return _imported(name, f"segdata.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'segdata' has no attribute {name!r}")
     module, _, original = _HOMES[name].partition(":")
-    value: Any = getattr(import_module(module), original or name)
+    value: Any = getattr(_imported(name, module), original or name)
     globals()[name] = value
     return value
+
+
+def _imported(name: str, module: str) -> Any:
+    """A module; where it needs PyTorch and that is not installed, the error says what to install."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("torch", "torchvision", "safetensors"):
+            raise
+        raise ModuleNotFoundError(
+            f"segdata.{name} needs {error.name}, which is not installed: pip install 'segdata[train]'", name=error.name
+        ) from error
 
 
 def __dir__() -> list[str]:

@@ -65,7 +65,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
     ],
     "training": [
         {"config", "distributed"},
-        {"batches", "step", "trackers"},
+        {"batches", "narration", "step", "stop", "trackers"},
         {"predict", "runs"},
         {"trainer"},
     ],

@@ -52,13 +52,14 @@ def evaluate(
         metavar="NUMBERS",
         help="Detections of an image and category that count in COCO's metrics (1,10,100).",
     ),
-    images_of: str = typer.Option(
-        "truth",
+    images_of: str | None = typer.Option(
+        None,
         "--images-of",
         metavar="truth|predictions",
-        help="Evaluate all images of the truth, or those of the predictions alone.",
+        help="Evaluate all images of the truth (the default), or those of the predictions alone.",
         autocompletion=choices.images_of,
     ),
+    details: bool = typer.Option(False, "--details", help="Print every number: by category, by IoU, counts."),
     report: Path | None = typer.Option(None, "--report", metavar="DIR", help="Write an HTML report into this folder."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
@@ -66,6 +67,7 @@ def evaluate(
 ) -> None:
     """Compute metrics, equal to those of the official evaluators."""
     from segdata.metrics import evaluate as metrics
+    from segdata.metrics.report import tables
     from segdata.metrics.report.write import write
 
     with output.only_ours(active=json), output.progress("evaluating", quiet=quiet) as progress:
@@ -86,11 +88,14 @@ def evaluate(
         return
     if not quiet:
         output.remarks(evaluation.problems)
-    names = {str(category.id): category.name for category in evaluation.truth.labels.categories}
+    space = evaluation.truth.labels
+    names = {str(category.id): category.name for category in space.categories}
     for name, numbers in evaluation.metrics.items():
         print(name)
-        for line in _lines(numbers, names):
+        for line in _lines(numbers if details else dict(tables.headlines(numbers, space)), names):
             print("  " + printable(line))
+    if not details and not quiet:
+        output.remark("by category and in full: --details, or --report FOLDER for a page with charts and pictures")
 
 
 def _limits(text: str | None) -> list[int]:

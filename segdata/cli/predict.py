@@ -86,6 +86,8 @@ def predict(
         from segdata.training.config import TrainConfig
 
         settings = TrainConfig.of(registry.name_of(model)).parsed(changes)
+        for name in settings.keys() & {"device", "flip", "labels"}:
+            raise UsageError(f"{name} is an option of predict, no setting", why=f"got --set {name}=…", fix=f"--{name}")
         if score_threshold is not None:
             settings["detection_min_confidence"] = score_threshold
         report = prediction.predict(

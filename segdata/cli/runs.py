@@ -9,18 +9,23 @@ import typer
 
 from segdata.cli import output
 from segdata.cli.output import app
+from segdata.errors import UsageError
 
 
 @app.command(epilog="Example: segdata runs runs/first runs/second -o comparison.html")
 def runs(
-    folders: list[Path] = typer.Argument(..., metavar="RUN...", help="Folders given to segdata train -o."),
+    folders: list[Path] = typer.Argument(
+        ..., metavar="RUN...", help="Folders given to segdata train -o, or folders with such runs in them."
+    ),
     page: Path | None = typer.Option(
         None, "--output", "-o", metavar="FILE", help="An HTML page with the runs side by side."
     ),
     layers: str | None = typer.Option(
         None, "--layers", metavar="PATTERN", help="Show weights whose names match, as in backbone.*conv1*."
     ),
-    first: int = typer.Option(5, "--first", min=1, metavar="N", help="Show the weights of so many convolutions."),
+    first: int | None = typer.Option(
+        None, "--first", min=1, metavar="N", help="Show the weights of so many convolutions (5)."
+    ),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
@@ -32,15 +37,18 @@ def runs(
     from segdata.training.runs import comparison
     from segdata.training.trackers.base import category_of
 
+    if layers is not None and first is not None:
+        raise UsageError("--first has no effect with --layers, which shows all that match", fix="leave out one of them")
     with output.only_ours(active=json):
         registry.require_torch()
         from segdata.training.runs import report
 
-        compared = comparison.compare(folders)
-        reports = [report.write(folder, pattern=layers, first=first) for folder in folders]
+        chosen, others = comparison.runs_in(folders)
+        compared = comparison.compare(chosen)
+        reports = [report.write(folder, pattern=layers, first=first or report.FIRST) for folder in chosen]
         written = None if page is None else comparison.write(compared, page)
     if json:
-        output.result({**compared.as_dict(), "reports": reports, "page": written})
+        output.result({**compared.as_dict(), "reports": reports, "page": written, "skipped": others})
         return
     names = [run.name for run in compared.runs]
     rows: list[tuple[str, tuple[Any, ...]]] = [
@@ -55,6 +63,8 @@ def runs(
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if not quiet:
+        for path in others:
+            output.remark(f"skipped, no run: {path}")
         for path in [*reports, *([] if written is None else [written])]:
             output.remark(f"written: {path}")
 

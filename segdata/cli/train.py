@@ -14,6 +14,7 @@ import typer
 
 from segdata.cli import choices, output
 from segdata.cli.output import app
+from segdata.errors import printable
 
 if TYPE_CHECKING:
     from segdata.training.trainer import Status
@@ -103,7 +104,7 @@ def train(
         from segdata.training.batches import split_names
 
         train_split, validation_split = split_names(whole, split, validation)
-        with _progress(quiet=quiet) as progress:
+        with _progress(quiet=quiet) as (progress, say):
             report = trainer.train(
                 whole if train_split is None else whole.split(train_split),
                 run,
@@ -114,7 +115,8 @@ def train(
                 device=device,
                 wait=wait,
                 progress=progress,
-                remark=None if quiet or json else lambda text: output.remark(f"note: {text}"),
+                remark=None if quiet or json else lambda text: say(f"note: {text}"),
+                tell=None if quiet or json else say,
             )
     if not is_main:
         return
@@ -138,10 +140,13 @@ def _metric(name: str, value: float | None) -> str:
 
 
 @contextlib.contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[Status], None] | None]:
-    """A bar on a terminal, a plain line every ten seconds elsewhere, nothing when quiet."""
+def _progress(*, quiet: bool) -> Iterator[tuple[Callable[[Status], None] | None, Callable[[str], None]]]:
+    """A bar on a terminal, a plain line every ten seconds elsewhere, nothing when quiet.
+
+    Gives (progress, say): say prints a line, above the bar where there is one.
+    """
     if quiet or not output.shows_progress():
-        yield None
+        yield None, output.remark
     elif sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -153,7 +158,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[Status], None] | None]:
                 bar.set_postfix_str(_numbers(status), refresh=False)
                 bar.update(status.step - bar.n)
 
-            yield move
+            yield move, lambda text: tqdm.write(printable(text), file=sys.stderr)
     else:
         last = -_EVERY_SECONDS
 
@@ -163,7 +168,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[Status], None] | None]:
                 last = time.monotonic()
                 output.remark(f"{status.doing}: update {status.step} of {status.steps}, {_numbers(status)}")
 
-        yield line
+        yield line, output.remark
 
 
 def _numbers(status: Status) -> str:

@@ -63,6 +63,11 @@ class Metric:
     limited: Callable[[Predictions, GroundTruth, Sequence[int]], Result] | None = None
     limits: Sequence[int] = ()
 
+    @property
+    def ranks(self) -> bool:
+        """Whether it ranks detections by their scores."""
+        return self.limited is not None or (self.default is not None and "scores" in self.default.holds)
+
 
 METRICS: Mapping[str, Metric] = {
     "coco-bbox": Metric(coco.bbox, Default({"boxes", "scores"}), coco.bbox, coco.LIMITS),
@@ -125,7 +130,7 @@ def evaluate(
     split: str | None = None,
     labels: Labels = None,
     max_detections: Sequence[int] = (),
-    images_of: str = "truth",
+    images_of: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Compute the official metrics of predictions against ground truth.
@@ -140,18 +145,20 @@ def evaluate(
         max_detections: so many detections of an image and category count in COCO's metrics (pycocotools' `maxDets`); AP
             is that of the highest number. By default 1, 10, 100.
         images_of: "truth" for all images of the ground truth, "predictions" for those alone that the predictions speak of.
+            By default all images, but predictions for one of several splits, which is not named, are refused.
         progress: called with (images done, of how many), anew for every metric.
 
     Raises:
-        UsageError: there is no such metric or `images_of`, none is computed by default from what the predictions hold, or
-            `max_detections` are no positive numbers or change nothing.
+        UsageError: there is no such metric or `images_of`, none is computed by default from what the predictions hold,
+            they are ground truth themselves or about one split that is not named, or `max_detections` are no positive
+            numbers or change nothing.
         InvalidAnnotation: predictions or ground truth are not valid, or do not fit each other.
         LabelMismatch: predictions are under another label space than the ground truth.
         NotThere: no such file, folder or split.
     """
     _require_known(metrics)
     limits = _limits(max_detections)
-    if images_of not in _IMAGES_OF:
+    if images_of not in (None, *_IMAGES_OF):
         raise UsageError(f"there are no images of {images_of!r}", fix=f"give one of {', '.join(_IMAGES_OF)}")
     ground_truth = open_ground_truth(Path(truth), split=split, labels=labels)
     if split is None:
@@ -159,8 +166,12 @@ def evaluate(
         ground_truth = ground_truth if split is None else open_ground_truth(Path(truth), split=split, labels=labels)
     ground_truth = replace(ground_truth, progress=progress, may_lack=images_of == "predictions")
     predicted = open_predictions(Path(predictions), ground_truth, kind=kind, split=split, labels=labels)
+    _remark_the_same(predicted, ground_truth)
     if images_of == "predictions":
         predicted, ground_truth = only_predicted(predicted, ground_truth)
+    elif images_of is None and split is None:
+        _require_split(predicted, ground_truth)
+    _require_scores(predicted, metrics)
     names = list(metrics) or _defaults(predicted, ground_truth)
     if limits and not any(METRICS[name].limited for name in names):
         raise UsageError(
@@ -196,6 +207,44 @@ def _require_known(metrics: Sequence[str]) -> None:
     for name in metrics:
         if name not in METRICS:
             raise UsageError(f"there is no metric {name!r}", why=f"metrics are {', '.join(METRICS)}")
+
+
+def _remark_the_same(predictions: Predictions, truth: GroundTruth) -> None:
+    if predictions.path.resolve() == truth.path.resolve():
+        predictions.findings.remark("predictions and ground truth are the same files", str(truth.path))
+
+
+def _require_split(predictions: Predictions, truth: GroundTruth) -> None:
+    """Refuse predictions for a part of the images that one of several splits has in it."""
+    if predictions.find_covered is None or len(truth.splits) < 2:
+        return
+    covered = set(predictions.find_covered())
+    splits = {name: members for name, members in truth.splits.items() if covered <= set(map(int, members))}
+    if not covered or not splits:
+        return
+    name = min(splits, key=lambda name: len(splits[name]))
+    if len(splits[name]) < len(truth):
+        raise UsageError(
+            f"the predictions are about the split {name!r} alone, and no split was named",
+            file=predictions.path,
+            why=f"they have {len(covered):,} of its {len(splits[name]):,} images; the ground truth has {len(truth):,} in "
+            f"{', '.join(map(repr, truth.splits))}, and the others would count as missed",
+            fix=f"--split {name}, or --images-of truth to count all images",
+        )
+
+
+def _require_scores(predictions: Predictions, metrics: Sequence[str]) -> None:
+    """Refuse objects without any score where detections are to be ranked: they are ground truth."""
+    if "scores" in predictions.holds or not predictions.holds & {"boxes", "masks"}:
+        return
+    ranks = [name for name in metrics if METRICS[name].ranks]
+    if ranks or not (metrics or predictions.holds & {"semantic", "panoptic"}):
+        raise UsageError(
+            "no object of the predictions has a score: this is ground truth, not predictions",
+            file=predictions.path,
+            why=f"{', '.join(ranks) or 'metrics of detections'} rank by score; it holds {', '.join(sorted(predictions.holds))}",
+            fix="give the pack that segdata predict wrote, or a detector's results, first; then the ground truth",
+        )
 
 
 def _defaults(predictions: Predictions, truth: GroundTruth) -> list[str]:

@@ -109,11 +109,13 @@ class Prediction:
         instances: objects with scores, in pixels of the image; None where the model finds none.
         semantic: (H, W) label map; None likewise.
         remarks: what was odd, by kind, such as numbers that are not finite.
+        best: highest score that the model gave, also below its threshold; None where it does not say.
     """
 
     instances: Instances | None = None
     semantic: npt.NDArray[Any] | None = None
     remarks: tuple[str, ...] = ()
+    best: float | None = None
 
     def on(self, sample: Sample) -> Sample:
         """The sample with this prediction in place of its annotations."""

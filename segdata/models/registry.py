@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from segdata.errors import NotThere, UsageError
 from segdata.models import maskrcnn, weights
-from segdata.models.settings import ModelSettings
+from segdata.models.settings import ModelSettings, require_effect_in_prediction
 
 if TYPE_CHECKING:
     from segdata.models.contract import AnyModel, Predictor
@@ -37,6 +37,7 @@ DEFAULT = "maskrcnn"
 def _matterport(path: Path, **options: Any) -> Predictor:
     from segdata.models import matterport
 
+    require_effect_in_prediction([name.lower() for name in options], matterport.Config.TRAINING)
     return matterport.load(path, **options)
 
 

@@ -132,6 +132,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The first setting of each section → the section's name."""
     HELP: ClassVar[str] = "segdata config lists all settings"
     """Where a user finds the names."""
+    TRAINING: ClassVar[frozenset[str]] = frozenset()
+    """Settings that matter in training alone: a prediction refuses them."""
 
     def __post_init__(self) -> None:
         for rule in self.rules().values():
@@ -171,6 +173,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Names and values as JSON holds them."""
         return {name: _plain(getattr(self, name)) for name in self.rules()}
 
+    def require_consistent(self) -> None:
+        """Check that no setting contradicts another or, where it is not the default, is without effect beside it.
+
+        Raises:
+            UsageError: the first that does, and what it stands against.
+        """
+
+    def require_effect(self, name: str, cause: str, *, has_effect: bool) -> None:
+        """Refuse a setting that is not the default and without effect because of `cause`."""
+        value = getattr(self, name)
+        if not has_effect and value != self.rules()[name].default:
+            raise UsageError(
+                f"{name} has no effect with {cause}", place=name, why=f"got {_plain(value)!r}", fix=f"leave out {name}"
+            )
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -189,6 +206,8 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
     """Settings of a model that can be trained."""
 
     METRIC: ClassVar[Metric]
+    ON_CPU: ClassVar[str] = ""
+    """Options that make the model small enough for a CPU, for a remark; "" where it is."""
 
 
 def _rule(field: structs.FieldInfo) -> Rule:
@@ -247,6 +266,30 @@ def require_known(
                 place=name,
                 why=f"close ones are {', '.join(close)}" if close else None,
                 fix=fix,
+            )
+
+
+def require_effect_in_prediction(
+    values: Iterable[str], training: Iterable[str], fixes: Mapping[str, str] | None = None
+) -> None:
+    """Refuse settings that matter in training alone.
+
+    Args:
+        values: names that were given.
+        training: names that matter in training alone.
+        fixes: name → what else may have been meant.
+
+    Raises:
+        UsageError: the first that does.
+    """
+    training = set(training)
+    for name in values:
+        if name in training:
+            raise UsageError(
+                f"{name} has no effect on predictions",
+                place=name,
+                why="it is a setting of the training",
+                fix=(fixes or {}).get(name, f"leave out {name}"),
             )
 
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
+_MEANT_IN_PREDICTION = {
+    "batch_size": "--batch-size: images per batch of a prediction",
+    "flip": "--flip: predict the flipped image, too, and merge",
+}
+"""Setting of the training → the option of a prediction that is called so."""
 _MODEL = "model"
 """The name of the model among the settings."""
 _ABOUT_NAMES = "# meaning (range or choices) [name of the same setting in Matterport's Mask R-CNN]"
@@ -32,6 +37,8 @@ class RunConfig(Settings, frozen=True, kw_only=True):
     """
 
     SECTIONS: ClassVar = {"batch_size": "optimisation", "aspect_batches": "data", "seed": "run"}
+    PREDICTION: ClassVar = frozenset({"precision", "channels_last"})
+    """Settings that matter in prediction, too."""
 
     # optimisation
     batch_size: Annotated[
@@ -145,6 +152,13 @@ class RunConfig(Settings, frozen=True, kw_only=True):
         for text in self.stages:
             _stage(text)
 
+    def require_consistent(self) -> None:
+        """See `Settings.require_consistent`."""
+        self.require_effect("milestones", f"schedule = {self.schedule!r}", has_effect=self.schedule == "step")
+        self.require_effect("warmup_factor", "warmup_steps = 0", has_effect=self.warmup_steps > 0)
+        for name in ("epochs", "layers"):
+            self.require_effect(name, "stages, which name epochs and layers themselves", has_effect=not self.stages)
+
     @property
     def autocast(self) -> Autocast:
         """Autocast dtype and memory format."""
@@ -247,6 +261,28 @@ class TrainConfig:
             UsageError: an unknown name (close ones are named), or a bad value.
         """
         return self._with(values)
+
+    def require_consistent(self) -> None:
+        """Refuse settings that contradict each other or have no effect beside others.
+
+        Raises:
+            UsageError: the first that does.
+        """
+        self.model.require_consistent()
+        self.run.require_consistent()
+
+    def for_prediction(self, changes: Mapping[str, Any]) -> TrainConfig:
+        """The same settings but for some that matter in prediction.
+
+        Raises:
+            UsageError: one that matters in training alone, an unknown name, a bad value, or sizes that contradict each other.
+        """
+        training = self.model.TRAINING | (self.run.rules().keys() - self.run.PREDICTION)
+        settings.require_effect_in_prediction(changes, training, _MEANT_IN_PREDICTION)
+        changed = self.changed(**changes)
+        if changes:
+            changed.model.require_consistent()
+        return changed
 
     def _with(self, values: Mapping[str, Any], *, file: Path | str | None = None) -> TrainConfig:
         settings.require_known(values, self.rules(), file=file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def load(
         config = TrainConfig(model.implied_settings(weights), RunConfig(), name)
     else:
         config = TrainConfig.from_dict(weights.config, file=Path(weights.source).with_suffix(".json"))
-    config = config.changed(**changes)
+    config = config.for_prediction(changes)
     return model.load(
         weights,
         config.model,
@@ -105,12 +106,15 @@ class PredictReport:
         target: the pack.
         samples: images in it.
         instances: objects in them.
+        best_score: the highest score that the model gave to any object, also below the threshold; None where it does not
+            say.
         problems: images that were left out, and remarks, as `Findings.as_dict` gives them.
     """
 
     target: Path
     samples: int
     instances: int
+    best_score: float | None
     problems: dict[str, Any]
 
     @property
@@ -210,9 +214,17 @@ def predict(
         commit(target, work, [*receipts, dataset], index)
         remove_tree(work)
     if results is not None:
-        predictions = open_pack(target)
-        coco_results.write_document(predictions, predictions.labels, Path(results))
-    return PredictReport(target, count - len(left_out), predicted.instances, findings.as_dict())
+        coco_results.write_document(open_pack(target), model.labels, Path(results))
+    _remark_none_above(predicted, findings)
+    return PredictReport(target, count - len(left_out), predicted.instances, predicted.best, findings.as_dict())
+
+
+def _remark_none_above(predicted: _Predicted, findings: Findings) -> None:
+    """Remark where the score threshold leaves nothing, and which one would leave something."""
+    if not predicted.instances and predicted.best:
+        threshold = f"--score-threshold {math.floor(predicted.best * 100) / 100:g}"
+        words = f"no object reaches the score threshold; the best score is {predicted.best:.3f}: {threshold}"
+        findings.remark(words, predicted.model.source)
 
 
 def _opened(
@@ -271,6 +283,7 @@ class _Predicted:
 
     Attributes:
         instances: objects so far.
+        best: highest score so far, also below the threshold.
         written: indices of the samples given out since it was emptied.
     """
 
@@ -293,6 +306,7 @@ class _Predicted:
         self._progress = progress
         self._unreadable = unreadable
         self.instances = 0
+        self.best: float | None = None
         self.written: list[int] = []
 
     def image_bytes(self, members: range) -> int:
@@ -316,6 +330,8 @@ class _Predicted:
                 for (index, image), prediction in zip(readable, predictions, strict=True):
                     for remark in prediction.remarks:
                         self._findings.remark(remark, self.samples[index].key)
+                    if prediction.best is not None:
+                        self.best = max(prediction.best, self.best or 0.0)
                     self.written.append(index)
                     yield self._finished(prediction.on(self.samples[index]), image)
                 if self._progress is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,41 +21,17 @@ from segdata.models.contract import Prediction
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
 from segdata.system.files import locked, require_replaceable, write_whole
-from segdata.training import predict, step
+from segdata.training import narration, predict, step
 from segdata.training.batches import BatchStream, split_names
 from segdata.training.config import TrainConfig
 from segdata.training.distributed import World, joined
 from segdata.training.runs import report
 from segdata.training.step import LossMeter, TrainStep
+from segdata.training.stop import Stop
 from segdata.training.trackers import run_folder
 from segdata.training.trackers.background import Background
 from segdata.training.trackers.base import All, Tracker
 from segdata.training.trackers.run_folder import RunFolder
-
-
-class Stop:
-    """While entered, SIGINT, SIGTERM and SIGHUP are only noted: `number` is the first that came, 0 for none."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _frame: Any) -> None:
-        if self.number:
-            self.__exit__()
-            signal.raise_signal(number)
-        self.number = number
-
 
 EXAMPLE_SCORE = 0.5
 """Score threshold of predictions in example pictures."""
@@ -122,6 +97,7 @@ def train(
     wait: float = 0.0,
     progress: Callable[[Status], None] | None = None,
     remark: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> TrainReport:
     """Train a model on a pack.
 
@@ -140,9 +116,12 @@ def train(
         wait: seconds to wait for another process on the same run.
         progress: called after every update.
         remark: called before the first update with each of `TrainReport.remarks`.
+        tell: called with a line on device, images, classes and epochs before the first update, and with one after
+            every validation.
 
     Raises:
-        UsageError: an unknown setting, the run was made with other settings, or there is nothing to train on.
+        UsageError: an unknown setting, settings that contradict each other or have no effect, the run was made with
+            other settings, or there is nothing to train on.
         LabelMismatch: the validation pack has other categories.
         InvalidInput: the loss is not finite any more.
     """
@@ -161,7 +140,8 @@ def train(
             run.mkdir(parents=True, exist_ok=True)
         world.wait()
         tracker = All(RunFolder(run), [report.Page(), *map(Background, trackers)])
-        training = _Training(pack, run, config, world, validate=validate, tracker=tracker, progress=progress)
+        tell = tell if world.is_main else None
+        training = _Training(pack, run, config, world, validate=validate, tracker=tracker, progress=progress, tell=tell)
         training.begin(weights)
         if remark is not None and world.is_main:
             for text in training.remarks:
@@ -195,9 +175,11 @@ class _Training:
         validate: Pack | None,
         tracker: All,
         progress: Callable[[Status], None] | None,
+        tell: Callable[[str], None] | None,
     ) -> None:
-        self.run, self.config, self.world, self.progress = run, config, world, progress
+        self.run, self.config, self.world, self.progress, self.tell = run, config, world, progress, tell
         self.model = registry.model(config.name)
+        self.split = pack
         self.pack, remarks = self.model.usable(pack, config.model)
         self.remarks = list(remarks)
         self.validate = validate
@@ -230,6 +212,8 @@ class _Training:
         """Fresh, from other weights, or after the run's last checkpoint."""
         last = checkpoint.newest(self.run / "checkpoints")
         if last is None:
+            self.config.require_consistent()
+            self.remarks += self._warnings()
             if start is not None:
                 weights = self.model.read(start)
                 self.remarks += self.model.put(weights, self.learner.network, self.labels)
@@ -246,6 +230,13 @@ class _Training:
         self.meter = self._meter(document["window"])
         if not self.stream.load_state_dict(document["feed"]):
             self.remarks.append("the number of processes changed: the pass over the data begins anew")
+
+    def _warnings(self) -> list[str]:
+        parameters = sum(weights.numel() for weights in self.learner.network.parameters())
+        config, device = self.config, self.world.device.type
+        return narration.warnings(
+            self.split, self.validate, config.run, config.model, device=device, parameters=parameters
+        )
 
     def _require_same(self, document: Mapping[str, Any]) -> None:
         mine = self.config.as_dict()
@@ -278,6 +269,7 @@ class _Training:
         resumed_at = self.step
         if self.step >= self.steps and not self._validation_is_due():
             return self._report(resumed_at, was_done=True)
+        self._begin_to_tell()
         if self.world.is_main:
             run_folder.cut_back(self.run, self.step)
             write_whole(self.run / "config.toml", self.config.as_toml().encode())
@@ -299,6 +291,40 @@ class _Training:
         if ends:
             signal.raise_signal(stop.number)
         return self._report(resumed_at)
+
+    def _begin_to_tell(self) -> None:
+        self._began_at = time.monotonic(), self.step
+        if self.tell is None:
+            return
+        self.tell(
+            narration.beginning(
+                self.split,
+                self.validate,
+                self.config.run,
+                device=str(self.world.device),
+                classes=len(self.labels),
+                steps=self.steps,
+                steps_per_epoch=self.steps_per_epoch,
+            )
+            + (f"; resumed after update {self.step:,}" if self.step else "")
+        )
+
+    def _tell_validation(self, *, is_best: bool) -> None:
+        if self.tell is None:
+            return
+        began, first = self._began_at
+        seconds = (time.monotonic() - began) / max(self.step - first, 1)
+        self.tell(
+            narration.validated(
+                self.model.settings.METRIC,
+                self.metrics,
+                self.best,
+                is_best=is_best,
+                epoch=self.step // self.steps_per_epoch,
+                epochs=self.steps // self.steps_per_epoch,
+                seconds=seconds * (self.steps - self.step),
+            )
+        )
 
     def _trained(self, stop: Stop) -> bool:
         """All updates that are left; whether a signal ended them."""
@@ -437,6 +463,7 @@ class _Training:
             self.best = score
         defined = {f"validation/{name}": value for name, value in self.metrics.items() if value is not None}
         self.tracker.log(self.step, defined)
+        self._tell_validation(is_best=is_best)
         return is_best
 
     def _document(self) -> dict[str, Any]:

@@ -74,6 +74,45 @@ def test_a_pack_speaks_of_its_images_with_and_without_detections(tmp_path: Path)
     assert "6 images" in (tmp_path / "report/index.html").read_text()
 
 
+def test_predictions_for_one_of_several_splits_name_the_split_to_give(tmp_path: Path) -> None:
+    """Two documents make the splits one and two; results are about images of two alone."""
+    results, known = files(tmp_path, worse())
+    document = json.loads(known.read_bytes())
+    folder = tmp_path / "data/annotations"
+    folder.mkdir(parents=True)
+    for name, images in (("one", ALL[:7]), ("two", ALL[7:])):
+        part = {**document, "images": [item for item in document["images"] if item["id"] in images]}
+        part["annotations"] = [item for item in document["annotations"] if item["image_id"] in images]
+        (folder / f"instances_{name}.json").write_text(json.dumps(part))
+    results.write_text(json.dumps([item for item in worse() if item["image_id"] in ALL[8:]]))
+    truth = tmp_path / "truth"
+    segdata.convert(tmp_path / "data", truth, images="none")
+    about = {item["image_id"] for item in json.loads(results.read_bytes())}
+    with pytest.raises(UsageError, match="about the split 'two' alone") as refused:
+        segdata.evaluate(results, truth)
+    assert f"{len(about)} of its 5 images; the ground truth has 12" in str(refused.value.why)
+    assert str(refused.value.fix).startswith("--split two")
+    whole = segdata.evaluate(results, truth, images_of="truth")
+    assert numbers(whole) == pytest.approx(official(known, results, ALL))
+    of_two = segdata.evaluate(results, truth, split="two")
+    assert numbers(of_two) == pytest.approx(official(known, results, ALL[7:]))
+    results.write_text(json.dumps(worse()))
+    assert numbers(segdata.evaluate(results, truth)) == pytest.approx(official(known, results, ALL))
+
+
+def test_the_command_prints_the_summary_and_every_number_on_demand(tmp_path: Path) -> None:
+    results, known, _ = some(tmp_path)
+    short = run_segdata("evaluate", results, known)
+    assert [line.split()[0] for line in short.out.splitlines()] == [
+        "coco-bbox",
+        *list(segdata.evaluate(results, known).metrics["coco-bbox"])[:12],
+    ]
+    assert "--details" in short.err
+    full = run_segdata("evaluate", results, known, "--details")
+    assert full.out.split()[: len(short.out.split())] == short.out.split()
+    assert "per_category_AP" in full.out and "--details" not in full.err
+
+
 def test_unknown_images_and_values_stay_errors(tmp_path: Path) -> None:
     results, known, _ = some(tmp_path)
     with pytest.raises(UsageError, match="truth, predictions"):

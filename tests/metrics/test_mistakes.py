@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import segdata
-from segdata.errors import InvalidAnnotation, InvalidInput, LabelMismatch
+from segdata.errors import InvalidAnnotation, InvalidInput, LabelMismatch, UsageError
 from tests.helpers.command import run_segdata
 from tests.metrics.test_coco_awkward import assert_equal, official
 
@@ -197,8 +197,9 @@ def test_a_pack_of_predictions_must_have_the_truths_categories(tmp_path: Path) -
 def test_a_pack_without_scores_is_no_prediction(tmp_path: Path) -> None:
     _, known = files(tmp_path, detections())
     segdata.convert(known, tmp_path / "pack", images="none")
-    with pytest.raises(InvalidAnnotation, match="a score that is no number"):
-        segdata.evaluate(tmp_path / "pack", known, metrics=["coco-bbox"])
+    for metrics in (["coco-bbox"], []):
+        with pytest.raises(UsageError, match="no object of the predictions has a score: this is ground truth"):
+            segdata.evaluate(tmp_path / "pack", known, metrics=metrics)
 
 
 def test_images_that_the_truth_does_not_have_are_named(tmp_path: Path) -> None:

@@ -35,6 +35,36 @@ def test_predictions_are_a_pack_with_scores(run: Path, pack: Path, tmp_path: Pat
     assert here("predict", run, pack, "-o", target, "--split", "val2017").code == 2
 
 
+def test_a_threshold_that_nothing_reaches_names_the_best_score(
+    run: Path, pack: Path, tmp_path: Path, here: Here
+) -> None:
+    words = ("predict", run, pack, "--threads", 1, "--split", "val2017")
+    everything = here(*words, "-o", tmp_path / "all", "--score-threshold", 0, "--json").document
+    highest = max(sample.instances.score.max() for sample in segdata.open(tmp_path / "all"))
+    nothing = here(*words, "-o", tmp_path / "nothing", "--score-threshold", 0.99, "--json").document
+    assert (nothing["instances"], nothing["best_score"]) == (0, everything["best_score"])
+    assert nothing["best_score"] == pytest.approx(highest, abs=1e-6)
+    (kind,) = nothing["problems"]["remarks"]
+    assert f"the best score is {highest:.3f}: --score-threshold 0." in kind
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("learning_rate=0.1", "learning_rate has no effect on predictions"),
+        ("rois_per_image=64", "rois_per_image has no effect on predictions"),
+        ("flip=0.5", "flip is an option of predict, no setting"),
+        ("max_size=64", "min_size is above max_size"),
+    ],
+)
+def test_settings_that_change_no_prediction_are_refused(
+    text: str, words: str, run: Path, pack: Path, tmp_path: Path, here: Here
+) -> None:
+    outcome = here("predict", run, pack, "-o", tmp_path / "found", "--set", text, "--json")
+    assert outcome.code == 2 and outcome.document["error"]["message"].startswith(words), outcome.err
+    assert not (tmp_path / "found").exists()
+
+
 def test_a_folder_of_photos_is_predicted(run: Path, pack: Path, tmp_path: Path, here: Here) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

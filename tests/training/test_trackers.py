@@ -180,6 +180,16 @@ def test_the_report_shows_what_the_folder_holds(tmp_path: Path) -> None:
     assert "http://" not in text.replace("http://www.w3.org/", "").replace("http://purl.org/", "")
 
 
+def test_folders_of_runs_are_taken_and_what_is_no_run_is_skipped(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        tell(tmp_path / "runs" / name)
+    (tmp_path / "runs/notes").mkdir()
+    chosen, others = comparison.runs_in([tmp_path / "runs", tmp_path / "runs/two"])
+    assert [path.name for path in chosen] == ["one", "two"] and [path.name for path in others] == ["notes"]
+    with pytest.raises(NotThere, match="no folder in it is one"):
+        comparison.runs_in([tmp_path / "runs/notes"])
+
+
 def test_runs_are_compared(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     tell(tmp_path / "slow", rate=0.01)

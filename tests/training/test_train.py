@@ -23,6 +23,7 @@ from segdata.models.contract import Prediction
 from segdata.models.maskrcnn import losses, network, weights
 from segdata.models.maskrcnn import model as maskrcnn
 from segdata.models.maskrcnn.average_precision import average_precision
+from segdata.training import narration
 from segdata.training import trainer as engine
 from segdata.training.config import RunConfig, TrainConfig
 from segdata.training.predict import load
@@ -143,6 +144,57 @@ def test_bad_settings_are_refused(text: str, words: str) -> None:
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["max_size=512"], "min_size is above max_size"),
+        (["min_size=256,900", "max_size=800"], "min_size is above max_size"),
+        (["schedule=cosine", "milestones=0.5"], "milestones has no effect with schedule = 'cosine'"),
+        (["warmup_steps=0", "warmup_factor=0.5"], "warmup_factor has no effect with warmup_steps = 0"),
+        (["stages=heads:1", "epochs=3"], "epochs has no effect with stages"),
+        (["stages=heads:1", "layers=heads"], "layers has no effect with stages"),
+        (["large_scale_jitter=true", "scale_jitter=0.5,1"], "scale_jitter has no effect with large_scale_jitter"),
+    ],
+)
+def test_settings_that_contradict_or_do_nothing_are_refused_before_a_run_begins(
+    texts: list[str], words: str, pack: Path, tmp_path: Path
+) -> None:
+    config = TrainConfig.from_dict(TrainConfig.of().parsed(["backbone=resnet18", "fpn_channels=16", *texts]))
+    with pytest.raises(segdata.SegdataError, match=re.escape(words)):
+        engine.train(segdata.open(pack, split="val2017"), tmp_path / "run", config, device="cpu")
+    assert not (tmp_path / "run/config.toml").exists()
+
+
+def test_the_start_says_what_is_trained_and_each_validation_leaves_a_line(
+    pack: Path, tmp_path: Path, here: Here
+) -> None:
+    words = arguments(pack, tmp_path / "run", "--no-progress", epochs=2, steps_per_epoch=1)
+    outcome = here(*(word for word in words if word != "--json"))
+    assert outcome.code == 0, outcome.err
+    lines = outcome.err.splitlines()
+    assert lines[0] == (
+        "training on cpu: 4 images of train2017, 11 classes, 2 epochs of 1 update (2 in all), "
+        "validation on 2 images of val2017"
+    )
+    assert re.fullmatch(r"epoch 1 of 2: mask AP 0\.\d{3}, the best so far \(AP50 .*\); about \d+ s left", lines[1])
+    assert re.fullmatch(
+        r"epoch 2 of 2: mask AP 0\.\d{3}, (the best so far|best so far 0\.\d{3}) \(AP50 [^;]*", lines[2]
+    )
+    assert len(lines) == 3
+
+
+def test_a_training_that_nothing_judges_and_a_large_model_on_a_cpu_are_remarked(pack: Path) -> None:
+    part, config = segdata.open(pack, split="train2017"), TrainConfig.of()
+    (alone,) = narration.warnings(part, None, config.run, config.model, device="cuda", parameters=44_000_000)
+    assert "nothing is validated" in alone and "--validation names a split (val2017)" in alone
+    (large,) = narration.warnings(part, part, config.run, config.model, device="cpu", parameters=44_000_000)
+    assert "44 million parameters on a CPU" in large and "--set backbone=resnet18" in large
+    assert narration.warnings(part, part, config.run, config.model, device="cpu", parameters=30_000_000) == []
+    assert [narration.duration(seconds) for seconds in (0.4, 59, 61, 3600, 7260, 90_000)] == [
+        "0 s", "59 s", "1 min 1 s", "1 h", "2 h 1 min", "1 d 1 h",
+    ]  # fmt: skip
+
+
 def test_validation_gives_the_numbers_of_pycocotools(pack: Path) -> None:
     """Detections are the truth, some moved, some doubled, some of another category, some left out."""
     val, rng = segdata.open(pack, split="val2017"), np.random.default_rng(0)
@@ -234,7 +286,13 @@ def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
             "gradient_clip_norm": 1.0,
         },
         {"heads": "v2", "norm": "batch", "accumulate": 2, "large_scale_jitter": True, "mask_targets": "binary"},
-        {"stages": ["heads:1", "4+:1:0.5"], "norm": "frozen", "scale_jitter": [0.7, 1.4], "min_size": [80, 96]},
+        {
+            "stages": ["heads:1", "4+:1:0.5"],
+            "epochs": 12,
+            "norm": "frozen",
+            "scale_jitter": [0.7, 1.4],
+            "min_size": [80, 96],
+        },
     ],
     ids=["bf16", "v2", "stages"],
 )

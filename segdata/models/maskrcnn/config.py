@@ -31,6 +31,31 @@ class Config(ModelSettings, frozen=True, kw_only=True):
     """
 
     METRIC: ClassVar = Metric("AP", "mask AP")
+    ON_CPU: ClassVar = "--set backbone=resnet18 --set min_size=256 --set max_size=320"
+    TRAINING: ClassVar = frozenset(
+        {
+            "rpn_positive_iou",
+            "rpn_negative_iou",
+            "rpn_anchors_per_image",
+            "rpn_positive_ratio",
+            "pre_nms_limit_training",
+            "post_nms_rois_training",
+            "roi_positive_iou",
+            "rois_per_image",
+            "roi_positive_ratio",
+            "max_objects",
+            "mask_targets",
+            "rpn_class_loss",
+            "rpn_bbox_loss",
+            "class_loss",
+            "bbox_loss",
+            "mask_loss",
+            "boxes_as_masks",
+            "flip",
+            "scale_jitter",
+            "large_scale_jitter",
+        }
+    )
     SECTIONS: ClassVar = {
         "backbone": "model",
         "min_size": "images",
@@ -337,3 +362,14 @@ class Config(ModelSettings, frozen=True, kw_only=True):
         ):
             if low[1] > high[1]:
                 raise UsageError(f"{low[0]} is above {high[0]}", place=low[0], why=f"got {low[1]} and {high[1]}")
+
+    def require_consistent(self) -> None:
+        """See `Settings.require_consistent`."""
+        if max(self.min_size) > self.max_size:
+            raise UsageError(
+                "min_size is above max_size: no image could have its shorter side",
+                place="min_size",
+                why=f"got {', '.join(map(str, self.min_size))} and {self.max_size}",
+                fix=f"--set min_size={self.max_size} or less, or --set max_size={max(self.min_size)} or more",
+            )
+        self.require_effect("scale_jitter", "large_scale_jitter", has_effect=not self.large_scale_jitter)

@@ -58,13 +58,15 @@ def predicted(
         For each image, instances with scores, masks in its size, boxes as the network predicts them; and remarks.
     """
     category_of = np.asarray(categories, np.int64)
-    plain, are_plausible = _forward(model, images, config, autocast, flipped=False)
+    counted = torch.from_numpy(category_of >= 0)
+    plain, are_plausible, best = _forward(model, images, config, autocast, counted, flipped=False)
     flipped: Sequence[Detections | None] = [None] * len(images)
     if flip:
-        flipped, are_plausible_flipped = _forward(model, images, config, autocast, flipped=True)
-        are_plausible = are_plausible & are_plausible_flipped
+        flipped, are_plausible_flipped, best_flipped = _forward(model, images, config, autocast, counted, flipped=True)
+        are_plausible, best = are_plausible & are_plausible_flipped, torch.maximum(best, best_flipped)
     predictions = []
-    for one, other, image, plausible in zip(plain, flipped, images, are_plausible.tolist(), strict=True):
+    rows = zip(plain, flipped, images, are_plausible.tolist(), best.tolist(), strict=True)
+    for one, other, image, plausible, highest in rows:
         merged = _merged(one, other, config)
         remarks = []
         if not plausible:
@@ -74,7 +76,7 @@ def predicted(
             remarks.append(at_most(config.detection_max_instances))
         height, width = image.shape[:2]
         instances = _instances(merged, height, width, category_of, config.mask_threshold)
-        predictions.append(Prediction(instances, remarks=tuple(remarks)))
+        predictions.append(Prediction(instances, remarks=tuple(remarks), best=highest if plausible else None))
     return predictions
 
 
@@ -83,9 +85,22 @@ Detections = dict[str, Tensor]
 
 
 def _forward(
-    model: MaskRCNN, images: Sequence[npt.NDArray[np.uint8]], config: Config, autocast: Autocast, *, flipped: bool
-) -> tuple[list[Detections], Tensor]:
-    """The network's detections, in pixels of the images as they are; and (N,) bool, whether its numbers are `is_plausible`."""
+    model: MaskRCNN,
+    images: Sequence[npt.NDArray[np.uint8]],
+    config: Config,
+    autocast: Autocast,
+    counted: Tensor,
+    *,
+    flipped: bool,
+) -> tuple[list[Detections], Tensor, Tensor]:
+    """The network's detections, in pixels of the images as they are.
+
+    Args:
+        counted: (C,) bool, classes that `best` may be of.
+
+    Returns:
+        The detections; (N,) bool, whether the network's numbers are `is_plausible`; (N,) float32, `Prediction.best`.
+    """
     device = next(model.parameters()).device
     sizes = [image.shape[:2] for image in images]
     transforms = [
@@ -115,7 +130,14 @@ def _forward(
                 boxes = torch.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), dim=1)
                 one["masks"] = one["masks"].flip(3)
             one["boxes"], one["masks"] = boxes, one["masks"].float()
-    return detections, are_plausible
+        best = torch.stack([_best(logits, counted.to(device)) for logits in torch.split(classified[0], counts)])
+    return detections, are_plausible, best
+
+
+def _best(logits: Tensor, counted: Tensor) -> Tensor:
+    """() the highest score among the proposals of an image, of the classes that count; 0 without any."""
+    scores = torch.softmax(logits.float(), dim=1)[:, 1:][:, counted]
+    return scores.max() if scores.numel() else scores.new_zeros(())
 
 
 def _outputs_of(module: nn.Module, stack: contextlib.ExitStack) -> list[Any]:

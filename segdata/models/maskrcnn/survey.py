@@ -21,13 +21,15 @@ _BOXED = "have a box and no mask"
 _CROWDS = "are crowds"
 _UNSIZED = "have neither a mask nor a size"
 _STUFF = "are of categories that are no things"
+_MAPPED = "have a label map and no objects"
 _FIXES = {
     _CROWDS: "segdata convert … --crowds objects makes ordinary objects of them",
     _BOXED: f"{_OPTION} trains with their boxes filled",
     _UNSIZED: "give the objects masks, or boxes with a size",
     "have a mask without a pixel": "give the objects masks that have pixels",
     _STUFF: "choose a view of the label space whose categories are things: --labels",
-    "have a label map and no objects": "Mask R-CNN learns objects: convert a dataset that has masks of single objects",
+    _MAPPED: "Mask R-CNN learns single objects and this pack has label maps: train a segmentation network on it, with "
+    "segdata.torch.Dataset(pack, target='semantic') (docs/loading.md), or convert a dataset that has a mask for each object",
     "have a label map of void alone": "name what its values mean when it is converted: segdata convert … --classes",
     "were not annotated": "choose another split with --split",
     "have no object": "choose another split with --split",
@@ -165,11 +167,12 @@ def _nothing(pack: Pack, objects: Counter[str]) -> UsageError:
     counted = objects or images
     words = [f"{count:,} objects {reason}" for reason, count in objects.most_common()]
     words += [f"{count:,} images {reason}" for reason, count in images.most_common() if reason]
+    reasons = [reason for reason, _ in counted.most_common()]
     return UsageError(
         "there is nothing to train on: no image is left that has a target",
         file=pack.path,
-        why=", ".join([f"{len(pack):,} images", *words]) if words else "there are no images",
-        fix=_first_fix(reason for reason, _ in counted.most_common()),
+        why=f"of {len(pack):,} images, {', '.join(words)}" if words else "there are no images",
+        fix=_first_fix([_MAPPED] if _MAPPED in reasons else reasons),
     )
 
 
@@ -180,7 +183,7 @@ def _image_reason(sample: Sample, void: int) -> str:
     if not sample.has_semantic:
         return "were not annotated"
     is_void = bool(np.all(sample.semantic == void))
-    return "have a label map of void alone" if is_void else "have a label map and no objects"
+    return "have a label map of void alone" if is_void else _MAPPED
 
 
 def _first_fix(reasons: Iterable[str]) -> str:

@@ -31,6 +31,23 @@ class Config(Settings, frozen=True, kw_only=True):
     """
 
     HELP: ClassVar = "docs/matterport.md lists all settings"
+    TRAINING: ClassVar = frozenset(
+        {
+            "post_nms_rois_training",
+            "rpn_train_anchors_per_image",
+            "train_rois_per_image",
+            "roi_positive_ratio",
+            "max_gt_instances",
+            "use_mini_mask",
+            "mini_mask_shape",
+            "train_bn",
+            "learning_rate",
+            "learning_momentum",
+            "weight_decay",
+            "gradient_clip_norm",
+            "loss_weights",
+        }
+    )
 
     # the image in the network's frame
     image_resize_mode: Annotated[

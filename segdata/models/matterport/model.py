@@ -134,23 +134,28 @@ class Model:
         Raises:
             UsageError: an image of another kind, or one that does not fit the resize mode.
         """
-        return [result for result, _ in self._detected(images)]
+        return [result for result, _, _ in self._detected(images)]
 
     def __call__(self, images: Sequence[npt.NDArray[Any]]) -> list[Instances]:
         """The same as instances."""
-        return [instances_of(result) for result, _ in self._detected(images)]
+        return [instances_of(result) for result, _, _ in self._detected(images)]
 
     def predict(self, images: Sequence[npt.NDArray[Any]]) -> list[Prediction]:
         """The same for `segdata.predict`; see `contract.Predictor`."""
-        return [Prediction(instances_of(result), remarks=remarks) for result, remarks in self._detected(images)]
+        return [
+            Prediction(instances_of(result), remarks=remarks, best=best)
+            for result, remarks, best in self._detected(images)
+        ]
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
         return self.config.as_dict()
 
-    def _detected(self, images: Iterable[npt.NDArray[Any]]) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
-        """The detections of each image, and remarks on them."""
+    def _detected(
+        self, images: Iterable[npt.NDArray[Any]]
+    ) -> Iterator[tuple[dict[str, Any], tuple[str, ...], float | None]]:
+        """The detections of each image, remarks on them, and `Prediction.best`."""
         group: list[tuple[tuple[int, ...], Letterbox]] = []
         for image in images:
             boxed = self.mold(image)
@@ -163,11 +168,13 @@ class Model:
 
     def _of_group(
         self, group: Sequence[tuple[tuple[int, ...], Letterbox]]
-    ) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+    ) -> Iterator[tuple[dict[str, Any], tuple[str, ...], float | None]]:
         stages = self.stages([boxed for _, boxed in group])
         most = self.config.detection_max_instances
-        for (shape, boxed), detections, masks, plausible in zip(
-            group, stages.detections, stages.masks, stages.are_plausible.tolist(), strict=True
+        highest, classes = torch.softmax(stages.class_logits, dim=2).max(dim=2)
+        best = torch.where(classes > 0, highest, 0).amax(dim=1).tolist()
+        for (shape, boxed), detections, masks, plausible, score in zip(
+            group, stages.detections, stages.masks, stages.are_plausible.tolist(), best, strict=True
         ):
             remarks = []
             if not plausible:
@@ -176,7 +183,7 @@ class Model:
             if len(detections) >= most:
                 remarks.append(at_most(most))
             result = unmold(detections.cpu().numpy(), masks.cpu().numpy(), shape, boxed.image.shape, boxed.window)
-            yield result, tuple(remarks)
+            yield result, tuple(remarks), score if plausible else None
 
     def mold(self, image: npt.NDArray[Any]) -> Letterbox:
         """An image resized and padded as the settings say."""

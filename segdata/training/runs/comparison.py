@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdata.errors import UsageError
+from segdata.errors import NotThere, UsageError
 from segdata.system.files import write_whole
 from segdata.training.runs import history, report
 from segdata.training.runs.history import History
@@ -42,6 +42,35 @@ class Comparison:
             "settings": {name: list(values) for name, values in self.settings},
             "metrics": {name: list(values) for name, values in self.metrics},
         }
+
+
+def runs_in(folders: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
+    """Runs, and what is none: of each folder itself, or, where it is no run, of what lies in it.
+
+    Returns:
+        The runs, each once, and the folders beside them that are no runs.
+
+    Raises:
+        NotThere: a folder is no run and has none in it.
+    """
+    runs: list[Path] = []
+    others: list[Path] = []
+    for folder in map(Path, folders):
+        if history.is_run(folder) or not folder.is_dir():
+            runs.append(folder)
+            continue
+        inner = sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+        within = [item for item in inner if history.is_run(item)]
+        if not within:
+            raise NotThere(
+                "this is no run, and no folder in it is one",
+                file=folder,
+                why="neither has a config.json that segdata train wrote",
+                fix="name the folder given to segdata train -o, or the one that such folders are in",
+            )
+        runs += within
+        others += [item for item in inner if item not in within]
+    return list(dict.fromkeys(runs)), others
 
 
 def compare(runs: Sequence[str | Path]) -> Comparison:

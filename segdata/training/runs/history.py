@@ -72,6 +72,11 @@ class History:
         return max(self.series(name)[1], default=None)
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's."""
+    return (folder / "config.json").is_file()
+
+
 def read(run: str | Path) -> History:
     """Read a run folder.
 
@@ -80,7 +85,7 @@ def read(run: str | Path) -> History:
         InvalidInput: its files are not what a run writes.
     """
     run = Path(run)
-    if not (run / "config.json").is_file():
+    if not is_run(run):
         raise NotThere(
             "this is no run", file=run, why="config.json is not there", fix="name the folder given to segdata train -o"
         )

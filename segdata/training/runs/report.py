@@ -22,6 +22,8 @@ from segdata.training.trackers.base import category_of
 from segdata.viz import charts, html
 
 BINS = 50
+FIRST = 5
+"""Convolutions whose weights are shown where no pattern chooses."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Histogram:
 
 
 def histograms(
-    tensors: Mapping[str, npt.NDArray[Any]], pattern: str | None = None, *, first: int = 5
+    tensors: Mapping[str, npt.NDArray[Any]], pattern: str | None = None, *, first: int = FIRST
 ) -> list[Histogram]:
     """Histograms of the first convolutions, with their biases, or of the tensors whose names match a pattern.
 
@@ -117,7 +119,7 @@ class Page:
         write(self._run)
 
 
-def write(run: Path, *, pattern: str | None = None, first: int = 5) -> Path:
+def write(run: Path, *, pattern: str | None = None, first: int = FIRST) -> Path:
     """Write the report of a run into its folder.
 
     Args:
