@@ -6,6 +6,7 @@
     suffixed      SPLIT/NAME.png                       SPLIT_labels/NAME_L.png (Kaggle), SPLIT_masks/NAME.png, …
     two folders   images[/SPLIT]/NAME.jpg              labels or masks[/SPLIT]/NAME.png
     in splits     SPLIT/images/NAME.jpg                SPLIT/masks/NAME.png
+    by words      ANY-Image/NAME.jpg                   ANY-Mask/NAME.png, Part1_GroundTruth/NAME_segmentation.png, …
     side by side  SPLIT/NAME.jpg                       SPLIT/NAME_mask.png, _classes.csv beside them (Roboflow)
 
 Which ending of names tells label files (none, _L, _P, _mask …) is what fits most images.
@@ -65,7 +66,10 @@ def find(root: Path) -> Layout | None:
         return Layout("in splits", all_pairs)
     beside = [folder for folder in ("", *folders) if (root / folder / ROBOFLOW).is_file() or _is_paired(root / folder)]
     all_pairs = [Pair(folder, folder, folder, ("_mask",)) for folder in beside if has_files(root / folder, "_mask.png")]
-    return Layout("side by side", all_pairs) if all_pairs else None
+    if all_pairs:
+        return Layout("side by side", all_pairs)
+    all_pairs = pairs.by_words(root, folders, _FILE_SUFFIXES)
+    return Layout("by words", all_pairs) if all_pairs else None
 
 
 def _is_paired(folder: Path) -> bool:

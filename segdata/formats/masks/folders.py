@@ -3,6 +3,7 @@
     PennFudan     PNGImages/NAME.png         PedMasks/NAME_mask.png
     two folders   images[/SPLIT]/NAME.jpg    masks[/SPLIT]/NAME.png
     in splits     SPLIT/images/NAME.jpg      SPLIT/masks/NAME.png
+    by words      ANY-Image/NAME.jpg         ANY-Mask/NAME.png, GroundTruth/NAME_segmentation.png, …
     a mask each   [SPLIT/]ID/images/ID.png   [SPLIT/]ID/masks/*.png     a file for each object (Data Science Bowl 2018)
 
 Which ending of names tells masks (none, _mask, _masks, _instances …) is what fits most images.
@@ -17,7 +18,7 @@ from pathlib import Path
 from segdata.formats.contract import Entry
 from segdata.formats.shared import pairs
 from segdata.formats.shared.folder import IMAGE_ENDINGS, file_size, folders_in, has_files, names_in, stem
-from segdata.formats.shared.pairs import Pair, rank
+from segdata.formats.shared.pairs import Pair, by_words, rank
 
 IMAGES, MASKS = "images", "masks"
 _IMAGES = (IMAGES, "image", "imgs", "img", "pngimages", "jpegimages")
@@ -81,7 +82,10 @@ def find(root: Path, *, elsewhere: bool = False) -> Layout | None:
         return Layout("a mask for each object, in splits", parts=tuple((name, name) for name in parts), is_sure=True)
     for name in sorted(folders, key=rank):
         pairs += _two_folders(root, name, inner[name], elsewhere=elsewhere)
-    return Layout("in splits", pairs) if pairs else None
+    if pairs:
+        return Layout("in splits", pairs)
+    pairs = by_words(root, folders, _SUFFIXES)
+    return Layout("by words", pairs) if pairs else None
 
 
 def _two_folders(root: Path, above: str, folders: Sequence[str], *, elsewhere: bool) -> Iterator[Pair]:

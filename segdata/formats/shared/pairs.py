@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,9 @@ def only_folder(root: Path, above: str, names: Sequence[str], what: str) -> str:
         )
     return names[0]
 
+
+_MASK_WORDS = re.compile(r"mask|label|annot|ground.?truth|segmentation|(?<![a-z])(gt|seg)(?![a-z])", re.IGNORECASE)
+_LOSSLESS = (".png", ".tif", ".tiff", ".bmp", ".gif")
 
 NO_LABELS = "image without label file, where others of its split have one"
 
@@ -106,6 +110,34 @@ def entries_of(root: Path, pair: Pair, options: ReadOptions, findings: Findings)
         )
         for key in sorted(image_of.keys() | label_of.keys())
     ]
+
+
+def by_words(root: Path, folders: Sequence[str], suffixes: Sequence[str]) -> list[Pair]:
+    """Folders of images beside folders whose names speak of masks, in words of any kind.
+
+    A folder of masks belongs to the folder of images whose name begins most like its own; each pair is then a split, called
+    by what both begin with. Nothing where that is not clear, or where no file of one has its fellow in the other.
+
+    Args:
+        suffixes: see `Pair`.
+    """
+    masks = [name for name in folders if _MASK_WORDS.search(name) and has_files(root / name, *_LOSSLESS)]
+    images = [name for name in folders if name not in masks and has_files(root / name, *IMAGE_ENDINGS)]
+    if not masks or len(images) < len(masks):
+        return []
+    chosen: list[Pair] = []
+    for mask in masks:
+        starts = {name: _common_start([name.lower(), mask.lower()]) for name in images}
+        best = max(starts, key=lambda name: len(starts[name]))
+        if [len(start) for start in starts.values()].count(len(starts[best])) > 1:
+            return []
+        split = best[: len(starts[best])].strip("-_. ") if len(masks) > 1 else ""
+        chosen.append(Pair(split, best, mask, suffixes))
+    is_clear = len({pair.images for pair in chosen}) == len({pair.split for pair in chosen}) == len(chosen)
+    if not is_clear or (len(chosen) > 1 and not all(pair.split for pair in chosen)):
+        return []
+    entries = [entry for pair in chosen for entry in entries_of(root, pair, ReadOptions(), Findings())]
+    return chosen if any(entry.file and entry.data.file for entry in entries) else []
 
 
 def _image_folder(root: Path, pair: Pair, options: ReadOptions) -> tuple[Path, bool]:

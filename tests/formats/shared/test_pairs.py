@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import segdata
-from segdata.errors import InvalidAnnotation
+from segdata.errors import InvalidAnnotation, UnknownLayout
 from tests.helpers import made
 
 FITTING = {
@@ -58,4 +58,48 @@ def test_names_that_fit_in_no_part_are_refused(
     for name in labels:
         made.put(tmp_path / f"masks/{name}.png", made.png(np.ones((made.HEIGHT, made.WIDTH), np.uint8)))
     with pytest.raises(InvalidAnnotation, match="no image has a label file"):
+        segdata.read(tmp_path)
+
+
+WORDS = {
+    "DUTS": {"DUTS-TR-Image/{}.jpg": "DUTS-TR-Mask/{}.png"},
+    "ISIC": {
+        "ISIC-2017_Training_Data/{}.jpg": "ISIC-2017_Training_Part1_GroundTruth/{}_segmentation.png",
+        "ISIC-2017_Validation_Data/{}.jpg": "ISIC-2017_Validation_Part1_GroundTruth/{}_segmentation.png",
+    },
+}
+SPLITS = {"DUTS": ["all"], "ISIC": ["ISIC-2017_Training", "ISIC-2017_Validation"]}
+
+
+def two_values(root: Path, image: str, label: str, name: str) -> None:
+    mask = np.zeros((made.HEIGHT, made.WIDTH), np.uint8)
+    mask[3:9, 5:15] = 255
+    made.put(root / image.format(name), made.photo())
+    made.put(root / label.format(name), made.png(mask))
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_folders_whose_names_speak_of_masks(case: str, tmp_path: Path) -> None:
+    for number, (image, label) in enumerate(WORDS[case].items()):
+        two_values(tmp_path / "source", image, label, f"a_{number}")
+    segdata.convert(tmp_path / "source", tmp_path / "pack", classes=["background", "lesion"], workers=1)
+    pack = segdata.open(tmp_path / "pack")
+    assert list(pack.splits) == SPLITS[case]
+    assert [int((sample.semantic == 1).sum()) for sample in pack if sample.semantic is not None] == [60] * len(
+        WORDS[case]
+    )
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        {"photos/{}.jpg": "photo-masks/{}.png", "photos/b{}.jpg": "photo-labels/b{}.png"},  # two folders of masks
+        {"raw/{}.jpg": "mask/x.png"},  # no name fits
+        {"alpha/{}.jpg": "mask/{}.png", "beta/b{}.jpg": "mask/b{}.png"},  # two folders of images
+    ],
+)
+def test_folders_of_masks_that_belong_to_none(folders: dict[str, str], tmp_path: Path) -> None:
+    for image, label in folders.items():
+        two_values(tmp_path, image, label, "a_1")
+    with pytest.raises(UnknownLayout):
         segdata.read(tmp_path)
