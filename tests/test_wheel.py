@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -49,9 +51,30 @@ def test_a_wheel_holds_every_module_and_manifest_and_no_tests(wheel: Path) -> No
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "segdata").rglob("*.py")}
     manifests = {f"segdata/manifests/{path.name}" for path in (ROOT / "segdata/manifests").iterdir() if path.is_file()}
-    assert names == {*modules, *manifests, "segdata/py.typed"}
+    weights = {path.relative_to(ROOT).as_posix() for path in (ROOT / "segdata/demo/weights").iterdir()}
+    assert names == {*modules, *manifests, *weights, "segdata/py.typed"}
+    assert len(weights) == 3 and sum(path.stat().st_size for path in (ROOT / "segdata/demo/weights").iterdir()) < 3e6
     assert {"segdata/manifests/coco-2017.toml", "segdata/manifests/same-names.txt"} <= names
     assert not [name for name in names if "/test_" in name or "/conftest" in name]
+
+
+def test_the_hints_to_install_an_extra_are_what_pip_takes(wheel: Path, tmp_path: Path) -> None:
+    """segdata is on no index: with one installed, `pip install 'segdata[train]'` adds the rest."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "segdata").rglob("*.py")]
+    named = {name for path in files for name in re.findall(r"(?:segdata|\.)\[([\w,]+)\]'", path.read_text("utf-8"))}
+    assert {"train", "plots"} <= named <= set(declared)
+    pip("install", "--no-deps", "--no-index", "--target", tmp_path, wheel)
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--no-index"]
+    done = subprocess.run(
+        [*command, *(f"segdata[{name}]" for name in sorted(named))],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and "already satisfied" in done.stdout, done.stdout + done.stderr
 
 
 def test_an_installed_wheel_lists_the_datasets(wheel: Path, tmp_path: Path) -> None:

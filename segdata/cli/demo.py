@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from segdata.cli import output
 from segdata.cli.output import app
+from segdata.errors import UsageError
+
+if TYPE_CHECKING:
+    from segdata.demo.run import Row
+
+
+class Half(StrEnum):
+    """What is shown."""
+
+    data = "data"
+    training = "training"
 
 
 @app.command(epilog="Example: segdata demo demo-data")
 def demo(
     root: Path = typer.Argument(Path("demo-data"), help="The folder to make."),
+    only: Half | None = typer.Option(None, "--only", help="One half: the data, or the training (default: both)."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
-    """Try it out: draw small datasets, fetch, convert and show them.
+    """Try it out: draw small datasets, fetch, convert and show them; train, predict.
 
-    They have the four official layouts and are served on this machine; every pack is verified.
+    The datasets have the four official layouts and are served on this machine; every pack is verified. Then a small
+    network, which comes with segdata, is trained for some steps and finds objects on images that it has not seen.
     """
-    from segdata.demo import run as job
-
-    with output.only_ours(active=json):
-        done = job.run(root, tell=(lambda text: None) if quiet else output.remark)
+    quiet = quiet or json
+    document: dict[str, Any] = {}
+    if only != Half.training:
+        document |= _data(root, shown=not json, quiet=quiet)
+    if only != Half.data:
+        document |= _training(root, shown=not json, quiet=quiet, needed=only is not None)
     if json:
-        rows = [vars(row) for row in done.rows]
-        output.result({"datasets": rows, "picture": str(done.picture)})
-    else:
-        titles = (
-            f"{'dataset':<12}{'archives':>9}{'fetched':>11}{'samples':>9}{'objects':>9}{'categories':>12}{'crowds':>8}"
-        )
-        print(f"{titles}{'pack':>11}  verified")
-        for row in done.rows:
-            fetched, size = output.size(row.downloaded), output.size(row.bytes)
-            counts = f"{row.samples:>9}{row.instances:>9}{row.categories:>12}{row.crowds:>8}"
-            state = "good" if row.is_good else "DAMAGED"
-            print(f"{row.name:<12}{row.archives:>9}{fetched:>11}{counts}{size:>11}  {state}")
-        print()
+        output.result(document)
+    if not all(row["is_good"] for row in document.get("datasets", ())):
+        raise typer.Exit(8)
+
+
+def _data(root: Path, *, shown: bool, quiet: bool) -> dict[str, Any]:
+    """The first half; what came of it as JSON."""
+    from segdata.demo import run
+
+    with output.only_ours(active=not shown):
+        done = run.run(root, tell=(lambda text: None) if quiet else output.remark)
+    if shown:
+        _print_rows(done.rows)
         output.table(
             [
                 ("picture", done.picture),
@@ -45,5 +66,66 @@ def demo(
                 ("again", f"segdata prepare {root}/manifests/coco.toml --root {root}/datasets"),
             ]
         )
-    if not all(row.is_good for row in done.rows):
-        raise typer.Exit(8)
+    return {"datasets": [vars(row) for row in done.rows], "picture": str(done.picture)}
+
+
+def _print_rows(rows: Sequence[Row]) -> None:
+    titles = f"{'dataset':<12}{'archives':>9}{'fetched':>11}{'samples':>9}{'objects':>9}{'categories':>12}{'crowds':>8}"
+    print(f"{titles}{'pack':>11}  verified")
+    for row in rows:
+        fetched, size = output.size(row.downloaded), output.size(row.bytes)
+        counts = f"{row.samples:>9}{row.instances:>9}{row.categories:>12}{row.crowds:>8}"
+        state = "good" if row.is_good else "DAMAGED"
+        print(f"{row.name:<12}{row.archives:>9}{fetched:>11}{counts}{size:>11}  {state}")
+    print()
+
+
+def _training(root: Path, *, shown: bool, quiet: bool, needed: bool) -> dict[str, Any]:
+    """The second half; what came of it as JSON. Without torch a line says how it is had, or where `needed`, an error."""
+    from segdata.demo import learn
+    from segdata.models import registry
+
+    try:
+        registry.require_torch()
+    except UsageError as error:
+        if needed:
+            raise
+        if shown:
+            output.table([("train", f"{error.fix}, then segdata demo {root} --only training")])
+        return {}
+    learn.begin(root, tell=(lambda text: None) if quiet else output.remark)
+    for words in learn.commands(root):
+        if shown:
+            print(f"\n$ {shlex.join(('segdata', *words))}", flush=True)
+        _run([*words, *(["--quiet"] if quiet else [])], shown=shown)
+    done = learn.result(root)
+    if shown:
+        print()
+        output.table(
+            [
+                ("mask AP", f"{done.ap:.2f} on {done.images} images that were not trained on"),
+                ("picture", f"{done.picture} (ground truth beside predictions)"),
+                ("report", root / "run" / "report.html"),
+            ]
+        )
+        print("\nwith your own data, a folder in a layout that segdata knows (segdata convert --help):")
+        for line in _OWN_DATA:
+            print(f"  {line}")
+    return {"training": {"AP": done.ap, "images": done.images, "picture": str(done.picture)}}
+
+
+_OWN_DATA = (
+    "segdata convert FOLDER packs/mine                  # refused? the message says what to do",
+    "segdata show packs/mine --count 9 -o mine.png      # look at some of it",
+    "segdata train packs/mine -o runs/mine --weights torchvision:coco-v1",
+    "segdata predict runs/mine packs/mine --split val -o predictions --pictures pictures",
+    "segdata evaluate predictions packs/mine --split val --report report",
+)
+
+
+def _run(words: Sequence[str], *, shown: bool) -> None:
+    """A command in a process of its own, as if it had been typed; one that fails ends the demo."""
+    sys.stdout.flush()
+    done = subprocess.run([sys.executable, "-m", "segdata", *words], stdout=None if shown else sys.stderr, check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)

@@ -73,7 +73,7 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
     """
     rows, pictures = [], []
     for name, make in DRAW.items():
-        source = _drawn(root / "drawn" / name, make, tell)
+        source = drawn(root / "drawn" / name, make, tell)
         published = _published(name, source, root / "server" / name, tell)
         prepared = _prepared(root, name, published, tell)
         fetched = prepared.fetched.bytes if prepared.fetched else 0
@@ -146,7 +146,7 @@ def _published(name: str, source: Path, folder: Path, tell: Callable[[str], None
     return whole
 
 
-def _drawn(folder: Path, make: Callable[[Path], Path], tell: Callable[[str], None]) -> Path:
+def drawn(folder: Path, make: Callable[[Path], Path], tell: Callable[[str], None]) -> Path:
     """The dataset in `folder`, drawn unless it is there already."""
     note = folder / ".drawn"
     if note.is_file():

@@ -120,9 +120,9 @@ def scene(seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
     return image, [block, disc]
 
 
-def scenes(root: Path) -> Path:
+def scenes(root: Path, splits: tuple[str, str] = ("train2017", "val2017")) -> Path:
     """Four images to train on and two to validate with, in COCO's layout."""
-    for split, numbers in (("train2017", range(4)), ("val2017", range(4, 6))):
+    for split, numbers in zip(splits, (range(4), range(4, 6)), strict=True):
         images, annotations = [], []
         for number in numbers:
             image, masks = scene(number)
