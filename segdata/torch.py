@@ -24,6 +24,7 @@ from torchvision import tv_tensors
 
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
+from segdata.core.reprs import counted, line
 from segdata.core.sample import Instances, Sample
 from segdata.errors import UsageError
 from segdata.loading.loader import Samples, locate
@@ -95,6 +96,9 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
 
     def __len__(self) -> int:
         return len(self.pack)
+
+    def __repr__(self) -> str:
+        return line(self, self.target, counted(len(self), "sample"), f"{len(self.classes)} classes")
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         sample = self.pack[index]

@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn, get_args
 from segdata.core import losses
 from segdata.core.findings import Findings, one_line
 from segdata.core.images import MAX_PIXELS
+from segdata.core.reprs import counted, in_full, line
 from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, UsageError
 from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
@@ -173,6 +174,11 @@ class ConvertReport:
     is_dry_run: bool = False
     stopped_by: SegdataError | None = None
 
+    def __repr__(self) -> str:
+        counts = counted(self.samples, "sample"), counted(self.instances, "object")
+        state = "nothing written" if self.is_dry_run else "was there" if self.was_done else ""
+        return line(self, repr(str(self.target)), self.target_format, *counts, state)
+
     @classmethod
     def of_pack(
         cls, index: Mapping[str, Any], source_format: str, target: Path, *, was_done: bool = True
@@ -227,7 +233,7 @@ class Job:
         """The options that the result depends on, filters by their digests."""
         recorded = self.options.recorded()
         if self.dataset.steps:
-            recorded["steps"] = [hashlib.sha256(repr(step).encode()).hexdigest() for step in self.dataset.steps]
+            recorded["steps"] = [hashlib.sha256(in_full(step).encode()).hexdigest() for step in self.dataset.steps]
         return recorded
 
     @cached_property

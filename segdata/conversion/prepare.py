@@ -18,6 +18,7 @@ from segdata.catalog.manifest import Manifest
 from segdata.conversion.convert import convert_with
 from segdata.conversion.job import ConvertOptions, ConvertReport, Progress
 from segdata.core.labels import LabelSpace
+from segdata.core.reprs import counted, in_full, line
 from segdata.download.archives.receipt import read_receipt
 from segdata.download.fetch import Fetched, fetch_with
 from segdata.download.options import FetchKeywords, FetchOptions
@@ -54,6 +55,10 @@ class Prepared:
     problems: Mapping[str, Any]
     fetched: Fetched | None
     was_done: bool
+
+    def __repr__(self) -> str:
+        counts = counted(self.samples, "sample"), counted(self.instances, "object")
+        return line(self, repr(str(self.pack)), *counts, "was there" if self.was_done else "")
 
     @property
     def skipped(self) -> int:
@@ -144,7 +149,7 @@ def _prepare(dataset: str | Path, fetching: FetchOptions, converting: ConvertOpt
         return replace(_prepared(manifest, paths, report, None), was_done=report.was_done)
     recorded = {
         "splits": list(converting.splits),
-        "labels": None if converting.labels is None else repr(converting.labels),
+        "labels": None if converting.labels is None else in_full(converting.labels),
         "images": converting.images,
         "on_error": converting.on_error,
         "decode": converting.decode,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.reprs import counted, first, line
 from segdata.errors import InvalidInput, LabelMismatch, NotThere
 
 Color = tuple[int, int, int]
@@ -98,6 +99,10 @@ class LabelSpace:
 
     def __len__(self) -> int:
         return len(self.categories)
+
+    def __repr__(self) -> str:
+        names = first([category.name for category in self.categories])
+        return line(self, repr(self.name), counted(len(self), "category") + (f": {names}" if names else ""))
 
     def __getitem__(self, index: int) -> Category:
         return self.categories[index]
@@ -202,6 +207,10 @@ class LabelMapping:
 
     target: LabelSpace
     table: tuple[int | None, ...]
+
+    def __repr__(self) -> str:
+        kept = sum(index is not None for index in self.table)
+        return line(self, f"{kept} of {counted(len(self.table), 'category')}", f"to {self.target!r}")
 
     @cached_property
     def indices(self) -> npt.NDArray[np.int64]:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from segdata.core.arrays import IntArray
 from segdata.core.polygons import Polygons, chain, clip, corners, is_near, rasterize
+from segdata.core.reprs import counted, line
 from segdata.core.rle import (
     Spans,
     cropped,
@@ -59,6 +60,9 @@ class Masks:
 
     def __len__(self) -> int:
         return len(self.boxes_xywh)
+
+    def __repr__(self) -> str:
+        return line(self, counted(len(self), "mask"), f"{self.height}×{self.width}")
 
     @overload
     def __getitem__(self, item: int | np.integer[Any]) -> npt.NDArray[np.uint8]: ...

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.arrays import IntArray
+from segdata.core.reprs import counted, line
 from segdata.core.rle import Spans, pointer_of, ranges, unite
 
 
@@ -31,6 +32,9 @@ class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
 
     def __len__(self) -> int:
         return len(self.pointer) - 1
+
+    def __repr__(self) -> str:
+        return line(self, counted(len(self), "object"), counted(len(self.rings) - 1, "polygon"))
 
     @overload
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float64], ...]: ...

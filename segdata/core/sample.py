@@ -20,6 +20,7 @@ from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
+from segdata.core.reprs import counted, line
 from segdata.errors import DamagedData, InvalidAnnotation, InvalidImage, SegdataError
 
 
@@ -40,6 +41,9 @@ class Records(Sequence[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self.offset) - 1
+
+    def __repr__(self) -> str:
+        return line(self, counted(len(self), "record"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle only the part of the blob that these records use."""
@@ -117,6 +121,13 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.category)
+
+    def __repr__(self) -> str:
+        categories = counted(len(np.unique(self.category)), "category")
+        scores = (
+            "" if np.isnan(self.score).all() else f"scores {np.nanmin(self.score):.2f} to {np.nanmax(self.score):.2f}"
+        )
+        return line(self, counted(len(self), "object"), categories, scores)
 
     @property
     def boxes(self) -> FloatArray:

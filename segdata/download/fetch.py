@@ -15,6 +15,7 @@ from typing import Any
 
 from segdata.catalog import manifest as manifests
 from segdata.catalog.manifest import Manifest
+from segdata.core.reprs import counted, line
 from segdata.download import mirrors
 from segdata.download.access import signin, terms
 from segdata.download.archives import extract
@@ -53,6 +54,10 @@ class Fetched:
     unverified: tuple[str, ...]
     bytes: int
     extra: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        come = f"{self.bytes:,} bytes downloaded"
+        return line(self, repr(self.name), repr(str(self.folder)), counted(len(self.files), "file"), come)
 
     def as_dict(self) -> dict[str, Any]:
         """The result for `--json`."""

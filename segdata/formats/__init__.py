@@ -10,6 +10,7 @@ from typing import Any, overload
 
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
+from segdata.core.reprs import Splits, counted, line
 from segdata.core.sample import Sample
 from segdata.errors import NotThere, SegdataError, UnknownLayout, UsageError
 from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, masks, voc
@@ -289,7 +290,7 @@ class Folder(Sequence[Sample]):
     @property
     def splits(self) -> dict[str, Sequence[int]]:
         """Split → indices of its samples."""
-        return dict(self._source.splits)
+        return Splits(self._source.splits)
 
     @property
     def keys(self) -> list[str]:
@@ -308,6 +309,9 @@ class Folder(Sequence[Sample]):
 
     def __len__(self) -> int:
         return len(self._members)
+
+    def __repr__(self) -> str:
+        return line(self, repr(str(self._source.root)), counted(len(self), "sample"), f"labels {self.labels.name!r}")
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...

@@ -26,6 +26,7 @@ from segdata.core.findings import Findings
 from segdata.core.images import MAX_PIXELS
 from segdata.core.labels import LabelSpace
 from segdata.core.predictions import Columns, GroundTruth, Predictions
+from segdata.core.reprs import line
 from segdata.core.sample import Sample
 
 # ---------------------------------------------------------------------- what passes between them
@@ -69,6 +70,10 @@ class ReadOptions:
     classes_from_data: bool = False
     max_pixels: int = MAX_PIXELS
     strict: bool = False
+
+    def __repr__(self) -> str:
+        chosen = {name: value for name, value in vars(self).items() if value != getattr(ReadOptions, name, {})}
+        return line(self, *(f"{name}={value!r}" for name, value in chosen.items()))
 
 
 @dataclass(frozen=True)

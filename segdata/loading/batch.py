@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.masks import Masks
+from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
 
 Images = npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], ...]
@@ -39,6 +40,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def __repr__(self) -> str:
+        images = "" if self.images is None else "images of several sizes"
+        images = f"images {self.images.shape}" if isinstance(self.images, np.ndarray) else images
+        return line(self, counted(len(self), "sample"), images)
 
     @property
     def keys(self) -> tuple[str, ...]:

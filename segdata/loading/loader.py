@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
+from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError, WorkerLost
 from segdata.loading.batch import Batch
@@ -121,6 +122,10 @@ class Loader:
         self._has_begun = False
         self._iteration: object = None
         self._dtype = pack.labels.dtype
+
+    def __repr__(self) -> str:
+        count = counted(len(self), "batch")
+        return line(self, counted(len(self.pack), "sample"), f"{count} an epoch", f"epoch {self.epoch}")
 
     def __len__(self) -> int:
         """Batches of an epoch (of the current one, where `batches` is a function)."""

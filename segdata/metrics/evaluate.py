@@ -9,6 +9,7 @@ from typing import Any
 
 from segdata.core.findings import Findings, one_line, summary
 from segdata.core.predictions import GroundTruth, Holding, Predictions
+from segdata.core.reprs import counted, first, line
 from segdata.errors import InvalidAnnotation, UsageError
 from segdata.formats import RESULTS
 from segdata.metrics import voc
@@ -100,6 +101,10 @@ class Evaluation:
     predictions: Predictions = field(repr=False)
     truth: GroundTruth = field(repr=False)
     limit: int | None = None
+
+    def __repr__(self) -> str:
+        names = first(list(self.metrics))
+        return line(self, repr(str(self.predictions.path)), counted(len(self.truth), "image"), names)
 
     @property
     def problems(self) -> dict[str, Any]:

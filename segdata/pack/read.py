@@ -6,6 +6,7 @@ share one page cache, and an open pack stays readable when it is replaced by a n
 
 from __future__ import annotations
 
+import itertools
 import operator
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from segdata.catalog import manifest
 from segdata.core.labels import LabelMapping, LabelSpace
+from segdata.core.reprs import counted, first, line
 from segdata.core.sample import Sample
 from segdata.errors import DamagedData, NotThere
 from segdata.pack import layout
@@ -110,7 +112,7 @@ class Pack(Sequence[Sample]):
         return self._count
 
     def __repr__(self) -> str:
-        return f"Pack({str(self._store.folder)!r}, {len(self)} samples, labels {self.labels.name!r})"
+        return line(self, repr(str(self._store.folder)), counted(len(self), "sample"), f"labels {self.labels.name!r}")
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -293,6 +295,9 @@ class _Keys(Sequence[str]):
 
     def __len__(self) -> int:
         return len(self._pack)
+
+    def __repr__(self) -> str:
+        return f"{counted(len(self), 'key')}: {first([*itertools.islice(self, 5)])}"
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
+from segdata.core.reprs import Splits
 from segdata.core.sample import Instances, Records, Sample
 from segdata.errors import DamagedData, NotThere
 from segdata.pack import layout
@@ -83,10 +84,10 @@ class Store:
         """Name → (K,) int64 indices of its samples."""
         splits = {split["name"]: self.dataset[f"split/{number}"] for number, split in enumerate(self.index["splits"])}
         if not self._left_out:
-            return splits
+            return Splits(splits)
         missing = np.concatenate([np.arange(part.start, part.stop) for part in self._left_out])
         present = {name: members[~np.isin(members, missing)] for name, members in splits.items()}
-        return {name: members - np.searchsorted(missing, members) for name, members in present.items()}
+        return Splits({name: members - np.searchsorted(missing, members) for name, members in present.items()})
 
     @cached_property
     def documents(self) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
 from segdata.errors import DamagedData, SegdataError
 from segdata.pack import layout
@@ -43,6 +44,12 @@ class Verification:
     samples: int = 0
     damages: list[SegdataError] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        state = "good" if self.is_good else counted(len(self.damages), "damage")
+        return line(
+            self, repr(str(self.path)), counted(self.samples, "sample"), "deep" if self.deep else "quick", state
+        )
 
     @property
     def is_good(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from segdata.catalog import manifest as manifests
 from segdata.catalog.manifest import Manifest
 from segdata.catalog.remotes import Remote
+from segdata.core.reprs import line
 from segdata.download.archives.receipt import read_receipt
 from segdata.download.paths import folders
 from segdata.pack import layout
@@ -56,6 +57,10 @@ class KnownDataset:
     splits: Mapping[str, int | None]
     views: Mapping[str, str]
     labels: list[str]
+
+    def __repr__(self) -> str:
+        state = "fetched" if self.fetched else "not fetched" if self.folder is None else f"in {self.folder!r}"
+        return line(self, repr(self.name), self.format, f"prepared {self.prepared!r}" if self.prepared else state)
 
     def as_dict(self) -> dict[str, Any]:
         """The dataset as JSON holds it."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from segdata.core.arrays import IntArray
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
+from segdata.core.reprs import counted, line
 from segdata.core.rle import Spans, ranges
 from segdata.core.sample import Instances, Sample
 from segdata.pack import layout
@@ -69,6 +70,10 @@ class Statistics:
     splits: Mapping[str, Tally]
     shared: Mapping[tuple[str, str], int]
     problems: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        counts = (counted(self.total.sums[name], name.removesuffix("s")) for name in ("images", "objects"))
+        return line(self, repr(str(self.source)), *counts, f"labels {self.labels.name!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """All counts, as JSON holds them."""

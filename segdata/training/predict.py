@@ -16,6 +16,7 @@ from torch import distributed
 
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
+from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError
 from segdata.formats.coco.results import format as coco_results
@@ -116,6 +117,9 @@ class PredictReport:
     instances: int
     best_score: float | None
     problems: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return line(self, repr(str(self.target)), counted(self.samples, "sample"), counted(self.instances, "object"))
 
     @property
     def skipped(self) -> int:

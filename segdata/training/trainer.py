@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segdata.core.reprs import counted, line
 from segdata.errors import NotThere, UsageError
 from segdata.models import checkpoint, registry
 from segdata.models.contract import Prediction
@@ -79,6 +80,10 @@ class TrainReport:
     resumed_at: int
     remarks: tuple[str, ...]
     was_done: bool = False
+
+    def __repr__(self) -> str:
+        best = "" if self.best is None else f"best {self.best:.3f}"
+        return line(self, repr(str(self.run)), counted(self.steps, "update"), counted(self.epochs, "epoch"), best)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
