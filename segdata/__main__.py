@@ -1,5 +1,18 @@
-"""`python -m segdata`."""
+"""`segdata` and `python -m segdata`."""
 
-from segdata.cli import main
+from __future__ import annotations
 
-main()
+import signal
+
+
+def main() -> None:
+    """Run the command line; ctrl-C while it is being imported ends the process without a traceback."""
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from segdata import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,6 @@ def here(capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()
-        cli._is_stopping = False  # as in a process of its own
         with pytest.raises(SystemExit) as stop:
             cli.main(list(map(str, arguments)))
         out, err = capsys.readouterr()

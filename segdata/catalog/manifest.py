@@ -22,6 +22,7 @@ from segdata.core.labels import Category, LabelMapping, LabelSpace
 from segdata.errors import InvalidManifest, NotThere, SegdataError
 from segdata.system import toml
 from segdata.system.files import checked_name, disk_errors
+from segdata.system.reading import read_file, read_text
 
 ALIASES = {"coco": "coco-2017", "voc": "voc-2012"}
 """Short names for the newest of a family."""
@@ -145,7 +146,7 @@ def load(path: Path) -> Manifest:
         NotThere: there is no such file.
     """
     with disk_errors(path):
-        data = path.read_bytes()
+        data = read_file(path)
     try:
         return _build(path.stem, data.decode(), str(path), beside=path.absolute().parent)
     except UnicodeDecodeError as error:
@@ -378,7 +379,7 @@ def mapping_from_file(path: Path, source: LabelSpace) -> LabelMapping:
         NotThere: there is no such file.
     """
     with disk_errors(path):
-        table = toml.parse(path.read_text("utf-8"), str(path))
+        table = toml.parse(read_text(path), str(path))
     view = read_view(path.stem, table, source, str(path))
     return LabelMapping.from_names(source, view.labels, view.sources)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import json
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -17,15 +17,16 @@ import typer
 from segdata.cli.help import of_parser, pointed
 from segdata.cli.output import Options, app
 from segdata.errors import DiskError, SegdataError, UsageError, printable
-from segdata.system import secrets
+from segdata.system import secrets, signals, streams
+from segdata.system.files import disk_errors
+
+_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF, errno.EAGAIN, errno.EINVAL)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    streams.require()
     from segdata.cli import (  # noqa: F401
         config,
         convert,
@@ -47,69 +48,81 @@ def main(arguments: list[str] | None = None) -> None:
     )
 
     secrets.take()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
-    code = _run(arguments)
     try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        signals.install()
+        code = _run(arguments)
+        signals.over()
+    except signals.Terminated as stop:  # it came while an error was being told
+        signals.over()
+        code = 128 + stop.number
     sys.exit(code)
-
-
-class _Terminated(BaseException):
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-_is_stopping = False
-
-
-def _terminate(number: int, _frame: Any) -> None:
-    """The first signal ends the work in order; a second one at once, as a kill would."""
-    global _is_stopping
-    if _is_stopping:
-        os._exit(128 + number)
-    _is_stopping = True
-    raise _Terminated(number)
 
 
 def _run(arguments: list[str]) -> int:
     wants_json = "--json" in arguments
     try:
-        code = typer.main.get_command(app).main(arguments or ["--help"], prog_name="segdata", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except SegdataError as error:
-        if isinstance(error, UsageError):
-            error = pointed(error, arguments)
-        return _fail(error.as_dict(), f"segdata: error[{type(error).__name__}]: {error}", wants_json)
-    except _Terminated as stop:
-        return _stopped(128 + stop.number, wants_json)
+        code = _command().main(arguments or ["--help"], prog_name="segdata", standalone_mode=False)
+        sys.stdout.flush()
+        if signals.seen() is None:
+            return code if isinstance(code, int) else 0
+        raise signals.Terminated(signals.seen() or 0)
     except (BrokenPipeError, SystemExit) as end:
         if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
             raise  # the library ends the process by itself when nobody reads its output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        streams.drop_output()
         return 141
-    except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            full = DiskError("too many open files", file=error.filename, fix="raise the limit (ulimit -n)")
-        elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            full = DiskError("the result could not be written to the output", why=os.strerror(error.errno))
-        else:
-            return _bug(error, wants_json)
-        return _fail(full.as_dict(), f"segdata: error[DiskError]: {full}", wants_json)
-    except Exception as error:
+    except BaseException as error:
+        number = error.number if isinstance(error, signals.Terminated) else signals.seen()
+        if number is not None:
+            return _stopped(128 + number, wants_json)
+        if isinstance(error, OSError) and not isinstance(error, SegdataError):
+            error = _declared(error)
+        if isinstance(error, UsageError):
+            error = pointed(error, arguments)
+        if isinstance(error, SegdataError):
+            return _fail(error.as_dict(), f"segdata: error[{type(error).__name__}]: {error}", wants_json)
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
             usage = of_parser(error, arguments)
             return _fail(usage.as_dict(), f"segdata: error[UsageError]: {usage}", wants_json)
         return _bug(error, wants_json)
 
 
+def _command() -> Any:
+    """All commands; whether files can be read is left to those who open them, and who say what to do."""
+    for verb in app.registered_commands:
+        for parameter in inspect.signature(verb.callback or main).parameters.values():
+            if hasattr(parameter.default, "readable"):
+                parameter.default.readable = False
+    return typer.main.get_command(app)
+
+
+def _declared(error: OSError) -> OSError | SegdataError:
+    """The error of a disk that an `OSError` is, or the error itself: files without name that commands write are stdout."""
+    if error.filename is None and error.errno in _OF_OUTPUT:
+        streams.drop_output()
+        return DiskError(
+            "the result could not be written to the output",
+            why=os.strerror(error.errno),
+            fix="choose another place for the output; the same command prints the result again",
+        )
+    try:
+        with disk_errors():
+            raise error
+    except OSError as same:
+        return same
+    except SegdataError as declared:
+        return declared
+
+
 def _fail(document: dict[str, Any], text: str, wants_json: bool) -> int:
     with contextlib.suppress(OSError):  # the exit code still tells what happened when nothing can be written
         print(text, file=sys.stderr, flush=True)
+    try:
         if wants_json:
             print(json.dumps({"ok": False, "error": document}, ensure_ascii=True))
+        sys.stdout.flush()
+    except OSError:
+        streams.drop_output()
     code: int = document["exit"]
     return code
 
@@ -119,7 +132,7 @@ def _stopped(code: int, wants_json: bool) -> int:
     return _fail({"id": "Stopped", "exit": code, "message": message}, f"segdata: {message}", wants_json)
 
 
-def _bug(error: Exception, wants_json: bool) -> int:
+def _bug(error: BaseException, wants_json: bool) -> int:
     trace = "".join(traceback.format_exception(error))
     where = "shown above" if Options.debug else str(_log(trace))
     if Options.debug:

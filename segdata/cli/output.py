@@ -84,8 +84,13 @@ def letter(error: SegdataError) -> None:
 
 
 def remark(text: str) -> None:
-    """A line for people, on stderr."""
-    print(printable(text), file=sys.stderr)
+    """A line for people, on stderr; lost where it cannot be written, unless nobody reads any more."""
+    try:
+        print(printable(text), file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 def table(rows: Iterable[tuple[str, Any]]) -> None:

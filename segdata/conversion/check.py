@@ -61,6 +61,7 @@ class Checked:
         }
 
 
+@disk_errors()
 def check(
     dataset: str | Path, *, root: str | Path | None = None, deep: bool = False, progress: Progress | None = None
 ) -> Checked:

@@ -31,9 +31,10 @@ from segdata.sources.dataset import (
     split_by,
 )
 from segdata.sources.evaluation import open_results
-from segdata.system.files import locked
+from segdata.system.files import disk_errors, locked, real_path
 
 
+@disk_errors()
 def convert(
     source: str | Path,
     target: str | Path,
@@ -136,7 +137,7 @@ def convert_with(source: Path, target: Path, options: ConvertOptions) -> Convert
     dataset = _filtered(dataset, options)
     is_adapted = options.to not in ("pack", origin(dataset))
     job = Job(adapted(dataset, options.to) if is_adapted else dataset, target, options)
-    if source.resolve() == target.resolve():
+    if real_path(source) == real_path(target):
         raise UsageError("source and target are the same folder", file=target)
     if options.dry_run:
         return _foreseen(job, dry_run(job), is_adapted=is_adapted)
@@ -233,6 +234,7 @@ def _filtered(dataset: Dataset, options: ConvertOptions) -> Dataset:
     return dataset
 
 
+@disk_errors()
 def inspect(
     path: Path, *, deep: bool = False, source_format: str | None = None, progress: Progress | None = None
 ) -> ConvertReport:

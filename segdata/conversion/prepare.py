@@ -30,6 +30,7 @@ from segdata.pack.layout import is_pack
 from segdata.pack.read import open_pack
 from segdata.sources.dataset import Labels, OnError
 from segdata.system.files import canonical_json, disk_errors, write_whole
+from segdata.system.reading import read_file
 from segdata.version import __version__
 
 
@@ -80,6 +81,7 @@ class Prepared:
         }
 
 
+@disk_errors()
 def prepare(
     dataset: str | Path,
     *,
@@ -281,7 +283,7 @@ def _write_receipt(paths: Folders, recorded: Mapping[str, Any]) -> None:
 
 def _read_receipt(paths: Folders) -> dict[str, Any] | None:
     try:
-        document: dict[str, Any] = json.loads((paths.receipts / ".prepared.json").read_bytes())
+        document: dict[str, Any] = json.loads(read_file(paths.receipts / ".prepared.json"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return document if {"options", "sources", "fingerprint", "segdata"} <= document.keys() else None
@@ -291,6 +293,6 @@ def _sources(paths: Folders) -> dict[str, str]:
     """The receipts of all extractions, by their content."""
     with disk_errors(paths.receipts):
         return {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            path.name: hashlib.sha256(read_file(path)).hexdigest()
             for path in sorted(paths.receipts.glob("*.members.json"))
         }

@@ -23,6 +23,7 @@ from segdata.sources.dataset import OnError, open_dataset
 from segdata.system.files import disk_errors, locked, remove_tree
 
 
+@disk_errors()
 def repair(
     pack: str | Path,
     source: str | Path,

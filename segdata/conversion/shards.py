@@ -18,7 +18,8 @@ from segdata.errors import OF_THE_DATA, InvalidImage, SegdataError
 from segdata.pack.images import check_image
 from segdata.pack.write import index_document, write_shard
 from segdata.system import workers
-from segdata.system.files import canonical_json, write_whole
+from segdata.system.files import canonical_json, real_path, write_whole
+from segdata.system.reading import open_file, read_file
 from segdata.system.workers import Beat
 
 Seen = Sequence[int]
@@ -131,7 +132,7 @@ def with_receipt(shard: Shard, receipt: Receipt, folder: Path) -> Receipt:
 def read_receipt(folder: Path, number: int) -> Receipt | None:
     """The receipt that an earlier run has left, if it is there and whole."""
     try:
-        receipt: Receipt = json.loads(_receipt_path(folder, number).read_bytes())
+        receipt: Receipt = json.loads(read_file(_receipt_path(folder, number)))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return receipt
@@ -184,7 +185,7 @@ def finished_in_pack(job: Job, number: int) -> Receipt | None:
         path = work / part if (work / part).exists() else work.parent / final
         if not path.is_file() or path.stat().st_size != entries[final]["bytes"]:
             return None
-        with path.open("rb") as file:
+        with open_file(path) as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != entries[final]["sha256"]:
                 return None
     return receipt
@@ -211,7 +212,7 @@ def pack_index(
         provenance={
             "format": origin(made_from),
             "layout": made_from.layout,
-            "root": made_from.root.resolve().name,
+            "root": real_path(made_from.root).name,
             "fingerprint": job.fingerprint,
             "options": job.recorded,
         },

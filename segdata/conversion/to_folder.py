@@ -34,6 +34,7 @@ from segdata.system.files import (
     sync_folder,
     write_whole,
 )
+from segdata.system.reading import read_file
 from segdata.version import __version__
 
 NAMES = "names.tsv"
@@ -61,7 +62,7 @@ def is_there(job: Job) -> bool:
 
 def _finished(job: Job) -> ConvertReport | None:
     try:
-        receipt = json.loads((job.target / CONVERTED).read_bytes())
+        receipt = json.loads(read_file(job.target / CONVERTED))
     except (OSError, ValueError):
         return None
     if receipt.get("fingerprint") != job.fingerprint:
@@ -116,7 +117,7 @@ def _require_replaceable(job: Job) -> None:
     force = job.options.force
     if not force:
         try:
-            before: dict[str, Any] = json.loads((job.target / CONVERTED).read_bytes())
+            before: dict[str, Any] = json.loads(read_file(job.target / CONVERTED))
         except (FileNotFoundError, NotADirectoryError, ValueError):
             pass
         else:
@@ -164,6 +165,6 @@ def _boot() -> bytes:
 
 def _is_of_this_boot(parts: Path) -> bool:
     try:
-        return (parts / _BOOT).read_bytes() == _boot()
+        return read_file(parts / _BOOT) == _boot()
     except OSError:
         return False

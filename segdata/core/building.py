@@ -73,11 +73,13 @@ def image_file(image: Any, size: tuple[int, int] | None = None, *, max_pixels: i
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        if path.is_file() or not path.exists():  # a pipe would be waited for
+            return path.read_bytes()
     except FileNotFoundError as error:
         raise NotThere(f"{path} does not exist", file=path) from error
     except OSError as error:
         raise DiskError(error.strerror or str(error), file=path) from error
+    raise DiskError("this is no file", file=path)
 
 
 def _pixels(image: Any) -> npt.NDArray[np.uint8]:

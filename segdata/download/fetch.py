@@ -33,6 +33,7 @@ from segdata.download.progress import Pace, Progress, Tell, nobody
 from segdata.download.receipts import Receipt, bad_chunks
 from segdata.errors import DiskError, HashMismatch, NetworkError, NotVerifiable, SegdataError, SignInError, Unsafe
 from segdata.system.files import disk_errors, locked, sync_folder
+from segdata.system.reading import open_file
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Fetched:
         }
 
 
+@disk_errors()
 def fetch(
     dataset: str | Path,
     *,
@@ -397,7 +399,7 @@ def _take(path: Path, want: Target) -> None:
             os.link(path, new)
         except OSError:
             shutil.copyfile(path, new)
-            with new.open("rb") as file:
+            with open_file(new) as file:
                 os.fsync(file.fileno())
         new.replace(want.target)
         sync_folder(want.target.parent)

@@ -31,6 +31,7 @@ from typing import Any
 
 from segdata.errors import DamagedData
 from segdata.system.files import boot_id, crc32, disk_errors, write_whole
+from segdata.system.reading import open_file, read_file
 
 CHUNK_BYTES = 4 << 20
 """Bytes of a chunk."""
@@ -84,7 +85,7 @@ def read(path: Path) -> Receipt | None:
     with disk_errors(path):
         if not path.exists():
             return None
-        text = path.read_bytes()
+        text = read_file(path)
     try:
         document: dict[str, Any] = json.loads(text)
         receipt = Receipt(**{**document, "crc32": tuple(document["crc32"])})
@@ -100,7 +101,7 @@ def read(path: Path) -> Receipt | None:
 
 def chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
     """The chunks of a file, in order."""
-    with disk_errors(path), path.open("rb") as file:
+    with disk_errors(path), open_file(path) as file:
         while data := file.read(chunk_bytes):
             yield data
 

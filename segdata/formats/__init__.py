@@ -28,7 +28,7 @@ from segdata.formats.contract import (
 from segdata.formats.detection import Place, known, locate
 from segdata.formats.shared.folder import CONVERTED, missing_images
 from segdata.formats.shared.loose_names import found_otherwise
-from segdata.system.files import TrustedRoot
+from segdata.system.files import TrustedRoot, disk_errors
 
 FORMATS: Mapping[str, FormatModules] = {
     "voc": FormatModules(
@@ -327,6 +327,7 @@ class Folder(Sequence[Sample]):
             yield self[index]
 
 
+@disk_errors()
 def read(
     path: str | Path, split: str | None = None, *, format: str | None = None, options: ReadOptions | None = None
 ) -> Folder:

@@ -11,6 +11,7 @@ from segdata.errors import NotThere, SegdataError, UnknownLayout
 from segdata.formats.contract import FormatModules
 from segdata.formats.shared.folder import CONVERTED, folders_in, names_in
 from segdata.formats.unknown import what_it_looks_like
+from segdata.system.files import real_path
 
 _FOLDERS_LOOKED_AT = 200
 """Folders on one level below the given one."""
@@ -101,14 +102,14 @@ def _known_or_invalid(folder: Path, formats: Mapping[str, FormatModules]) -> str
 
 
 def _above(root: Path) -> Iterator[Path]:
-    path = root if root.name not in ("", "..") else root.resolve()
+    path = root if root.name not in ("", "..") else real_path(root)
     path = path.absolute() if len(path.parts) <= _LEVELS_ABOVE else path
     yield from [parent for parent in path.parents[:_LEVELS_ABOVE] if parent != Path(parent.anchor)]
 
 
 def _whole(root: Path, formats: Mapping[str, FormatModules]) -> Place | None:
     """The dataset that a folder is a part of by its name, in the folder above it."""
-    name = (root if root.name not in ("", "..") else root.resolve()).name.lower()
+    name = (root if root.name not in ("", "..") else real_path(root)).name.lower()
     if not root.is_dir() or not any(name in modules.parts for modules in formats.values()):
         return None
     above = next(_above(root), root)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from segdata.formats.coco.documents import OTHER_TOOLS
 from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN
+from segdata.system.reading import open_file
 
 _MOST_FILES = 20_000
 _MOST_OF_A_FOLDER = 5_000
@@ -113,7 +114,7 @@ def _files_of(folder: Path, contents: _Contents, levels: int) -> Iterator[Path]:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(_PEEK)
     except OSError:
         return b""

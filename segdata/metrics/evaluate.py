@@ -21,6 +21,7 @@ from segdata.metrics.semantic import metrics as semantic
 from segdata.sources.dataset import Labels
 from segdata.sources.evaluation import open_ground_truth, open_predictions
 from segdata.sources.predicted_images import only_predicted
+from segdata.system.files import disk_errors
 
 _IMAGES_OF = ("truth", "predictions")
 
@@ -126,6 +127,7 @@ class Evaluation:
         }
 
 
+@disk_errors()
 def evaluate(
     predictions: str | Path,
     truth: str | Path,

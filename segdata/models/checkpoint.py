@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from segdata.errors import DamagedData, InvalidInput, NotThere
 from segdata.system.files import canonical_json, checked_name, disk_errors, write_whole
+from segdata.system.reading import read_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -79,7 +80,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     path = path.with_suffix(".json")
     with disk_errors(path):
-        data = path.read_bytes()
+        data = read_file(path)
     try:
         outer = json.loads(data)
         whole = outer["content"]
@@ -134,7 +135,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     stated = document["tensors"]
     file = tensors_file(path, document)
     with disk_errors(file):
-        data = file.read_bytes()
+        data = read_file(file)
     if len(data) != stated["bytes"]:
         raise DamagedData(
             "the checkpoint's tensors are cut short" if len(data) < stated["bytes"] else "the checkpoint is too long",

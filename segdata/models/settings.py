@@ -24,6 +24,7 @@ from msgspec import inspect, structs
 
 from segdata.errors import UsageError
 from segdata.system.files import disk_errors
+from segdata.system.reading import open_file, read_text
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 _COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
@@ -308,7 +309,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: not TOML.
     """
     try:
-        with disk_errors(path), path.open("rb") as opened:
+        with disk_errors(path), open_file(path) as opened:
             return tomllib.load(opened)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError("the settings file is not TOML", file=path, why=str(error)) from error
@@ -318,7 +319,7 @@ def line_of(path: Path, name: str | None) -> str | None:
     """The line of a TOML file that sets `name`, as a place in messages; None when there is none."""
     pattern = re.compile(rf"\s*(?:\[\s*)?[\"']?{re.escape(name or '')}[\"']?\s*[=.\]]")
     with disk_errors(path):
-        lines = path.read_text().splitlines()
+        lines = read_text(path).splitlines()
     return next((f"line {number}: {name}" for number, line in enumerate(lines, 1) if pattern.match(line)), None)
 
 

@@ -16,6 +16,7 @@ from segdata.core.labels import LabelSpace
 from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError, Unsafe
 from segdata.models import checkpoint, weights_digest
 from segdata.system.files import disk_errors
+from segdata.system.reading import read_file, require_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,6 +157,8 @@ def _opened(path: Path) -> Any:
 
     import torch
 
+    with disk_errors(path):
+        require_file(path)
     weights_digest.check(path)
     if path.suffix == ".safetensors":
         return _safetensors(path)
@@ -175,7 +178,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load as decoded
 
     with disk_errors(path):
-        data = path.read_bytes()
+        data = read_file(path)
     try:
         return decoded(data)
     except Exception as error:

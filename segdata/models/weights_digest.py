@@ -15,6 +15,7 @@ from pathlib import Path
 
 from segdata.errors import DamagedData, InvalidInput
 from segdata.system.files import disk_errors, write_whole
+from segdata.system.reading import open_file, read_file
 
 _PUBLISHED = re.compile(r"(?:maskrcnn_)?resnet\d+.*-([0-9a-f]{8})\.pth")
 
@@ -41,7 +42,7 @@ def check(path: Path) -> None:
     side, published = beside(path), _PUBLISHED.fullmatch(path.name)
     if side.is_file():
         with disk_errors(side):
-            text = side.read_bytes()[:4096].decode("utf-8", "replace")
+            text = read_file(side)[:4096].decode("utf-8", "replace")
         if not re.match(r"[0-9a-fA-F]{64}(\s|$)", text):
             raise InvalidInput("this is no line of sha256sum", file=side, fix=f"remove it, or: sha256sum {path.name}")
         expected, source = text[:64].lower(), side.name
@@ -49,7 +50,7 @@ def check(path: Path) -> None:
         expected, source = published[1], "its name"
     else:
         return
-    with disk_errors(path), path.open("rb") as file:
+    with disk_errors(path), open_file(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(expected):
         raise DamagedData(

@@ -24,6 +24,7 @@ from segdata.pack.schema import FORMAT as FORMAT
 from segdata.pack.schema import VERSION as VERSION
 from segdata.pack.schema import Images as Images
 from segdata.system.files import crc32
+from segdata.system.reading import open_file
 
 INDEX = "pack.json"
 COPY = "pack-copy.json"
@@ -75,7 +76,7 @@ def read_index(folder: Path, name: str = INDEX) -> dict[str, Any]:
     other = folder / (COPY if name == INDEX else INDEX)
     rebuild = f"segdata verify {folder} --rebuild" if other.is_file() else None
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(schema.MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotThere(

@@ -26,8 +26,10 @@ from segdata.pack import layout
 from segdata.pack.schema import ARRAYS
 from segdata.pack.store import Shard, Store
 from segdata.pack.tables import Limits
+from segdata.system.files import disk_errors
 
 
+@disk_errors()
 def open_pack(
     path: str | Path,
     split: str | None = None,

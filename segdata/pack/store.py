@@ -23,6 +23,7 @@ from segdata.errors import DamagedData, NotThere
 from segdata.pack import layout
 from segdata.pack.tables import REPAIR, Limits, MappedFile
 from segdata.system.files import crc32, inside
+from segdata.system.reading import read_file
 
 
 class Shard:
@@ -175,7 +176,7 @@ class Store:
             name = _text(table, "image/file", row)
             path = inside(self.images_root, name, "the pack")
             try:
-                data = path.read_bytes()
+                data = read_file(path)
             except OSError as error:
                 raise NotThere(
                     "a referenced image is not there",

@@ -19,6 +19,7 @@ from segdata.core.images import MAX_PIXELS
 from segdata.errors import DamagedData
 from segdata.pack import layout
 from segdata.system.files import crc32
+from segdata.system.reading import open_file
 
 BY_RECORD = ("images/data", "semantic/data")
 """Arrays of which every record has its own checksum."""
@@ -71,7 +72,7 @@ class MappedFile(dict[str, Any]):
         self.limits = limits
         self._damages: dict[str, DamagedData] = {}
         try:
-            with self.path.open("rb") as file:
+            with open_file(self.path) as file:
                 size = file.seek(0, 2)
                 if size != entry["bytes"]:
                     raise DamagedData(

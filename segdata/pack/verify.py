@@ -23,6 +23,7 @@ from segdata.pack.read import Pack, open_without
 from segdata.pack.store import Shard, Store
 from segdata.pack.tables import BY_RECORD, Limits
 from segdata.system.files import crc32, disk_errors, write_whole
+from segdata.system.reading import open_file, read_file
 
 _CHUNK = 1 << 22
 
@@ -68,6 +69,7 @@ class Verification:
         }
 
 
+@disk_errors()
 def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int], None] | None = None) -> Verification:
     """Check a pack; damages are collected in the result, not raised.
 
@@ -97,6 +99,7 @@ def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int
     return result
 
 
+@disk_errors()
 def rebuild(path: str | Path) -> bool:
     """Restore a pack's index from its copy, or the copy from the index; False when both are intact and equal.
 
@@ -120,8 +123,8 @@ def rebuild(path: str | Path) -> bool:
     else:
         good, bad = index, copy
     with disk_errors(good):
-        data = good.read_bytes()
-        if bad.is_file() and bad.read_bytes() == data:
+        data = read_file(good)
+        if bad.is_file() and read_file(bad) == data:
             return False
     write_whole(bad, data)
     return True
@@ -239,7 +242,7 @@ def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> No
         )
         return
     is_damaged = False
-    with path.open("rb") as file:
+    with open_file(path) as file:
         for name, array in entry["arrays"].items():
             length = math.prod(array["shape"]) * np.dtype(array["dtype"]).itemsize
             if name in BY_RECORD and not result.deep:

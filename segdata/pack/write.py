@@ -28,7 +28,7 @@ from segdata.pack.hdf5 import FileLayout
 from segdata.pack.images import check_image
 from segdata.pack.schema import ARRAYS
 from segdata.pack.tables import LARGEST, Limits, MappedFile
-from segdata.system.files import crc32, disk_errors, sync_folder, write_whole
+from segdata.system.files import crc32, disk_errors, real_path, sync_folder, write_whole
 from segdata.version import __version__
 
 _CHUNK = 1 << 22
@@ -167,7 +167,7 @@ def index_document(
         "labels": labels.as_dict(),
         "splits": [{"name": name, "samples": len(members)} for name, members in splits.items()],
         "images": images,
-        "images_root": None if images_root is None else str(images_root.resolve()),
+        "images_root": None if images_root is None else str(real_path(images_root)),
         "max_pixels": max_pixels,
         "provenance": {**provenance, "segdata": __version__},
         "report": findings.as_dict(),

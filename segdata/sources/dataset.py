@@ -26,6 +26,7 @@ from segdata.pack.verify import damaged_shards
 from segdata.sets.filters import Relabel, Step
 from segdata.sets.splits import SplitBy
 from segdata.system.files import canonical_json, disk_errors
+from segdata.system.reading import open_file
 
 OnError = Literal["stop", "skip"]
 """Whether invalid items stop the work, or are left out and listed."""
@@ -256,7 +257,7 @@ def _folder_dataset(
     for entry, size in zip(entries, sizes, strict=True):
         digest.update(canonical_json([entry.key, entry.file, *size]))
     for name in source.annotation_files:
-        with disk_errors(source.root / name), (source.root / name).open("rb") as file:
+        with disk_errors(source.root / name), open_file(source.root / name) as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return Dataset(
         format=format,

@@ -12,8 +12,10 @@ from segdata.formats.shared.folder import conversion_report, file_size
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
 from segdata.pack.read import open_pack
+from segdata.system.files import disk_errors
 
 
+@disk_errors()
 def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:
     """What a pack or a dataset folder holds, without reading images."""
     if is_pack(path) and source_format is None:

@@ -26,6 +26,7 @@ from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
 from segdata.sources.dataset import Dataset, Labels, open_dataset, relabelled, relabelling
 from segdata.system.files import canonical_json, disk_errors
+from segdata.system.reading import open_file
 
 
 def open_ground_truth(path: Path, *, split: str | None = None, labels: Labels = None) -> GroundTruth:
@@ -167,7 +168,7 @@ def _results_fingerprint(kind: str, images: Dataset, path: Path) -> str:
     """Digest of results files and of the images that they are about."""
     digest = hashlib.sha256(canonical_json([kind, images.fingerprint]))
     for name in sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]:
-        with disk_errors(name), name.open("rb") as file:
+        with disk_errors(name), open_file(name) as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 

@@ -12,6 +12,7 @@ from segdata.core.sample import Sample
 from segdata.errors import InvalidImage, NotThere, SegdataError
 from segdata.formats.shared.folder import IMAGE_ENDINGS
 from segdata.system.files import disk_errors
+from segdata.system.reading import read_file
 
 
 def image_samples(folder: Path, findings: Findings, unreadable: Callable[[SegdataError], None]) -> list[Sample]:
@@ -48,7 +49,7 @@ def image_samples(folder: Path, findings: Findings, unreadable: Callable[[Segdat
 
 def _sample(path: Path, name: Path, key: str) -> Sample:
     with disk_errors(path):
-        data = path.read_bytes()
+        data = read_file(path)
     try:
         header = images.probe(data)
     except InvalidImage as error:

@@ -15,6 +15,7 @@ from segdata.download.archives.receipt import read_receipt
 from segdata.download.paths import folders
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
+from segdata.system.files import disk_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ class KnownDataset:
         return dict(vars(self))
 
 
+@disk_errors()
 def list_datasets(*, root: str | Path | None = None) -> list[KnownDataset]:
     """All datasets that can be fetched and prepared by name, and what of them is on disk.
 
@@ -76,6 +78,7 @@ def list_datasets(*, root: str | Path | None = None) -> list[KnownDataset]:
     return [known(manifests.shipped(name), root) for name in manifests.names()]
 
 
+@disk_errors()
 def known(manifest: Manifest, root: str | Path | None = None) -> KnownDataset:
     """What a manifest says, and what of the dataset is on disk."""
     paths = folders(manifest.name, root)

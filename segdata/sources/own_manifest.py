@@ -20,6 +20,7 @@ from segdata.download import receipts
 from segdata.download.paths import folders
 from segdata.errors import HashMismatch, InvalidManifest, NotThere, UsageError
 from segdata.system.files import disk_errors, write_whole
+from segdata.system.reading import read_text
 
 _OPTIONAL = """
 # Whatever you know can be added (docs/manifests.md lists it all):
@@ -166,7 +167,7 @@ def record(
     """
     manifest = manifests.load(path)
     with disk_errors(path):
-        text = path.read_text("utf-8")
+        text = read_text(path)
     head, *tables = re.split(r"(?m)^(?=\[\[remotes\]\])", text)
     if len(tables) != len(manifest.remotes):
         raise InvalidManifest(

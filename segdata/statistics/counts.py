@@ -24,6 +24,7 @@ from segdata.core.rle import Spans, ranges
 from segdata.core.sample import Instances, Sample
 from segdata.pack import layout
 from segdata.sources.dataset import Dataset, Labels, open_dataset
+from segdata.system.files import disk_errors
 
 SIZES = ("small", "medium", "large", "of_unknown_size")
 """COCO's sizes: area below 32², below 96², the others; unknown where there is neither an annotated area nor a mask."""
@@ -206,6 +207,7 @@ class Tally:
         ]
 
 
+@disk_errors()
 def statistics(
     source: str | Path,
     *,

@@ -36,7 +36,7 @@ def _free_quota(folder: Path) -> int:
     if sys.platform != "linux":
         return unlimited
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:  # writing there will say why
         return unlimited
     quota = _Quota()

@@ -25,6 +25,7 @@ import fcntl
 import itertools
 import re
 import socket
+import stat
 import sys
 import time
 from pathlib import PurePosixPath
@@ -46,38 +47,64 @@ _REASONS = {
     errno.EOPNOTSUPP: ("no working locks here", "choose another place (fetch, prepare, convert: --no-lock)"),
     errno.EXDEV: ("the two places are on different file systems", "choose a place on one file system"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter name"),
+    errno.EEXIST: ("something else of that name exists", "move it away or choose another place"),
+    errno.ENOTEMPTY: ("the folder is not empty", "move it away or choose another place"),
+    errno.ELOOP: ("a symbolic link leads back to itself", "remove the link, or make it lead to what it should"),
+    errno.ENXIO: ("a socket or device stands where a file is expected", "move it away or choose another place"),
+    errno.ENODEV: ("this is no file that can be mapped into memory", "copy it to another place"),
+    errno.ENOMEM: ("there is not enough memory to map the file", "free some memory, or raise the limit (ulimit -v)"),
+    errno.ESTALE: ("the network disk lost the file", "run the same command again"),
 }
+_NOT_OF_DISKS = (ConnectionError, ChildProcessError, InterruptedError, ProcessLookupError, TimeoutError)
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn `OSError` of the block into `DiskError` with reason and remedy.
+def disk_errors(path: Path | None = None) -> Iterator[None]:
+    """Turn `OSError` of the block, or of the function that this decorates, into an error with reason and remedy.
+
+    Errors of connections and processes, and those that are neither of a file nor in the table above, stay as they are.
 
     Args:
         path: named in the error where the operating system names none.
 
     Raises:
         NotThere: for `FileNotFoundError`.
-        DiskError: for any other error of the operating system.
+        DiskError: for any other error of the operating system about files.
     """
     try:
         yield
-    except FileNotFoundError as error:
-        raise NotThere(f"{error.filename or path} does not exist", file=error.filename or path) from error
     except OSError as error:
-        if isinstance(error, DiskError) or error.errno is None:
+        file = error.filename or path
+        is_of_disk = error.errno is not None and not isinstance(error, _NOT_OF_DISKS)
+        if not is_of_disk or (file is None and error.errno not in _REASONS):
             raise
-        reason, fix = _REASONS.get(error.errno, (error.strerror or str(error), "check the disk"))
-        file = Path(os.fsdecode(error.filename or path))
-        why = _owner(file) if error.errno in (errno.EACCES, errno.EPERM) else None
-        if error.errno == errno.ENOSPC and _has_no_inodes(file):
-            reason, fix = "the file system has no inodes left", "remove some files and run the same command again"
-        raise DiskError(reason, file=file, why=why, fix=fix) from error
+        raise _declared(error, file) from error
+
+
+def _declared(error: OSError, path: Path | str | bytes | None) -> NotThere | DiskError:
+    file = None if path is None else Path(os.fsdecode(path))
+    if isinstance(error, FileNotFoundError):
+        why = None
+        if file is not None and file.is_symlink():
+            why = f"it is a symbolic link to {file.readlink()}, which does not exist"
+        return NotThere(f"{file} does not exist", file=file, why=why)
+    reason, fix = _REASONS.get(error.errno or 0, (error.strerror or str(error), "check the disk"))
+    if file is None:
+        return DiskError(reason, fix=fix)
+    if error.errno == errno.ENOSPC and _has_no_inodes(file):
+        reason, fix = "the file system has no inodes left", "remove some files and run the same command again"
+    why = _owner(file) if error.errno in (errno.EACCES, errno.EPERM) else None
+    return DiskError(reason, file=file, why=why, fix=fix)
+
+
+def real_path(path: Path) -> Path:
+    """The absolute path without symbolic links; a loop of links stays, for who opens it to tell."""
+    return Path(os.path.realpath(path))
 
 
 def nearest_existing(path: Path) -> Path:
     """The path, or the nearest folder above it that exists."""
-    while not path.exists() and path != path.parent:
+    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110 (False below a closed folder, too)
         path = path.parent
     return path
 
@@ -145,8 +172,9 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         mode: permissions of the new file, less the process's umask.
 
     Raises:
-        DiskError: the file could not be written; nothing is left behind.
+        DiskError: the file could not be written, or a device or pipe stands there; nothing is left behind.
     """
+    require_no_device(path)
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
     with disk_errors(path):
         _remove_abandoned(path)
@@ -160,6 +188,13 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
             part.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def require_no_device(path: Path) -> None:
+    """Raise `DiskError` where a file is to be written and a device, pipe or socket stands, which would be replaced."""
+    with disk_errors(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise DiskError("a pipe, socket or device stands where a file is expected", file=path, fix="give a file")
 
 
 def _remove_abandoned(path: Path) -> None:

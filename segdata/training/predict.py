@@ -29,7 +29,7 @@ from segdata.pack.read import Pack, open_pack
 from segdata.pack.write import commit, index_document, is_unfinished, write_dataset, write_shard
 from segdata.sources.dataset import OnError, without
 from segdata.sources.image_folder import image_samples
-from segdata.system.files import canonical_json, locked, remove_tree, require_replaceable, write_whole
+from segdata.system.files import canonical_json, disk_errors, locked, remove_tree, require_replaceable, write_whole
 from segdata.training.config import RunConfig, TrainConfig
 from segdata.training.distributed import World, device_named
 from segdata.training.trackers.run_folder import file_name
@@ -38,6 +38,7 @@ from segdata.viz.overlay import overlay, png
 _SHARD = 1024
 
 
+@disk_errors()
 def load(
     source: str | Path, *, device: str | None = None, flip: bool = False, labels: Names | None = None, **changes: Any
 ) -> Predictor:
@@ -139,6 +140,7 @@ def _findings_on(model: Predictor) -> Findings:
     return findings
 
 
+@disk_errors()
 def predict(
     model: Predictor | str | Path,
     source: str | Path | Pack,

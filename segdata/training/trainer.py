@@ -21,7 +21,7 @@ from segdata.models import checkpoint, registry
 from segdata.models.contract import Prediction
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
-from segdata.system.files import locked, require_replaceable, write_whole
+from segdata.system.files import disk_errors, locked, require_replaceable, write_whole
 from segdata.training import narration, predict, step
 from segdata.training.batches import BatchStream, split_names
 from segdata.training.config import TrainConfig
@@ -90,6 +90,7 @@ class TrainReport:
         return {**vars(self), "run": str(self.run), "metrics": dict(self.metrics), "remarks": list(self.remarks)}
 
 
+@disk_errors()
 def train(
     pack: Pack | str | Path,
     run: str | Path,

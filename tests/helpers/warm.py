@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -71,6 +72,18 @@ class Server:
         return os.waitstatus_to_exitcode(status), texts[0], texts[1]
 
 
+UNPRIVILEGED = "TESTS_UNPRIVILEGED"
+"""Set in the environment of a command for which permissions hold even where the tests run as the superuser."""
+
+
+def _drop_capabilities() -> None:
+    """Take from this process what lets the superuser overrule permissions (see capabilities(7), capset(2))."""
+    libc = ctypes.CDLL(None)
+    for capability in range(64):
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+    libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())  # version 3, this process
+
+
 def _import_all() -> None:
     """What commands import when they need it, without torch."""
     import h5py
@@ -118,6 +131,8 @@ def _command(request: dict[str, Any], out: int, err: int) -> NoReturn:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    if os.environ.pop(UNPRIVILEGED, ""):
+        _drop_capabilities()
     sys.argv = ["segdata", *request["arguments"]]
     code: Any = 0
     try:

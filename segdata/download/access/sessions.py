@@ -16,6 +16,7 @@ from requests.cookies import RequestsCookieJar
 from segdata.catalog.remotes import SignIn
 from segdata.errors import SignInError
 from segdata.system.files import disk_errors, write_whole
+from segdata.system.reading import read_file
 
 LONGEST_SECONDS = 24 * 3600.0
 
@@ -35,7 +36,7 @@ def load(site: SignIn) -> RequestsCookieJar | None:
     """
     file = path(site)
     try:
-        document = json.loads(file.read_bytes())
+        document = json.loads(read_file(file))
         cookies = RequestsCookieJar()
         for name, value, below in document["cookies"]:
             cookies.set(name, value, path=below, domain=_domain(site))

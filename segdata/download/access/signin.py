@@ -29,6 +29,7 @@ from segdata.download.access import sessions
 from segdata.errors import NotThere, SignInError, UsageError
 from segdata.system import secrets
 from segdata.system.files import write_whole
+from segdata.system.reading import read_text
 
 AskFor = Callable[[str], tuple[str, str]]
 """Asks a person for (username, password) of the named site."""
@@ -139,7 +140,7 @@ def keep(site: SignIn, account: Credentials, *, in_netrc: bool) -> str:
         path = _netrc_path()
         _check_private(path)
         entry = f"machine {site.host} login {_quoted(account.username)} password {_quoted(account.password)}\n"
-        rest = _without(site, path.read_text() if path.exists() else "")
+        rest = _without(site, read_text(path) if path.exists() else "")
         _write_private(path, rest + ("" if not rest or rest.endswith("\n") else "\n") + entry)
         return str(path)
     ring = _keyring()
@@ -170,7 +171,7 @@ def forget(site: SignIn) -> tuple[str, ...]:
                 ring.delete_password(_SERVICE, site.host)
                 places.append("the key ring")
     if path.exists():
-        text = path.read_text()
+        text = read_text(path)
         rest = _without(site, text)
         if rest != text:
             _write_private(path, rest)

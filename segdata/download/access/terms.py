@@ -10,6 +10,7 @@ from segdata.catalog.remotes import Terms
 from segdata.download.receipts import signed
 from segdata.errors import TermsNotAccepted
 from segdata.system.files import canonical_json, disk_errors, write_whole
+from segdata.system.reading import read_file
 
 Ask = Callable[[str], bool]
 """Shows a text that ends in a question, and gives the answer."""
@@ -18,7 +19,7 @@ Ask = Callable[[str], bool]
 def are_accepted(terms: Terms, record: Path) -> bool:
     """Whether these very terms were accepted here before."""
     try:
-        return bool(json.loads(record.read_bytes())[terms.id]["sha256"] == terms.sha256)
+        return bool(json.loads(read_file(record))[terms.id]["sha256"] == terms.sha256)
     except (OSError, ValueError, TypeError, KeyError):
         return False
 
@@ -47,7 +48,7 @@ def accept(terms: Terms, record: Path, *, accepted: Sequence[str], ask: Ask | No
             fix=f"read them, then {command} --accept-license {terms.id}",
         )
     try:
-        known = json.loads(record.read_bytes())
+        known = json.loads(read_file(record))
     except (OSError, ValueError):
         known = {}
     known[terms.id] = {**signed(), "url": terms.url, "text": terms.text, "sha256": terms.sha256}

@@ -10,6 +10,7 @@ from segdata.download.archives.members import Member
 from segdata.download.archives.tar import Tar
 from segdata.download.archives.zip import Zip
 from segdata.errors import DamagedData, InvalidArchive
+from segdata.system.reading import open_file
 
 _SIGNS = (
     (0, b"PK\x03\x04", "zip"),
@@ -48,7 +49,7 @@ def open_archive(archive: Path, kind: str, archive_bytes: int | None, most_bytes
     """
     if kind == "file":
         return _Plain(archive)
-    with archive.open("rb") as file:
+    with open_file(archive) as file:
         begin = file.read(512)
     actual = _kind(begin)
     if actual is None and begin and (kind == "zip" or (kind == "tar" and len(begin) == 512)):
@@ -91,7 +92,7 @@ class _Plain:
         yield Member(self._path.name, self._path.stat().st_size, "the file itself")
 
     def contents(self) -> Iterator[tuple[str, Iterator[bytes]]]:
-        with self._path.open("rb") as file:
+        with open_file(self._path) as file:
             yield self._path.name, iter(lambda: file.read(1 << 20), b"")
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.system.files import canonical_json, disk_errors, write_whole
+from segdata.system.reading import open_file, read_file
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -57,7 +58,7 @@ class Receipt:
 def read_receipt(path: Path) -> Receipt | None:
     """The receipt in a file; None where there is none that can be read."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_file(path))
         return Receipt(
             document["archive"],
             document["source"],
@@ -127,7 +128,7 @@ def differences(
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

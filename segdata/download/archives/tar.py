@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 
 from segdata.download.archives.members import ALWAYS_ALLOWED, Member, cleaned, refused_kind
 from segdata.errors import DamagedData, InvalidArchive, SegdataError, Unsafe
+from segdata.system.reading import open_file
 
 BLOCK = 512
 CHUNK = 1 << 20
@@ -68,7 +69,7 @@ class Tar:
                 yield member.name, content
 
     def _walk(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
-        with self.path.open("rb") as raw:
+        with open_file(self.path) as raw:
             file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if self._is_gzip else raw
             walk = _Walk(file, None if self._is_gzip else self.path.stat().st_size, self._most_bytes)
             with self._explained(walk, raw):

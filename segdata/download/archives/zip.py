@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from segdata.download.archives.members import MOST_MEMBERS, Member, cleaned
 from segdata.errors import DamagedData, InvalidArchive, Unsafe
+from segdata.system.reading import open_file
 
 CHUNK = 1 << 20
 
@@ -46,7 +47,7 @@ class Zip:
 
     def __init__(self, path: Path, expected_bytes: int | None = None) -> None:
         self.path = path
-        self._file = path.open("rb")
+        self._file = open_file(path)
         try:
             begin = _check_end(self._file, path, expected_bytes)
             self._zip = zipfile.ZipFile(self._file)

@@ -25,6 +25,7 @@ from segdata.download.progress import Closed
 from segdata.download.receipts import CHUNK_BYTES
 from segdata.errors import DiskError
 from segdata.system.files import boot_id, crc32, disk_errors, sync_folder
+from segdata.system.reading import read_text
 
 _AHEAD = 16
 """Pieces that may wait to be hashed."""
@@ -270,7 +271,7 @@ class Part:
 def _read_state(path: Path) -> tuple[Source, list[int], tuple[int, int] | None] | None:
     """Source, checksums and begun chunk of a state file; None when there is none that can be used."""
     try:
-        head, *rest = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        head, *rest = [json.loads(line) for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
         if head.pop("chunk_bytes") != CHUNK_BYTES:
             return None
         tail = rest[-1] if rest and isinstance(rest[-1], dict) else None

@@ -16,6 +16,7 @@ from segdata.download.progress import Pace
 from segdata.download.receipts import CHUNK_BYTES, Receipt, signed
 from segdata.errors import HashMismatch, NetworkError, SegdataError
 from segdata.system.files import boot_id, disk_errors
+from segdata.system.reading import open_file
 from segdata.system.secrets import shown
 
 
@@ -62,7 +63,7 @@ def adopt(wanted: Target, path: Path, source: Source, pace: Pace) -> Receipt:
     size, digests, checksums = receipts.hash_file(
         path, expected.algorithm if expected else "sha256", lambda done, total: pace.progress(wanted.file, done, total)
     )
-    with disk_errors(path), path.open("rb") as file:
+    with disk_errors(path), open_file(path) as file:
         os.fsync(file.fileno())
     is_other = expected is not None and digests[expected.algorithm] != expected.value
     if expected and is_other and not wanted.accept_other:

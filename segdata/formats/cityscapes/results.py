@@ -38,6 +38,7 @@ from segdata.formats.adapting import count_unmapped, distinct_keys, table_by_nam
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared.files_by_key import by_image, files_below, require_all
 from segdata.formats.shared.folder import read_bytes, write_file
+from segdata.system.reading import open_file
 
 LAYOUT = "CITY_SEQUENCE_FRAME_pred.txt with masks (Cityscapes results)"
 
@@ -61,7 +62,7 @@ def detect(path: Path) -> bool:
     name = next(iter(files_below(path, ".txt")), None)
     if name is None:
         return False
-    with (path / name).open("rb") as file:
+    with open_file(path / name) as file:
         fields = file.read(4096).decode("utf-8", "replace").strip().partition("\n")[0].split()
     return name.endswith("_pred.txt") or (len(fields) == 3 and fields[0].lower().endswith(".png"))
 

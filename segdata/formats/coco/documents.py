@@ -18,6 +18,7 @@ from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import folders_in, image_bytes, names_in, stem
+from segdata.system.reading import open_file
 
 KINDS = ("instances", "person_keypoints", "captions", "image_info")
 """Kinds of documents that are read; of several with one split, the first gives the samples."""
@@ -160,7 +161,7 @@ def kind_of(name: str) -> tuple[str, str]:
 
 def looks_like_coco(path: Path) -> bool:
     """Whether a JSON file begins like a COCO document."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(_PEEK)
     return b'"images"' in head or b'"annotations"' in head
 

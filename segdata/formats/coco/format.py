@@ -51,6 +51,7 @@ from segdata.formats.contract import RESIDUES, Entry, Header, ReadOptions, Sourc
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import stem, write_file
 from segdata.system.files import disk_errors, inside
+from segdata.system.reading import open_file
 
 LAYOUT = "annotations/instances_*.json (COCO)"
 
@@ -401,7 +402,7 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
     locations = np.concatenate([np.zeros((0, 4), np.int64), *tables])
     part_of = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     with contextlib.ExitStack() as stack:
-        parts = [memoryview(stack.enter_context((folder / receipt["part"]).open("rb")).read()) for receipt in receipts]
+        parts = [memoryview(stack.enter_context(open_file(folder / receipt["part"])).read()) for receipt in receipts]
 
         def records(target: int) -> Iterator[memoryview]:
             rows = np.nonzero(locations[:, 0] == target)[0]

@@ -12,6 +12,7 @@ from segdata.formats.coco.documents import Document, Image
 from segdata.formats.shared.folder import folders_in
 from segdata.formats.shared.loose_names import MASKS, LooseNames
 from segdata.system.files import inside
+from segdata.system.reading import read_file
 
 _LOOKED_FOR = 20
 """Images of a document that are looked for in every folder."""
@@ -100,7 +101,7 @@ def _fits(root: Path, folder: str, images: Sequence[Image]) -> bool:
     for image in images:
         try:
             path = inside(root, f"{folder}/{image.file_name}" if folder else image.file_name, "the document")
-            header = image_files.probe(path.read_bytes())
+            header = image_files.probe(read_file(path))
         except (OSError, SegdataError):
             continue  # a missing or damaged file is reported with its image
         if image.height and {header.height, header.width} != {image.height, image.width}:

@@ -21,6 +21,7 @@ from segdata.formats.contract import Entry, ReadOptions
 from segdata.formats.shared.folder import stem
 from segdata.formats.shared.loose_names import LooseNames
 from segdata.system.files import checked_name, inside
+from segdata.system.reading import read_file
 
 
 class _Link(msgspec.Struct):
@@ -282,7 +283,7 @@ class ImageIndex:
             file = _file_of(document, index, image, folder)
             try:
                 path = inside(self._root, file, "the document") if disk is None else disk / image.file_name
-                header = image_files.probe(path.read_bytes(), max_pixels=self._options.max_pixels)
+                header = image_files.probe(read_file(path), max_pixels=self._options.max_pixels)
             except (OSError, SegdataError) as error:
                 why = f"height {image.height}, width {image.width}; and its file {file} tells none: {error}"
                 invalid = _invalid_record(document, index, why.partition("\n")[0])

@@ -46,6 +46,7 @@ from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import names_in, stem, write_file
 from segdata.system.files import checked_name, disk_errors, inside
+from segdata.system.reading import open_file, read_file
 
 LAYOUT = "annotations/panoptic_*.json with PNG folders (COCO panoptic)"
 
@@ -63,7 +64,7 @@ def detect(root: Path) -> bool:
     if root.is_file():
         if root.suffix != ".json":
             return False
-        with root.open("rb") as file:
+        with open_file(root) as file:
             head = file.read(_PEEK)
         return b'"segments_info"' in head or bool(
             head.lstrip().startswith(b"{") and root.name.startswith("panoptic") and _folder(root).is_dir()
@@ -304,7 +305,7 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
     """Put the records of all parts into their documents, in the source's order."""
     lines: list[_Line] = []
     for receipt in receipts:
-        text = (root / ".parts" / f"{receipt['part']}.lines").read_bytes()
+        text = read_file(root / ".parts" / f"{receipt['part']}.lines")
         lines += [msgspec.json.decode(row, type=_Line) for row in text.splitlines()]
     for number, document in enumerate(_documents(header)):
         chosen = [line for line in lines if line.document == number]

@@ -13,6 +13,7 @@ from typing import Any
 from segdata.errors import InvalidAnnotation, NotThere
 from segdata.formats.contract import Entry, Source
 from segdata.system.files import disk_errors, inside
+from segdata.system.reading import read_file
 
 NAMES_SHOWN = 5
 """Names that an error message lists at most."""
@@ -31,7 +32,7 @@ CONVERTED = ".segdata.json"
 def conversion_report(root: Path) -> Mapping[str, Any]:
     """The report of the conversion that made the folder; empty where none did."""
     try:
-        report = json.loads((root / CONVERTED).read_bytes())["report"]
+        report = json.loads(read_file(root / CONVERTED))["report"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return report if isinstance(report, dict) else {}
@@ -46,7 +47,7 @@ def read_bytes(root: Path, name: str, what: str) -> bytes:
     """
     path = inside(root, name, what)
     with disk_errors(path):
-        return path.read_bytes()
+        return read_file(path)
 
 
 def image_path(root: Path, entry: Entry) -> Path:
@@ -63,7 +64,7 @@ def image_bytes(source: Source, entry: Entry) -> bytes:
     """
     path = Path(entry.disk) if entry.disk else inside(source.root, entry.file, "the dataset")
     with disk_errors(path):
-        return path.read_bytes()
+        return read_file(path)
 
 
 def file_size(root: Path, name: str) -> int:

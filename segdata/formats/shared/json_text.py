@@ -20,6 +20,7 @@ import numpy as np
 
 from segdata.errors import InvalidAnnotation
 from segdata.system.files import disk_errors
+from segdata.system.reading import open_file
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 25
@@ -38,7 +39,7 @@ def map_file(path: Path) -> memoryview:
     Raises:
         InvalidAnnotation: empty, or text in an encoding that its first bytes promise and that it is not in.
     """
-    with disk_errors(path), path.open("rb") as file:
+    with disk_errors(path), open_file(path) as file:
         if file.seek(0, 2) == 0:
             raise InvalidAnnotation("annotation file is empty", file=path, why="it has 0 bytes")
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

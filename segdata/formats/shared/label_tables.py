@@ -35,6 +35,7 @@ from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import names_in, read_bytes
 from segdata.system import toml
 from segdata.system.files import disk_errors
+from segdata.system.reading import read_file
 
 META = "dataset_meta.json"
 WITH_COLORS = ("label_colors.txt", "label_color.txt", "class_dict.csv", "class_dict_seg.csv", "labelmap.txt", META)
@@ -186,8 +187,7 @@ def from_file(path: Path) -> LabelSpace:
     if path.is_dir():
         raise NotThere("a table of labels is a file", file=path, why="it is a folder", fix="name the file in it")
     with disk_errors(path):
-        content = path.read_bytes()
-    table = parse(content, path, path.name)
+        table = parse(read_file(path), path, path.name)
     if not table.rows:
         raise InvalidAnnotation("a table of labels has no rows", file=path, why=f"a row is {_FORMS}")
     return table.label_space()

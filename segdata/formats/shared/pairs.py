@@ -20,6 +20,7 @@ from segdata.formats.shared.folder import (
     names_in,
     stem,
 )
+from segdata.system.reading import read_file
 
 
 def only_folder(root: Path, above: str, names: Sequence[str], what: str) -> str:
@@ -281,7 +282,7 @@ def _is_same_image(root: Path, first: Entry, second: Entry) -> bool:
     paths = [image_path(root, entry) for entry in (first, second)]
     if not all(entry.file and path.is_file() for entry, path in zip((first, second), paths, strict=True)):
         return True
-    return paths[0].stat().st_size == paths[1].stat().st_size and paths[0].read_bytes() == paths[1].read_bytes()
+    return paths[0].stat().st_size == paths[1].stat().st_size and read_file(paths[0]) == read_file(paths[1])
 
 
 def has_documents(root: Path) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from segdata.errors import InvalidAnnotation
 from segdata.formats.shared.folder import IMAGE_ENDINGS, folders_in, names_in, stem
+from segdata.system.reading import open_file
 
 ANNOTATIONS, IMAGES, SETS = "Annotations", "JPEGImages", "ImageSets"
 CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"
@@ -167,7 +168,7 @@ def _first(folder: Path, *endings: str) -> Sequence[str]:
 def _has_annotations(folder: Path) -> bool:
     """Whether the first XML file of a folder is VOC's."""
     for name in sorted(_first(folder, ".xml"))[:1]:
-        with (folder / name).open("rb") as file:
+        with open_file(folder / name) as file:
             return _ROOT_TAG.search(file.read(_PEEK)) is not None
     return False
 

@@ -16,6 +16,7 @@ from segdata.formats.shared.loose_names import MASKS
 from segdata.formats.voc.folders import IMAGES, Part, is_of_masks, joined
 from segdata.formats.voc.xml import Node, parse
 from segdata.system.files import inside
+from segdata.system.reading import read_file
 
 _FOLDERS_LOOKED_AT = 1000
 _SIZES_COMPARED = 3
@@ -184,7 +185,7 @@ def _agrees(root: Path, part: Part, file: str, xml: str | None) -> bool | None:
     if size is None:
         return None
     try:
-        header = image_files.probe(inside(root, part.path(file), "the dataset").read_bytes())
+        header = image_files.probe(read_file(inside(root, part.path(file), "the dataset")))
     except (OSError, SegdataError):
         return None  # a damaged file is reported with its image
     is_mask = header.codec == "png" and header.color in ("palette", "grey")

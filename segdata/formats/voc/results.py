@@ -37,6 +37,7 @@ from segdata.formats.shared.detections import Detections
 from segdata.formats.shared.folder import write_file
 from segdata.formats.shared.palettes import PALETTE
 from segdata.system.files import disk_errors
+from segdata.system.reading import read_text
 
 LAYOUT = "comp*_det_SET_CLASS.txt (PASCAL VOC results)"
 
@@ -86,7 +87,7 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     for file in _files(path):
         category_name = next((name for name in names if file.name.endswith(f"_{name}.txt")), None)
         with disk_errors(file):
-            text = file.read_text("utf-8", "replace")
+            text = read_text(file, "replace")
         if category_name is None and not text.strip():
             findings.remark("empty file of a category that the ground truth does not have", file.name)
             continue

@@ -10,6 +10,7 @@ from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.shared.folder import IMAGE_ENDINGS, names_in, stem
 from segdata.formats.voc.images import Images, names_said, size_in
+from segdata.system.reading import read_file
 
 
 def settle(
@@ -69,7 +70,7 @@ def _chosen(root: Path, folder: Path, names: Sequence[str], xml: str, key: str, 
 def _fits(path: Path, size: tuple[int, int] | None) -> bool:
     """Whether an image has the annotated size, upright or not; an image that cannot be read does not tell otherwise."""
     try:
-        header = image_files.probe(path.read_bytes())
+        header = image_files.probe(read_file(path))
     except (OSError, SegdataError):
         return True
     return size is None or {header.height, header.width} == set(size)

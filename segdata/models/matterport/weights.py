@@ -24,6 +24,7 @@ import numpy.typing as npt
 from segdata.errors import DamagedData, InvalidInput, SegdataError, Unsafe
 from segdata.models import weights_digest
 from segdata.system.files import disk_errors
+from segdata.system.reading import open_file
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_OBJECTS = 50_000
@@ -172,7 +173,7 @@ def opened(path: Path) -> Iterator[WeightsFile]:
 
 def _check_kind(path: Path) -> None:
     """Tell what is no HDF5 before the library sees it."""
-    with disk_errors(path), path.open("rb") as file:
+    with disk_errors(path), open_file(path) as file:
         head = file.read(8)
     if head == _SIGNATURE:
         return

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from segdata.errors import InvalidInput, NotThere
 from segdata.models import checkpoint, registry
 from segdata.models.settings import Metric
-from segdata.system.files import disk_errors
+from segdata.system.files import disk_errors, real_path
+from segdata.system.reading import read_text, require_file
 from segdata.training.trackers import run_folder
 
 
@@ -40,7 +41,7 @@ class History:
     @property
     def name(self) -> str:
         """The folder's name."""
-        return self.run.resolve().name
+        return real_path(self.run).name
 
     @property
     def metric(self) -> Metric:
@@ -110,6 +111,7 @@ def weights(run: Path) -> dict[str, npt.NDArray[Any]]:
     if newest is None:
         return {}
     tensors = checkpoint.tensors_file(newest, checkpoint.read_document(newest))
+    require_file(tensors)
     with safe_open(str(tensors), framework="numpy") as file:
         names = [name for name in file.keys() if name.startswith("model.")]  # noqa: SIM118 (not a dictionary)
         return {name.removeprefix("model."): np.asarray(file.get_tensor(name)) for name in names}
@@ -117,7 +119,7 @@ def weights(run: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _document(path: Path) -> dict[str, Any]:
     with disk_errors(path):
-        text = path.read_text("utf-8", "replace")
+        text = read_text(path, "replace")
     try:
         document = json.loads(text)
     except ValueError as error:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from segdata.errors import NotThere
 from segdata.system.files import write_whole
+from segdata.system.reading import open_file
 from segdata.training.runs import history
 from segdata.training.runs.history import History
 from segdata.training.trackers.base import category_of
@@ -213,7 +214,7 @@ def shown(path: Path, caption: str) -> str:
     """A picture of a run, made smaller where it is large."""
     from PIL import Image
 
-    with Image.open(path) as opened:
+    with open_file(path) as file, Image.open(file) as opened:
         opened.draft("RGB", (_PICTURE_WIDTH, _PICTURE_WIDTH))
         image = opened.convert("RGB")
     image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.system.files import real_path
+from segdata.system.reading import read_text
 from segdata.training.trackers import base, run_folder
 
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
@@ -25,12 +27,12 @@ class MLflow:
         """Begin a run of the experiment, or resume the one begun before."""
         from mlflow import MlflowClient
 
-        beside = run.resolve().parent
+        beside = real_path(run).parent
         store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{beside / 'mlflow.db'}"
         self._client = MlflowClient(tracking_uri=store)
         note = run / "mlflow.json"
         if note.is_file():
-            self._id = str(json.loads(note.read_text())["run_id"])
+            self._id = str(json.loads(read_text(note))["run_id"])
             self._client.update_run(self._id, status="RUNNING")
             return
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "segdata"

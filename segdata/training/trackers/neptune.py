@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.system.files import real_path
+from segdata.system.reading import read_text
 from segdata.training.trackers import base, run_folder
 from segdata.training.trackers.background import FINISH_SECONDS
 from segdata.viz.overlay import png
@@ -24,7 +26,7 @@ class Neptune:
         import neptune
         from neptune.utils import stringify_unsupported
 
-        os.environ.setdefault("NEPTUNE_DATA_DIRECTORY", str(run.resolve() / ".neptune"))
+        os.environ.setdefault("NEPTUNE_DATA_DIRECTORY", str(real_path(run) / ".neptune"))
         note = run / "neptune.json"
         mode = os.environ.get("NEPTUNE_MODE") or "offline"
         options: dict[str, Any] = {
@@ -37,7 +39,7 @@ class Neptune:
         if mode == "offline":
             options |= {"project": os.environ.get("NEPTUNE_PROJECT") or "local/segdata"}
         if mode != "offline" and note.is_file():
-            options["with_id"] = json.loads(note.read_text())["id"]
+            options["with_id"] = json.loads(read_text(note))["id"]
         self._run = neptune.init_run(capture_hardware_metrics=False, **options)
         if mode != "offline" and not note.is_file():
             run_folder.write_json(note, {"id": self._run["sys/id"].fetch()})

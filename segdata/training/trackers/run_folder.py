@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.system.files import disk_errors, write_whole
+from segdata.system.reading import read_text
 from segdata.version import __version__
 from segdata.viz.overlay import png
 
@@ -61,7 +62,7 @@ class RunFolder:
 def lines(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics; a last one that is cut short is left out."""
     try:
-        text = (run / METRICS).read_text()
+        text = read_text(run / METRICS)
     except FileNotFoundError:
         return []
     rows = []

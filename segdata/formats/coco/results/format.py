@@ -38,6 +38,7 @@ from segdata.formats.shared.category_numbers import by_number
 from segdata.formats.shared.detections import Detections
 from segdata.formats.shared.folder import write_file
 from segdata.system.files import canonical_json, disk_errors, inside, write_whole
+from segdata.system.reading import open_file, read_file
 
 LAYOUT = "a JSON list of {image_id, category_id, score, bbox or segmentation} (COCO results)"
 
@@ -57,7 +58,7 @@ def detect(path: Path) -> bool:
     """Whether the file is a JSON list, or an object with a list of detections."""
     if not path.is_file() or path.suffix != ".json":
         return False
-    with path.open("rb") as file:
+    with open_file(path) as file:
         first = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     return first == b"[" or (first == b"{" and loose.list_in(path) is not None)
 
@@ -389,7 +390,7 @@ def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) ->
             with disk_errors(path), path.open("wb") as file:
                 file.write(b"[")
                 separator = b""
-                for text in filter(None, ((root / part).read_bytes() for part in parts)):
+                for text in filter(None, (read_file(root / part) for part in parts)):
                     file.write(separator + text)
                     separator = b",\n"
                 file.write(b"]\n")
