@@ -64,7 +64,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"registry"},
     ],
     "training": [
-        {"config", "distributed"},
+        {"config", "distributed", "resumption"},
         {"batches", "narration", "step", "stop", "trackers"},
         {"predict", "runs"},
         {"trainer"},

@@ -18,16 +18,13 @@ from msgspec import Meta, Struct, field, structs
 
 from segdata.catalog import remotes
 from segdata.catalog.remotes import Remote, RemoteTable, SignIn, Terms
-from segdata.core.labels import Category, LabelMapping, LabelSpace
+from segdata.core.labels import Byte, Category, LabelMapping, LabelSpace
 from segdata.errors import InvalidManifest, NotThere, SegdataError
 from segdata.system import toml
-from segdata.system.files import checked_name, disk_errors
-from segdata.system.reading import read_file, read_text
+from segdata.system.files import checked_name
 
 ALIASES = {"coco": "coco-2017", "voc": "voc-2012"}
 """Short names for the newest of a family."""
-
-Byte = Annotated[int, Meta(ge=0, le=255)]
 
 
 class _Flags(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -145,12 +142,7 @@ def load(path: Path) -> Manifest:
         InvalidManifest: not TOML, unknown or missing keys, wrong types, views of categories that do not exist.
         NotThere: there is no such file.
     """
-    with disk_errors(path):
-        data = read_file(path)
-    try:
-        return _build(path.stem, data.decode(), str(path), beside=path.absolute().parent)
-    except UnicodeDecodeError as error:
-        raise InvalidManifest("manifest is not UTF-8", file=path, place=f"byte {error.start}") from error
+    return _build(path.stem, toml.read(path), str(path), beside=path.absolute().parent)
 
 
 def find(dataset: str | Path) -> Manifest:
@@ -185,7 +177,7 @@ def shipped(name: str) -> Manifest:
             fix=f"did you mean {' or '.join(close)}?" if close else "segdata list shows them",
         )
     file = resources.files("segdata.manifests") / f"{name}.toml"
-    return _build(name, file.read_text("utf-8"), f"{name}.toml")
+    return _build(name, toml.parse(file.read_bytes(), f"{name}.toml"), f"{name}.toml")
 
 
 @cache
@@ -195,8 +187,8 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml")))
 
 
-def _build(name: str, text: str, file: str, *, beside: Path | None = None) -> Manifest:
-    document = toml.convert(toml.parse(text, file), _Document, file)
+def _build(name: str, tables: dict[str, Any], file: str, *, beside: Path | None = None) -> Manifest:
+    document = toml.convert(tables, _Document, file)
     labels, views = _labels_of(document, name, file)
     views |= {view: read_view(view, table, labels, file, f"views.{view}") for view, table in document.views.items()}
     splits = dict(shipped(document.splits_from).splits) if document.splits_from is not None else {}
@@ -378,9 +370,7 @@ def mapping_from_file(path: Path, source: LabelSpace) -> LabelMapping:
         InvalidManifest: not TOML, a wrong table, or names of categories that `source` does not have.
         NotThere: there is no such file.
     """
-    with disk_errors(path):
-        table = toml.parse(read_text(path), str(path))
-    view = read_view(path.stem, table, source, str(path))
+    view = read_view(path.stem, toml.read(path), source, str(path))
     return LabelMapping.from_names(source, view.labels, view.sources)
 
 

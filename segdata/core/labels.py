@@ -11,15 +11,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from segdata.core.reprs import counted, first, line
 from segdata.errors import InvalidInput, LabelMismatch, NotThere
 
-Color = tuple[int, int, int]
+Byte = Annotated[int, Meta(ge=0, le=255)]
+Color = tuple[Byte, Byte, Byte]
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Category:
     """
 
     name: str
-    id: int
+    id: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
     color: Color | None = None
     isthing: bool | None = None
     supercategory: str | None = None
@@ -54,19 +57,6 @@ class Category:
         if self.ignore:
             document["ignore"] = True
         return document
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Category:
-        """The inverse of `as_dict`."""
-        color = document.get("color")
-        return cls(
-            name=document["name"],
-            id=document["id"],
-            color=None if color is None else (color[0], color[1], color[2]),
-            isthing=document.get("isthing"),
-            supercategory=document.get("supercategory"),
-            ignore=document.get("ignore", False),
-        )
 
 
 @dataclass(frozen=True)
@@ -167,8 +157,18 @@ class LabelSpace:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> LabelSpace:
-        """The inverse of `as_dict`."""
-        return cls(document["name"], tuple(Category.from_dict(item) for item in document["categories"]))
+        """The inverse of `as_dict`.
+
+        Raises:
+            InvalidInput: of another shape; the place is named. Or see `LabelSpace`.
+        """
+        try:
+            return msgspec.convert(document, cls)
+        except msgspec.ValidationError as error:
+            if isinstance(error.__cause__, InvalidInput):
+                raise error.__cause__ from None
+            why, _, place = str(error).partition(" - at ")
+            raise InvalidInput("this is no label space", place=place or None, why=why) from error
 
     def table_from_ids(self, size: int) -> np.ndarray:
         """Lookup table (size,) int32: source id 0 … size − 1 → index, −1 where no category has that id."""

@@ -15,10 +15,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta, Struct
 
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
@@ -44,6 +46,28 @@ class Samples(Protocol):
     @property
     def labels(self) -> LabelSpace:
         """What category indices mean."""
+
+
+class State(Struct, frozen=True):
+    """Where a loader stands, as `Loader.state_dict` gives it."""
+
+    epoch: Annotated[int, Meta(ge=0, le=2**53)]
+    position: Annotated[int, Meta(ge=0, le=2**53)]
+    order: dict[str, Any]
+
+
+def state_of(state: Mapping[str, Any]) -> State:
+    """The state of a loader, checked.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return msgspec.convert(dict(state), State)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise UsageError(
+            "this is no state of a loader", why=str(error)[:200], fix="give what state_dict gave"
+        ) from error
 
 
 class Loader:
@@ -164,22 +188,24 @@ class Loader:
         """Continue after the last batch that was taken before `state_dict` was called.
 
         Raises:
-            UsageError: the state is of a loader with other options, whose batches would be others; the message shows the
-                differences.
+            UsageError: it is no state of a loader, or that of a loader with other options, whose batches would be others;
+                the message shows the differences.
         """
-        order = self._order.state(state["epoch"])
-        if dict(state["order"]) != order:
-            names = [name for name in order if state["order"].get(name) != order[name]]
+        given = state_of(state)
+        order = self._order.state(given.epoch)
+        if given.order != order:
+            names = [name for name in order if given.order.get(name) != order[name]]
             raise UsageError(
                 "the state belongs to a loader with other options",
-                why="; ".join(f"{name} was {state['order'].get(name)}, here {order[name]}" for name in names),
+                why="; ".join(f"{name} was {given.order.get(name)!r:.80}, here {order[name]}" for name in names)
+                or None,
                 fix="load it with the same pack and options, or begin a new epoch with set_epoch",
             )
-        self.set_epoch(state["epoch"])
-        if state["position"] >= len(self):
-            self.set_epoch(state["epoch"] + 1)
+        self.set_epoch(given.epoch)
+        if given.position >= len(self):
+            self.set_epoch(given.epoch + 1)
         else:
-            self._position = state["position"]
+            self._position = given.position
 
     # ------------------------------------------------------------------ making batches
 

@@ -12,16 +12,20 @@ used before its checksum was compared.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from msgspec import Meta, Struct
+
+from segdata.core.labels import LabelSpace
 from segdata.errors import DamagedData, InvalidInput, NotThere
+from segdata.models import safetensors_files
+from segdata.system import json_documents
 from segdata.system.files import canonical_json, checked_name, disk_errors, write_whole
-from segdata.system.reading import read_file
+from segdata.system.reading import open_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,6 +41,31 @@ _PREFIX = "model."
 
 _DIGITS = 12
 """Of the digest in a name."""
+
+
+class _Outer(Struct):
+    """The JSON file: the document with its checksum."""
+
+    crc32: str
+    content: dict[str, Any]
+
+
+class _Tensors(Struct):
+    """What the document says of the tensors' file."""
+
+    file: str
+    bytes: Annotated[int, Meta(ge=0)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class _Content(Struct):
+    """What every checkpoint's document has; the training and the model add their own, which they check."""
+
+    tensors: _Tensors
+    step: Annotated[int, Meta(ge=0, le=2**62)]
+    config: dict[str, Any]
+    labels: LabelSpace
+    data: str
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
@@ -75,33 +104,28 @@ def read_document(path: Path) -> dict[str, Any]:
 
     Raises:
         NotThere: no such file.
-        DamagedData: cut short or changed.
+        DamagedData: cut short, changed, or without what every checkpoint has.
         InvalidInput: of another kind or version.
     """
     path = path.with_suffix(".json")
-    with disk_errors(path):
-        data = read_file(path)
+    what = "the checkpoint's description"
+    outer = json_documents.read(path, _Outer, what, fix=_another(path))
+    whole = outer.content
     try:
-        outer = json.loads(data)
-        whole = outer["content"]
-        intact = f"{zlib.crc32(canonical_json(whole)):08x}" == outer["crc32"]
-    except (ValueError, KeyError, TypeError):
+        intact = f"{zlib.crc32(canonical_json(whole)):08x}" == outer.crc32
+    except (ValueError, RecursionError):
         intact = False
     if not intact:
-        raise DamagedData(
-            "the checkpoint's description is damaged",
-            file=path,
-            why="its checksum is not the stated one",
-            fix=_another(path),
-        )
+        raise DamagedData(f"{what} is damaged", file=path, why="its checksum is not the stated one", fix=_another(path))
     if whole.get("format") != FORMAT or whole.get("version") != VERSION:
         raise InvalidInput(
             "this is no checkpoint that this segdata reads",
             file=path,
-            why=f"{whole.get('format')!r} of version {whole.get('version')!r}; expected {FORMAT!r} of version {VERSION}",
+            why=f"{whole.get('format')!r:.80} of version {whole.get('version')!r:.80}; "
+            f"expected {FORMAT!r} of version {VERSION}",
         )
-    document: dict[str, Any] = whole
-    return document
+    json_documents.shape_of(whole, _Content, what, path, fix=_another(path))
+    return whole
 
 
 def _another(path: Path) -> str:
@@ -129,18 +153,18 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         DamagedData: the tensors are not those that were written; a flipped bit is enough.
     """
-    from safetensors.torch import load as decoded
-
     document = read_document(path)
     stated = document["tensors"]
     file = tensors_file(path, document)
-    with disk_errors(file):
-        data = read_file(file)
+    with disk_errors(file), open_file(file) as opened:
+        size = opened.seek(0, 2)
+        opened.seek(0)
+        data = opened.read() if size == stated["bytes"] else b""
     if len(data) != stated["bytes"]:
         raise DamagedData(
-            "the checkpoint's tensors are cut short" if len(data) < stated["bytes"] else "the checkpoint is too long",
+            "the checkpoint's tensors are cut short" if size < stated["bytes"] else "the checkpoint is too long",
             file=file,
-            why=f"{len(data):,} bytes; {stated['bytes']:,} were written",
+            why=f"{size:,} bytes; {stated['bytes']:,} were written",
             fix=_another(path),
         )
     digest = hashlib.sha256(data).hexdigest()
@@ -151,7 +175,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             why=f"sha256 {digest[:12]}… instead of {stated['sha256'][:12]}…",
             fix=_another(path),
         )
-    return decoded(data), document
+    return safetensors_files.decoded(data, file), document
 
 
 def step_path(folder: Path, step: int) -> Path:
@@ -194,9 +218,14 @@ def of_run(run: Path) -> Path:
     return last
 
 
+def is_of_network(name: str) -> bool:
+    """Whether a checkpoint's tensor is one of the network's."""
+    return name.startswith(_PREFIX)
+
+
 def network_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The network's among a checkpoint's tensors, under the network's names."""
-    return {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}
+    return {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if is_of_network(name)}
 
 
 def checkpoint_tensors(network: nn.Module) -> dict[str, Tensor]:

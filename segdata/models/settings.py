@@ -13,7 +13,6 @@ import difflib
 import functools
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,9 @@ import msgspec
 from msgspec import inspect, structs
 
 from segdata.errors import UsageError
+from segdata.system import toml
 from segdata.system.files import disk_errors
-from segdata.system.reading import open_file, read_text
+from segdata.system.reading import read_text
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 _COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
@@ -297,29 +297,18 @@ def require_effect_in_prediction(
 def parsed(text: str) -> Any:
     """The value that a text stands for, as in TOML; a text that is no TOML stands for itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return toml.parse(f"value = {text}", "", UsageError)["value"]
+    except UsageError:
         return text
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Names and values of a TOML file.
-
-    Raises:
-        UsageError: not TOML.
-    """
-    try:
-        with disk_errors(path), open_file(path) as opened:
-            return tomllib.load(opened)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError("the settings file is not TOML", file=path, why=str(error)) from error
 
 
 def line_of(path: Path, name: str | None) -> str | None:
     """The line of a TOML file that sets `name`, as a place in messages; None when there is none."""
-    pattern = re.compile(rf"\s*(?:\[\s*)?[\"']?{re.escape(name or '')}[\"']?\s*[=.\]]")
+    if name is None:
+        return None
+    pattern = re.compile(rf"\s*(?:\[\s*)?[\"']?{re.escape(name)}[\"']?\s*[=.\]]")
     with disk_errors(path):
-        lines = read_text(path).splitlines()
+        lines = read_text(path, "replace").splitlines()
     return next((f"line {number}: {name}" for number, line in enumerate(lines, 1) if pattern.match(line)), None)
 
 

@@ -4,6 +4,7 @@ code is refused."""
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,9 @@ import numpy.typing as npt
 
 from segdata.core.labels import LabelSpace
 from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError, Unsafe
-from segdata.models import checkpoint, weights_digest
+from segdata.models import checkpoint, safetensors_files, weights_digest
 from segdata.system.files import disk_errors
-from segdata.system.reading import read_file, require_file
+from segdata.system.reading import require_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,6 +103,8 @@ PARTS = ("model", "model_state_dict", "state_dict", "model_ema")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
 """What names of tensors begin with where the network was wrapped: in parallel, in a trainer, compiled."""
 
+_MOST_WRAPPERS = 8
+
 
 def file_of(source: str | Path) -> tuple[Path, str | None]:
     """The file that `source` names, and which of its state dictionaries: FILE, or FILE#PART with one of `PARTS`."""
@@ -124,7 +127,7 @@ def and_remarks(source: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...]]
         NotThere: no such file, or no such part.
         DamagedData: cut short, or not what the digest beside it or in its name says.
         Unsafe: more than tensors and settings.
-        InvalidInput: tensors, but no state dictionary.
+        InvalidInput: tensors, but no state dictionary, or one of other things than weights.
     """
     from torch import Tensor
 
@@ -146,6 +149,7 @@ def and_remarks(source: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...]]
             why=others[0] if others else f"it holds {'nothing' if state == {} else type(state).__name__}",
             fix=f"save model.state_dict(), alone or in a dictionary under one of {', '.join(PARTS)}",
         )
+    _check_tensors(tensors, path)
     others = [f"{chosen!r} of the weights file is taken; {path.name}#{name} is {name!r}" for name in parts[1:]]
     return tensors, tuple(others if part is None else ())
 
@@ -161,10 +165,12 @@ def _opened(path: Path) -> Any:
         require_file(path)
     weights_digest.check(path)
     if path.suffix == ".safetensors":
-        return _safetensors(path)
+        return safetensors_files.read(path)
     data: list[Any] = [argparse.Namespace]
     for module in ("pathlib", "pathlib._local"):
         data += [(PurePosixPath, f"{module}.PosixPath"), (PureWindowsPath, f"{module}.WindowsPath")]
+    with disk_errors(path):
+        _check_packing(path)
     try:
         with disk_errors(path), torch.serialization.safe_globals(data):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -174,29 +180,57 @@ def _opened(path: Path) -> Any:
         raise _refused(path, error) from error
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load as decoded
-
-    with disk_errors(path):
-        data = read_file(path)
+def _check_packing(path: Path) -> None:
+    """Raise when the file is a zip that would unfold: PyTorch stores its records as they are."""
+    if not zipfile.is_zipfile(path):
+        return
     try:
-        return decoded(data)
-    except Exception as error:
-        raise DamagedData(
-            "the weights file cannot be read",
+        with zipfile.ZipFile(path) as archive:
+            size = sum(record.file_size for record in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        raise _refused(path, error) from error
+    if size > path.stat().st_size:
+        raise Unsafe(
+            "the weights file would unfold to more than it holds",
             file=path,
-            why=f"it is cut short, damaged, or no safetensors file: {error}"[:200],
-            fix="fetch or copy the file again",
-        ) from error
+            why=f"its records have {size:,} bytes, the file has {path.stat().st_size:,}",
+            fix="save it anew with torch.save",
+        )
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise for tensors that are no weights: sparse, quantised, complex, without values, or larger than what is stored."""
+    from torch import strided
+
+    for name, value in tensors.items():
+        why = next(
+            (
+                text
+                for wrong, text in (
+                    (value.layout is not strided, f"its layout is {value.layout}"),
+                    (value.is_quantized or value.is_complex(), f"its type is {value.dtype}"),
+                    (value.device.type != "cpu", f"it is on the device {value.device}"),
+                    (value.is_quantized or value.is_nested, "it is nested"),
+                )
+                if wrong
+            ),
+            None,
+        )
+        if why is None and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            why = f"its shape is {list(value.shape)}, {value.untyped_storage().nbytes():,} bytes are stored"
+        if why is not None:
+            raise InvalidInput("the weights file holds a tensor that is no weight", file=path, place=name, why=why)
 
 
 def _unwrapped(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Names without what a wrapper put before all of them, and without an average's count."""
+    """Names without what wrappers put before all of them, and without an average's count."""
     tensors = {str(name): value for name, value in state.items() if name != "n_averaged"}
-    prefix = next(
-        (prefix for prefix in _PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None
-    )
-    return tensors if prefix is None else _unwrapped({name.removeprefix(prefix): tensors[name] for name in tensors})
+    for _ in range(_MOST_WRAPPERS):
+        prefix = next((one for one in _PREFIXES if tensors and all(name.startswith(one) for name in tensors)), None)
+        if prefix is None:
+            break
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
 
 
 def _refused(path: Path, error: Exception) -> SegdataError:

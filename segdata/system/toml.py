@@ -6,32 +6,105 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import inspect
 
-from segdata.errors import InvalidManifest
+from segdata.errors import InvalidManifest, SegdataError
+from segdata.system import bounds
+from segdata.system.files import disk_errors
+from segdata.system.reading import open_file
 
 T = TypeVar("T")
 
 
-def parse(text: str, file: str) -> dict[str, Any]:
-    """The tables of a TOML text.
+MOST_BYTES = 2 << 20
+"""Of a file, which takes seconds to read then; the longest manifest has a hundredth."""
+DEEPEST = 16
+"""Levels of tables and lists; a manifest has five."""
+
+_PART = r"""(?:[\w-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*\.[ \t]*){{{4 * DEEPEST}}}")
+"""A key of so many parts that reading it would take for ever: `tomllib` needs the square of their number."""
+
+_BRACKET = re.compile(
+    r'''"""(?:[^\\]|\\.)*?"""|'''
+    r"""'''.*?'''|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|#[^\n]*|([\[{])|([\]}])""",
+    re.DOTALL,
+)
+"""Strings and comments, which are passed over, or a bracket that opens or closes."""
+
+
+def _is_deep(text: str) -> bool:
+    """Whether lists and tables are nested deeper than any; `tomllib` would call itself for each level."""
+    depth = 0
+    for match in _BRACKET.finditer(text):
+        depth += bool(match[1]) - bool(match[2])
+        if depth > 2 * DEEPEST:
+            return True
+    return False
+
+
+def parse(text: str | bytes, file: Path | str, error: type[SegdataError] = InvalidManifest) -> dict[str, Any]:
+    """The tables of a TOML text, with numbers of 64 bits and few levels, so that nothing behind has to look for others.
+
+    Args:
+        error: what to raise.
 
     Raises:
-        InvalidManifest: not TOML; it names line and column.
+        InvalidManifest: not UTF-8 or not TOML, too large, nested too deep, or with a number that TOML cannot hold.
     """
     try:
-        return tomllib.loads(text)
+        return _tables(text)
+    except _NotToml as wrong:
+        raise error("the file is not TOML", file=file, place=wrong.place, why=wrong.why, fix=wrong.fix) from wrong
+
+
+def read(path: Path, error: type[SegdataError] = InvalidManifest) -> dict[str, Any]:
+    """The tables of a TOML file; see `parse`.
+
+    Raises:
+        NotThere: there is no such file.
+    """
+    with disk_errors(path), open_file(path) as file:
+        data = file.read(MOST_BYTES + 1)
+    return parse(data, path, error)
+
+
+class _NotToml(ValueError):
+    """Why a text is no TOML, and where."""
+
+    def __init__(self, why: str, place: str | None = None, fix: str | None = None) -> None:
+        super().__init__(why)
+        self.why, self.place, self.fix = why, place, fix
+
+
+def _tables(text: str | bytes) -> dict[str, Any]:
+    if len(text) > MOST_BYTES:
+        raise _NotToml(f"it has more than {MOST_BYTES:,} bytes")
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        wrong = (
+            "a key has too many parts" if _LONG_KEY.search(text) else "it is nested too deep" if _is_deep(text) else ""
+        )
+        tables = {} if wrong else tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         position = re.search(r"line \d+, column \d+", str(error))
-        raise InvalidManifest(
-            "manifest is not TOML",
-            file=file,
-            place=position.group() if position else None,
-            why=str(error).split(" (at")[0],
+        raise _NotToml(str(error).split(" (at")[0], position.group() if position else None) from error
+    except UnicodeDecodeError as error:
+        raise _NotToml(
+            f"byte 0x{error.object[error.start]:02x} is not UTF-8", f"byte {error.start}", "save it as UTF-8"
         ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise _NotToml("a number has thousands of digits") from error
+    if wrong:
+        raise _NotToml(wrong)
+    if beyond := bounds.beyond(tables, DEEPEST, is_finite=True):
+        raise _NotToml(*beyond)
+    return tables
 
 
 def convert(table: dict[str, Any], kind: type[T], file: str, prefix: str = "") -> T:

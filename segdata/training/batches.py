@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.sample import Sample
-from segdata.loading import Batch, Loader
+from segdata.loading import Batch, Loader, loader
 from segdata.loading.loader import Samples
 from segdata.pack.read import Pack
 from segdata.training.config import RunConfig
@@ -75,7 +75,7 @@ class BatchStream:
     def load_state_dict(self, state: Mapping[str, Any]) -> bool:
         """Continue there; False where another number of ranks makes it the beginning of that epoch."""
         if state["processes"] != self._world.size:
-            self._loader.set_epoch(state["loader"]["epoch"])
+            self._loader.set_epoch(loader.state_of(state["loader"]).epoch)
             return False
         self._loader.load_state_dict(state["loader"])
         return True

@@ -13,6 +13,7 @@ from msgspec import Meta
 from segdata.errors import NotThere, UsageError
 from segdata.models import registry, settings
 from segdata.models.settings import Rule, Settings
+from segdata.system import toml
 
 if TYPE_CHECKING:
     from segdata.models.contract import Autocast
@@ -234,7 +235,7 @@ class TrainConfig:
             UsageError: see `from_dict`; the line is named.
         """
         try:
-            return cls.from_dict(settings.read_toml(path), name=name, file=path)
+            return cls.from_dict(toml.read(path, UsageError), name=name, file=path)
         except UsageError as error:
             error.place = settings.line_of(path, error.place) or error.place
             raise

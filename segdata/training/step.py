@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from msgspec import Meta, Struct, structs
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segdata.errors import InvalidInput
+from segdata.errors import DamagedData, InvalidInput
 from segdata.models import checkpoint
 from segdata.models.contract import AnyModel, Losses
 from segdata.models.weights import Weights
+from segdata.system import json_documents
 from segdata.training.config import RunConfig, TrainConfig
 from segdata.training.distributed import World
 
@@ -190,17 +193,60 @@ class TrainStep:
         return {**self.model.state(self.network), "scaler": self._scaler.state_dict()}
 
     def restore(self, tensors: Mapping[str, Tensor], document: Mapping[str, Any], source: str) -> None:
-        """Go on from what `tensors` and `document` gave."""
+        """Go on from what `tensors` and `document` gave.
+
+        Raises:
+            DamagedData: the optimiser's tensors are not those of this network, or the scaler's state is none.
+        """
         self.model.put(Weights(source, checkpoint.network_tensors(tensors), state=document), self.network)
         states: dict[int, dict[str, Tensor]] = {}
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, key = name.split(".", 2)
-                states.setdefault(int(number), {})[key] = value
+            if not name.startswith("optimizer."):
+                continue
+            match = re.fullmatch(r"optimizer\.(\d{1,6})\.(\w+)", name)
+            number = int(match[1]) if match else len(parameters)
+            if (
+                match is None
+                or number >= len(parameters)
+                or value.shape != (() if match[2] == "step" else parameters[number].shape)
+            ):
+                raise _not_resumable(source, name, f"its shape is {list(value.shape)}")
+            states.setdefault(number, {})[match[2]] = value
+        kinds = _STATES[self.config.run.optimizer]
+        for number, state in states.items():
+            if state.keys() != kinds:
+                raise _not_resumable(source, f"optimizer.{number}", f"it has {', '.join(sorted(state))}")
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": states, "param_groups": groups})
         if self._scaler.is_enabled():
-            self._scaler.load_state_dict(document["scaler"])
+            scaler = json_documents.shape_of(document.get("scaler"), _Scaler, _DESCRIPTION, source)
+            self._scaler.load_state_dict(structs.asdict(scaler))
+
+
+_DESCRIPTION = "the checkpoint's description"
+_STATES = {"sgd": {"momentum_buffer"}, "adamw": {"step", "exp_avg", "exp_avg_sq"}}
+"""Optimiser → the tensors that it keeps for a parameter."""
+
+
+class _Scaler(Struct):
+    """The state of PyTorch's gradient scaler."""
+
+    scale: Annotated[float, Meta(gt=0, le=1e38)]
+    growth_factor: Annotated[float, Meta(gt=1, le=1e6)]
+    backoff_factor: Annotated[float, Meta(gt=0, lt=1)]
+    growth_interval: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    _growth_tracker: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+def _not_resumable(source: str, name: str, why: str) -> DamagedData:
+    return DamagedData(
+        "the checkpoint's state of the optimiser is not that of this training",
+        file=source,
+        place=name,
+        why=why,
+        fix="--weights RUN begins a new run with these weights",
+    )
 
 
 class LossMeter:
@@ -209,7 +255,7 @@ class LossMeter:
     Args:
         names: of the losses, P of them.
         weights: of the losses in their sum.
-        state: what `state` returned, to go on from there.
+        state: what `state` returned, to go on from there; as many sums as names.
     """
 
     def __init__(

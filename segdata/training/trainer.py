@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from segdata.core.reprs import counted, line
 from segdata.errors import NotThere, UsageError
 from segdata.models import checkpoint, registry
@@ -22,7 +24,7 @@ from segdata.models.contract import Prediction
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
 from segdata.system.files import disk_errors, locked, require_replaceable, write_whole
-from segdata.training import narration, predict, step
+from segdata.training import narration, predict, resumption, step
 from segdata.training.batches import BatchStream, split_names
 from segdata.training.config import TrainConfig
 from segdata.training.distributed import World, joined
@@ -229,11 +231,12 @@ class _Training:
                     )
             return
         tensors, document = checkpoint.load(last)
+        state = resumption.state_of(document, len(self.model.losses_named), last.with_suffix(".json"))
         self._require_same(document)
         self.learner.restore(tensors, document, str(last))
-        self.step, self.best, self.metrics = document["step"], document["best"], document["metrics"]
-        self.validated = document["validated"]
-        self.meter = self._meter(document["window"])
+        self.step, self.best, self.metrics = state.step, state.best, state.metrics
+        self.validated = state.validated
+        self.meter = self._meter(structs.asdict(state.window))
         if not self.stream.load_state_dict(document["feed"]):
             self.remarks.append("the number of processes changed: the pass over the data begins anew")
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.catalog import manifest
+from segdata.catalog.label_table import Table
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.png import LabelImage
@@ -19,7 +20,6 @@ from segdata.formats.camvid import label_files
 from segdata.formats.contract import Entry
 from segdata.formats.shared import binary, label_tables, palettes
 from segdata.formats.shared.folder import conversion_report
-from segdata.formats.shared.label_tables import Table
 from segdata.formats.shared.object_numbers import LOOKED_AT, Evidence, evidence
 
 _FRAMES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from segdata.catalog import manifest
+from segdata.catalog.label_table import Table
 from segdata.core import png
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
@@ -19,7 +20,6 @@ from segdata.formats.cityscapes import polygons
 from segdata.formats.contract import Entry
 from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import read_bytes
-from segdata.formats.shared.label_tables import Table
 from segdata.system.files import inside
 
 OFFICIAL, TRAIN_VIEW = "cityscapes", "cityscapes-19"

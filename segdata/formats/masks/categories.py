@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from segdata.catalog.label_table import Table
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.errors import InvalidAnnotation
-from segdata.formats.shared.label_tables import Table
 
 OBJECT = "object"
 _NO_OBJECTS = ("background", "bg", "void", "unlabelled", "unlabeled", "ignore", "ignored")

@@ -26,7 +26,7 @@ _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 25
 """Bytes within which a string must begin or end."""
 
-_MOST = 1 << 26
+MOST = 1 << 26
 """Bytes of text that are made into Python objects as a whole, which take up to ten times as many."""
 
 _END_OF_STRING = re.compile(rb'(?<!\\)"')
@@ -128,11 +128,11 @@ def _check_lengths(data: Any, kind: Any, path: Path) -> None:
                 why=f"no string begins or ends within {_BLOCK >> 20} MiB",
                 fix="remove the value: the file is damaged, or no annotation file",
             )
-    if kind in (Any, dict[str, Any]) and size > _MOST:
+    if kind in (Any, dict[str, Any]) and size > MOST:
         raise InvalidAnnotation(
             "a part of the JSON document is larger than any annotation",
             file=path,
-            why=f"it has {size >> 20:,} MiB, segdata takes {_MOST >> 20}; it begins with "
+            why=f"it has {size >> 20:,} MiB, segdata takes {MOST >> 20}; it begins with "
             f"{bytes(memoryview(data)[:60]).decode('utf-8', 'replace')!r}",
             fix="remove the part: the file is damaged, or no annotation file",
         )

@@ -20,22 +20,21 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
-from segdata.catalog import manifest
-from segdata.catalog.manifest import Byte
+from segdata.catalog.label_table import Row, Table
 from segdata.core.findings import Findings
-from segdata.core.labels import Category, Color, LabelSpace
+from segdata.core.labels import Byte, Category, Color, LabelSpace
 from segdata.errors import InvalidAnnotation, NotThere, SegdataError
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import names_in, read_bytes
 from segdata.system import toml
 from segdata.system.files import disk_errors
-from segdata.system.reading import read_file
+from segdata.system.reading import open_file
 
 META = "dataset_meta.json"
 WITH_COLORS = ("label_colors.txt", "label_color.txt", "class_dict.csv", "class_dict_seg.csv", "labelmap.txt", META)
@@ -44,78 +43,11 @@ FILES = (*WITH_COLORS, *NAMES_ALONE)
 """Names of files that are read as tables wherever they lie beside a dataset, the most telling first."""
 
 _LARGEST = 65535
+_MOST_BYTES = 8 << 20
 _FORMS = "R G B NAME, NAME R G B, NAME:R,G,B:: or NAME alone, or columns name,r,g,b below a row of titles"
 _FIX = "correct the row, or name another table with --classes FILE"
 
 _VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore", "ignored")
-
-
-class Row(NamedTuple):
-    """A row of a table: the value of its pixels, its name and its colour, None where the table has none."""
-
-    value: int
-    name: str
-    color: Color | None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of labels as a file says it.
-
-    Attributes:
-        file: its path under the folder that it was looked for in.
-        rows: in the file's order.
-        content: the file's bytes.
-        others: further tables beside it, which say the same.
-        categories: the rows with whatever else the file says of them.
-    """
-
-    file: str
-    rows: tuple[Row, ...]
-    content: bytes = b""
-    others: tuple[str, ...] = ()
-    categories: tuple[Category, ...] = ()
-
-    @property
-    def has_colors(self) -> bool:
-        """Whether every row has a colour."""
-        return all(row.color is not None for row in self.rows)
-
-    def is_part_of(self, official: LabelSpace) -> bool:
-        """Whether every name is one of a published table's, with its colour where the row has one."""
-        known = {category.name: category.color for category in official.categories}
-        return all(row.name in known and row.color in (None, known[row.name]) for row in self.rows)
-
-    def label_space(self, official: LabelSpace | None = None) -> LabelSpace:
-        """The table's categories; values are their ids.
-
-        Args:
-            official: a published space that says the rest where this table is a part of it or has all of its names.
-                Without it every published space is asked that has no name that this table lacks.
-
-        Raises:
-            InvalidInput: a name or value twice.
-        """
-        names = {row.name for row in self.rows}
-        spaces = [manifest.label_space(name) for name in manifest.spaces()] if official is None else [official]
-        whole = next((space for space in spaces if set(space.index_of_name) <= names), None)
-        base = official if whole is None and official is not None and self.is_part_of(official) else whole
-        categories = tuple(category if base is None else _completed(category, base) for category in self.categories)
-        return LabelSpace("custom" if whole is None else whole.name, categories)
-
-
-def _completed(category: Category, official: LabelSpace) -> Category:
-    """A category with what its file does not say from the published category of its name."""
-    known = official.index_of_name.get(category.name)
-    if known is None:
-        return category
-    row = official[known]
-    return replace(
-        category,
-        color=row.color if category.color is None else category.color,
-        isthing=row.isthing if category.isthing is None else category.isthing,
-        ignore=row.ignore or category.ignore,
-    )
 
 
 # ---------------------------------------------------------------------- where tables come from
@@ -186,8 +118,9 @@ def from_file(path: Path) -> LabelSpace:
     """
     if path.is_dir():
         raise NotThere("a table of labels is a file", file=path, why="it is a folder", fix="name the file in it")
-    with disk_errors(path):
-        table = parse(read_file(path), path, path.name)
+    with disk_errors(path), open_file(path) as opened:
+        content = opened.read(json_text.MOST + 1)
+    table = parse(content, path, path.name)
     if not table.rows:
         raise InvalidAnnotation("a table of labels has no rows", file=path, why=f"a row is {_FORMS}")
     return table.label_space()
@@ -242,13 +175,13 @@ def parse(content: bytes, path: Path, file: str) -> Table:
     ending = file.rpartition(".")[2].lower()
     categories: Iterable[Category]
     if ending == "json":
-        categories = _from_json(json_text.decode(content.removeprefix(b"\xef\xbb\xbf"), Any, path), path)
+        categories = _from_json(_json_parts(content.removeprefix(b"\xef\xbb\xbf"), path), path)
     elif ending == "toml":
-        categories = _from_toml(_decoded(content, path), path)
+        categories = _from_toml(content, path)
     else:
         lines = [
             (f"line {number}", line.strip())
-            for number, line in enumerate(_decoded(content, path).splitlines(), 1)
+            for number, line in enumerate(_decoded(_limited(content, path)).splitlines(), 1)
             if line.strip() and not line.lstrip().startswith(("#", "//"))
         ]
         is_csv = ending in ("csv", "tsv")
@@ -261,7 +194,15 @@ def _table(file: str, categories: Iterable[Category], content: bytes = b"") -> T
     return Table(file, tuple(Row(item.id, item.name, item.color) for item in kept), content, categories=kept)
 
 
-def _decoded(content: bytes, path: Path) -> str:
+def _limited(content: Any, path: Path) -> Any:
+    """The content of a table, if it is not larger than any."""
+    if len(content) > _MOST_BYTES:
+        why = f"{len(content):,} bytes; a table of {_LARGEST:,} rows has fewer than {_MOST_BYTES:,}"
+        raise InvalidAnnotation("this is larger than any table of labels", file=path, why=why, fix=_FIX)
+    return content
+
+
+def _decoded(content: bytes) -> str:
     """The text of a file in UTF-8, or in UTF-16 where it begins with its mark; else in Latin-1."""
     try:
         if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -318,13 +259,14 @@ def _not_valid(path: Path, where: str, why: str) -> InvalidAnnotation:
 
 _TRIPLE = r"[\[(]?\s*(?P<red>\d+)[\s,]+(?P<green>\d+)[\s,]+(?P<blue>\d+)\s*[\])]?"
 _COLOR_FIRST = re.compile(rf"{_TRIPLE}[\s,:]+(?P<name>.*\S)")
-_COLOR_LAST = re.compile(rf"(?P<name>.*?\S)[\s,:]+{_TRIPLE}")
+_COLOR_LAST = re.compile(rf"(?P<name>.*?[^\s,:])[\s,:]+{_TRIPLE}")
 _LABELMAP = re.compile(r"(?P<name>[^:]*):(?P<color>[^:]*):[^:]*:.*")
 _VALUE_FIRST = re.compile(r"(?P<value>\d+)\s*[:=,;\s]\s*(?P<name>.*\S)")
 
 
 def _text(lines: Sequence[tuple[str, str]], path: Path) -> list[_Raw]:
     """Rows of a text file, all in one of its forms."""
+    lines = [(line, " ".join(text.split())) for line, text in lines]
     if lines and any(_LABELMAP.fullmatch(text) for _, text in lines):
         return [_labelmap_row(line, text, path) for line, text in lines]
     for pattern in (_COLOR_FIRST, _COLOR_LAST):
@@ -399,7 +341,7 @@ def _csv(lines: Sequence[tuple[str, str]], path: Path) -> list[_Raw]:
     if not lines:
         return []
     separator = max(",;\t", key=lines[0][1].count)
-    cells = [(line, [cell.strip() for cell in next(csv.reader([text], delimiter=separator))]) for line, text in lines]
+    cells = [(line, _cells(line, text, separator, path)) for line, text in lines]
     titles = [cell.lower() for cell in cells[0][1]]
     columns = {
         kind: next((titles.index(name) for name in names if name in titles), -1) for kind, names in _TITLES.items()
@@ -421,6 +363,14 @@ def _csv(lines: Sequence[tuple[str, str]], path: Path) -> list[_Raw]:
     return rows
 
 
+def _cells(line: str, text: str, separator: str, path: Path) -> list[str]:
+    """The cells of a line of CSV."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([text], delimiter=separator))]
+    except csv.Error as error:
+        raise _not_valid(path, line, str(error)) from error
+
+
 def _words(color: object) -> list[str] | None:
     """The three words of a colour: [r, g, b], "r g b", "(r, g, b)" or "#rrggbb"; None for nothing."""
     if color is None or color == "":
@@ -434,6 +384,17 @@ def _words(color: object) -> list[str] | None:
 
 
 _LISTS = ("label_map", "labels", "classes", "categories", "names", "class_names")
+
+
+def _json_parts(content: bytes, path: Path) -> Any:
+    """A document; of an object with a list under one of its titles, only that and the colours."""
+    if content.lstrip()[:1] == b"{":
+        top = json_text.decode(content, dict[str, Raw], path)
+        names = [name for name in _LISTS if name in top and bytes(top[name]).lstrip()[:1] in (b"[", b"{")]
+        if names:
+            names += [name for name in ("segmentation_colors",) if name in top]
+            return {name: json_text.decode(_limited(top[name], path), Any, path) for name in names}
+    return json_text.decode(_limited(content, path), Any, path)
 
 
 def _from_json(document: Any, path: Path) -> Iterator[Category]:
@@ -481,9 +442,9 @@ class _Label(Struct, forbid_unknown_fields=True, kw_only=True):
     ignore: bool = False
 
 
-def _from_toml(text: str, path: Path) -> list[Category]:
+def _from_toml(content: bytes, path: Path) -> list[Category]:
     """`labels` as in a manifest; rows may be names alone, and may leave out their ids."""
-    labels = toml.parse(text, str(path)).get("labels")
+    labels = toml.parse(content, path).get("labels")
     if not isinstance(labels, list) or not labels:
         raise InvalidAnnotation(
             "a table of labels has no rows", file=path, place="labels", why="expected a list of tables", fix=_FIX

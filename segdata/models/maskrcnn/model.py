@@ -153,6 +153,8 @@ class _MaskRCNN:
             labels, categories, unnamed = torchvision_weights.classes_of(source.tensors, source.source)
             remarks += unnamed
         categories = categories_of(labels) if categories is None else categories
+        with torch.device("meta"):  # what the settings of a file ask for takes no memory before its tensors fit
+            weights.fits(source, network.build(settings, len(categories)))
         model = network.build(settings, len(categories))
         weights.put(source, model)
         model.to(device, memory_format=autocast.memory_format)

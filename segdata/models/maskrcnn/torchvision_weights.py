@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from segdata.catalog import manifest
-from segdata.errors import InvalidInput
+from segdata.errors import InvalidInput, UsageError
 from segdata.models import class_names
 from segdata.models.class_names import Named
 from segdata.models.maskrcnn.config import Config
@@ -18,6 +18,7 @@ CLASSES = "roi_heads.box_predictor.cls_score.bias"
 """The tensor whose length is the number of classes with the background."""
 
 _COCO = "coco-2017"
+_MOST_CLASSES = 65_536
 COCO_CLASSES = 91
 """torchvision's heads have a class for every id of COCO up to 90, used or not, and the background."""
 
@@ -49,6 +50,12 @@ def config_of(tensors: Mapping[str, Tensor], source: str) -> Config:
             box_head_size=tensors["roi_heads.box_predictor.cls_score.weight"].shape[1],
             mask_head_channels=tensors["roi_heads.mask_predictor.mask_fcn_logits.weight"].shape[1],
         )
+    except (IndexError, TypeError, ZeroDivisionError, UsageError) as error:
+        raise InvalidInput(
+            "the weights are not those of a Mask R-CNN with a ResNet and a feature pyramid",
+            file=source,
+            why=f"tensors have shapes that none of these has: {getattr(error, 'message', error)}",
+        ) from error
     except KeyError as error:
         raise InvalidInput(
             "the weights are not those of a Mask R-CNN with a ResNet and a feature pyramid",
@@ -70,7 +77,12 @@ def class_count(tensors: Mapping[str, Tensor], source: str) -> int:
             why=f"{CLASSES} is not there",
             fix="segdata train PACK -o RUN --weights FILE begins with them",
         )
-    return len(tensors[CLASSES]) - 1
+    shape = tuple(tensors[CLASSES].shape)
+    if len(shape) != 1 or not 2 <= shape[0] <= _MOST_CLASSES:
+        raise InvalidInput(
+            "the weights are not those of a trained Mask R-CNN", file=source, place=CLASSES, why=f"its shape is {shape}"
+        )
+    return shape[0] - 1
 
 
 def classes_of(tensors: Mapping[str, Tensor], source: str) -> Named:

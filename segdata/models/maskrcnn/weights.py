@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -95,7 +96,7 @@ def _published(source: str, tensors: Mapping[str, Tensor]) -> Weights:
     eps = network.EPS
     if (
         torchvision_weights.CLASSES in tensors
-        and len(tensors[torchvision_weights.CLASSES]) == torchvision_weights.COCO_CLASSES
+        and torchvision_weights.class_count(tensors, source) + 1 == torchvision_weights.COCO_CLASSES
     ):
         labels, categories, _ = torchvision_weights.classes_of(tensors, source)
         is_first = not any(name.startswith("rpn.head.conv.1.") for name in tensors)
@@ -115,8 +116,9 @@ def put(source: Weights, model: nn.Module, labels: LabelSpace | None = None) -> 
 
     Raises:
         InvalidInput: another model: the first differences are listed.
-        DamagedData: values that are not finite.
+        DamagedData: values that are not finite, or a checkpoint without an epsilon that can be.
     """
+    eps = _eps(source)
     present = model.state_dict()
     tensors = {_renamed(name): value for name, value in source.tensors.items()}
     tensors = {
@@ -128,7 +130,7 @@ def put(source: Weights, model: nn.Module, labels: LabelSpace | None = None) -> 
         for name in present:
             if name in tensors and name.startswith(_PREDICTORS):
                 tensors[name] = _rows(tensors[name], present[name], pairs, 4 if ".bbox_pred." in name else 1)
-        known, here = (len(state[torchvision_weights.CLASSES]) - 1 for state in (source.tensors, present))
+        known, here = (torchvision_weights.class_count(state, source.source) for state in (source.tensors, present))
         adapted = dict.fromkeys(name.rpartition(".")[0] for name in present if name.startswith(_PREDICTORS))
         remarks.append(
             f"the heads know {known} classes, here are {here}: {max(len(pairs) - 1, 0)} of the same name are taken over, "
@@ -137,18 +139,45 @@ def put(source: Weights, model: nn.Module, labels: LabelSpace | None = None) -> 
     is_backbone = all(name.startswith("backbone.body.") for name in tensors)
     if is_backbone:
         remarks.append("only the ResNet is in the file; everything else starts afresh")
-    _require_fit(tensors, present, source, is_backbone=is_backbone)
+    _require_shapes(tensors, present, source, is_backbone=is_backbone)
+    _require_finite(tensors, present, source)
     model.load_state_dict({name: value.to(present[name].dtype) for name, value in tensors.items()}, strict=False)
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d):
-            module.eps = source.state.get("eps", network.EPS)
+            module.eps = eps
     return remarks
 
 
-def _require_fit(
+def _eps(source: Weights) -> float:
+    """The epsilon of frozen batch norms."""
+    eps = source.state.get("eps", network.EPS)
+    if type(eps) not in (int, float) or not 0 <= eps < 1:
+        raise DamagedData(
+            "the checkpoint's description is damaged", file=source.source, place="eps", why=f"found {eps!r:.80}"
+        )
+    return float(eps)
+
+
+def fits(source: Weights, model: nn.Module) -> None:
+    """Raise unless `put` would take all weights as they are; `model` may be one without values, on the device "meta".
+
+    Raises:
+        InvalidInput: another model: the first differences are listed.
+    """
+    tensors = {_renamed(name): value for name, value in source.tensors.items()}
+    present = model.state_dict()
+    _require_shapes(
+        {name: value for name, value in tensors.items() if name in present or not name.endswith("num_batches_tracked")},
+        present,
+        source,
+        is_backbone=False,
+    )
+
+
+def _require_shapes(
     tensors: Mapping[str, Tensor], present: Mapping[str, Tensor], source: Weights, *, is_backbone: bool
 ) -> None:
-    """Raise unless there is a finite tensor of the right shape for every one of the model (or of its ResNet)."""
+    """Raise unless there is a tensor of the right kind and shape for every one of the model (or of its ResNet)."""
     wanted = [name for name in present if not is_backbone or name.startswith("backbone.body.")]
     differences = [
         f"{name}: not in the file"
@@ -161,6 +190,11 @@ def _require_fit(
         for name, value in tensors.items()
         if name in present and value.shape != present[name].shape
     ]
+    differences += [
+        f"{name}: {value.dtype} in the file, {present[name].dtype} in the model"
+        for name, value in tensors.items()
+        if name in present and value.is_floating_point() != present[name].is_floating_point()
+    ]
     if differences:
         raise InvalidInput(
             "the weights are of another model",
@@ -168,6 +202,9 @@ def _require_fit(
             why="; ".join(differences[:5]) + (f"; … {len(differences) - 5} more" if len(differences) > 5 else ""),
             fix=f"set {_settings(source)} as the file's model has them (segdata config maskrcnn)",
         )
+
+
+def _require_finite(tensors: Mapping[str, Tensor], present: Mapping[str, Tensor], source: Weights) -> None:
     for name, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value.to(present[name].dtype)).all():
             raise DamagedData(
@@ -198,12 +235,18 @@ def _pairs(
     """Rows of the heads (there, here) of the background and of categories with the same name; None to take all as is."""
     if torchvision_weights.CLASSES not in tensors:
         return None
-    known, classes = source.labels, len(tensors[torchvision_weights.CLASSES])
-    here_classes = len(present[torchvision_weights.CLASSES])
+    known, classes = source.labels, torchvision_weights.class_count(tensors, source.source) + 1
+    here_classes = torchvision_weights.class_count(present, source.source) + 1
     if known is None:
         return None if classes == here_classes else []
     here = {labels[category].name: label for label, category in enumerate(categories_of(labels).tolist(), 1)}
     there = categories_of(known).tolist() if source.categories is None else source.categories.tolist()
+    if len(there) + 1 != classes:
+        raise InvalidInput(
+            "the categories of the weights are not those of their heads",
+            file=source.source,
+            why=f"{len(there)} categories of objects and the background, {classes} classes",
+        )
     pairs = [(0, 0)]
     pairs += [
         (label, here[known[category].name])
@@ -216,7 +259,7 @@ def _pairs(
 def _rows(tensor: Tensor, present: Tensor, pairs: list[tuple[int, int]], each: int) -> Tensor:
     """`present` with the rows of some classes from `tensor`; a class has `each` rows. Other widths start afresh."""
     merged = present.clone()
-    if tensor.shape[1:] == present.shape[1:]:
+    if tensor.shape[1:] == present.shape[1:] and len(tensor) >= each * (max(pairs, default=(-1, 0))[0] + 1):
         for there, here in pairs:
             merged[here * each : (here + 1) * each] = tensor[there * each : (there + 1) * each]
     return merged
@@ -226,9 +269,8 @@ def _renamed(name: str) -> str:
     """Names of older torchvision files as they are today."""
     for kind in ("weight", "bias"):
         name = name.replace(f"rpn.head.conv.{kind}", f"rpn.head.conv.0.0.{kind}")
-    if name.startswith("roi_heads.mask_head.mask_fcn"):
-        number, kind = name.removeprefix("roi_heads.mask_head.mask_fcn").split(".")
-        return f"roi_heads.mask_head.{int(number) - 1}.0.{kind}"
+    if old := re.fullmatch(r"roi_heads\.mask_head\.mask_fcn(\d{1,3})\.(\w+)", name):
+        return f"roi_heads.mask_head.{int(old[1]) - 1}.0.{old[2]}"
     for part in ("inner_blocks", "layer_blocks"):
         head, middle, rest = name.partition(f"backbone.fpn.{part}.")
         if middle and rest.count(".") == 1:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
-from segdata.errors import InvalidInput, NotThere
-from segdata.models import checkpoint, registry
+from segdata.errors import NotThere
+from segdata.models import checkpoint, registry, safetensors_files
 from segdata.models.settings import Metric
-from segdata.system.files import disk_errors, real_path
-from segdata.system.reading import read_text, require_file
+from segdata.system import json_documents
+from segdata.system.files import real_path
 from segdata.training.trackers import run_folder
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class History:
     @property
     def step(self) -> int:
         """The last step with a number."""
-        return max((int(line["step"]) for line in self.lines), default=0)
+        return max((line["step"] for line in self.lines), default=0)
 
     @property
     def names(self) -> list[str]:
@@ -60,7 +62,7 @@ class History:
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one number."""
-        pairs = [(int(line["step"]), line[name]) for line in self.lines if isinstance(line.get(name), (int, float))]
+        pairs = [(line["step"], line[name]) for line in self.lines if isinstance(line.get(name), (int, float))]
         return [step for step, _ in pairs], [float(value) for _, value in pairs]
 
     def last(self, name: str) -> float | None:
@@ -83,7 +85,7 @@ def read(run: str | Path) -> History:
 
     Raises:
         NotThere: it is no run folder.
-        InvalidInput: its files are not what a run writes.
+        DamagedData: its files are not what a run writes.
     """
     run = Path(run)
     if not is_run(run):
@@ -94,43 +96,39 @@ def read(run: str | Path) -> History:
     state = run / "state.json"
     return History(
         run,
-        _document(run / "config.json"),
-        _document(environment) if environment.is_file() else {},
-        str(_document(state).get("state", "running")) if state.is_file() else "running",
-        tuple(line for line in run_folder.lines(run) if isinstance(line, dict) and isinstance(line.get("step"), int)),
+        _document(run / "config.json", dict[str, Any]),
+        _document(environment, dict[str, Any]) if environment.is_file() else {},
+        _document(state, _State).state if state.is_file() else "running",
+        tuple(run_folder.lines(run)),
         _pictures(run / "pictures"),
     )
 
 
-def weights(run: Path) -> dict[str, npt.NDArray[Any]]:
-    """The model's tensors in the run's newest checkpoint; none before the first."""
-    from safetensors import safe_open
+class _State(Struct):
+    state: str = "running"
 
+
+def weights(run: Path) -> dict[str, npt.NDArray[Any]]:
+    """The model's tensors in the run's newest checkpoint; none before the first.
+
+    Raises:
+        DamagedData: the checkpoint's description is damaged, or no tensors can be read.
+    """
     folder = run / "checkpoints"
     newest = checkpoint.newest(folder) if folder.is_dir() else None
     if newest is None:
         return {}
-    tensors = checkpoint.tensors_file(newest, checkpoint.read_document(newest))
-    require_file(tensors)
-    with safe_open(str(tensors), framework="numpy") as file:
-        names = [name for name in file.keys() if name.startswith("model.")]  # noqa: SIM118 (not a dictionary)
-        return {name.removeprefix("model."): np.asarray(file.get_tensor(name)) for name in names}
+    file = checkpoint.tensors_file(newest, checkpoint.read_document(newest))
+    tensors = checkpoint.network_tensors(safetensors_files.some(file, checkpoint.is_of_network))
+    return {name: safetensors_files.as_numpy(tensor) for name, tensor in tensors.items()}
 
 
-def _document(path: Path) -> dict[str, Any]:
-    with disk_errors(path):
-        text = read_text(path, "replace")
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise InvalidInput("a run's file is not JSON", file=path, why=str(error)) from error
-    if not isinstance(document, dict):
-        raise InvalidInput("a run's file is not a JSON object", file=path)
-    return document
+def _document(path: Path, kind: type[T]) -> T:
+    return json_documents.read(path, kind, "the run's file", fix="restore it, or train the run anew")
 
 
 def _pictures(folder: Path) -> dict[int, dict[str, Path]]:
     if not folder.is_dir():
         return {}
-    steps = sorted(item for item in folder.iterdir() if item.is_dir() and item.name.isdigit())
+    steps = sorted(item for item in folder.iterdir() if item.is_dir() and re.fullmatch("[0-9]{1,18}", item.name))
     return {int(item.name): {path.stem: path for path in sorted(item.glob("*.png"))} for item in steps}

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.errors import NotThere
-from segdata.system.files import write_whole
-from segdata.system.reading import open_file
+from segdata.core import images
+from segdata.errors import InvalidImage, NotThere, Unsafe
+from segdata.system.files import disk_errors, write_whole
+from segdata.system.reading import read_file
 from segdata.training.runs import history
 from segdata.training.runs.history import History
 from segdata.training.trackers.base import category_of
@@ -211,12 +212,15 @@ def spread(steps: Sequence[int], most: int = EXAMPLE_STEPS) -> list[int]:
 
 
 def shown(path: Path, caption: str) -> str:
-    """A picture of a run, made smaller where it is large."""
+    """A picture of a run, made smaller where it is large; of a damaged one, a note."""
     from PIL import Image
 
-    with open_file(path) as file, Image.open(file) as opened:
-        opened.draft("RGB", (_PICTURE_WIDTH, _PICTURE_WIDTH))
-        image = opened.convert("RGB")
+    with disk_errors(path):
+        data = read_file(path)
+    try:
+        image = Image.fromarray(images.decode(data))
+    except (InvalidImage, Unsafe) as error:
+        return html.note(f"{caption}: the picture cannot be shown: {error.message}")
     image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)

@@ -10,13 +10,16 @@ import time
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta, Struct
 
+from segdata.errors import DamagedData
+from segdata.system import json_documents
 from segdata.system.files import disk_errors, write_whole
-from segdata.system.reading import read_text
+from segdata.system.reading import open_file
 from segdata.version import __version__
 from segdata.viz.overlay import png
 
@@ -59,18 +62,38 @@ class RunFolder:
         write_json(self.run / "state.json", {"state": state})
 
 
+_Row = dict[str, Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | str | None]
+_WHAT, _FIX = "a line of the run's metrics", "remove the line"
+_MOST_BYTES = 1 << 20
+"""Of a line; it has a number for each category."""
+
+
+class _Line(Struct):
+    step: Annotated[int, Meta(ge=0, le=2**53)]
+
+
 def lines(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics; a last one that is cut short is left out."""
-    try:
-        text = read_text(run / METRICS)
-    except FileNotFoundError:
-        return []
-    rows = []
-    for line in text.splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+    """The lines of a run's metrics: the step, and numbers and texts by name; a last one that is cut short is left out.
+
+    Raises:
+        DamagedData: a line that a run does not write.
+    """
+    path = run / METRICS
+    rows: list[dict[str, Any]] = []
+    with disk_errors(path):
+        if not path.exists():
+            return rows
+    with disk_errors(path), open_file(path) as file:
+        while line := file.readline(_MOST_BYTES):
+            try:
+                row = json_documents.parse(line, _Row, _WHAT, path, fix=_FIX)
+                json_documents.shape_of(row, _Line, _WHAT, path, fix=_FIX)
+            except DamagedData as error:
+                if not line.endswith(b"\n") and len(line) < _MOST_BYTES:
+                    break  # the process was killed while it wrote
+                error.place = f"line {len(rows) + 1}" + (f", {error.place}" if error.place else "")
+                raise
+            rows.append(row)
     return rows
 
 
