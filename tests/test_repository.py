@@ -57,7 +57,8 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"__init__"},
     ],
     "models": [
-        {"checkpoint", "class_names", "settings", "weights_digest"},
+        {"class_names", "safetensors_files", "settings", "weights_digest"},
+        {"checkpoint"},
         {"weights"},
         {"contract"},
         {...},

@@ -215,6 +215,12 @@ HOSTILE_TAR: dict[str, tuple[bytes, int, tuple[str, ...]]] = {
     ),
     "long header": (tar_of(tar_member(b"pax", bytes(1 << 17), kind=b"x"), tar_member(b"a")), 11, ("header is too long",)),
     "broken extended header": (tar_of(tar_member(b"pax", b"99 a=b\n", kind=b"x"), tar_member(b"a")), 4, ("extended header is damaged",)),
+    "header of no member": (tar_of(tar_member(b"a"), pax(path="b")), 8, ("belongs to no member",)),
+    "global name": (tar_of(tar_member(b"pax", b"10 path=b\n", kind=b"g"), tar_member(b"a")), 11, ("all members", "'path'")),
+    "name behind its end": (
+        tar_of(tar_member(b"././@LongLink", b"x\0y\0", kind=b"L"), tar_member(b"a")), 4, ("zero byte in its middle",)
+    ),
+    "end in the middle": (tar_of(tar_member(b"a"), bytes(512), tar_member(b"b")), 8, ("end is in the middle", "two end a tar")),
     "twice": (tar_of(tar_member(b"a", b"1"), tar_member(b"a", b"2")), 4, ("occurs twice", "byte 0", "byte 1024")),
     "control": (tar_of(tar_member(b"a\x07b")), 4, (r"\x07",)),
     "not UTF-8": (tar_of(tar_member(b"caf\xe9")), 4, ("undecodable", r"\udce9")),

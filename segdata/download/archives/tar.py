@@ -26,6 +26,8 @@ MOST_HEADER = 1 << 16
 
 _FILES = (b"0", b"\0", b"7")
 _FOLDER = b"5"
+_OF_ONE = ("path", "size", "linkpath")
+"""Records that can be of one member alone."""
 _KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -131,6 +133,8 @@ class _Walk:
             at = self.position
             block = self._read(BLOCK, "before the mark that ends it")
             if block == bytes(BLOCK):
+                if records:
+                    raise DamagedData("an extended header belongs to no member", why="the mark of the end follows it")
                 self._end()
                 return
             self._count += 1
@@ -141,9 +145,17 @@ class _Walk:
             if kind in (b"x", b"g", b"L"):
                 content = self._long_header(header)
                 if kind == b"L":
-                    records["path"] = content.rstrip(b"\0").decode("utf-8", "surrogateescape")
+                    records["path"] = _long_name(content)
                 elif kind == b"x":
                     records |= _records(content)
+                elif at_once := sorted(
+                    key for key in _records(content) if key in _OF_ONE or key.startswith("GNU.sparse")
+                ):
+                    raise Unsafe(
+                        "a global header speaks of all members at once",
+                        why=f"it gives every one the same {at_once[0]!r}",
+                        fix="pack the archive again",
+                    )
                 continue
             if kind not in (*_FILES, _FOLDER):
                 raise refused_kind(_KINDS.get(kind, f"of the unknown kind {kind!r}"))
@@ -181,7 +193,8 @@ class _Walk:
         if not 0 <= header.size <= MOST_HEADER:
             raise Unsafe("a header is too long", why=f"{header.size:,} bytes; {MOST_HEADER:,} are allowed")
         content = self._read(header.size, "inside a header")
-        self._skip(-header.size % BLOCK)
+        if self._read(-header.size % BLOCK, "inside a header").strip(b"\0"):
+            raise InvalidArchive("a header is longer than it says", why=f"more follows its {header.size:,} bytes")
         self._check_length(0)
         return content
 
@@ -220,8 +233,16 @@ class _Walk:
             count -= len(self._read(min(count, CHUNK), "inside this member"))
 
     def _end(self) -> None:
-        """Read what is left, so that the checksum at a gzip's end is compared."""
+        """Read what is left, so that the checksum at a gzip's end is compared.
+
+        Raises:
+            DamagedData: the mark of the end has one block, not two, and more follows: there may have been a header.
+        """
         self.place = f"behind the mark of the end at byte {self.position}"
+        second = self._file.read(BLOCK)
+        self.position += len(second)
+        if second.strip(b"\0"):
+            raise DamagedData("the mark of the end is in the middle", why="one empty block, where two end a tar")
         is_empty = True
         while chunk := self._file.read(CHUNK):
             self.position += len(chunk)
@@ -229,6 +250,18 @@ class _Walk:
             is_empty = is_empty and not chunk.strip(b"\0")
         if not is_empty:
             self.remarks.append(f"there is data {self.place}; it belongs to no member")
+
+
+def _long_name(content: bytes) -> str:
+    """The name in a GNU header, which a zero byte ends.
+
+    Raises:
+        InvalidArchive: more follows it; readers differ in what the name is then.
+    """
+    name = content.rstrip(b"\0")
+    if b"\0" in name:
+        raise InvalidArchive("a long name has a zero byte in its middle", why=f"found {name[:40]!r}")
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _records(content: bytes) -> dict[str, str]:

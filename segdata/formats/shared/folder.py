@@ -33,7 +33,7 @@ def conversion_report(root: Path) -> Mapping[str, Any]:
     """The report of the conversion that made the folder; empty where none did."""
     try:
         report = json.loads(read_file(root / CONVERTED))["report"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return report if isinstance(report, dict) else {}
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from segdata.catalog import manifest
+from segdata.catalog.label_table import Table
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace, is_background
 from segdata.errors import SegdataError
 from segdata.formats.contract import Entry, ReadOptions
 from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import read_bytes
-from segdata.formats.shared.label_tables import Table
 from segdata.formats.voc.xml import parse
 
 OFFICIAL = "voc"
