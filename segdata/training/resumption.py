@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from segdata.errors import DamagedData
 from segdata.system import json_documents
@@ -20,6 +20,10 @@ class Window(Struct):
 
     sums: list[float]
     updates: _Count
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `LossMeter` takes it."""
+        return structs.asdict(self)
 
 
 class Feed(Struct):

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
-
 from segdata.core.reprs import counted, line
 from segdata.errors import NotThere, UsageError
 from segdata.models import checkpoint, registry
@@ -234,9 +232,8 @@ class _Training:
         state = resumption.state_of(document, len(self.model.losses_named), last.with_suffix(".json"))
         self._require_same(document)
         self.learner.restore(tensors, document, str(last))
-        self.step, self.best, self.metrics = state.step, state.best, state.metrics
-        self.validated = state.validated
-        self.meter = self._meter(structs.asdict(state.window))
+        self.step, self.best, self.metrics, self.validated = state.step, state.best, state.metrics, state.validated
+        self.meter = self._meter(state.window.as_dict())
         if not self.stream.load_state_dict(document["feed"]):
             self.remarks.append("the number of processes changed: the pass over the data begins anew")
 
