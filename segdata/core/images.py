@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from segdata.core import jpeg
 from segdata.errors import InvalidImage, Unsafe
 
 MAX_PIXELS = 1 << 26
@@ -161,52 +162,10 @@ def content_type(head: bytes) -> str:
 
 
 def _probe_jpeg(data: bytes | memoryview) -> Header:
-    view = memoryview(data)
-    position = 2
-    header, orientation = None, 1
-    while position + 4 <= len(view):
-        if view[position] != 0xFF:
-            raise InvalidImage("JPEG structure is broken", place=f"byte {position}", why="expected a marker (0xFF)")
-        marker = view[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker in (0x01, *range(0xD0, 0xD8)):
-            position += 2
-            continue
-        (length,) = struct.unpack(">H", view[position + 2 : position + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            if position + 10 > len(view):
-                break
-            bits, height, width, channels = struct.unpack(">BHHB", view[position + 4 : position + 10])
-            color = {1: "grey", 3: "RGB", 4: "CMYK"}.get(channels, "RGB")
-            header = Header("jpeg", height, width, color, bits, orientation)
-            if marker not in _JPEG_PROCESSES:
-                kind = "lossless" if marker & 3 == 3 else "hierarchical"
-                raise InvalidImage(
-                    f"JPEG is {kind}, which cannot be decoded", fix="convert it to an ordinary JPEG or PNG"
-                )
-        if marker == 0xE1 and bytes(view[position + 4 : position + 10]) == b"Exif\0\0":
-            orientation = _orientation_of_exif(bytes(view[position + 10 : position + 2 + length]))
-        if marker == 0xDA:
-            break
-        position += 2 + length
-    if header is None:
-        raise InvalidImage("JPEG is cut short", why=f"{len(view)} bytes hold no frame header")
-    if header.height == 0 or header.width == 0:
-        raise InvalidImage("JPEG has no size", why=f"header says {header.width} × {header.height}")
-    # Trailing bytes after the end marker are legal (cameras append data), so it is looked for from the end.
-    if bytes(view[-2:]) != b"\xff\xd9" and bytes(view[position:]).rfind(b"\xff\xd9") < 0:
-        raise InvalidImage(
-            "JPEG is cut short",
-            why=f"{len(view)} bytes without an end marker (FF D9)",
-            fix="fetch or copy the file again",
-        )
-    return header
+    frame = jpeg.frame(data)
+    color = {1: "grey", 3: "RGB", 4: "CMYK"}.get(len(frame.components), "RGB")
+    return Header("jpeg", frame.height, frame.width, color, frame.bits, _orientation_of_exif(frame.exif))
 
-
-_JPEG_PROCESSES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
-"""Baseline, extended, progressive, and the last two with arithmetic coding."""
 
 _PNG_COLORS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
@@ -360,6 +319,16 @@ def _decode_jpeg(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None) ->
     except (ValueError, RuntimeError) as error:
         raise InvalidImage("JPEG cannot be decoded", why=str(error), fix="fetch or copy the file again") from error
     return pixels if out is None or pixels.shape != out.shape else out  # simplejpeg returns another view of `out`
+
+
+def side_of(text: str | None) -> int:
+    """The pixels of an image's side that a text says; 0 where it says none, or more than any image has."""
+    is_number = text is not None and text.isdecimal() and len(text) <= _MOST_DIGITS
+    return int(text) if text is not None and is_number else 0
+
+
+_MOST_DIGITS = 6
+"""Of an image's side in pixels."""
 
 
 def require_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:

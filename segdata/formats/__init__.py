@@ -179,7 +179,7 @@ def detect_results(path: Path) -> str:
 
 def _way_on_to_results(path: Path) -> str:
     """What to do with a file or folder that holds no known kind of predictions."""
-    if path.suffix != ".json":
+    if path.suffix != ".json" or not path.is_file():
         return "check the path, or name the kind with --from"
     if coco.documents.looks_like_coco(path):
         return "it holds annotations, not predictions: give predictions first, then the ground truth"

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from segdata.formats.coco.documents import OTHER_TOOLS
-from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN
+from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, is_folder
 from segdata.system.reading import open_file
 
 _MOST_FILES = 20_000
@@ -102,12 +102,12 @@ def _files_of(folder: Path, contents: _Contents, levels: int) -> Iterator[Path]:
         return
     contents.is_cut |= len(entries) > _MOST_OF_A_FOLDER
     entries = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
-    folders = [entry.name for entry in entries if entry.is_dir()]
+    folders = [entry.name for entry in entries if is_folder(entry)]
     if levels == _LEVELS:
         contents.folders = folders
     if any(entry.name == "pack.json" for entry in entries):
         contents.packs.append(folder)
-    yield from (folder / entry.name for entry in entries if not entry.is_dir())
+    yield from (folder / entry.name for entry in entries if not is_folder(entry))
     for name in folders if levels else ():
         yield from _files_of(folder / name, contents, levels - 1)
 

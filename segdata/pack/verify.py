@@ -17,7 +17,7 @@ import numpy as np
 
 from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
-from segdata.errors import DamagedData, SegdataError
+from segdata.errors import DamagedData, InvalidImage, SegdataError
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_without
 from segdata.pack.store import Shard, Store
@@ -290,6 +290,7 @@ def _check_samples(
 ) -> None:
     """Read every sample, and compare the images of the splits."""
     samples_of_image: dict[bytes, list[int]] = {}
+    is_intact = not result.damages
     for index in range(len(pack)):
         try:
             sample = pack[index]
@@ -304,6 +305,9 @@ def _check_samples(
                     )
             _check_annotations(sample, len(pack.labels), pack.labels.void)
         except SegdataError as error:
+            if isinstance(error, InvalidImage) and is_intact:
+                error.state = "the pack has this image as the dataset's file was when it was converted"
+                error.fix = "mend or replace that file, and convert again; convert --decode refuses such images"
             result.damages.append(error.located(key=pack.key(index), place=pack.place(index)))
         if progress is not None:
             progress(index + 1, len(pack))

@@ -260,6 +260,12 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name; file systems have no longer ones."""
+
+_SURELY_SHORT = _LONGEST_NAME // 4
+"""Characters that have no more bytes than that."""
+
 _NOT_NAMES = frozenset(("", ".", ".."))
 
 
@@ -282,12 +288,21 @@ def _check_name(name: str, what: str) -> None:
         or name.startswith("/")
         or (len(name) > 1 and name[1] == ":")
         or not _NOT_NAMES.isdisjoint(name.split("/"))
+        or (len(name) > _SURELY_SHORT and any(map(_is_too_long, name.split("/"))))
     ):
         raise Unsafe(
             f"{what} names a path that is not allowed",
-            why=f"{name!r} is not a plain relative path (no '..', no leading '/', no backslash, no address)",
+            why=f"{name[:200]!r} is not a plain relative path (no '..', no leading '/', no backslash, no address, no part of "
+            f"more than {_LONGEST_NAME} bytes)",
             fix="correct the name; nothing outside the dataset's folder is ever opened",
         )
+
+
+def _is_too_long(part: str) -> bool:
+    try:
+        return len(os.fsencode(part)) > _LONGEST_NAME
+    except UnicodeEncodeError:
+        return True
 
 
 class TrustedRoot(PosixPath):

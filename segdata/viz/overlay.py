@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import FloatArray
 from segdata.core.labels import Color, LabelSpace
+from segdata.core.masks import Masks
 from segdata.core.sample import Sample
 
 Picture = npt.NDArray[np.uint8]
@@ -31,6 +33,12 @@ _SEMANTIC = 0.55
 """Opacity of semantic maps without objects over them."""
 _GOLDEN = 0.61803398875
 """Steps of this part of a turn spread hues evenly."""
+_MOST_PIXELS, _LONGEST = 1 << 24, 1 << 14
+"""Of a picture without legend and title, and of its longer side."""
+_MOST_PAINTED, _MOST_READ = 1 << 27, 1 << 32
+"""Pixels of all masks within their boxes: of the picture, and of the image."""
+_ROWS = 256
+"""Rows of a label map that are painted at once."""
 _IGNORED = (70, 70, 70)
 _DARKEST = 60
 """Colours whose brightest channel is below this cannot be distinguished."""
@@ -73,23 +81,24 @@ def overlay(
         image: (H, W, 3) uint8 RGB to draw on; by default the sample's own, dark grey where it has none.
 
     Returns:
-        (H′, W′, 3) uint8 RGB; larger than the image by legend and title, and enlarged when the image is small.
+        (H′, W′, 3) uint8 RGB; larger than the image by legend and title. Small images are enlarged; of images of more than
+        16,777,216 pixels, or 16,384 in a row, or with very many large masks, every second, third … pixel is drawn.
     """
     if image is None:
-        image = sample.image if sample.encoded is not None else np.full((sample.height, sample.width, 3), 60, np.uint8)
-    scale = max(1, min(16, round(480 / max(image.shape[:2]))))
-    canvas = _enlarged(image, scale).astype(np.float32)
+        image = sample.image if sample.encoded is not None else _grey(sample.height, sample.width)
+    scale = Scale.of(*image.shape[:2], sample.instances.masks)
+    canvas = scale.resized(image).astype(np.float32)
     instances = sample.instances
     if semantic and sample.semantic is not None:
-        _paint_semantic(canvas, _enlarged(sample.semantic, scale), labels, faint=len(instances) > 0)
+        _paint_semantic(canvas, scale.resized(sample.semantic), labels, faint=len(instances) > 0)
     order = np.lexsort((-instances.masks.areas, ~instances.iscrowd))
     thickness = max(1, round(max(canvas.shape[:2]) / 700))
-    for index in order.tolist():
-        if instances.has_mask[index]:
-            crop = _enlarged(instances.masks[index : index + 1].crops()[0], scale) != 0
-            x, y = (scale * instances.masks.boxes_xywh[index, :2].astype(int)).tolist()
-            color = color_of(labels, int(instances.category[index]), shift=index)
-            _paint_mask(canvas, crop, (x, y), color, thickness, is_crowd=bool(instances.iscrowd[index]))
+    is_painted = instances.has_mask & (_read_with_smaller_ones(instances.masks) <= _MOST_READ)
+    for index in order[is_painted[order]].tolist():
+        x, y = instances.masks.boxes_xywh[index, :2].tolist()
+        crop, corner = scale.cropped(instances.masks[index : index + 1].crops()[0] != 0, x, y)
+        color = color_of(labels, int(instances.category[index]), shift=index)
+        _paint_mask(canvas, crop, corner, color, thickness, is_crowd=bool(instances.iscrowd[index]))
     picture = canvas.clip(0, 255, out=canvas).astype(np.uint8)
     picture = _with_boxes(picture, sample, labels, scale, order[::-1].tolist(), names=names)
     if legend:
@@ -103,6 +112,8 @@ def overlay(
 def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int = 420) -> Picture:
     """Several pictures on one sheet, row by row, each scaled to the same width and centred in its cell.
 
+    Pictures more than four times as high as wide are scaled to that height.
+
     Args:
         pictures: each (H, W, 3) uint8 RGB.
         columns: cells in a row.
@@ -115,8 +126,8 @@ def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int =
 
     cells = []
     for picture in pictures:
-        height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-        cells.append(np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)))
+        size = fitting(picture.shape[0], picture.shape[1], width, enlarge=True)
+        cells.append(np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)))
     gap = 10
     rows = [cells[begin : begin + columns] for begin in range(0, len(cells), columns)]
     sheet_height = sum(max(cell.shape[0] for cell in row) + gap for row in rows) + gap
@@ -126,11 +137,22 @@ def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int =
     for row in rows:
         tallest = max(cell.shape[0] for cell in row)
         for column, cell in enumerate(row):
-            x = gap + column * (width + gap)
+            x = gap + column * (width + gap) + (width - cell.shape[1]) // 2
             top = y + (tallest - cell.shape[0]) // 2
             sheet[top : top + cell.shape[0], x : x + width] = cell
         y += tallest + gap
     return sheet
+
+
+def fitting(height: int, width: int, widest: int, *, enlarge: bool = False) -> tuple[int, int]:
+    """Width and height in pixels of a picture scaled to be `widest` wide, and at most four times as high.
+
+    Args:
+        enlarge: whether smaller pictures are scaled, too.
+    """
+    factor = min(widest / width, 4 * widest / height)
+    factor = factor if enlarge else min(factor, 1.0)
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def png(picture: Picture) -> bytes:
@@ -155,8 +177,51 @@ def color_of(labels: LabelSpace, index: int, *, shift: int = 0) -> Color:
     return tuple(min(255, round(v * factor)) for v in (red, green, blue))  # type: ignore[return-value]
 
 
-def _enlarged(array: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
-    return array if scale == 1 else array.repeat(scale, axis=0).repeat(scale, axis=1)
+class Scale(NamedTuple):
+    """How an image is resized to be drawn: each pixel is repeated `times` times, of `step` pixels in a row one is drawn."""
+
+    times: int
+    step: int
+
+    @classmethod
+    def of(cls, height: int, width: int, masks: Masks | None = None) -> Scale:
+        """Of an image of this size in pixels, on which these masks are painted."""
+        longest = max(height, width)
+        painted = 0.0 if masks is None else float(_read_with_smaller_ones(masks).max(initial=0))
+        room = math.sqrt(_MOST_PAINTED / max(min(painted, _MOST_READ), 1))
+        step = max(1, math.ceil(math.sqrt(height * width / _MOST_PIXELS)), math.ceil(longest / _LONGEST))
+        times = max(1, min(16, round(480 / longest), int(room)))
+        return cls(times, max(step, math.ceil(1 / room)))
+
+    @property
+    def factor(self) -> float:
+        """Pixels of the picture for a pixel of the image."""
+        return self.times / self.step
+
+    def resized(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(H, W, …) as it is drawn."""
+        array = array[:: self.step, :: self.step]
+        return array if self.times == 1 else array.repeat(self.times, axis=0).repeat(self.times, axis=1)
+
+    def cropped(self, crop: npt.NDArray[np.bool_], x: int, y: int) -> tuple[npt.NDArray[np.bool_], tuple[int, int]]:
+        """A crop whose top left pixel is x, y of the image, as it is drawn, and its corner in the picture."""
+        left, top = -x % self.step, -y % self.step
+        corner = (self.times * (x + left) // self.step, self.times * (y + top) // self.step)
+        return self.resized(crop[top:, left:]), corner
+
+
+def _grey(height: int, width: int) -> Picture:
+    """What is drawn on where there is no image; it takes no memory."""
+    return np.broadcast_to(np.uint8(60), (height, width, 3))
+
+
+def _read_with_smaller_ones(masks: Masks) -> FloatArray:
+    """(N,) pixels in the box of each mask, and in those of all that are smaller."""
+    pixels = masks.boxes_xywh[:, 2:].astype(np.float64).prod(axis=1)
+    order = pixels.argsort(kind="stable")
+    together = np.empty(len(pixels))
+    together[order] = pixels[order].cumsum()
+    return together
 
 
 def _paint_semantic(
@@ -171,8 +236,10 @@ def _paint_semantic(
         if category.ignore:
             share[index] = 0.45
     colors[labels.void], share[labels.void] = _IGNORED[0], 0.55
-    alpha = share[semantic][:, :, None]
-    canvas[:] = canvas * (1 - alpha) + colors[semantic] * alpha
+    for begin in range(0, len(canvas), _ROWS):
+        band = slice(begin, begin + _ROWS)
+        alpha = share[semantic[band]][:, :, None]
+        canvas[band] = canvas[band] * (1 - alpha) + colors[semantic[band]] * alpha
     edge = np.zeros(semantic.shape, bool)
     edge[:, 1:] |= semantic[:, 1:] != semantic[:, :-1]
     edge[1:] |= semantic[1:] != semantic[:-1]
@@ -238,7 +305,7 @@ def _load_font(size: int, names: tuple[str, ...]) -> Any:
 
 
 def _with_boxes(
-    picture: Picture, sample: Sample, labels: LabelSpace, scale: int, order: Sequence[int], *, names: bool
+    picture: Picture, sample: Sample, labels: LabelSpace, scale: Scale, order: Sequence[int], *, names: bool
 ) -> Picture:
     """Draw boxes of objects without mask and of detections, and the names that do not cover each other."""
     from PIL import Image, ImageDraw
@@ -247,14 +314,11 @@ def _with_boxes(
     drawing = ImageDraw.Draw(image, "RGBA")
     size = max(11, round(max(picture.shape[:2]) / 58))
     instances = sample.instances
-    height, width = picture.shape[:2]
-    limit = 4 * max(height, width)  # far outside the picture, where nothing is drawn
-    boxes = np.clip(instances.boxes * scale, -limit, limit)
-    boxes = np.concatenate((np.fmin(boxes[:, :2], boxes[:, 2:]), np.fmax(boxes[:, :2], boxes[:, 2:])), axis=1)
+    boxes = _in_reach(instances.boxes * scale.factor, picture.shape)
     drawn: list[tuple[float, float, float, float]] = []
     for index in reversed(order):
         x0, y0, x1, y1 = boxes[index].tolist()
-        if math.isnan(x0) or math.isnan(y0):
+        if math.isnan(x0 + y0 + x1 + y1):
             continue
         color = color_of(labels, int(instances.category[index]), shift=index)
         score = float(instances.score[index])
@@ -278,6 +342,18 @@ def _with_boxes(
         drawing.rectangle((label[0], label[1], label[0] + 2, label[3]), fill=color)
         drawing.text((left + 5, top + 1), text, fill=_TEXT, font=_font(size, text))
     return np.asarray(image)
+
+
+def _in_reach(boxes: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """(N, 4) x0 y0 x1 y1 with x0 ≤ x1 and y0 ≤ y1, none farther outside of a picture than its longer side.
+
+    What predictions say may be any number, and drawing takes time and memory with its size.
+    """
+    first, second = boxes[:, :2], boxes[:, 2:]
+    longer = max(shape[:2])
+    limits = np.array((shape[1], shape[0])) + longer
+    ordered = np.concatenate((np.minimum(first, second), np.maximum(first, second)), axis=1)
+    return ordered.clip(-longer, np.tile(limits, 2))
 
 
 def _draw_dashed_box(drawing: Any, box: tuple[float, float, float, float], color: Color, width: int) -> None:

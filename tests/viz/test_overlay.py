@@ -80,3 +80,53 @@ def test_many_objects_of_a_large_image_are_drawn_in_two_seconds() -> None:
     begin = time.process_time()
     draw.overlay(sample, labels)
     assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize("far", [1e4, 1e18, 1e300])
+def test_boxes_of_absurd_numbers_are_drawn_to_a_little_beyond_the_picture(far: float) -> None:
+    """As large as that, the part of a box that can be seen is the same."""
+    labels = segdata.LabelSpace("one", (segdata.Category("a", 1),))
+
+    def drawn(box: list[float], *, has_mask: bool) -> np.ndarray:
+        masks = Masks.from_dense(np.ones((1, 30, 40), bool)) if has_mask else Masks.empty(30, 40, 1)
+        instances = segdata.Instances.build([0], masks, has_mask=[has_mask], bbox=[box], score=[0.5])
+        return draw.overlay(segdata.Sample("a", 30, 40, instances=instances), labels)
+
+    for has_mask in (True, False):
+        assert np.array_equal(
+            drawn([-far, 5, 2 * far, far], has_mask=has_mask), drawn([-999, 5, 9999, 999], has_mask=has_mask)
+        )
+    assert np.array_equal(drawn([30, 20, -10, -10], has_mask=True), drawn([20, 10, 10, 10], has_mask=True))
+
+
+@pytest.mark.parametrize("size", [(8000, 4000), (1, 1 << 20), (1 << 20, 1)])
+def test_large_images_are_drawn_with_every_second_third_pixel(size: tuple[int, int]) -> None:
+    """An object of a single colour covers the same part of the picture as of the image."""
+    height, width = size
+    masks = Masks.from_crops([np.ones((-(-height // 2), width), bool)], [(0, 0)], height, width)
+    instances = segdata.Instances.build([0], masks)
+    labels = segdata.LabelSpace("one", (segdata.Category("a", 1, color=(200, 0, 0)),))
+    sample = segdata.Sample("a", height, width, instances=instances, semantic=np.zeros(size, np.uint8))
+    picture = draw.overlay(sample, labels, legend=False, title=False, names=False, semantic=False)
+    assert picture.shape[0] * picture.shape[1] <= 1 << 24 and max(picture.shape) <= 1 << 14
+    step = round(max(size) / max(picture.shape))
+    assert picture.shape[:2] == (-(-height // step), -(-width // step))
+    is_painted = (picture != 60).any(axis=2).mean()
+    assert abs(is_painted - -(-height // 2) / height) < 0.01
+    assert draw.overlay(sample, labels).size < 1 << 26
+
+
+def test_very_many_large_masks_are_drawn_with_fewer_pixels() -> None:
+    side, count = 1024, 150
+    whole = Masks.from_crops([np.ones((side, side), bool)], [(0, 0)], side, side)
+    masks = Masks.concatenate([whole] * count, side, side)
+    labels = segdata.LabelSpace("one", (segdata.Category("a", 1),))
+    sample = segdata.Sample("a", side, side, instances=segdata.Instances.build([0] * count, masks))
+    begin = time.process_time()
+    assert draw.overlay(sample, labels, legend=False, title=False, names=False).shape == (512, 512, 3)
+    assert time.process_time() - begin < 15
+
+
+def test_a_sheet_of_narrow_pictures_is_no_larger_than_one_of_square_ones() -> None:
+    sheet = draw.contact_sheet([np.zeros((20_000, 1, 3), np.uint8), np.zeros((5, 8, 3), np.uint8)], width=100)
+    assert sheet.shape == (4 * 100 + 20, 2 * 100 + 30, 3)

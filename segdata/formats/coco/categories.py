@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from segdata.core.labels import Category, LabelSpace
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.coco.corrections import whole_number
 from segdata.formats.coco.documents import MAX_ID, Document, twice
+from segdata.formats.shared import json_text
 
 
 class _Used(msgspec.Struct):
@@ -24,6 +26,16 @@ class _Used(msgspec.Struct):
 
 _RECORDS = 'write a list of records: "categories": [{"id": 1, "name": "cat"}, …]'
 _USED = msgspec.json.Decoder(_Used)
+
+
+def _used(document: Document) -> set[int]:
+    """The category numbers of a document's annotations; records that cannot be read have none."""
+    numbers: set[int] = set()
+    for raw in document.annotations:
+        with contextlib.suppress(*json_text.INVALID):
+            number = whole_number(_USED.decode(raw).category_id)
+            numbers.update(() if number is None else (number,))
+    return numbers
 
 
 def label_space(documents: Sequence[Document], findings: Findings) -> LabelSpace:
@@ -85,12 +97,7 @@ def declared(documents: Sequence[Document], labels: LabelSpace, findings: Findin
     defined = {category.id: category for document in documents for category in _categories(document, findings)}
     if defined:
         return _in_order(documents[0], defined, labels, findings)
-    used = {
-        number
-        for document in documents
-        for raw in document.annotations
-        if (number := whole_number(_USED.decode(raw).category_id)) is not None
-    }
+    used = set[int]().union(*map(_used, documents))
     count = len(labels)
     if used and 0 not in used and [category.id for category in labels.categories] == list(range(count)):
         numbered = [replace(category, id=category.id + 1) for category in labels.categories]
@@ -148,7 +155,7 @@ def _without_doubles(document: Document, categories: list[Category], findings: F
     count = Counter(category.name for category in categories)
     if len(count) == len(categories):
         return categories
-    used = {whole_number(_USED.decode(raw).category_id) for raw in document.annotations}
+    used = _used(document)
     kept: list[Category] = []
     for name in count:
         same = [category for category in categories if category.name == name]

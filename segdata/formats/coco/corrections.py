@@ -6,7 +6,6 @@ A record that needs nothing is given back as it is. What is still wrong afterwar
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -54,7 +53,7 @@ def _numbers(record: dict[str, Any]) -> Iterator[str]:
             record["iscrowd"] = flag
             yield "iscrowd is not written as 0 or 1"
     area = record.get("area", 0)
-    if not is_number(area) or not math.isfinite(area) or area < 0:
+    if not is_number(area) or area < 0:
         del record["area"]
         value = _number(area)
         if value is not None and value >= 0:
@@ -74,8 +73,7 @@ def _number(value: Any) -> float | None:
             value = float(value) if not value.strip().lstrip("-").isdecimal() else int(value)
         except ValueError:
             return None
-    is_usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return value if is_usable else None
+    return value if is_number(value) else None
 
 
 # ---------------------------------------------------------------------- segmentation

@@ -201,12 +201,12 @@ def open_document(root: Path, path: Path, split: str, findings: Findings, *, nam
     return document
 
 
-def _no_object(path: Path, head: bytes) -> InvalidAnnotation:
+def _no_object(path: Path, begin: bytes) -> InvalidAnnotation:
     """The error of a document that begins otherwise than with '{'."""
-    made_by = next((text for key, text in OTHER_TOOLS if f'"{key}"'.encode() in head), "")
+    made_by = next((text for key, text in OTHER_TOOLS if f'"{key}"'.encode() in begin), "")
     why, fix = "a COCO document begins with '{'", "give the instances document"
-    is_list = head.lstrip().startswith(b"[")
-    if is_list and (b'"image_id"' in head or not made_by):
+    is_list = begin.lstrip().startswith(b"[")
+    if is_list and (b'"image_id"' in begin or not made_by):
         why = "a list at the top looks like a results file: predictions, not annotations"
         fix = "give the instances document; predictions are evaluated, not converted"
     elif is_list:

@@ -25,6 +25,7 @@ from segdata.formats.coco.documents import Document
 from segdata.formats.coco.rules import Values, counted, may_be_too_long, no_box, undefined_category
 from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Entry, Source
+from segdata.formats.shared import json_text
 
 _NO_BOX = (math.nan,) * 4
 
@@ -159,7 +160,7 @@ def _records(positions: Sequence[int], where: _Where) -> list[_Annotation | _Oth
         try:
             record = _DECODER.decode(where.document.annotations[position])
             is_plain = _is_plain(record, where.height, where.width)
-        except msgspec.MsgspecError:
+        except json_text.INVALID:
             is_plain = False
         records.append(record if is_plain else _meant(position, where))
     return records

@@ -9,7 +9,7 @@ from segdata.core import images as image_files
 from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.coco.documents import Document, Image
-from segdata.formats.shared.folder import folders_in
+from segdata.formats.shared.folder import folders_in, is_file
 from segdata.formats.shared.loose_names import MASKS, LooseNames
 from segdata.system.files import inside
 from segdata.system.reading import read_file
@@ -43,17 +43,17 @@ def image_folder(
     )
     near += [f"{split}/{name}" for name in folders_in(root / split) if f"{split}/{name}" not in near]
     named = [split, f"images/{split}", *near]
-    by_name = [folder for folder in named if any((root / folder / image.file_name).is_file() for image in images[:3])]
+    by_name = [folder for folder in named if any(is_file(root / folder / image.file_name) for image in images[:3])]
     if by_name and _fits(root, by_name[0], images[:3]):
         return by_name[0]
     folders = dict.fromkeys(
         [*by_name, "images", "", *folders_in(root), *(f"images/{name}" for name in folders_in(root / "images"))]
     )
-    count = {folder: sum((root / folder / image.file_name).is_file() for image in looked_for) for folder in folders}
+    count = {folder: sum(is_file(root / folder / image.file_name) for image in looked_for) for folder in folders}
     if not any(count.values()) and not findings.strict:
         count = {folder: sum(_is_spelled(loose, folder, image) for image in looked_for) for folder in folders}
     plain = [folder for folder in folders if count[folder] and not MASKS.search(folder)]
-    if all(any((root / folder / image.file_name).is_file() for folder in plain) for image in looked_for):
+    if all(any(is_file(root / folder / image.file_name) for folder in plain) for image in looked_for):
         count = {folder: count[folder] for folder in plain}
     most = max(count.values(), default=0)
     best = [folder for folder in count if most and count[folder] == most]
@@ -80,7 +80,7 @@ def image_folder(
 
 def _is_spread(root: Path, folders: Sequence[str], images: Sequence[Image]) -> bool:
     """Whether no image is in two of the folders: they hold parts of the images, each of which is looked for alone."""
-    return all(sum((root / folder / image.file_name).is_file() for folder in folders) < 2 for image in images)
+    return all(sum(is_file(root / folder / image.file_name) for folder in folders) < 2 for image in images)
 
 
 def _is_spelled(loose: LooseNames, folder: str, image: Image) -> bool:

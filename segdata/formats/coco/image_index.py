@@ -18,7 +18,8 @@ from segdata.formats.coco.corrections import whole_number
 from segdata.formats.coco.documents import MAX_ID, Document, Image, twice
 from segdata.formats.coco.image_folders import ends_of, image_folder
 from segdata.formats.contract import Entry, ReadOptions
-from segdata.formats.shared.folder import stem
+from segdata.formats.shared import json_text
+from segdata.formats.shared.folder import is_file, stem
 from segdata.formats.shared.loose_names import LooseNames
 from segdata.system.files import checked_name, inside
 from segdata.system.reading import read_file
@@ -29,13 +30,18 @@ class _Link(msgspec.Struct):
     id: int | None = None
 
 
+class _Identified(msgspec.Struct):
+    id: Any = None
+
+
 _IMAGE, _LINK = msgspec.json.Decoder(Image), msgspec.json.Decoder(_Link)
+_IDENTIFIED = msgspec.json.Decoder(_Identified)
 
 _NO_ID = MAX_ID + 1
 """Of image records that are left out and have none."""
 
-_MAX_SIDE = 1 << 20
-"""Pixels; sides of images that are longer are no sizes."""
+_MAX_SIDE, _MAX_AREA = 1 << 20, (1 << 32) - 1
+"""Pixels; images that are longer or larger have no size: run lengths are counted in 32 bits (pycocotools)."""
 
 
 class ImageIndex:
@@ -168,10 +174,10 @@ class ImageIndex:
                 continue
             image, where = images[index], f"{document.name}: $.images[{index}]"
             if disk is not None:
-                image.file_name = next((end for end in ends if (disk / end).is_file()), ends[-1])
+                image.file_name = next((end for end in ends if is_file(disk / end)), ends[-1])
                 continue
             files = {end: [f"{folder}/{end}" if folder else end, end] for end in ends}
-            exact = ((end, file) for end in ends for file in files[end] if (self._root / file).is_file())
+            exact = ((end, file) for end in ends for file in files[end] if is_file(self._root / file))
             loose = ((end, actual) for end in ends for file in files[end] if (actual := self._loose.find(file)))
             image.file_name, document.files[index] = next(itertools.chain(exact, loose), (ends[-1], ""))
             if document.files[index]:
@@ -206,16 +212,14 @@ class ImageIndex:
         for index, raw in enumerate(document.images):
             try:
                 image = _checked(_IMAGE.decode(raw))
-            except (msgspec.MsgspecError, SegdataError) as error:
+            except (*json_text.INVALID, SegdataError) as error:
                 if findings.strict:
                     raise _invalid(error, document, index) from error
                 try:
                     image = self._corrected(document, index, numbers, findings)
                 except SegdataError as failure:
-                    self._leave_out(document, index, failure, findings)
-                    identity = document.image_record(index).get("id")
-                    number = numbers.get(identity) if isinstance(identity, str) else whole_number(identity)
-                    image = Image(_NO_ID if number is None else number, "", 1, 1)
+                    self._leave_out(document, index, failure.located(place=f"$.images[{index}]"), findings)
+                    image = Image(_id_of(raw, numbers), "", 1, 1)
                 document.corrected[index] = image
             images.append(image)
         if numbers:
@@ -243,7 +247,7 @@ class ImageIndex:
         if number is None or (number < 0 and record["id"] not in numbers) or number > MAX_ID:
             raise _invalid_record(document, index, f"id is {record.get('id')!r}")
         sides = [whole_number(record.get(name)) or 0 for name in ("height", "width")]
-        if any(not 0 <= side <= _MAX_SIDE for side in sides):
+        if any(not 0 <= side <= _MAX_SIDE for side in sides) or sides[0] * sides[1] > _MAX_AREA:
             raise _invalid_record(document, index, f"height and width are {sides[0]} and {sides[1]}")
         if all(sides) and [record["height"], record["width"]] != sides:
             findings.remark("size of an image is not written in whole numbers", where)
@@ -303,6 +307,16 @@ def _file_of(document: Document, position: int, image: Image, folder: str) -> st
     return document.files.get(position) or (f"{folder}/{image.file_name}" if folder else image.file_name)
 
 
+def _id_of(raw: msgspec.Raw, numbers: Mapping[str, int]) -> int:
+    """The id of an image record that is left out, where it has one."""
+    try:
+        identity = _IDENTIFIED.decode(raw).id
+    except json_text.INVALID:
+        return _NO_ID
+    number = numbers.get(identity) if isinstance(identity, str) else whole_number(identity)
+    return _NO_ID if number is None or number > MAX_ID else number
+
+
 def _same_id(document: Document, index: int, number: int) -> InvalidAnnotation:
     return InvalidAnnotation(
         "two image records have the same id",
@@ -314,7 +328,8 @@ def _same_id(document: Document, index: int, number: int) -> InvalidAnnotation:
 
 
 def _checked(image: Image) -> Image:
-    if not 0 < image.height <= _MAX_SIDE or not 0 < image.width <= _MAX_SIDE or not 0 <= image.id <= MAX_ID:
+    is_size = 0 < image.height <= _MAX_SIDE and 0 < image.width <= _MAX_SIDE and image.height * image.width <= _MAX_AREA
+    if not is_size or not 0 <= image.id <= MAX_ID:
         raise InvalidAnnotation(
             "an image record is not valid", why=f"id {image.id}, height {image.height}, width {image.width}"
         )
@@ -359,7 +374,7 @@ def _by_image(
                 message = "an annotation names an image that the document does not define"
                 why = f"annotation {link.id} names image {link.image_id}"
                 fix = "add the image to the document, or remove the annotation"
-        except (msgspec.MsgspecError, OverflowError) as error:
+        except (*json_text.INVALID, OverflowError) as error:
             message, why = "an annotation record is not valid", str(error)
         if why is not None:
             images[position] = -1

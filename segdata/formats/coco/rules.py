@@ -19,6 +19,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.polygons import MAX_BOUNDARY, boundary_length
 from segdata.core.rle import check_strings
 from segdata.errors import InvalidAnnotation
+from segdata.formats.shared.detections import LARGEST
 
 _NUMBERS = frozenset((int, float))
 """The types that JSON's numbers have; True and False are none."""
@@ -201,16 +202,9 @@ def check(record: dict[str, Any], labels: LabelSpace, height: int, width: int) -
     if values.box != []:
         _check_box(values)
     segmentation = record.get("segmentation", [])
-    if isinstance(segmentation, dict):
-        check_run_lengths(segmentation, height, width)
-        if isinstance(segmentation["counts"], str):
-            check_strings([segmentation["counts"].encode("utf-8", "replace")], [height * width])
-    elif isinstance(segmentation, list):
-        check_polygons(segmentation, height, width)
-    else:
-        raise InvalidAnnotation(
-            "segmentation is neither a list of rings nor run lengths", why=f"found {segmentation!r}"[:200]
-        )
+    check_segmentation(segmentation, height, width)
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
+        check_strings([segmentation["counts"].encode("utf-8", "replace")], [height * width])
 
 
 def undefined_category(why: str) -> InvalidAnnotation:
@@ -223,18 +217,18 @@ def undefined_category(why: str) -> InvalidAnnotation:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of a JSON document is a number."""
-    return type(value) in _NUMBERS
+    """Whether a value of a JSON document is a number that can be computed with."""
+    return type(value) in _NUMBERS and -LARGEST <= value <= LARGEST
 
 
 def is_box(box: Any) -> bool:
     """Whether a value of a JSON document is a list of four numbers."""
-    return isinstance(box, list) and len(box) == 4 and _NUMBERS.issuperset(map(type, box))
+    return isinstance(box, list) and len(box) == 4 and all(map(is_number, box))
 
 
 def no_box(box: Any) -> InvalidAnnotation:
     """The error of a box that is not four numbers."""
-    return InvalidAnnotation("bbox is not four numbers", why=f"found {box!r}"[:200])
+    return InvalidAnnotation("bbox is not four numbers, up to 1e100", why=f"found {box!r}"[:200])
 
 
 def _check_box(values: Values) -> None:
@@ -270,6 +264,18 @@ def is_beyond_images(low: Any, high: Any) -> Any:
 def may_be_too_long(count: Any, low: Any, high: Any) -> Any:
     """Whether a ring's outline (or each of N) may have more pixels than an outline can have; False proves it has not."""
     return count * (high - low) > MAX_BOUNDARY
+
+
+def check_segmentation(segmentation: Any, height: int, width: int) -> None:
+    """Raise what is wrong with a segmentation; compressed strings are left to `core.rle.check_strings`."""
+    if isinstance(segmentation, dict):
+        check_run_lengths(segmentation, height, width)
+    elif isinstance(segmentation, list):
+        check_polygons(segmentation, height, width)
+    else:
+        raise InvalidAnnotation(
+            "segmentation is neither a list of rings nor run lengths", why=f"found {segmentation!r}"[:200]
+        )
 
 
 def check_polygons(rings: list[Any], height: int, width: int) -> None:

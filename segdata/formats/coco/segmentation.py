@@ -12,7 +12,7 @@ from segdata.core.masks import Masks, polygon_strings
 from segdata.core.polygons import Polygons, rasterize
 from segdata.core.rle import Spans, check_strings, decode_counts, pointer_of, spans_of
 from segdata.errors import InvalidAnnotation
-from segdata.formats.coco.rules import check_polygons, check_run_lengths
+from segdata.formats.coco.rules import check_segmentation
 
 
 def masks_of(segmentations: Sequence[Any], polygons: Polygons, height: int, width: int) -> Masks:
@@ -71,13 +71,11 @@ def strings_of(segmentations: Sequence[Any], height: int, width: int) -> list[by
         if not segmentation:
             continue
         try:
-            if isinstance(segmentation, dict):
-                check_run_lengths(segmentation, height, width)
-                if isinstance(segmentation["counts"], str):
-                    compressed.append(position)
-            else:
-                check_polygons(segmentation, height, width)
+            check_segmentation(segmentation, height, width)
+            if isinstance(segmentation, list):
                 rings[position] = segmentation
+            elif isinstance(segmentation["counts"], str):
+                compressed.append(position)
         except InvalidAnnotation as error:
             raise error.located(place=f"mask {position}") from error
     strings = _strings(segmentations, Polygons.of(rings), height, width)

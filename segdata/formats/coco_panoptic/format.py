@@ -17,6 +17,7 @@ releases; the document's `area` counts in the evaluation, not the PNG's.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,13 @@ NAME = "coco-panoptic"
 
 __all__ = ["LAYOUT", "detect", "finish", "load", "read", "scan", "write_part"]
 _PEEK = 1 << 20
+
+
+class _FileName(msgspec.Struct):
+    file_name: str
+
+
+_FILE_NAME = msgspec.json.Decoder(_FileName)
 
 
 # ---------------------------------------------------------------------- entries
@@ -100,7 +108,11 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         ],
         annotation_files=[
             *(document.name for document in documents),
-            *(f"{folder}/{name}" for folder in folders for name in names_in(root / folder, ".png")),
+            *(
+                f"{folder}/{name}"
+                for folder, document in zip(folders, documents, strict=True)
+                for name in sorted(_named(document).intersection(names_in(root / folder, ".png")))
+            ),
         ],
         data=documents,
     )
@@ -135,6 +147,15 @@ def _require_one_each(document: Document) -> None:
             place=" and ".join(f"$.annotations[{position}]" for position in document.of_image(image)[:2]),
             fix="keep one annotation for every image",
         )
+
+
+def _named(document: Document) -> set[str]:
+    """The PNGs that a document's annotations name; records that cannot be read name none."""
+    names: set[str] = set()
+    for raw in document.annotations:
+        with contextlib.suppress(*json_text.INVALID):
+            names.add(_FILE_NAME.decode(raw).file_name)
+    return names
 
 
 def _folder(document: Path) -> Path:
@@ -217,7 +238,11 @@ def _residues(segments: Sequence[Any], instances: Instances, labels: LabelSpace)
     """What the columns would not give back of each segment's record."""
     residues = []
     for record, again in zip(segments, records_of(instances, labels), strict=True):
-        other = {key: value for key, value in record.items() if key not in again or again[key] != value}
+        other = {
+            key: value
+            for key, value in record.items()
+            if key not in again or again[key] != value or isinstance(value, bool)
+        }
         absent = [key for key in again if key not in record]
         residue = {**({"verbatim": other} if other else {}), **({"absent": absent} if absent else {})}
         residues.append({NAME: residue} if residue else {})

@@ -78,7 +78,7 @@ def _meaning(document: _Document, truth: GroundTruth, findings: Findings, path: 
     segments = (segment for record in document.annotations for segment in record.segments_info)
     used = {number for number in (segment.get("category_id") for segment in segments) if isinstance(number, int)}
     listed = document.categories if isinstance(document.categories, list) else []
-    named = [item for item in listed if isinstance(item, dict) and item.get("id") in used]
+    named = [item for item in listed if isinstance(item, dict) and type(item.get("id")) is int and item["id"] in used]
     names = {item["id"]: item["name"] for item in named if isinstance(item.get("name"), str)}
     known = {category.id: category.name for category in truth.labels.categories}
     is_named = len(names) == len(used) == len(set(names.values()))

@@ -56,16 +56,16 @@ def check(segments: Sequence[Any], labels: LabelSpace) -> None:
             why = f"id {number!r} is not a whole number from 1 to {LARGEST_ID}"
         elif number in seen:
             why = f"id {number} occurs twice in this image"
-        elif record.get("category_id") not in labels.index_of_id:
+        elif not is_number(record.get("category_id")) or record["category_id"] not in labels.index_of_id:
             why = f"category_id {record.get('category_id')!r} is not defined"
         elif record.get("iscrowd", 0) not in (0, 1):
             why = f"iscrowd is {record['iscrowd']!r}"
         elif not is_number(record.get("area", 0)) or record.get("area", 0) < 0:
             why = f"area is {record['area']!r}"
         elif not is_box(record.get("bbox", [0, 0, 0, 0])):
-            why = f"bbox is {record['bbox']!r}"[:100]
+            why = f"bbox is {record['bbox']!r}"
         if why is not None:
-            raise InvalidAnnotation("a segment is not valid", why=f"segments_info[{position}]: {why}")
+            raise InvalidAnnotation("a segment is not valid", why=f"segments_info[{position}]: {why}"[:200])
         seen.add(number)
 
 

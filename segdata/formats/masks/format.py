@@ -29,7 +29,7 @@ from segdata.errors import InvalidAnnotation, NotThere, SegdataError, UsageError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.masks import categories, evidence, folders, mask_files
 from segdata.formats.shared import label_tables, lists, pairs, verbatim
-from segdata.formats.shared.folder import image_bytes, image_path, read_bytes, write_file
+from segdata.formats.shared.folder import image_bytes, image_path, is_file, read_bytes, write_file
 from segdata.system.files import inside
 
 LAYOUT = (
@@ -132,7 +132,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
 
 def _header(source: Source, entry: Entry) -> images.Header | None:
     """What the image's header says; None where the image is not there and its mask is."""
-    if _files(entry) and not (entry.file and image_path(source.root, entry).is_file()):
+    if _files(entry) and not (entry.file and is_file(image_path(source.root, entry))):
         return None
     try:
         return images.probe(image_bytes(source, entry), max_pixels=source.options.max_pixels)

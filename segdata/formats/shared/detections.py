@@ -12,6 +12,9 @@ from segdata.core.masks import Masks
 from segdata.core.predictions import Columns, GroundTruth, Shapes
 from segdata.core.sample import Instances, Sample
 
+LARGEST = 1e100
+"""Of the numbers of boxes and areas: JSON has whole numbers of any length, with which no arithmetic works."""
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:

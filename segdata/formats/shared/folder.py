@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -82,7 +83,7 @@ def names_in(folder: Path, *suffixes: str) -> list[str]:
             return sorted(
                 item.name
                 for item in items
-                if not item.name.startswith(".") and item.name.lower().endswith(suffixes) and not item.is_dir()
+                if not item.name.startswith(".") and item.name.lower().endswith(suffixes) and not is_folder(item)
             )
     except FileNotFoundError:
         return []
@@ -105,12 +106,30 @@ def folders_in(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as items:
-        return sorted(item.name for item in items if item.is_dir() and not item.name.startswith("."))
+        return sorted(item.name for item in items if not item.name.startswith(".") and is_folder(item))
+
+
+def is_folder(item: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one; a link to itself is none."""
+    try:
+        return item.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file of this path; a name that is longer than the file system's is none."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def missing_images(root: Path, entries: Sequence[Entry]) -> list[int]:
     """Indices of the entries whose image is not on disk."""
-    return [index for index, entry in enumerate(entries) if not entry.file or not image_path(root, entry).is_file()]
+    return [index for index, entry in enumerate(entries) if not entry.file or not is_file(image_path(root, entry))]
 
 
 def images_not_there(

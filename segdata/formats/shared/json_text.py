@@ -29,6 +29,9 @@ _BLOCK = 1 << 25
 MOST = 1 << 26
 """Bytes of text that are made into Python objects as a whole, which take up to ten times as many."""
 
+INVALID = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for text that is not UTF-8, not JSON, nested too deep or of another shape."""
+
 _END_OF_STRING = re.compile(rb'(?<!\\)"')
 """A quote that begins or ends a string: within one, each has a backslash before it."""
 

@@ -251,7 +251,7 @@ def _color(words: Sequence[str], path: Path, where: str) -> Color:
 
 def _not_valid(path: Path, where: str, why: str) -> InvalidAnnotation:
     message = "a row of the table of labels is not valid"
-    return InvalidAnnotation(message, file=path, place=where, why=why, fix=_FIX)
+    return InvalidAnnotation(message, file=path, place=where, why=why[:300], fix=_FIX)
 
 
 # ---------------------------------------------------------------------- text

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from segdata.core.findings import Findings
 from segdata.errors import SegdataError
 from segdata.formats.contract import Entry, Source
-from segdata.formats.shared.folder import IMAGE_ENDINGS, image_path
+from segdata.formats.shared.folder import IMAGE_ENDINGS, image_path, is_file
 from segdata.system.files import inside
 
 MASKS = re.compile(r"mask|label|annot|gt|seg|depth|trimap", re.IGNORECASE)
@@ -48,7 +48,7 @@ class LooseNames:
                 return None
             path = f"{path}/{names[0]}" if path else names[0]
         try:
-            return path if inside(self._root, path, "the dataset").is_file() else None
+            return path if is_file(inside(self._root, path, "the dataset")) else None
         except SegdataError:  # a link that leads out
             return None
 

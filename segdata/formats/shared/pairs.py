@@ -17,6 +17,7 @@ from segdata.formats.shared.folder import (
     file_size,
     has_files,
     image_path,
+    is_file,
     names_in,
     stem,
 )
@@ -280,7 +281,7 @@ def distinct(
 
 def _is_same_image(root: Path, first: Entry, second: Entry) -> bool:
     paths = [image_path(root, entry) for entry in (first, second)]
-    if not all(entry.file and path.is_file() for entry, path in zip((first, second), paths, strict=True)):
+    if not all(entry.file and is_file(path) for entry, path in zip((first, second), paths, strict=True)):
         return True
     return paths[0].stat().st_size == paths[1].stat().st_size and read_file(paths[0]) == read_file(paths[1])
 

@@ -161,7 +161,7 @@ def _first(folder: Path, *endings: str) -> Sequence[str]:
         return [
             item.name
             for item in islice(items, _LOOKED_AT)
-            if item.name.lower().endswith(endings) and not item.name.startswith(".") and item.is_file()
+            if item.name.lower().endswith(endings) and not item.name.startswith(".") and (folder / item.name).is_file()
         ]
 
 

@@ -202,8 +202,9 @@ def _size(
         size = tree.root.child("size")
         if size is not None:
             values = [size.text_of(tag) for tag in ("height", "width")]
-            if all(value and value.isdecimal() and int(value) > 0 for value in values):
-                return int(values[0] or 0), int(values[1] or 0)
+            height, width = (images.side_of(value) for value in values)
+            if height and width:
+                return height, width
             findings.correct(
                 "size of an image is none: taken from its file or mask",
                 entry.key,

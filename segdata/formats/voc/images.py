@@ -204,7 +204,7 @@ def size_in(root: Path, file: str) -> tuple[int, int] | None:
     node = _root_of(root, file)
     size = None if node is None else node.child("size")
     values = [None if size is None else size.text_of(tag) for tag in ("height", "width")]
-    height, width = (int(value) if value and value.isdecimal() else 0 for value in values)
+    height, width = map(image_files.side_of, values)
     return (height, width) if height and width else None
 
 

@@ -14,7 +14,6 @@ Written are categories of VOC's names; every pixel of a label map has a class th
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ from segdata.formats.adapting import count_unmapped, distinct_keys, split_names,
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
 from segdata.formats.shared.category_numbers import by_name
-from segdata.formats.shared.detections import Detections
+from segdata.formats.shared.detections import LARGEST, Detections
 from segdata.formats.shared.folder import write_file
 from segdata.formats.shared.palettes import PALETTE
 from segdata.system.files import disk_errors
@@ -177,12 +176,12 @@ def _parsed(line: str, file: Path, number: int) -> tuple[str, tuple[float, ...]]
         values = tuple(map(float, texts))
     except ValueError:
         values = ()
-    if len(values) != 5 or not all(map(math.isfinite, values)):
+    if len(values) != 5 or not all(abs(value) <= LARGEST for value in values):
         raise InvalidAnnotation(
             "a line is no detection",
             file=file,
             place=f"line {number}",
-            why=f"expected an image's name and five finite numbers (score xmin ymin xmax ymax), found {line[:120]!r}",
+            why=f"expected an image's name and five numbers up to 1e100 (score xmin ymin xmax ymax), found {line[:120]!r}",
         )
     return name, values
 

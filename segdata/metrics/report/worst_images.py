@@ -13,7 +13,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.sample import Sample
 from segdata.errors import SegdataError
-from segdata.viz.overlay import overlay
+from segdata.viz.overlay import Scale, fitting, overlay
 
 WIDTH = 560
 """Widest drawing, in pixels; larger ones are scaled down."""
@@ -44,9 +44,9 @@ def draw(index: int, why: str, predictions: Predictions, truth: GroundTruth, thr
             predicted = _with_instances(predicted, np.isnan(score) | (score >= threshold))
         parts.append(("prediction", _overlay(predicted, labels, image)))
         if sample.semantic is not None and predicted.semantic is not None:
-            scale = drawing.shape[0] // sample.height  # small images are drawn enlarged
-            wrong = _differences(sample, predicted, labels, image)
-            parts.append(("wrong pixels", wrong.repeat(scale, axis=0).repeat(scale, axis=1)))
+            scale = Scale.of(*image.shape[:2])
+            truth_map, predicted_map = scale.resized(sample.semantic), scale.resized(predicted.semantic)
+            parts.append(("wrong pixels", _differences(truth_map, predicted_map, scale.resized(image), labels)))
     return WorstImage(sample.key, why, tuple((name, _jpeg(pixels)) for name, pixels in parts))
 
 
@@ -71,26 +71,26 @@ def _overlay(sample: Sample, labels: LabelSpace, image: npt.NDArray[np.uint8]) -
 
 
 def _differences(
-    sample: Sample, predicted: Sample, labels: LabelSpace, image: npt.NDArray[np.uint8]
+    truth: npt.NDArray[Any], predicted: npt.NDArray[Any], image: npt.NDArray[np.uint8], labels: LabelSpace
 ) -> npt.NDArray[np.uint8]:
     """The image in grey with every wrong pixel red and every void one dark."""
-    truth: Any = sample.semantic
     ignored = np.ones(labels.void + 1, bool)
     ignored[: len(labels)] = [category.ignore for category in labels.categories]
     void = ignored[truth]
     grey = np.repeat(image.mean(2, dtype=np.float32)[:, :, None], 3, axis=2) * 0.6 + 70
-    grey[(truth != predicted.semantic) & ~void] = _WRONG
+    grey[(truth != predicted) & ~void] = _WRONG
     grey[void] = _VOID
     return grey.astype(np.uint8)
 
 
 def _jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """(H, W, 3) RGB as JPEG, at most `WIDTH` wide."""
+    """(H, W, 3) RGB as JPEG, at most `WIDTH` wide and four times as high."""
     from PIL import Image
 
     image = Image.fromarray(pixels)
-    if image.width > WIDTH:
-        image = image.resize((WIDTH, max(1, round(image.height * WIDTH / image.width))), Image.Resampling.LANCZOS)
+    size = fitting(image.height, image.width, WIDTH)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

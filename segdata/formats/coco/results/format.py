@@ -35,7 +35,7 @@ from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
 from segdata.formats.shared.category_numbers import by_number
-from segdata.formats.shared.detections import Detections
+from segdata.formats.shared.detections import LARGEST, Detections
 from segdata.formats.shared.folder import write_file
 from segdata.system.files import canonical_json, disk_errors, inside, write_whole
 from segdata.system.reading import open_file, read_file
@@ -75,6 +75,9 @@ def read(path: Path, truth: GroundTruth, findings: Findings) -> Predictions:
     bbox = np.full((len(records), 4), np.nan)
     if has_boxes:
         bbox = np.array([record.bbox for record in records], np.float64)
+        beyond = np.flatnonzero((np.abs(bbox) > LARGEST).any(axis=1))
+        if len(beyond):
+            raise no_box(bbox[beyond[0]].tolist()).located(file=path, place=f"$[{beyond[0]}].bbox")
     order = np.argsort(images, kind="stable")
     order = order[category[order] >= 0]
     detections = Detections(

@@ -1,0 +1,69 @@
+"""Whatever lies on disk ends in a result or in one declared error, soon, and without much memory.
+
+Ten thousand damaged inputs for each way in with `scripts/test --full`, some without; the number of the input is its seed.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import shutil
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+
+from segdata.errors import SegdataError
+from tests.helpers.damage import damage
+from tests.helpers.doors import DOORS
+
+SHORT_OF_IMAGES, SHORT, FULL = 40, 6, 10_000
+_MOST_SECONDS, _MOST_KILOBYTES = 10, 1 << 20
+
+
+def outcome(name: str, source: Path, work: Path) -> str:
+    """What went wrong with an input; "" where it ends in a result or in a declared error."""
+    begin, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        text = DOORS[name].enter(source, work)
+    except SegdataError:
+        text = ""
+    except Exception as error:
+        text = "".join(traceback.format_exception(error, limit=-2))
+    seconds, more = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+    if seconds > _MOST_SECONDS or more > _MOST_KILOBYTES:
+        text += f" {seconds:.0f} s, {more >> 10} MiB"
+    return text
+
+
+def run(name: str, seeds: range, folder: Path) -> list[str]:
+    """The inputs with which something went wrong."""
+    part = DOORS[name].make(folder / "original").relative_to(folder / "original")
+    (folder / "work").mkdir()
+    assert not DOORS[name].enter(folder / "original" / part, folder / "work"), "what is not damaged"
+    wrong = []
+    for seed in seeds:
+        random_ = random.Random(f"{name}{seed}")
+        shutil.rmtree(folder / "damaged", ignore_errors=True)
+        shutil.copytree(folder / "original", folder / "damaged")
+        changes = [damage(folder / "damaged" / part, random_) for _ in range(random_.choice((1, 1, 1, 2)))]
+        text = outcome(name, folder / "damaged" / part, folder / "work")
+        if text:
+            wrong.append(f"seed {seed}: {'; '.join(changes)}: {text}")
+    return wrong
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_damaged_inputs_end_in_a_result_or_a_declared_error(name: str, tmp_path: Path) -> None:
+    is_image = len(name.partition("-")[0]) <= 4 and name not in ("coco", "voc")
+    wrong = run(name, range(SHORT_OF_IMAGES if is_image else SHORT), tmp_path)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", DOORS)
+def test_ten_thousand_damaged_inputs(name: str, tmp_path: Path) -> None:
+    wrong = run(name, range(FULL), tmp_path)
+    assert not wrong, "\n".join(wrong)
