@@ -22,11 +22,19 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+try:  # zlib's values, four times as fast
+    from isal.isal_zlib import crc32 as crc32
+except ImportError:  # no wheel for this machine
+    from zlib import crc32 as crc32
+
 from segdata.core import jpeg
 from segdata.errors import InvalidImage, Unsafe
 
 MAX_PIXELS = 1 << 26
 """Pixels of the largest image that is decoded unless a caller says otherwise: 8192 × 8192."""
+
+MAX_SIDE = 1 << 20
+"""Pixels of the longest side of an image; what says more says no size."""
 
 _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -82,7 +90,7 @@ def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Header:
     if head.startswith(b"\xff\xd8\xff"):
         return _probe_jpeg(data)
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _probe_png(data)
+        return _probe_png(data, max_pixels)
     if content_type(head) in _OTHERS:
         return _probe_other(data, max_pixels)
     raise InvalidImage(
@@ -170,23 +178,31 @@ def _probe_jpeg(data: bytes | memoryview) -> Header:
 _PNG_COLORS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
 
-def _probe_png(data: bytes | memoryview) -> Header:
+def _probe_png(data: bytes | memoryview, max_pixels: int) -> Header:
     view = memoryview(data)
     if len(view) < 33 or bytes(view[12:16]) != b"IHDR":
         raise InvalidImage("PNG is cut short", why=f"{len(view)} bytes hold no header")
     width, height, bits, color = struct.unpack(">IIBB", view[16:26])
     if color not in _PNG_COLORS or not width or not height:
         raise InvalidImage("PNG header is not valid", why=f"{width} × {height}, {bits} bits, colour type {color}")
-    position, orientation = 8, 1
+    position, orientation, frames, is_as_written = 8, 1, 1, True
     while position + 12 <= len(view):
         length, kind = struct.unpack(">I4s", view[position : position + 8])
+        content = view[position + 8 : position + 8 + length]
         if kind in _PNG_COMPRESSED:
-            _require_small(bytes(view[position + 8 : position + 8 + length]), kind)
-        if kind == b"eXIf":
-            orientation = _orientation_of_exif(bytes(view[position + 8 : position + 8 + length]))
+            _require_small(bytes(content), kind)
+        elif kind == b"eXIf":
+            orientation = _orientation_of_exif(bytes(content))
+        elif kind == b"acTL" and length == 8:
+            frames = max(struct.unpack(">I", content[:4])[0], 1) if len(content) == 8 else 1
+        checksum = view[position + 8 + length : position + 12 + length]
+        is_as_written &= crc32(view[position + 4 : position + 8 + length]) == int.from_bytes(checksum, "big")
         position += 12 + length
         if kind == b"IEND" and position <= len(view):
-            return Header("png", height, width, _PNG_COLORS[color], bits, orientation)
+            if not is_as_written:  # decoders differ in what they take: decoding is the check
+                require_size(height, width, max_pixels)
+                open_with_pillow(data)
+            return Header("png", height, width, _PNG_COLORS[color], bits, orientation, frames)
     raise InvalidImage(
         "PNG is cut short",
         why=f"{len(view)} bytes without an end chunk (IEND)",
@@ -281,9 +297,21 @@ def _decode_any(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.uin
 
 def _to_eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Grey values of more than eight bits, without the low bits that are too many for the largest of them."""
-    whole = np.clip(np.nan_to_num(values), 0, (1 << 31) - 1).astype(np.uint32)
-    shifted: npt.NDArray[np.uint8] = (whole >> low_bits(int(whole.max(initial=0)))).astype(np.uint8)
+    bands = [values[begin : begin + _BAND] for begin in range(0, len(values), _BAND)]
+    too_many = low_bits(max(int(_whole(band).max(initial=0)) for band in bands))
+    shifted = np.empty(values.shape, np.uint8)
+    for begin, band in zip(range(0, len(values), _BAND), bands, strict=True):
+        shifted[begin : begin + _BAND] = _whole(band) >> too_many
     return shifted
+
+
+_BAND = 256
+"""Rows of a grey image that are computed with at once."""
+
+
+def _whole(values: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+    whole: npt.NDArray[np.uint32] = np.clip(np.nan_to_num(values), 0, (1 << 31) - 1).astype(np.uint32)
+    return whole
 
 
 def low_bits(largest: int) -> int:
@@ -323,12 +351,9 @@ def _decode_jpeg(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None) ->
 
 def side_of(text: str | None) -> int:
     """The pixels of an image's side that a text says; 0 where it says none, or more than any image has."""
-    is_number = text is not None and text.isdecimal() and len(text) <= _MOST_DIGITS
-    return int(text) if text is not None and is_number else 0
-
-
-_MOST_DIGITS = 6
-"""Of an image's side in pixels."""
+    if text is None or not text.isdecimal() or len(text) > len(str(MAX_SIDE)):
+        return 0
+    return int(text) if int(text) <= MAX_SIDE else 0
 
 
 def require_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:

@@ -52,7 +52,7 @@ def read_labels(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> La
         InvalidImage: damaged, not a PNG, or of a kind that no label file has.
         Unsafe: more than `max_pixels` pixels.
     """
-    header = probe(data)
+    header = probe(data, max_pixels=max_pixels)
     require_size(header.height, header.width, max_pixels)
     image = None if header.codec in ("jpeg", "webp") else open_with_pillow(data)
     if image is None or image.info.get("compression") in ("jpeg", "webp"):

@@ -171,6 +171,7 @@ def evaluate(
     if split is None:
         split = _split_of(Path(predictions), kind, ground_truth)
         ground_truth = ground_truth if split is None else open_ground_truth(Path(truth), split=split, labels=labels)
+    _require_valid(ground_truth)
     ground_truth = replace(ground_truth, progress=progress, may_lack=images_of == "predictions")
     predicted = open_predictions(Path(predictions), ground_truth, kind=kind, split=split, labels=labels)
     _remark_the_same(predicted, ground_truth)
@@ -277,6 +278,7 @@ def _split_of(predictions: Path, kind: str | None, truth: GroundTruth) -> str | 
 
 
 def _require_valid(truth: GroundTruth) -> None:
+    """Refuse a ground truth of which records were left out so far."""
     findings = truth.findings
     if findings.skips:
         raise InvalidAnnotation(

@@ -86,7 +86,7 @@ def overlay(
     """
     if image is None:
         image = sample.image if sample.encoded is not None else _grey(sample.height, sample.width)
-    scale = Scale.of(*image.shape[:2], sample.instances.masks)
+    scale = Scale.of(image.shape[0], image.shape[1], sample.instances.masks)
     canvas = scale.resized(image).astype(np.float32)
     instances = sample.instances
     if semantic and sample.semantic is not None:

@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.findings import Findings
+from segdata.core.images import MAX_SIDE, require_size
 from segdata.core.labels import LabelSpace
-from segdata.errors import InvalidAnnotation
+from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.shared import json_text
 
 _PER_CATEGORY = 1000
+_FARTHEST = 1 << 24
+"""Of coordinates that are drawn, in pixels."""
 
 
 def read(path: Path, labels: LabelSpace, key: str, findings: Findings, *, is_drawn: bool) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def read(path: Path, labels: LabelSpace, key: str, findings: Findings, *, is_dra
     document: dict[str, Any] = json_text.decode(json_text.map_file(path), dict[str, Any], path)
     missing = [name for name in ("imgHeight", "imgWidth", "objects") if name not in document]
     sizes = [document.get(name) for name in ("imgHeight", "imgWidth")]
-    if missing or not isinstance(document["objects"], list) or not all(type(value) is int for value in sizes):
+    if missing or not isinstance(document["objects"], list) or not all(map(_is_side, sizes)):
         raise InvalidAnnotation(
             "polygon document is not valid",
             file=path,
@@ -41,6 +44,11 @@ def read(path: Path, labels: LabelSpace, key: str, findings: Findings, *, is_dra
             why=f"it has no {', '.join(missing) or 'list of objects with a size in whole numbers'}",
             fix="restore the file, or remove it: label files are read without it",
         )
+    if is_drawn:
+        try:
+            require_size(document["imgHeight"], document["imgWidth"])
+        except SegdataError as failure:
+            raise failure.located(file=path, key=key) from failure
     for number, item in enumerate(document["objects"]):
         where = f"$.objects[{number}]"
         label = item.get("label") if isinstance(item, dict) else None
@@ -57,23 +65,34 @@ def read(path: Path, labels: LabelSpace, key: str, findings: Findings, *, is_dra
                 raise error
             findings.correct(f"polygon of a label beyond the label space: kept, not drawn {label!r}", key, error)
         points = item.get("polygon")
-        if not isinstance(points, list) or not all(
-            isinstance(point, list) and len(point) == 2 and all(type(v) in (int, float) for v in point)
-            for point in points
-        ):
-            raise InvalidAnnotation(
-                "a polygon is not a list of points",
-                file=path,
-                key=key,
-                place=where,
-                why=f"found {points!r}"[:200],
-                fix="give [[x, y], …]",
-            )
+        try:
+            _check(points, is_drawn=is_drawn)
+        except InvalidAnnotation as failure:
+            raise failure.located(file=path, key=key, place=where) from failure
         if not points:
             findings.remark("empty polygon: kept in the document", f"{key}: {where}")
         if item.get("deleted"):
             findings.remark("deleted polygon: kept in the document", f"{key}: {where}")
     return document
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_SIDE
+
+
+def _check(points: Any, *, is_drawn: bool) -> None:
+    """Raise what is wrong with a polygon."""
+    if not isinstance(points, list) or not all(
+        isinstance(point, list) and len(point) == 2 and all(type(v) in (int, float) for v in point) for point in points
+    ):
+        raise InvalidAnnotation(
+            "a polygon is not a list of points", why=f"found {points!r}"[:200], fix="give [[x, y], …]"
+        )
+    farthest = max((abs(value) for point in points for value in point), default=0)
+    if is_drawn and farthest > _FARTHEST:
+        raise InvalidAnnotation(
+            "a polygon has coordinates beyond any image", why=f"up to {farthest!r}"[:200], fix="correct the polygon"
+        )
 
 
 def is_known(label: str, labels: LabelSpace) -> bool:
@@ -88,7 +107,8 @@ def _of_group(label: str) -> str:
 def names_in(path: Path) -> Iterator[str]:
     """The labels of a document's polygons, as far as it can be read."""
     document = json_text.decode(json_text.map_file(path), dict[str, Any], path)
-    for item in document.get("objects") or ():
+    objects = document.get("objects")
+    for item in objects if isinstance(objects, list) else ():
         if isinstance(item, dict) and isinstance(item.get("label"), str):
             yield item["label"]
 

@@ -40,8 +40,8 @@ _IDENTIFIED = msgspec.json.Decoder(_Identified)
 _NO_ID = MAX_ID + 1
 """Of image records that are left out and have none."""
 
-_MAX_SIDE, _MAX_AREA = 1 << 20, (1 << 32) - 1
-"""Pixels; images that are longer or larger have no size: run lengths are counted in 32 bits (pycocotools)."""
+_MAX_AREA = (1 << 32) - 1
+"""Pixels; larger images have no size: run lengths are counted in 32 bits (pycocotools)."""
 
 
 class ImageIndex:
@@ -247,7 +247,7 @@ class ImageIndex:
         if number is None or (number < 0 and record["id"] not in numbers) or number > MAX_ID:
             raise _invalid_record(document, index, f"id is {record.get('id')!r}")
         sides = [whole_number(record.get(name)) or 0 for name in ("height", "width")]
-        if any(not 0 <= side <= _MAX_SIDE for side in sides) or sides[0] * sides[1] > _MAX_AREA:
+        if any(not 0 <= side <= image_files.MAX_SIDE for side in sides) or sides[0] * sides[1] > _MAX_AREA:
             raise _invalid_record(document, index, f"height and width are {sides[0]} and {sides[1]}")
         if all(sides) and [record["height"], record["width"]] != sides:
             findings.remark("size of an image is not written in whole numbers", where)
@@ -328,7 +328,11 @@ def _same_id(document: Document, index: int, number: int) -> InvalidAnnotation:
 
 
 def _checked(image: Image) -> Image:
-    is_size = 0 < image.height <= _MAX_SIDE and 0 < image.width <= _MAX_SIDE and image.height * image.width <= _MAX_AREA
+    is_size = (
+        0 < image.height <= image_files.MAX_SIDE
+        and 0 < image.width <= image_files.MAX_SIDE
+        and image.height * image.width <= _MAX_AREA
+    )
     if not is_size or not 0 <= image.id <= MAX_ID:
         raise InvalidAnnotation(
             "an image record is not valid", why=f"id {image.id}, height {image.height}, width {image.width}"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace, is_background
 from segdata.core.masks import Masks
-from segdata.core.polygons import Polygons
+from segdata.core.polygons import MAX_BOUNDARY, Polygons, boundary_length
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.contract import Entry, Source
@@ -100,7 +100,10 @@ def _outlines(nodes: Sequence[Node], order: Sequence[int], size: tuple[int, int]
     Masks without object, which follow in `order`, have no outline.
     """
     is_open = [mask < 0 for mask in order]
-    rings = [[ring] if need and (ring := ring_of(node)) else [] for node, need in zip(nodes, is_open, strict=False)]
+    rings = [
+        [ring] if need and (ring := ring_of(node)) and boundary_length(ring, *size) <= MAX_BOUNDARY else []
+        for node, need in zip(nodes, is_open, strict=False)
+    ]
     polygons = Polygons.of([*rings, *([[]] * (len(order) - len(nodes)))])
     return polygons, Masks.from_polygons(polygons, *size) if any(rings) else Masks.empty(*size)
 

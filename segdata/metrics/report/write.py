@@ -118,7 +118,7 @@ def _detections(outcomes: Outcomes, truth: GroundTruth, limit: int | None) -> li
     table = outcomes.confusion(len(names), threshold)
     used = np.flatnonzero(table[:-1].sum(1) + table[:, :-1].sum(0))
     chosen = np.append(used, len(names))
-    table = table[np.ix_(chosen, chosen)]
+    table = table if len(chosen) == len(table) else table[np.ix_(chosen, chosen)]
     shown = [names[index] for index in used.tolist()]
     return [
         html.heading("Detections"),
@@ -171,17 +171,17 @@ def _confused(
     names: Sequence[str], table: npt.NDArray[np.int64], no_prediction: str, no_truth: str
 ) -> list[tuple[str, ...]]:
     """The largest mistakes: ground truth, prediction, how many, and which share of the ground truth's row."""
-    wrong = table.copy()
     count = len(names)
-    wrong[np.arange(count), np.arange(count)] = 0
-    largest = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSED]
+    row, column = np.nonzero(table)
+    is_wrong = (row != column) | (row == count)
+    row, column = row[is_wrong], column[is_wrong]
+    largest = np.argsort(-table[row, column], kind="stable")[:_CONFUSED]
     rows: list[tuple[str, ...]] = []
-    for row, column in zip(*np.unravel_index(largest, wrong.shape), strict=True):
-        if wrong[row, column]:
-            truth = names[row] if row < count else no_truth
-            predicted = names[column] if column < count else no_prediction
-            share = f"{wrong[row, column] / table[row].sum():.1%}" if row < count else "–"
-            rows.append((truth, predicted, f"{wrong[row, column]:,}", share))
+    for r, c in zip(row[largest].tolist(), column[largest].tolist(), strict=True):
+        truth = names[r] if r < count else no_truth
+        predicted = names[c] if c < count else no_prediction
+        share = f"{table[r, c] / table[r].sum():.1%}" if r < count else "–"
+        rows.append((truth, predicted, f"{table[r, c]:,}", share))
     return rows
 
 
