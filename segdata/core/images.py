@@ -202,7 +202,7 @@ def _probe_png(data: bytes | memoryview, max_pixels: int) -> Header:
             if not is_as_written:  # decoders differ in what they take: decoding is the check
                 require_size(height, width, max_pixels)
                 open_with_pillow(data)
-            return Header("png", height, width, _PNG_COLORS[color], bits, orientation, frames)
+            return Header("png", height, width, _PNG_COLORS[color], bits, orientation=orientation, frames=frames)
     raise InvalidImage(
         "PNG is cut short",
         why=f"{len(view)} bytes without an end chunk (IEND)",
