@@ -90,7 +90,10 @@ def test_another_model_is_explained(run: Path, pack: Path, tmp_path: Path, here:
     outcome = here(*arguments(pack, tmp_path / "other", "--weights", run, fpn_channels=32))
     assert outcome.code == 4
     assert "[16" in outcome.document["error"]["why"] and "[32" in outcome.document["error"]["why"]
-    assert "backbone=resnet18, backbone_width=1.0, heads=v1, norm=group, fpn_channels=16" in outcome.document["error"]["fix"]
+    assert (
+        "backbone=resnet18, backbone_width=1.0, heads=v1, norm=group, fpn_channels=16"
+        in outcome.document["error"]["fix"]
+    )
 
 
 def test_a_classifiers_resnet_begins_a_training_but_detects_nothing(pack: Path, tmp_path: Path, here: Here) -> None:
