@@ -1,7 +1,7 @@
 """Every shell block of the documents runs, line by line and in order, in a folder that holds what the pages speak of.
 
-Two things are not as they stand there: a known dataset is the manifest of a tiny one, served on this machine, and training
-has the smallest settings and no weights to download. Lines that are not run are listed with their reasons.
+Two things are not as they stand there: datasets and files on the network are tiny ones, served on this machine, and
+training has the smallest settings and no weights to download. Lines that are not run are listed with their reasons.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -46,6 +48,12 @@ NOT_RUN = {
 }
 """Beginning of a line → why it is not run."""
 
+EXITS = {
+    "segdata convert packs/coco VOC --to voc --dry-run": 13,
+    "segdata prepare zipped.toml --accept-unverified": 3,
+}
+"""Beginning of a line → its exit code, where that is not 0."""
+
 IN_THIS_PROCESS = ("train", "predict", "runs", "stats")
 """Commands that import PyTorch or matplotlib, which takes seconds."""
 
@@ -78,9 +86,16 @@ MAKE: dict[str, Callable[[Path], Path]] = {
 }
 
 
+class World(NamedTuple):
+    """A folder with what the pages speak of, and the address of the files of one's own."""
+
+    folder: Path
+    address: str
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What the pages speak of: datasets, packs, predictions, runs, and manifests whose archives are served."""
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Datasets, packs, predictions, a run, weights, and manifests whose archives are served."""
     world = tmp_path_factory.mktemp("world")
     with ExitStack() as stack:
         for name, make in MAKE.items():
@@ -107,16 +122,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         made_results.scenes(world / "my-dataset", splits=("train", "val"))
         segdata.convert(world / "my-dataset", world / "packs/mine")
         shutil.copytree(world / "my-dataset/val", world / "images")
+        shutil.copytree(world / "my-dataset", world / "photos")
+        for split, target in (("train", world), ("val", world / "files")):
+            target.mkdir(exist_ok=True)
+            with zipfile.ZipFile(target / f"{split}.zip", "w") as archive:
+                for path in sorted((world / "my-dataset").rglob("*")):
+                    if path.parent.name == split or path.stem == f"instances_{split}":
+                        archive.write(path, path.relative_to(world / "my-dataset"))
+        address = stack.enter_context(serving(world / "files"))
         made.put(
             world / "settings.toml",
             "".join(f"{name} = {json.dumps(value)}\n" for name, value in tiny_training.TINY.items()),
         )
-        for run in ("runs/first", "runs/second"):
-            segdata.train(world / "packs/mine", world / run, tiny_training.TINY, device="cpu")
+        segdata.train(world / "packs/mine", world / "runs/first", tiny_training.TINY, device="cpu")
+        shutil.copytree(world / "runs/first", world / "runs/second")
         tensors, _ = checkpoint.load(checkpoint.of_run(world / "runs/first"))
         torch.save(checkpoint.network_tensors(tensors), world / "mine.pth")
         made.put(world / "pets.toml", 'labels = [{ name = "pet", from = ["cat", "dog"] }]\n')
-        yield world
+        yield World(world, address)
 
 
 def lines(page: Path) -> list[str]:
@@ -132,7 +155,7 @@ def reason(line: str) -> str | None:
     return next((NOT_RUN[begin] for begin in NOT_RUN if line.startswith(begin)), None)
 
 
-def adapted(line: str, key: str) -> list[str]:
+def adapted(line: str, address: str) -> list[str]:
     """The words after `segdata`, with what is replaced."""
     program, *words = shlex.split(line, comments=True)
     assert program == "segdata", line
@@ -141,26 +164,29 @@ def adapted(line: str, key: str) -> list[str]:
     if words[0] == "train":
         at = words.index("--weights") if "--weights" in words else len(words)
         words = [*words[:at], *words[at + 2 :], *tiny_training.options(), "--threads", "1"]
-    return [key if word == "2007_000032" else word for word in words]
+    replaced = {"2007_000032": "2007_000001", "https://files.example.org/val.zip": f"{address}/val.zip"}
+    return [replaced.get(word, word) for word in words]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_shell_blocks_of_a_page_run_in_order(
-    page: Path, world: Path, tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+    page: Path, world: World, tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if all(reason(line) for line in lines(page)):
         pytest.skip("none of its lines is run here: " + "; ".join(sorted({reason(line) or "" for line in lines(page)})))
-    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
-    if any("segdata train" in line and reason(line) is None for line in lines(page)):
-        shutil.rmtree(tmp_path / "runs")
+    shutil.copytree(world.folder, tmp_path, dirs_exist_ok=True)
+    for begin, made_here in (("segdata train", "runs"), ("segdata manifest new", "mine.toml")):
+        if any(line.startswith(begin) and reason(line) is None for line in lines(page)):
+            (tmp_path / made_here).rename(tmp_path / f"{made_here}-before")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEGDATA_ROOT", str(tmp_path / "data"))
     for line in lines(page):
         if reason(line) is None:
-            words = adapted(line, "2007_000001")
+            words = adapted(line, world.address)
             run = here if words[0] in IN_THIS_PROCESS else run_segdata
             outcome = run(*words)
-            assert outcome.code == 0, f"{line}\n{outcome.err}"
+            code = next((EXITS[begin] for begin in EXITS if line.startswith(begin)), 0)
+            assert outcome.code == code, f"{line}\n{outcome.err}"
 
 
 def test_every_reason_not_to_run_a_line_is_needed() -> None:

@@ -204,7 +204,9 @@ def decode(data: bytes) -> dict[str, Any]:
     if kind.version != VERSION:
         raise InvalidInput(
             f"the pack is of version {kind.version}; this segdata reads version {VERSION}"[:200],
-            fix="pip install --upgrade segdata" if kind.version > VERSION else "convert the dataset again",
+            fix="update segdata: git pull in its clone, then pip install ."
+            if kind.version > VERSION
+            else "convert the dataset again",
         )
     index: dict[str, Any] = msgspec.to_builtins(_decoded(data, _Index))
     _check_names(index)
