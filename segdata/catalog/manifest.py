@@ -142,6 +142,10 @@ def load(path: Path) -> Manifest:
         InvalidManifest: not TOML, unknown or missing keys, wrong types, views of categories that do not exist.
         NotThere: there is no such file.
     """
+    if path.stem.startswith(".") or not path.stem.isprintable():
+        raise InvalidManifest(
+            "the file's name is no name for a dataset", file=path, why="its folder would be hidden, or another one"
+        )
     return _build(path.stem, toml.read(path), str(path), beside=path.absolute().parent)
 
 

@@ -6,11 +6,13 @@ ROOT/NAME/receipts/.prepared.json    what the pack was made of and how; written 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
+
+import msgspec
+from msgspec import Struct, structs
 
 from segdata import formats
 from segdata.catalog import manifest as manifests
@@ -283,10 +285,16 @@ def _write_receipt(paths: Folders, recorded: Mapping[str, Any]) -> None:
 
 def _read_receipt(paths: Folders) -> dict[str, Any] | None:
     try:
-        document: dict[str, Any] = json.loads(read_file(paths.receipts / ".prepared.json"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return structs.asdict(msgspec.json.decode(read_file(paths.receipts / ".prepared.json"), type=_Receipt))
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
-    return document if {"options", "sources", "fingerprint", "segdata"} <= document.keys() else None
+
+
+class _Receipt(Struct):
+    options: dict[str, Any]
+    sources: dict[str, str]
+    fingerprint: str
+    segdata: str
 
 
 def _sources(paths: Folders) -> dict[str, str]:

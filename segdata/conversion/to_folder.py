@@ -13,8 +13,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from segdata import formats
 from segdata.conversion import shards
@@ -62,12 +66,30 @@ def is_there(job: Job) -> bool:
 
 def _finished(job: Job) -> ConvertReport | None:
     try:
-        receipt = json.loads(read_file(job.target / CONVERTED))
-    except (OSError, ValueError):
+        receipt = _receipt(job.target)
+    except OSError:
         return None
-    if receipt.get("fingerprint") != job.fingerprint:
+    if receipt is None or receipt.fingerprint != job.fingerprint:
         return None
-    return ConvertReport(**{**receipt["report"], "target": job.target, "was_done": True})
+    return replace(receipt.report, target=job.target, was_done=True)
+
+
+class _Receipt(Struct):
+    """What a converted folder holds of its conversion."""
+
+    fingerprint: str
+    options: dict[str, Any]
+    segdata: str
+    report: ConvertReport
+
+
+def _receipt(folder: Path) -> _Receipt | None:
+    """The receipt of a converted folder; None where there is none, or none that a conversion writes."""
+    try:
+        document = json.loads(read_file(folder / CONVERTED))
+        return msgspec.convert(document, _Receipt, dec_hook=lambda kind, value: kind(value))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, RecursionError):
+        return None
 
 
 def to_folder(job: Job) -> ConvertReport:
@@ -116,12 +138,9 @@ def to_folder(job: Job) -> ConvertReport:
 def _require_replaceable(job: Job) -> None:
     force = job.options.force
     if not force:
-        try:
-            before: dict[str, Any] = json.loads(read_file(job.target / CONVERTED))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            pass
-        else:
-            job.refuse_to_replace(before.get("options", {}), before.get("segdata", ""))
+        before = _receipt(job.target)
+        if before is not None:
+            job.refuse_to_replace(before.options, before.segdata)
     require_replaceable(job.target, force=force, what="the dataset folder")
 
 

@@ -27,14 +27,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta
 
 from segdata.errors import DamagedData
+from segdata.system import json_documents
 from segdata.system.files import boot_id, crc32, disk_errors, write_whole
-from segdata.system.reading import open_file, read_file
+from segdata.system.reading import open_file
 
 CHUNK_BYTES = 4 << 20
 """Bytes of a chunk."""
+
+_FIX = "delete it; the next fetch checks the file anew"
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class Receipt:
     """A finished download, see the module's docstring."""
 
     file: str
-    bytes: int
-    sha256: str
+    bytes: Annotated[int, Meta(ge=0, le=2**62)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     digest: str | None
     first_use: bool
     accepted: dict[str, str] | None
@@ -51,8 +56,8 @@ class Receipt:
     etag: str | None
     last_modified: str | None
     fetched: str
-    chunk_bytes: int
-    crc32: tuple[int, ...]
+    chunk_bytes: Annotated[int, Meta(ge=1, le=16 * CHUNK_BYTES)]
+    crc32: tuple[Annotated[int, Meta(ge=0, lt=2**32)], ...]
     unsynced: str | None = None
 
     @property
@@ -85,17 +90,13 @@ def read(path: Path) -> Receipt | None:
     with disk_errors(path):
         if not path.exists():
             return None
-        text = read_file(path)
-    try:
-        document: dict[str, Any] = json.loads(text)
-        receipt = Receipt(**{**document, "crc32": tuple(document["crc32"])})
-        count = -(-receipt.bytes // receipt.chunk_bytes)
-        if len(receipt.crc32) != count or not all(type(item) is int for item in receipt.crc32):
-            raise ValueError(f"{len(receipt.crc32)} checksums for {count} chunks")
-    except (ValueError, TypeError, KeyError) as error:
-        raise DamagedData(
-            "a receipt is damaged", file=path, why=str(error), fix="delete it; the next fetch checks the file anew"
-        ) from error
+    receipt = json_documents.read(path, Receipt, "a receipt", fix=_FIX)
+    count = -(-receipt.bytes // receipt.chunk_bytes)
+    why = f"{len(receipt.crc32)} checksums for {count} chunks" if len(receipt.crc32) != count else None
+    if receipt.accepted is not None and "instead_of" not in receipt.accepted:
+        why = "it does not say what the file was accepted instead of"
+    if why:
+        raise DamagedData("a receipt is damaged", file=path, why=why, fix=_FIX)
     return receipt
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta, Struct
 from requests.cookies import RequestsCookieJar
 
 from segdata.catalog.remotes import Digest, SignIn
@@ -15,6 +16,13 @@ from segdata.download.access import sessions
 from segdata.download.access.signin import Credentials
 from segdata.download.http.client import Client, NextAddress, Patience, TryAgain, refused
 from segdata.errors import NetworkError, SignInError
+
+
+class _Package(Struct):
+    """A row of the site's list."""
+
+    name: str
+    packageID: Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern="^[0-9]{1,18}$")]  # noqa: N815 (the site's word)
 
 
 class Session:
@@ -72,8 +80,9 @@ class Session:
         """Package ids by file name, as this account may use them."""
         text = self._text(f"{self.site.url}/downloads/?list")
         try:
-            return {str(row["name"]): int(row["packageID"]) for row in json.loads(text)}
-        except (ValueError, TypeError, KeyError):
+            rows = msgspec.json.decode(text, type=list[_Package])
+            return {row.name: int(row.packageID) for row in rows}
+        except (ValueError, RecursionError):
             raise SignInError(
                 f"{self.site.host} does not answer with its list of packages",
                 place=f"{self.site.url}/downloads/?list",

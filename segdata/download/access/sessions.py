@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta, Struct
 from requests.cookies import RequestsCookieJar
 
 from segdata.catalog.remotes import SignIn
@@ -36,13 +39,13 @@ def load(site: SignIn) -> RequestsCookieJar | None:
     """
     file = path(site)
     try:
-        document = json.loads(read_file(file))
-        cookies = RequestsCookieJar()
-        for name, value, below in document["cookies"]:
-            cookies.set(name, value, path=below, domain=_domain(site))
-        is_good = document["site"] == site.url and time.time() < document["expires"]
-    except (OSError, ValueError, TypeError, KeyError):
+        document = msgspec.json.decode(read_file(file), type=_Document)
+    except (OSError, ValueError, RecursionError):
         return None
+    cookies = RequestsCookieJar()
+    for name, value, below in document.cookies:
+        cookies.set(name, value, path=below, domain=_domain(site))
+    is_good = document.site == site.url and time.time() < document.expires
     if file.stat().st_mode & 0o077:
         raise SignInError(
             "a file with a session can be read by others",
@@ -51,6 +54,17 @@ def load(site: SignIn) -> RequestsCookieJar | None:
             fix=f"chmod 600 {file}, or delete it",
         )
     return cookies if is_good else None
+
+
+_Text = Annotated[str, Meta(pattern="^[ -~]*$")]
+
+
+class _Document(Struct):
+    """The file's content; cookies are name, value and path."""
+
+    site: str
+    expires: float
+    cookies: list[tuple[_Text, _Text, _Text]]
 
 
 def save(site: SignIn, cookies: RequestsCookieJar) -> None:

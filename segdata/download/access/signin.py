@@ -140,7 +140,7 @@ def keep(site: SignIn, account: Credentials, *, in_netrc: bool) -> str:
         path = _netrc_path()
         _check_private(path)
         entry = f"machine {site.host} login {_quoted(account.username)} password {_quoted(account.password)}\n"
-        rest = _without(site, read_text(path) if path.exists() else "")
+        rest = _without(site, read_text(path, "surrogateescape") if path.exists() else "")
         _write_private(path, rest + ("" if not rest or rest.endswith("\n") else "\n") + entry)
         return str(path)
     ring = _keyring()
@@ -171,7 +171,7 @@ def forget(site: SignIn) -> tuple[str, ...]:
                 ring.delete_password(_SERVICE, site.host)
                 places.append("the key ring")
     if path.exists():
-        text = read_text(path)
+        text = read_text(path, "surrogateescape")
         rest = _without(site, text)
         if rest != text:
             _write_private(path, rest)
@@ -222,6 +222,14 @@ def _from_netrc(site: SignIn) -> Credentials | None:
         raise SignInError(
             "netrc cannot be read", file=path, place=f"line {error.lineno}", fix="correct the line"
         ) from None
+    except UnicodeDecodeError as error:
+        raise SignInError(
+            "netrc cannot be read",
+            file=path,
+            place=f"byte {error.start}",
+            why="it is not UTF-8",
+            fix="correct the line",
+        ) from None
     except OSError:
         return None
     if entry is None or not entry[2]:
@@ -249,4 +257,4 @@ def _without(site: SignIn, text: str) -> str:
 
 
 def _write_private(path: Path, text: str) -> None:
-    write_whole(path, text.encode(), mode=0o600)
+    write_whole(path, text.encode("utf-8", "surrogateescape"), mode=0o600)

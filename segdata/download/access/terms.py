@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import msgspec
 
 from segdata.catalog.remotes import Terms
 from segdata.download.receipts import signed
@@ -18,10 +19,16 @@ Ask = Callable[[str], bool]
 
 def are_accepted(terms: Terms, record: Path) -> bool:
     """Whether these very terms were accepted here before."""
+    earlier = _recorded(record).get(terms.id)
+    return earlier is not None and earlier.get("sha256") == terms.sha256
+
+
+def _recorded(record: Path) -> dict[str, dict[str, str]]:
+    """Terms' id → who accepted what and when; nothing where that cannot be read: then they are to be accepted again."""
     try:
-        return bool(json.loads(read_file(record))[terms.id]["sha256"] == terms.sha256)
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
+        return msgspec.json.decode(read_file(record), type=dict[str, dict[str, str]])
+    except (OSError, ValueError, RecursionError):
+        return {}
 
 
 def accept(terms: Terms, record: Path, *, accepted: Sequence[str], ask: Ask | None, command: str) -> None:
@@ -47,10 +54,7 @@ def accept(terms: Terms, record: Path, *, accepted: Sequence[str], ask: Ask | No
             state="nothing was downloaded",
             fix=f"read them, then {command} --accept-license {terms.id}",
         )
-    try:
-        known = json.loads(read_file(record))
-    except (OSError, ValueError):
-        known = {}
+    known = _recorded(record)
     known[terms.id] = {**signed(), "url": terms.url, "text": terms.text, "sha256": terms.sha256}
     with disk_errors(record):
         record.parent.mkdir(parents=True, exist_ok=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from segdata.system.files import canonical_json, disk_errors, write_whole
+import msgspec
+from msgspec import Meta, Struct, structs
+
+from segdata.errors import Unsafe
+from segdata.system.files import canonical_json, checked_name, disk_errors, write_whole
 from segdata.system.reading import open_file, read_file
 
 Progress = Callable[[int, int], None]
@@ -56,18 +59,33 @@ class Receipt:
 
 
 def read_receipt(path: Path) -> Receipt | None:
-    """The receipt in a file; None where there is none that can be read."""
+    """The receipt in a file; None where there is none that can be read, or one with paths that lead out of its folder."""
     try:
-        document = json.loads(read_file(path))
-        return Receipt(
-            document["archive"],
-            document["source"],
-            tuple(File(*row) for row in document["files"]),
-            tuple(document["extra"]),
-            tuple(document["remarks"]),
-        )
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+        document = msgspec.json.decode(read_file(path), type=_Document)
+        files = tuple(File(*row) for row in document.files)
+        for file in files:
+            checked_name(file.path, "the receipt")
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError, Unsafe):
         return None
+    return Receipt(document.archive, structs.asdict(document.source), files, document.extra, document.remarks)
+
+
+class _Source(Struct):
+    digest: str
+    prefix: str
+    contains: list[str]
+    rename: dict[str, str]
+    allow_extra: bool
+
+
+class _Document(Struct):
+    """A receipt as it is written."""
+
+    archive: str
+    source: _Source
+    files: list[tuple[str, Annotated[int, Meta(ge=0, le=2**62)], Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]]]
+    extra: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def is_whole(receipt: Receipt, folder: Path) -> bool:

@@ -19,13 +19,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
 
 from segdata.download.progress import Closed
 from segdata.download.receipts import CHUNK_BYTES
 from segdata.errors import DiskError
 from segdata.system.files import boot_id, crc32, disk_errors, sync_folder
-from segdata.system.reading import read_text
+from segdata.system.reading import read_file
 
 _AHEAD = 16
 """Pieces that may wait to be hashed."""
@@ -271,11 +274,35 @@ class Part:
 def _read_state(path: Path) -> tuple[Source, list[int], tuple[int, int] | None] | None:
     """Source, checksums and begun chunk of a state file; None when there is none that can be used."""
     try:
-        head, *rest = [json.loads(line) for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
-        if head.pop("chunk_bytes") != CHUNK_BYTES:
-            return None
-        tail = rest[-1] if rest and isinstance(rest[-1], dict) else None
-        checksums = [item for item in rest if type(item) is int]
-        return Source(**head), checksums, None if tail is None else (int(tail["tail"]), int(tail["crc32"]))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
+        lines = read_file(path).splitlines(keepends=True)
+        head, *rest = [line for line in lines if line.endswith(b"\n")]
+        source = msgspec.json.decode(head, type=_Head)
+        rows = [msgspec.json.decode(line, type=Checksum | _Tail) for line in rest]
+    except (OSError, ValueError, RecursionError):
         return None
+    if source.chunk_bytes != CHUNK_BYTES:
+        return None
+    tail = rows[-1] if rows and isinstance(rows[-1], _Tail) else None
+    checksums = [item for item in rows if not isinstance(item, _Tail)]
+    from_server = Source(source.url, source.etag, source.last_modified, source.total)
+    return from_server, checksums, None if tail is None else (tail.tail, tail.crc32)
+
+
+Checksum = Annotated[int, Meta(ge=0, lt=2**32)]
+
+
+class _Head(Struct):
+    """The first line of a state file: a `Source`, and the size of chunks."""
+
+    url: str
+    chunk_bytes: int
+    etag: str | None = None
+    last_modified: str | None = None
+    total: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+
+
+class _Tail(Struct):
+    """The last line, where a chunk was begun."""
+
+    tail: Annotated[int, Meta(ge=0, le=CHUNK_BYTES)]
+    crc32: Checksum
