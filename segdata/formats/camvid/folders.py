@@ -20,7 +20,7 @@ from pathlib import Path
 
 from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry
-from segdata.formats.shared import label_tables, pairs
+from segdata.formats.shared import label_tables, lists, pairs
 from segdata.formats.shared.folder import IMAGE_ENDINGS, NAMES_SHOWN, folders_in, has_files, names_in, stem
 from segdata.formats.shared.pairs import Pair, rank
 
@@ -29,8 +29,6 @@ CODES, ROBOFLOW = "codes.txt", "_classes.csv"
 _STILLS, _LABELED = "701_StillsRaw_full", "LabeledApproved_full"
 _IMAGES = ("images", "image", "imgs", "img", "rgb")
 _LABELS = ("labels", "label", "masks", "mask", "annotations", "annotation", "gt", "groundtruth", "ground_truth")
-SPLITS = ("train", "val", "test", "training", "valid", "validation", "testing", "trainval", "default", "all")
-"""Names of folders and lists that are splits."""
 
 _FOLDER_SUFFIXES = ("annot", *(f"{mark}{word}" for mark in "_-" for word in (*_LABELS, "annot")))
 _FILE_SUFFIXES = ("", "_L", "_P", "_mask", "_label", "_labels", "_gt", "_seg", "-mask", "_GT", "_Mask", "_labelIds")
@@ -90,7 +88,7 @@ def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
         suffix = next((end for end in _FOLDER_SUFFIXES if folder.lower().endswith(end)), "")
         base = folder[: -len(suffix)] if suffix else ""
         is_pair = base in folders or base.lower() in lower
-        is_known = base.lower() in SPLITS
+        is_known = base.lower() in lists.SPLITS
         if (is_pair or is_known) and (suffix == "annot" or has_files(root / folder, *IMAGE_ENDINGS)):
             label_folders.setdefault(lower.get(base.lower(), base), []).append(folder)
     for split, several in label_folders.items():
@@ -103,7 +101,7 @@ def _suffixed(root: Path, folders: Sequence[str]) -> Iterator[Pair]:
             )
     if not label_folders:
         return
-    further = [name for name in folders if name.lower() in SPLITS and has_files(root / name, *IMAGE_ENDINGS)]
+    further = [name for name in folders if name.lower() in lists.SPLITS and has_files(root / name, *IMAGE_ENDINGS)]
     for split in sorted({*label_folders, *further}, key=rank):
         labels = label_folders.get(split, [""])[0]
         yield Pair(split, split, labels, _FILE_SUFFIXES)

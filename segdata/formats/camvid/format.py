@@ -39,7 +39,6 @@ LAYOUT = (
     "or images/ and labels/ or masks/ (CamVid and other label maps)"
 )
 
-_SPLITS = ("train", "val", "test")
 _VALID = "valid.txt"
 
 
@@ -66,7 +65,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     else:
         entries = pairs.entries_of(root, layout.pairs[0], options, findings)
         index_of = {entry.key: index for index, entry in enumerate(entries)}
-        listed = {} if _VALID in texts else _lists(root, texts, index_of, findings)
+        listed = {} if _VALID in texts else lists.splits(root, texts, index_of, findings)
         if listed or layout.name == "original":
             splits = listed or _literature(index_of)
             texts = {name: text for name, text in texts.items() if stem(name) in listed}
@@ -105,7 +104,7 @@ def _may_be_list(name: str, layout: folders.Layout) -> bool:
     splits = {pair.split for pair in layout.pairs if pair.split}
     if splits:
         return stem(name) in splits
-    return layout.name == "original" or name == _VALID or stem(name).lower() in folders.SPLITS
+    return layout.name == "original" or name == _VALID or stem(name).lower() in lists.SPLITS
 
 
 def _literature(index_of: Mapping[str, int]) -> dict[str, list[int]]:
@@ -121,18 +120,6 @@ def _literature(index_of: Mapping[str, int]) -> dict[str, list[int]]:
     if rest:
         splits["other" if splits else "all"] = rest
     return splits
-
-
-def _lists(
-    root: Path, texts: Mapping[str, bytes], index_of: Mapping[str, int], findings: Findings
-) -> dict[str, list[int]]:
-    """Splits by text files that name one image a line; the original has none, converted datasets have."""
-    splits: dict[str, list[int]] = {}
-    for name, text in texts.items():
-        is_list = any(lists.name_in(line, index_of) for line in lists.lines_of(text))
-        if is_list or (stem(name) in _SPLITS and not text.strip()):
-            splits[stem(name)] = lists.members(root / name, text, index_of, findings)
-    return splits if any(splits.values()) else {}
 
 
 def _valid(

@@ -29,7 +29,7 @@ from segdata.errors import InvalidAnnotation, NotThere, SegdataError, UsageError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.masks import categories, evidence, folders, mask_files
 from segdata.formats.shared import label_tables, lists, pairs, verbatim
-from segdata.formats.shared.folder import image_bytes, image_path, is_file, read_bytes, write_file
+from segdata.formats.shared.folder import image_bytes, image_path, is_file, names_in, read_bytes, stem, write_file
 from segdata.system.files import inside
 
 LAYOUT = (
@@ -70,20 +70,27 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     table = label_tables.in_folder(root, places) if labels is None else label_tables.beside(root, places, findings)
     folder = layout.pairs[0].labels if layout.pairs else layout.parts[0][1]
     space, category = categories.decide(root, labels, table, folder, findings)
-    texts = [] if table is None else [table.file, *table.others]
+    tables = [] if table is None else [table.file, *table.others]
+    texts = {name: read_bytes(root, name, "the dataset") for name in tables}
+    if list(splits) == ["all"]:
+        listed = {name: read_bytes(root, name, "the dataset") for name in _possible_lists(root)}
+        by_list = lists.splits(root, listed, {entry.key: index for index, entry in enumerate(entries)}, findings)
+        splits = by_list or splits
+        texts |= {name: content for name, content in listed.items() if stem(name) in by_list}
     return Source(
         root=root,
         layout=f"masks, {layout.name}",
         labels=space,
         entries=entries,
         splits={name: members for name, members in splits.items() if members},
-        documents=[
-            {"format": "masks", "file": name, **verbatim.from_text(read_bytes(root, name, "the dataset"))}
-            for name in texts
-        ],
+        documents=[{"format": "masks", "file": name, **verbatim.from_text(content)} for name, content in texts.items()],
         annotation_files=[*texts, *(file for entry in entries for file in _files(entry))],
         data=category,
     )
+
+
+def _possible_lists(root: Path) -> list[str]:
+    return [name for name in names_in(root, ".txt") if stem(name).lower() in lists.SPLITS]
 
 
 def _files(entry: Entry) -> list[str]:
@@ -193,7 +200,9 @@ def _of_files(
 
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Write image and masks of every sample."""
+    keys = []
     for _, sample in samples:
+        keys.append(sample.key)
         encoded = sample.encoded
         if encoded is not None:
             write_file(root, sample.file, encoded)
@@ -207,7 +216,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
             values = np.zeros((sample.height, sample.width), np.uint16 if numbers.max(initial=0) > 255 else np.uint8)
             sample.instances.masks.paint(numbers, values)
             write_file(root, residue["file"], mask_files.encode(values, residue))
-    return {}
+    return {"keys": keys}
 
 
 def _write_files(sample: Sample, root: Path, folder: str) -> None:
@@ -220,7 +229,11 @@ def _write_files(sample: Sample, root: Path, folder: str) -> None:
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
-    """Write the table as it was."""
+    """Write the table as it was, and the lists without the names of samples that were not written."""
+    written = {key for receipt in receipts for key in receipt["keys"]}
     for document in header.documents:
         if document.get("format") == "masks":
-            write_file(root, document["file"], lists.text(document))
+            is_list = stem(document["file"]).lower() in lists.SPLITS
+            write_file(
+                root, document["file"], lists.without_absent(document, written) if is_list else lists.text(document)
+            )

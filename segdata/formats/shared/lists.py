@@ -11,6 +11,9 @@ from segdata.errors import InvalidAnnotation
 from segdata.formats.shared import verbatim
 from segdata.formats.shared.folder import stem
 
+SPLITS = ("train", "val", "test", "training", "valid", "validation", "testing", "trainval", "default", "all")
+"""Names of folders and lists that are splits."""
+
 
 def lines_of(content: bytes) -> list[str]:
     """The lines of a text file that may begin with a byte-order mark and may not be UTF-8."""
@@ -80,3 +83,19 @@ def members(path: Path, content: bytes, index_of: Mapping[str, int], findings: F
         else:
             chosen[index_of[name]] = None
     return list(chosen)
+
+
+def splits(
+    root: Path, texts: Mapping[str, bytes], index_of: Mapping[str, int], findings: Findings
+) -> dict[str, list[int]]:
+    """Splits by text files that name one image a line; nothing where no file names any.
+
+    Args:
+        texts: name of the file → its content; files of other content are passed over.
+    """
+    by_name: dict[str, list[int]] = {}
+    for name, text in texts.items():
+        is_list = any(name_in(line, index_of) for line in lines_of(text))
+        if is_list or (stem(name) in SPLITS[:3] and not text.strip()):
+            by_name[stem(name)] = members(root / name, text, index_of, findings)
+    return by_name if any(by_name.values()) else {}

@@ -244,3 +244,21 @@ def test_an_object_an_image_is_still_recognised_where_it_was_written_here(tmp_pa
     data = segdata.read(tmp_path / "out")
     assert list(data.splits) == ["train"]
     assert np.array_equal(data[0].instances.masks.dense()[0].astype(bool), mask)
+
+
+def test_lists_beside_are_the_splits(tmp_path: Path) -> None:
+    source = cells(tmp_path / "source", [numbered(2), numbered(3), numbered(4)])
+    names = sorted(path.stem for path in (source / "images").iterdir())
+    made.put(source / "classes.txt", "cell\n")
+    made.put(source / "train.txt", f"{names[2]}\nimages/{names[0]}.jpg\n")
+    made.put(source / "val.txt", f"{names[1]}\n")
+    segdata.convert(source, tmp_path / "pack", workers=1)
+    pack = segdata.open(tmp_path / "pack")
+    keys = [sample.key for sample in pack]
+    assert {name: [keys[i] for i in members] for name, members in pack.splits.items()} == {
+        "train": [names[2], names[0]],
+        "val": [names[1]],
+    }
+    segdata.convert(tmp_path / "pack", tmp_path / "again", to="masks", workers=1)
+    for name in ("train.txt", "val.txt", "classes.txt"):
+        assert (tmp_path / "again" / name).read_bytes() == (source / name).read_bytes()
