@@ -18,6 +18,10 @@ Images = npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], ...]
 """(B, H, W, 3) where all sizes agree, else a tuple of (H, W, 3); uint8 RGB."""
 
 
+_NOT_ASKED_FOR: Any = None
+"""Not in the types: whoever reads a column has asked for it, and needs no check that it is there."""
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """B samples; the columns of objects are concatenated over all N objects, and `pointer` says whose they are.
@@ -33,10 +37,10 @@ class Batch:
 
     samples: Sequence[Sample]
     indices: npt.NDArray[np.int64]
-    images: Images | None = None
+    images: Images = _NOT_ASKED_FOR
     semantic: npt.NDArray[Any] | tuple[npt.NDArray[Any] | None, ...] | None = None
-    dense: tuple[npt.NDArray[np.uint8], ...] | None = None
-    items: tuple[Any, ...] | None = None
+    dense: tuple[npt.NDArray[np.uint8], ...] = _NOT_ASKED_FOR
+    items: tuple[Any, ...] = _NOT_ASKED_FOR
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -286,7 +286,9 @@ class Loader:
                     job.begin(index)
                     items.append(self.transform(sample, self._order.rng(epoch, index)))
                 return Batch(samples, job.indices, items=tuple(items))
-            images = semantic = dense = None
+            images: Any = None
+            semantic = None
+            dense: Any = None
             if self.images:
                 images = buffers.arrays("images", [(sample.height, sample.width, 3) for sample in samples], _UINT8)
             if self.semantic:
