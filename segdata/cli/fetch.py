@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from segdata.cli import options, output, prompt
 from segdata.cli.output import app
+from segdata.errors import printable
 
 if TYPE_CHECKING:
     from segdata.download.plan import Plan
@@ -110,7 +112,7 @@ def show_plan(dataset: str, root: Path | None, parts: list[str], from_dir: Path 
     if json:
         output.result(todo.as_dict())
         return
-    print(f"{dataset_manifest.title}\n")
+    print(f"{printable(dataset_manifest.title)}\n")
     if dataset_manifest.folder is not None:
         output.table([("folder", dataset_manifest.folder), ("download", "nothing: the files are read where they lie")])
         return
@@ -125,9 +127,17 @@ def show_plan(dataset: str, root: Path | None, parts: list[str], from_dir: Path 
         )
         digest = item.digest.algorithm if item.digest else "by site" if item.remote.package else "unknown"
         state = f"from {item.link}" if item.link else item.state
-        print(f"{item.remote.part:<22} {item.remote.file:<40} {size:>11}  {digest:<9} {state}")
+        print(printable(f"{item.remote.part:<22} {item.remote.file:<40} {size:>11}  {digest:<9} {state}"))
     print()
     _summary(todo)
+
+
+def _origins(todo: Plan) -> list[str]:
+    """The hosts that are asked for the files that are missing, in their order."""
+    site = todo.manifest.signin
+    addresses = [url for item in todo.items if not item.is_here for url in item.remote.urls]
+    addresses += [site.url for item in todo.items if site and item.remote.package and not item.is_here]
+    return list(dict.fromkeys(urlsplit(url).netloc for url in addresses))
 
 
 def _summary(todo: Plan) -> None:
@@ -142,6 +152,7 @@ def _summary(todo: Plan) -> None:
         ("download", f"{output.size(todo.to_download)}{unknown}"),
         ("extracted", f"about {output.size(todo.to_extract)}{unknown}"),
         ("free", output.size(todo.free) + (" (not enough)" if todo.to_download + todo.to_extract > todo.free else "")),
+        ("from", ", ".join(_origins(todo))),
         ("folder", todo.folders.home),
         ("licence", dataset_manifest.licence),
         ("terms", f"{terms.text} {terms.url} (--accept-license {terms.id})" if terms else None),

@@ -30,6 +30,6 @@ def _terms(text: str) -> bool:
 
 
 def _account(host: str) -> tuple[str, str]:
-    print(f"Account at {host}\nname: ", end="", file=sys.stderr, flush=True)
+    print(f"Account at {printable(host)}\nname: ", end="", file=sys.stderr, flush=True)
     name = sys.stdin.readline().strip()
     return name, getpass.getpass("password: ", stream=sys.stderr)

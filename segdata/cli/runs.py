@@ -9,7 +9,7 @@ import typer
 
 from segdata.cli import output
 from segdata.cli.output import app
-from segdata.errors import UsageError
+from segdata.errors import UsageError, printable
 
 
 @app.command(epilog="Example: segdata runs runs/first runs/second -o comparison.html")
@@ -61,7 +61,7 @@ def runs(
     cells = [["", *names], *([name, *map(_text, values)] for name, values in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(names) + 1)]
     for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
     if not quiet:
         for path in others:
             output.remark(f"skipped, no run: {path}")
@@ -70,7 +70,6 @@ def runs(
 
 
 def _text(value: Any) -> str:
-    from segdata.errors import printable
     from segdata.viz.html import number
 
     return printable(number(value if value is None or isinstance(value, (int, float)) else str(value)))

@@ -157,3 +157,15 @@ def test_labels_are_used_although_their_table_has_a_shipped_name(tmp_path: Path)
 
     labels = _labels(manifest.load(file))
     assert labels is not None and [category.name for category in labels.categories] == ["road"]
+
+
+def test_a_plan_shows_where_files_come_from_and_hides_nothing(tmp_path: Path) -> None:
+    private = made.put(tmp_path / "key.txt", "secret")
+    private.chmod(0o600)
+    text = 'title = "\\u001b[31mMine"\nformat = "coco"\n[[remotes]]\nurl = "key.txt"\n'
+    text += '[[remotes]]\nurl = "https://files.example/a.zip"\nmirrors = ["http://mirror.example:8080/a.zip"]\n'
+    file = made.put(tmp_path / "mine.toml", text)
+    plan = good("fetch", file, "--root", tmp_path / "data", "--dry-run").out
+    assert "files.example, mirror.example:8080" in plan
+    assert f"from {private}" in plan and "\x1b" not in plan
+    assert private.stat().st_mode & 0o777 == 0o600 and not (tmp_path / "data").exists()
