@@ -59,7 +59,7 @@ class WeightsFile:
         """The shape that an array is said to have; None where there is no array of floats."""
         with _reading(self.path):
             array = self._root[layer].get(weight)
-            if not hasattr(array, "dtype") or array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
+            if not hasattr(array, "shape") or array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
                 return None
             shape: Shape | None = array.shape
         return shape
