@@ -10,7 +10,6 @@ kilobytes of transport, with any `DataLoader`. A `collate_fn` that uses them get
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,21 +20,25 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 from torchvision import tv_tensors
+from torchvision.ops import masks_to_boxes
 
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.reprs import counted, line
 from segdata.core.sample import Instances, Sample
 from segdata.errors import UsageError
-from segdata.loading.loader import Samples, locate
+from segdata.loading.loader import Samples, locate, warn_of_boxes_alone
 
-__all__ = ["IGNORE", "Dataset", "Target", "collate", "columns", "object_categories"]
+__all__ = ["COLUMNS", "IGNORE", "Augment", "Dataset", "Target", "collate", "columns", "object_categories"]
 
 Target = Literal["detection", "semantic", "panoptic"]
-_log = logging.getLogger(__name__)
 
 IGNORE = 255
 """Value of unlabelled pixels in semantic targets, for `CrossEntropyLoss(ignore_index=255)` (65535 above 255 classes)."""
+
+
+COLUMNS = ("labels", "area", "iscrowd", "difficult", "index")
+"""What a detection target says of each object beside its box and mask."""
 
 
 class Dataset(TorchDataset[tuple[Any, Any]]):
@@ -43,8 +46,8 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
 
     Targets:
         detection: `boxes` (N, 4) float32 x0 y0 x1 y1, `labels` (N,) int64 from 1 (see `classes`), `masks` (N, H, W)
-            uint8 0/1, `area` (N,) float32, `iscrowd` and `difficult` (N,) int64 0/1, `image_id` int. Boxes without
-            width or height are left out.
+            uint8 0/1, `area` (N,) float32, `iscrowd` and `difficult` (N,) int64 0/1, `index` (N,) int64 into the
+            sample's instances, `image_id` int. Boxes without width or height are left out.
         semantic: a `tv_tensors.Mask` (H, W) int64 of category indices, `IGNORE` where unlabelled and for categories
             that the label space ignores.
         panoptic: `segments` (H, W) int64, 0 where unlabelled or ignored, and `info`, a list of `id`, `category`,
@@ -64,7 +67,7 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         indices: (len(classes),) int64, the label space's index of each label; −1 for detection's background.
 
     Raises:
-        UsageError: an unknown target; from items: the sample was not annotated in this way.
+        UsageError: an unknown target, or an option that has no effect on it; from items: the sample was not annotated in this way.
         SegdataError: from items: a damaged image or record, with its key, shard and record.
     """
 
@@ -80,6 +83,18 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
     ) -> None:
         if target not in ("detection", "semantic", "panoptic"):
             raise UsageError(f"there is no target {target!r}", why="targets are detection, semantic, panoptic")
+        given = {"crowds": crowds, "without_masks": without_masks, "difficult=False": not difficult}
+        if target != "detection" and any(given.values()):
+            listed = ", ".join(name for name, is_given in given.items() if is_given)
+            raise UsageError(
+                f"{listed} has no effect on the target {target!r}", why="it chooses among objects", fix="leave it out"
+            )
+        if target == "detection" and not without_masks:
+            warn_of_boxes_alone(
+                pack,
+                "they are left out; without_masks=True keeps them, and "
+                "pack.select(lambda sample: sample.instances.has_mask.all()) leaves such images out",
+            )
         self.pack = pack
         self.target = target
         self.transform = transform
@@ -90,7 +105,6 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         chosen = object_categories(pack.labels)
         self.classes = ["background", *(names[index] for index in chosen)] if target == "detection" else names
         self.indices = np.array([-1, *chosen] if target == "detection" else range(len(names)), np.int64)
-        self._has_warned = False
         self._label = np.zeros(len(names), np.int64)
         self._label[chosen] = np.arange(1, len(chosen) + 1)
 
@@ -133,7 +147,6 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
         if not self.crowds:
             is_target &= ~instances.iscrowd
         if not self.without_masks:
-            self._warn_once(sample, int((is_target & ~instances.has_mask).sum()))
             is_target &= instances.has_mask
         if not self.difficult:
             is_target &= ~instances.difficult
@@ -150,19 +163,9 @@ class Dataset(TorchDataset[tuple[Any, Any]]):
             "area": torch.from_numpy(area.astype(np.float32)),
             "iscrowd": torch.from_numpy(instances.iscrowd[chosen].astype(np.int64)),
             "difficult": torch.from_numpy(instances.difficult[chosen].astype(np.int64)),
+            "index": torch.from_numpy(chosen.astype(np.int64)),
             "image_id": sample.id if sample.id >= 0 else index,
         }
-
-    def _warn_once(self, sample: Sample, left_out: int) -> None:
-        """Warn, for the first sample only, that a model would see these objects as background."""
-        if left_out and not self._has_warned:
-            self._has_warned = True
-            _log.warning(
-                "%d objects of sample %r have boxes but no masks and are left out; without_masks=True keeps them, "
-                "pack.select(lambda sample: sample.instances.has_mask.all()) leaves such images out",
-                left_out,
-                sample.key,
-            )
 
 
 def collate(items: Sequence[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -172,11 +175,49 @@ def collate(items: Sequence[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[An
 
 
 def columns(inputs: tuple[Any, dict[str, Any]]) -> tuple[Any, ...]:
-    """For `v2.SanitizeBoundingBoxes(labels_getter=columns)`: `labels`, `area`, `iscrowd`, `difficult`, (N,) tensors each.
+    """For `v2.SanitizeBoundingBoxes(labels_getter=columns)`: `labels`, `area`, `iscrowd`, `difficult`, `index`, (N,) each.
 
     They are filtered along with the boxes; masks are filtered by themselves.
     """
-    return tuple(inputs[1][name] for name in ("labels", "area", "iscrowd", "difficult"))
+    return tuple(inputs[1][name] for name in COLUMNS)
+
+
+class Augment:
+    """Torchvision's v2 transforms for detection targets: objects that were cropped or moved out leave every column.
+
+    An object stays while its mask has a pixel, or its box an area where it has no mask; `target["index"]` says which
+    objects of the sample stayed. Boxes are those of the transformed masks, `area` is their pixels.
+
+    >>> Dataset(pack, transform=Augment(v2.RandomCrop((256, 256))))                                    # doctest: +SKIP
+
+    Args:
+        transform: called as `transform(image, target)`.
+        min_pixels: fewest pixels of a mask that keeps its object.
+    """
+
+    def __init__(self, transform: Callable[[Any, Any], Any], *, min_pixels: int = 1) -> None:
+        self.transform = transform
+        self.min_pixels = min_pixels
+
+    def __call__(self, image: Any, target: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The image and target after the transform."""
+        had_mask = dict(zip(target["index"].tolist(), target["masks"].flatten(1).any(1).tolist(), strict=True))
+        image, target = self.transform(image, target)
+        masks, boxes = target["masks"], target["boxes"]
+        pixels = masks.flatten(1).sum(1, dtype=torch.int64)
+        is_masked = torch.tensor([had_mask[index] for index in target["index"].tolist()], dtype=torch.bool)
+        has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        keep = torch.where(is_masked, pixels >= self.min_pixels, has_area)
+        kept = {name: target[name][keep] for name in COLUMNS}
+        chosen = boxes[keep].clone()
+        with_mask = is_masked[keep]
+        tight = masks_to_boxes(masks[keep][with_mask])
+        chosen[with_mask] = torch.cat((tight[:, :2], tight[:, 2:] + 1), dim=1).to(chosen.dtype)
+        kept["area"] = torch.where(with_mask, pixels[keep].to(torch.float32), kept["area"])
+        return image, target | kept | {
+            "boxes": tv_tensors.wrap(chosen, like=boxes),
+            "masks": tv_tensors.wrap(masks[keep], like=masks),
+        }
 
 
 class _LazyMasks:

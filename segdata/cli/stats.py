@@ -43,6 +43,9 @@ def stats(
         autocompletion=choices.views,
     ),
     plots: Path | None = typer.Option(None, "--plots", metavar="DIR", help="A folder for pictures (needs matplotlib)."),
+    page: Path | None = typer.Option(
+        None, "--html", metavar="FILE", help="One page with tables and charts (needs matplotlib)."
+    ),
     compare: Path | None = typer.Option(
         None, "--compare", metavar="PATH", help="A pack or folder to put beside it, with the same --split and --labels."
     ),
@@ -56,7 +59,7 @@ def stats(
     other = comparison = None
     pictures: list[Path] = []
     with output.only_ours(active=json), output.progress("counting", quiet=quiet) as progress:
-        if plots is not None:
+        if plots is not None or page is not None:
             from segdata.viz import charts
 
             charts.require_matplotlib()
@@ -68,9 +71,14 @@ def stats(
             from segdata.statistics import plots as drawing
 
             pictures = drawing.draw(counted, plots)
+        if page is not None:
+            from segdata.statistics import page as pages
+
+            pages.write(counted, page)
     if json:
         compared = {} if other is None else {"other": other.as_dict(), "comparison": comparison}
-        output.result({**counted.as_dict(), **compared, "pictures": [str(path) for path in pictures]})
+        written = {} if page is None else {"page": str(page)}
+        output.result({**counted.as_dict(), **compared, "pictures": [str(path) for path in pictures], **written})
         return
     _head(counted)
     if other is None or comparison is None:
@@ -80,6 +88,9 @@ def stats(
         print()
         _head(other)
         _side_by_side(comparison)
+    if page is not None:
+        print()
+        output.table([("page", page)])
     if pictures:
         print()
         output.table([("pictures", f"{len(pictures)} in {plots}: {', '.join(path.name for path in pictures)}")])

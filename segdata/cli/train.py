@@ -78,7 +78,7 @@ def train(
         [],
         "--tracker",
         metavar="NAME",
-        help="Log to tensorboard, mlflow or neptune, too; can be repeated.",
+        help="Log to tensorboard, mlflow, neptune or wandb, too; can be repeated.",
         autocompletion=choices.trackers,
     ),
     wait: float = typer.Option(

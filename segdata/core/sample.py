@@ -225,6 +225,10 @@ LazyMap = Callable[[npt.NDArray[Any] | None], npt.NDArray[Any]]
 """Returns a map; writes it into the array where one is passed."""
 
 
+PICTURES: list[Callable[[Sample], bytes]] = []
+"""What draws a sample for a notebook, as PNG; `segdata.viz.gallery` puts itself here."""
+
+
 class Sample:
     """One image and its annotations; image, masks and maps are read when they are asked for.
 
@@ -239,6 +243,7 @@ class Sample:
         instances: the objects; none where `has_instances` is False.
         semantic: (H, W) uint8 or uint16 map of category indices, the label space's void where unlabelled, or None.
         extra: what else the source says about the image.
+        labels: what its categories mean, in samples of a pack or folder; None elsewhere.
         max_pixels: `image` refuses to decode more pixels than this.
     """
 
@@ -268,6 +273,7 @@ class Sample:
         self._semantic = semantic
         self._extra = extra
         self.max_pixels = max_pixels
+        self.labels: LabelSpace | None = None
 
     @classmethod
     def build(
@@ -322,6 +328,10 @@ class Sample:
             )
         except SegdataError as error:
             raise error.located(key=str(key)) from error
+
+    def _repr_png_(self) -> bytes | None:
+        """Its picture, which notebooks show."""
+        return PICTURES[-1](self) if PICTURES else None
 
     def __repr__(self) -> str:
         return f"Sample({self.key!r}, {self.height}×{self.width})"

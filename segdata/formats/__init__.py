@@ -29,6 +29,7 @@ from segdata.formats.detection import Place, known, locate
 from segdata.formats.shared.folder import CONVERTED, missing_images
 from segdata.formats.shared.loose_names import found_otherwise
 from segdata.system.files import TrustedRoot, disk_errors
+from segdata.viz import gallery
 
 FORMATS: Mapping[str, FormatModules] = {
     "voc": FormatModules(
@@ -307,6 +308,10 @@ class Folder(Sequence[Sample]):
             raise NotThere(f"no sample has the key {key!r}", file=self._source.root)
         return self[self.keys.index(key)]
 
+    def _repr_html_(self) -> str:
+        """Its first samples, drawn, which notebooks show."""
+        return gallery.of_sequence(self, self.labels, f"{self._source.root}, {len(self)} samples")
+
     def __len__(self) -> int:
         return len(self._members)
 
@@ -320,7 +325,9 @@ class Folder(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(len(self))[index]]
-        return self._format.load(self._source, self._source.entries[self._members[index]], self.findings)
+        sample = self._format.load(self._source, self._source.entries[self._members[index]], self.findings)
+        sample.labels = self.labels
+        return sample
 
     def __iter__(self) -> Iterator[Sample]:
         for index in range(len(self)):

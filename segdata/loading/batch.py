@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,6 +49,13 @@ class Batch:
         images = "" if self.images is None else "images of several sizes"
         images = f"images {self.images.shape}" if isinstance(self.images, np.ndarray) else images
         return line(self, counted(len(self), "sample"), images)
+
+    def to(self, device: Any) -> Batch:
+        """The same batch, with what the transform made moved to a device: everything in `items` that has a `to`.
+
+        Lightning calls it for every batch. NumPy arrays stay where they are.
+        """
+        return replace(self, items=None if self.items is None else _moved(self.items, device))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -120,3 +127,16 @@ class Batch:
     def _column(self, name: str, dtype: Any) -> npt.NDArray[Any]:
         parts = [getattr(sample.instances, name) for sample in self.samples if len(sample.instances)]
         return np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype)
+
+
+def _moved(value: Any, device: Any) -> Any:
+    """A value with all tensors in it, at any depth of lists, tuples and dictionaries, on a device."""
+    if hasattr(value, "to"):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {name: _moved(item, device) for name, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_moved(item, device) for item in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(item, device) for item in value)
+    return value

@@ -6,6 +6,7 @@ on the number of workers, nor on where a run was resumed.
 
 from __future__ import annotations
 
+import logging
 import math
 import queue
 import threading
@@ -33,6 +34,7 @@ from segdata.pack.read import Pack
 
 Transform = Callable[[Sample, np.random.Generator], Any]
 
+_log = logging.getLogger(__name__)
 _UINT8 = np.dtype(np.uint8)
 _PREFETCH = 2
 """Batches that are prepared ahead, per worker."""
@@ -93,7 +95,7 @@ class Loader:
         timeout: seconds that a worker may spend on one sample.
 
     Raises:
-        UsageError: an option is out of its range.
+        UsageError: an option is out of its range, or has no effect beside `transform`.
         IndexError: `batches` has an index that the pack does not have.
         SegdataError: from iteration: a damaged image or record, with its key, shard and record.
         WorkerLost: from iteration: a sample that took a worker longer than `timeout`.
@@ -123,6 +125,9 @@ class Loader:
                 "loader options are out of range",
                 why=f"workers {workers} (≥ 0), timeout {timeout} (> 0), masks {masks!r} ('runs' or 'dense')",
             )
+        _require_effect(transform, images=images, semantic=semantic, masks=masks, reuse=reuse)
+        if masks == "dense":
+            warn_of_boxes_alone(pack, "their dense masks are empty, and batch.has_mask is False for them")
         self._order = Order(
             len(pack),
             batch_size,
@@ -320,6 +325,38 @@ class Loader:
             return maps
         maps = iter(maps)
         return tuple(next(maps) if sample.has_semantic else None for sample in samples)
+
+
+def _require_effect(transform: Transform | None, *, images: bool, semantic: bool, masks: str, reuse: bool) -> None:
+    """Refuse options that have no effect beside a transform, which decodes what it needs itself."""
+    wrong = {
+        "images=False": not images,
+        "semantic=False": not semantic,
+        "masks='dense'": masks == "dense",
+        "reuse": reuse,
+    }
+    given = [name for name, is_given in wrong.items() if is_given]
+    if transform is not None and given:
+        raise UsageError(
+            f"{', '.join(given)} has no effect with a transform",
+            why="nothing is decoded but what the transform reads: sample.image, sample.semantic, sample.instances.masks",
+            fix="leave it out, or decode in the transform",
+        )
+
+
+def warn_of_boxes_alone(pack: Samples, consequence: str) -> None:
+    """Log how many objects of a pack have no mask, where masks were asked for; nothing for other datasets."""
+    if not isinstance(pack, Pack):
+        return
+    without, objects, images = pack.count_without_mask()
+    if without:
+        _log.warning(
+            "%s of %s objects, in %s images, have no mask: %s",
+            f"{without:,}",
+            f"{objects:,}",
+            f"{images:,}",
+            consequence,
+        )
 
 
 def locate(error: Exception, pack: Samples, index: int) -> Exception:

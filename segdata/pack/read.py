@@ -27,6 +27,7 @@ from segdata.pack.schema import ARRAYS
 from segdata.pack.store import Shard, Store
 from segdata.pack.tables import Limits
 from segdata.system.files import disk_errors
+from segdata.viz import gallery
 
 
 @disk_errors()
@@ -116,6 +117,10 @@ class Pack(Sequence[Sample]):
     def __repr__(self) -> str:
         return line(self, repr(str(self._store.folder)), counted(len(self), "sample"), f"labels {self.labels.name!r}")
 
+    def _repr_html_(self) -> str:
+        """Its first samples, drawn, which notebooks show."""
+        return gallery.of_sequence(self, self.labels, repr(self))
+
     @overload
     def __getitem__(self, index: int) -> Sample: ...
     @overload
@@ -127,7 +132,9 @@ class Pack(Sequence[Sample]):
         if not -self._count <= index < self._count:
             raise IndexError(f"sample {index} of a pack with {self._count} samples")
         index %= self._count
-        return self._store.sample(index if self._members is None else self._members.item(index), self._mapping)
+        sample = self._store.sample(index if self._members is None else self._members.item(index), self._mapping)
+        sample.labels = self.labels
+        return sample
 
     def __iter__(self) -> Iterator[Sample]:
         for index in range(len(self)):
@@ -182,6 +189,22 @@ class Pack(Sequence[Sample]):
         """One column of all instances of the pack, "instance/score" …, shard by shard; None where a shard has none."""
         for shard in self._store.shards:
             yield shard.table[name]
+
+    def count_without_mask(self) -> tuple[int, int, int]:
+        """Objects without mask, objects in all, and images with an object without mask; columns alone are read."""
+        without: list[npt.NDArray[np.int64]] = []
+        objects: list[npt.NDArray[np.int64]] = []
+        for shard in self._store.shards:
+            pointer = np.asarray(shard.table["instance/pointer"], np.int64)
+            flags = shard.table["instance/flags"]
+            lacks = np.zeros(pointer[-1] + 1, np.int64)
+            np.cumsum((np.asarray(flags) & layout.HAS_MASK) == 0, out=lacks[1:])
+            without.append(np.diff(lacks[pointer]))
+            objects.append(np.diff(pointer))
+        if not without:
+            return 0, 0, 0
+        of_image = np.concatenate(without)[self.indices]
+        return int(of_image.sum()), int(np.concatenate(objects)[self.indices].sum()), int(np.count_nonzero(of_image))
 
     def place(self, index: int) -> str:
         """Shard and record of sample `index`, for messages."""

@@ -101,6 +101,7 @@ class Tally:
         areas: (64,) int64, histogram of object areas; bin k begins at 2^(k / 2) pixels.
         per_image: number of objects → images with that many, of the images in which objects were annotated.
         image_sizes: (height, width) → images of that size.
+        together: (K, K) int64, images in which two categories occur.
     """
 
     def __init__(self, categories: int) -> None:
@@ -111,13 +112,16 @@ class Tally:
         self.areas = np.zeros(AREA_BINS, np.int64)
         self.per_image: Counter[int] = Counter()
         self.image_sizes: Counter[tuple[int, int]] = Counter()
+        self.together = np.zeros((categories, categories), np.int64)
         self._corners = np.zeros((GRID + 1, GRID + 1), np.int64)
 
     def add(self, image: _Image) -> None:
         """Add the counts of one image."""
         self.sums.update(image.sums)
         np.add.at(self.by_size, (image.category, image.size), 1)
-        self.images_with[np.union1d(image.category, image.painted)] += 1
+        present = np.union1d(image.category, image.painted)
+        self.images_with[present] += 1
+        self.together[np.ix_(present, present)] += 1
         self.pixels[image.painted] += image.pixels
         np.add.at(self.areas, image.area_bin, 1)
         if image.sums["annotated_images"]:

@@ -32,6 +32,16 @@ def draw(statistics: Statistics, folder: Path) -> list[Path]:
         UsageError: matplotlib is not installed.
     """
     require_matplotlib()
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, figure in figures(statistics).items():
+        files.append(folder / f"{name}.png")
+        write_whole(files[-1], png(figure))
+    return files
+
+
+def figures(statistics: Statistics) -> dict[str, Figure]:
+    """The plots by name, those of them that the dataset has something for."""
     total = statistics.total
     figures = {"categories": _categories(statistics)}
     if total.areas.any():
@@ -42,12 +52,7 @@ def draw(statistics: Statistics, folder: Path) -> list[Path]:
         figures["positions"] = _positions(total)
     if total.image_sizes:
         figures["image-sizes"] = _image_sizes(total)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, figure in figures.items():
-        files.append(folder / f"{name}.png")
-        write_whole(files[-1], png(figure))
-    return files
+    return figures
 
 
 def _categories(statistics: Statistics) -> Figure:
@@ -93,7 +98,7 @@ def _objects_per_image(tally: Tally) -> Figure:
 
 def _positions(tally: Tally) -> Figure:
     """Heat map of object positions: the share of boxes over each cell, all images scaled to one size."""
-    figure, axes = canvas("Where objects are", height=5.6, width=6.4)
+    figure, axes = canvas("Where objects are", height=5.0, width=5.8)
     image = axes.imshow(tally.positions, extent=(0, 1, 1, 0), cmap="viridis", vmin=0, interpolation="bilinear")
     axes.set_xticks([0, 0.5, 1], ["left", "", "right"])
     axes.set_yticks([0, 0.5, 1], ["top", "", "bottom"])
@@ -105,7 +110,7 @@ def _positions(tally: Tally) -> Figure:
 
 def _image_sizes(tally: Tally) -> Figure:
     """Scatter plot of image sizes; the area of a disc shows how many images have the size."""
-    figure, axes = canvas("Image sizes", "width in pixels", "height in pixels", height=5.6, width=6.4)
+    figure, axes = canvas("Image sizes", "width in pixels", "height in pixels", height=5.0, width=5.8)
     sizes = np.array(list(tally.image_sizes))
     counts = np.array(list(tally.image_sizes.values()))
     axes.scatter(sizes[:, 1], sizes[:, 0], 18 + 400 * counts / counts.max(), color=BAR, alpha=0.55, linewidths=0)

@@ -108,16 +108,16 @@ class PredictReport:
         target: the pack.
         samples: images in it.
         instances: objects in them.
+        problems: images that were left out, and remarks, as `Findings.as_dict` gives them.
         best_score: the highest score that the model gave to any object, also below the threshold; None where it does not
             say.
-        problems: images that were left out, and remarks, as `Findings.as_dict` gives them.
     """
 
     target: Path
     samples: int
     instances: int
-    best_score: float | None
     problems: dict[str, Any]
+    best_score: float | None = None
 
     def __repr__(self) -> str:
         return line(self, repr(str(self.target)), counted(self.samples, "sample"), counted(self.instances, "object"))
@@ -222,7 +222,7 @@ def predict(
     if results is not None:
         coco_results.write_document(open_pack(target), model.labels, Path(results))
     _remark_none_above(predicted, findings)
-    return PredictReport(target, count - len(left_out), predicted.instances, predicted.best, findings.as_dict())
+    return PredictReport(target, count - len(left_out), predicted.instances, findings.as_dict(), predicted.best)
 
 
 def _remark_none_above(predicted: _Predicted, findings: Findings) -> None:

@@ -279,7 +279,7 @@ class _Training:
         if self.world.is_main:
             run_folder.cut_back(self.run, self.step)
             write_whole(self.run / "config.toml", self.config.as_toml().encode())
-            self.tracker.start(self.run, self._settings(), run_folder.environment())
+            self.tracker.start(self.run, self._settings(), run_folder.environment(self.world.device))
         state = "stopped"
         try:
             with Stop() as stop:

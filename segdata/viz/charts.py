@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+TEXT = 9.0
+"""Smallest letters, in points: 12 pixels where a page shows a chart in its own size."""
 INK = "#23272e"
 FAINT = "#8a919c"
 GRID = "#e4e7eb"
@@ -68,7 +70,7 @@ def curves(
     if y_limits is not None:
         axes.set_ylim(y_limits)
     if len(series) > 1:
-        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+        axes.legend(frameon=False, fontsize=TEXT, labelcolor=INK)
     return figure
 
 
@@ -81,7 +83,7 @@ def bars(title: str, values: Mapping[str, float], *, form: str = "{:.3f}") -> Fi
     figure, axes = canvas(title, height=1.3 + 0.24 * max(len(values), 4))
     container = axes.barh(range(len(values)), list(values.values()), color=BAR, height=0.72)
     texts = [form.format(value) for value in values.values()]
-    axes.bar_label(container, texts, padding=4, color=FAINT, fontsize=8)
+    axes.bar_label(container, texts, padding=4, color=FAINT, fontsize=TEXT)
     axes.set_yticks(range(len(values)), [plain(name) for name in values])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(len(values), 4) - 0.4, -0.6)
@@ -102,8 +104,8 @@ def histogram(title: str, counts: npt.ArrayLike, edges: npt.ArrayLike, x: str = 
 def matrix(title: str, values: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str], x: str, y: str) -> Figure:
     """A (len(rows), len(columns)) matrix of shares 0..1 as a heat map, with numbers up to 30 rows."""
     across, down = [plain(name) for name in columns], [plain(name) for name in rows]
-    side = 1.0 + 0.26 * max(len(rows), len(columns), 4)
-    letter = 0.06  # inches, the width of a letter beside the matrix
+    side = 1.0 + 0.34 * max(len(rows), len(columns), 4)
+    letter = 0.075  # inches, the width of a letter beside the matrix
     figure, axes = canvas(
         title,
         x,
@@ -113,14 +115,20 @@ def matrix(title: str, values: npt.NDArray[Any], rows: Sequence[str], columns: S
     )
     axes.grid(visible=False)
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), across, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(rows)), down, fontsize=7)
+    axes.set_xticks(range(len(columns)), across, rotation=90, fontsize=TEXT)
+    axes.set_yticks(range(len(rows)), down, fontsize=TEXT)
     if len(rows) <= 30:
         for row, column in np.argwhere(np.nan_to_num(values) >= 0.005).tolist():
             share = float(values[row, column])
             colour = "white" if share > 0.6 else INK
-            axes.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=6, color=colour)
+            text = f"{share:.2f}".removeprefix("0")
+            axes.text(column, row, text, ha="center", va="center", fontsize=TEXT, color=colour)
     return figure
+
+
+def explain(axes: Axes, words: str) -> None:
+    """Say in an empty plot why it is empty."""
+    axes.text(0.5, 0.5, words, ha="center", va="center", color=FAINT, fontsize=TEXT + 1, transform=axes.transAxes)
 
 
 def plain(text: str, most: int = 36) -> str:
@@ -130,7 +138,7 @@ def plain(text: str, most: int = 36) -> str:
     return shown.replace("$", r"\$").lstrip("_") or " "
 
 
-def canvas(title: str, x: str = "", y: str = "", *, width: float = 7.2, height: float = 4.2) -> tuple[Figure, Axes]:
+def canvas(title: str, x: str = "", y: str = "", *, width: float = 5.8, height: float = 3.6) -> tuple[Figure, Axes]:
     """An empty plot in the style of all charts; `width` and `height` in inches."""
     from matplotlib.figure import Figure
 
@@ -142,7 +150,7 @@ def canvas(title: str, x: str = "", y: str = "", *, width: float = 7.2, height: 
     axes.set_axisbelow(True)
     if y:
         axes.grid(axis="y", color=GRID)
-    axes.tick_params(colors=INK, labelsize=9)
+    axes.tick_params(colors=INK, labelsize=TEXT)
     axes.spines[:].set_visible(False)
     axes.spines["bottom"].set(visible=True, color=FAINT)
     return figure, axes

@@ -20,7 +20,7 @@ p.note { color: #6b7280; margin: .2rem 0 1rem; }
 table { border-collapse: collapse; font-size: .88rem; margin: .6rem 0; }
 th, td { text-align: left; padding: .22rem .9rem .22rem 0; border-bottom: 1px solid #e4e7eb; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; } .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1.2rem; align-items: start; }
+.wide { overflow-x: auto; } .row { display: grid; gap: 1.2rem; align-items: start; }
 .row > div { min-width: 0; max-width: 56rem; }
 figure { margin: .6rem 0; } figcaption { color: #6b7280; font-size: .85rem; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; border-radius: 3px; } svg { max-width: 100%; height: auto; }
@@ -32,8 +32,18 @@ td.share { background: linear-gradient(90deg, #dbe6f3 var(--share), transparent 
 .figures div { display: flex; flex-wrap: wrap; gap: .7rem 1.7rem; }
 .figures b { display: block; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .figures b { color: #23272e; } .figures span { color: #6b7280; font-size: .82rem; }
+.facts { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.1rem; font-size: .9rem; margin: .6rem 0; }
+.facts dt { color: #6b7280; } .facts dd { margin: 0; overflow-wrap: anywhere; }
+.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; font-size: .88rem; }
+.legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem; border-radius: 2px; vertical-align: -1px; }
+.legend small { color: #6b7280; }
 .tall { max-height: 38rem; overflow-y: auto; } .tall th { position: sticky; top: 0; background: #fff; }
 """
+
+STYLE_OF_ROWS = (
+    "<style>" + "\n".join(line for line in _STYLE.splitlines() if line.startswith((".row", ".legend"))) + "</style>"
+)
+"""The rules of rows and legends alone, for a part that stands in somebody else's page."""
 
 TALL = 30
 """A table with more rows gets a scroll bar of its own."""
@@ -116,9 +126,27 @@ def picture(data: bytes, caption: str = "", *, kind: str = "png") -> str:
     return f'<figure><img src="{source}" alt="{text(caption)}"><figcaption>{text(caption)}</figcaption></figure>'
 
 
-def row(items: Iterable[str]) -> str:
-    """Parts side by side, as far as the page is wide enough."""
-    return f'<div class="row">{"".join(f"<div>{item}</div>" for item in items)}</div>'
+def legend(rows: Iterable[tuple[tuple[int, int, int] | None, str, str]]) -> str:
+    """Colours (None for a heading), names and numbers, side by side."""
+    items = []
+    for color, name, value in rows:
+        swatch = "" if color is None else f'<i style="background:rgb{color}"></i>'
+        items.append(f"<span>{swatch}{text(name)} <small>{text(value)}</small></span>")
+    return f'<p class="legend">{"".join(items)}</p>'
+
+
+def row(items: Iterable[str], *, least: int = 26) -> str:
+    """Parts side by side, as far as the page is wide enough; each at least so many rem (16 pixels) wide."""
+    style = f"grid-template-columns:repeat(auto-fit,minmax(min({least}rem,100%),1fr))"
+    return f'<div class="row" style="{style}">{"".join(f"<div>{item}</div>" for item in items)}</div>'
+
+
+def facts(rows: Iterable[tuple[str, Cell]]) -> str:
+    """Names and values of a page's head; rows without value are left out."""
+    items = "".join(
+        f"<dt>{text(name)}</dt><dd>{text(number(value))}</dd>" for name, value in rows if value not in (None, "")
+    )
+    return f'<dl class="facts">{items}</dl>'
 
 
 def folded(summary: str, parts: Iterable[str], *, is_open: bool = False) -> str:

@@ -11,18 +11,19 @@ import contextlib
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.arrays import FloatArray
 from segdata.core.labels import Color, LabelSpace
-from segdata.core.masks import Masks
-from segdata.core.sample import Sample
+from segdata.core.sample import Instances, Sample
+from segdata.errors import UsageError
+from segdata.viz.scale import MOST_READ, Scale, fitting, read_with_smaller_ones
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
@@ -33,10 +34,6 @@ _SEMANTIC = 0.55
 """Opacity of semantic maps without objects over them."""
 _GOLDEN = 0.61803398875
 """Steps of this part of a turn spread hues evenly."""
-_MOST_PIXELS, _LONGEST = 1 << 24, 1 << 14
-"""Of a picture without legend and title, and of its longer side."""
-_MOST_PAINTED, _MOST_READ = 1 << 27, 1 << 32
-"""Pixels of all masks within their boxes: of the picture, and of the image."""
 _ROWS = 256
 """Rows of a label map that are painted at once."""
 _IGNORED = (70, 70, 70)
@@ -55,9 +52,40 @@ _FONTS = (
     "NotoSansCJK-Regular.ttc",
 )
 """System fonts with other scripts; the last ones have Chinese, Japanese and Korean, too."""
-_PANEL = (24, 26, 30)
+PANEL = (24, 26, 30)
+"""Colour around pictures."""
 _TEXT = (236, 238, 242)
 _FAINT = (150, 156, 166)
+
+
+ColorBy = Literal["category", "instance"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How annotations are drawn: see `overlay`."""
+
+    names: bool = True
+    semantic: bool = True
+    boxes: bool = False
+    color_by: ColorBy = "category"
+    opacity: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.color_by not in ("category", "instance"):
+            raise UsageError(f"objects cannot be coloured by {self.color_by!r}", fix="category or instance")
+        if self.opacity is not None and not 0 <= self.opacity <= 1:
+            raise UsageError("an opacity is a number from 0 to 1", why=f"got {self.opacity}")
+
+
+@dataclass(frozen=True)
+class Brush:
+    """Colour of an object, thickness of its outline, opacity (None for the usual one), and whether it is hatched."""
+
+    color: Color
+    thickness: int
+    opacity: float | None
+    is_hatched: bool
 
 
 def overlay(
@@ -69,6 +97,9 @@ def overlay(
     names: bool = True,
     semantic: bool = True,
     image: Picture | None = None,
+    boxes: bool = False,
+    color_by: ColorBy = "category",
+    opacity: float | None = None,
 ) -> Picture:
     """Draw a sample's annotations over its image.
 
@@ -79,34 +110,80 @@ def overlay(
         names: write the category (and score) at each object.
         semantic: draw the semantic map, under the objects.
         image: (H, W, 3) uint8 RGB to draw on; by default the sample's own, dark grey where it has none.
+        boxes: draw the box of every object, not only of those without mask and of detections.
+        color_by: "category", or "instance" for a colour of its own for each object.
+        opacity: of masks and label maps, 0..1; by default 0.45 and 0.55.
 
     Returns:
         (H′, W′, 3) uint8 RGB; larger than the image by legend and title. Small images are enlarged; of images of more than
         16,777,216 pixels, or 16,384 in a row, or with very many large masks, every second, third … pixel is drawn.
+
+    Raises:
+        UsageError: another `color_by`, or an opacity that is not 0..1.
+    """
+    look = Look(names=names, semantic=semantic, boxes=boxes, color_by=color_by, opacity=opacity)
+    picture = overlay_of(sample, labels, look, image)
+    if legend:
+        rows = legend_rows([sample], labels, look)
+        picture = np.concatenate((picture, _legend(rows, picture.shape[0])), axis=1)
+    if title:
+        size = f"{sample.width} x {sample.height}, {len(sample.instances)} objects"
+        picture = np.concatenate((_title(sample.key, size, picture.shape), picture), axis=0)
+    return picture
+
+
+def overlay_of(sample: Sample, labels: LabelSpace, look: Look, image: Picture | None = None) -> Picture:
+    """The same without legend and title."""
+    picture, scale = painted(sample, labels, look, image)
+    return with_boxes(picture, sample, labels, look, scale)
+
+
+def painted(
+    sample: Sample, labels: LabelSpace, look: Look, image: Picture | None = None, *, line: float = 1 / 700
+) -> tuple[Picture, float]:
+    """Label map, masks and outlines over the image, without boxes and names.
+
+    Args:
+        line: thickness of outlines, as a share of the longer side.
+
+    Returns:
+        (h, w, 3) uint8 RGB, and its pixels for a pixel of the image.
     """
     if image is None:
         image = sample.image if sample.encoded is not None else _grey(sample.height, sample.width)
-    scale = Scale.of(image.shape[0], image.shape[1], sample.instances.masks)
-    canvas = scale.resized(image).astype(np.float32)
     instances = sample.instances
-    if semantic and sample.semantic is not None:
-        _paint_semantic(canvas, scale.resized(sample.semantic), labels, faint=len(instances) > 0)
-    order = np.lexsort((-instances.masks.areas, ~instances.iscrowd))
-    thickness = max(1, round(max(canvas.shape[:2]) / 700))
-    is_painted = instances.has_mask & (_read_with_smaller_ones(instances.masks) <= _MOST_READ)
-    for index in order[is_painted[order]].tolist():
-        x, y = instances.masks.boxes_xywh[index, :2].tolist()
-        crop, corner = scale.cropped(instances.masks[index : index + 1].crops()[0] != 0, x, y)
-        color = color_of(labels, int(instances.category[index]), shift=index)
-        _paint_mask(canvas, crop, corner, color, thickness, is_crowd=bool(instances.iscrowd[index]))
-    picture = canvas.clip(0, 255, out=canvas).astype(np.uint8)
-    picture = _with_boxes(picture, sample, labels, scale, order[::-1].tolist(), names=names)
-    if legend:
-        picture = np.concatenate((picture, _legend(sample, labels, picture.shape[0])), axis=1)
-    if title:
-        size = f"{sample.width} x {sample.height}, {len(instances)} objects"
-        picture = np.concatenate((_title(sample.key, size, picture.shape), picture), axis=0)
-    return picture
+    scale = Scale.of(image.shape[0], image.shape[1], instances.masks)
+    canvas = scale.resized(image).astype(np.float32)
+    if look.semantic and sample.semantic is not None:
+        _paint_semantic(canvas, scale.resized(sample.semantic), labels, look, faint=len(instances) > 0)
+    thickness = max(1, round(max(canvas.shape[:2]) * line))
+    is_painted = instances.has_mask & (read_with_smaller_ones(instances.masks) <= MOST_READ)
+    for index in drawing_order(instances):
+        if is_painted[index]:
+            x, y = instances.masks.boxes_xywh[index, :2].tolist()
+            crop, corner = scale.cropped(instances.masks[index : index + 1].crops()[0] != 0, x, y)
+            color = object_color(sample, labels, look, index)
+            is_hatched = bool(instances.iscrowd[index])
+            _paint_mask(canvas, crop, corner, Brush(color, thickness, look.opacity, is_hatched=is_hatched))
+    return canvas.clip(0, 255, out=canvas).astype(np.uint8), scale.factor
+
+
+def _grey(height: int, width: int) -> Picture:
+    """What is drawn on where there is no image; it takes no memory."""
+    return np.broadcast_to(np.uint8(60), (height, width, 3))
+
+
+def drawing_order(instances: Instances) -> list[int]:
+    """Indices of the objects: crowds first, then the largest first."""
+    order: list[int] = np.lexsort((-instances.masks.areas, ~instances.iscrowd)).tolist()
+    return order
+
+
+def object_color(sample: Sample, labels: LabelSpace, look: Look, index: int) -> Color:
+    """The colour of an object."""
+    if look.color_by == "instance":
+        return _hue(index)
+    return color_of(labels, int(sample.instances.category[index]), shift=index)
 
 
 def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int = 420) -> Picture:
@@ -132,7 +209,7 @@ def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int =
     rows = [cells[begin : begin + columns] for begin in range(0, len(cells), columns)]
     sheet_height = sum(max(cell.shape[0] for cell in row) + gap for row in rows) + gap
     sheet_width = min(columns, len(cells)) * (width + gap) + gap
-    sheet = np.full((sheet_height, sheet_width, 3), _PANEL, np.uint8)
+    sheet = np.full((sheet_height, sheet_width, 3), PANEL, np.uint8)
     y = gap
     for row in rows:
         tallest = max(cell.shape[0] for cell in row)
@@ -142,17 +219,6 @@ def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, width: int =
             sheet[top : top + cell.shape[0], x : x + width] = cell
         y += tallest + gap
     return sheet
-
-
-def fitting(height: int, width: int, widest: int, *, enlarge: bool = False) -> tuple[int, int]:
-    """Width and height in pixels of a picture scaled to be `widest` wide, and at most four times as high.
-
-    Args:
-        enlarge: whether smaller pictures are scaled, too.
-    """
-    factor = min(widest / width, 4 * widest / height)
-    factor = factor if enlarge else min(factor, 1.0)
-    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def png(picture: Picture) -> bytes:
@@ -172,67 +238,26 @@ def color_of(labels: LabelSpace, index: int, *, shift: int = 0) -> Color:
     if color is not None and max(color) >= _DARKEST:
         red, green, blue = color
     else:
-        red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb((index * _GOLDEN) % 1, 0.75, 0.95))
+        red, green, blue = _hue(index)
     factor = (1.0, 0.82, 1.15, 0.7)[shift % 4]
     return tuple(min(255, round(v * factor)) for v in (red, green, blue))  # type: ignore[return-value]
 
 
-class Scale(NamedTuple):
-    """How an image is resized to be drawn: each pixel is repeated `times` times, of `step` pixels in a row one is drawn."""
-
-    times: int
-    step: int
-
-    @classmethod
-    def of(cls, height: int, width: int, masks: Masks | None = None) -> Scale:
-        """Of an image of this size in pixels, on which these masks are painted."""
-        longest = max(height, width)
-        painted = 0.0 if masks is None else float(_read_with_smaller_ones(masks).max(initial=0))
-        room = math.sqrt(_MOST_PAINTED / max(min(painted, _MOST_READ), 1))
-        step = max(1, math.ceil(math.sqrt(height * width / _MOST_PIXELS)), math.ceil(longest / _LONGEST))
-        times = max(1, min(16, round(480 / longest), int(room)))
-        return cls(times, max(step, math.ceil(1 / room)))
-
-    @property
-    def factor(self) -> float:
-        """Pixels of the picture for a pixel of the image."""
-        return self.times / self.step
-
-    def resized(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """(H, W, …) as it is drawn."""
-        array = array[:: self.step, :: self.step]
-        return array if self.times == 1 else array.repeat(self.times, axis=0).repeat(self.times, axis=1)
-
-    def cropped(self, crop: npt.NDArray[np.bool_], x: int, y: int) -> tuple[npt.NDArray[np.bool_], tuple[int, int]]:
-        """A crop whose top left pixel is x, y of the image, as it is drawn, and its corner in the picture."""
-        left, top = -x % self.step, -y % self.step
-        corner = (self.times * (x + left) // self.step, self.times * (y + top) // self.step)
-        return self.resized(crop[top:, left:]), corner
-
-
-def _grey(height: int, width: int) -> Picture:
-    """What is drawn on where there is no image; it takes no memory."""
-    return np.broadcast_to(np.uint8(60), (height, width, 3))
-
-
-def _read_with_smaller_ones(masks: Masks) -> FloatArray:
-    """(N,) pixels in the box of each mask, and in those of all that are smaller."""
-    pixels = masks.boxes_xywh[:, 2:].astype(np.float64).prod(axis=1)
-    order = pixels.argsort(kind="stable")
-    together = np.empty(len(pixels))
-    together[order] = pixels[order].cumsum()
-    return together
+def _hue(number: int) -> Color:
+    """A bright colour; those of neighbouring numbers are far from each other."""
+    return tuple(round(255 * v) for v in colorsys.hsv_to_rgb((number * _GOLDEN) % 1, 0.75, 0.95))  # type: ignore[return-value]
 
 
 def _paint_semantic(
-    canvas: npt.NDArray[np.float32], semantic: npt.NDArray[Any], labels: LabelSpace, *, faint: bool
+    canvas: npt.NDArray[np.float32], semantic: npt.NDArray[Any], labels: LabelSpace, look: Look, *, faint: bool
 ) -> None:
+    usual = 0.3 if faint else _SEMANTIC if look.opacity is None else look.opacity
     colors = np.zeros((labels.void + 1, 3), np.float32)
     share = np.zeros(labels.void + 1, np.float32)
     for index, category in enumerate(labels.categories):
         is_background = index == 0 and category.name == "background"
         colors[index] = color_of(labels, index)
-        share[index] = 0.0 if is_background else (0.3 if faint else _SEMANTIC)
+        share[index] = 0.0 if is_background else usual
         if category.ignore:
             share[index] = 0.45
     colors[labels.void], share[labels.void] = _IGNORED[0], 0.55
@@ -253,10 +278,7 @@ def _paint_mask(
     canvas: npt.NDArray[np.float32],
     mask: npt.NDArray[np.bool_],
     corner: tuple[int, int],
-    color: Color,
-    thickness: int,
-    *,
-    is_crowd: bool,
+    brush: Brush,
 ) -> None:
     """Paint an object and its outline.
 
@@ -269,12 +291,13 @@ def _paint_mask(
     height, width = mask.shape
     window = canvas[y : y + height, x : x + width]
     inside = mask
-    if is_crowd:
+    if brush.is_hatched:
         rows, columns = np.ogrid[y : y + height, x : x + width]
-        inside = mask & ((rows + columns) // (4 * thickness) % 3 == 0)
-    window[inside] = window[inside] * (1 - _MASK) + np.array(color, np.float32) * _MASK
-    line = _border(mask, thickness)
-    window[line] = np.array(color, np.float32) * 0.35 + 165
+        inside = mask & ((rows + columns) // (4 * brush.thickness) % 3 == 0)
+    color, opacity = np.array(brush.color, np.float32), _MASK if brush.opacity is None else brush.opacity
+    window[inside] = window[inside] * (1 - opacity) + color * opacity
+    line = _border(mask, brush.thickness)
+    window[line] = color * 0.35 + 165
 
 
 def _border(mask: npt.NDArray[np.bool_], thickness: int) -> npt.NDArray[np.bool_]:
@@ -304,33 +327,43 @@ def _load_font(size: int, names: tuple[str, ...]) -> Any:
     return ImageFont.load_default(size)
 
 
-def _with_boxes(
-    picture: Picture, sample: Sample, labels: LabelSpace, scale: Scale, order: Sequence[int], *, names: bool
+def with_boxes(
+    picture: Picture,
+    sample: Sample,
+    labels: LabelSpace,
+    look: Look,
+    scale: float,
+    size: int | None = None,
 ) -> Picture:
-    """Draw boxes of objects without mask and of detections, and the names that do not cover each other."""
+    """Draw boxes of objects without mask and of detections, and the names that do not cover each other.
+
+    Args:
+        scale: pixels of the picture for a pixel of the image.
+        size: of letters, in pixels; by default by the picture's size.
+    """
     from PIL import Image, ImageDraw
 
     image = Image.fromarray(picture)
     drawing = ImageDraw.Draw(image, "RGBA")
-    size = max(11, round(max(picture.shape[:2]) / 58))
+    size = size or max(11, round(max(picture.shape[:2]) / 58))
     instances = sample.instances
-    boxes = _in_reach(instances.boxes * scale.factor, picture.shape)
+    height, width = picture.shape[:2]
+    limit = 4 * max(height, width)  # far outside the picture, where nothing is drawn
+    boxes = np.clip(instances.boxes * scale, -limit, limit)
+    boxes = np.concatenate((np.fmin(boxes[:, :2], boxes[:, 2:]), np.fmax(boxes[:, :2], boxes[:, 2:])), axis=1)
     drawn: list[tuple[float, float, float, float]] = []
-    for index in reversed(order):
+    for index in drawing_order(instances):
         x0, y0, x1, y1 = boxes[index].tolist()
         if math.isnan(x0 + y0 + x1 + y1):
             continue
-        color = color_of(labels, int(instances.category[index]), shift=index)
-        score = float(instances.score[index])
+        color = object_color(sample, labels, look, index)
         if not instances.has_mask[index]:
             _draw_dashed_box(drawing, (x0, y0, x1, y1), color, max(1, size // 8))
-        elif not math.isnan(score):  # a detection is a box as well as a mask
-            drawing.rectangle((x0, y0, x1, y1), outline=(*color, 200))
-        if not names:
+        elif look.boxes or not math.isnan(instances.score[index]):  # a detection is a box as well as a mask
+            drawing.rectangle((x0, y0, x1, y1), outline=(*color, 255 if look.boxes else 200), width=1 + look.boxes)
+        if not look.names:
             continue
-        text = labels[int(instances.category[index])].name
-        text += "" if math.isnan(score) else f" {score:.2f}"
-        text += " (crowd)" if instances.iscrowd[index] else " (difficult)" if instances.difficult[index] else ""
+        text = _name(instances, labels, index)
         width = drawing.textlength(text, font=_font(size, text))
         left = min(max(x0, 0), max(picture.shape[1] - width - 6, 0))
         top = max(y0 - size - 5, 0)
@@ -338,22 +371,18 @@ def _with_boxes(
         if any(label[0] < b[2] and b[0] < label[2] and label[1] < b[3] and b[1] < label[3] for b in drawn):
             continue
         drawn.append(label)
-        drawing.rectangle(label, fill=(*_PANEL, 190))
+        drawing.rectangle(label, fill=(*PANEL, 190))
         drawing.rectangle((label[0], label[1], label[0] + 2, label[3]), fill=color)
         drawing.text((left + 5, top + 1), text, fill=_TEXT, font=_font(size, text))
     return np.asarray(image)
 
 
-def _in_reach(boxes: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """(N, 4) x0 y0 x1 y1 with x0 ≤ x1 and y0 ≤ y1, none farther outside of a picture than its longer side.
-
-    What predictions say may be any number, and drawing takes time and memory with its size.
-    """
-    first, second = boxes[:, :2], boxes[:, 2:]
-    longer = max(shape[:2])
-    limits = np.array((shape[1], shape[0])) + longer
-    ordered = np.concatenate((np.minimum(first, second), np.maximum(first, second)), axis=1)
-    return ordered.clip(-longer, np.tile(limits, 2))
+def _name(instances: Instances, labels: LabelSpace, index: int) -> str:
+    """Category and score of an object, and what is special about it."""
+    score = float(instances.score[index])
+    text = labels[int(instances.category[index])].name
+    text += "" if math.isnan(score) else f" {score:.2f}"
+    return text + (" (crowd)" if instances.iscrowd[index] else " (difficult)" if instances.difficult[index] else "")
 
 
 def _draw_dashed_box(drawing: Any, box: tuple[float, float, float, float], color: Color, width: int) -> None:
@@ -382,53 +411,82 @@ def _draw_dashed_box(drawing: Any, box: tuple[float, float, float, float], color
             begin += 2 * dash
 
 
-def _legend(sample: Sample, labels: LabelSpace, height: int) -> Picture:
-    """A column of the categories with their colours: of the objects with counts, of the semantic map with shares."""
-    from PIL import Image, ImageDraw
+Row = tuple[Color | None, str, str]
+"""Of a legend: a colour (None for a heading), a name, and a number."""
 
-    size = max(12, min(36, round(height / 34)))
-    line = round(size * 1.6)
-    instances = sample.instances
-    rows: list[tuple[Color | None, str, str]] = []
-    counts = np.bincount(instances.category, minlength=len(labels)) if len(instances) else np.zeros(0, np.int64)
+
+def legend_rows(samples: Sequence[Sample], labels: LabelSpace, look: Look) -> list[Row]:
+    """The categories of some samples with their colours: of the objects with counts, of the label maps with shares."""
+    rows: list[Row] = []
+    counts = np.zeros(len(labels), np.int64)
+    pixels = np.zeros(labels.void + 1, np.int64)
+    crowds = boxed = 0
+    for sample in samples:
+        instances = sample.instances
+        counts += np.bincount(instances.category, minlength=len(labels))
+        crowds, boxed = crowds + int(instances.iscrowd.sum()), boxed + int((~instances.has_mask).sum())
+        if look.semantic and sample.semantic is not None:
+            pixels += np.bincount(sample.semantic.reshape(-1), minlength=labels.void + 1)
     if counts.any():
         rows.append((None, "objects", ""))
     for index in np.argsort(-counts, kind="stable").tolist():
         if counts[index]:
-            rows.append((color_of(labels, index), labels[index].name, str(counts[index])))
-    if instances.iscrowd.any():
-        rows.append((None, "hatched: crowd", str(int(instances.iscrowd.sum()))))
-    if not instances.has_mask.all():
-        rows.append((None, "dashed: box only", str(int((~instances.has_mask).sum()))))
-    if sample.semantic is not None:
+            color = color_of(labels, index) if look.color_by == "category" else None
+            rows.append((color, labels[index].name, f"{counts[index]:,}"))
+    rows += [(None, "hatched: crowd", f"{crowds:,}")] if crowds else []
+    rows += [(None, "dashed: box only", f"{boxed:,}")] if boxed else []
+    if pixels.any():
         rows.append((None, "pixels", ""))
-        shares = np.bincount(sample.semantic.reshape(-1), minlength=labels.void + 1) / sample.semantic.size
-        for index in np.argsort(-shares, kind="stable").tolist():
-            if shares[index] > 0:
+        for index in np.argsort(-pixels, kind="stable").tolist():
+            if pixels[index]:
                 name = labels[index].name if index < len(labels) else "void (dotted)"
                 swatch = color_of(labels, index) if index < len(labels) else _IGNORED
-                rows.append((swatch, name, f"{shares[index]:.1%}"))
+                rows.append((swatch, name, f"{pixels[index] / pixels.sum():.1%}"))
+    return rows
+
+
+def _legend(rows: Sequence[Row], height: int) -> Picture:
+    """A column of a legend's rows, as many as fit."""
+    from PIL import Image, ImageDraw
+
+    size = max(12, min(36, round(height / 34)))
+    line = round(size * 1.6)
     lines = max(1, (height - size) // line)
     if len(rows) > lines:
         rows = [*rows[: lines - 1], (None, f"… {len(rows) - lines + 1} more", "")]
-    image = Image.new("RGB", (17 * size, height), _PANEL)
+    image = Image.new("RGB", (17 * size, height), PANEL)
     drawing = ImageDraw.Draw(image)
-    for number, (color, name, value) in enumerate(rows):
-        y = size // 2 + number * line
-        if color is not None:
-            drawing.rectangle((size, y + 2, 2 * size, y + size), fill=color)
-        x = 2.6 * size if color is not None else size
-        drawing.text((x, y), name[:24], fill=_TEXT if color is not None else _FAINT, font=_font(size, name))
-        right = 16 * size - drawing.textlength(value, font=_font(size, value))
-        drawing.text((right, y), value, fill=_FAINT, font=_font(size, value))
+    for number, row in enumerate(rows):
+        draw_row(drawing, row, size, (0, size // 2 + number * line), 16 * size)
     return np.asarray(image)
+
+
+def write(drawing: Any, corner: tuple[float, float], text: str, size: int, *, is_faint: bool = False) -> None:
+    """Write a text at (x, y)."""
+    drawing.text(corner, text, fill=_FAINT if is_faint else _TEXT, font=_font(size, text))
+
+
+def text_width(drawing: Any, text: str, size: int) -> float:
+    """Pixels that a text takes."""
+    return float(drawing.textlength(text, font=_font(size, text)))
+
+
+def draw_row(drawing: Any, row: Row, size: int, corner: tuple[int, int], width: int) -> None:
+    """A row of a legend at (x, y), `width` pixels wide."""
+    (color, name, value), (left, y) = row, corner
+    if color is not None:
+        drawing.rectangle((left + size, y + 2, left + 2 * size, y + size), fill=color)
+    x = left + (2.6 * size if color is not None else size)
+    drawing.text((x, y), name[:24], fill=_TEXT if color is not None or value else _FAINT, font=_font(size, name))
+    right = left + width - drawing.textlength(value, font=_font(size, value))
+    drawing.text((right, y), value, fill=_FAINT, font=_font(size, value))
 
 
 def _title(key: str, size: str, shape: tuple[int, ...]) -> Picture:
     from PIL import Image, ImageDraw
 
     font = max(14, min(34, round(shape[0] / 36)))
-    image = Image.new("RGB", (shape[1], 2 * font), _PANEL)
+    image = Image.new("RGB", (shape[1], 2 * font), PANEL)
     drawing = ImageDraw.Draw(image)
     drawing.text((font, font // 2), key, fill=_TEXT, font=_font(font, key))
     right = 2 * font + drawing.textlength(key, font=_font(font, key))

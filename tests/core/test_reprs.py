@@ -89,7 +89,7 @@ def test_reports_of_training_and_evaluation_are_one_short_line() -> None:
     pytest.importorskip("torch")
     train = segdata.TrainReport(Path("run"), 1200, 3, 10, {"AP": 0.5}, 0.5, 0, ())
     assert repr(train) == "TrainReport('run', 1,200 updates, 3 epochs, best 0.500)"
-    predict = segdata.PredictReport(Path("pack"), 2, 1, 0.5, {"skipped": []})
+    predict = segdata.PredictReport(Path("pack"), 2, 1, {"skipped": []}, 0.5)
     assert repr(predict) == "PredictReport('pack', 2 samples, 1 object)"
 
 

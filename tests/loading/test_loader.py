@@ -180,7 +180,8 @@ def test_whatever_the_options_a_resumed_run_goes_on_exactly(
         return [(batch.indices.tolist(), batch.keys, batch.items) for batch in loader]
 
     def loader(workers: int) -> Loader:
-        return Loader(pack, 2, shuffle=True, seed=3, workers=workers, images=False, **options)
+        images = "transform" in options
+        return Loader(pack, 2, shuffle=True, seed=3, workers=workers, images=images, **options)
 
     whole = loader(0)
     epochs = [made(whole) for _ in range(3)]

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from segdata.metrics.report.outcomes import match_all
+from segdata.core.masks import Masks
+from segdata.core.sample import Instances
+from segdata.metrics.report.outcomes import match_all, mistakes
 from segdata.sources.evaluation import open_ground_truth, open_predictions
+from segdata.version import __version__
 from tests.helpers import made
 from tests.helpers.command import run_segdata
 from tests.metrics.test_pixel_predictions import city, predict
@@ -90,6 +93,20 @@ def test_detections_are_counted_as_by_hand(tmp_path: Path) -> None:
     assert errors.tolist() == [2, 0] and np.allclose(f1, [0.5, 1.0])
 
 
+def test_missed_and_wrong_detections_of_an_image_by_hand() -> None:
+    """Objects: hit, missed, a crowd. Detections: the hit, one beside, one of another category, one on the crowd."""
+    masks = np.zeros((3, 20, 60), np.uint8)
+    masks[0, 2:12, 2:12] = masks[1, 2:12, 20:30] = masks[2, 2:18, 40:58] = 1
+    objects = Instances.build(np.zeros(3, np.int64), Masks.from_dense(masks), iscrowd=np.array([False, False, True]))
+    seen = np.zeros((4, 20, 60), np.uint8)
+    seen[0, 2:12, 2:12] = seen[1, 12:18, 10:19] = seen[2, 2:12, 20:30] = seen[3, 4:14, 42:52] = 1
+    detections = Instances.build(np.array([0, 0, 1, 0]), Masks.from_dense(seen), score=np.array([0.2, 0.9, 0.8, 0.7]))
+    missed, wrong = mistakes(detections, objects, by_mask=True)
+    assert missed.tolist() == [False, True, False] and wrong.tolist() == [False, True, True, False]
+    missed, wrong = mistakes(detections.take(np.zeros(0, np.int64)), objects, by_mask=True)
+    assert missed.tolist() == [True, True, False] and not len(wrong)
+
+
 def test_the_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
     results, root = coco(tmp_path / "coco")
     outcome_ = run_segdata("evaluate", results, root, "--report", tmp_path / "report", "--json")
@@ -109,7 +126,10 @@ def test_the_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
     assert "2 wrong or missed, F1 0.50" in tags.text
     again = tmp_path / "again"
     assert run_segdata("evaluate", results, root, "--report", again).code == 0
-    assert (again / "index.html").read_text() == page
+    facts = re.compile(r'<dl class="facts">.*?</dl>', re.DOTALL)  # when and by which command
+    assert facts.sub("", (again / "index.html").read_text()) == facts.sub("", page)
+    (head,) = facts.findall(page)
+    assert "segdata evaluate" in head and __version__ in head and str(tmp_path) not in head.partition("<dt>command")[2]
 
 
 def test_label_maps_have_a_page_too(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from scipy import ndimage
 
+import segdata
 from segdata.core.masks import Masks
 from segdata.statistics import counts as stats
 from tests.helpers import made
@@ -218,6 +219,37 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
             assert picture.width > 600
             colors = picture.convert("RGB").getcolors(1 << 24)
             assert colors is not None and len(colors) > 20
+
+
+def test_the_page_has_splits_categories_and_what_occurs_together(tmp_path: Path) -> None:
+    """By hand: cat and dog in one image, cat alone in two, dog alone in one, and a category that never occurs."""
+    labels = segdata.LabelSpace.of(["cat", "dog", "<i>"])
+
+    def image(key: str, category: list[int]) -> segdata.Sample:
+        masks = np.zeros((len(category), 20, 20), np.uint8)
+        masks[:, 2:6, 2:6] = 1
+        return segdata.Sample.build(key, np.zeros((20, 20, 3), np.uint8), masks=masks, category=category)
+
+    parts = {"train": [image("a", [0, 1]), image("b", [0])], "val": [image("c", [0, 0]), image("d", [1])]}
+    segdata.write(parts, tmp_path / "pack", labels=labels)
+    counted = segdata.stats(tmp_path / "pack")
+    assert counted.total.together.tolist() == [[3, 1, 0], [1, 2, 0], [0, 0, 0]]
+    assert counted.splits["val"].together.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    outcome = run_segdata("stats", tmp_path / "pack", "--html", tmp_path / "page.html", "--json")
+    assert outcome.code == 0 and outcome.document["page"] == str(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "Never: &lt;i&gt;" in text and "<i>" not in text.partition("Categories")[2]
+    for words in (
+        "By split",
+        "<th>category</th>",
+        "in train",
+        "in val",
+        "Categories in the same image",
+        ">.33<",
+        ">.50<",
+    ):
+        assert words in text, words
+    assert run_segdata("stats", tmp_path / "pack", "--html", tmp_path / "page.txt").code == 2
 
 
 def test_without_matplotlib_the_letter_says_what_to_install(tmp_path: Path) -> None:

@@ -133,6 +133,22 @@ def test_neptune_writes_offline_into_the_run(tmp_path: Path, monkeypatch: pytest
         assert f'"{name}' in text or name in text
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_writes_offline_into_the_run_and_goes_on_under_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed (pip install 'segdata[trackers]')")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    tell(tmp_path / "run", trackers.named("wandb"))
+    known = json.loads((tmp_path / "run/wandb.json").read_text())["id"]
+    tell(tmp_path / "run", trackers.named("wandb"), steps=(30,))
+    assert json.loads((tmp_path / "run/wandb.json").read_text())["id"] == known
+    logs = sorted((tmp_path / "run/wandb").glob(f"offline-run-*/run-{known}.wandb"))
+    assert len(logs) == 2
+    for name in (b"train/loss", b"validation/AP", b"street_a", b"backbone"):
+        assert name in logs[0].read_bytes(), name
+
+
 def test_only_metrics_of_one_category_name_it() -> None:
     assert base.category_of("validation/category_AP/ship/boat") == "ship/boat"
     assert base.category_of("validation/category_IoU/road") == "road"
@@ -164,8 +180,8 @@ def test_names_of_pictures_are_safe_short_and_their_own() -> None:
 
 
 def test_an_unknown_tracker_is_refused() -> None:
-    with pytest.raises(UsageError, match="there is no tracker 'wandb'"):
-        trackers.named("wandb")
+    with pytest.raises(UsageError, match="there is no tracker 'clearml'"):
+        trackers.named("clearml")
 
 
 def test_the_report_shows_what_the_folder_holds(tmp_path: Path) -> None:
@@ -178,6 +194,37 @@ def test_the_report_shows_what_the_folder_holds(tmp_path: Path) -> None:
     for title in ("Loss", "Validation", "Learning rate", "Examples", "Categories", "System", "Settings"):
         assert title in text
     assert "http://" not in text.replace("http://www.w3.org/", "").replace("http://purl.org/", "")
+
+
+def test_the_report_says_what_when_and_why_something_is_empty(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = tmp_path / "run"
+    run.mkdir()
+    config = {"data": {"pack": "coco", "images": 1200, "validation_images": 0, "labels": ["cat", "dog"]}}
+    environment = {
+        "segdata": "0.1.0",
+        "device": "cpu",
+        "began": "2026-11-29 10:00 UTC",
+        "command": "segdata train coco",
+    }
+    run_folder.write_json(run / "config.json", config)
+    run_folder.write_json(run / "environment.json", environment)
+    text = report.write(run).read_text()
+    for name, value in (
+        ("pack", "coco"), ("images", "1,200, and 0 for validation"), ("classes", "2"), ("device", "cpu"),
+        ("began", "2026-11-29 10:00 UTC"), ("segdata", "0.1.0"), ("command", "segdata train coco"),
+    ):  # fmt: skip
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in text, name
+    for words in ("no validation split", "No number was logged yet", "No picture yet", "no checkpoint yet"):
+        assert words in text, words
+
+
+def test_the_worst_category_comes_first(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    trackers = tell(tmp_path / "run")
+    trackers.log(30, {"validation/category_AP/good": 0.9, "validation/category_AP/bad": 0.01})
+    text = report.write(tmp_path / "run").read_text().partition("Categories</h2>")[2]
+    assert text.index(">bad<") < text.index(">&lt;b&gt;cat") < text.index(">good<")
 
 
 def test_folders_of_runs_are_taken_and_what_is_no_run_is_skipped(tmp_path: Path) -> None:

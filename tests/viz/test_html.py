@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from segdata.metrics.report import charts as report
 from segdata.viz import charts
 from segdata.viz import html as page
 
@@ -40,6 +41,36 @@ def hostile_page() -> str:
         charts.svg(charts.matrix(HOSTILE, np.eye(2), [HOSTILE, "b"], [HOSTILE, "b"], "x", "y")),
     ]
     return page.page(HOSTILE, parts)
+
+
+def points(svg: str) -> list[float]:
+    """Every size of letters in a chart, in points."""
+    return [float(size) for size in re.findall(r"font(?:-size)?: (?:[a-z]+ )*([\d.]+)px", svg)]
+
+
+def test_letters_of_charts_have_eleven_pixels_on_a_page_of_1400() -> None:
+    """1 point is 4/3 pixels. A page has 1,142 pixels for charts: two in a row have 561 each, three small ones 368."""
+    pytest.importorskip("matplotlib")
+    names = [f"category {number}" for number in range(20)]
+    line = np.linspace(0, 1, 9), np.linspace(0, 1, 9)
+    wide = {
+        561: [
+            charts.svg(charts.curves("Loss", {"a": line, "b": line}, "updates", "loss")),
+            charts.svg(charts.bars("Objects", dict.fromkeys(names, 1.0))),
+            charts.svg(charts.histogram("Weights", [1, 2], [0, 1, 2], "values")),
+        ],
+        1142: [charts.svg(charts.matrix("Confusion", np.full((20, 20), 0.5), names, names, "x", "y"))],
+        368: [
+            report.curves([line], line),
+            report.scores(np.ones(3), np.zeros(3), 0.5),
+            report.sizes(("small", "large"), [3, 4], [1, 2]),
+        ],
+    }
+    for room, figures in wide.items():
+        for svg in figures:
+            width = 4 / 3 * float(re.findall(r'width="([\d.]+)pt"', svg)[0])
+            scale = min(room / width, 1.0) if room == 1142 else room / width
+            assert points(svg) and min(points(svg)) * 4 / 3 * scale >= 11, (room, width, min(points(svg)))
 
 
 def test_hostile_names_stay_text_and_nothing_is_loaded_from_elsewhere() -> None:

@@ -26,6 +26,8 @@ def curves(categories: Sequence[Curve], overall: Curve) -> str:
     for curve in categories:
         axes.plot(*_line(curve), color=_PALE, linewidth=0.9)
     axes.plot(*_line(overall), color=charts.BAR, linewidth=2.2)
+    if not len(overall[0]):
+        charts.explain(axes, "no detections")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.grid(axis="x", color=charts.GRID)
     return charts.svg(figure)
@@ -49,10 +51,12 @@ def scores(right: FloatArray, wrong: FloatArray, threshold: float) -> str:
     hits, misses = np.histogram(right, edges)[0], np.histogram(wrong, edges)[0]
     axes.stairs(hits + misses, edges, fill=True, color=_WRONG, alpha=0.75, label="wrong")
     axes.stairs(hits, edges, fill=True, color=charts.BAR, label="right")
+    if not len(right) and not len(wrong):
+        charts.explain(axes, "no detections")
     axes.axvline(threshold, color=charts.INK, linewidth=1, linestyle=(0, (3, 3)), label="best F1")
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0, 1.15 * max(1, int((hits + misses).max())))
-    axes.legend(frameon=False, labelcolor=charts.INK, fontsize=8, loc="upper center", ncols=3)
+    axes.legend(frameon=False, labelcolor=charts.INK, fontsize=charts.TEXT, loc="upper center", ncols=3)
     return charts.svg(figure)
 
 
@@ -62,11 +66,13 @@ def sizes(names: Sequence[str], objects: Sequence[int], detected: Sequence[int])
     shares = [part / max(count, 1) for part, count in zip(detected, objects, strict=True)]
     axes.bar(names, [1.0 if count else 0.0 for count in objects], color=charts.GRID, width=0.66)
     bars = axes.bar(names, shares, color=charts.BAR, width=0.66)
+    if not sum(objects):
+        charts.explain(axes, "no objects")
     texts = [
         f"{share:.0%}\n{part:,} of {count:,}" if count else "none"
         for share, part, count in zip(shares, detected, objects, strict=True)
     ]
-    axes.bar_label(bars, texts, padding=3, color=charts.INK, fontsize=8)
+    axes.bar_label(bars, texts, padding=3, color=charts.INK, fontsize=charts.TEXT)
     axes.set_ylim(0, 1.2)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     axes.tick_params(axis="x", length=0)

@@ -167,6 +167,26 @@ def _match(detections: Instances, objects: Instances, image: int, *, by_mask: bo
     )
 
 
+def mistakes(detections: Instances, objects: Instances, *, by_mask: bool) -> tuple[BoolArray, BoolArray]:
+    """(T,) objects of an image that no detection of their category matches; (D,) detections that match none.
+
+    Crowds and difficult objects are never missed, and detections that lie on them are not wrong.
+    """
+    order = np.argsort(-detections.score, kind="stable")
+    detections = detections.take(order)
+    by_mask = by_mask and bool(objects.has_mask.all())
+    counts = ~(objects.iscrowd | objects.difficult)
+    is_same = detections.category[:, None] == objects.category[None, :]
+    iou = np.where(is_same, _ious(detections, objects, by_mask=by_mask), 0)
+    match = _greedy(np.where(counts, iou, 0))
+    is_excused = (np.where(~counts, iou, 0) >= MIN_IOU).any(1)
+    missed = counts.copy()
+    missed[match[match >= 0]] = False
+    wrong = np.zeros(len(order), bool)
+    wrong[order] = (match < 0) & ~is_excused
+    return missed, wrong
+
+
 def _ious(detections: Instances, objects: Instances, *, by_mask: bool) -> FloatArray:
     """(D, T) IoU; where the object is a crowd, intersection over the area of the detection."""
     from pycocotools import mask as coco_mask

@@ -11,13 +11,16 @@ import numpy.typing as npt
 
 from segdata.core.labels import LabelSpace
 from segdata.core.predictions import GroundTruth, Predictions
-from segdata.core.sample import Sample
+from segdata.core.sample import Instances, Sample
 from segdata.errors import SegdataError
-from segdata.viz.overlay import Scale, fitting, overlay
+from segdata.metrics.report.outcomes import mistakes
+from segdata.viz.overlay import overlay
+from segdata.viz.scale import Scale, fitting
 
 WIDTH = 560
 """Widest drawing, in pixels; larger ones are scaled down."""
 
+_MARK = (255, 40, 40)
 _WRONG = np.array([220, 60, 40], np.float32)
 _VOID = np.array([40, 42, 48], np.float32)
 
@@ -37,17 +40,40 @@ def draw(index: int, why: str, predictions: Predictions, truth: GroundTruth, thr
     labels = truth.labels
     image = _image_of(sample)
     drawing = _overlay(sample, labels, image)
-    parts = [("ground truth", drawing)]
+    if predicted is not None and predicted.has_instances:
+        score = predicted.instances.score
+        predicted = _with_instances(predicted, np.isnan(score) | (score >= threshold))
+    missed = wrong_ones = None
+    if sample.has_instances and "scores" in predictions.holds:
+        detections = Instances.none(sample.height, sample.width) if predicted is None else predicted.instances
+        missed, wrong_ones = mistakes(detections, sample.instances, by_mask="masks" in predictions.holds)
+    parts = [_marked("ground truth", drawing, sample, missed, "missed")]
     if predicted is not None:
-        if predicted.has_instances:
-            score = predicted.instances.score
-            predicted = _with_instances(predicted, np.isnan(score) | (score >= threshold))
-        parts.append(("prediction", _overlay(predicted, labels, image)))
+        parts.append(_marked("prediction", _overlay(predicted, labels, image), predicted, wrong_ones, "wrong"))
         if sample.semantic is not None and predicted.semantic is not None:
             scale = Scale.of(*image.shape[:2])
             truth_map, predicted_map = scale.resized(sample.semantic), scale.resized(predicted.semantic)
             parts.append(("wrong pixels", _differences(truth_map, predicted_map, scale.resized(image), labels)))
     return WorstImage(sample.key, why, tuple((name, _jpeg(pixels)) for name, pixels in parts))
+
+
+def _marked(
+    name: str, drawing: npt.NDArray[np.uint8], sample: Sample, marked: npt.NDArray[np.bool_] | None, what: str
+) -> tuple[str, npt.NDArray[np.uint8]]:
+    """A drawing with a red frame around some objects, and its caption, which counts them."""
+    from PIL import Image, ImageDraw
+
+    if marked is None:
+        return name, drawing
+    image = Image.fromarray(drawing)
+    pen = ImageDraw.Draw(image)
+    scale = drawing.shape[0] / sample.height
+    width = max(2, round(max(drawing.shape[:2]) / 220))
+    for x0, y0, x1, y1 in (sample.instances.boxes[marked] * scale).tolist():
+        if x1 >= x0 and y1 >= y0:
+            pen.rectangle((x0 - width, y0 - width, x1 + width, y1 + width), outline=_MARK, width=width)
+    count = int(marked.sum())
+    return f"{name}: {count} {what}, framed in red" if count else f"{name}: none {what}", np.asarray(image)
 
 
 def _image_of(sample: Sample) -> npt.NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from segdata.metrics.report import charts, tables
 from segdata.metrics.report.outcomes import SIZES, Outcomes, match_all
 from segdata.metrics.report.worst_images import WorstImage, draw
 from segdata.metrics.semantic.metrics import PixelDetails
+from segdata.system.command import command
 from segdata.system.files import disk_errors, write_whole
+from segdata.version import __version__
 from segdata.viz import html
 from segdata.viz.charts import require_matplotlib
 
@@ -43,12 +46,7 @@ def write(evaluation: Evaluation, folder: Path) -> Path:
     """
     require_matplotlib()
     predictions, truth = evaluation.predictions, evaluation.truth
-    parts = [
-        html.note(f"Predictions: {predictions.path} ({predictions.kind})"),
-        html.note(
-            f"Ground truth: {truth.path} ({truth.format}, {len(truth):,} images, {len(truth.labels)} categories)"
-        ),
-    ]
+    parts = [html.facts(_facts(evaluation))]
     for name, values in evaluation.metrics.items():
         parts.append(html.figures(name, tables.headlines(values, truth.labels)))
     remarks = evaluation.problems["remarks"].items()
@@ -69,6 +67,25 @@ def write(evaluation: Evaluation, folder: Path) -> Path:
     return folder / FILE
 
 
+def _facts(evaluation: Evaluation) -> list[tuple[str, html.Cell]]:
+    """What was compared, when, by which version and command."""
+    predictions, truth = evaluation.predictions, evaluation.truth
+    whole = sum(len(members) for members in truth.splits.values())
+    split = [name for name, members in truth.splits.items() if len(members) == len(truth)]
+    return [
+        ("predictions", f"{predictions.path} ({predictions.kind})"),
+        ("ground truth", f"{truth.path} ({truth.format})"),
+        (
+            "images",
+            f"{len(truth):,} images{f' of {split[0]}' if split and whole else ''}, {len(truth.labels)} categories",
+        ),
+        ("metrics", ", ".join(evaluation.metrics)),
+        ("written", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())),
+        ("segdata", __version__),
+        ("command", command()),
+    ]
+
+
 def _categories(evaluation: Evaluation, outcomes: Outcomes | None) -> list[str]:
     """A row for every category that a metric or a count speaks of."""
     labels = evaluation.truth.labels
@@ -86,9 +103,10 @@ def _categories(evaluation: Evaluation, outcomes: Outcomes | None) -> list[str]:
     if not shown:
         return []
     rows = [[labels[index].name, *(column.get(index) for column in columns.values())] for index in shown]
+    rows.sort(key=lambda row: next((value for value in row[1:] if isinstance(value, float)), 2.0))
     return [
         html.heading("Categories"),
-        html.note("n/a: nothing in the ground truth, or not evaluated."),
+        html.note("The worst first; n/a: nothing in the ground truth, or not evaluated."),
         html.table(("category", *columns), rows, bars=True),
     ]
 
@@ -138,14 +156,11 @@ def _detections(outcomes: Outcomes, truth: GroundTruth, limit: int | None) -> li
                     [int(which.sum()) for which in by_size],
                     [int((which & is_detected).sum()) for which in by_size],
                 ),
-            ]
+            ],
+            least=20,
         ),
-        html.row(
-            [
-                charts.confusion(shown, table, ("nothing there", "missed")),
-                html.table(_CONFUSED_HEAD, _confused(shown, table, "missed", "nothing there")),
-            ]
-        ),
+        charts.confusion(shown, table, ("nothing there", "missed")),
+        _mistakes(shown, table, "missed", "nothing there"),
     ]
 
 
@@ -157,14 +172,16 @@ def _pixels(evaluation: Evaluation) -> list[str]:
             return [
                 html.heading("Pixels"),
                 html.note("Where the pixels of every category went, over all images."),
-                html.row(
-                    [
-                        charts.confusion(details.names, details.confusion, ("", "no class")),
-                        html.table(_CONFUSED_HEAD, _confused(details.names, details.confusion, "no class", "")),
-                    ]
-                ),
+                charts.confusion(details.names, details.confusion, ("", "no class")),
+                _mistakes(details.names, details.confusion, "no class", ""),
             ]
     return []
+
+
+def _mistakes(names: Sequence[str], table: npt.NDArray[np.int64], no_prediction: str, no_truth: str) -> str:
+    """The largest mistakes as a table."""
+    rows = _confused(names, table, no_prediction, no_truth)
+    return html.table(_CONFUSED_HEAD, rows) if rows else html.note("No mistake at this score.")
 
 
 def _confused(

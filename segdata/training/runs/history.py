@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,12 @@ def read(run: str | Path) -> History:
         tuple(run_folder.lines(run)),
         _pictures(run / "pictures"),
     )
+
+
+def last_written(run: Path) -> str | None:
+    """When the last number was logged, as a date and time in UTC; None before the first."""
+    path = run / run_folder.METRICS
+    return time.strftime(run_folder.TIME, time.gmtime(path.stat().st_mtime)) if path.is_file() else None
 
 
 class _State(Struct):

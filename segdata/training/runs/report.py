@@ -142,26 +142,66 @@ def _parts(run: History, pattern: str | None, first: int) -> Iterable[str]:
         f"{run.state}, {run.step:,} updates"
         + ("" if best is None else f", best {run.metric.title} {best:.3f} in validation")
     )
+    yield html.facts(_facts(run))
     data = run.config.get("data")
     for remark in data.get("remarks", ()) if isinstance(data, dict) else ():
         yield html.note(str(remark))
     yield html.heading("Curves")
-    yield html.row(curves([run]))
+    plots = curves([run])
+    yield html.row(plots) if plots else html.note("No number was logged yet: the first comes after log_steps updates.")
+    if best is None:
+        yield html.note(_without_validation(run))
     yield from _examples(run)
     yield from _categories(run)
     tensors = history.weights(run.run)
-    if tensors:
-        yield html.heading("Weights")
+    yield html.heading("Weights")
+    if not tensors:
+        yield html.note("There is no checkpoint yet.")
+    else:
         yield html.note("Of the newest checkpoint; segdata runs RUN --layers PATTERN shows others.")
         yield html.row(weights(histograms(tensors, pattern, first=first)))
     yield html.heading("System")
-    yield html.row(
+    hardware = [
         charts.svg(charts.curves(title, {run.name: run.series(name)}, "updates", unit))
         for title, name, unit in _system(run)
-    )
+    ]
+    yield html.row(hardware) if hardware else html.note("No number was logged yet.")
     yield html.heading("Settings")
     yield html.folded("all settings", [html.table(("setting", "value"), _rows(run.config))])
     yield html.folded("environment", [html.table(("what", "value"), _rows(run.environment))])
+
+
+def _facts(run: History) -> list[tuple[str, html.Cell]]:
+    """What was trained on what, when, where and by which command; what older runs do not say is left out."""
+    written = run.config.get("data")
+    data: Mapping[str, Any] = written if isinstance(written, dict) else {}
+    environment = run.environment
+    images, judged = data.get("images"), data.get("validation_images")
+    return [
+        ("pack", data.get("pack")),
+        ("images", None if images is None else f"{images:,}, and {judged or 0:,} for validation"),
+        ("classes", len(data["labels"]) if "labels" in data else None),
+        ("device", environment.get("device") or ", ".join(environment.get("gpus", ())) or None),
+        ("began", environment.get("began")),
+        ("last number", history.last_written(run.run)),
+        ("segdata", environment.get("segdata")),
+        ("command", environment.get("command")),
+    ]
+
+
+def _without_validation(run: History) -> str:
+    """Why there is no curve of a validation."""
+    written = run.config.get("data")
+    images = written.get("validation_images") if isinstance(written, dict) else None
+    if not images:
+        return "No validation: the run has no validation split (segdata train --validation SPLIT)."
+    if not run.config.get("validate_epochs", 1):
+        return "No validation: validate_epochs is 0."
+    if any(name.startswith("validation/") for name in run.names):
+        return (
+            f"{run.metric.title[:1].upper()}{run.metric.title[1:]} is not defined: the validation has no such object."
+        )
+    return "No validation yet: the first comes at the end of an epoch."
 
 
 def curves(runs: Sequence[History]) -> list[str]:
@@ -229,9 +269,10 @@ def shown(path: Path, caption: str) -> str:
 
 def _examples(run: History) -> Iterable[str]:
     steps = spread(list(run.pictures))
-    if not steps:
-        return
     yield html.heading("Examples")
+    if not steps:
+        yield html.note("No picture yet: they are made at each validation (example_pictures, validate_epochs).")
+        return
     left_out = len(run.pictures) - len(steps)
     yield html.note(
         "Ground truth on the left, predictions on the right."
@@ -247,7 +288,8 @@ def _categories(run: History) -> Iterable[str]:
     names = [name for name in run.names if category_of(name) is not None]
     if names:
         yield html.heading("Categories")
-        names.sort(key=lambda name: -(run.last(name) or 0.0))
+        yield html.note("The worst first; n/a and left out are categories without an object in the validation.")
+        names.sort(key=lambda name: run.last(name) or 0.0)
         rows = [(category_of(name), run.last(name), run.best(name)) for name in names]
         yield html.table(("category", f"{run.metric.title}, last", "best"), rows)
 

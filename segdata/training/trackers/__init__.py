@@ -3,6 +3,7 @@
     tensorboard   RUN/tensorboard
     mlflow        $MLFLOW_TRACKING_URI, else the SQLite store mlflow.db beside the run; $MLFLOW_EXPERIMENT_NAME
     neptune       $NEPTUNE_MODE, else offline into RUN/.neptune (`neptune sync --path RUN` sends it on); $NEPTUNE_PROJECT
+    wandb         $WANDB_MODE, else offline into RUN/wandb (`wandb sync RUN/wandb/offline-run-…` sends it on); $WANDB_PROJECT
 
 Each works in a thread of its own (`Background`): one that raises, hangs or cannot keep up is switched off, and the run
 continues. To add one: a module with a class that has the five methods of `base.Tracker`, and a line in `TRACKERS`.
@@ -19,6 +20,7 @@ from segdata.training.trackers.base import Tracker
 from segdata.training.trackers.mlflow import MLflow
 from segdata.training.trackers.neptune import Neptune
 from segdata.training.trackers.tensorboard import TensorBoard
+from segdata.training.trackers.wandb import WandB
 
 
 class Service(NamedTuple):
@@ -32,6 +34,7 @@ TRACKERS: Mapping[str, Service] = {
     "tensorboard": Service("tensorboard", TensorBoard),
     "mlflow": Service("mlflow", MLflow),
     "neptune": Service("neptune", Neptune),
+    "wandb": Service("wandb", WandB),
 }
 
 

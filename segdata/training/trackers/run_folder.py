@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 
 from segdata.errors import DamagedData
 from segdata.system import json_documents
+from segdata.system.command import command
 from segdata.system.files import disk_errors, write_whole
 from segdata.system.reading import open_file
 from segdata.version import __version__
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 METRICS = "metrics.jsonl"
+TIME = "%Y-%m-%d %H:%M UTC"
 
 
 class RunFolder:
@@ -103,8 +105,8 @@ def cut_back(run: Path, step: int) -> None:
     write_whole(run / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
-def environment() -> dict[str, Any]:
-    """Versions and machine, without names of people, hosts or places."""
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and machine, time and command, without names of people, hosts or places."""
     import torch
     import torchvision
 
@@ -119,7 +121,9 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "command": Path(sys.argv[0]).name,
+        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "began": time.strftime(TIME, time.gmtime()),
+        "command": command(),
     }
 
 
