@@ -15,6 +15,7 @@ from segdata import formats
 from segdata.conversion import to_folder, to_pack
 from segdata.conversion.dry_run import dry_run, require_allowed, require_lossless
 from segdata.conversion.job import AllowLoss, ConvertOptions, ConvertReport, Crowds, Exif, Job, Progress, origin
+from segdata.conversion.kept import kept_records
 from segdata.core import losses
 from segdata.errors import SegdataError, UsageError
 from segdata.pack import layout
@@ -136,7 +137,8 @@ def convert_with(source: Path, target: Path, options: ConvertOptions) -> Convert
     _require_images_in_place(dataset, options)
     dataset = _filtered(dataset, options)
     is_adapted = options.to not in ("pack", origin(dataset))
-    job = Job(adapted(dataset, options.to) if is_adapted else dataset, target, options)
+    with kept_records(dataset):
+        job = Job(adapted(dataset, options.to) if is_adapted else dataset, target, options)
     if real_path(source) == real_path(target):
         raise UsageError("source and target are the same folder", file=target)
     if options.dry_run:

@@ -17,7 +17,7 @@ from segdata.conversion.job import ConvertOptions, ConvertReport, Job, Progress
 from segdata.conversion.shards import finished_in_pack, pack_index, work_folder, write_to_pack
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
-from segdata.pack.verify import damaged_files, is_whole
+from segdata.pack.verify import damaged_files, is_whole, rebuild
 from segdata.pack.write import move_finished, write_dataset
 from segdata.sources.dataset import OnError, open_dataset
 from segdata.system.files import disk_errors, locked, remove_tree
@@ -111,6 +111,7 @@ def repaired(job: Job) -> ConvertReport | None:
         names = _repair(job, index)
         if not is_whole(job.target):
             return None
+        rebuild(job.target)
     except (NotThere, DamagedData, InvalidInput, Unsafe):
         return None
     return ConvertReport.of_pack(index, job.dataset.format, job.target, was_done=not names)

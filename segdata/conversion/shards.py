@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.conversion.job import Job, origin
+from segdata.conversion.kept import kept_records
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA, InvalidImage, SegdataError
@@ -60,7 +61,8 @@ class Shard:
         for index in self.members:
             self._beat(index)
             try:
-                sample = dataset.get(index, self.findings)
+                with kept_records(dataset, dataset.keys[index]):
+                    sample = dataset.get(index, self.findings)
                 if check_images and dataset.format != "pack":
                     sample = _with_checked_image(sample, self.findings)
                 if self._job.options.decode and sample.encoded is not None:

@@ -23,11 +23,13 @@ from msgspec import Struct
 from segdata import formats
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertReport, Job
+from segdata.conversion.kept import kept_records
 from segdata.conversion.shards import Receipt, Shard, read_receipt, with_receipt
 from segdata.core.sample import Sample
-from segdata.errors import OF_THE_DATA
+from segdata.errors import OF_THE_DATA, DamagedData
 from segdata.formats.contract import Header, Writer
 from segdata.formats.shared.folder import CONVERTED
+from segdata.sources.dataset import Dataset
 from segdata.system.files import (
     boot_id,
     canonical_json,
@@ -112,7 +114,7 @@ def to_folder(job: Job) -> ConvertReport:
     try:
         receipts = shards.run(
             job,
-            lambda shard: _write(shard, writer, header, staging),
+            lambda shard: _write(shard, dataset, writer, header, staging),
             {number: receipt for number, receipt in known.items() if receipt is not None},
         )
         for receipt in receipts:
@@ -120,7 +122,8 @@ def to_folder(job: Job) -> ConvertReport:
         job.require_valid(dataset.findings)
         left = len(dataset) - sum(len(receipt["left_out"]) for receipt in receipts)
         job.check_counts(dataset.findings, left, [receipt["seen"] for receipt in receipts])
-        writer.finish([receipt["written"] for receipt in receipts], staging, header)
+        with kept_records(dataset):
+            writer.finish([receipt["written"] for receipt in receipts], staging, header)
         if dataset.renamed:
             rows = "".join(f"{new}\t{old}\n" for new, old in dataset.renamed)
             write_whole(staging / NAMES, rows.encode("utf-8", "surrogateescape"))
@@ -144,17 +147,23 @@ def _require_replaceable(job: Job) -> None:
     require_replaceable(job.target, force=force, what="the dataset folder")
 
 
-def _write(shard: Shard, writer: Writer, header: Header, staging: Path) -> Receipt:
+def _write(shard: Shard, dataset: Dataset, writer: Writer, header: Header, staging: Path) -> Receipt:
     """Write a shard's files of the folder."""
     instances = 0
+    key = None
 
     def samples() -> Iterator[tuple[int, Sample]]:
-        nonlocal instances
+        nonlocal instances, key
         for index, sample in shard.samples(check_images=True):
             instances += len(sample.instances)
+            key = sample.key
             yield index, sample
 
-    written = writer.write_part(samples(), staging, header, shard.number)
+    try:
+        with kept_records(dataset):
+            written = writer.write_part(samples(), staging, header, shard.number)
+    except DamagedData as error:
+        raise error.located(key=key) from error
     return with_receipt(shard, {"written": written, "instances": instances}, staging / ".parts")
 
 

@@ -413,7 +413,10 @@ class Sample:
     @property
     def captions(self) -> tuple[str, ...]:
         """Captions of the image, where the source has any."""
-        return tuple(self.extra.get("captions", ()))
+        captions = self.extra.get("captions", ())
+        if not isinstance(captions, (list, tuple)) or not all(isinstance(caption, str) for caption in captions):
+            raise DamagedData("captions are no list of sentences", key=self.key, why=f"found {captions!r}"[:200])
+        return tuple(captions)
 
     def with_encoded(self, encoded: bytes) -> Sample:
         """The same sample, with the image file's bytes in memory."""

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from segdata.core.labels import LabelSpace
@@ -320,7 +319,7 @@ def _check_file(
     for name, array in arrays.items():
         dtype, letters = ARRAYS[name] if name in ARRAYS else _OTHERS[name if name in _OTHERS else "split/"]
         shape, offset = array["shape"], array["offset"]
-        length = math.prod(shape) * np.dtype(dtype).itemsize
+        length = math.prod(shape) * int(dtype[2])
         is_possible = (
             array["dtype"] == dtype
             and len(shape) == len(letters)

@@ -99,7 +99,8 @@ class Store:
         try:
             if zstandard.frame_content_size(data) > layout.most_text(len(data)):
                 raise ValueError("it says that it expands to more than any documents do")
-            documents = json.loads(zstandard.ZstdDecompressor().decompress(data).decode("utf-8", "surrogatepass"))
+            text = zstandard.ZstdDecompressor().decompress(data).decode("utf-8", "surrogatepass")
+            documents = json.loads(text, parse_constant=_no_number)
             if not isinstance(documents, list) or not all(isinstance(item, dict) for item in documents):
                 raise ValueError("it is no list of JSON objects")
         except (zstandard.ZstdError, ValueError, RecursionError) as error:
@@ -271,6 +272,10 @@ class _PerThread(threading.local):
 
         self.decompressor = zstandard.ZstdDecompressor()
         self.error = zstandard.ZstdError
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number in JSON")
 
 
 def _damaged_map(message: str, shard: Shard, row: int, why: str | None = None) -> DamagedData:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta, Struct, ValidationError, convert
 
 from segdata.core import png
 from segdata.core.png import LabelImage
+from segdata.errors import DamagedData
 
 
 def from_array(array: npt.NDArray[Any]) -> dict[str, Any]:
@@ -26,14 +29,33 @@ def from_array(array: npt.NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def to_array(document: dict[str, Any]) -> npt.NDArray[Any]:
-    """The inverse of `from_array`."""
+class _Array(Struct):
+    """An array as `from_array` writes it."""
+
+    shape: Annotated[list[Annotated[int, Meta(ge=0, le=1 << 30)]], Meta(min_length=1, max_length=3)]
+    dtype: Literal["uint8", "uint16"]
+    data: str
+
+
+def to_array(document: Any) -> npt.NDArray[Any]:
+    """The inverse of `from_array`.
+
+    Raises:
+        DamagedData: not what `from_array` writes.
+    """
     import zstandard
 
-    dtype = np.dtype(document["dtype"]).newbyteorder("<")
-    size = int(np.prod(document["shape"])) * dtype.itemsize
-    data = zstandard.ZstdDecompressor().decompress(base64.b64decode(document["data"]), max_output_size=size)
-    return np.frombuffer(data, dtype).reshape(document["shape"]).astype(document["dtype"])
+    try:
+        stored = convert(document, _Array)
+        dtype = np.dtype(stored.dtype).newbyteorder("<")
+        packed = base64.b64decode(stored.data, validate=True)
+        size = math.prod(stored.shape) * dtype.itemsize
+        if zstandard.frame_content_size(packed) != size:
+            raise ValueError(f"it does not hold {size:,} bytes, as its shape says")
+        data = zstandard.ZstdDecompressor().decompress(packed)
+    except (ValidationError, ValueError, zstandard.ZstdError) as error:
+        raise DamagedData("an array that the pack keeps is damaged", why=str(error)[:200]) from error
+    return np.frombuffer(data, dtype).reshape(stored.shape).astype(stored.dtype)
 
 
 def palette_of(raw: LabelImage) -> dict[str, str]:

@@ -13,7 +13,7 @@ from segdata.catalog import manifest
 from segdata.core.labels import LabelSpace
 from segdata.core.predictions import GroundTruth
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation, LabelMismatch
+from segdata.errors import DamagedData, InvalidAnnotation, LabelMismatch
 from segdata.formats.shared import verbatim
 
 GROUP_LIMIT = 1000
@@ -84,9 +84,12 @@ def instance_map(sample: Sample, table: npt.NDArray[Any], labels: LabelSpace) ->
     Args:
         table: index in the sample's label space → index in `labels`, its void for nothing.
     """
-    stored = sample.extra.get("cityscapes", {}).get("instance_map")
-    if stored is not None:
-        return verbatim.to_array(stored)
+    kept = sample.extra.get("cityscapes")
+    if isinstance(kept, dict) and kept.get("instance_map") is not None:
+        stored = verbatim.to_array(kept["instance_map"])
+        if stored.shape != (sample.height, sample.width):
+            raise DamagedData("a kept instance map is of another size than its image", key=sample.key)
+        return stored
     ids = np.zeros(labels.void + 1, np.uint16)
     ids[: len(labels)] = [max(category.id, 0) for category in labels.categories]
     instances = sample.instances
