@@ -94,13 +94,13 @@ def test_a_folder_of_50_000_files_is_converted(many_files: tuple[Path, tuple[int
     assert memory < 600 and descriptors < 64, many_files[1]
 
 
-@pytest.mark.parametrize("masks", ["rle", "dense"])
+@pytest.mark.parametrize("masks", ["runs", "dense"])
 def test_a_loader_of_eight_threads_over_100_000_samples(many_files: tuple[Path, tuple[int, int]], masks: str) -> None:
     code = """
 pack = segdata.open(sys.argv[1])
 count = 0
 for epoch in range(2):
-    for batch in segdata.Loader(pack, 32, threads=8, masks=sys.argv[2], seed=epoch):
+    for batch in segdata.Loader(pack, 32, workers=8, masks=sys.argv[2], seed=epoch):
         count += len(batch.keys)
 assert count == 100_000, count
 """
@@ -121,7 +121,7 @@ loader = torch.utils.data.DataLoader(
 assert sum(map(len, loader)) == 4000
 """
     memory, descriptors = measured(code, many_files[0] / "pack", start, folder=many_files[0])
-    assert memory < 1024 and descriptors < 128, (memory, descriptors)
+    assert memory < 1024 and descriptors < 256, (memory, descriptors)  # PyTorch hands over each tensor by a descriptor
 
 
 def test_three_million_annotations_in_one_document(tmp_path: Path) -> None:
