@@ -18,7 +18,7 @@ from segdata.errors import SegdataError
 from tests.helpers.damage import damage
 from tests.helpers.doors import DOORS
 
-SHORT_OF_IMAGES, SHORT, FULL = 40, 6, 10_000
+SHORT_OF_IMAGES, SHORT, FULL = 10, 2, 10_000
 _MOST_SECONDS, _MOST_KILOBYTES = 10, 1 << 20
 
 
