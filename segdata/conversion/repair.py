@@ -88,7 +88,7 @@ class _Recorded(Struct):
 def _recorded(options: Mapping[str, Any], pack: Path) -> ConvertOptions:
     try:
         return ConvertOptions(**structs.asdict(convert(options, _Recorded)))
-    except ValidationError as error:
+    except (ValidationError, UnicodeError) as error:
         raise InvalidInput(
             "the pack was not made by a conversion",
             file=pack / layout.INDEX,
