@@ -35,7 +35,8 @@ Other exit codes come from `segdata/cli/`, see its `__init__.py`:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,43 @@ class NotThere(SegdataError, LookupError):
     exit_code = 10
 
 
+def no_sample(
+    key: str, keys: Iterable[str], where: Collection[str] | None, splits: Collection[str], file: Path | str
+) -> NotThere:
+    """The error of a key that is looked for in vain.
+
+    Args:
+        keys: those among which it was looked for.
+        where: the splits that have it; None where no sample has it.
+        splits: all splits.
+    """
+    if where is not None:
+        names = " and ".join(map(repr, where))
+        message = f"the sample {key!r} is in {'the split' if len(where) < 2 else 'the splits'} {names}"
+        if not where:
+            return NotThere(f"the sample {key!r} is in no split", file=file, fix="leave out --split")
+        return NotThere(message, file=file, fix=f"choose that split (--split {next(iter(where))}), or leave it out")
+    close = close_names(key, keys)
+    why = f"close ones are {', '.join(map(repr, close))}" if close else f"the first is {next(iter(keys), None)!r}"
+    fix = f"{key!r} is a split: --split {key}" if key in splits else None
+    return NotThere(f"no sample has the key {key!r}", file=file, why=why, fix=fix)
+
+
+def no_split(name: str, splits: Collection[str], where: Collection[str] | None, file: Path | str) -> NotThere:
+    """The error of a split that there is not.
+
+    Args:
+        where: the splits that have a sample with this key; None where there is no such sample.
+    """
+    close = close_names(name, splits)
+    fix = f"did you mean {' or '.join(map(repr, close))}?" if close else None
+    if where is not None:
+        fix = f"{name!r} is the key of a sample"
+    return NotThere(
+        f"there is no split {name!r}", file=file, why=f"there are {', '.join(map(repr, splits)) or 'none'}", fix=fix
+    )
+
+
 class Unsafe(SegdataError):
     """A path that escapes, a link out, a bomb: refused before anything was read or written."""
 
@@ -244,6 +282,25 @@ class LossyConversion(SegdataError):
     def as_dict(self) -> dict[str, Any]:
         """The error with everything that would be lost."""
         return {**super().as_dict(), "losses": self.losses, "loss_kinds": self.kinds}
+
+
+_IRREGULAR = {"category": "categories", "batch": "batches", "loss": "losses"}
+
+
+def number_of(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun; a plural of more words is given.
+
+    >>> number_of(1, "image"), number_of(1200, "category"), number_of(2, "file is", "files are")
+    ('1 image', '1,200 categories', '2 files are')
+    """
+    return f"{number:,} {noun if number == 1 else plural or _IRREGULAR.get(noun, noun + 's')}"
+
+
+def close_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Those of the known names, the first 20,000, that are so close that they may be meant; the closest first."""
+    import difflib
+
+    return difflib.get_close_matches(name, list(itertools.islice(known, 20_000)), n=most, cutoff=0.7)
 
 
 def printable(value: object) -> str:

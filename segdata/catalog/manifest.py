@@ -5,7 +5,6 @@ Shipped manifests lie in `segdata/manifests/`; docs/manifests.md explains the ke
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from msgspec import Meta, Struct, field, structs
 from segdata.catalog import remotes
 from segdata.catalog.remotes import Remote, RemoteTable, SignIn, Terms
 from segdata.core.labels import Byte, Category, LabelMapping, LabelSpace
-from segdata.errors import InvalidManifest, NotThere, SegdataError
+from segdata.errors import InvalidManifest, NotThere, SegdataError, close_names
 from segdata.system import toml
 from segdata.system.files import checked_name
 
@@ -174,7 +173,7 @@ def shipped(name: str) -> Manifest:
     """
     name = ALIASES.get(name, name)
     if name not in names():
-        close = difflib.get_close_matches(name, [*names(), *ALIASES], n=3, cutoff=0.4)
+        close = close_names(name, [*names(), *ALIASES])
         raise NotThere(
             f"there is no dataset {name!r}",
             why=f"known are {', '.join(names())}",

@@ -14,13 +14,16 @@ from typing import Any
 
 import typer
 
-from segdata.cli.help import of_parser, pointed
+from segdata.cli.help import is_help, of_parser, only, pointed, verb_of
 from segdata.cli.output import Options, app
 from segdata.errors import DiskError, SegdataError, UsageError, printable
 from segdata.system import secrets, signals, streams
 from segdata.system.files import disk_errors
 
 _OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF, errno.EAGAIN, errno.EINVAL)
+
+_COMPLETES = "_SEGDATA_COMPLETE"
+"""Set by the shell that asks for completion."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -61,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     wants_json = "--json" in arguments
     try:
-        code = _command().main(arguments or ["--help"], prog_name="segdata", standalone_mode=False)
+        code = _command(arguments).main(arguments or ["--help"], prog_name="segdata", standalone_mode=False)
         sys.stdout.flush()
         if signals.seen() is None:
             return code if isinstance(code, int) else 0
@@ -82,18 +85,22 @@ def _run(arguments: list[str]) -> int:
         if isinstance(error, SegdataError):
             return _fail(error.as_dict(), f"segdata: error[{type(error).__name__}]: {error}", wants_json)
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            if is_help(error):
+                print(error.format_message())
+                return 0
             usage = of_parser(error, arguments)
             return _fail(usage.as_dict(), f"segdata: error[UsageError]: {usage}", wants_json)
         return _bug(error, wants_json)
 
 
-def _command() -> Any:
+def _command(arguments: list[str]) -> Any:
     """All commands; whether files can be read is left to those who open them, and who say what to do."""
-    for verb in app.registered_commands:
+    commands = app if _COMPLETES in os.environ else only(app, verb_of(arguments))
+    for verb in commands.registered_commands:
         for parameter in inspect.signature(verb.callback or main).parameters.values():
             if hasattr(parameter.default, "readable"):
                 parameter.default.readable = False
-    return typer.main.get_command(app)
+    return typer.main.get_command(commands)
 
 
 def _declared(error: OSError) -> OSError | SegdataError:

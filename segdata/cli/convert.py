@@ -11,7 +11,6 @@ import typer
 from segdata.cli import choices, options, output
 from segdata.cli.help import Command
 from segdata.cli.output import app
-from segdata.core import losses
 from segdata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ class _Convert(Command):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the word after `--allow-loss` for kinds where it names one, or is one more than source and target."""
+        from segdata.core import losses
+
         values = {*self._with_value()} - {_ALLOW_LOSS}
         words = [word for before, word in zip(["", *args], args, strict=False) if before not in values]
         arguments = [word for word in words if not word.startswith("-")]

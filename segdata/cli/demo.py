@@ -34,7 +34,7 @@ def demo(
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
-    """Try it out: draw small datasets, fetch, convert and show them; train, predict.
+    """Try it out: draw small datasets, convert, show, train, predict.
 
     The datasets have the four official layouts and are served on this machine; every pack is verified. Then a small
     network, which comes with segdata, is trained for some steps and finds objects on images that it has not seen.

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from segdata.cli import choices, output
+from segdata.cli import choices, output, paths
 from segdata.cli.output import app
 from segdata.errors import UsageError, printable
 
@@ -60,7 +60,9 @@ def evaluate(
         autocompletion=choices.images_of,
     ),
     details: bool = typer.Option(False, "--details", help="Print every number: by category, by IoU, counts."),
-    report: Path | None = typer.Option(None, "--report", metavar="DIR", help="Write an HTML report into this folder."),
+    report: Path | None = typer.Option(
+        None, "--report", metavar="DIR", callback=paths.folder, help="Write an HTML report into this folder."
+    ),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,

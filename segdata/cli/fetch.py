@@ -10,7 +10,7 @@ import typer
 
 from segdata.cli import options, output, prompt
 from segdata.cli.output import app
-from segdata.errors import printable
+from segdata.errors import number_of, printable
 
 if TYPE_CHECKING:
     from segdata.download.plan import Plan
@@ -147,7 +147,7 @@ def _summary(todo: Plan) -> None:
         [name for name, is_default in dataset_manifest.parts.items() if not is_default],
     )
     unsized = sum(not (item.is_here or item.bytes or item.remote.about) for item in todo.items)
-    unknown = f" and {unsized} files of unknown size" if unsized else ""
+    unknown = f" and {number_of(unsized, 'file')} of unknown size" if unsized else ""
     rows: list[tuple[str, Any]] = [
         ("download", f"{output.size(todo.to_download)}{unknown}"),
         ("extracted", f"about {output.size(todo.to_extract)}{unknown}"),

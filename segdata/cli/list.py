@@ -9,6 +9,7 @@ import typer
 
 from segdata.cli import choices, options, output
 from segdata.cli.output import app
+from segdata.errors import number_of
 
 
 @app.command("list", epilog="Example: segdata list cityscapes")
@@ -78,7 +79,7 @@ def _about(dataset: dict[str, Any]) -> str:
 
 def _state(dataset: dict[str, Any]) -> str:
     if dataset["prepared"]:
-        return f"prepared, {dataset['samples']:,} samples"
+        return f"prepared, {number_of(dataset['samples'], 'sample')}"
     if dataset["folder"]:
         return f"in {dataset['folder']}"
     have, wanted = len(dataset["fetched"]), sum(file["default"] for file in dataset["files"])

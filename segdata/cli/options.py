@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from segdata.cli import choices, output
-from segdata.errors import UsageError
+from segdata.errors import UsageError, number_of
 
 Dataset = typer.Argument(
     ..., help="A known dataset (segdata list), or the path of a manifest.", autocompletion=choices.datasets
@@ -69,7 +69,7 @@ def left_out(members: Sequence[str]) -> None:
     if members:
         more = f" and {len(members) - 5} more" if len(members) > 5 else ""
         output.remark(
-            f"note: {len(members)} members that the manifest does not expect were left out "
+            f"note: {number_of(len(members), 'member')} left out that the manifest does not expect "
             f"({', '.join(members[:5])}{more}); --allow-extra extracts them"
         )
 

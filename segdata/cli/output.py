@@ -14,9 +14,8 @@ from typing import Any
 import typer
 
 from segdata.cli.help import App, Group
-from segdata.core import losses
 from segdata.core.findings import folded
-from segdata.errors import SegdataError, printable
+from segdata.errors import SegdataError, number_of, printable
 from segdata.version import __version__
 
 
@@ -106,6 +105,8 @@ def remarks(findings: dict[str, Any], *, lost: str = "lost") -> None:
     for kind, item in folded(findings["remarks"]).items():
         examples = ", ".join(item["examples"][:3]) + (" …" if item["count"] > 3 else "")
         remark(f"note: {item['count']} × {kind} ({examples})")
+    from segdata.core import losses
+
     lines = losses.lines(findings.get("losses", {}))
     for line in [f"{lost}:", *(f"  {line}" for line in lines)] if lines else ():
         remark(line)
@@ -138,7 +139,7 @@ def progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] |
             nonlocal last
             if time.monotonic() - last >= _EVERY_SECONDS:
                 last = time.monotonic()
-                remark(f"{what}: {done} of {total} samples ({done / max(total, 1):.0%})")
+                remark(f"{what}: {done:,} of {number_of(total, 'sample')} ({done / max(total, 1):.0%})")
 
         yield line
 

@@ -6,16 +6,10 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import choices, output
+from segdata.cli import choices, output, paths
 from segdata.cli.convert import OnError
 from segdata.cli.output import app
 from segdata.errors import UsageError
-
-
-def _a_folder(value: Path | None) -> Path | None:
-    if value is not None and value.name.startswith("-"):
-        raise UsageError("--pictures has no folder", why=f"what follows is {value}", fix="--pictures FOLDER")
-    return value
 
 
 @app.command(epilog="Example: segdata predict runs/first images -o found --pictures pictures")
@@ -24,7 +18,9 @@ def predict(
         ..., help="A run, a checkpoint, a weights file (.pth, .safetensors, .h5), or torchvision:coco-v1."
     ),
     source: Path = typer.Argument(..., help="A pack, a folder of images, or one image."),
-    target: Path = typer.Option(..., "--output", "-o", metavar="PATH", help="The pack to write."),
+    target: Path = typer.Option(
+        ..., "--output", "-o", metavar="PACK", callback=paths.folder, help="The pack to write."
+    ),
     split: str | None = typer.Option(
         None, "--split", metavar="NAME", help="Only this split of a pack.", autocompletion=choices.splits
     ),
@@ -53,9 +49,11 @@ def predict(
         False, "--flip", help="Test-time augmentation: predict the flipped image, too, and merge."
     ),
     pictures: Path | None = typer.Option(
-        None, "--pictures", callback=_a_folder, metavar="DIR", help="A folder for pictures of the predictions."
+        None, "--pictures", callback=paths.folder, metavar="DIR", help="A folder for pictures of the predictions."
     ),
-    results: Path | None = typer.Option(None, "--coco", metavar="FILE", help="A JSON file for COCO results."),
+    results: Path | None = typer.Option(
+        None, "--coco", metavar="FILE", callback=paths.file(".json"), help="A JSON file for COCO results."
+    ),
     images: bool = typer.Option(True, "--images/--no-images", help="Keep the images in the pack, too."),
     on_error: OnError = typer.Option(OnError.stop, help="Stop at an image that cannot be read, or skip and list it."),
     batch_size: int = typer.Option(4, min=1, max=1024, metavar="N", help="Images per batch."),

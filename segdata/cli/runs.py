@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import output, paths
 from segdata.cli.output import app
 from segdata.errors import UsageError, printable
 
@@ -18,7 +18,12 @@ def runs(
         ..., metavar="RUN...", help="Folders given to segdata train -o, or folders with such runs in them."
     ),
     page: Path | None = typer.Option(
-        None, "--output", "-o", metavar="FILE", help="An HTML page with the runs side by side."
+        None,
+        "--output",
+        "-o",
+        metavar="FILE",
+        callback=paths.file(".html", ".htm"),
+        help="An HTML page with the runs side by side.",
     ),
     layers: str | None = typer.Option(
         None, "--layers", metavar="PATTERN", help="Show weights whose names match, as in backbone.*conv1*."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import choices, output
+from segdata.cli import choices, output, paths
 from segdata.cli.output import app
 from segdata.errors import UsageError
 
@@ -35,7 +35,12 @@ def show(
         None, help="Keys of samples (default: the first ones).", autocompletion=choices.keys
     ),
     target: Path | None = typer.Option(
-        None, "--output", "-o", metavar="PATH", help="The picture: .png, .jpg, .webp or .pdf (overlay.png)."
+        None,
+        "--output",
+        "-o",
+        metavar="FILE",
+        callback=paths.file(*paths.PICTURES),
+        help="The picture: .png, .jpg, .webp or .pdf (overlay.png).",
     ),
     page: Path | None = typer.Option(
         None, "--html", metavar="FILE", help="Write a page of pictures instead, which needs no other file."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import choices, output
+from segdata.cli import choices, output, paths
 from segdata.cli.output import app
 from segdata.errors import printable
 
@@ -42,7 +42,9 @@ def stats(
         help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
         autocompletion=choices.views,
     ),
-    plots: Path | None = typer.Option(None, "--plots", metavar="DIR", help="A folder for pictures (needs matplotlib)."),
+    plots: Path | None = typer.Option(
+        None, "--plots", metavar="DIR", callback=paths.folder, help="A folder for pictures (needs matplotlib)."
+    ),
     page: Path | None = typer.Option(
         None, "--html", metavar="FILE", help="One page with tables and charts (needs matplotlib)."
     ),

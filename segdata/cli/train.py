@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import choices, output
+from segdata.cli import choices, output, paths
 from segdata.cli.output import app
-from segdata.errors import printable
+from segdata.errors import number_of, printable
 
 if TYPE_CHECKING:
     from segdata.training.trainer import Status
@@ -25,7 +25,7 @@ _EVERY_SECONDS = 10.0
 @app.command(epilog="Example: segdata train packs/coco -o runs/first --set epochs=3")
 def train(
     pack: Path = typer.Argument(..., help="The pack to train on."),
-    run: Path = typer.Option(..., "--output", "-o", metavar="RUN", help="The run's folder."),
+    run: Path = typer.Option(..., "--output", "-o", metavar="RUN", callback=paths.folder, help="The run's folder."),
     split: str | None = typer.Option(
         None,
         "--split",
@@ -126,8 +126,8 @@ def train(
     output.table(
         [
             ("run", f"{report.run} ({'already done' if report.was_done else 'done'})"),
-            ("trained on", f"{report.images:,} images{f' of {train_split}' if train_split else ''}"),
-            ("updates", f"{report.steps:,} in {report.epochs:,} epochs"),
+            ("trained on", f"{number_of(report.images, 'image')}{f' of {train_split}' if train_split else ''}"),
+            ("updates", f"{report.steps:,} in {number_of(report.epochs, 'epoch')}"),
             ("validation", ", ".join(_metric(*item) for item in report.metrics.items() if "/" not in item[0])),
             ("report", report.run / FILE),
             (f"best {chosen.model.METRIC.name}", None if report.best is None else f"{report.best:.3f}"),

@@ -8,7 +8,7 @@ import typer
 
 from segdata.cli import choices, options, output
 from segdata.cli.output import app
-from segdata.errors import UsageError, printable
+from segdata.errors import UsageError, number_of, printable
 
 
 @app.command(epilog="Example: segdata verify packs/voc --deep")
@@ -90,12 +90,12 @@ def _dataset(name: str, root: Path | None, *, deep: bool, json: bool, quiet: boo
             output.remark(f"segdata: error[{type(error).__name__}]: {error}")
         if checked.files.extra:
             output.remark(
-                f"note: {len(checked.files.extra)} files are from no archive ({', '.join(checked.files.extra[:3])})"
+                f"note: {number_of(len(checked.files.extra), 'file is', 'files are')} from no archive ({', '.join(checked.files.extra[:3])})"
             )
-        pack = "no pack" if checked.pack is None else f"pack of {checked.pack.samples:,} samples"
-        state = "good" if checked.is_good else f"{len(checked.damages)} damages"
+        pack = "no pack" if checked.pack is None else f"pack of {number_of(checked.pack.samples, 'sample')}"
+        state = "good" if checked.is_good else f"{number_of(len(checked.damages), 'damage')}"
         print(
-            f"{manifest.find(name).name}: {checked.archives} archives, {checked.files.files:,} extracted files, {pack}: {state}"
+            f"{manifest.find(name).name}: {number_of(checked.archives, 'archive')}, {number_of(checked.files.files, 'extracted file')}, {pack}: {state}"
         )
     if not checked.is_good:
         raise typer.Exit(8)
@@ -126,14 +126,14 @@ def _path(path: Path, source_format: str | None, *, deep: bool, json: bool, quie
         output.result({**document, "ok": document["good"]})
     elif findings is not None:
         output.remarks(findings)
-        print(f"{printable(path)}: {document['samples']:,} samples are valid")
+        print(f"{printable(path)}: {number_of(report.samples, 'sample is', 'samples are')} valid")
     else:
         for error in verification.damages:
             output.remark(f"segdata: error[{type(error).__name__}]: {error}")
         for text in verification.remarks:
             output.remark(f"note: {text}")
         how = "deep" if deep else "quick"
-        state = "good" if verification.is_good else f"{len(verification.damages)} damages"
-        print(f"{printable(path)}: {verification.samples:,} samples, {how} check: {state}")
+        state = "good" if verification.is_good else f"{number_of(len(verification.damages), 'damage')}"
+        print(f"{printable(path)}: {number_of(verification.samples, 'sample')}, {how} check: {state}")
     if not document["good"]:
         raise typer.Exit(8)

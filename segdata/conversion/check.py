@@ -14,7 +14,7 @@ from segdata.download.archives.receipt import Differences, Receipt, differences,
 from segdata.download.paths import folders
 from segdata.download.receipts import bad_chunks
 from segdata.download.receipts import read as read_download_receipt
-from segdata.errors import DamagedData, NotThere, SegdataError
+from segdata.errors import DamagedData, NotThere, SegdataError, number_of
 from segdata.pack.layout import is_pack
 from segdata.pack.verify import Verification, verify
 from segdata.system.files import disk_errors
@@ -119,7 +119,7 @@ def _check_archive(path: Path, receipt_path: Path, fix: str, tell: Progress) -> 
             f"{path.name} is not what was downloaded",
             file=path,
             place=f"bytes {ranges}" if bad else None,
-            why=f"{len(bad)} of {len(receipt.crc32)} chunks differ; it has {size:,} bytes of {receipt.bytes:,}",
+            why=f"{len(bad)} of {number_of(len(receipt.crc32), 'chunk differs', 'chunks differ')}; it has {size:,} bytes of {receipt.bytes:,}",
             fix=fix,
         )
     ]
@@ -136,7 +136,7 @@ def _damages_of_files(files: Differences, receipts: Sequence[Receipt], raw: Path
             option = " --force" if what != "missing" else ""
             damages.append(
                 DamagedData(
-                    f"{len(names)} extracted files are {what}",
+                    f"{number_of(len(names), 'extracted file is', 'extracted files are')} {what}",
                     file=raw / names[0],
                     why=", ".join(names[:5]) + more,
                     fix=f"{command}{option} brings them back from {', '.join(archives)}",

@@ -14,7 +14,7 @@ from segdata.core import losses
 from segdata.core.findings import Findings, one_line
 from segdata.core.images import MAX_PIXELS
 from segdata.core.reprs import counted, in_full, line
-from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, UsageError
+from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, UsageError, number_of
 from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
 from segdata.sources.dataset import Classes, Dataset, Labels, OnError, images_folders, without
@@ -297,7 +297,11 @@ class Job:
                 "nothing is left: every image was left out" if is_left_out else "there are no images to convert",
                 file=dataset.root,
                 why="\n          ".join(one_line(error) for error in findings.first)
-                or (f"{len(dataset)} images" if is_left_out else f"taken for {dataset.layout}, which names no image"),
+                or (
+                    number_of(len(dataset), "image")
+                    if is_left_out
+                    else f"taken for {dataset.layout}, which names no image"
+                ),
                 state="nothing was converted",
                 fix="\n          ".join(findings.fixes()) if is_left_out else None,
             )
@@ -312,7 +316,7 @@ class Job:
             files = [f"{kind}: {', '.join(remarks.examples[:5])}" for kind, remarks in unread.items()]
             findings.skip(
                 InvalidAnnotation(
-                    f"no annotation was read: {samples:,} images, no object and no label map",
+                    f"no annotation was read: {number_of(samples, 'image')}, no object and no label map",
                     file=dataset.root,
                     why=f"taken for {dataset.layout}; {'; '.join(files)}",
                     fix="see docs/your-data.md for the names that are looked for; the images alone: --on-error skip",

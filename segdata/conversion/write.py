@@ -20,7 +20,7 @@ from segdata.core.findings import Findings
 from segdata.core.images import MAX_PIXELS
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import OF_THE_DATA, InvalidAnnotation, InvalidInput, SegdataError, UsageError
+from segdata.errors import OF_THE_DATA, InvalidAnnotation, InvalidInput, SegdataError, UsageError, number_of
 from segdata.pack.write import (
     UNFINISHED,
     commit,
@@ -267,7 +267,7 @@ class _Writer:
         if wrong:
             raise InvalidAnnotation(
                 "categories that the labels do not have",
-                why=f"found {sorted(wrong)[:10]}; the {count} labels have the indices 0 … {count - 1}"
+                why=f"found {sorted(wrong)[:10]}; {number_of(count, 'label has', 'labels have')} the indices 0 … {count - 1}"
                 + ("" if semantic is None else f", and {self.labels.void} is a pixel without category"),
             )
 

@@ -17,7 +17,7 @@ from segdata.core.images import MAX_PIXELS, probe
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import MAX_BOUNDARY, Polygons, boundary_length
-from segdata.errors import DiskError, InvalidAnnotation, InvalidImage, NotThere
+from segdata.errors import DiskError, InvalidAnnotation, InvalidImage, NotThere, number_of
 
 
 class ImageFile(NamedTuple):
@@ -238,7 +238,7 @@ def _rings(item: Any, place: str, height: int, width: int) -> list[list[float]]:
             raise InvalidAnnotation(
                 "a ring of a polygon cannot be drawn",
                 place=place,
-                why=f"expected three points or more, x0 y0 x1 y1 … in pixels; found {len(ring)} numbers"
+                why=f"expected three points or more, x0 y0 x1 y1 … in pixels; found {number_of(len(ring), 'number')}"
                 + ("" if is_finite else ", not all of them finite"),
             )
     return rings

@@ -6,18 +6,12 @@ from collections.abc import Sequence, Sized
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-_IRREGULAR = {"category": "categories", "batch": "batches", "loss": "losses"}
+from segdata.errors import number_of
 
 Members = TypeVar("Members", bound=Sized)
 
 
-def counted(count: int, noun: str) -> str:
-    """A number with its noun: "1 object", "1,200 objects".
-
-    >>> counted(1, "category"), counted(1200, "category")
-    ('1 category', '1,200 categories')
-    """
-    return f"{count:,} {noun if count == 1 else _IRREGULAR.get(noun, noun + 's')}"
+counted = number_of
 
 
 def line(value: object, *facts: str) -> str:

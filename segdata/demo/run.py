@@ -21,6 +21,7 @@ from segdata.demo import synthetic
 from segdata.demo.server import serving
 from segdata.demo.synthetic import archives
 from segdata.download.http.client import Patience
+from segdata.errors import number_of
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import verify
 from segdata.system.files import remove_tree, write_whole
@@ -78,7 +79,7 @@ def run(root: Path, *, tell: Callable[[str], None] = lambda text: None) -> Demo:
         prepared = _prepared(root, name, published, tell)
         fetched = prepared.fetched.bytes if prepared.fetched else 0
         what = f"{fetched:,} bytes fetched, verified and extracted" if fetched else "all archives were here already"
-        tell(f"{name}: {what}; {prepared.samples} samples in the pack; verifying it and drawing overlays")
+        tell(f"{name}: {what}; {number_of(prepared.samples, 'sample')} in the pack; verifying it and drawing overlays")
         pack = open_pack(prepared.pack)
         rows.append(_row(name, pack, prepared.pack, archives=len(published), downloaded=fetched))
         richest = sorted(range(len(pack)), key=lambda i: -len(pack[i].instances))[:PICTURES]

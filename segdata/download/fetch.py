@@ -31,7 +31,16 @@ from segdata.download.paths import folders as folders_of
 from segdata.download.plan import Item, Plan, plan
 from segdata.download.progress import Pace, Progress, Tell, nobody
 from segdata.download.receipts import Receipt, bad_chunks
-from segdata.errors import DiskError, HashMismatch, NetworkError, NotVerifiable, SegdataError, SignInError, Unsafe
+from segdata.errors import (
+    DiskError,
+    HashMismatch,
+    NetworkError,
+    NotVerifiable,
+    SegdataError,
+    SignInError,
+    Unsafe,
+    number_of,
+)
 from segdata.system.files import disk_errors, locked, sync_folder
 from segdata.system.reading import open_file
 
@@ -241,7 +250,7 @@ class _Fetch:
         missing = [item.remote.file for item in todo.items if not item.is_here]
         if options.offline and (missing or options.repair):
             raise NetworkError(
-                f"{len(missing)} files are not here, and --offline was given"
+                f"{number_of(len(missing), 'file is', 'files are')} not here, and --offline was given"
                 if missing
                 else "--repair needs the network, and --offline was given",
                 why=", ".join(missing) or None,
@@ -429,7 +438,9 @@ def _extract(
     for remark in done.remarks[:5]:
         pace.tell(f"{remote.file}: {remark}")
     if len(done.remarks) > 5:
-        pace.tell(f"{remote.file}: {len(done.remarks) - 5} more remarks, see {folders.members(remote.file)}")
+        pace.tell(
+            f"{remote.file}: {number_of(len(done.remarks) - 5, 'more remark')}, see {folders.members(remote.file)}"
+        )
     with disk_errors(archive):
         folders.part(remote.file).with_name(f".{remote.file}.part.state").unlink(missing_ok=True)  # of a killed run
         if not keep:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from segdata.download import receipts
 from segdata.download.archives import receipt as extracted
 from segdata.download.paths import Folders
 from segdata.download.receipts import Receipt
-from segdata.errors import NotThere, UsageError
+from segdata.errors import NotThere, UsageError, close_names
 from segdata.system.disk_space import free_bytes
 from segdata.system.files import disk_errors
 
@@ -150,7 +149,7 @@ def plan(manifest: Manifest, folders: Folders, *, only: Sequence[str] = (), from
         )
     for name in only:
         if name not in parts:
-            close = difflib.get_close_matches(name, parts, n=3, cutoff=0.4)
+            close = close_names(name, parts)
             raise UsageError(
                 f"{manifest.name} has no part {name!r}",
                 why=f"it has {', '.join(parts)}",

@@ -12,7 +12,7 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.reprs import Splits, counted, line
 from segdata.core.sample import Sample
-from segdata.errors import NotThere, SegdataError, UnknownLayout, UsageError
+from segdata.errors import NotThere, SegdataError, UnknownLayout, UsageError, no_sample, no_split
 from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, masks, voc
 from segdata.formats.contract import (
     RESIDUES,
@@ -305,7 +305,12 @@ class Folder(Sequence[Sample]):
             NotThere: no such key.
         """
         if key not in self.keys:
-            raise NotThere(f"no sample has the key {key!r}", file=self._source.root)
+            everywhere = [entry.key for entry in self._source.entries]
+            where = None
+            if key in everywhere:
+                index = everywhere.index(key)
+                where = [name for name, members in self.splits.items() if index in members]
+            raise no_sample(key, self.keys, where, self.splits, self._source.root)
         return self[self.keys.index(key)]
 
     def _repr_html_(self) -> str:
@@ -350,9 +355,9 @@ def read(
     findings = Findings(strict=options is not None and options.strict)
     name, source = scan(Path(path), format, findings, options)
     if split is not None and split not in source.splits:
-        raise NotThere(
-            f"there is no split {split!r}", file=path, why=f"splits are {', '.join(map(repr, source.splits))}"
-        )
+        keys = [entry.key for entry in source.entries]
+        where = [name for name, members in source.splits.items() if split in keys and keys.index(split) in members]
+        raise no_split(split, source.splits, where if split in keys else None, path)
     entries = list(source.entries)
     found_otherwise(source, entries, missing_images(source.root, entries), findings)
     source = replace(source, entries=entries)

@@ -16,6 +16,9 @@ from segdata.system.files import real_path
 _FOLDERS_LOOKED_AT = 200
 """Folders on one level below the given one."""
 
+_RUN = ("config.toml", "metrics.jsonl")
+"""Files of a training's run."""
+
 _LEVELS_ABOVE = 3
 _SPLIT = re.compile(r"(train|val|test|valid|train_extra|trainval|minival)(20\d\d)?", re.IGNORECASE)
 
@@ -47,6 +50,12 @@ def locate(root: Path, formats: Mapping[str, FormatModules]) -> Place:
     """
     if not root.exists():
         raise NotThere(f"{root} does not exist", file=root, fix="check the path; `segdata list` shows known datasets")
+    if all((root / name).is_file() for name in _RUN):
+        raise UnknownLayout(
+            "a run of segdata train is no dataset",
+            file=root,
+            fix=f"segdata runs {root} shows it; segdata predict {root} IMAGES -o PACK uses it",
+        )
     name = known(root, formats)
     if name is not None:
         above = _whole(root, formats)

@@ -31,7 +31,7 @@ from segdata.core.labels import LabelMapping, LabelSpace, look_up
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.rle import constant_runs
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, SegdataError
+from segdata.errors import InvalidAnnotation, InvalidImage, LabelMismatch, SegdataError, number_of
 from segdata.formats.shared import binary, label_tables
 from segdata.formats.shared.files_by_key import by_image, files_below, require_all
 from segdata.formats.shared.folder import read_bytes
@@ -229,7 +229,7 @@ def _outside(
         "label map holds a value that the label space does not have",
         file=path,
         place=f"pixel row {row}, column {column}",
-        why=f"value {value}, read as {numbers} of {labels.name!r} ({len(labels)} categories); "
-        f"{int(wrong.sum()):,} pixels of this file",
+        why=f"value {value}, read as {numbers} of {labels.name!r} ({number_of(len(labels), 'category')}); "
+        f"{number_of(int(wrong.sum()), 'pixel')} of this file",
         fix=fix,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segdata.core.predictions import Holding, Predictions
-from segdata.errors import InvalidAnnotation, UsageError
+from segdata.errors import InvalidAnnotation, UsageError, number_of
 
 _SHOWN = 5
 
@@ -53,7 +53,7 @@ def require_all(missing: list[str], count: int, predictions: Predictions) -> Non
     """
     if missing:
         raise InvalidAnnotation(
-            f"{len(missing)} of {count} images have no prediction",
+            f"{len(missing)} of {number_of(count, 'image has', 'images have')} no prediction",
             file=predictions.path,
             why=f"missing are {', '.join(missing[:_SHOWN])}{' …' if len(missing) > _SHOWN else ''}",
             fix="predict them too, evaluate one split with --split, or these images alone with --images-of predictions",

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import re
@@ -21,7 +20,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 from msgspec import inspect, structs
 
-from segdata.errors import UsageError
+from segdata.errors import UsageError, close_names
 from segdata.system import toml
 from segdata.system.files import disk_errors
 from segdata.system.reading import read_text
@@ -85,7 +84,7 @@ class Rule:
         if self.choices is not None:
             wrong = [item for item in items if item not in self.choices]
             if wrong:
-                close = difflib.get_close_matches(str(wrong[0]), [str(choice) for choice in self.choices], n=1)
+                close = close_names(str(wrong[0]), [str(choice) for choice in self.choices], 1)
                 why = f"choices are {', '.join(map(str, self.choices))}"
                 why += f"; did you mean {close[0]}?" if close else ""
                 return UsageError(f"{self.name} cannot be {wrong[0]!r}", place=self.name, why=why)
@@ -258,7 +257,7 @@ def require_known(
     """
     for name in values:
         if name not in rules:
-            close = difflib.get_close_matches(name.lower(), rules, n=3) or sorted(
+            close = close_names(name.lower(), rules) or sorted(
                 rule.name for rule in rules.values() if rule.original and name.upper() in rule.original.split()
             )
             raise UsageError(

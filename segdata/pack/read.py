@@ -21,7 +21,7 @@ from segdata.catalog import manifest
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.reprs import counted, first, line
 from segdata.core.sample import Sample
-from segdata.errors import DamagedData, NotThere
+from segdata.errors import DamagedData, NotThere, no_sample, no_split, number_of
 from segdata.pack import layout
 from segdata.pack.schema import ARRAYS
 from segdata.pack.store import Shard, Store
@@ -130,7 +130,7 @@ class Pack(Sequence[Sample]):
             return self.select(np.arange(len(self))[index])
         index = operator.index(index)
         if not -self._count <= index < self._count:
-            raise IndexError(f"sample {index} of a pack with {self._count} samples")
+            raise IndexError(f"sample {index} of a pack with {number_of(self._count, 'sample')}")
         index %= self._count
         sample = self._store.sample(index if self._members is None else self._members.item(index), self._mapping)
         sample.labels = self.labels
@@ -230,16 +230,14 @@ class Pack(Sequence[Sample]):
                 f"{len(matches)} samples have the key {key!r}",
                 fix=f"open one split: {', '.join(self.splits)}",
             )
-        import difflib
+        raise no_sample(key, self.keys, self._where(key), self.splits, self.path)
 
-        close = difflib.get_close_matches(key, list(self.keys)[:20000], n=3)
-        raise NotThere(
-            f"no sample has the key {key!r}",
-            file=self.path,
-            why=f"close ones are {', '.join(map(repr, close))}"
-            if close
-            else f"the first is {next(iter(self.keys), None)!r}",
-        )
+    def _where(self, key: str) -> list[str] | None:
+        """The splits that have the key; None where it is nowhere in the pack."""
+        indices = self._store.by_key.get(key)
+        if indices is None:
+            return None
+        return [name for name, members in self.splits.items() if np.isin(members, indices).any()]
 
     @cached_property
     def _position(self) -> Mapping[int, int]:
@@ -262,7 +260,9 @@ class Pack(Sequence[Sample]):
                 raise TypeError(f"samples are chosen by integers or booleans, not {values.dtype}")
             chosen = np.arange(len(self))[values] if values.dtype == np.bool_ else values.astype(np.int64)
         if len(chosen) and (chosen.min() < -len(self) or chosen.max() >= len(self)):
-            raise IndexError(f"indices reach from {chosen.min()} to {chosen.max()}; there are {len(self)} samples")
+            raise IndexError(
+                f"indices reach from {chosen.min()} to {chosen.max()}; the pack has {number_of(len(self), 'sample')}"
+            )
         return Pack(self._store, self.indices[chosen], self._mapping)
 
     def split(self, name: str) -> Pack:
@@ -272,11 +272,7 @@ class Pack(Sequence[Sample]):
             NotThere: the pack has no such split.
         """
         if name not in self.splits:
-            raise NotThere(
-                f"the pack has no split {name!r}",
-                file=self.path,
-                why=f"it has {', '.join(map(repr, self.splits)) or 'none'}",
-            )
+            raise no_split(name, self.splits, self._where(name), self.path)
         return Pack(self._store, self.splits[name], self._mapping)
 
     def viewed(self, labels: str | LabelMapping) -> Pack:

@@ -15,7 +15,7 @@ from segdata.catalog import manifest
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation, NotThere
+from segdata.errors import InvalidAnnotation, NotThere, no_split
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import file_size, image_path, images_not_there, missing_images
@@ -227,11 +227,7 @@ def _choose(
     """Which samples are taken, in order, and the splits over them."""
     for name in names:
         if name not in splits:
-            raise NotThere(
-                f"there is no split {name!r}",
-                file=path,
-                why=f"splits are {', '.join(map(repr, splits)) or 'none'}",
-            )
+            raise no_split(name, splits, None, path)
     chosen = sorted({int(index) for name in names for index in splits[name]}) if names else list(range(count))
     chosen = chosen[:limit]
     position = {index: position for position, index in enumerate(chosen)}

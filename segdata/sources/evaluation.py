@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.predictions import Columns, GroundTruth, Holding, Predictions
 from segdata.core.sample import Instances, Sample
-from segdata.errors import InvalidAnnotation, InvalidManifest, NotThere
+from segdata.errors import InvalidAnnotation, InvalidManifest, NotThere, close_names, number_of
 from segdata.formats.contract import Entry, Shortcuts, Source
 from segdata.formats.shared import category_numbers
 from segdata.pack import layout
@@ -242,14 +241,14 @@ def _positions(pack: Pack, ground_truth: GroundTruth, path: Path) -> dict[int, i
         indices = _indices_by_split(pack, ground_truth)
     unknown = [key for key, index in zip(keys, indices, strict=True) if index is None]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], list(ground_truth.keys)[:20000], n=3)
+        close = close_names(unknown[0], ground_truth.keys)
         others = (
             f"close to the first are {', '.join(map(repr, close))}"
             if close
             else f"the ground truth has {ground_truth.keys[:3]} …"
         )
         raise InvalidAnnotation(
-            f"{len(unknown):,} of {len(keys):,} predicted images are not in the ground truth",
+            f"{len(unknown):,} of {number_of(len(keys), 'predicted image is', 'predicted images are')} not in the ground truth",
             file=path,
             key=unknown[0],
             why=f"{', '.join(map(repr, unknown[:5]))}{' …' if len(unknown) > 5 else ''}; {others}",

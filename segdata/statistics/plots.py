@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segdata.errors import number_of
 from segdata.statistics.counts import SIZE_LIMITS, Statistics, Tally
 from segdata.system.files import write_whole
 from segdata.viz.charts import BAR, FAINT, GRID, INK, bars, canvas, png, require_matplotlib
@@ -119,5 +120,7 @@ def _image_sizes(tally: Tally) -> Figure:
     axes.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
     axes.grid(axis="x", color=GRID)
     plural = "s" if len(sizes) > 1 else ""
-    axes.set_title(f"{len(sizes):,} size{plural}, {counts.sum():,} images", loc="right", color=FAINT, fontsize=9)
+    axes.set_title(
+        f"{len(sizes):,} size{plural}, {number_of(int(counts.sum()), 'image')}", loc="right", color=FAINT, fontsize=9
+    )
     return figure

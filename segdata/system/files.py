@@ -228,11 +228,12 @@ def canonical_json(document: Any) -> bytes:
     )
 
 
-def require_replaceable(target: Path, *, force: bool, what: str) -> None:
+def require_replaceable(target: Path, *, force: bool, what: str, has_force: bool = True) -> None:
     """Raise unless `target` does not exist, is an empty folder, or is a folder and `force` is set.
 
     Args:
         what: what is to be made there, for the message.
+        has_force: whether there is an option --force to name.
 
     Raises:
         DiskError: a file of that name exists.
@@ -248,7 +249,7 @@ def require_replaceable(target: Path, *, force: bool, what: str) -> None:
         raise UsageError(
             f"{target} exists and holds something else",
             file=target,
-            fix="choose another name, or add --force to replace it",
+            fix="choose another name, or add --force to replace it" if has_force else "choose another name",
         )
 
 

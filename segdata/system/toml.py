@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
-from segdata.errors import InvalidManifest, SegdataError
+from segdata.errors import InvalidManifest, SegdataError, close_names
 from segdata.system import bounds
 from segdata.system.files import disk_errors
 from segdata.system.reading import open_file
@@ -180,5 +179,5 @@ def _type_of(info: Any, key: Any) -> Any:
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = close_names(name, known, 1)
     return f"did you mean {close[0]!r}?" if close else None

@@ -142,7 +142,7 @@ def train(
                 require_intact(path)
             stack.enter_context(locked(run, wait=wait))
             is_run = any((run / name).is_file() for name in ("config.toml", "state.json"))
-            require_replaceable(run, force=is_run, what="the run")
+            require_replaceable(run, force=is_run, what="the run", has_force=False)
             run.mkdir(parents=True, exist_ok=True)
         world.wait()
         tracker = All(RunFolder(run), [report.Page(), *map(Background, trackers)])

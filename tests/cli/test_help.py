@@ -18,13 +18,15 @@ COMMANDS = commands()
 
 
 def help_of(command: str) -> str:
-    return run_segdata(command, "--help", COLUMNS="80").out
+    return run_segdata(*command.split(), "--help", COLUMNS="80").out
 
 
 def test_the_command_alone_shows_its_help() -> None:
     alone = run_segdata(COLUMNS="80")
     assert (alone.code, alone.err) == (0, "")
     assert alone.out == run_segdata("--help", COLUMNS="80").out
+    group = run_segdata("manifest", COLUMNS="80")
+    assert (group.code, group.err) == (0, "") and group.out == run_segdata("manifest", "--help", COLUMNS="80").out
 
 
 def test_commands_stand_in_the_order_of_the_work_each_in_one_line() -> None:
@@ -38,14 +40,14 @@ def test_commands_stand_in_the_order_of_the_work_each_in_one_line() -> None:
     assert panels == ["Options:", "Get datasets:", "Convert and look:", "Train and evaluate:"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "manifest new", "manifest record"])
 def test_help_has_no_word_of_python_and_fits(command: str) -> None:
     text = help_of(command)
     assert not re.search(r"<(int|str|float|path|bool|list|dir|file)\b|\bNone\b|\{\w+\}", text), text
     assert all(len(line) <= 80 for line in text.splitlines())
     options = re.findall(r"^  (?:-\w, )?--[\w-]+", text, re.MULTILINE)
     panels = re.findall(r"^\w[\w ]*:$", text, re.MULTILINE)
-    assert panels[-1] == ("Output:" if len(options) > 10 else "Options:")
+    assert panels[-1] in ("Output:" if len(options) > 10 else "Options:", "Commands:")
     assert re.search(r"\n  Example: segdata \S.*\n?$", text)
 
 
@@ -75,6 +77,7 @@ def test_choices_are_those_of_the_tables() -> None:
     [
         ("conver a b", "no such command 'conver'; did you mean convert?", "segdata --help"),
         ("zzz a b", "no such command 'zzz'", "segdata --help"),
+        ("manifest new", "missing argument 'SOURCE...'", "segdata manifest new --help"),
         ("convert", "missing argument 'source'", "segdata convert --help"),
         ("convert a", "missing argument 'target'", "segdata convert --help"),
         ("convert a b c", "too many arguments: c", "segdata convert --help"),
@@ -93,5 +96,6 @@ def test_usage_errors_point_at_the_help_of_the_command(words: str, message: str,
     first, *_, last = outcome.err.splitlines()
     assert first == f"segdata: error[UsageError]: {message}"
     assert last.endswith(f" {fix}")
-    command, *others = words.split()
-    assert run_segdata(command, "--json", *others).document["error"]["fix"].endswith(fix)
+    start = 2 if words.startswith("manifest ") else 1
+    asked = [*words.split()[:start], "--json", *words.split()[start:]]
+    assert run_segdata(*asked).document["error"]["fix"].endswith(fix)

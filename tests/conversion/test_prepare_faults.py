@@ -266,7 +266,7 @@ def test_what_verify_finds(server: Server, tmp_path: Path) -> None:
     assert verified.document["missing"] == ["VOCdevkit/VOC2012/Annotations/2007_000002.xml"]
     assert verified.document["extra"] == ["VOCdevkit/VOC2012/mine.txt"]
     text = run("verify", manifest, root)
-    assert text.code == 8 and "1 extracted files are missing" in text.err and "--force" in text.err
+    assert text.code == 8 and "1 extracted file is missing" in text.err and "--force" in text.err
     refused = run("fetch", manifest, root)
     assert refused.code == 8 and "2007_000001.jpg" in refused.err
     assert changed.read_bytes() == bytes(len(original)) and not gone.exists()

@@ -176,7 +176,7 @@ def test_a_file_of_another_archive_is_not_overwritten(tmp_path: Path) -> None:
     two = pack(tmp_path / "two.zip", {"README": b"second", "same": b"same", "b": b"b"})
     run(one, tmp_path)
     before = tree(tmp_path)
-    with pytest.raises(DamagedData, match="1 files in raw are not as two") as caught:
+    with pytest.raises(DamagedData, match="1 file in raw: not as two") as caught:
         run(two, tmp_path)
     assert "README" in str(caught.value) and "--force" in str(caught.value)
     assert tree(tmp_path) == before

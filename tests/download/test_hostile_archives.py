@@ -58,7 +58,7 @@ def test_members_that_are_not_expected_are_listed_and_left_out(dataset: Dataset)
     dataset.offer(data, contains=["photos/*"])
     done = fetch(dataset, "--keep-archives", "--json")
     assert done.code == 3 and done.document["extra"] == ["a.zip/notes/b.txt"]
-    assert "1 members that the manifest does not expect were left out (a.zip/notes/b.txt)" in done.err
+    assert "1 member left out that the manifest does not expect (a.zip/notes/b.txt)" in done.err
     assert dataset.files() == {"archives/a.zip", "raw/photos/a.png"}
     done = fetch(dataset, "--allow-extra")
     assert done.code == 0, done.err

@@ -65,11 +65,11 @@ _BOX: dict[str, Any] = {"segmentation": []}
     ("annotations", "why", "fix"),
     [
         ([_object(n, 1 + n % 2, [2, 2, 20, 9], **_CROWD) for n in range(1, 6)], "5 objects are crowds", "--crowds objects"),
-        ([_object(1, 1, [2, 2, 20, 9], **_BOX)], "1 objects have a box and no mask", "--boxes-as-masks"),
+        ([_object(1, 1, [2, 2, 20, 9], **_BOX)], "1 object has a box and no mask", "--boxes-as-masks"),
         ([], "3 images have no object", "--split"),
         (
             [_object(1, 1, [2, 2, 20, 9], **_BOX), *(_object(n, 2, [2, 2, 20, 9], **_CROWD) for n in (2, 3))],
-            "3 images, 2 objects are crowds, 1 objects have a box and no mask, 1 images have no object",
+            "3 images, 2 objects are crowds, 1 object has a box and no mask, 1 image has no object",
             "--crowds objects",
         ),
     ],
@@ -129,7 +129,7 @@ def test_masks_without_a_pixel_are_no_targets(tmp_path: Path) -> None:
     pack: Any = _Changed(_pack(tmp_path, [_object(1, 1, [2, 2, 20, 9])]), emptied)
     with pytest.raises(segdata.SegdataError) as refused:
         maskrcnn.MODEL.usable(pack, TrainConfig.of().model)
-    assert "1 objects have a mask without a pixel" in str(refused.value.why)
+    assert "1 object has a mask without a pixel" in str(refused.value.why)
 
 
 def test_images_without_targets_are_counted_before_the_first_update(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from segdata.download.archives import members
 from segdata.download.archives.members import Member
 from segdata.download.archives.open import Archive, open_archive
 from segdata.download.archives.receipt import File, Progress, Receipt, is_whole, read_receipt, sha256
-from segdata.errors import DamagedData, DiskError, InvalidArchive, NotThere, SegdataError, Unsafe
+from segdata.errors import DamagedData, DiskError, InvalidArchive, NotThere, SegdataError, Unsafe, number_of
 from segdata.system.disk_space import free_bytes
 from segdata.system.files import checked_name, disk_errors, remove_tree, sync_disk, sync_folder
 
@@ -330,7 +330,7 @@ def _merge(tree: Path, into: Path, files: Mapping[str, File], name: str, *, forc
         if differing and not force:
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             raise DamagedData(
-                f"{len(differing)} files in {into.name} are not as {name} has them",
+                f"{number_of(len(differing), 'file')} in {into.name}: not as {name} has them",
                 file=into / differing[0],
                 why=f"changed, or from another archive: {', '.join(differing[:3])}{more}",
                 state="nothing was replaced",

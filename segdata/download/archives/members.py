@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from segdata.errors import InvalidArchive, SegdataError, Unsafe
+from segdata.errors import InvalidArchive, SegdataError, Unsafe, number_of
 from segdata.system.files import checked_name
 
 MOST_MEMBERS = 5_000_000
@@ -150,7 +150,7 @@ def chosen(
                 f"{archive.name} lacks members that the manifest expects",
                 file=archive,
                 place=f"members {pattern!r}",
-                why=f"none of its {len(members):,} members has such a name; it begins with {first}",
+                why=f"none of its {number_of(len(members), 'member')} has such a name; it begins with {first}",
                 fix="check that this is the right archive",
             )
     expected = [member for member in members if any(fnmatchcase(member.name, pattern) for pattern in contains)]

@@ -119,6 +119,12 @@ class Document:
         return cast(list[int], order[pointer[index] : pointer[index + 1]].tolist())
 
 
+def in_words(number: Any, json_path: str = "") -> str:
+    """An annotation by its id and its place in the document, in words for messages; by one of them alone."""
+    named = "annotation without id" if number is None else f"annotation {number}"
+    return (json_path if number is None else f"{named}, {json_path}") if json_path else named
+
+
 def candidates(root: Path) -> list[tuple[Path, str]]:
     """Folder and name of each JSON file in `annotations/`; else of those in the folder; else in the folders of splits."""
     for folder in (root / "annotations", root):

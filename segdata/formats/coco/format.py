@@ -39,6 +39,7 @@ from segdata.formats.coco.documents import (
     NOT_READ,
     Document,
     candidates,
+    in_words,
     kind_of,
     looks_like_coco,
     open_document,
@@ -281,7 +282,7 @@ def _instances(
         except SegdataError as error:
             findings.skip(error.located(key=entry.key, place=json_path))
             continue
-        place = f"annotation {original.get('id')}, {json_path}"
+        place = in_words(original.get("id"), json_path)
         try:
             record = _corrected(original, size, f"{document.name}: {place}", findings)
             record = record if position not in document.new_ids else {**record, "id": document.new_ids[position]}
@@ -295,12 +296,11 @@ def _instances(
         originals.append(original)
         order.append(position)
     instances = instances_of(records, order, source.labels, *size)
-    boxed = [] if findings.strict else boxes_from_masks(instances)
-    for number in boxed:
-        findings.remark(BOX_FROM_MASK, f"{document.name}: annotation {records[number].get('id')}")
+    for number in () if findings.strict else boxes_from_masks(instances):
+        findings.remark(BOX_FROM_MASK, f"{document.name}: {in_words(records[number].get('id'))}")
         records[number] = {**records[number], "bbox": instances.bbox[number].tolist()}
     for remark, identity in remarks_of(records, instances):
-        findings.remark(remark, f"{document.name}: annotation {identity}")
+        findings.remark(remark, f"{document.name}: {in_words(identity)}")
     return with_residues(instances, originals, source.labels)
 
 

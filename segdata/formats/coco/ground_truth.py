@@ -21,7 +21,7 @@ from segdata.core.findings import Findings
 from segdata.core.predictions import Columns, Shapes
 from segdata.errors import InvalidAnnotation
 from segdata.formats.coco.corrections import BOX_FROM_MASK, corrected
-from segdata.formats.coco.documents import Document
+from segdata.formats.coco.documents import Document, in_words
 from segdata.formats.coco.rules import Values, counted, may_be_too_long, no_box, undefined_category
 from segdata.formats.coco.segmentation import strings_of
 from segdata.formats.contract import Entry, Source
@@ -150,7 +150,7 @@ class _Where:
 
     def place(self, number: Any, position: int) -> str:
         """An annotation, by its id and its position in the document."""
-        return f"annotation {number}, $.annotations[{position}]"
+        return in_words(number, f"$.annotations[{position}]")
 
 
 def _records(positions: Sequence[int], where: _Where) -> list[_Annotation | _OtherAnnotation]:
@@ -235,4 +235,4 @@ def _set_boxes_without_size(
             (around,) = Shapes.of_strings(string, where.height, where.width).boxes_xywh
             if (around[2:] >= 2).all():
                 bbox[row] = around
-                where.findings.remark(BOX_FROM_MASK, f"{where.document.name}: annotation {records[row].id}")
+                where.findings.remark(BOX_FROM_MASK, f"{where.document.name}: {in_words(records[row].id)}")

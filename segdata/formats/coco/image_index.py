@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from segdata.core import images as image_files
 from segdata.core.findings import Findings
-from segdata.errors import InvalidAnnotation, SegdataError, Unsafe
+from segdata.errors import InvalidAnnotation, SegdataError, Unsafe, number_of
 from segdata.formats.coco.corrections import whole_number
-from segdata.formats.coco.documents import MAX_ID, Document, Image, twice
+from segdata.formats.coco.documents import MAX_ID, Document, Image, in_words, twice
 from segdata.formats.coco.image_folders import ends_of, image_folder
 from segdata.formats.contract import Entry, ReadOptions
 from segdata.formats.shared import json_text
@@ -101,7 +101,7 @@ class ImageIndex:
         for position, error in self._left_out.items():
             if error is not None:
                 if counts[position]:
-                    error.why = f"{error.why}; its {counts[position]} annotations are left out with it"
+                    error.why = f"{error.why}; {number_of(int(counts[position]), 'annotation is', 'annotations are')} left out with it"
                 findings.skip(error)
         self.documents.append(document)
 
@@ -376,7 +376,7 @@ def _by_image(
                 message, why = "an annotation record is not valid", f"id {link.id} is not between 0 and 2^63 − 1"
             elif images[position] < 0:
                 message = "an annotation names an image that the document does not define"
-                why = f"annotation {link.id} names image {link.image_id}"
+                why = f"{in_words(link.id)} names image {link.image_id}"
                 fix = "add the image to the document, or remove the annotation"
         except (*json_text.INVALID, OverflowError) as error:
             message, why = "an annotation record is not valid", str(error)

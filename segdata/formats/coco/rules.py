@@ -18,7 +18,7 @@ import numpy.typing as npt
 from segdata.core.labels import LabelSpace
 from segdata.core.polygons import MAX_BOUNDARY, boundary_length
 from segdata.core.rle import check_strings
-from segdata.errors import InvalidAnnotation
+from segdata.errors import InvalidAnnotation, number_of
 from segdata.formats.shared.detections import LARGEST
 
 _NUMBERS = frozenset((int, float))
@@ -283,7 +283,7 @@ def check_polygons(rings: list[Any], height: int, width: int) -> None:
     if rings and _NUMBERS.issuperset(map(type, rings)):
         raise InvalidAnnotation(
             "segmentation is a flat list",
-            why=f"found {len(rings)} numbers where a list of rings is expected",
+            why=f"found {number_of(len(rings), 'number')} where a list of rings is expected",
             fix="wrap the ring in a list: [[x0, y0, …]]",
         )
     for number, ring in enumerate(rings):

@@ -62,5 +62,6 @@ def _not_one(path: Path, labels: LabelSpace, indices: Sequence[int]) -> InvalidA
         why=f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}: nothing says which object has which"
         if names
         else f"{labels.name!r} has background alone",
-        fix="name the one category with --classes NAME; where the values of the masks are classes: --from camvid",
+        fix="name the one category with --classes NAME; where the values of the masks are classes: put images and "
+        "masks into images/ and masks/, and add --from camvid",
     )

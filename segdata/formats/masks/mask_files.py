@@ -57,7 +57,7 @@ def read(root: Path, file: str, max_pixels: int) -> MaskFile:
                 file=root / file,
                 why=f"PNG mode {raw.mode}; two objects may have one colour, and one object several",
                 fix="save the number of the object of each pixel as a grey PNG (0 for none); where colours are classes: "
-                "--from camvid --classes FILE",
+                "put images and masks into images/ and masks/, and add --from camvid --classes FILE",
             )
         values = np.ascontiguousarray(values[:, :, 0])
     residue = {"mode": raw.mode, **verbatim.palette_of(raw)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TypeVar
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.predictions import GroundTruth
-from segdata.errors import LabelMismatch
+from segdata.errors import LabelMismatch, close_names
 
 _SHOWN = 8
 _Key = TypeVar("_Key", int, str)
@@ -117,7 +116,7 @@ def different_names(labels: LabelSpace, expected: LabelSpace, path: Path) -> Lab
     unknown = [name for name in labels.index_of_name if name not in expected.index_of_name]
     pairs = []
     for name in unknown[:_SHOWN]:
-        close = difflib.get_close_matches(name.lower(), [item.lower() for item in known], n=1)
+        close = close_names(name.lower(), [item.lower() for item in known], 1)
         near = [item for item in known if close and item.lower() == close[0]]
         pairs.append(f"{name!r}" + (f" (close is {near[0]!r})" if near else ""))
     first, target = (unknown or [""])[0], (known or [""])[0]

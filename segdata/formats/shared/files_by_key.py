@@ -9,7 +9,7 @@ from pathlib import Path
 from segdata.core.findings import Findings
 from segdata.core.predictions import GroundTruth
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation
+from segdata.errors import InvalidAnnotation, number_of
 from segdata.formats.shared.folder import NAMES_SHOWN, stem
 
 
@@ -87,7 +87,7 @@ def require_all(
     ]
     if missing:
         raise InvalidAnnotation(
-            f"{len(missing)} of {len(truth)} images have no {what}",
+            f"{len(missing)} of {number_of(len(truth), 'image has', 'images have')} no {what}",
             file=root,
             why=f"missing are {', '.join(missing[:NAMES_SHOWN])}{' …' if len(missing) > NAMES_SHOWN else ''}",
             fix="add them, evaluate one split with --split, or these images alone with --images-of predictions",

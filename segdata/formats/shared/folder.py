@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from segdata.errors import InvalidAnnotation, NotThere
+from segdata.errors import InvalidAnnotation, NotThere, number_of
 from segdata.formats.contract import Entry, Source
 from segdata.system.files import disk_errors, inside
 from segdata.system.reading import read_file
@@ -148,7 +148,7 @@ def images_not_there(
     for folder in (*dict.fromkeys(folders), root):
         there += _images_below(folder, no_images, names[0], shown_from=root)
     return InvalidAnnotation(
-        f"{len(missing)} of {len(entries)} images are not on disk",
+        f"{len(missing)} of {number_of(len(entries), 'image is', 'images are')} not on disk",
         file=root,
         why=f"missing are {', '.join(names)}{' …' if len(missing) > NAMES_SHOWN else ''}; "
         + (f"{len(dead)} dead {'link' if len(dead) == 1 else 'links'}: {dead[0]}; " if dead else "")

@@ -29,7 +29,7 @@ from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError
+from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError, number_of
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import binary, lists, pairs, verbatim
 from segdata.formats.shared.folder import image_bytes, read_bytes, stem, write_file
@@ -79,7 +79,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         splits = {"all": range(len(entries))}
         findings.remark(
             "no lists of images: all are one split (--split-by train=0.8,val=0.2 makes others)",
-            f"all, {len(entries):,} images",
+            f"all, {number_of(len(entries), 'image')}",
         )
     if labels.name != classes.OFFICIAL:  # some of VOC's own images have no annotation
         pairs.remark_missing(pairs.NO_LABELS, entries, splits, lambda entry: bool(entry.data.names), findings)

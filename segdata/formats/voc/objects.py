@@ -14,7 +14,7 @@ from segdata.core.labels import LabelSpace, is_background
 from segdata.core.masks import Masks
 from segdata.core.polygons import MAX_BOUNDARY, Polygons, boundary_length
 from segdata.core.sample import Instances
-from segdata.errors import InvalidAnnotation, SegdataError
+from segdata.errors import InvalidAnnotation, SegdataError, number_of
 from segdata.formats.contract import Entry, Source
 from segdata.formats.voc.xml import Node, Tree
 
@@ -262,7 +262,7 @@ def _match(
                 "object mask holds a number without object and without class",
                 key=key,
                 place=f"object {ids[mask]}",
-                why=f"the annotation has {len(objects)} objects",
+                why=f"the annotation has {number_of(len(objects), 'object')}",
             )
         else:
             loose.append((mask, category))

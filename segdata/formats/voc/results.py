@@ -13,7 +13,6 @@ Written are categories of VOC's names; every pixel of a label map has a class th
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation
+from segdata.errors import InvalidAnnotation, close_names, number_of
 from segdata.formats.adapting import count_unmapped, distinct_keys, split_names, table_by_name
 from segdata.formats.contract import Header, Plan
 from segdata.formats.shared import json_text
@@ -159,9 +158,9 @@ def _unknown_images(path: Path, unknown: Mapping[str, str], count: int, known: I
         count: detections in all of them.
     """
     first, where = next(iter(unknown.items()))
-    close = difflib.get_close_matches(first, list(known)[:20000], n=3)
+    close = close_names(first, known)
     return InvalidAnnotation(
-        f"{count:,} detections name {len(unknown):,} images that the ground truth does not have",
+        f"{number_of(count, 'detection names', 'detections name')} {number_of(len(unknown), 'image')} that the ground truth does not have",
         file=path,
         place=where,
         why=f"{', '.join(map(repr, list(unknown)[:_SHOWN]))}{' …' if len(unknown) > _SHOWN else ''}"
@@ -189,7 +188,7 @@ def _parsed(line: str, file: Path, number: int) -> tuple[str, tuple[float, ...]]
 def _unknown_class(file: Path, names: Sequence[str]) -> InvalidAnnotation:
     match = _NAME.fullmatch(file.name)
     said = match[2].rpartition("_")[2] if match else file.stem
-    close = difflib.get_close_matches(said, names, n=3)
+    close = close_names(said, names)
     return InvalidAnnotation(
         f"the ground truth has no category {said!r}",
         file=file,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.sample import Instances, Sample
-from segdata.errors import UsageError
+from segdata.errors import UsageError, number_of
 from segdata.metrics.coco.metrics import LIMITS
 from segdata.models.contract import Usable
 from segdata.models.maskrcnn.augment import has_box_alone, label_of_category
@@ -35,6 +35,8 @@ _FIXES = {
     "have no object": "choose another split with --split",
 }
 """Why an object is no target, or an image has none → what to do about it."""
+
+_OF_ONE = {"have": "has", "are": "is", "were": "was"}
 
 _USUAL_CROWDS = 0.1
 """Share of crowds that is not worth a word; in COCO it is one object in eighty."""
@@ -76,7 +78,7 @@ def usable(pack: Pack, config: Config) -> Usable:
     remarks = _remarks(len(pack), objects, left_out, blank, targets)
     if boxed:
         remarks.append(
-            f"{boxed} objects of {boxed_images} images {_BOXED}: trained with their boxes filled ({_OPTION})"
+            f"{number_of(boxed, 'object')} of {number_of(boxed_images, 'image')} {_said(boxed, _BOXED)}: trained with their boxes filled ({_OPTION})"
         )
     chosen = pack if len(indices) == len(pack) else pack.select(np.array(indices, np.int64))
     return Usable(chosen, tuple(remarks))
@@ -98,11 +100,15 @@ def judged(pack: Pack, config: Config, count: int) -> tuple[str, ...]:
     boxed, masked = why.count(_BOXED), why.count("")
     remarks = []
     if boxed and config.boxes_as_masks:
-        remarks.append(f"validation: {boxed} objects {_BOXED}: mask AP compares with their boxes filled ({_OPTION})")
+        remarks.append(
+            f"validation: {_that(boxed, 'object', _BOXED)}: mask AP compares with their boxes filled ({_OPTION})"
+        )
     elif boxed:
-        remarks.append(f"validation: {boxed} objects {_BOXED}: mask AP does without them; {_OPTION} fills their boxes")
+        remarks.append(
+            f"validation: {_that(boxed, 'object', _BOXED)}: mask AP does without them; {_OPTION} fills their boxes"
+        )
     if not masked + (boxed if config.boxes_as_masks else 0):
-        extent = f"none of its {count:,} images has an object" + (" with a mask" if boxed else "")
+        extent = f"none of its {number_of(count, 'image')} has an object" + (" with a mask" if boxed else "")
         others = Counter(name for name in why if name and name != _BOXED)
         extent += "".join(f"; {number:,} {name}" for name, number in others.most_common())
         remarks.append(
@@ -157,6 +163,16 @@ def _remarks(
     return remarks
 
 
+def _that(count: int, noun: str, reason: str) -> str:
+    """So many objects or images, and what is said of them: "2 images have no object", "1 image has no object"."""
+    return f"{number_of(count, noun)} {_said(count, reason)}"
+
+
+def _said(count: int, reason: str) -> str:
+    verb, _, rest = reason.partition(" ")
+    return f"{_OF_ONE.get(verb, verb) if count == 1 else verb} {rest}"
+
+
 def _alone(reason: str) -> str:
     return reason if reason == "have no object" else f"have objects that {reason}"
 
@@ -165,13 +181,13 @@ def _nothing(pack: Pack, objects: Counter[str]) -> UsageError:
     """Why no image has a target: its objects, or, where there are none, its images."""
     images = Counter(_image_reason(pack[index], pack.labels.void) for index in range(len(pack)))
     counted = objects or images
-    words = [f"{count:,} objects {reason}" for reason, count in objects.most_common()]
-    words += [f"{count:,} images {reason}" for reason, count in images.most_common() if reason]
+    words = [_that(count, "object", reason) for reason, count in objects.most_common()]
+    words += [_that(count, "image", reason) for reason, count in images.most_common() if reason]
     reasons = [reason for reason, _ in counted.most_common()]
     return UsageError(
         "there is nothing to train on: no image is left that has a target",
         file=pack.path,
-        why=f"of {len(pack):,} images, {', '.join(words)}" if words else "there are no images",
+        why=f"of {number_of(len(pack), 'image')}, {', '.join(words)}" if words else "there are no images",
         fix=_first_fix([_MAPPED] if _MAPPED in reasons else reasons),
     )
 

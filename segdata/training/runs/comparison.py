@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdata.errors import NotThere, UsageError
+from segdata.errors import NotThere, UsageError, number_of
 from segdata.system.files import write_whole
 from segdata.training.runs import history, report
 from segdata.training.runs.history import History
@@ -103,7 +103,7 @@ def write(comparison: Comparison, path: Path) -> Path:
         raise UsageError("a comparison is an HTML page", file=path, fix=f"write {path}.html")
     charts.require_matplotlib()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, html.page(f"{len(comparison.runs)} runs", _parts(comparison)).encode())
+    write_whole(path, html.page(f"{number_of(len(comparison.runs), 'run')}", _parts(comparison)).encode())
     return path
 
 

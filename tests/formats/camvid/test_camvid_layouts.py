@@ -256,7 +256,7 @@ def test_images_of_relatives_elsewhere(labels: str, tmp_path: Path) -> None:
     assert np.array_equal(semantic(sample), values())
     outcome = run_segdata("convert", tmp_path / "labels", tmp_path / "pack")
     assert outcome.code == 4
-    assert "1 of 1 images are not on disk" in outcome.err
+    assert "1 of 1 image is not on disk" in outcome.err
 
 
 def test_images_of_one_name_in_two_splits(tmp_path: Path) -> None:

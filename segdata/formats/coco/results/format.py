@@ -25,7 +25,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.core.rle import check_strings
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation
+from segdata.errors import InvalidAnnotation, number_of
 from segdata.formats.adapting import count_unmapped
 from segdata.formats.coco.adapt import categories_with_id, unlisted
 from segdata.formats.coco.results import loose
@@ -132,7 +132,7 @@ def _images(records: Sequence[_Detection], truth: GroundTruth, path: Path) -> np
             "this ground truth has no image numbers, by which the detections name their images",
             file=path,
             place="$[0].image_id",
-            why=f"found {records[0].image_id}; the ground truth has {len(truth):,} images, named by their keys: "
+            why=f"found {records[0].image_id}; the ground truth has {number_of(len(truth), 'image')}, named by their keys: "
             f"{', '.join(map(repr, truth.keys[:3]))}{' …' if len(truth) > 3 else ''}",
             fix=f'name images by their keys: {{"image_id": "{truth.keys[0] if len(truth) else "KEY"}", …}}',
         )
@@ -262,7 +262,7 @@ def _require_known(
             + (", or let --labels TABLE.toml give these numbers (id = …)" if what == "category" else "")
         )
     raise InvalidAnnotation(
-        f"{len(unknown):,} of {len(indices):,} detections name {what} numbers that the ground truth does not have",
+        f"{len(unknown):,} of {number_of(len(indices), 'detection names', 'detections name')} {what} numbers that the ground truth does not have",
         file=path,
         place=f"$[{unknown[0]}].{what}_id",
         why=why,

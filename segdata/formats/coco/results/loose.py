@@ -7,7 +7,6 @@ Images may be named by file or by numbers written as text, categories by name; t
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.predictions import GroundTruth
-from segdata.errors import InvalidAnnotation, LabelMismatch
+from segdata.errors import InvalidAnnotation, LabelMismatch, close_names, number_of
 from segdata.formats.shared import category_numbers, json_text
 from segdata.formats.shared.folder import IMAGE_ENDINGS, stem
 
@@ -276,14 +275,14 @@ def _refuse_two_meanings(what: str, value: object, name: str, path: Path, place:
 
 def _refuse_images(unknown: Sequence[Any], known: Sequence[Any], path: Path, place: str) -> NoReturn:
     values = list(dict.fromkeys(unknown))
-    close = difflib.get_close_matches(str(values[0]), list(map(str, known))[:20000], n=3)
+    close = close_names(str(values[0]), map(str, known))
     others = (
         f"close to the first are {', '.join(map(repr, close))}"
         if close
         else f"the ground truth has {', '.join(map(repr, known[:3]))}{' …' if len(known) > 3 else ''}"
     )
     raise InvalidAnnotation(
-        f"{len(unknown):,} detections name images that the ground truth does not have",
+        f"{number_of(len(unknown), 'detection names', 'detections name')} images that the ground truth does not have",
         file=path,
         place=place,
         why=f"image_id {', '.join(map(repr, values[:_SHOWN]))}{' …' if len(values) > _SHOWN else ''}; {others}",
