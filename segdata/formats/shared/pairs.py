@@ -44,7 +44,9 @@ def only_folder(root: Path, above: str, names: Sequence[str], what: str) -> str:
     return names[0]
 
 
-_MASK_WORDS = re.compile(r"mask|label|annot|ground.?truth|segmentation|(?<![a-z])(gt|seg)(?![a-z])", re.IGNORECASE)
+_MASK_WORDS = re.compile(
+    r"mask|label(?!l?ed)|annot|ground.?truth|segmentation|(?<![a-z])(gt|seg)(?![a-z])", re.IGNORECASE
+)
 _LOSSLESS = (".png", ".tif", ".tiff", ".bmp", ".gif")
 
 NO_LABELS = "image without label file, where others of its split have one"
@@ -125,7 +127,8 @@ def by_words(root: Path, folders: Sequence[str], suffixes: Sequence[str]) -> lis
     """
     masks = [name for name in folders if _MASK_WORDS.search(name) and has_files(root / name, *_LOSSLESS)]
     images = [name for name in folders if name not in masks and has_files(root / name, *IMAGE_ENDINGS)]
-    if not masks or len(images) < len(masks):
+    is_named_layout = any(mask.lower().startswith(image.lower()) for mask in masks for image in images)
+    if is_named_layout or not masks or len(images) < len(masks):  # SPLIT and SPLITannot, SPLIT_masks …
         return []
     chosen: list[Pair] = []
     for mask in masks:

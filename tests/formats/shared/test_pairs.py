@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import segdata
+from segdata.demo import synthetic
 from segdata.errors import InvalidAnnotation, UnknownLayout
 from tests.helpers import made
 
@@ -96,6 +97,7 @@ def test_folders_whose_names_speak_of_masks(case: str, tmp_path: Path) -> None:
         {"photos/{}.jpg": "photo-masks/{}.png", "photos/b{}.jpg": "photo-labels/b{}.png"},  # two folders of masks
         {"raw/{}.jpg": "mask/x.png"},  # no name fits
         {"alpha/{}.jpg": "mask/{}.png", "beta/b{}.jpg": "mask/b{}.png"},  # two folders of images
+        {"cells/{}.jpg": "cells-and-masks/{}.png"},  # as SPLITannot, but not one of its names
     ],
 )
 def test_folders_of_masks_that_belong_to_none(folders: dict[str, str], tmp_path: Path) -> None:
@@ -103,3 +105,11 @@ def test_folders_of_masks_that_belong_to_none(folders: dict[str, str], tmp_path:
         two_values(tmp_path, image, label, "a_1")
     with pytest.raises(UnknownLayout):
         segdata.read(tmp_path)
+
+
+def test_camvid_stays_camvid(tmp_path: Path) -> None:
+    """Classes of a few small frames look like numbers of objects; the folders' names say what they are."""
+    segdata.convert(synthetic.camvid.draw_segnet(tmp_path, images=5, size=(64, 96)), tmp_path / "pack", workers=1)
+    pack = segdata.open(tmp_path / "pack")
+    assert pack.labels.name == "camvid-segnet"
+    assert all(sample.has_semantic for sample in pack)
