@@ -71,7 +71,7 @@ def show(
     ),
     json: bool = output.Json,
 ) -> None:
-    """Draw samples with masks, boxes and a legend: a picture, a sheet or a page."""
+    """Draw samples with masks and a legend: picture, sheet or page."""
     _require_effect(keys=keys, count=count, random=random, seed=seed, category=category)
     if page is not None and (target is not None or columns is not None):
         raise UsageError("--html writes a page, not a picture", fix="leave out --output and --columns")
