@@ -81,7 +81,7 @@ class SegdataError(Exception):
         for name in ("file", "key", "place", "why", "state", "fix"):
             value = getattr(self, name)
             if value is not None:
-                lines.append(f"  {name + ':':<7} {printable(value)}")
+                lines.append(f"  {name + ':':<7} {printable(value, lines=name not in ('file', 'key'))}")
         return "\n".join(lines)
 
     def located(
@@ -303,9 +303,14 @@ def close_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     return difflib.get_close_matches(name, list(itertools.islice(known, 20_000)), n=most, cutoff=0.7)
 
 
-def printable(value: object) -> str:
-    """Text with control, bidirectional and undecodable characters escaped, safe for a terminal."""
+def printable(value: object, *, lines: bool = True) -> str:
+    """Text with control, bidirectional and undecodable characters escaped, safe for a terminal.
+
+    Args:
+        value: what to show.
+        lines: whether line breaks stay: no for names, which would else look like lines of ours.
+    """
     return "".join(
-        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+        character if character.isprintable() or (lines and character == "\n") else ascii(character)[1:-1]
         for character in str(value)
     )

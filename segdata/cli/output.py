@@ -97,7 +97,7 @@ def table(rows: Iterable[tuple[str, Any]]) -> None:
     kept = [(name, str(value)) for name, value in rows if value not in (None, "", {}, [])]
     width = max((len(name) for name, _ in kept), default=0)
     for name, value in kept:
-        print(f"{name:<{width}}  {printable(value)}")
+        print(f"{name:<{width}}  {printable(value, lines=False)}")
 
 
 def remarks(findings: dict[str, Any], *, lost: str = "lost") -> None:

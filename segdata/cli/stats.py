@@ -220,7 +220,7 @@ def _value(name: str, value: float | None) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, bars: bool = False) -> None:
     """An empty line, then names to the left and numbers to the right; with bars, the last column is to the left."""
-    rows = [(printable(name), *cells) for name, *cells in rows]
+    rows = [(printable(name, lines=False), *cells) for name, *cells in rows]
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
     widths[0] = min(max(widths[0], 26), 30)
     print()

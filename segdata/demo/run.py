@@ -9,6 +9,7 @@ ROOT/contact-sheet.png       some of the samples
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -151,13 +152,13 @@ def drawn(folder: Path, make: Callable[[Path], Path], tell: Callable[[str], None
     """The dataset in `folder`, drawn unless it is there already."""
     note = folder / ".drawn"
     if note.is_file():
-        return folder / note.read_text()
+        return folder / os.fsdecode(note.read_bytes())
     tell(f"{folder.name}: drawing a dataset in the official layout")
     part = folder.with_name(f".{folder.name}.part")
     remove_tree(part)
     remove_tree(folder)
     part.mkdir(parents=True)
     source = make(part).relative_to(part)
-    write_whole(part / ".drawn", source.as_posix().encode())
+    write_whole(part / ".drawn", os.fsencode(source))
     part.rename(folder)
     return folder / source

@@ -29,7 +29,7 @@ def write_with_digest(path: Path, data: bytes) -> None:
     """Write a file and its digest beside it; when that is interrupted, no digest is left that belongs to other data."""
     beside(path).unlink(missing_ok=True)
     write_whole(path, data)
-    write_whole(beside(path), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode())
+    write_whole(beside(path), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode("utf-8", "surrogateescape"))
 
 
 def check(path: Path) -> None:

@@ -366,7 +366,10 @@ def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True) -> Iterat
         holder = f"pid {os.getpid()} on {socket.gethostname()}: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
         with contextlib.suppress(OSError):  # the text is only for messages
             os.truncate(descriptor, 0)
-            os.write(descriptor, f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+            os.write(
+                descriptor,
+                f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode("utf-8", "backslashreplace"),
+            )
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from segdata.core.labels import Color, LabelSpace
 from segdata.core.sample import Instances, Sample
-from segdata.errors import UsageError
+from segdata.errors import UsageError, printable
 from segdata.viz.scale import MOST_READ, Scale, fitting, read_with_smaller_ones
 
 Picture = npt.NDArray[np.uint8]
@@ -128,7 +128,7 @@ def overlay(
         picture = np.concatenate((picture, _legend(rows, picture.shape[0])), axis=1)
     if title:
         size = f"{sample.width} x {sample.height}, {len(sample.instances)} objects"
-        picture = np.concatenate((_title(sample.key, size, picture.shape), picture), axis=0)
+        picture = np.concatenate((_title(printable(sample.key, lines=False), size, picture.shape), picture), axis=0)
     return picture
 
 
@@ -380,7 +380,7 @@ def with_boxes(
 def _name(instances: Instances, labels: LabelSpace, index: int) -> str:
     """Category and score of an object, and what is special about it."""
     score = float(instances.score[index])
-    text = labels[int(instances.category[index])].name
+    text = printable(labels[int(instances.category[index])].name, lines=False)
     text += "" if math.isnan(score) else f" {score:.2f}"
     return text + (" (crowd)" if instances.iscrowd[index] else " (difficult)" if instances.difficult[index] else "")
 
@@ -432,14 +432,14 @@ def legend_rows(samples: Sequence[Sample], labels: LabelSpace, look: Look) -> li
     for index in np.argsort(-counts, kind="stable").tolist():
         if counts[index]:
             color = color_of(labels, index) if look.color_by == "category" else None
-            rows.append((color, labels[index].name, f"{counts[index]:,}"))
+            rows.append((color, printable(labels[index].name, lines=False), f"{counts[index]:,}"))
     rows += [(None, "hatched: crowd", f"{crowds:,}")] if crowds else []
     rows += [(None, "dashed: box only", f"{boxed:,}")] if boxed else []
     if pixels.any():
         rows.append((None, "pixels", ""))
         for index in np.argsort(-pixels, kind="stable").tolist():
             if pixels[index]:
-                name = labels[index].name if index < len(labels) else "void (dotted)"
+                name = printable(labels[index].name, lines=False) if index < len(labels) else "void (dotted)"
                 swatch = color_of(labels, index) if index < len(labels) else _IGNORED
                 rows.append((swatch, name, f"{pixels[index] / pixels.sum():.1%}"))
     return rows

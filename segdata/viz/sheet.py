@@ -10,6 +10,7 @@ import numpy as np
 
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
+from segdata.errors import printable
 from segdata.viz import overlay as draw
 from segdata.viz.overlay import Look, Picture
 from segdata.viz.scale import fitting
@@ -83,7 +84,7 @@ def _caption(drawing: Any, sample: Sample, corner: tuple[int, int], width: int) 
     count = len(sample.instances)
     size = f"  {sample.width} x {sample.height}, {count} object{'' if count == 1 else 's'}"
     room = width - draw.text_width(drawing, size, _TEXT)
-    key = sample.key
+    key = printable(sample.key, lines=False)
     while key and draw.text_width(drawing, key, _TEXT) > room:
         key = f"…{key[2:]}" if len(key) > 2 else ""
     draw.write(drawing, (x, y), key, _TEXT)

@@ -148,4 +148,4 @@ def file_name(key: str) -> str:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """A JSON file for people and programs."""
-    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False).encode())
+    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))
