@@ -46,7 +46,7 @@ def test_commands_options_and_choices() -> None:
         "torchvision:coco-v2",
         "torchvision:imagenet",
     ]
-    assert completed("train", "a", "--tracker", "") == ["tensorboard", "mlflow", "neptune"]
+    assert completed("train", "a", "--tracker", "") == ["tensorboard", "mlflow", "neptune", "wandb"]
     assert "cityscapes-19" in completed("convert", "a", "b", "--labels", "")
 
 

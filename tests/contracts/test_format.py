@@ -68,8 +68,8 @@ SHARED = (
 MAY_IMPORT = {"coco_panoptic": {"coco"}}
 """Format → formats whose modules it uses: COCO panoptic's documents are COCO's."""
 
-EVERYDAY = {"masks"}
-"""Names of formats that are also names of columns."""
+EVERYDAY = {"masks", "label-maps"}
+"""Names of formats that are also names of columns and of kinds of loss."""
 
 
 def sources_of(*places: str) -> list[Path]:

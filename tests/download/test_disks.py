@@ -286,6 +286,6 @@ def test_errors_of_prepare_tell_to_type_prepare_again(dataset: Dataset) -> None:
 def test_what_nobody_knows_the_size_of_is_not_counted_as_nothing(dataset: Dataset) -> None:
     dataset.offer(archive(), bytes="unknown")
     done = dataset.fetch("--dry-run")
-    assert "0 B and 1 files of unknown size" in done.out
+    assert "0 B and 1 file of unknown size" in done.out
     verified = run_segdata("verify", dataset.manifest, "--root", dataset.home.parent)
     assert verified.code == 10 and f"segdata fetch {dataset.manifest} --root {dataset.home.parent}" in verified.err

@@ -88,6 +88,11 @@ def test_damage_inside_an_image_is_found_by_decoding(tmp_path: Path) -> None:
     middle = data.index(b"IDAT") + 30
     data[middle : middle + 40] = b"\xff" * 40
     source = with_image(tmp_path, bytes(data))
+    refused(source, tmp_path / "pack", 4, "000000000000")  # by the checksum of its chunk
+    chunk = data.index(b"IDAT")
+    end = chunk + 4 + int.from_bytes(data[chunk - 4 : chunk], "big")
+    data[end : end + 4] = zlib.crc32(data[chunk:end]).to_bytes(4, "big")
+    source = with_image(tmp_path, bytes(data))
     refused(source, tmp_path / "pack", 4, "000000000000", options=("--decode",))
     assert run_segdata("convert", source, tmp_path / "pack").code == 0
     outcome = run_segdata("verify", tmp_path / "pack", "--deep")

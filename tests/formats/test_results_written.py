@@ -177,10 +177,11 @@ def test_voc_segmentation_results(tmp_path: Path) -> None:
         with Image.open(path) as image:
             palette = image.getpalette()
             assert image.mode == "P" and palette is not None and palette[:6] == [0, 0, 0, 128, 0, 0]
-    evaluated = run_segdata("evaluate", tmp_path / "out", source, "--metric", "voc-segmentation", "--json")
+    of_train = (tmp_path / "out", source, "--metric", "voc-segmentation", "--split", "train")
+    evaluated = run_segdata("evaluate", *of_train, "--json")
     assert evaluated.document["metrics"]["voc-segmentation"]["mIoU"] == 1
     Image.fromarray(np.full((made.HEIGHT, made.WIDTH), 255, np.uint8)).save(files[0])
-    refused = run_segdata("evaluate", tmp_path / "out", source, "--metric", "voc-segmentation")
+    refused = run_segdata("evaluate", *of_train)
     assert refused.code == 4 and "without a class" in refused.err
 
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from segdata.core.labels import Category, LabelSpace
+
 TINY = {
     "backbone": "resnet18",
     "fpn_channels": 16,
@@ -34,3 +36,9 @@ def options(**changes: Any) -> list[str]:
 
 def arguments(pack: Path, run: Path, *more: object, **changes: Any) -> list[object]:
     return ["train", pack, "-o", run, "--threads", 1, "--json", *options(**changes), *more]
+
+
+def described(step: int) -> dict[str, Any]:
+    """What every checkpoint says of itself."""
+    labels = LabelSpace("two", (Category("block", 1), Category("disc", 2)))
+    return {"step": step, "config": {}, "labels": labels.as_dict(), "data": ""}

@@ -85,7 +85,7 @@ def test_the_command_prints_one_document_and_a_table() -> None:
     assert document["ok"]
     assert_same(document["metrics"]["coco-segm"], expected("coco_synth")["segm"]["pycocotools"])
     assert document["metrics"]["coco-segm"]["per_category_AP"]["13"] is None
-    text = run_segdata("evaluate", results, truth, "--metric", "coco-segm")
+    text = run_segdata("evaluate", results, truth, "--metric", "coco-segm", "--details")
     assert text.code == 0 and re.search(r"AP50 +0\.408", text.out)
     categories = json.loads(truth.read_bytes())["categories"]
     assert all(re.search(rf"^    {category['name']} +(\d\.|n/a)", text.out, re.M) for category in categories)

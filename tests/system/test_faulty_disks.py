@@ -106,7 +106,8 @@ def world(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def check(outcome: Outcome, what: str) -> None:
-    assert outcome.code in EXIT_CODES or (outcome.code == 0 and "not read" in outcome.err), (what, outcome)
+    is_usage = outcome.code == 2 and ", and a folder has this name" in outcome.err
+    assert outcome.code in EXIT_CODES or is_usage or (outcome.code == 0 and "not read" in outcome.err), (what, outcome)
     assert "error[Bug]" not in outcome.err, (what, outcome)
     if outcome.code == 7:
         assert "  file:" in outcome.err, (what, outcome)

@@ -62,7 +62,9 @@ except BaseException:
 PROGRAM = """
 import os, signal, sys, time, typer
 from segdata import cli
-from segdata.cli import output
+from segdata.cli import help, output
+
+help.COMMANDS = {{**help.COMMANDS, "tests": ["work"]}}
 
 @output.app.command()
 def work(number: int) -> None:

@@ -25,7 +25,7 @@ from segdata.training import trainer as engine
 from segdata.training.config import TrainConfig
 from segdata.training.trackers import run_folder
 from tests.helpers.command import Here
-from tests.helpers.tiny_training import TINY
+from tests.helpers.tiny_training import TINY, described
 
 pytestmark = pytest.mark.usefixtures("without_pages")
 
@@ -203,18 +203,18 @@ def test_a_kill_at_any_step_of_replacing_the_best_weights_leaves_the_old_or_the_
     old, new = torch.zeros(3), torch.ones(3)
     seen = []
     for step in range(1, 100):
-        checkpoint.save(path, {"model.a": old}, {"step": 1})
+        checkpoint.save(path, {"model.a": old}, described(1))
         with pytest.MonkeyPatch.context() as patch:
             _disk_until(step, patch)
             try:
-                checkpoint.save(path, {"model.a": new}, {"step": 2})
+                checkpoint.save(path, {"model.a": new}, described(2))
                 is_done = True
             except _Killed:
                 is_done = False
         tensors, document = checkpoint.load(checkpoint.of_run(tmp_path))
         assert torch.equal(tensors["model.a"], new if document["step"] == 2 else old)
         seen.append(document["step"])
-        checkpoint.save(path, {"model.a": new}, {"step": 2})
+        checkpoint.save(path, {"model.a": new}, described(2))
         assert torch.equal(checkpoint.load(path)[0]["model.a"], new)
         if is_done:
             break

@@ -30,7 +30,7 @@ from segdata.training.predict import load
 from segdata.training.step import learning_rate, stage_at, stages
 from segdata.training.trackers import run_folder
 from tests.helpers.command import Here
-from tests.helpers.tiny_training import TINY, arguments
+from tests.helpers.tiny_training import TINY, arguments, described
 
 pytestmark = pytest.mark.usefixtures("without_pages")
 
@@ -124,7 +124,7 @@ def test_settings_are_printed_and_read_back(tmp_path: Path, here: Here) -> None:
     ("text", "words"),
     [
         ("flip=2", "0 … 1"),
-        ("flip=nan", "0 … 1"),
+        ("flip=nan", "must be a number"),
         ("backbone=resnet5", "resnet50"),
         ("epochs=1.5", "whole number"),
         ("fixed_size=1", "true or false"),
@@ -252,7 +252,7 @@ def test_categories_whose_names_differ_in_a_slash_have_numbers_of_their_own(tmp_
 
 def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3):
-        checkpoint.save(checkpoint.step_path(tmp_path, step), {"a": torch.full((2,), step)}, {"step": step})
+        checkpoint.save(checkpoint.step_path(tmp_path, step), {"a": torch.full((2,), step)}, described(step))
         (tmp_path / ".step-00000009.json.part-1").write_text("left over")
         checkpoint.remove_old(tmp_path)
     assert sorted(re.sub("-[0-9a-f]{12}", "", path.name) for path in tmp_path.iterdir()) == [

@@ -159,7 +159,19 @@ def chosen(
     return tuple(expected), extra
 
 
+def _require_short(name: str) -> None:
+    whole = len(name.encode("utf-8", "surrogatepass"))
+    longest = max(len(part.encode("utf-8", "surrogatepass")) for part in name.split("/"))
+    if longest > 255 or whole > 2000:
+        raise InvalidArchive(
+            "a member's name is too long for a file system",
+            why=f"its longest part has {longest} bytes of 255, all of it {whole} of 2000",
+            fix="pack the archive again with shorter names",
+        )
+
+
 def _allowed(member: Member) -> None:
+    _require_short(member.name)
     checked_name(member.name, "the archive")
     hiding = [character for character in member.name if unicodedata.category(character) in _HIDING]
     if hiding:
@@ -167,13 +179,6 @@ def _allowed(member: Member) -> None:
             "a member's name holds control, direction or undecodable characters",
             why=f"found {hiding[0]!a}",
             fix="pack the archive again with plain names",
-        )
-    longest = max(len(part.encode()) for part in member.name.split("/"))
-    if longest > 255 or len(member.name.encode()) > 2000:
-        raise InvalidArchive(
-            "a member's name is too long for a file system",
-            why=f"its longest part has {longest} bytes of 255, all of it {len(member.name.encode())} of 2000",
-            fix="pack the archive again with shorter names",
         )
     kind = stat.S_IFMT(member.mode)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
