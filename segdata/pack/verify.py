@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from segdata.core import images
 from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
 from segdata.errors import DamagedData, InvalidImage, SegdataError
@@ -297,7 +298,7 @@ def _check_samples(
             encoded = sample.encoded
             if encoded is not None:
                 samples_of_image.setdefault(hashlib.sha256(encoded).digest()[:16], []).append(index)
-                height, width, _ = sample.image.shape if decode else (sample.height, sample.width, 3)
+                height, width = sample.image.shape[:2] if decode else _size(sample, encoded)
                 if (height, width) != (sample.height, sample.width):
                     raise DamagedData(
                         "an image is not of the recorded size",
@@ -315,6 +316,12 @@ def _check_samples(
     for same in samples_of_image.values():
         if len(same) > 1 and not any(members.issuperset(same) for members in splits):
             result.remarks.append(f"the same picture: {', '.join(pack.key(index) for index in same[:5])}")
+
+
+def _size(sample: Sample, encoded: bytes | memoryview) -> tuple[int, int]:
+    """Height and width as the header of an image says."""
+    header = images.probe(encoded, max_pixels=sample.max_pixels)
+    return header.height, header.width
 
 
 def _check_annotations(sample: Sample, categories: int, void: int) -> None:

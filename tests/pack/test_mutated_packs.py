@@ -12,7 +12,7 @@ import shutil
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,8 @@ FORMATS: dict[str, tuple[Callable[[Path], Path], str]] = {
 """Format → what makes such a dataset, and another format that it is converted to."""
 
 SHORT, FULL = 12, 2500
+ONCE_WRONG = (573,)
+"""Seeds that are always tried: a size of an image in a table, with every checksum made right."""
 SECONDS = 10
 KILOBYTES = 1 << 20
 
@@ -158,7 +160,7 @@ def failure(door: Callable[[], object]) -> str:
     return text
 
 
-def run(format: str, seeds: range, folder: Path) -> list[str]:
+def run(format: str, seeds: Iterable[int], folder: Path) -> list[str]:
     """The doors that fail at mutants."""
     doors = Doors(format, folder)
     failures = []
@@ -189,7 +191,7 @@ def _quiet() -> object:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_door_of_a_pack_ends_in_a_result_or_a_declared_error(format: str, tmp_path: Path) -> None:
-    failures = run(format, range(SHORT), tmp_path)
+    failures = run(format, (*range(SHORT), *ONCE_WRONG), tmp_path)
     assert not failures, "\n".join(failures)
 
 
