@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers import mutants
+from tests.helpers.mutants import holders_of
 
 Change = Callable[[Path, random.Random], str]
 
@@ -143,15 +144,7 @@ def _value(path: Path, random_: random.Random) -> str:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return "no JSON"
-    holders: list[tuple[Any, Any]] = []
-
-    def walk(node: Any) -> None:
-        items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-        for key, value in items:
-            holders.append((node, key))
-            walk(value)
-
-    walk(document)
+    holders = holders_of(document)
     if not holders:
         return "nothing in it"
     holder, key = random_.choice(holders)

@@ -34,11 +34,8 @@ def mutate(root: Path, random_: random.Random) -> str:
     return f"{path.relative_to(root)}: {change(path, random_)}"
 
 
-def _json(path: Path, random_: random.Random) -> str:
-    try:
-        document = json.loads(path.read_bytes())
-    except ValueError:
-        return "not JSON"
+def holders_of(document: Any) -> list[tuple[Any, Any]]:
+    """Every value of a JSON document, as the object or list that holds it and its key."""
     holders: list[tuple[Any, Any]] = []
 
     def walk(node: Any) -> None:
@@ -48,6 +45,15 @@ def _json(path: Path, random_: random.Random) -> str:
             walk(value)
 
     walk(document)
+    return holders
+
+
+def _json(path: Path, random_: random.Random) -> str:
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError:
+        return "not JSON"
+    holders = holders_of(document)
     holder, key = random_.choice(holders)
     old = repr(holder[key])[:60]
     action = random_.choice(("value", "value", "value", "delete", "double", "scale", "swap"))

@@ -77,8 +77,8 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     if (error := folders.no_labels(root, layout, entries)) is not None:
         raise error
     pairs.remark_missing(pairs.NO_LABELS, entries, splits, lambda entry: bool(entry.data.file), findings)
-    beside = ["", *(pair.images for pair in layout.pairs if pair.split), *(pair.labels for pair in layout.pairs)]
-    beside = list(dict.fromkeys(beside))
+    of_pairs = [part for pair in layout.pairs for part in (pair.images if pair.split else "", pair.labels)]
+    beside = list(dict.fromkeys(["", *(part.rpartition("/")[0] for part in of_pairs), *of_pairs]))
     table = label_tables.in_folder(root, beside) if labels is None else label_tables.beside(root, beside, findings)
     given = spaces.Given(root, layout.name, entries, table, labels, options.classes_from_data)
     space, reading = spaces.decide(given, findings)

@@ -391,3 +391,16 @@ def test_void_of_16_bits_and_masks_of_another_size_are_called_what_they_are(tmp_
     with pytest.raises(SegdataError, match="size") as refusal:
         segdata.convert(source, tmp_path / "small", classes="background,road,puddle", workers=1)
     assert "label map" in (refusal.value.why or "") and "NEAREST" in (refusal.value.fix or "")
+
+
+def test_a_table_in_the_folder_of_a_split_is_read(tmp_path: Path) -> None:
+    table = '{"label_map": {"0": "ground", "1": "sky", "2": "puddle"}}'
+    files = {f"{split}/{name}": data for split in ("train", "val") for name, data in (
+        ("images/a.png", b""), ("masks/a.png", values()), ("dataset_meta.json", table))}  # fmt: skip
+    own = dataset(tmp_path / "own", files)
+    segdata.convert(own, tmp_path / "pack", workers=1)
+    assert [category.name for category in segdata.open(tmp_path / "pack").labels.categories] == [
+        "ground",
+        "sky",
+        "puddle",
+    ]
