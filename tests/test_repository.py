@@ -57,7 +57,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"__init__"},
     ],
     "models": [
-        {"class_names", "losses", "safetensors_files", "settings", "weights_digest"},
+        {"class_names", "losses", "norms", "safetensors_files", "settings", "weights_digest"},
         {"checkpoint"},
         {"weights"},
         {"contract"},

@@ -12,6 +12,8 @@ from segdata.models import maskrcnn, weights
 from segdata.models.settings import ModelSettings, require_effect_in_prediction
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from segdata.models.contract import AnyModel, Predictor
 
 
@@ -52,6 +54,21 @@ def model(name: str) -> AnyModel:
         NotThere: there is none with this name.
     """
     return _package(name).architecture()
+
+
+def build(name: str, classes: int, in_channels: int = 3, **settings: Any) -> nn.Module:
+    """See `segdata.models.build`."""
+    if name == "maskrcnn":
+        from segdata.models.maskrcnn import network
+
+        if in_channels != 3:
+            raise UsageError(
+                "Mask R-CNN takes images of three channels", place="in_channels", why=f"got {in_channels!r}"
+            )
+        return network.build(maskrcnn.settings()().changed(**settings), classes)
+    from segdata.models.semantic import architectures
+
+    return architectures.build(name, classes, in_channels, **settings)
 
 
 def settings_type(name: str) -> type[ModelSettings]:

@@ -21,6 +21,7 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from segdata.models.maskrcnn.config import Config
+from segdata.models.norms import group_norm
 
 _LEVELS = ("0", "1", "2", "3")
 EPS = 1e-5
@@ -126,17 +127,12 @@ class _Narrow(resnet.ResNet):  # type: ignore[misc]
 
 
 def _norm(name: str) -> Any:
-    return {"frozen": FrozenBatchNorm2d, "batch": nn.BatchNorm2d, "group": _group_norm}[name]
+    return {"frozen": FrozenBatchNorm2d, "batch": nn.BatchNorm2d, "group": group_norm}[name]
 
 
 def _head_norm(config: Config) -> Any:
     """Norms of the second heads: trained by torchvision, so never frozen from the start."""
-    return _group_norm if config.norm == "group" else nn.BatchNorm2d
-
-
-def _group_norm(channels: int) -> nn.GroupNorm:
-    groups = next(count for count in (32, 16, 8, 4, 2, 1) if channels % count == 0 and channels // count >= 4)
-    return nn.GroupNorm(groups, channels)
+    return group_norm if config.norm == "group" else nn.BatchNorm2d
 
 
 def stage_of(name: str) -> int | None:

@@ -1,0 +1,1 @@
+"""Networks for semantic segmentation, their settings, and the weights that are published for them."""
