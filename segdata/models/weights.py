@@ -182,9 +182,9 @@ def _opened(path: Path) -> Any:
 
 def _check_packing(path: Path) -> None:
     """Raise when the file is a zip that would unfold: PyTorch stores its records as they are."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             size = sum(record.file_size for record in archive.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:

@@ -6,35 +6,16 @@ Ten thousand damaged inputs for each way in with `scripts/test --full`, some wit
 from __future__ import annotations
 
 import random
-import resource
 import shutil
-import time
-import traceback
 from pathlib import Path
 
 import pytest
 
-from segdata.errors import SegdataError
+from tests.helpers import ends
 from tests.helpers.damage import damage
 from tests.helpers.doors import DOORS
 
 SHORT_OF_IMAGES, SHORT, FULL = 10, 2, 10_000
-_MOST_SECONDS, _MOST_KILOBYTES = 10, 1 << 20
-
-
-def outcome(name: str, source: Path, work: Path) -> str:
-    """What went wrong with an input; "" where it ends in a result or in a declared error."""
-    begin, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    try:
-        text = DOORS[name].enter(source, work)
-    except SegdataError:
-        text = ""
-    except Exception as error:
-        text = "".join(traceback.format_exception(error, limit=-2))
-    seconds, more = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-    if seconds > _MOST_SECONDS or more > _MOST_KILOBYTES:
-        text += f" {seconds:.0f} s, {more >> 10} MiB"
-    return text
 
 
 def run(name: str, seeds: range, folder: Path) -> list[str]:
@@ -48,7 +29,7 @@ def run(name: str, seeds: range, folder: Path) -> list[str]:
         shutil.rmtree(folder / "damaged", ignore_errors=True)
         shutil.copytree(folder / "original", folder / "damaged")
         changes = [damage(folder / "damaged" / part, random_) for _ in range(random_.choice((1, 1, 1, 2)))]
-        text = outcome(name, folder / "damaged" / part, folder / "work")
+        text = ends.wrong(lambda: ends.Fault(DOORS[name].enter(folder / "damaged" / part, folder / "work")))
         if text:
             wrong.append(f"seed {seed}: {'; '.join(changes)}: {text}")
     return wrong

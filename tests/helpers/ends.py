@@ -7,16 +7,25 @@ import random
 import re
 import resource
 import signal
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from segdata.errors import SegdataError
 
 SECONDS = 10
-"""The longest that one call may take."""
+"""The longest that one call may compute."""
+WAIT = 120
+"""Seconds in which a call is done, on however busy a machine: else it hangs."""
 MEBIBYTES = 1024
 """The most memory that one call may add."""
+
+
+class Fault(str):
+    """A call's result that says what is wrong with what it left; empty where nothing is."""
 
 
 class _Hang(BaseException):
@@ -30,25 +39,31 @@ def wrong(call: Callable[[], object]) -> str:
         raise _Hang
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WAIT)
     try:
-        call()
+        result = call()
+        if isinstance(result, Fault) and result:
+            return result
     except SegdataError as error:
         if type(error) is SegdataError or not error.message:
             return f"an error without a kind: {error!r}"
     except _Hang:
         return f"not done in {SECONDS} s"
     except Exception as error:
-        return f"{type(error).__name__}: {error!s:.300}"
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {error!s:.300} ({Path(frame.filename).name}:{frame.lineno})"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) >> 10
     return f"{grown} MiB more memory" if grown > MEBIBYTES else ""
 
 
-def all_wrong(call: Callable[[random.Random], object], seeds: range) -> list[str]:
+def all_wrong(call: Callable[[random.Random], object], seeds: Iterable[int]) -> list[str]:
     """What is wrong with how calls with some seeds end."""
     return [f"seed {seed}: {text}" for seed in seeds if (text := wrong(partial(call, random.Random(seed))))]
 
@@ -84,11 +99,11 @@ def changed(document: Any, random_: random.Random) -> Any:
     for _ in range(random_.choice((1, 1, 1, 2, 3))):
         holders = list(_holders(copy))
         if not holders:
-            return random_.choice(VALUES)
+            return deepcopy(random_.choice(VALUES))
         holder, key = random_.choice(holders)
         action = random_.choice(("other", "other", "other", "drop", "double", "swap", "deep"))
         if action == "other":
-            holder[key] = random_.choice(VALUES)
+            holder[key] = deepcopy(random_.choice(VALUES))
         elif action == "drop":
             del holder[key]
         elif action == "double" and isinstance(holder, list):

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import shutil
-import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -22,7 +19,6 @@ import pytest
 
 import segdata
 from segdata.conversion.repair import repair
-from segdata.errors import SegdataError
 from segdata.loading.loader import Loader
 from segdata.pack.verify import rebuild
 from segdata.sources.describe import describe
@@ -30,6 +26,7 @@ from segdata.statistics.counts import statistics
 from segdata.viz import overlay
 from tests.helpers import made, pack_mutants
 from tests.helpers.command import tree
+from tests.helpers.ends import Fault, wrong
 from tests.helpers.packs import pack_of
 
 FORMATS: dict[str, tuple[Callable[[Path], Path], str]] = {
@@ -43,12 +40,6 @@ FORMATS: dict[str, tuple[Callable[[Path], Path], str]] = {
 SHORT, FULL = 12, 2500
 ONCE_WRONG = (573,)
 """Seeds that are always tried: a size of an image in a table, with every checksum made right."""
-SECONDS = 10
-KILOBYTES = 1 << 20
-
-
-class Fault(str):
-    """What is wrong after a door ended well; empty where nothing is."""
 
 
 class Doors:
@@ -141,32 +132,13 @@ class Doors:
         return Fault("" if is_consistent or expected.items() <= after.items() else "left other bytes")
 
 
-def failure(door: Callable[[], object]) -> str:
-    """How a door ends that ends in neither a result nor a declared error, or too late, or with too much memory."""
-    began, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    text = ""
-    try:
-        result = door()
-        text = result if isinstance(result, Fault) else ""
-    except SegdataError as error:
-        text = "" if type(error) is not SegdataError else "a bare SegdataError"
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
-    if (seconds := time.monotonic() - began) > SECONDS:
-        text = f"took {seconds:.0f} s"
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > memory + KILOBYTES:
-        text = "took more than 1 GB"
-    return text
-
-
 def run(format: str, seeds: Iterable[int], folder: Path) -> list[str]:
     """The doors that fail at mutants."""
     doors = Doors(format, folder)
     failures = []
 
     def look(name: str, door: Callable[[], object]) -> None:
-        if text := failure(door):
+        if text := wrong(door):
             failures.append(f"seed {seed}, {what}: {name}: {text}")
 
     for seed in seeds:

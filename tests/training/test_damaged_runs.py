@@ -34,7 +34,7 @@ from tests.helpers import ends
 from tests.helpers.tiny_training import TINY
 
 SHORT, FULL = 5, 10_000
-SETTINGS = {**TINY, "checkpoint_steps": 1, "validation_images": 1, "optimizer": "adamw"}
+SETTINGS = {**TINY, "backbone_width": 0.125, "checkpoint_steps": 1, "validation_images": 1, "optimizer": "adamw"}
 
 
 def make(folder: Path) -> Path:

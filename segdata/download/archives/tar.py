@@ -145,9 +145,9 @@ class _Walk:
             if kind in (b"x", b"g", b"L"):
                 content = self._long_header(header)
                 if kind == b"L":
-                    records["path"] = _long_name(content)
+                    records = _merged(records, {"path": _long_name(content)})
                 elif kind == b"x":
-                    records |= _records(content)
+                    records = _merged(records, _records(content))
                 elif at_once := sorted(
                     key for key in _records(content) if key in _OF_ONE or key.startswith("GNU.sparse")
                 ):
@@ -163,7 +163,7 @@ class _Walk:
             if sparse:
                 raise refused_kind(_KINDS[b"S"])
             size = _size(records.get("size"), header.size)
-            is_folder = header.isdir() or name.endswith("/")  # before POSIX, a slash at the end said so
+            is_folder = header.isdir() or name.endswith("/")  # so says GNU tar, tarfile before POSIX alone
             if kind == _FOLDER:
                 size = 0  # some archivers put the folder's own size here; no data follows
             if size < 0 or (is_folder and size):
@@ -276,6 +276,19 @@ def _records(content: bytes) -> dict[str, str]:
         records[match[2].decode("utf-8", "replace")] = content[match.end() : end - 1].decode("utf-8", "surrogateescape")
         at = end
     return records
+
+
+def _merged(records: dict[str, str], more: dict[str, str]) -> dict[str, str]:
+    """What two headers in a row say of the member behind them.
+
+    Raises:
+        InvalidArchive: they give it two names or sizes; of readers, some take the first and some the last.
+    """
+    twice = next((key for key in _OF_ONE if key in records and more.get(key, records[key]) != records[key]), None)
+    if twice is not None:
+        why = f"its {twice} is {records[twice][:40]!r} in one and {more[twice][:40]!r} in the next"
+        raise InvalidArchive("two headers contradict each other about one member", why=why)
+    return records | more
 
 
 def _size(record: str | None, size: int) -> int:

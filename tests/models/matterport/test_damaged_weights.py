@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from segdata.errors import DamagedData
 from segdata.models.maskrcnn import weights as maskrcnn
 from segdata.models.matterport import weights
 from tests.helpers import ends
@@ -87,6 +88,15 @@ def test_a_type_in_an_arrays_place_is_no_array(tmp_path: Path) -> None:
         group["k:0"] = np.dtype("f4")
     with weights.opened(tmp_path / "a.h5") as opened:
         assert opened.shape("conv1", "k:0") is None
+
+
+def test_a_zip_in_two_volumes_is_damaged(tmp_path: Path) -> None:
+    data = bytearray(pytorch(tmp_path))
+    volumes = data.index(b"PK\x06\x07") + 16
+    data[volumes] = 2
+    (tmp_path / "x.pth").write_bytes(data)
+    with pytest.raises(DamagedData, match="multiple disks"):
+        maskrcnn.read(tmp_path / "x.pth")
 
 
 @pytest.mark.full
