@@ -57,8 +57,8 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"__init__"},
     ],
     "models": [
-        {"class_names", "losses", "norms", "safetensors_files", "settings", "weights_digest"},
-        {"checkpoint"},
+        {"class_names", "norms", "safetensors_files", "settings", "weights_digest"},
+        {"checkpoint", "losses"},
         {"weights"},
         {"contract"},
         {...},
