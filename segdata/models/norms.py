@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import FrozenBatchNorm2d
@@ -43,7 +44,9 @@ class _Group(nn.GroupNorm):
         self.then = _afterwards(old)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.then(super().forward(input))  # type: ignore[no-any-return]
+        # not functional.group_norm, which refuses one channel of one pixel
+        normalised = torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        return self.then(normalised)  # type: ignore[no-any-return]
 
 
 def _afterwards(old: _BatchNorm) -> nn.Module:

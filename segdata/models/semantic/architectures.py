@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from segdata.errors import NotThere, UsageError, close_names
 from segdata.models import norms
+from segdata.models.semantic import fastfcn, gated_scnn
 from segdata.models.semantic.config import SemanticConfig
 from segdata.models.semantic.network import Network
-from segdata.models.semantic.networks import deeplab, unet
-from segdata.models.semantic.networks.settings import SETTINGS
+from segdata.models.semantic.networks import deeplab, smp, torchvision_networks, unet
+from segdata.models.semantic.networks.settings import SETTINGS, SMP_NETWORKS
 
 MOST_CLASSES = 65_535
 
@@ -31,7 +33,13 @@ class Architecture:
 
 _BUILDERS: dict[str, Callable[[Any, int, int], Network]] = {
     "unet": unet.UNet,
+    "deeplabv3": torchvision_networks.deeplabv3,
+    "fcn": torchvision_networks.fcn,
+    "lraspp": torchvision_networks.lraspp,
     "deeplabv3plus": deeplab.DeepLabV3Plus,
+    "fastfcn": fastfcn.FastFCN,
+    "gated_scnn": gated_scnn.GatedSCNN,
+    **{f"smp:{name}": functools.partial(smp.build, name) for name in SMP_NETWORKS},
 }
 
 ARCHITECTURES: dict[str, Architecture] = {

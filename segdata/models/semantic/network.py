@@ -32,9 +32,11 @@ class Network(nn.Module):
 
     Attributes:
         stride: what height and width of the images within `outputs_of_padded` are multiples of.
+        least: how much their height and width are at least.
     """
 
     stride: int = 32
+    least: int = 32
 
     def outputs_of_padded(self, images: Tensor) -> Outputs:
         """The outputs for images whose sides are multiples of `stride`."""
@@ -43,7 +45,7 @@ class Network(nn.Module):
     def outputs(self, images: Tensor) -> Outputs:
         """The outputs for images of any size."""
         height, width = images.shape[-2:]
-        right, bottom = (-width) % self.stride, (-height) % self.stride
+        bottom, right = (max(self.least - size, -size % self.stride) for size in (height, width))
         padded = functional.pad(images, (0, right, 0, bottom)) if right or bottom else images
         return Outputs(
             *(

@@ -15,6 +15,7 @@ from segdata.errors import NotThere, UsageError  # noqa: E402
 from segdata.models import build  # noqa: E402
 from segdata.models.semantic.network import stage_of  # noqa: E402
 from segdata.models.semantic.networks.resnet import ResNet  # noqa: E402
+from segdata.models.semantic.networks.settings import SETTINGS, SMP_NETWORKS  # noqa: E402
 
 SMALL: list[tuple[str, dict[str, Any]]] = [
     ("unet", {"width": 8}),
@@ -23,8 +24,27 @@ SMALL: list[tuple[str, dict[str, Any]]] = [
     ("deeplabv3plus", {"backbone": "resnet18", "backbone_width": 0.25, "head_channels": 16, "auxiliary": True}),
     ("deeplabv3plus", {"backbone": "resnet50", "backbone_width": 0.125, "head_channels": 8, "output_stride": 8}),
     ("deeplabv3plus", {"backbone": "resnet18", "backbone_width": 0.25, "decoder": "separable"}),
+    ("deeplabv3", {"backbone": "mobilenet_v3_large", "auxiliary": True}),
+    ("deeplabv3", {"backbone": "mobilenet_v3_large", "auxiliary": False}),
+    ("lraspp", {}),
+    *(
+        ("fastfcn", {"head": head, "backbone": backbone, "backbone_width": 0.25, "jpu_channels": 16})
+        for head, backbone in (
+            ("encnet", "resnet18"),
+            ("encnet_lateral", "resnet50"),
+            ("psp", "resnet18"),
+            ("deeplab", "resnet18"),
+            ("fcn", "resnet18"),
+        )
+    ),
+    ("gated_scnn", {"backbone": "wideresnet38", "backbone_width": 0.125, "head_channels": 8}),
+    ("gated_scnn", {"backbone": "resnet50", "backbone_width": 0.125, "head_channels": 8}),
+    *((f"smp:{name}", {"backbone": "resnet18"}) for name in SMP_NETWORKS),
 ]
-"""Narrow forms of every network."""
+"""Networks, narrow where they can be."""
+
+HAS_AUXILIARY = {"deeplabv3", "fcn", "fastfcn"}
+"""Networks that have an auxiliary head unless it is turned off."""
 
 IDS = [f"{name}-{'-'.join(map(str, settings.values()))}" for name, settings in SMALL]
 
@@ -37,6 +57,23 @@ COUNTS = [
     # ResNet-101 without classifier 42,500,160, ASPP 15,535,104, 1×1 12,384, decoder 700,928 + 590,336 + 4,883
     ("deeplabv3plus", 19, {"backbone": "resnet101"}, 59_343_795),
     ("deeplabv3plus", 19, {"backbone": "resnet50", "output_stride": 8}, 40_351_667),
+    # torchvision's pages of its weights, 21 classes
+    ("deeplabv3", 21, {}, 42_004_074),
+    ("deeplabv3", 21, {"backbone": "resnet101"}, 60_996_202),
+    ("deeplabv3", 21, {"backbone": "mobilenet_v3_large"}, 11_029_328),
+    ("fcn", 21, {}, 35_322_218),
+    ("fcn", 21, {"backbone": "resnet101"}, 54_314_346),
+    ("lraspp", 21, {}, 3_221_538),
+    # the authors' code, less a classifier of 1000 classes that it never uses (2048 × 1000 + 1000)
+    ("fastfcn", 19, {}, 49_392_449 - 2_049_000),
+    ("fastfcn", 19, {"head": "psp", "backbone": "resnet101"}, 89_856_718 - 2_049_000),
+    ("fastfcn", 19, {"head": "deeplab"}, 63_911_374 - 2_049_000),
+    # trunk, shape stream, pyramid pooling, decoder, fusion of edges; less an unused convolution of 64 × 1 + 1
+    ("gated_scnn", 19, {}, 105_062_720 + 107_948 + 30_412_032 + 1_695_488 + 2 - 65),
+    # segmentation-models-pytorch 0.6
+    ("smp:unet", 19, {"backbone": "resnet34"}, 24_438_979),
+    ("smp:deeplabv3plus", 19, {"backbone": "resnet50"}, 26_682_211),
+    ("smp:segformer", 19, {"backbone": "resnet50"}, 24_841_811),
 ]
 
 
@@ -44,6 +81,8 @@ COUNTS = [
 def test_a_network_has_as_many_parameters_as_published(
     name: str, classes: int, settings: dict[str, Any], count: int
 ) -> None:
+    if name.startswith("smp:"):
+        pytest.importorskip("segmentation_models_pytorch")
     with torch.device("meta"):
         network = build(name, classes, **settings)
     assert sum(parameter.numel() for parameter in network.parameters()) == count
@@ -51,6 +90,8 @@ def test_a_network_has_as_many_parameters_as_published(
 
 @pytest.mark.parametrize(("name", "settings"), SMALL, ids=IDS)
 def test_logits_have_the_size_of_the_image(name: str, settings: dict[str, Any]) -> None:
+    if name.startswith("smp:"):
+        pytest.importorskip("segmentation_models_pytorch")
     torch.manual_seed(0)
     network = build(name, 5, **settings)
     for size in ((32, 32), (33, 65), (97, 130)):
@@ -60,15 +101,29 @@ def test_logits_have_the_size_of_the_image(name: str, settings: dict[str, Any]) 
         for output, channels in ((outputs.auxiliary, 5), (outputs.edges, 1)):
             assert output is None or output.shape == (2, channels, *size)
         assert outputs.presence is None or outputs.presence.shape == (2, 5)
-    assert (outputs.auxiliary is not None) == settings.get("auxiliary", False)
+    assert (outputs.auxiliary is not None) == settings.get("auxiliary", name in HAS_AUXILIARY)
+    assert (outputs.presence is not None) == settings.get("head", "").startswith("encnet")
+    assert (outputs.edges is not None) == (name == "gated_scnn")
     sum(output.square().mean() for output in outputs if output is not None).backward()
     for parameter_name, parameter in network.named_parameters():
+        if name == "smp:pspnet" and parameter_name.startswith(("encoder.layer3", "encoder.layer4")):
+            continue  # which it has and does not use
         assert parameter.grad is not None and parameter.grad.isfinite().all(), parameter_name
     assert network.eval().outputs(torch.randn(1, 3, 32, 32)).auxiliary is None
 
 
+@pytest.mark.parametrize("name", [name for name in SETTINGS if not name.startswith("smp:")])
+def test_logits_of_the_whole_network_have_the_size_of_the_image(name: str) -> None:
+    with torch.device("meta"):
+        network = build(name, 19, norm="group")
+        assert network(torch.empty(1, 3, 97, 130)).shape == (1, 19, 97, 130)
+        assert network.eval()(torch.empty(1, 3, 32, 33)).shape == (1, 19, 32, 33)
+
+
 @pytest.mark.parametrize(("name", "settings"), SMALL, ids=IDS)
 def test_a_seed_and_the_norm_decide_what_is_built(name: str, settings: dict[str, Any]) -> None:
+    if name.startswith("smp:"):
+        pytest.importorskip("segmentation_models_pytorch")
     states = []
     for norm in ("batch", "batch", "frozen", "group"):
         torch.manual_seed(3)
@@ -76,7 +131,7 @@ def test_a_seed_and_the_norm_decide_what_is_built(name: str, settings: dict[str,
         states.append(network.state_dict())
         for module in network.modules():
             assert not isinstance(module, torch.nn.modules.batchnorm._BatchNorm) or norm == "batch"
-            assert not isinstance(module, torch.nn.GroupNorm) or norm == "group"
+            assert not isinstance(module, torch.nn.GroupNorm) or norm == "group" or name == "smp:fpn"
         assert network.eval()(torch.randn(1, 3, 64, 64)).isfinite().all()
     for other in states[1:]:
         assert all(torch.equal(value, states[0][key]) for key, value in other.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,13 @@ def convolution(inputs: int, outputs: int, kernel: int, *, dilation: int = 1, se
 def resized(x: Tensor, like: Tensor, *, align_corners: bool = False) -> Tensor:
     """(N, C, h, w) → bilinearly at the height and width of `like`."""
     return functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=align_corners)
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """The context in which autocast, where it is on, does not concern what is calculated on the device of `x`."""
+    kind = x.device.type
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
 class ASPP(nn.Module):

@@ -79,8 +79,126 @@ class DeepLabV3Plus(SemanticConfig, frozen=True, kw_only=True):
     auxiliary: _Auxiliary = False
 
 
+class DeepLabV3(SemanticConfig, frozen=True, kw_only=True):
+    """Settings of torchvision's DeepLabV3 (Chen et al. 2017).
+
+    Raises:
+        UsageError: a value is of another type or out of its range.
+    """
+
+    ON_CPU: ClassVar = "--set backbone=mobilenet_v3_large"
+    SECTIONS: ClassVar = {**SemanticConfig.SECTIONS, "backbone": "network"}
+
+    backbone: Annotated[
+        Literal["resnet50", "resnet101", "mobilenet_v3_large"], Meta(description="network that gives the features")
+    ] = "resnet50"
+    auxiliary: _Auxiliary = True
+
+
+class FCN(SemanticConfig, frozen=True, kw_only=True):
+    """Settings of torchvision's FCN (Long et al. 2015).
+
+    Raises:
+        UsageError: a value is of another type or out of its range.
+    """
+
+    SECTIONS: ClassVar = {**SemanticConfig.SECTIONS, "backbone": "network"}
+
+    backbone: Annotated[Literal["resnet50", "resnet101"], Meta(description="network that gives the features")] = (
+        "resnet50"
+    )
+    auxiliary: _Auxiliary = True
+
+
+class LRASPP(SemanticConfig, frozen=True, kw_only=True):
+    """Settings of torchvision's LR-ASPP on MobileNetV3 (Howard et al. 2019).
+
+    Raises:
+        UsageError: a value is of another type or out of its range.
+    """
+
+
+class FastFCN(SemanticConfig, frozen=True, kw_only=True):
+    """Settings of FastFCN (Wu et al. 2019).
+
+    Raises:
+        UsageError: a value is of another type or out of its range.
+    """
+
+    ON_CPU: ClassVar = "--set backbone=resnet18 --set jpu_channels=128"
+    SECTIONS: ClassVar = {**SemanticConfig.SECTIONS, "backbone": "network"}
+
+    backbone: _ResNet = "resnet50"
+    backbone_width: _Width = 1.0
+    stem: Annotated[
+        Literal["deep", "plain"],
+        Meta(
+            description="the backbone's stem: three 3×3 convolutions, or the 7×7 one, which torchvision's weights need"
+        ),
+    ] = "deep"
+    head: Annotated[
+        Literal["encnet", "encnet_lateral", "psp", "deeplab", "fcn"],
+        Meta(description="head on the joint pyramid; encnet_lateral also sees the backbone's middle stages"),
+    ] = "encnet"
+    jpu_channels: Annotated[int, Meta(ge=8, le=4096, description="channels of the joint pyramid upsampling")] = 512
+    auxiliary: _Auxiliary = True
+
+
+class GatedSCNN(SemanticConfig, frozen=True, kw_only=True):
+    """Settings of Gated-SCNN (Takikawa et al. 2019).
+
+    Raises:
+        UsageError: a value is of another type or out of its range.
+    """
+
+    ON_CPU: ClassVar = "--set backbone_width=0.125 --set head_channels=32"
+    SECTIONS: ClassVar = {**SemanticConfig.SECTIONS, "backbone": "network"}
+
+    backbone: Annotated[
+        Literal["wideresnet38", "resnet50", "resnet101"], Meta(description="network of the regular stream")
+    ] = "wideresnet38"
+    backbone_width: _Width = 1.0
+    head_channels: _Channels = 256
+
+
+class SMP(SemanticConfig, frozen=True, kw_only=True):
+    """Settings of a network of segmentation-models-pytorch.
+
+    Raises:
+        UsageError: a value is of another type or out of its range.
+    """
+
+    ON_CPU: ClassVar = "--set backbone=resnet18"
+    SECTIONS: ClassVar = {**SemanticConfig.SECTIONS, "backbone": "network"}
+
+    backbone: Annotated[
+        str, Meta(description="encoder: a name of segmentation-models-pytorch, or of timm, such as convnext_tiny")
+    ] = "resnet34"
+
+
+SMP_NETWORKS = (
+    "unet",
+    "unetplusplus",
+    "fpn",
+    "pspnet",
+    "deeplabv3",
+    "deeplabv3plus",
+    "pan",
+    "linknet",
+    "manet",
+    "upernet",
+    "segformer",
+)
+"""Networks of segmentation-models-pytorch; their names here are smp:NAME."""
+
 SETTINGS: dict[str, type[SemanticConfig]] = {
     "unet": UNet,
+    "deeplabv3": DeepLabV3,
+    "fcn": FCN,
+    "lraspp": LRASPP,
     "deeplabv3plus": DeepLabV3Plus,
+    "fastfcn": FastFCN,
+    "gated_scnn": GatedSCNN,
+    **{f"smp:{name}": SMP for name in SMP_NETWORKS},
 }
 """Name of a network → the type of its settings."""
