@@ -61,6 +61,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"checkpoint", "losses"},
         {"weights"},
         {"contract"},
+        {"maskrcnn"},  # whose share in packs and weights files Matterport's has, too
         {...},
         {"registry"},
     ],

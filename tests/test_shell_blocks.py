@@ -41,6 +41,8 @@ NOT_RUN = {
     "segdata --install-completion": "changes the shell's start-up files",
     "segdata login": "asks for a password",
     "segdata predict mask_rcnn_coco.h5": "weights of 246 MB; tests/models/matterport makes small ones",
+    "segdata train packs/mine -o runs/keras": "weights of 246 MB; tests/models/matterport/test_loop.py trains small ones",
+    "segdata predict runs/keras": "the run of the line before",
     "segdata fetch sbd": "no tiny SBD is drawn; the plan (--dry-run) is run",
     "segdata verify sbd": "no tiny SBD is drawn",
     "segdata convert sbd-as-voc": "no tiny SBD is drawn; its folder is made by the Python above it, and is VOC's",

@@ -128,7 +128,8 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """NAME= of every setting, then NAME=CHOICE where there are choices; predictions have those of the model alone."""
     from segdata.training.config import TrainConfig
 
-    config = TrainConfig.chosen(None, [])
+    model = ctx.params.get("model")
+    config = TrainConfig.of(model) if model in models() else TrainConfig.of()
     rules = config.model.rules() if ctx.command.name == "predict" else config.rules()
     name = incomplete.partition("=")[0]
     if name in rules and "=" in incomplete:

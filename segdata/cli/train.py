@@ -62,6 +62,13 @@ def train(
         help="Initial weights: a run, a file, or torchvision:coco-v1, :coco-v2, :imagenet.",
         autocompletion=choices.weights,
     ),
+    model: str | None = typer.Option(
+        None,
+        "--model",
+        metavar="NAME",
+        help="The model: {models} (default: that of the weights, else maskrcnn).",
+        autocompletion=choices.models,
+    ),
     boxes_as_masks: bool = typer.Option(
         False, "--boxes-as-masks", help="Train objects that have a box and no mask with their box filled as the mask."
     ),
@@ -98,7 +105,8 @@ def train(
     with output.only_ours(active=json):
         registry.require_torch(threads)
         changes += ["boxes_as_masks=true"] if boxes_as_masks else []
-        chosen = TrainConfig.chosen(config, changes, run if resume else None)
+        changes += [f"model={model}"] if model else []
+        chosen = TrainConfig.chosen(config, changes, run if resume else None, weights=weights)
         whole = segdata.open(pack, labels=labels)
         from segdata.training import trackers, trainer
         from segdata.training.batches import split_names

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from segdata.errors import NotThere, UsageError
-from segdata.models import maskrcnn, weights
+from segdata.models import maskrcnn, matterport, weights
 from segdata.models.settings import ModelSettings, require_effect_in_prediction
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Package(Protocol):
 
 MODELS: dict[str, Package] = {
     "maskrcnn": maskrcnn,
+    "matterport": matterport,
 }
 """Models that can be trained, by name."""
 
@@ -37,14 +38,15 @@ DEFAULT = "maskrcnn"
 
 
 def _matterport(path: Path, **options: Any) -> Predictor:
-    from segdata.models import matterport
-
     require_effect_in_prediction([name.lower() for name in options], matterport.Config.TRAINING)
     return matterport.load(path, **options)
 
 
 PREDICTORS: Mapping[str, Callable[..., Predictor]] = {".h5": _matterport, ".hdf5": _matterport}
-"""Ending of a weights file → what makes a predictor of it; models that are not trained here."""
+"""Ending of the weights files of Keras → what makes a predictor of one, as the original predicts."""
+
+KERAS = "matterport"
+"""The model that these files belong to."""
 
 
 def model(name: str) -> AnyModel:
@@ -81,9 +83,20 @@ def settings_type(name: str) -> type[ModelSettings]:
 
 
 def name_of(source: str | Path) -> str:
-    """Which model weights belong to: what a run or a checkpoint says, else the default."""
+    """Which model weights belong to: what a run or a checkpoint says, or the file's ending, else the default."""
+    if Path(source).suffix in PREDICTORS:
+        return KERAS
     document = weights.document_of(source)
     return DEFAULT if document is None else str(document["config"].get("model", DEFAULT))
+
+
+def shown_by(source: str | Path) -> dict[str, Any]:
+    """The settings that a weights file of Keras shows, such as its backbone; {} for other weights."""
+    if Path(source).suffix not in PREDICTORS:
+        return {}
+    from segdata.models.matterport import keras
+
+    return keras.shown_by(Path(source))
 
 
 def _package(name: str) -> Package:

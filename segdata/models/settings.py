@@ -206,6 +206,8 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
     """Settings of a model that can be trained."""
 
     METRIC: ClassVar[Metric]
+    RUN: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the training itself, by name, whose defaults are others with this model."""
     ON_CPU: ClassVar[str] = ""
     """Options that make the model small enough for a CPU, for a remark; "" where it is."""
 

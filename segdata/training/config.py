@@ -209,50 +209,92 @@ class TrainConfig:
         Raises:
             NotThere: there is no model with this name.
         """
-        return cls(registry.settings_type(name)(), RunConfig(), name)
+        model = registry.settings_type(name)
+        return cls(model(), RunConfig(**model.RUN), name)
+
+    @classmethod
+    def beginning_with(cls, weights: str | Path | None, name: str | None = None) -> TrainConfig:
+        """The defaults of the model that weights belong to, but for what their file shows of its network.
+
+        Args:
+            name: the model, where it is not to be theirs.
+
+        Raises:
+            NotThere: there is no model with this name.
+            InvalidInput, DamagedData, Unsafe: a file of Keras that cannot be used.
+        """
+        if weights is None or name not in (None, registry.KERAS):
+            return cls.of(name or registry.DEFAULT)
+        return cls.of(name or registry.name_of(weights)).changed(**registry.shown_by(weights))
 
     @classmethod
     def from_dict(
-        cls, values: Mapping[str, Any], *, name: str = registry.DEFAULT, file: Path | str | None = None
+        cls,
+        values: Mapping[str, Any],
+        *,
+        name: str = registry.DEFAULT,
+        weights: str | Path | None = None,
+        file: Path | str | None = None,
     ) -> TrainConfig:
         """From names and values, among them the model's name as `model`; what is not named keeps its default.
 
         Args:
             name: the model, where the values do not say it.
+            weights: what the training begins with, which may say the model, too.
 
         Raises:
             NotThere: there is no model with this name.
             UsageError: an unknown name (close ones are named), or a bad value.
         """
         others = dict(values)
-        return cls.of(str(others.pop(_MODEL, name)))._with(others, file=file)
+        named = others.pop(_MODEL, name if weights is None else None)
+        return cls.beginning_with(weights, None if named is None else str(named))._with(others, file=file)
 
     @classmethod
-    def from_toml(cls, path: Path, *, name: str = registry.DEFAULT) -> TrainConfig:
-        """From a TOML file of `name = value` lines.
+    def from_toml(cls, path: Path, *, name: str = registry.DEFAULT, weights: str | Path | None = None) -> TrainConfig:
+        """From a TOML file of `name = value` lines; see `from_dict`.
 
         Raises:
             UsageError: see `from_dict`; the line is named.
         """
         try:
-            return cls.from_dict(toml.read(path, UsageError), name=name, file=path)
+            return cls.from_dict(toml.read(path, UsageError), name=name, weights=weights, file=path)
         except UsageError as error:
             error.place = settings.line_of(path, error.place) or error.place
             raise
 
     @classmethod
     def chosen(
-        cls, file: Path | None, changes: Sequence[str], run: Path | None = None, *, name: str = registry.DEFAULT
+        cls,
+        file: Path | None,
+        changes: Sequence[str],
+        run: Path | None = None,
+        *,
+        name: str = registry.DEFAULT,
+        weights: str | Path | None = None,
     ) -> TrainConfig:
-        """Settings of a TOML file or of a run, else the defaults; then `changes`, each NAME=VALUE."""
+        """Settings of a TOML file or of a run, else the defaults; then `changes`, each NAME=VALUE.
+
+        Args:
+            name: the model, where neither they nor the weights say it.
+            weights: what a training begins with.
+        """
         if run is not None and file is not None:
             raise UsageError("settings are a file's or a run's, not both", fix="leave out --config")
         if run is not None and not (run / "config.toml").is_file():
             raise NotThere("there is no run here", file=run, fix=f"segdata train PACK -o {run}")
         texts = [text for text in changes if text.partition("=")[0].strip() != _MODEL]
-        name = next((text.partition("=")[2].strip() for text in changes if text not in texts), name)
+        named = next((text.partition("=")[2].strip() for text in changes if text not in texts), None)
+        weights = weights if run is None and named in (None, registry.KERAS) else None
         path = run / "config.toml" if run is not None else file
-        written = cls.of(name) if path is None else cls.from_toml(path, name=name)
+        if path is not None:
+            written = cls.from_toml(path, name=named or name, weights=weights)
+        else:
+            written = cls.beginning_with(weights, named or (name if weights is None else None))
+        if named not in (None, written.name):
+            raise UsageError(
+                "the settings are those of another model", file=path, why=f"they are of {written.name}, not of {named}"
+            )
         return written.changed(**written.parsed(texts))
 
     def changed(self, **values: Any) -> TrainConfig:
@@ -297,7 +339,11 @@ class TrainConfig:
 
     def rules(self) -> dict[str, Rule]:
         """Name → rule of every setting, by section: the model's, then the run's."""
-        rules = {**self.model.rules(), **self.run.rules()}
+        run = {
+            name: replace(rule, default=self.model.RUN.get(name, rule.default))
+            for name, rule in self.run.rules().items()
+        }
+        rules = {**self.model.rules(), **run}
         return {name: rules[name] for names in self.sections().values() for name in names}
 
     def sections(self) -> dict[str, list[str]]:
@@ -330,13 +376,15 @@ class TrainConfig:
 
     def parsed(self, texts: Sequence[str]) -> dict[str, Any]:
         """`["learning_rate=0.06", "backbone=resnet18", "min_size=[256]"]` as names and values; a list may go without
-        brackets.
+        brackets, and a setting of Matterport's model may have the original's name.
         """
         values: dict[str, Any] = {}
         rules = self.rules()
+        named = self.model.rules() if self.name == registry.KERAS else {}
+        originals = {name.upper(): name for name in named} | {rule.original: name for name, rule in named.items()}
         for text in texts:
             name, equals, value = text.partition("=")
-            name, value = name.strip(), value.strip()
+            name, value = originals.get(name.strip(), name.strip()), value.strip()
             if not equals:
                 raise UsageError(f"a setting is NAME=VALUE, not {text!r}", fix="--set learning_rate=0.01")
             if name in rules and rules[name].is_list and not value.startswith("["):

@@ -47,7 +47,7 @@ def warnings(
     if device == "cpu" and parameters >= LARGE and settings.ON_CPU:
         remarks.append(
             f"a model of {parameters / 1e6:.0f} million parameters on a CPU: an update takes seconds; "
-            f"a smaller one: {settings.ON_CPU}"
+            f"faster: {settings.ON_CPU}"
         )
     return remarks
 

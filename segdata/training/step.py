@@ -68,7 +68,7 @@ def optimizer(config: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
     plain: set[int] = set()
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if name == "bias" or isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
+            if name == "bias" or isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)):
                 plain.add(id(parameter))
     decayed = [parameter for parameter in network.parameters() if id(parameter) not in plain]
     rest = [parameter for parameter in network.parameters() if id(parameter) in plain]
@@ -101,7 +101,7 @@ def train_mode(network: nn.Module, *, frozen: bool) -> None:
     """Training mode, but batch norms whose weights are not trained keep their statistics; all of them when `frozen`."""
     network.train()
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and (frozen or not module.weight.requires_grad):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and (frozen or not module.weight.requires_grad):
             module.eval()
 
 

@@ -114,7 +114,7 @@ def train(
             where there are no such splits.
         run: the run folder.
         config: settings, or names and values of those that differ from the defaults; `{"model": …}` among them names
-            the model.
+            the model, which else is that of the weights.
         validate: what to validate on.
         weights: a run, a file or a name of weights to begin with; random ones by default.
         trackers: besides the run folder; each is called in a thread of its own.
@@ -132,7 +132,7 @@ def train(
         InvalidInput: the loss is not finite any more.
     """
     run = Path(run)
-    config = config if isinstance(config, TrainConfig) else TrainConfig.from_dict(config or {})
+    config = config if isinstance(config, TrainConfig) else TrainConfig.from_dict(config or {}, weights=weights)
     pack, validate = _packs(pack, validate)
     if validate is not None:
         validate.labels.require_equal(pack.labels, "training and validation")

@@ -28,6 +28,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "post_nms_rois_training": 50,
         "post_nms_rois": 20,
     },
+    "matterport": {
+        "backbone": "resnet50",
+        "layers": "heads",
+        "top_down_pyramid_size": 16,
+        "fpn_classif_fc_layers_size": 16,
+        "image_min_dim": 64,
+        "image_max_dim": 128,
+        "rpn_anchor_scales": [8.0, 16.0, 32.0, 64.0, 128.0],
+        "train_rois_per_image": 16,
+        "post_nms_rois_training": 50,
+        "post_nms_rois_inference": 20,
+    },
     "toy": {"size": 24, "learning_rate": 0.1},
 }
 """The smallest network of every model."""
@@ -60,7 +72,9 @@ def test_training_samples_follow_from_the_generator(name: str, pack: Pack) -> No
     model_contract.check_transform(name, pack.split("train2017"), SETTINGS[name])
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full if name == "matterport" else ()) for name in SETTINGS]
+)
 def test_a_resumed_training_comes_to_the_same_bits_and_predicts(name: str, pack: Pack, tmp_path: Path) -> None:
     train, val = pack.split("train2017"), pack.split("val2017")
     run = model_contract.check_training(name, train, val, SETTINGS[name], tmp_path)

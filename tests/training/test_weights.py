@@ -113,8 +113,8 @@ def test_a_file_with_more_than_tensors_says_what(pack: Path, tmp_path: Path, her
     assert outcome.code == 11 and outcome.document["error"]["why"].startswith("it names fractions.Fraction")
     assert 'torch.save(state["model"], "weights.pth")' in outcome.document["error"]["fix"]
     (tmp_path / "keras.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99))
-    outcome = here(*arguments(pack, tmp_path / "run", "--weights", tmp_path / "keras.h5"))
-    assert outcome.code == 2 and "matterport.Training" in outcome.document["error"]["fix"]
+    outcome = here(*arguments(pack, tmp_path / "run", "--weights", tmp_path / "keras.h5", "--model", "maskrcnn"))
+    assert outcome.code == 2 and "--model matterport" in outcome.document["error"]["fix"]
     (tmp_path / "text.pth").write_text("hello")
     outcome = here("predict", tmp_path / "text.pth", pack, "-o", tmp_path / "found", "--json")
     assert outcome.code == 8 and "Error: " in outcome.document["error"]["why"]

@@ -85,10 +85,10 @@ class _MaskRCNN:
     losses_named = losses.NAMES
 
     def usable(self, pack: Pack, settings: Config) -> Usable:
-        return survey.usable(pack, settings)
+        return survey.usable(pack, boxes_as_masks=settings.boxes_as_masks)
 
     def judged(self, pack: Pack, settings: Config, count: int) -> tuple[str, ...]:
-        return survey.judged(pack, settings, count)
+        return survey.judged(pack, count, boxes_as_masks=settings.boxes_as_masks)
 
     def build(self, settings: Config, labels: LabelSpace, *, seed: int) -> MaskRCNN:
         return network.build(settings, len(categories_of(labels)), seed=seed)

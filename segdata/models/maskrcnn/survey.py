@@ -1,4 +1,4 @@
-"""What of a pack Mask R-CNN can be trained and judged on, and what not, counted by reason before the first update."""
+"""What of a pack a Mask R-CNN can be trained and judged on, and what not, counted by reason before the first update."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from segdata.errors import UsageError, number_of
 from segdata.metrics.coco.metrics import LIMITS
 from segdata.models.contract import Usable
 from segdata.models.maskrcnn.augment import has_box_alone, label_of_category
-from segdata.models.maskrcnn.config import Config
 from segdata.pack.read import Pack
 
 _OPTION = "--boxes-as-masks"
@@ -42,10 +41,14 @@ _USUAL_CROWDS = 0.1
 """Share of crowds that is not worth a word; in COCO it is one object in eighty."""
 
 
-def usable(pack: Pack, config: Config) -> Usable:
+def usable(pack: Pack, *, boxes_as_masks: bool, with_background: bool = True) -> Usable:
     """The images that can be trained on, and remarks on what is left out.
 
     An image is left out as a whole where an object cannot be shown to the network, lest it be learned as background.
+
+    Args:
+        boxes_as_masks: whether objects that have a box and no mask are targets.
+        with_background: whether images without a target are trained on, too.
 
     Raises:
         UsageError: no image has a target.
@@ -61,21 +64,22 @@ def usable(pack: Pack, config: Config) -> Usable:
         if not sample.has_instances:
             left_out["were not annotated"] += 1
             continue
-        why = _reasons(sample.instances, label, boxes_as_masks=config.boxes_as_masks)
+        why = _reasons(sample.instances, label, boxes_as_masks=boxes_as_masks)
         objects.update(name for name in why if name)
         if _BOXED in why:
             left_out[_BOXED] += 1
             continue
-        indices.append(index)
+        if "" in why or with_background:
+            indices.append(index)
         targets += why.count("")
-        if config.boxes_as_masks and not sample.instances.has_mask.all():
+        if boxes_as_masks and not sample.instances.has_mask.all():
             filled = (np.array(why) == "") & ~sample.instances.has_mask
             boxed, boxed_images = boxed + int(filled.sum()), boxed_images + bool(filled.any())
         if "" not in why:
             blank[max(why, key=why.count) if why else "have no object"] += 1
     if not targets:
         raise _nothing(pack, objects)
-    remarks = _remarks(len(pack), objects, left_out, blank, targets)
+    remarks = _remarks(len(pack), objects, left_out, blank, targets, with_background=with_background)
     if boxed:
         remarks.append(
             f"{number_of(boxed, 'object')} of {number_of(boxed_images, 'image')} {_said(boxed, _BOXED)}: trained with their boxes filled ({_OPTION})"
@@ -84,7 +88,7 @@ def usable(pack: Pack, config: Config) -> Usable:
     return Usable(chosen, tuple(remarks))
 
 
-def judged(pack: Pack, config: Config, count: int) -> tuple[str, ...]:
+def judged(pack: Pack, count: int, *, boxes_as_masks: bool) -> tuple[str, ...]:
     """Remarks on a validation with the first images of a pack: objects without masks, none at all, or more than count.
 
     Args:
@@ -99,7 +103,7 @@ def judged(pack: Pack, config: Config, count: int) -> tuple[str, ...]:
     ]
     boxed, masked = why.count(_BOXED), why.count("")
     remarks = []
-    if boxed and config.boxes_as_masks:
+    if boxed and boxes_as_masks:
         remarks.append(
             f"validation: {_that(boxed, 'object', _BOXED)}: mask AP compares with their boxes filled ({_OPTION})"
         )
@@ -107,7 +111,7 @@ def judged(pack: Pack, config: Config, count: int) -> tuple[str, ...]:
         remarks.append(
             f"validation: {_that(boxed, 'object', _BOXED)}: mask AP does without them; {_OPTION} fills their boxes"
         )
-    if not masked + (boxed if config.boxes_as_masks else 0):
+    if not masked + (boxed if boxes_as_masks else 0):
         extent = f"none of its {number_of(count, 'image')} has an object" + (" with a mask" if boxed else "")
         others = Counter(name for name in why if name and name != _BOXED)
         extent += "".join(f"; {number:,} {name}" for name, number in others.most_common())
@@ -148,7 +152,13 @@ def _reasons(instances: Instances, label: npt.NDArray[np.int64], *, boxes_as_mas
 
 
 def _remarks(
-    images: int, objects: Counter[str], left_out: Counter[str], blank: Counter[str], targets: int
+    images: int,
+    objects: Counter[str],
+    left_out: Counter[str],
+    blank: Counter[str],
+    targets: int,
+    *,
+    with_background: bool,
 ) -> list[str]:
     remarks = []
     for reason, count in left_out.items():
@@ -156,7 +166,8 @@ def _remarks(
         remarks.append(f"{count:,} of {images:,} images are left out: they {reason}{more}")
     if blank:
         why = ", ".join(f"{count:,} {_alone(reason)}" for reason, count in blank.most_common())
-        remarks.append(f"{blank.total():,} of {images:,} images have no target and are background alone: {why}")
+        verdict = "are background alone" if with_background else "are left out"
+        remarks.append(f"{blank.total():,} of {images:,} images have no target and {verdict}: {why}")
     crowds, whole = objects[_CROWDS], targets + objects.total()
     if crowds > _USUAL_CROWDS * whole:
         remarks.append(f"{crowds:,} of {whole:,} objects {_CROWDS} and are not trained on; {_FIXES[_CROWDS]}")

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from segdata.core.labels import LabelSpace
 from segdata.errors import DamagedData, InvalidInput, NotThere, UsageError
 from segdata.models import weights
-from segdata.models.maskrcnn import network, torchvision_weights
+from segdata.models.maskrcnn import fitting, network, torchvision_weights
 from segdata.models.maskrcnn.augment import categories_of
 from segdata.models.weights import Weights
 
@@ -46,9 +45,9 @@ def read(source: str | Path) -> Weights:
     path = weights.file_of(source)[0]
     if path.suffix in (".h5", ".hdf5"):
         raise UsageError(
-            "weights of Keras are those of Matterport's model, which is trained in Python",
+            "weights of Keras are those of Matterport's model, not of this one",
             file=path,
-            fix="matterport.Training: see docs/matterport.md",
+            fix="--model matterport, or no --model: the file's ending chooses it (docs/matterport.md)",
         )
     if not path.is_file():
         raise NotThere("there are no such weights", file=path, fix=f"name a run, a file, or one of {', '.join(NAMES)}")
@@ -127,20 +126,14 @@ def put(source: Weights, model: nn.Module, labels: LabelSpace | None = None) -> 
     remarks = list(source.remarks)
     pairs = None if labels is None else _pairs(source, tensors, present, labels)
     if pairs is not None:
-        for name in present:
-            if name in tensors and name.startswith(_PREDICTORS):
-                tensors[name] = _rows(tensors[name], present[name], pairs, 4 if ".bbox_pred." in name else 1)
-        known, here = (torchvision_weights.class_count(state, source.source) for state in (source.tensors, present))
-        adapted = dict.fromkeys(name.rpartition(".")[0] for name in present if name.startswith(_PREDICTORS))
-        remarks.append(
-            f"the heads know {known} classes, here are {here}: {max(len(pairs) - 1, 0)} of the same name are taken over, "
-            f"the others start afresh (in {', '.join(adapted)})"
-        )
+        tensors, layers = fitting.adapted(tensors, present, pairs, _PREDICTORS)
+        classes = tuple(torchvision_weights.class_count(state, source.source) for state in (source.tensors, present))
+        remarks.append(fitting.remark_on_heads((classes[0], classes[1]), pairs, layers))
     is_backbone = all(name.startswith("backbone.body.") for name in tensors)
     if is_backbone:
         remarks.append("only the ResNet is in the file; everything else starts afresh")
     _require_shapes(tensors, present, source, is_backbone=is_backbone)
-    _require_finite(tensors, present, source)
+    fitting.require_finite(tensors, present, source)
     model.load_state_dict({name: value.to(present[name].dtype) for name, value in tensors.items()}, strict=False)
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d):
@@ -179,41 +172,11 @@ def _require_shapes(
 ) -> None:
     """Raise unless there is a tensor of the right kind and shape for every one of the model (or of its ResNet)."""
     wanted = [name for name in present if not is_backbone or name.startswith("backbone.body.")]
-    differences = [
-        f"{name}: not in the file"
-        for name in wanted
-        if name not in tensors and not name.endswith("num_batches_tracked")
-    ]
-    differences += [f"{name}: not in the model" for name in tensors if name not in present]
-    differences += [
-        f"{name}: {list(value.shape)} in the file, {list(present[name].shape)} in the model"
-        for name, value in tensors.items()
-        if name in present and value.shape != present[name].shape
-    ]
-    differences += [
-        f"{name}: {value.dtype} in the file, {present[name].dtype} in the model"
-        for name, value in tensors.items()
-        if name in present and value.is_floating_point() != present[name].is_floating_point()
-    ]
-    if differences:
-        raise InvalidInput(
-            "the weights are of another model",
-            file=source.source,
-            why="; ".join(differences[:5]) + (f"; … {len(differences) - 5} more" if len(differences) > 5 else ""),
-            fix=f"set {_settings(source)} as the file's model has them (segdata config maskrcnn)",
+    wrong = fitting.differences(tensors, present, wanted)
+    if wrong:
+        raise fitting.another_model(
+            source, wrong, f"set {_settings(source)} as the file's model has them (segdata config maskrcnn)"
         )
-
-
-def _require_finite(tensors: Mapping[str, Tensor], present: Mapping[str, Tensor], source: Weights) -> None:
-    for name, value in tensors.items():
-        if value.is_floating_point() and not torch.isfinite(value.to(present[name].dtype)).all():
-            raise DamagedData(
-                "the weights hold values that are not finite",
-                file=source.source,
-                place=name,
-                why="a training that diverged leaves such weights, a damaged file, too",
-                fix="take weights from before the loss became nan, or fetch the file again",
-            )
 
 
 def _settings(source: Weights) -> str:
@@ -231,38 +194,15 @@ def _settings(source: Weights) -> str:
 
 def _pairs(
     source: Weights, tensors: Mapping[str, Tensor], present: Mapping[str, Tensor], labels: LabelSpace
-) -> list[tuple[int, int]] | None:
-    """Rows of the heads (there, here) of the background and of categories with the same name; None to take all as is."""
+) -> fitting.Pairs | None:
+    """Classes with the same name on both sides; None to take all as they are."""
     if torchvision_weights.CLASSES not in tensors:
         return None
-    known, classes = source.labels, torchvision_weights.class_count(tensors, source.source) + 1
-    here_classes = torchvision_weights.class_count(present, source.source) + 1
-    if known is None:
-        return None if classes == here_classes else []
-    here = {labels[category].name: label for label, category in enumerate(categories_of(labels).tolist(), 1)}
-    there = categories_of(known).tolist() if source.categories is None else source.categories.tolist()
-    if len(there) + 1 != classes:
-        raise InvalidInput(
-            "the categories of the weights are not those of their heads",
-            file=source.source,
-            why=f"{len(there)} categories of objects and the background, {classes} classes",
-        )
-    pairs = [(0, 0)]
-    pairs += [
-        (label, here[known[category].name])
-        for label, category in enumerate(there, 1)
-        if category >= 0 and known[category].name in here
-    ]
-    return None if pairs == [(row, row) for row in range(classes)] and classes == here_classes else pairs
-
-
-def _rows(tensor: Tensor, present: Tensor, pairs: list[tuple[int, int]], each: int) -> Tensor:
-    """`present` with the rows of some classes from `tensor`; a class has `each` rows. Other widths start afresh."""
-    merged = present.clone()
-    if tensor.shape[1:] == present.shape[1:] and len(tensor) >= each * (max(pairs, default=(-1, 0))[0] + 1):
-        for there, here in pairs:
-            merged[here * each : (here + 1) * each] = tensor[there * each : (there + 1) * each]
-    return merged
+    there = [] if source.labels is None else categories_of(source.labels).tolist()
+    if source.categories is not None:
+        there = source.categories.tolist()
+    classes, here = (torchvision_weights.class_count(state, source.source) + 1 for state in (tensors, present))
+    return fitting.same_classes(source, there, (classes, here), labels, categories_of(labels).tolist())
 
 
 def _renamed(name: str) -> str:

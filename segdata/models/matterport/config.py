@@ -1,4 +1,8 @@
-"""Settings of a model of Matterport's kind: its names in lower case, its defaults, and what is allowed."""
+"""Settings of a model of Matterport's kind: its names in lower case, its defaults, and what is allowed.
+
+`ModelConfig` has what prediction and both trainings share; `Config` adds the original's own settings of its SGD, for
+`matterport.load` and `Training`; `LoopConfig` adds what `segdata train` asks of a model, which has an optimiser of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from msgspec import Meta, field
 
 from segdata.errors import UsageError
 from segdata.models.matterport.molding import STRIDE
-from segdata.models.settings import Rule, Settings
+from segdata.models.settings import Metric, ModelSettings, Rule
 
 LOSSES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss")
 
@@ -21,33 +25,31 @@ _OFF = ("image_min_dim", "image_min_scale", "detection_min_confidence")
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 StdDev = tuple[Annotated[float, Meta(ge=1e-6, le=100)], ...]
+Weight = Annotated[float, Meta(ge=0, le=1000)]
+
+_SAMPLING = frozenset(
+    {
+        "post_nms_rois_training",
+        "rpn_train_anchors_per_image",
+        "train_rois_per_image",
+        "roi_positive_ratio",
+        "max_gt_instances",
+        "use_mini_mask",
+        "mini_mask_shape",
+        "train_bn",
+    }
+)
+"""Settings of the targets, which both trainings share."""
 
 
-class Config(Settings, frozen=True, kw_only=True):
-    """Settings of a model; every name is that of Matterport's `Config`, in lower case.
+class ModelConfig(ModelSettings, frozen=True, kw_only=True):
+    """Settings of network, images, proposals, detections and targets, named as in Matterport's `Config`, in lower case.
 
     Raises:
         UsageError: a value of another type or out of its range.
     """
 
-    HELP: ClassVar = "docs/matterport.md lists all settings"
-    TRAINING: ClassVar = frozenset(
-        {
-            "post_nms_rois_training",
-            "rpn_train_anchors_per_image",
-            "train_rois_per_image",
-            "roi_positive_ratio",
-            "max_gt_instances",
-            "use_mini_mask",
-            "mini_mask_shape",
-            "train_bn",
-            "learning_rate",
-            "learning_momentum",
-            "weight_decay",
-            "gradient_clip_norm",
-            "loss_weights",
-        }
-    )
+    METRIC: ClassVar = Metric("AP", "mask AP")
 
     # the image in the network's frame
     image_resize_mode: Annotated[
@@ -98,7 +100,6 @@ class Config(Settings, frozen=True, kw_only=True):
     detection_max_instances: Annotated[
         Count, Meta(description="maximum of detections per image, highest scores first")
     ] = 100
-    images_per_gpu: Annotated[Count, Meta(description="images per batch in prediction; changes no result")] = 1
 
     # training
     post_nms_rois_training: Annotated[Count, Meta(description="proposals after NMS, in training")] = 2000
@@ -122,17 +123,6 @@ class Config(Settings, frozen=True, kw_only=True):
     train_bn: Annotated[
         bool, Meta(description="batch norm in training mode (False here is None in the original: frozen)")
     ] = False
-    learning_rate: Annotated[float, Meta(ge=0, le=1000, description="learning rate of SGD")] = 0.001
-    learning_momentum: Annotated[float, Meta(ge=0, le=0.999999, description="momentum of SGD")] = 0.9
-    weight_decay: Annotated[
-        float, Meta(ge=0, le=1000, description="L2 penalty: factor of each weight's mean square in the loss")
-    ] = 0.0001
-    gradient_clip_norm: Annotated[float, Meta(ge=1e-6, le=10**9, description="maximum global L2 norm of gradients")] = (
-        5.0
-    )
-    loss_weights: Annotated[dict[str, float], Meta(description="weight of each of the five losses")] = field(
-        default_factory=lambda: dict.fromkeys(LOSSES, 1.0)
-    )
 
     @classmethod
     def converted(cls, rule: Rule, value: Any) -> Any:
@@ -149,6 +139,41 @@ class Config(Settings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.image_resize_mode == "square" and self.image_max_dim % STRIDE:
+            raise UsageError(f"image_max_dim must be a multiple of {STRIDE}", why=f"got {self.image_max_dim}")
+
+
+class Config(ModelConfig, frozen=True, kw_only=True):
+    """All settings of `matterport.load` and `Training`; every name is that of Matterport's `Config`, in lower case.
+
+    Raises:
+        UsageError: a value of another type or out of its range.
+    """
+
+    HELP: ClassVar = "docs/matterport.md lists all settings"
+    TRAINING: ClassVar = _SAMPLING | {
+        "learning_rate",
+        "learning_momentum",
+        "weight_decay",
+        "gradient_clip_norm",
+        "loss_weights",
+    }
+
+    images_per_gpu: Annotated[Count, Meta(description="images per batch in prediction; changes no result")] = 1
+    learning_rate: Annotated[float, Meta(ge=0, le=1000, description="learning rate of SGD")] = 0.001
+    learning_momentum: Annotated[float, Meta(ge=0, le=0.999999, description="momentum of SGD")] = 0.9
+    weight_decay: Annotated[
+        float, Meta(ge=0, le=1000, description="L2 penalty: factor of each weight's mean square in the loss")
+    ] = 0.0001
+    gradient_clip_norm: Annotated[float, Meta(ge=1e-6, le=10**9, description="maximum global L2 norm of gradients")] = (
+        5.0
+    )
+    loss_weights: Annotated[dict[str, float], Meta(description="weight of each of the five losses")] = field(
+        default_factory=lambda: dict.fromkeys(LOSSES, 1.0)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         unknown = sorted(set(self.loss_weights) - set(LOSSES))
         if unknown or any(not 0 <= weight < math.inf for weight in self.loss_weights.values()):
             raise UsageError(
@@ -156,8 +181,6 @@ class Config(Settings, frozen=True, kw_only=True):
                 why=f"got {dict(self.loss_weights)!r}",
                 fix=f"the losses are {', '.join(LOSSES)}",
             )
-        if self.image_resize_mode == "square" and self.image_max_dim % STRIDE:
-            raise UsageError(f"image_max_dim must be a multiple of {STRIDE}", why=f"got {self.image_max_dim}")
 
     def changed(self, **values: Any) -> Config:
         """The same settings but for some; the original's upper-case names are taken too.
@@ -166,3 +189,85 @@ class Config(Settings, frozen=True, kw_only=True):
             UsageError: an unknown name (close ones are named), or a bad value.
         """
         return super().changed(**{name.lower(): value for name, value in values.items()})
+
+
+class LoopConfig(ModelConfig, frozen=True, kw_only=True):
+    """Settings of the model in `segdata train`; `segdata config matterport` prints them all with their meanings.
+
+    Raises:
+        UsageError: a value of another type or out of its range.
+    """
+
+    ON_CPU: ClassVar = "--set image_min_dim=256 --set image_max_dim=256 --set layers=heads"
+    RUN: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": 0.001,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "gradient_clip_norm": 5.0,
+        "aspect_batches": False,
+    }
+    TRAINING: ClassVar = _SAMPLING | {*LOSSES, "weight_penalty", "boxes_as_masks"}
+    SECTIONS: ClassVar = {
+        "image_resize_mode": "images",
+        "top_down_pyramid_size": "model",
+        "rpn_anchor_scales": "proposals",
+        "bbox_std_dev": "detection",
+        "post_nms_rois_training": "targets",
+        "backbone": "model",
+        "rpn_class_loss": "losses",
+        "boxes_as_masks": "data",
+    }
+
+    backbone: Annotated[
+        Literal["resnet50", "resnet101"],
+        Meta(
+            description="ResNet of the feature pyramid network (FPN); read from a .h5", extra={"original": "BACKBONE"}
+        ),
+    ] = "resnet101"
+    detection_min_confidence: Annotated[
+        Fraction,
+        Meta(
+            description="score threshold of detections, 0 = off; AP needs low ones, the original takes 0.7",
+            extra={"original": "DETECTION_MIN_CONFIDENCE"},
+        ),
+    ] = 0.05
+    rpn_class_loss: Annotated[
+        Weight, Meta(description="weight of the RPN's classification loss (object or background)")
+    ] = 1.0
+    rpn_bbox_loss: Annotated[Weight, Meta(description="weight of the RPN's box loss")] = 1.0
+    mrcnn_class_loss: Annotated[Weight, Meta(description="weight of the box head's classification loss")] = 1.0
+    mrcnn_bbox_loss: Annotated[Weight, Meta(description="weight of the box head's box loss")] = 1.0
+    mrcnn_mask_loss: Annotated[Weight, Meta(description="weight of the mask loss")] = 1.0
+    weight_penalty: Annotated[
+        Weight,
+        Meta(
+            description="L2 penalty of the original: factor of each trained weight's mean square in the loss",
+            extra={"original": "WEIGHT_DECAY"},
+        ),
+    ] = 0.0001
+    boxes_as_masks: Annotated[
+        bool, Meta(description="train objects that have a box and no mask with their box filled as the mask")
+    ] = False
+
+    def require_consistent(self) -> None:
+        """See `Settings.require_consistent`."""
+        if self.image_resize_mode in ("square", "crop") and self.image_min_dim > self.image_max_dim:
+            raise UsageError(
+                "image_min_dim is above image_max_dim: no image could have its shorter side",
+                place="image_min_dim",
+                why=f"got {self.image_min_dim} and {self.image_max_dim}",
+                fix=f"--set image_min_dim={self.image_max_dim} or less",
+            )
+        self.as_config()
+        self.require_effect("mini_mask_shape", "use_mini_mask = false", has_effect=self.use_mini_mask)
+
+    def as_config(self) -> Config:
+        """These settings for a `matterport.Model`, which takes whole images where the training takes crops.
+
+        Raises:
+            UsageError: image_max_dim is no side of a square that the network takes.
+        """
+        values = {name: getattr(self, name) for name in ModelConfig.rules()}
+        mode = "square" if self.image_resize_mode == "crop" else self.image_resize_mode
+        return Config(**values | {"image_resize_mode": mode})

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segdata.models.matterport.boxes import apply_box_deltas, clip_boxes, denorm_boxes, non_max_suppression, norm_boxes
-from segdata.models.matterport.config import Config
+from segdata.models.matterport.config import ModelConfig
 from segdata.models.matterport.molding import resize
 
 _LARGEST_LOG = math.log(torch.finfo(torch.float32).max)
@@ -24,7 +24,7 @@ def have_sizes(deltas: Tensor, std_dev: Sequence[float]) -> Tensor:
     return (deltas[..., 2:] * _units(std_dev, deltas)[2:] < _LARGEST_LOG).all()
 
 
-def propose(scores: Tensor, deltas: Tensor, anchors: Tensor, config: Config, count: int) -> Tensor:
+def propose(scores: Tensor, deltas: Tensor, anchors: Tensor, config: ModelConfig, count: int) -> Tensor:
     """The proposals of one image.
 
     The `pre_nms_limit` anchors with the highest scores of all FPN levels, moved by their deltas, clipped, after NMS. A box
@@ -46,7 +46,7 @@ def propose(scores: Tensor, deltas: Tensor, anchors: Tensor, config: Config, cou
     return torch.nn.functional.pad(proposals, (0, 0, 0, count - len(proposals)))
 
 
-def refine(proposals: Tensor, probabilities: Tensor, deltas: Tensor, window: Tensor, config: Config) -> Tensor:
+def refine(proposals: Tensor, probabilities: Tensor, deltas: Tensor, window: Tensor, config: ModelConfig) -> Tensor:
     """The detections of one image: at most one per proposal, of the class with the highest probability.
 
     Args:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from segdata.models.matterport import weights
 from segdata.models.matterport.config import Config
 from segdata.models.matterport.layers import Layer, initialise, layers_of, matching
 from segdata.models.matterport.model import Model
-from segdata.models.matterport.network import BLOCKS, Network
+from segdata.models.matterport.network import BLOCKS, Network, unfilled
 from segdata.models.matterport.weights import WeightsFile
 
 _SHOWN = 12
@@ -68,6 +69,52 @@ def load(
         Unsafe: a pickle, or links out of the file.
     """
     path = Path(path)
+    model = _loaded(path, config, labels=labels, num_classes=num_classes, backbone=backbone, exclude=exclude, seed=seed)
+    if model.unused:
+        warnings.warn(f"{path.name}: {_said_of_unused(model)}", stacklevel=2)
+    model.network.to(memory_format=torch.channels_last).to(device).eval()
+    return model
+
+
+def of_file(path: Path) -> Model:
+    """A model as a file has it, for its weights alone: settings that leave no trace in them are not those of its training.
+
+    Raises:
+        InvalidInput, DamagedData, Unsafe: see `load`.
+    """
+    with weights.opened(path) as file:
+        anchors = _anchor_count(file)
+    ratios = {} if anchors is None else {"rpn_anchor_ratios": (1.0,) * anchors}
+    model = _loaded(path, ratios)
+    return replace(model, remarks=(_said_of_unused(model),) if model.unused else ())
+
+
+def shown_by(path: Path) -> dict[str, Any]:
+    """The settings that a file shows: its backbone and its widths.
+
+    Raises:
+        InvalidInput, DamagedData, Unsafe: see `load`.
+    """
+    with weights.opened(path) as file:
+        return {"backbone": _backbone(file), **_widths(file)}
+
+
+def _said_of_unused(model: Model) -> str:
+    what = f"a {model.backbone} model of {model.num_classes} classes"
+    return f"{len(model.unused)} layers have no place in {what}: {_listed(model.unused)}"
+
+
+def _loaded(
+    path: Path,
+    config: Mapping[str, Any],
+    *,
+    labels: Names | None = None,
+    num_classes: int | None = None,
+    backbone: str | None = None,
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+) -> Model:
+    """See `load`."""
     is_published = isinstance(labels, str) and labels in manifest.spaces() and bool(exclude)
     space = manifest.label_space(str(labels)) if is_published else labels if isinstance(labels, LabelSpace) else None
     remarks: tuple[str, ...] = ()
@@ -87,16 +134,10 @@ def load(
         fresh = {layer.name for pattern in exclude for layer in matching(layers, pattern)}
         what = f"a {backbone} model of {num_classes} classes"
         _match(layers, file, fresh, what)
-        network.to_empty(device="cpu")
-        for name, buffer in network.named_buffers():
-            if name.endswith("num_batches_tracked"):  # no file has them
-                buffer.zero_()
+        network = unfilled(backbone, num_classes, settings)
         _fill(layers_of(network), file, fresh, seed)
     used = {layer.group for layer in layers} | {"anchors"}  # Matterport's TensorFlow 2 port keeps its anchors so
     unused = tuple(name for name, names in file.layers.items() if names and name not in used)
-    if unused:
-        warnings.warn(f"{path.name}: {len(unused)} layers have no place in {what}: {_listed(unused)}", stacklevel=2)
-    network.to(memory_format=torch.channels_last).to(device).eval()
     order = tuple(layer.name for layer in layers if layer.name in fresh)
     if space is None:
         space, remarks = _unnamed(num_classes)
@@ -170,6 +211,13 @@ def _num_classes(file: WeightsFile) -> int:
             fix="give num_classes=… (with the background)",
         )
     return shape[-1]
+
+
+def _anchor_count(file: WeightsFile) -> int | None:
+    """Anchors at a cell, by the RPN's layer of two logits for each; None where the file does not say."""
+    names = file.layers.get("rpn_model", [])
+    shapes = [file.shape("rpn_model", name) for name in names if "rpn_class_raw" in name and "kernel" in name]
+    return shapes[0][-1] // 2 if len(shapes) == 1 and shapes[0] else None
 
 
 def _backbone(file: WeightsFile) -> str:

@@ -17,7 +17,7 @@ from segdata.core.sample import Instances
 from segdata.errors import UsageError
 from segdata.models.contract import DIVERGED, Prediction, at_most, is_plausible
 from segdata.models.matterport.boxes import generate_pyramid_anchors, norm_boxes
-from segdata.models.matterport.config import Config
+from segdata.models.matterport.config import Config, ModelConfig
 from segdata.models.matterport.crops import LEVELS, crop_and_resize, levels_of
 from segdata.models.matterport.detection import have_sizes, propose, refine, unmold
 from segdata.models.matterport.layers import Layer, layers_of
@@ -208,16 +208,9 @@ class Model:
         arrays = np.stack([mold_image(image, self.config.mean_pixel) for image in images])
         return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(self.device)
 
-    def pixel_anchors(self, shape: Sequence[int]) -> Tensor:
-        """(A, 4) float64, the anchors of an input of `shape` (H, W, …), in pixels."""
-        config = self.config
-        return generate_pyramid_anchors(
-            config.rpn_anchor_scales, config.rpn_anchor_ratios, STRIDES, config.rpn_anchor_stride, shape
-        )
-
     def anchors(self, shape: Sequence[int]) -> Tensor:
-        """(A, 4) float32, the same normalised, on the model's device."""
-        return norm_boxes(self.pixel_anchors(shape), shape).to(self.device)
+        """(A, 4) float32, the anchors of an input of `shape` (H, W, …), normalised, on the model's device."""
+        return norm_boxes(pixel_anchors(self.config, shape), shape).to(self.device)
 
     @torch.inference_mode()
     def stages(self, boxed: Sequence[Letterbox]) -> Stages:
@@ -268,6 +261,13 @@ class Model:
                 ]
             ),
         )
+
+
+def pixel_anchors(config: ModelConfig, shape: Sequence[int]) -> Tensor:
+    """(A, 4) float64, the anchors of an input of `shape` (H, W, …), in pixels."""
+    return generate_pyramid_anchors(
+        config.rpn_anchor_scales, config.rpn_anchor_ratios, STRIDES, config.rpn_anchor_stride, shape
+    )
 
 
 def roi_features(pyramid: Sequence[Tensor], boxes: Sequence[Tensor], shape: Sequence[int], size: int) -> Tensor:

@@ -21,7 +21,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from segdata.models.matterport.config import Config
+from segdata.models.matterport.config import ModelConfig
 
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 RPN_CHANNELS = 512
@@ -31,9 +31,12 @@ _norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 
 
 class Network(nn.Module):
-    """All layers with weights; the operations between them are in `crops` and `detection`."""
+    """All layers with weights; the operations between them are in `crops` and `detection`.
 
-    def __init__(self, backbone: str, num_classes: int, config: Config) -> None:
+    What the methods return is float32, under autocast, too.
+    """
+
+    def __init__(self, backbone: str, num_classes: int, config: ModelConfig) -> None:
         super().__init__()
         channels = config.top_down_pyramid_size
         self.backbone = _resnet(BLOCKS[backbone])
@@ -52,22 +55,33 @@ class Network(nn.Module):
         for number in range(4):
             maps = getattr(body, f"layer{number + 1}")(maps)
             stages[str(number)] = maps
-        return list(self.fpn(stages).values())
+        return [level.float() for level in self.fpn(stages).values()]
 
     def proposals(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """P2 … P6 → logits (N, A, 2), background first, and box deltas (N, A, 4) of all anchors in their order."""
         logits, deltas = zip(*(self.rpn(maps) for maps in pyramid), strict=True)
-        return torch.cat(logits, dim=1), torch.cat(deltas, dim=1)
+        return torch.cat(logits, dim=1).float(), torch.cat(deltas, dim=1).float()
 
     def classes(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         """RoIs (R, C, 7, 7) → class logits (R, K) and box deltas for every class (R, K, 4)."""
         logits, deltas = self.box_predictor(self.box_head(regions))
-        return logits, deltas.reshape(len(regions), -1, 4)
+        return logits.float(), deltas.float().reshape(len(regions), -1, 4)
 
     def masks(self, regions: Tensor) -> Tensor:
         """RoIs (R, C, 14, 14) → mask logits for every class (R, K, 28, 28)."""
-        maps: Tensor = self.mask_predictor(self.mask_head(regions))
+        maps: Tensor = self.mask_predictor(self.mask_head(regions)).float()
         return maps
+
+
+def unfilled(backbone: str, num_classes: int, config: ModelConfig) -> Network:
+    """A network on the CPU whose weights are to be read or initialised: memory is taken, nothing is in it."""
+    with torch.device("meta"):
+        network = Network(backbone, num_classes, config)
+    network.to_empty(device="cpu")
+    for name, buffer in network.named_buffers():
+        if name.endswith("num_batches_tracked"):  # no file has them
+            buffer.zero_()
+    return network
 
 
 def _resnet(blocks: Sequence[int]) -> ResNet:

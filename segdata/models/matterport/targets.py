@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segdata.models.matterport.boxes import box_refinement, compute_overlaps
-from segdata.models.matterport.config import Config
+from segdata.models.matterport.config import ModelConfig
 from segdata.models.matterport.crops import crop_and_resize
 
 _CROWD_IOU = 0.001
@@ -53,7 +53,7 @@ def match_anchors(anchors: Tensor, class_ids: Tensor, boxes: Tensor) -> tuple[Te
 
 
 def rpn_targets(
-    anchors: Tensor, class_ids: Tensor, boxes: Tensor, config: Config, rng: np.random.Generator
+    anchors: Tensor, class_ids: Tensor, boxes: Tensor, config: ModelConfig, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Sample the anchors of the RPN losses, at most half of them positive.
 
@@ -103,7 +103,7 @@ def detection_targets(
     class_ids: Tensor,
     boxes: Tensor,
     masks: Tensor,
-    config: Config,
+    config: ModelConfig,
     rng: np.random.Generator,
 ) -> RegionTargets:
     """Sample the proposals of the heads' losses, a third of them positive, and make their targets.
@@ -152,7 +152,7 @@ def detection_targets(
 
 
 def objects_in(
-    class_ids: npt.NDArray[Any], masks: npt.NDArray[Any], config: Config, rng: np.random.Generator
+    class_ids: npt.NDArray[Any], masks: npt.NDArray[Any], config: ModelConfig, rng: np.random.Generator
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """The objects that an image is trained with: those that have a pixel, at most `max_gt_instances`, sampled at random."""
     seen = np.flatnonzero(masks.any(axis=(0, 1)))
