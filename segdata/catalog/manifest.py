@@ -17,6 +17,7 @@ from msgspec import Meta, Struct, field, structs
 
 from segdata.catalog import remotes
 from segdata.catalog.remotes import Remote, RemoteTable, SignIn, Terms
+from segdata.core.images import MOST_PIXELS
 from segdata.core.labels import Byte, Category, LabelMapping, LabelSpace
 from segdata.errors import InvalidManifest, NotThere, SegdataError, close_names
 from segdata.system import toml
@@ -76,7 +77,7 @@ class _Document(Struct, forbid_unknown_fields=True, kw_only=True):
     views: dict[str, dict[str, Any]] = {}
     splits: dict[str, dict[str, Any]] = {}
     splits_from: str | None = None
-    max_pixels: int | None = None
+    max_pixels: Annotated[int, Meta(ge=1, le=MOST_PIXELS)] | None = None
     known_bad: tuple[str, ...] = ()
     average_sizes: dict[str, Any] = {}
     terms: Terms | None = None

@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn, get_args
 
 from segdata.core import losses
 from segdata.core.findings import Findings, one_line
-from segdata.core.images import MAX_PIXELS
+from segdata.core.images import limit_of
 from segdata.core.reprs import counted, in_full, line
 from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, UsageError, number_of
 from segdata.formats.contract import ReadOptions
@@ -117,7 +117,7 @@ class ConvertOptions:
             read=ReadOptions(
                 images_dir=images_folders(images_dir),
                 follow_links=follow_links,
-                max_pixels=max_pixels or MAX_PIXELS,
+                max_pixels=limit_of(max_pixels),
                 strict=strict,
             ),
             **others,

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, ValidationError, convert, structs
 
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertOptions, ConvertReport, Job, Progress
-from segdata.conversion.shards import finished_in_pack, pack_index, work_folder, write_to_pack
+from segdata.conversion.shards import begin_work, finished_in_pack, pack_index, work_folder, write_to_pack
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
 from segdata.pack.verify import damaged_files, is_whole, rebuild
@@ -142,9 +142,7 @@ def _repair(job: Job, index: Mapping[str, Any]) -> list[str]:
     damaged = damaged_files(job.target, index)
     if not damaged:
         return []
-    work = work_folder(job)
-    with disk_errors(work):
-        work.mkdir(exist_ok=True)
+    work = begin_work(job)
     bad = [number for number, shard in enumerate(index["shards"]) if damaged & _names(shard)]
     intact: dict[int, Any] = {number: None for number in range(len(job.shards)) if number not in bad}
     finished = {number: receipt for number in bad if (receipt := finished_in_pack(job, number)) is not None}

@@ -6,21 +6,23 @@ A run that was stopped is gone on with from the receipts: the shards that have o
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from segdata.conversion.job import Job, origin
 from segdata.conversion.kept import kept_records
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
-from segdata.errors import OF_THE_DATA, InvalidImage, SegdataError
+from segdata.errors import OF_THE_DATA, DamagedData, InvalidImage, NotThere, SegdataError
 from segdata.pack.images import check_image
-from segdata.pack.write import index_document, write_shard
-from segdata.system import workers
-from segdata.system.files import canonical_json, real_path, write_whole
-from segdata.system.reading import open_file, read_file
+from segdata.pack.schema import Count, Report, ShardEntry
+from segdata.pack.write import file_names, index_document, write_shard
+from segdata.system import json_documents, workers
+from segdata.system.files import canonical_json, crc32, disk_errors, real_path, remove_tree, write_whole
+from segdata.system.reading import open_file
 from segdata.system.workers import Beat
 
 Seen = Sequence[int]
@@ -127,17 +129,43 @@ def run(job: Job, task: Callable[[Shard], Any], results: Mapping[int, Any] | Non
 def with_receipt(shard: Shard, receipt: Receipt, folder: Path) -> Receipt:
     """The receipt of a shard whose files are written; it is the last file to be written, into this folder."""
     receipt |= {"left_out": sorted(shard.left_out), "seen": shard.seen, "problems": shard.findings.as_dict()}
-    write_whole(_receipt_path(folder, shard.number), canonical_json(receipt))
+    document = {"crc32": crc32(canonical_json(receipt)), "content": receipt}
+    write_whole(_receipt_path(folder, shard.number), canonical_json(document))
     return receipt
 
 
-def read_receipt(folder: Path, number: int) -> Receipt | None:
-    """The receipt that an earlier run has left, if it is there and whole."""
+class AnyReceipt(Struct):
+    """What the receipt of every shard holds."""
+
+    left_out: list[Count]
+    seen: tuple[Count, Count, Count]
+    problems: Report
+
+
+class _Receipt(AnyReceipt):
+    """The receipt of a pack's shard."""
+
+    entry: ShardEntry
+    files: dict[str, str]
+
+
+class _Document(Struct):
+    """The file of a receipt."""
+
+    crc32: Count
+    content: dict[str, Any]
+
+
+def read_receipt(job: Job, folder: Path, number: int, kind: type[AnyReceipt]) -> Receipt | None:
+    """The receipt that an earlier run has left of a shard; a damaged one is as good as none."""
+    path, what = _receipt_path(folder, number), "the receipt of a shard"
     try:
-        receipt: Receipt = json.loads(read_file(_receipt_path(folder, number)))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        document = json_documents.read(path, _Document, what)
+        receipt = json_documents.shape_of(document.content, kind, what, path)
+    except (NotThere, DamagedData):
         return None
-    return receipt
+    is_whole = crc32(canonical_json(document.content)) == document.crc32
+    return document.content if is_whole and set(receipt.left_out) <= set(job.shards[number]) else None
 
 
 def _receipt_path(folder: Path, number: int) -> Path:
@@ -150,6 +178,16 @@ def _receipt_path(folder: Path, number: int) -> Path:
 def work_folder(job: Job) -> Path:
     """Temporary folder of finished shards, until `pack.json` is written."""
     return job.target / f".work-{job.fingerprint[:16]}"
+
+
+def begin_work(job: Job) -> Path:
+    """Make the work folder where it is not there; one with a link in it, which leads elsewhere, is made anew."""
+    work = work_folder(job)
+    with disk_errors(work):
+        if work.is_symlink() or (work.is_dir() and any(path.is_symlink() for path in work.iterdir())):
+            remove_tree(work)
+        work.mkdir(parents=True, exist_ok=True)
+    return work
 
 
 def write_to_pack(job: Job, shard: Shard) -> Receipt:
@@ -179,10 +217,13 @@ def write_to_pack(job: Job, shard: Shard) -> Receipt:
 def finished_in_pack(job: Job, number: int) -> Receipt | None:
     """The receipt of a shard that a stopped run finished, if its files are as the receipt says."""
     work = work_folder(job)
-    receipt = read_receipt(work, number)
-    if receipt is None:
+    receipt = read_receipt(job, work, number, _Receipt)
+    if receipt is None or receipt["files"] != file_names(number, receipt["entry"]):
         return None
     entries = {entry["file"]: entry for entry in (receipt["entry"]["annotations"], receipt["entry"]["images"]) if entry}
+    left = len(job.shards[number]) - len(receipt["left_out"])
+    if set(receipt["files"].values()) != entries.keys() or receipt["entry"]["samples"] != left:
+        return None
     for part, final in receipt["files"].items():
         path = work / part if (work / part).exists() else work.parent / final
         if not path.is_file() or path.stat().st_size != entries[final]["bytes"]:

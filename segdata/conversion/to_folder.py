@@ -24,11 +24,12 @@ from segdata import formats
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertReport, Job
 from segdata.conversion.kept import kept_records
-from segdata.conversion.shards import Receipt, Shard, read_receipt, with_receipt
+from segdata.conversion.shards import AnyReceipt, Receipt, Shard, read_receipt, with_receipt
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA, DamagedData
 from segdata.formats.contract import Header, Writer
 from segdata.formats.shared.folder import CONVERTED
+from segdata.pack.schema import Count
 from segdata.sources.dataset import Dataset
 from segdata.system.files import (
     boot_id,
@@ -76,6 +77,13 @@ def _finished(job: Job) -> ConvertReport | None:
     return replace(receipt.report, target=job.target, was_done=True)
 
 
+class _Part(AnyReceipt):
+    """The receipt of a shard; what the format's writer keeps in `written` is its own, and trusted within this boot."""
+
+    instances: Count
+    written: Any
+
+
 class _Receipt(Struct):
     """What a converted folder holds of its conversion."""
 
@@ -110,7 +118,7 @@ def to_folder(job: Job) -> ConvertReport:
         write_whole(parts / _BOOT, _boot())
     dataset, writer = job.dataset, formats.writer(job.options.to)
     header = Header(dataset.labels, dataset.splits, dataset.documents)
-    known = {number: read_receipt(parts, number) for number in range(len(job.shards))}
+    known = {number: read_receipt(job, parts, number, _Part) for number in range(len(job.shards))}
     try:
         receipts = shards.run(
             job,

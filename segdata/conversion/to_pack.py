@@ -8,7 +8,7 @@ from typing import Any
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertReport, Job
 from segdata.conversion.repair import repaired
-from segdata.conversion.shards import Receipt, finished_in_pack, pack_index, work_folder, write_to_pack
+from segdata.conversion.shards import Receipt, begin_work, finished_in_pack, pack_index, work_folder, write_to_pack
 from segdata.errors import OF_THE_DATA
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
@@ -29,7 +29,7 @@ def to_pack(job: Job) -> ConvertReport:
         if done is not None:
             return done
         _require_replaceable(job)
-        work.mkdir(parents=True, exist_ok=True)
+        begin_work(job)
     receipts = _write_shards(job, work)
     left_out = [index for receipt in receipts for index in receipt["left_out"]]
     index = _commit(job, work, receipts, left_out)

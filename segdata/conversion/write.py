@@ -17,7 +17,7 @@ import numpy as np
 
 from segdata.conversion.job import ConvertReport, Progress, require_choice
 from segdata.core.findings import Findings
-from segdata.core.images import MAX_PIXELS
+from segdata.core.images import MAX_PIXELS, limit_of
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA, InvalidAnnotation, InvalidInput, SegdataError, UsageError, number_of
@@ -80,6 +80,7 @@ def write(
     require_choice("on_error", on_error, OnError)
     if isinstance(samples, Sample):
         raise UsageError("samples is one sample", fix="give a list of samples, or a generator")
+    limit_of(max_pixels)
     space = labels if isinstance(labels, LabelSpace) else LabelSpace.of(labels)
     splits = samples if isinstance(samples, Mapping) else {"train": samples}
     target = Path(target)

@@ -241,7 +241,9 @@ def one_line(error: SegdataError) -> str:
 def _revive(item: dict[str, Any]) -> SegdataError:
     from segdata import errors
 
-    kind = getattr(errors, item["id"], SegdataError)
+    kind = getattr(errors, item["id"], None)
+    if not (isinstance(kind, type) and issubclass(kind, SegdataError) and kind.__init__ is SegdataError.__init__):
+        kind = errors.InvalidInput
     error: SegdataError = kind(
         item["message"], **{name: item.get(name) for name in ("file", "place", "why", "state", "fix", "key")}
     )

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,13 @@ except ImportError:  # no wheel for this machine
     from zlib import crc32 as crc32
 
 from segdata.core import jpeg
-from segdata.errors import InvalidImage, Unsafe
+from segdata.errors import InvalidImage, Unsafe, UsageError
 
 MAX_PIXELS = 1 << 26
 """Pixels of the largest image that is decoded unless a caller says otherwise: 8192 × 8192."""
+
+MOST_PIXELS = 1 << 30
+"""What this limit can be raised to, by a caller, a pack or a manifest: 32768 × 32768."""
 
 MAX_SIDE = 1 << 20
 """Pixels of the longest side of an image; what says more says no size."""
@@ -273,6 +278,7 @@ def _decode_any(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.uin
     """Decode any supported image; the errors say what the others are."""
     header = probe(data, max_pixels=max_pixels)
     require_size(header.height, header.width, max_pixels)
+    require_room(header.height, header.width)
     if header.codec == "jpeg" and header.color in ("RGB", "grey") and header.bits == 8:
         return _decode_jpeg(data, None)
     if header.codec == "jpeg" and header.bits != 8:
@@ -332,7 +338,7 @@ def _decode_common_jpeg(
         return None
     try:
         height, width, color, _ = simplejpeg.decode_jpeg_header(data)
-        if color not in ("YCbCr", "Gray") or height * width > max_pixels:
+        if color not in ("YCbCr", "Gray") or height * width > min(max_pixels, MAX_PIXELS):
             return None
         return _decode_jpeg(data, out)
     except (ValueError, RuntimeError):
@@ -368,6 +374,52 @@ def require_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
             why=f"it says {width} × {height} pixels; the limit is {max_pixels:,} pixels",
             fix="check the file; raise the limit with --max-pixels, or leave it out with --on-error skip",
         )
+
+
+def limit_of(max_pixels: int | None) -> int:
+    """The limit that a caller gives, or the default.
+
+    Raises:
+        UsageError: no number of pixels, or more than `MOST_PIXELS`.
+    """
+    if max_pixels is not None and not 1 <= max_pixels <= MOST_PIXELS:
+        raise UsageError(f"max_pixels is {max_pixels:,}", why=f"expected 1 … {MOST_PIXELS:,}")
+    return MAX_PIXELS if max_pixels is None else max_pixels
+
+
+def require_room(height: int, width: int) -> None:
+    """Refuse images above the default limit that memory has no room for: whoever made a file chose its size.
+
+    Raises:
+        Unsafe: with both numbers.
+    """
+    if height * width <= MAX_PIXELS:
+        return
+    needed, free = height * width * _BYTES, _free_memory()
+    if needed > free:
+        raise Unsafe(
+            "image is larger than the free memory; it was not decoded",
+            why=f"it says {width} × {height} pixels, {needed:,} bytes; {free:,} bytes are free",
+            fix="check the file; use a machine with more memory, or leave it out with --on-error skip",
+        )
+
+
+_BYTES = 4
+"""Of a pixel while it is decoded."""
+
+
+def _free_memory() -> int:
+    """Bytes that Linux has free, or allows the container; elsewhere a number larger than any."""
+    free = [1 << 62]
+    with contextlib.suppress(OSError):
+        free += [int(kibibytes) << 10 for kibibytes in re.findall(r"MemAvailable: +(\d+)", _text("/proc/meminfo"))]
+    with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+        free.append(int(_text("/sys/fs/cgroup/memory.max")))
+    return min(free)
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text("ascii")
 
 
 def open_with_pillow(data: bytes | memoryview) -> Any:

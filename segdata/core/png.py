@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.images import MAX_PIXELS, open_with_pillow, probe, require_size
+from segdata.core.images import MAX_PIXELS, open_with_pillow, probe, require_room, require_size
 from segdata.errors import InvalidImage
 
 try:  # label maps in a sixth of zlib's time
@@ -54,6 +54,7 @@ def read_labels(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> La
     """
     header = probe(data, max_pixels=max_pixels)
     require_size(header.height, header.width, max_pixels)
+    require_room(header.height, header.width)
     image = None if header.codec in ("jpeg", "webp") else open_with_pillow(data)
     if image is None or image.info.get("compression") in ("jpeg", "webp"):
         raise InvalidImage(

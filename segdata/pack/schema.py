@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from segdata.core.images import MOST_PIXELS
 from segdata.core.labels import LabelSpace
 from segdata.errors import DamagedData, InvalidInput, Unsafe
 from segdata.system.files import checked_name
@@ -91,7 +92,9 @@ class _File(Struct):
     sha256: _Sha256
 
 
-class _Shard(Struct):
+class ShardEntry(Struct):
+    """A shard in the index."""
+
     annotations: _File
     images: _File | None
     instances: Count
@@ -160,7 +163,9 @@ class _Problem(Struct):
     why: str | UnsetType = UNSET
 
 
-class _Report(Struct):
+class Report(Struct):
+    """`Findings.as_dict`."""
+
     first: list[_Problem]
     losses: dict[str, _Losses]
     remarks: dict[str, _Remarks]
@@ -181,12 +186,12 @@ class _Index(Struct):
     instances: Count
     labels: _Labels
     provenance: _Provenance
-    report: _Report
+    report: Report
     samples: Count
-    shards: list[_Shard]
+    shards: list[ShardEntry]
     splits: list[_Split]
     version: int
-    max_pixels: Annotated[int, Meta(ge=1, le=1 << 40)] | UnsetType = UNSET
+    max_pixels: Annotated[int, Meta(ge=1, le=MOST_PIXELS)] | UnsetType = UNSET
 
 
 def decode(data: bytes) -> dict[str, Any]:

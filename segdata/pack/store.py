@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.images import require_room
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
@@ -250,6 +251,7 @@ class Store:
             raise _damaged_map("a semantic map is damaged", shard, row, why)
         stored = out
         if stored is None or mapping is not None:
+            require_room(height, width)
             stored = np.empty((height, width), self.labels.dtype.newbyteorder("<"))
         reader, error = self._per_thread.decompressor.stream_reader(compressed), self._per_thread.error
         try:

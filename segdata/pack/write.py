@@ -68,12 +68,9 @@ def write_shard(
             except OF_THE_DATA as error:
                 findings.skip(error.located(key=sample.key, file=sample.file or None))
                 left_out.append(position)
-        files: dict[str, str] = {}
         entry: dict[str, Any] = {"samples": len(table.keys), "instances": table.instances, "images": None}
         if blob is not None:
             entry["images"] = blob.finish()
-            entry["images"]["file"] = f"images-{number:05d}-{entry['images']['sha256'][:12]}.h5"
-            files[blob.path.name] = entry["images"]["file"]
     except BaseException:
         if blob is not None:
             blob.discard()
@@ -81,9 +78,22 @@ def write_shard(
     part = folder / f".annotations-{number:05d}.part"
     entry["annotations"] = write_arrays(part, table.arrays())
     _require_readable(folder, {**entry["annotations"], "file": part.name}, table, blob)
-    entry["annotations"]["file"] = f"annotations-{number:05d}-{entry['annotations']['sha256'][:12]}.h5"
-    files[part.name] = entry["annotations"]["file"]
+    files = file_names(number, entry)
+    for kind, name in zip((kind for kind in _KINDS if entry[kind]), files.values(), strict=True):
+        entry[kind]["file"] = name
     return {"entry": entry, "files": files}
+
+
+_KINDS = ("images", "annotations")
+
+
+def file_names(number: int, entry: Mapping[str, Any]) -> dict[str, str]:
+    """Temporary → final names of a shard's files: a final one holds the beginning of the file's digest."""
+    return {
+        f".{kind}-{number:05d}.part": f"{kind}-{number:05d}-{entry[kind]['sha256'][:12]}.h5"
+        for kind in _KINDS
+        if entry[kind]
+    }
 
 
 def _require_readable(folder: Path, entry: Mapping[str, Any], table: _Table, blob: _ImageBlob | None) -> None:

@@ -117,6 +117,7 @@ def test_a_manifest_of_one_s_own(tmp_path: Path) -> None:
         ("[1, 2, 3]", "[1, 2, 300]", ("labels[0].color", "300")),
         ("id = 1", "id = 0", ("id 0 twice",)),
         ("isthing = true", 'isthing = "yes"', ("labels[1].isthing", "expected bool")),
+        ('title = "T"', 'title = "T"\nmax_pixels = 1_099_511_627_776', ("max_pixels", "1073741824")),
         ("isthing", "is_thing", ("labels[1].is_thing", "did you mean 'isthing'")),
         ('"a", "b"]', '"a", "z"]', ("views.one.labels[0].from", "'z'")),
         ("count = 2", "count = 3", ("splits.train", "count 3")),

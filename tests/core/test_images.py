@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import zlib
 from collections.abc import Callable
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segdata.core import images, png
-from segdata.errors import InvalidImage, SegdataError, Unsafe
+from segdata.errors import InvalidImage, SegdataError, Unsafe, UsageError
 from tests.helpers import made
 
 RED = (200, 30, 40)
@@ -103,6 +105,36 @@ def test_limits_hold_before_decoding() -> None:
     with pytest.raises(Unsafe):
         png.read_labels(data, max_pixels=1199)
     assert images.decode(data, max_pixels=1200).shape == (30, 40, 3)
+
+
+def test_images_above_the_default_limit_are_refused_where_memory_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    side = 8200
+    row = zlib.compress(bytes(side + 1) * 50)  # as many rows as it takes to see that more were read
+    data = b"".join(
+        len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+        for kind, body in (
+            (b"IHDR", side.to_bytes(4, "big") * 2 + bytes((8, 0, 0, 0, 0))),
+            (b"IDAT", row),
+            (b"IEND", b""),
+        )
+    )
+    monkeypatch.setattr(images, "_free_memory", lambda: 4 * side * side - 1)
+    for read in (images.decode, png.read_labels):
+        with pytest.raises(Unsafe, match=f"{side} × {side} pixels, {4 * side * side:,} bytes; .* are free"):
+            read(b"\x89PNG\r\n\x1a\n" + data, max_pixels=images.MOST_PIXELS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says how much memory is free")
+def test_free_memory_is_some_of_this_machine_s() -> None:
+    assert 1 << 24 < images._free_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_no_caller_raises_the_limit_beyond_all_measure() -> None:
+    assert images.limit_of(None) == 8192 * 8192
+    assert images.limit_of(32768 * 32768) == 32768 * 32768
+    for wrong in (0, -1, 32768 * 32768 + 1):
+        with pytest.raises(UsageError, match="max_pixels"):
+            images.limit_of(wrong)
 
 
 @given(st.sampled_from(["JPEG", "PNG"]), st.data())

@@ -204,6 +204,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Any], Any], int, str]] = {
     "a negative shape": (lambda index: tables(index)["image/file"].update(shape=[-4]), 4, "image/file"),
     "a negative offset": (lambda index: tables(index)["image/id"].update(offset=-8), 4, "image/id"),
     "an offset past the end": (lambda index: tables(index)["image/id"].update(offset=10**9), 4, "image/id"),
+    "absurd images": (lambda index: index.update(max_pixels=2**40), 4, "max_pixels"),
     "another dtype": (lambda index: tables(index)["image/id"].update(dtype="<f8"), 4, "image/id"),
     "more samples": (lambda index: index.update(samples=3), 8, "it says 3 samples, the shards have 2"),
     "more samples of a shard": (
