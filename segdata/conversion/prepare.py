@@ -179,7 +179,8 @@ def _converted(manifest: Manifest, folder: Path, paths: Folders, options: Conver
     """The files of a dataset as its pack, with what its manifest says of them."""
     lists = {name: split.names for name, split in manifest.splits.items() if split.names is not None}
     labels = _labels(manifest) if options.labels is None else options.labels
-    chosen = replace(options, source_format=manifest.format, lists=lists, labels=labels)
+    read = options.read if manifest.max_pixels is None else replace(options.read, max_pixels=manifest.max_pixels)
+    chosen = replace(options, source_format=manifest.format, lists=lists, labels=labels, read=read)
     return convert_with(folder / manifest.root, paths.pack, chosen)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from segdata.core.findings import Findings, one_line, summary
 from segdata.core.predictions import GroundTruth, Holding, Predictions
 from segdata.core.reprs import counted, first, line
+from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, UsageError
 from segdata.formats import RESULTS
 from segdata.metrics import voc
@@ -69,6 +70,13 @@ class Metric:
     def ranks(self) -> bool:
         """Whether it ranks detections by their scores."""
         return self.limited is not None or (self.default is not None and "scores" in self.default.holds)
+
+    def compares(self, truth: Sample) -> bool:
+        """Whether an annotated image has something that it compares predictions with."""
+        holds = {"boxes"} if self.default is None else self.default.holds
+        if "semantic" in holds:
+            return truth.has_semantic
+        return len(truth.instances) > 0 or ("panoptic" in holds and truth.has_semantic)
 
 
 METRICS: Mapping[str, Metric] = {
@@ -177,10 +185,10 @@ def evaluate(
     _remark_the_same(predicted, ground_truth)
     if images_of == "predictions":
         predicted, ground_truth = only_predicted(predicted, ground_truth)
-    elif images_of is None and split is None:
-        _require_split(predicted, ground_truth)
     _require_scores(predicted, metrics)
     names = list(metrics) or _defaults(predicted, ground_truth)
+    if images_of is None and split is None:
+        _require_split(predicted, ground_truth, names)
     if limits and not any(METRICS[name].limited for name in names):
         raise UsageError(
             f"{', '.join(names)} counts every detection",
@@ -222,8 +230,11 @@ def _remark_the_same(predictions: Predictions, truth: GroundTruth) -> None:
         predictions.findings.remark("predictions and ground truth are the same files", str(truth.path))
 
 
-def _require_split(predictions: Predictions, truth: GroundTruth) -> None:
-    """Refuse predictions for a part of the images that one of several splits has in it."""
+def _require_split(predictions: Predictions, truth: GroundTruth, metrics: Sequence[str]) -> None:
+    """Refuse predictions for a part of the images that one of several splits has in it.
+
+    Images of which the ground truth has nothing that a metric compares do not count: it leaves them out.
+    """
     if predictions.find_covered is None or len(truth.splits) < 2:
         return
     covered = set(predictions.find_covered())
@@ -231,7 +242,8 @@ def _require_split(predictions: Predictions, truth: GroundTruth) -> None:
     if not covered or not splits:
         return
     name = min(splits, key=lambda name: len(splits[name]))
-    if len(splits[name]) < len(truth):
+    others = sorted(set(range(len(truth))) - set(map(int, splits[name])))
+    if any(METRICS[metric].compares(truth.get(index)) for index in others for metric in metrics):
         raise UsageError(
             f"the predictions are about the split {name!r} alone, and no split was named",
             file=predictions.path,

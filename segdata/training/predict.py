@@ -15,6 +15,7 @@ import numpy.typing as npt
 from torch import distributed
 
 from segdata.core.findings import Findings
+from segdata.core.images import MAX_PIXELS
 from segdata.core.labels import LabelSpace
 from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
@@ -187,7 +188,7 @@ def predict(
             raise error
         findings.skip(error)
 
-    samples, origin, splits = _opened(source, split, findings, unreadable)
+    samples, origin, splits, max_pixels = _opened(source, split, findings, unreadable)
     count = len(samples) if limit is None else min(limit, len(samples))
     images: Literal["embed", "none"] = "embed" if embed else "none"
     with locked(target, wait=wait):
@@ -205,8 +206,7 @@ def predict(
             findings=findings,
         )
         receipts, left_out = _written(predicted, work, images, findings)
-        remaining = {name: [index for index in members if index < count] for name, members in splits.items()}
-        remaining = without(remaining, left_out)
+        remaining = without({name: [i for i in members if i < count] for name, members in splits.items()}, left_out)
         dataset = write_dataset(work, remaining, [])
         index = index_document(
             receipts,
@@ -216,6 +216,7 @@ def predict(
             images=images,
             provenance=_provenance(model, receipts, origin),
             findings=findings,
+            max_pixels=max_pixels,
         )
         commit(target, work, [*receipts, dataset], index)
         remove_tree(work)
@@ -235,14 +236,14 @@ def _remark_none_above(predicted: _Predicted, findings: Findings) -> None:
 
 def _opened(
     source: str | Path | Pack, split: str | None, findings: Findings, unreadable: Callable[[SegdataError], None]
-) -> tuple[Sequence[Sample], str, dict[str, list[int]]]:
-    """The samples of a pack or a folder of images, their format, and the pack's splits."""
+) -> tuple[Sequence[Sample], str, dict[str, list[int]], int]:
+    """The samples of a pack or a folder of images, their format, the pack's splits, and its limit of pixels."""
     if isinstance(source, Pack) or is_pack(Path(source)):
         pack = source if isinstance(source, Pack) else open_pack(source, split)
-        return pack, pack.info["provenance"]["format"], _splits(pack)
+        return pack, pack.info["provenance"]["format"], _splits(pack), pack.info.get("max_pixels", MAX_PIXELS)
     if split is not None:
         raise UsageError("a folder of images has no splits", file=Path(source))
-    return image_samples(Path(source), findings, unreadable), "photos", {}
+    return image_samples(Path(source), findings, unreadable), "photos", {}, MAX_PIXELS
 
 
 def _splits(pack: Pack) -> dict[str, list[int]]:

@@ -223,7 +223,7 @@ class _Training:
             if start is not None:
                 weights = self.model.read(start)
                 self.remarks += self.model.put(weights, self.learner.network, self.labels)
-                if weights.data is not None and weights.data != self.data:
+                if Path(start).is_dir() and weights.data != self.data:  # of a single checkpoint, other data are meant
                     self.remarks.append(
                         f"the weights were trained on other data ({weights.data[:12]}, here {self.data[:12]})"
                     )

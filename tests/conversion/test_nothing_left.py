@@ -72,3 +72,13 @@ def test_the_limit_of_pixels_is_an_option_that_the_pack_keeps(tmp_path: Path) ->
     assert run_segdata("convert", source, tmp_path / "pack", "--max-pixels", str(made.HEIGHT * made.WIDTH)).code == 0
     assert segdata.open(tmp_path / "pack")[0].image.shape == (made.HEIGHT, made.WIDTH, 3)
     assert segdata.open(tmp_path / "pack")[0].max_pixels == made.HEIGHT * made.WIDTH
+
+
+def test_the_limit_of_pixels_of_a_manifest_is_that_of_its_pack(tmp_path: Path) -> None:
+    made.coco(tmp_path / "source")
+    manifest = tmp_path / "mine.toml"
+    for less, code in ((1, 11), (0, 0)):
+        limit = made.HEIGHT * made.WIDTH - less
+        manifest.write_text(f'title = "Mine"\nformat = "coco"\nfolder = "source"\nmax_pixels = {limit}\n')
+        assert run_segdata("prepare", manifest, "--root", tmp_path / "root").code == code
+    assert segdata.open(tmp_path / "root/mine/pack")[0].max_pixels == made.HEIGHT * made.WIDTH

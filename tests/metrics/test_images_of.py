@@ -8,11 +8,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import segdata
+from segdata import Sample
+from segdata.core.labels import LabelSpace
 from segdata.errors import InvalidAnnotation, UsageError
 from tests.helpers import made_results
 from tests.helpers.command import run_segdata
@@ -154,3 +157,19 @@ def test_panoptic_predictions_for_some_of_the_images(tmp_path: Path) -> None:
     keep(known)
     assert part.metrics == segdata.evaluate(predictions, known, metrics=["panoptic"]).metrics
     assert part.problems["remarks"][LEFT_OUT]["count"] == 1
+
+
+def test_images_that_a_metric_leaves_out_need_no_split(tmp_path: Path) -> None:
+    """As in VOC, where the images of most splits have objects and no label map: they cannot be missed."""
+    maps = {name: np.full((6, 8), value, np.uint8) for value, name in enumerate(("one", "two"))}
+    labels = LabelSpace.of(["background", "cat"])
+    segmented = [Sample.build(name, size=(6, 8), semantic=maps[name]) for name in maps]
+    boxed = [Sample.build("three", size=(6, 8), masks=np.ones((1, 6, 8), np.uint8), category=[1])]
+    segdata.write({"seg": segmented, "main": boxed}, tmp_path / "truth", labels=labels)
+    segdata.write({"seg": segmented}, tmp_path / "found", labels=labels)
+    evaluation = segdata.evaluate(tmp_path / "found", tmp_path / "truth", metrics=["semantic"])
+    assert evaluation.metrics["semantic"]["mIoU"] == 1.0
+    segdata.write({"seg": segmented[:1], "main": segmented[1:]}, tmp_path / "other", labels=labels)
+    segdata.write({"seg": segmented[:1]}, tmp_path / "part", labels=labels)
+    with pytest.raises(UsageError, match="about the split 'seg' alone"):
+        segdata.evaluate(tmp_path / "part", tmp_path / "other", metrics=["semantic"])

@@ -138,3 +138,9 @@ def test_every_photo_of_a_folder_has_a_key_and_a_picture_of_its_own(
     assert len(list((tmp_path / "pictures").iterdir())) == 7
     remarks = outcome.document["problems"]["remarks"]
     assert remarks["file not read"] == {"count": 1, "examples": ["notes.csv"]}
+
+
+def test_predictions_have_the_limit_of_pixels_of_their_source(run: Path, pack: Path, tmp_path: Path) -> None:
+    segdata.convert(pack, tmp_path / "limited", splits=["val2017"], max_pixels=96 * 128)
+    segdata.predict(run, tmp_path / "limited", tmp_path / "found")
+    assert segdata.open(tmp_path / "found")[0].max_pixels == 96 * 128
