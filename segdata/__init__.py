@@ -7,12 +7,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from segdata.version import __version__ as __version__
 
+TYPE_CHECKING = False  # as type checkers know it, without the milliseconds that `typing` takes before a command begins
 if TYPE_CHECKING:
+    from typing import Any
+
     from segdata import errors as errors
     from segdata import torch as torch
     from segdata.conversion.convert import convert
@@ -131,6 +131,8 @@ def __getattr__(name: str) -> Any:
 
 def _imported(name: str, module: str) -> Any:
     """A module; where it needs PyTorch and that is not installed, the error says what to install."""
+    from importlib import import_module
+
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import _signal as signal  # type: ignore[import-not-found]  # `signal` takes milliseconds: it has names for the numbers
 
 
 def main() -> None:

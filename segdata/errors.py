@@ -20,8 +20,9 @@
     ├── LockHeld             9    another segdata process is at work on the same thing
     ├── NotThere            10    a dataset, split, key or file that does not exist
     ├── Unsafe              11    a path that escapes, a bomb, a link: refused
-    ├── WorkerLost          12    a worker process died or hung on a sample, again and again
-    └── LossyConversion     13    the conversion would drop something, and that was not allowed
+    ├── WorkerLost          12    a worker process died or hung on a sample, again and again, or cannot be started
+    ├── LossyConversion     13    the conversion would drop something, and that was not allowed
+    └── NoMemory            14    not enough memory, of the machine or of the GPU
 
 Other exit codes come from `segdata/cli/`, see its `__init__.py`:
 
@@ -244,7 +245,7 @@ OF_THE_DATA = (InvalidInput, DamagedData, NotThere, Unsafe)
 
 
 class WorkerLost(SegdataError):
-    """A worker process that died or hung on one sample, each time it was tried."""
+    """A worker process that died or hung on one sample, each time it was tried; or processes that cannot be started."""
 
     exit_code = 12
 
@@ -282,6 +283,12 @@ class LossyConversion(SegdataError):
     def as_dict(self) -> dict[str, Any]:
         """The error with everything that would be lost."""
         return {**super().as_dict(), "losses": self.losses, "loss_kinds": self.kinds}
+
+
+class NoMemory(SegdataError, MemoryError):
+    """Not enough memory, of the machine or of the GPU."""
+
+    exit_code = 14
 
 
 _IRREGULAR = {"category": "categories", "batch": "batches", "loss": "losses"}

@@ -17,7 +17,7 @@ import typer
 from segdata.cli.help import is_help, of_parser, only, pointed, verb_of
 from segdata.cli.output import Options, app
 from segdata.errors import DiskError, SegdataError, UsageError, printable
-from segdata.system import secrets, signals, streams
+from segdata.system import limits, secrets, signals, streams
 from segdata.system.files import disk_errors
 
 _OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF, errno.EAGAIN, errno.EINVAL)
@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     except signals.Terminated as stop:  # it came while an error was being told
         signals.over()
         code = 128 + stop.number
+    streams.settle()
     sys.exit(code)
 
 
@@ -80,6 +81,8 @@ def _run(arguments: list[str]) -> int:
             return _stopped(128 + number, wants_json)
         if isinstance(error, OSError) and not isinstance(error, SegdataError):
             error = _declared(error)
+        if not isinstance(error, SegdataError):
+            error = limits.declared(error) or error
         if isinstance(error, UsageError):
             error = pointed(error, arguments)
         if isinstance(error, SegdataError):

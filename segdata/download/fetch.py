@@ -185,7 +185,8 @@ def fetch_with(dataset: str | Path, options: FetchOptions) -> Fetched:
     first = job.plan()  # what is wrong with the request is said before waiting
     if manifest.folder is not None:
         return Fetched(manifest.name, manifest.folder, (), (), 0)
-    if all(item.is_done for item in first.items) and not (options.repair or options.force or options.allow_extra):
+    is_done = all(item.is_done for item in first.items) and not _spent(first)
+    if is_done and not (options.repair or options.force or options.allow_extra):
         return _result(first)
     _check_folders(folders)
     with locked(folders.raw, wait=options.wait, by_kernel=options.lock):
@@ -224,6 +225,8 @@ class _Fetch:
             unverified, todo = todo.unverified, self.plan()
         else:
             unverified = todo.unverified
+        for file in _spent(todo):
+            _remove_spent(self.folders, file, keep=self.options.keep_archives)
         self._extract_present(todo)
         downloaded = self._download(todo)
         done = _result(plan(self.manifest, self.folders, only=self.options.only))
@@ -419,6 +422,10 @@ def _extract(
 ) -> tuple[str, ...]:
     """Extract one file, remove the archive unless it is kept, and give the members that were left out."""
     remote, archive = item.remote, folders.archive(item.remote.file)
+    with disk_errors(archive):
+        folders.part(remote.file).with_name(f".{remote.file}.part.state").unlink(missing_ok=True)  # of a killed run
+        if not keep:
+            folders.spent(remote.file).touch()
     done = extract.extract(
         archive,
         folders.raw,
@@ -441,8 +448,17 @@ def _extract(
         pace.tell(
             f"{remote.file}: {number_of(len(done.remarks) - 5, 'more remark')}, see {folders.members(remote.file)}"
         )
-    with disk_errors(archive):
-        folders.part(remote.file).with_name(f".{remote.file}.part.state").unlink(missing_ok=True)  # of a killed run
-        if not keep:
-            archive.unlink(missing_ok=True)
+    _remove_spent(folders, remote.file, keep=keep)
     return tuple(f"{remote.file}/{name}" for name in done.extra)
+
+
+def _spent(todo: Plan) -> list[str]:
+    """Archives that are extracted, and that a killed run was about to remove."""
+    return [item.remote.file for item in todo.items if item.is_done and todo.folders.spent(item.remote.file).exists()]
+
+
+def _remove_spent(folders: Folders, file: str, *, keep: bool) -> None:
+    with disk_errors(folders.archive(file)):
+        if not keep:
+            folders.archive(file).unlink(missing_ok=True)
+        folders.spent(file).unlink(missing_ok=True)

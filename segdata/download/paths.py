@@ -5,6 +5,7 @@
         archives/FILE             a finished download, whole and checked; removed after extraction unless it is kept
         archives/FILE.bad         a complete download that is not what the manifest names
         archives/.FILE.part       a download in progress, with its chunk checksums in .FILE.part.state
+        archives/.FILE.spent      while FILE is extracted, and then removed: a killed run leaves the removal to the next one
         receipts/FILE.json        written once FILE is whole and checked (segdata/download/receipts.py)
         receipts/FILE.members.json  written once FILE is extracted (segdata/download/archives/extract.py)
         receipts/.terms.json      which terms were accepted, by whom and when
@@ -69,6 +70,10 @@ class Folders:
     def bad(self, file: str) -> Path:
         """A complete download that is not what the manifest names."""
         return self.archives / f"{file}.bad"
+
+    def spent(self, file: str) -> Path:
+        """A mark of an archive that is not to be kept."""
+        return self.archives / f".{file}.spent"
 
     def receipt(self, file: str) -> Path:
         """The receipt of a download."""

@@ -6,7 +6,6 @@ label maps, which are large, are compared with checksums of their own each time 
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from segdata.core.images import MAX_PIXELS
 from segdata.errors import DamagedData
 from segdata.pack import layout
 from segdata.system.files import crc32
-from segdata.system.reading import open_file
+from segdata.system.reading import map_file, open_file
 
 BY_RECORD = ("images/data", "semantic/data")
 """Arrays of which every record has its own checksum."""
@@ -81,7 +80,7 @@ class MappedFile(dict[str, Any]):
                         why=f"expected {entry['bytes']:,} bytes, found {size:,}",
                         fix="convert the dataset again with --force, or restore this file",
                     )
-                self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self.map = map_file(file)
         except FileNotFoundError as error:
             raise DamagedData(
                 "a file of the pack is missing", file=self.path, fix="convert the dataset again with --force"

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PosixPath
 from typing import Any
 
-from segdata.errors import DiskError, NotThere, UsageError
+from segdata.errors import DiskError, NoMemory, NotThere, UsageError
 
 try:  # zlib's values, four times as fast
     from isal.isal_zlib import crc32 as crc32
@@ -40,6 +40,7 @@ _REASONS = {
     errno.EACCES: ("permission denied", "check the owner and permissions"),
     errno.EPERM: ("operation not permitted", "check the owner and permissions"),
     errno.EMFILE: ("too many open files", "raise the limit (ulimit -n)"),
+    errno.ENFILE: ("too many open files on this machine", "end other programs"),
     errno.EIO: ("input/output error: the disk may be failing", "check the disk before you go on"),
     errno.ENOTDIR: ("a file stands where a folder is expected", "move it away or choose another place"),
     errno.EISDIR: ("a folder stands where a file is expected", "move it away or choose another place"),
@@ -52,7 +53,7 @@ _REASONS = {
     errno.ELOOP: ("a symbolic link leads back to itself", "remove the link, or make it lead to what it should"),
     errno.ENXIO: ("a socket or device stands where a file is expected", "move it away or choose another place"),
     errno.ENODEV: ("this is no file that can be mapped into memory", "copy it to another place"),
-    errno.ENOMEM: ("there is not enough memory to map the file", "free some memory, or raise the limit (ulimit -v)"),
+    errno.ENOMEM: ("there is not enough memory", "free some memory, or raise the limit (ulimit -v)"),
     errno.ESTALE: ("the network disk lost the file", "run the same command again"),
 }
 _NOT_OF_DISKS = (ConnectionError, ChildProcessError, InterruptedError, ProcessLookupError, TimeoutError)
@@ -69,6 +70,7 @@ def disk_errors(path: Path | None = None) -> Iterator[None]:
 
     Raises:
         NotThere: for `FileNotFoundError`.
+        NoMemory: a file that cannot be mapped, for example.
         DiskError: for any other error of the operating system about files.
     """
     try:
@@ -81,7 +83,7 @@ def disk_errors(path: Path | None = None) -> Iterator[None]:
         raise _declared(error, file) from error
 
 
-def _declared(error: OSError, path: Path | str | bytes | None) -> NotThere | DiskError:
+def _declared(error: OSError, path: Path | str | bytes | None) -> NotThere | NoMemory | DiskError:
     file = None if path is None else Path(os.fsdecode(path))
     if isinstance(error, FileNotFoundError):
         why = None
@@ -89,6 +91,8 @@ def _declared(error: OSError, path: Path | str | bytes | None) -> NotThere | Dis
             why = f"it is a symbolic link to {file.readlink()}, which does not exist"
         return NotThere(f"{file} does not exist", file=file, why=why)
     reason, fix = _REASONS.get(error.errno or 0, (error.strerror or str(error), "check the disk"))
+    if error.errno == errno.ENOMEM:
+        return NoMemory(reason, file=file, fix=fix)
     if file is None:
         return DiskError(reason, fix=fix)
     if error.errno == errno.ENOSPC and _has_no_inodes(file):

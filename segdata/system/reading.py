@@ -1,29 +1,66 @@
-"""Open files for reading: a pipe, socket or device in a file's place is refused, and nothing waits for one."""
+"""Open files for reading: a pipe, socket or device in a file's place is refused, and nothing waits for one.
+
+Errors of the operating system name the file, also those of a later read: a failing disk tells them then.
+"""
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
-from io import BufferedReader
+from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from segdata.errors import DiskError
+
+
+class _File(FileIO):
+    """A file without buffer whose errors name it."""
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            _name(error, self.name)
+            raise
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as error:
+            _name(error, self.name)
+            raise
+
+
+def _name(error: OSError, path: Path | str) -> None:
+    """Say which file an error is about, as those of reading and mapping do not."""
+    if error.filename is None:
+        error.filename = os.fspath(path)
 
 
 def open_file(path: Path | str) -> BufferedReader:
     """A file opened for reading its bytes.
 
     Raises:
-        OSError: it cannot be opened; `disk_errors` says why.
+        OSError: it cannot be opened, or a later read fails; `disk_errors` says why.
         DiskError: it is no file.
     """
-    return open(path, "rb", opener=_descriptor)
+    try:
+        return BufferedReader(_File(path, opener=_descriptor))
+    except OSError as error:
+        _name(error, path)
+        raise
 
 
 def read_file(path: Path | str) -> bytes:
     """All bytes of a file; raises as `open_file` does."""
-    with open_file(path) as file:
-        return file.read()
+    try:
+        with open(path, "rb", opener=_descriptor) as file:
+            return file.read()
+    except OSError as error:
+        _name(error, path)
+        raise
 
 
 def read_text(path: Path | str, errors: str = "strict") -> str:
@@ -32,8 +69,22 @@ def read_text(path: Path | str, errors: str = "strict") -> str:
     Raises:
         UnicodeDecodeError: it is not UTF-8, and `errors` is "strict".
     """
-    with open(path, encoding="utf-8", errors=errors, opener=_descriptor) as file:
+    with TextIOWrapper(open_file(path), encoding="utf-8", errors=errors) as file:
         return file.read()
+
+
+def map_file(file: BufferedReader) -> mmap.mmap:
+    """The bytes of an opened file, mapped into memory for reading.
+
+    Raises:
+        OSError: it cannot be mapped; `disk_errors` says why.
+        ValueError: it is empty.
+    """
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        _name(error, file.name)
+        raise
 
 
 def require_file(path: Path | str) -> None:

@@ -21,6 +21,15 @@ def require() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def drop_output() -> None:
-    """What is still to be written to stdout goes nowhere: nobody reads it, or it cannot be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def drop_output(number: int = 1) -> None:
+    """What is still to be written to a stream goes nowhere: nobody reads it, or it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def settle() -> None:
+    """Write what is still to be written, or drop it: Python would try again at the end, and change the exit code."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            drop_output(number)

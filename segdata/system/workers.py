@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import mmap
 import multiprocessing
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.errors import SegdataError, WorkerLost
+from segdata.system import limits
 
 Beat = Callable[[int], None]
 """A task calls it with each item (sample) that it begins."""
@@ -71,7 +73,8 @@ def run(
     Raises:
         SegdataError: raised by a task; the first one, when all others are done.
         OSError: raised by a task (a full disk, for example), at once.
-        WorkerLost: workers died or hung at every attempt on a task; all other tasks are done by then.
+        WorkerLost: workers died or hung at every attempt on a task, and all other tasks are done; or none can be started.
+        NoMemory: a task had not enough memory, with the item that it was at.
         RuntimeError: another exception of a task, with the item that it was at.
     """
     tasks = _Tasks(numbers, task, name_of, done, progress, fail_fast=fail_fast)
@@ -118,6 +121,8 @@ def _failure(error: BaseException, item: str) -> Exception:
     """A task's exception, as `run` raises it: an unexpected one names the item and has its traceback as a note."""
     if isinstance(error, (SegdataError, OSError)):
         return error
+    if limit := limits.declared(error):
+        return limit.located(place=item)
     failure = RuntimeError(f"{type(error).__name__} at {item}: {error}")
     failure.add_note("".join(traceback.format_exception(error)))
     return failure
@@ -241,7 +246,12 @@ class _Pool:
     def _start(self, cell: int) -> _Worker:
         here, there = self.context.Pipe()
         process = self.context.Process(target=self._work, args=(there, here, cell), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.ENOMEM):
+                raise limits.cannot_start("processes", error.strerror) from error
+            raise
         there.close()
         return _Worker(process, here, cell)
 

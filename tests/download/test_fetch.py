@@ -133,6 +133,18 @@ def test_archives_are_kept_on_request(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("keep", [False, True])
+def test_an_archive_that_a_killed_run_was_about_to_remove_is_removed(keep: bool, dataset: Dataset) -> None:
+    data = archive()
+    dataset.offer(data)
+    assert dataset.fetch().code == 0
+    assert list((dataset.home / "archives").iterdir()) == []
+    (dataset.home / "archives/a.zip").write_bytes(data)
+    (dataset.home / "archives/.a.zip.spent").touch()
+    assert dataset.fetch("--offline", *(["--keep-archives"] if keep else [])).code == 0
+    assert [path.name for path in (dataset.home / "archives").iterdir()] == (["a.zip"] if keep else [])
+
+
+@pytest.mark.parametrize("keep", [False, True])
 def test_a_file_that_is_no_archive_is_copied_only_when_both_are_kept(keep: bool, dataset: Dataset) -> None:
     data = bytes(range(256)) * 1000
     dataset.offer(data, name="table.bin")

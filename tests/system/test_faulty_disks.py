@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -15,7 +16,7 @@ import pytest
 import segdata
 from segdata.errors import DiskError, NotThere
 from segdata.system.files import disk_errors
-from segdata.system.reading import open_file, read_file
+from segdata.system.reading import open_file, read_file, read_text
 from tests.helpers.command import Outcome, run_segdata
 from tests.helpers.warm import UNPRIVILEGED
 
@@ -199,6 +200,21 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
     assert read_file(tmp_path / "file") == b"bytes"
 
 
+@pytest.mark.parametrize("how", ["whole", "text", "opened", "in parts"])
+def test_an_error_of_a_read_names_the_file(how: str) -> None:
+    """The memory of a process is a file whose first bytes cannot be read."""
+    path = "/proc/self/mem"
+    reads: dict[str, Callable[[], object]] = {
+        "whole": lambda: read_file(path),
+        "text": lambda: read_text(path),
+        "opened": lambda: file.read(),
+        "in parts": lambda: file.read(10),
+    }
+    with pytest.raises(OSError, match="Input/output error") as error, open_file(path) as file:
+        reads[how]()
+    assert (error.value.filename, error.value.errno) == (path, errno.EIO)
+
+
 def test_errors_that_are_not_of_a_disk_stay_as_they_are() -> None:
     with pytest.raises(ConnectionResetError), disk_errors():
         raise ConnectionResetError(104, "reset")
@@ -217,6 +233,12 @@ def test_a_result_that_cannot_be_written_is_no_success(verb: list[str]) -> None:
         )
     assert done.returncode == 7, done
     assert "could not be written to the output" in done.stderr
+
+
+@pytest.mark.parametrize("stream", ["2>/dev/full", "2</dev/null", ">/dev/full 2>/dev/full"])
+def test_the_exit_code_tells_what_happened_when_nothing_can_be_written(stream: str, tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m segdata info {tmp_path / 'nothing'} {stream}"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 10
 
 
 def test_closed_streams_are_nothing_to_read_or_write(coco: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import segdata
 from tests.helpers.command import tree
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -112,6 +113,13 @@ program.main()
 """
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_nothing_that_takes_time_is_imported_before_signals_end_the_command() -> None:
+    text = "import sys; before = set(sys.modules); sys.path.insert(0, sys.argv[1]); import segdata.__main__; print(*sorted(set(sys.modules) - before))"
+    root = Path(segdata.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", text, root], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["__future__", "segdata", "segdata.__main__", "segdata.version"]
 
 
 def test_a_signal_that_the_caller_ignores_is_ignored() -> None:

@@ -194,14 +194,15 @@ class Part:
             raise Closed
 
     def _close_files(self) -> None:
-        for file in (self._file, self._lines):
+        files, self._file, self._lines = (self._file, self._lines), None, None  # closed even if closing fails
+        for file in files:
             if file is not None:
                 file.close()
-        self._file = self._lines = None
 
     def _write_state(self, source: Source) -> None:
-        if self._lines is not None:
-            self._lines.close()
+        before, self._lines = self._lines, None
+        if before is not None:
+            before.close()
         lines = [json.dumps({**asdict(source), "chunk_bytes": CHUNK_BYTES}), *map(str, self._checksums)]
         new = self.state.with_name(self.state.name + ".new")
         new.write_text("\n".join(lines) + "\n")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import mmap
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,8 +18,8 @@ import msgspec
 import numpy as np
 
 from segdata.errors import InvalidAnnotation
+from segdata.system import reading
 from segdata.system.files import disk_errors
-from segdata.system.reading import open_file
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 25
@@ -42,10 +41,10 @@ def map_file(path: Path) -> memoryview:
     Raises:
         InvalidAnnotation: empty, or text in an encoding that its first bytes promise and that it is not in.
     """
-    with disk_errors(path), open_file(path) as file:
+    with disk_errors(path), reading.open_file(path) as file:
         if file.seek(0, 2) == 0:
             raise InvalidAnnotation("annotation file is empty", file=path, why="it has 0 bytes")
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        view = memoryview(reading.map_file(file))
     head = bytes(view[:4])
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in head:
         return _recoded(view, path)
