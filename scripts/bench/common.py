@@ -46,7 +46,10 @@ def inside(name: str, packages: Sequence[str]) -> None:
 
 
 def interleaved(
-    work: Mapping[str, Callable[[], object]], rounds: int, before: Callable[[], object] = lambda: None
+    work: Mapping[str, Callable[[], object]],
+    rounds: int,
+    before: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of each contestant; every round runs all of them, each after one unmeasured run at the start.
 
@@ -59,9 +62,9 @@ def interleaved(
     for _ in range(rounds):
         for name, run in work.items():
             before()
-            began = time.perf_counter()
+            began = clock()
             run()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(clock() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

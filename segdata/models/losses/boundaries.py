@@ -22,7 +22,7 @@ def boundary(logits: Tensor, target: Tensor, options: Boundary) -> tuple[Tensor,
     masks = _foreground(batch, batch.masks(), include_background=options.include_background)
     weights = distances.signed(masks, batch.logits.dtype) * batch.valid[:, None]
     probabilities = _foreground(batch, batch.probabilities(), include_background=options.include_background)
-    return torch.dot(probabilities.flatten(), weights.flatten()), batch.count * masks.shape[1]
+    return (probabilities * weights).sum(), batch.count * masks.shape[1]
 
 
 def hausdorff(logits: Tensor, target: Tensor, options: Hausdorff) -> tuple[Tensor, Tensor]:
@@ -37,7 +37,7 @@ def hausdorff(logits: Tensor, target: Tensor, options: Hausdorff) -> tuple[Tenso
     else:
         predicted = (probabilities.detach() > 0.5) & batch.valid[:, None]
         apart = [distances.to_boundary(each, errors.dtype) ** options.alpha for each in (predicted, masks)]
-        weighted = torch.dot(errors.flatten(), (apart[0] + apart[1]).flatten())
+        weighted = (errors * (apart[0] + apart[1])).sum()
     return weighted, batch.count * masks.shape[1]
 
 
@@ -69,4 +69,4 @@ def distance_penalised_ce(logits: Tensor, target: Tensor, options: DistancePenal
     largest = reversed_.amax((2, 3), keepdim=True)
     penalties = torch.where(largest > 0, reversed_ / torch.where(largest > 0, largest, 1.0), masks.to(depths.dtype))
     weights = 1 + penalties.sum(1)
-    return torch.dot(batch.cross_entropy().flatten(), weights.flatten()), batch.count
+    return (batch.cross_entropy() * weights).sum(), batch.count

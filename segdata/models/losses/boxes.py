@@ -23,7 +23,7 @@ def iou_balanced(logits: Tensor, labels: Tensor, options: IouBalanced, iou: Tens
     labels = torch.where(valid, labels.long(), -1)
     logits = logits if logits.dtype == torch.float64 else logits.float()
     losses = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="none")
-    return torch.dot(losses, weights(losses.detach(), labels, iou, options.eta)), valid.sum().to(losses.dtype)
+    return (losses * weights(losses.detach(), labels, iou, options.eta)).sum(), valid.sum().to(losses.dtype)
 
 
 def weights(losses: Tensor, labels: Tensor, iou: Tensor, eta: float) -> Tensor:
@@ -33,6 +33,6 @@ def weights(losses: Tensor, labels: Tensor, iou: Tensor, eta: float) -> Tensor:
         losses: (K,) cross-entropies.
     """
     is_positive = labels > 0
-    powers = iou.detach().to(losses.dtype).clamp(0, 1) ** eta
+    powers = torch.where(is_positive, iou.detach().to(losses.dtype), 0.0).clamp(0, 1) ** eta
     positive = torch.where(is_positive, losses, 0.0)
     return torch.where(is_positive, powers * (positive.sum() / ((positive * powers).sum() + 1e-6)), 1.0)

@@ -62,11 +62,11 @@ def _strengths(maps: Tensor) -> Tensor:
 def _smoothed(maps: Tensor) -> Tensor:
     """Maps after a triangle filter along both axes; pixels beyond the border are mirrored."""
     rows, columns = (_mirrored(size, _REACH, maps.device) for size in maps.shape[2:])
+    planes = maps.reshape(1, -1, *maps.shape[2:]).index_select(2, rows).index_select(3, columns)
     apart = torch.arange(-_REACH, _REACH + 1, dtype=maps.dtype, device=maps.device).abs()
-    kernel = (_REACH + 1 - apart) / (_REACH + 1) ** 2
-    planes = maps.reshape(-1, 1, *maps.shape[2:])[:, :, rows][:, :, :, columns]
-    planes = functional.conv2d(planes, kernel.view(1, 1, -1, 1))
-    return functional.conv2d(planes, kernel.view(1, 1, 1, -1)).view(maps.shape)
+    kernels = ((_REACH + 1 - apart) / (_REACH + 1) ** 2).expand(planes.shape[1], 1, 1, -1)
+    planes = functional.conv2d(planes, kernels.transpose(2, 3), groups=len(kernels))
+    return functional.conv2d(planes, kernels, groups=len(kernels)).view(maps.shape)
 
 
 def _mirrored(size: int, more: int, device: torch.device) -> Tensor:
@@ -92,7 +92,7 @@ def edge(logits: Tensor, target: Tensor, options: Edge) -> tuple[Tensor, Tensor]
     is_edge = batch.labels == 1
     share = is_edge.sum() / batch.count.clamp(min=1)
     weights = torch.where(is_edge, 1 - share, share)
-    return torch.dot(batch.cross_entropy().flatten(), weights.flatten()) / weights.numel(), batch.is_any
+    return (batch.cross_entropy() * weights).mean(), batch.is_any
 
 
 def edges_of(labels: Tensor, radius: float) -> Tensor:
@@ -125,8 +125,7 @@ def edge_attention(logits: Tensor, target: Tensor, options: EdgeAttention, edges
     batch = pixels(logits, target, options.ignore_index)
     is_on = batch.valid & (edges[:, 0] > options.threshold)
     batch = Pixels(batch.logits, torch.where(is_on, batch.labels, IGNORED), is_on)
-    counts = batch.logits.new_zeros(len(is_on), batch.classes)
-    counts = counts.scatter_add(1, batch.true_class.flatten(1), is_on.to(counts.dtype).flatten(1))
+    counts = batch.by_class(is_on)
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     weights = torch.where(counts > 0, 2 - shares, 1.0)
     weights = torch.where(is_on, weights.gather(1, batch.true_class.flatten(1)).view(is_on.shape), 0.0)

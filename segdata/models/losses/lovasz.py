@@ -30,7 +30,7 @@ def lovasz(logits: Tensor, target: Tensor, options: Lovasz) -> tuple[Tensor, Ten
         is_counted = torch.ones_like(is_counted)
     weights = _weights(errors.detach(), masks, valid, is_counted)
     count = is_counted.sum(1, keepdim=True).clamp(min=1)
-    total = torch.dot(errors.flatten(), (weights / count[..., None]).flatten())
+    total = (errors * (weights / count[..., None])).sum()
     return total, total.new_full((), len(masks)) if per_image else batch.is_any
 
 

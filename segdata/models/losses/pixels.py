@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class Pixels:
         """Number of classes; 2 where one logit tells them apart."""
         return max(self.logits.shape[1], 2)
 
-    @property
+    @cached_property
     def true_class(self) -> Tensor:
         """(N, 1, H, W) int64, the class of each pixel; 0 where ignored."""
         return self.labels.clamp(min=0)[:, None]
@@ -46,7 +47,7 @@ class Pixels:
     @property
     def count(self) -> Tensor:
         """() pixels that are not ignored, in the dtype of the logits."""
-        return self.valid.sum().to(self.logits.dtype)
+        return self.valid.count_nonzero().to(self.logits.dtype)
 
     @property
     def is_any(self) -> Tensor:
@@ -70,6 +71,15 @@ class Pixels:
         first = 1 if self.is_binary else 0
         classes = torch.arange(first, self.classes, device=self.labels.device)
         return self.labels[:, None] == classes[:, None, None]
+
+    def by_class(self, values: Tensor) -> Tensor:
+        """(N, classes) sums of (N, H, W) values by the class of their pixel, without ignored pixels.
+
+        They are added in double precision: one after the other, single precision would stop at 2^24.
+        """
+        sums = torch.zeros(len(values), self.classes, dtype=torch.float64, device=values.device)
+        values = torch.where(self.valid, values, 0.0).double()
+        return sums.scatter_add(1, self.true_class.flatten(1), values.flatten(1)).to(self.logits.dtype)
 
     def as_two_classes(self) -> Pixels:
         """The same with logits of both classes where there is one."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from segdata.models.losses.options import Dice, SensitivitySpecificity
 from segdata.models.losses.pixels import Pixels, pixels
@@ -11,21 +14,51 @@ from segdata.models.losses.pixels import Pixels, pixels
 
 def _of_own(batch: Pixels, values: Tensor, channels: int) -> Tensor:
     """(N, C) sums of (N, H, W) values by the class of their pixel; of the foreground alone for one channel."""
-    count, classes = len(values), batch.classes
-    sums = values.new_zeros(count, classes)
-    sums = sums.scatter_add(1, batch.true_class.flatten(1), torch.where(batch.valid, values, 0.0).flatten(1))
-    return sums[:, classes - channels :]
+    return batch.by_class(values)[:, batch.classes - channels :]
 
 
 def _over_pixels(batch: Pixels, values: Tensor) -> Tensor:
     """(N, C) sums of (N, C, H, W) values over the pixels that are not ignored."""
     valid = batch.valid.to(values.dtype).flatten(1)
-    return (values.flatten(2) @ valid[:, :, None])[:, :, 0]
+    return torch.stack([image @ each for image, each in zip(values.flatten(2), valid, strict=True)])
 
 
 def _own_probabilities(batch: Pixels, probabilities: Tensor) -> Tensor:
     """(N, H, W) probability of each pixel's class; for one logit that of the foreground."""
     return probabilities[:, 0] if batch.is_binary else probabilities.gather(1, batch.true_class)[:, 0]
+
+
+class _Overlap(torch.autograd.Function):
+    """(N, C) Σ p y and Σ p or Σ p² over the pixels that are not ignored.
+
+    Their gradient is a number for each class, and another at its own pixels: one tensor of the size of the probabilities,
+    where autograd would make four.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, probabilities: Tensor, batch: Pixels, squared: bool) -> tuple[Tensor, Tensor]:
+        """Both sums."""
+        ctx.save_for_backward(probabilities)
+        ctx.batch, ctx.squared = batch, squared
+        every = probabilities.square() if squared else probabilities
+        matching = _own_probabilities(batch, probabilities)
+        return _of_own(batch, matching, probabilities.shape[1]), _over_pixels(batch, every)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_own: Tensor, by_every: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient by the probabilities."""
+        (probabilities,) = ctx.saved_tensors
+        batch: Pixels = ctx.batch
+        gradient = by_every[..., None, None] * batch.valid[:, None].to(by_every.dtype)
+        if ctx.squared:
+            gradient *= 2 * probabilities
+        if batch.is_binary:
+            gradient += by_own[..., None, None] * batch.masks()
+        else:
+            at_own = by_own.gather(1, batch.true_class.flatten(1)).view(batch.labels.shape)
+            gradient.scatter_add_(1, batch.true_class, torch.where(batch.valid, at_own, 0.0)[:, None])
+        return gradient, None, None
 
 
 def _chosen(*sums: Tensor, batch: bool, include_background: bool) -> list[Tensor]:
@@ -49,11 +82,9 @@ def dice(logits: Tensor, target: Tensor, options: Dice) -> tuple[Tensor, Tensor]
     """Σ 1 - (2 Σ p y + s) / (Σ p^k + Σ y + s) over images and classes, and their number."""
     batch = pixels(logits, target, options.ignore_index)
     probabilities = batch.probabilities()
-    channels = probabilities.shape[1]
     overlap, every, labelled = _chosen(
-        _of_own(batch, _own_probabilities(batch, probabilities), channels),
-        _over_pixels(batch, probabilities.square() if options.squared else probabilities),
-        _of_own(batch, torch.ones_like(batch.logits[:, 0]), channels),
+        *_Overlap.apply(probabilities, batch, options.squared),
+        _of_own(batch, torch.ones_like(batch.logits[:, 0]), probabilities.shape[1]),
         batch=options.batch,
         include_background=options.include_background,
     )

@@ -48,6 +48,7 @@ class Config(ModelSettings, frozen=True, kw_only=True):
             "rpn_class_loss",
             "rpn_bbox_loss",
             "class_loss",
+            "iou_balanced",
             "bbox_loss",
             "mask_loss",
             "boxes_as_masks",
@@ -298,6 +299,15 @@ class Config(ModelSettings, frozen=True, kw_only=True):
             extra={"original": "LOSS_WEIGHTS mrcnn_class_loss"},
         ),
     ] = 1.0
+    iou_balanced: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10,
+            description="power of the predicted box's IoU that a positive proposal weighs by in the box head's "
+            "classification loss (Wu et al. 2019; 1.5 there), 0 = all weigh the same",
+        ),
+    ] = 0.0
     bbox_loss: Annotated[
         Weight,
         Meta(

@@ -19,6 +19,8 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_p
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from segdata.models.contract import Losses
+from segdata.models.losses.boxes import iou_balanced
+from segdata.models.losses.options import IouBalanced
 from segdata.models.maskrcnn import targets
 from segdata.models.maskrcnn.augment import TrainSample, ground_truth
 from segdata.models.maskrcnn.config import Config
@@ -55,9 +57,15 @@ def losses(model: MaskRCNN, images: ImageList, samples: Sequence[TrainSample], c
     pooled = model.roi_heads.box_roi_pool(features, [roi.boxes for roi in rois], images.image_sizes)
     scores, deltas = model.roi_heads.box_predictor(model.roi_heads.box_head(pooled))
     label = torch.cat([roi.labels for roi in rois])
-    class_loss = F.cross_entropy(scores.float(), label, reduction="sum", ignore_index=_PADDING)
     deltas = _of_label(deltas.float().reshape(len(label), -1, 4), label)
-    bbox_loss = F.smooth_l1_loss(deltas, torch.cat([roi.deltas for roi in rois]), beta=_BETA, reduction="none")
+    wanted = torch.cat([roi.deltas for roi in rois])
+    if config.iou_balanced:
+        iou = _iou(*(_decoded(model.roi_heads.box_coder, each.detach(), rois) for each in (deltas, wanted)))
+        options = IouBalanced(eta=config.iou_balanced, ignore_index=_PADDING)
+        class_loss, _ = iou_balanced(scores, label, options, iou)
+    else:
+        class_loss = F.cross_entropy(scores.float(), label, reduction="sum", ignore_index=_PADDING)
+    bbox_loss = F.smooth_l1_loss(deltas, wanted, beta=_BETA, reduction="none")
     mask_loss, cells = _mask_loss(model, features, images, samples, rois, config)
     rows = (label != _PADDING).sum()
     return Losses(
@@ -69,6 +77,20 @@ def losses(model: MaskRCNN, images: ImageList, samples: Sequence[TrainSample], c
 def _sum(losses: Tensor, counts: Tensor) -> Tensor:
     """The sum over the rows where `counts` is true."""
     return torch.where(counts.view(-1, *[1] * (losses.dim() - 1)), losses, 0.0).sum()
+
+
+def _decoded(coder: BoxCoder, deltas: Tensor, rois: Sequence[_Rois]) -> Tensor:
+    """(R, 4) boxes from the deltas of RoIs."""
+    boxes: Tensor = coder.decode_single(deltas, torch.cat([roi.boxes for roi in rois]))
+    return boxes
+
+
+def _iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """(R,) IoU of each box with the other of the same row; 0 where both are empty."""
+    low, high = torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
+    intersection = (high - low).clamp(min=0).prod(1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - intersection
+    return intersection / union.clamp(min=torch.finfo(union.dtype).tiny)
 
 
 def _of_label(values: Tensor, label: Tensor) -> Tensor:

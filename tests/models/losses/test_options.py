@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from segdata.errors import NotThere, SegdataError, UsageError
 from segdata.models.losses import LOSSES, make
+from tests.helpers.documents import code_blocks
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,18 @@ def test_every_loss_can_be_made_and_says_what_it_takes() -> None:
     for name, options in LOSSES.items():
         assert make(name).options == options()
         assert all(rule.meaning for rule in options.rules().values()), name
+
+
+def test_the_guide_has_every_loss_and_option_and_its_code_runs() -> None:
+    guide = ROOT / "docs/losses.md"
+    _, _, options = guide.read_text().partition("## Options")
+    for name, kind in LOSSES.items():
+        assert f"| `{name}` |" in guide.read_text(), name
+        line = next(line for line in options.splitlines() if line.startswith(f"| `{name}` |"))
+        assert not [each for each in kind.rules() if f"`{each}`" not in line and each != "ignore_index"], name
+    values: dict[str, Any] = {}
+    exec("\n".join(code_blocks(guide, "python")), values)
+    assert values["value"].isfinite() and values["logits"].grad.any()
 
 
 def test_the_names_are_known_without_torch() -> None:

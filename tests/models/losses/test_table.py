@@ -213,3 +213,10 @@ def test_options_that_do_not_fit_the_logits_are_refused() -> None:
     ):
         with pytest.raises(UsageError, match=text):
             make(name, **options)(logits, labels)
+
+
+def test_large_images_are_summed_without_loss() -> None:
+    """More than 2^24 pixels of one class, where single precision stops when ones are added one after the other."""
+    labels = torch.ones(1, 4100, 4100, dtype=torch.uint8)
+    loss = make("dice", smooth=0)(torch.zeros(1, 1, 4100, 4100), labels)
+    assert loss.item() == pytest.approx(1 - 2 * 0.5 / (0.5 + 1), rel=1e-6)

@@ -177,6 +177,37 @@ def test_losses_are_torchvisions(heads: str) -> None:
         assert values[ours] > 0
 
 
+def test_iou_balanced_moves_the_classification_loss_to_boxes_that_fit() -> None:
+    """Weights as Wu et al. 2019 define them, from torchvision's decoded boxes and their IoU; the loss itself stays."""
+    plain, config = small(norm="group", **EVERYTHING), small(norm="group", iou_balanced=1.5, **EVERYTHING)
+    model = maskrcnn.build(config, 3).train()
+    two, heads = example(config), model.roi_heads
+    seen: dict[str, Any] = {}
+    heads.box_roi_pool.register_forward_hook(lambda _, inputs, __: seen.update(rois=inputs[1]))
+    heads.box_predictor.register_forward_hook(lambda _, __, outputs: seen.update(outputs=outputs))
+    values = [two.losses(model, each).sums.tolist() for each in (plain, config)]
+    assert (
+        values[1] == pytest.approx(values[0], rel=1e-5)
+        and values[1][:2] + values[1][3:] == values[0][:2] + values[0][3:]
+    )
+
+    (gradient,) = torch.autograd.grad(two.losses(model, config).sums[2], (scores := seen["outputs"][0]))
+    decoded = heads.box_coder.decode(seen["outputs"][1], seen["rois"]).split([len(boxes) for boxes in seen["rois"]])
+    labels, overlaps = [], []
+    for boxes, predicted, one in zip(seen["rois"], decoded, two.items, strict=True):
+        truth = augment.ground_truth(one, torch.device("cpu"))
+        iou, match = torchvision.ops.box_iou(boxes, truth["boxes"]).max(1)
+        labels.append(torch.where(iou >= config.roi_positive_iou, truth["labels"][match], 0))
+        of_label = predicted[torch.arange(len(boxes)), labels[-1]]
+        overlaps.append(torchvision.ops.box_iou(of_label, truth["boxes"])[torch.arange(len(boxes)), match])
+    label, power = torch.cat(labels), torch.cat(overlaps) ** 1.5
+    entropy = torch.nn.functional.cross_entropy(scores, label, reduction="none")
+    share = entropy[label > 0].sum() / (entropy * power)[label > 0].sum()
+    expected = (scores.softmax(1) - torch.eye(4)[label]) * torch.where(label > 0, power * share, 1.0)[:, None]
+    assert (label > 0).sum() > 10 and (power * share)[label > 0].std() > 0.1
+    torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-3)
+
+
 class Waits(TorchFunctionMode):
     """Counts where the processor reads what a device has calculated: there, with a GPU, it waits."""
 
