@@ -11,7 +11,7 @@ import typer
 from segdata.cli import choices, options, output
 from segdata.cli.help import Command
 from segdata.cli.output import app
-from segdata.errors import UsageError
+from segdata.errors import UsageError, number_of
 
 if TYPE_CHECKING:
     from segdata.conversion.job import ConvertReport
@@ -259,7 +259,11 @@ def convert(
 
 
 def _show(report: ConvertReport, *, quiet: bool) -> None:
-    if not quiet:
+    if report.was_done and not report.is_dry_run and report.target_format == "pack":
+        count = sum(item["count"] for item in report.problems["remarks"].values()) + report.skipped
+        if count and not quiet:
+            output.remark(f"{number_of(count, 'note')} from its conversion: segdata info {report.target}")
+    elif not quiet:
         refused = getattr(report.stopped_by, "losses", {})
         lost = {loss: item for loss, item in report.problems["losses"].items() if loss not in refused}
         output.remarks({**report.problems, "losses": lost})

@@ -96,7 +96,9 @@ def evaluate(
         print(name)
         for line in _lines(numbers if details else dict(tables.headlines(numbers, space)), names):
             print("  " + printable(line))
-    if not details and not quiet:
+    if page is not None:
+        output.table([("report", page)])
+    elif not details and not quiet:
         output.remark("by category and in full: --details, or --report FOLDER for a page with charts and pictures")
 
 

@@ -46,4 +46,6 @@ def info(
             ("size", output.size(document["bytes"])),
         ]
     )
-    output.remarks({**document["report"], "losses": document.get("losses", {})}, lost="lost when it was converted")
+    is_pack = "made_from" in document
+    findings = {**document["report"], "losses": document.get("losses", {})}
+    output.remarks(findings, lost="lost when it was converted", when="found when it was converted" if is_pack else "")

@@ -100,8 +100,15 @@ def table(rows: Iterable[tuple[str, Any]]) -> None:
         print(f"{name:<{width}}  {printable(value, lines=False)}")
 
 
-def remarks(findings: dict[str, Any], *, lost: str = "lost") -> None:
-    """What was odd or left out in a dataset, on stderr."""
+def remarks(findings: dict[str, Any], *, lost: str = "lost", when: str = "") -> None:
+    """What was odd or left out in a dataset, on stderr.
+
+    Args:
+        lost: what losses are called.
+        when: a heading, where this was found before and is shown again.
+    """
+    if when and (findings["remarks"] or findings["skipped"]):
+        remark(f"{when}:")
     for kind, item in folded(findings["remarks"]).items():
         examples = ", ".join(item["examples"][:3]) + (" …" if item["count"] > 3 else "")
         remark(f"note: {item['count']} × {kind} ({examples})")

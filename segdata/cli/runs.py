@@ -31,6 +31,7 @@ def runs(
     first: int | None = typer.Option(
         None, "--first", min=1, metavar="N", help="Show the weights of so many convolutions (5)."
     ),
+    details: bool = typer.Option(False, "--details", help="Show the metrics of single categories, too."),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
 ) -> None:
@@ -61,13 +62,15 @@ def runs(
         ("updates", tuple(run.step for run in compared.runs)),
         *(row for row in compared.metrics if category_of(row[0]) is None),
         *(compared.settings if len(names) > 1 else ()),
-        *(row for row in compared.metrics if category_of(row[0]) is not None),
+        *(row for row in compared.metrics if details and category_of(row[0]) is not None),
     ]
     cells = [["", *names], *([name, *map(_text, values)] for name, values in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(names) + 1)]
     for row in cells:
         print(printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
     if not quiet:
+        if not details and any(category_of(name) is not None for name, _ in compared.metrics):
+            output.remark("by category: --details, or the page")
         for path in others:
             output.remark(f"skipped, no run: {path}")
         for path in [*reports, *([] if written is None else [written])]:

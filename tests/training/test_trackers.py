@@ -253,7 +253,9 @@ def test_runs_are_compared(tmp_path: Path) -> None:
     run_folder.write_json(tmp_path / "slow/config.json", config)
     compared = comparison.compare([tmp_path / "slow", tmp_path / "quick"])
     assert "кот" in comparison.write(compared, tmp_path / "labels.html").read_text()
-    printed = run_segdata("runs", tmp_path / "slow", tmp_path / "quick").out
+    short = run_segdata("runs", tmp_path / "slow", tmp_path / "quick")
+    assert "category_AP" not in short.out and "--details" in short.err
+    printed = run_segdata("runs", tmp_path / "slow", tmp_path / "quick", "--details").out
     assert any(line.split() == ["learning_rate", "0.01", "0.06"] for line in printed.splitlines())
     places = [printed.index(name) for name in ("validation/AP", "learning_rate", "validation/category_AP")]
     assert places == sorted(places), "categories, of which there may be many, come last"
