@@ -67,7 +67,8 @@ def build(name: str, classes: int, in_channels: int = 3, **settings: Any) -> nn.
             raise UsageError(
                 "Mask R-CNN takes images of three channels", place="in_channels", why=f"got {in_channels!r}"
             )
-        return network.build(maskrcnn.settings()().changed(**settings), classes)
+        built: nn.Module = network.build(maskrcnn.settings()().changed(**settings), classes)
+        return built
     from segdata.models.semantic import architectures
 
     return architectures.build(name, classes, in_channels, **settings)

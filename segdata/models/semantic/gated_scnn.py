@@ -93,7 +93,7 @@ class GatedSCNN(Network):
                 settings.backbone, in_channels=in_channels, width=settings.backbone_width, output_stride=8
             )
             self._taken = (0, 1, 1, 2, 4)
-        first, fine, *gating = (self.encoder.channels[index] for index in self._taken)  # type: ignore[index]
+        first, fine, *gating = (self.encoder.channels[index] for index in self._taken)
         widths = [first, 32, 16, 8]
         for number, deep in enumerate(gating, 1):
             before, after = widths[number - 1 : number + 1]

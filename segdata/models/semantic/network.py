@@ -47,12 +47,11 @@ class Network(nn.Module):
         height, width = images.shape[-2:]
         bottom, right = (max(self.least - size, -size % self.stride) for size in (height, width))
         padded = functional.pad(images, (0, right, 0, bottom)) if right or bottom else images
-        return Outputs(
-            *(
-                output[..., :height, :width] if output is not None and output.dim() == 4 else output
-                for output in self.outputs_of_padded(padded)
-            )
-        )
+        logits, *others = self.outputs_of_padded(padded)
+        cut = [
+            output[..., :height, :width] if output is not None and output.dim() == 4 else output for output in others
+        ]
+        return Outputs(logits[..., :height, :width], *cut)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) logits."""

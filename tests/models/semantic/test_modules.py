@@ -16,6 +16,7 @@ from torchvision.models import segmentation  # noqa: E402
 
 from segdata.models import build  # noqa: E402
 from segdata.models.semantic import fastfcn, gated_scnn  # noqa: E402
+from segdata.models.semantic.network import Network  # noqa: E402
 from segdata.models.semantic.networks.torchvision_networks import torchvision_names  # noqa: E402
 
 MODULES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
@@ -86,6 +87,7 @@ def test_weights_of_torchvision_give_the_logits_of_torchvision(
     with_auxiliary = {} if name == "lraspp" else {"aux_loss": True}
     original = getattr(segmentation, theirs)(weights=None, weights_backbone=None, num_classes=21, **with_auxiliary)
     network = build(name, 21, **settings)
+    assert isinstance(network, Network)
     network.load_state_dict(torchvision_names(original.state_dict()))
     images = torch.randn(2, 3, 33, 50)
     with torch.no_grad():

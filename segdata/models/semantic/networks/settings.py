@@ -38,7 +38,7 @@ class UNet(SemanticConfig, frozen=True, kw_only=True):
         Meta(
             description="normalisation: batch norm, batch norm with fixed statistics, group norm, or none (the paper)"
         ),
-    ] = "batch"
+    ] = "batch"  # type: ignore[assignment]
     width: Annotated[
         int, Meta(ge=4, le=512, description="channels of the first level; each next level has twice as many")
     ] = 64

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from importlib import util
 from typing import Any
 
 from torch import Tensor
 
-from segdata.errors import UsageError, close_names
+from segdata.errors import NotThere, UsageError, close_names
 from segdata.models.semantic.network import Network, Outputs
 from segdata.models.semantic.networks.settings import SMP
+
+_SECONDS = 3.5
+"""How long the server of the weights may take to answer."""
 
 _LEAST = {"pan": 128}
 """Networks that cannot do with images of 32 pixels: PAN halves the features of stride 16 three times."""
@@ -40,6 +44,10 @@ def build(name: str, settings: SMP, classes: int, in_channels: int) -> Network:
     Raises:
         UsageError: the packages are not installed, there is no such encoder, or it does not fit the network.
     """
+    return SMPNetwork(_parts(name, settings, None, classes, in_channels), _LEAST.get(name, SMPNetwork.least))
+
+
+def _parts(name: str, settings: SMP, weights: str | None, classes: int, in_channels: int) -> Any:
     require_packages()
     import segmentation_models_pytorch as smp
 
@@ -47,8 +55,8 @@ def build(name: str, settings: SMP, classes: int, in_channels: int) -> Network:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            parts = smp.create_model(
-                name, encoder_name=encoder, encoder_weights=None, in_channels=in_channels, classes=classes
+            return smp.create_model(
+                name, encoder_name=encoder, encoder_weights=weights, in_channels=in_channels, classes=classes
             )
     except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(
@@ -57,7 +65,6 @@ def build(name: str, settings: SMP, classes: int, in_channels: int) -> Network:
             why=f"{type(error).__name__}: {error}",
             fix="choose another, such as resnet34 or efficientnet-b0",
         ) from error
-    return SMPNetwork(parts, _LEAST.get(name, SMPNetwork.least))
 
 
 def require_packages() -> None:
@@ -95,4 +102,83 @@ def encoder_named(backbone: str) -> str:
         place="backbone",
         why=f"close ones are {', '.join(close)}" if close else "neither segmentation-models-pytorch nor timm has it",
         fix=f"--set backbone={close[0] if close else 'resnet34'}",
+    )
+
+
+def published_tags(backbone: str) -> tuple[str, ...]:
+    """Names of the weights that an encoder is published with; timm's have theirs in the model's name.
+
+    Raises:
+        UsageError: there is no such encoder, or a package is missing.
+    """
+    require_packages()
+    from segmentation_models_pytorch.encoders import encoders
+
+    name = encoder_named(backbone)
+    return tuple(encoders[name]["pretrained_settings"]) if name in encoders else ("imagenet",)
+
+
+def pretrained(name: str, settings: SMP, tag: str) -> tuple[dict[str, Tensor], str]:
+    """The weights of an encoder, by their names in it, and the file that they come from.
+
+    Args:
+        name: of the network, in lower case.
+        tag: one of `published_tags(settings.backbone)`.
+
+    Raises:
+        NotThere: the file is not in the cache and cannot be downloaded.
+        UsageError: the encoder has none, or see `build`.
+    """
+    import timm
+    from segmentation_models_pytorch.encoders import encoders
+
+    encoder = encoder_named(settings.backbone)
+    if encoder in encoders:
+        origin = encoders[encoder]["pretrained_settings"][tag]
+        files, repository, revision = ["config.json", "model.safetensors"], origin["repo_id"], origin["revision"]
+    else:
+        shown = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        if shown is None or not shown.hf_hub_id:
+            raise UsageError(f"timm publishes no weights of {settings.backbone!r}", place="backbone")
+        files, (repository, _, revision) = ["model.safetensors"], shown.hf_hub_id.partition("@")
+    for file in files:
+        _require_file(repository, file, revision or None)
+    parts = _parts(name, settings, tag, 1, 3)
+    return parts.encoder.state_dict(), f"{repository}/{files[-1]}"
+
+
+def _require_file(repository: str, file: str, revision: str | None) -> None:
+    """Have a file in the cache of huggingface_hub, which tries for half a minute where there is no network.
+
+    Raises:
+        NotThere: it is not there, and does not come.
+    """
+    import huggingface_hub as hub
+
+    if isinstance(hub.try_to_load_from_cache(repository, file, revision=revision), str):
+        return
+    url = hub.hf_hub_url(repository, file, revision=revision)
+    answer: list[object] = []
+
+    def ask() -> None:
+        try:
+            answer.append(hub.get_hf_file_metadata(url, timeout=_SECONDS))
+        except Exception as error:  # of httpx or of requests, by the version
+            answer.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_SECONDS)
+    reason = answer[0] if answer else f"no answer within {_SECONDS:.0f} s"
+    if answer and not isinstance(reason, Exception):
+        try:
+            hub.hf_hub_download(repository, file, revision=revision)
+            return
+        except Exception as error:
+            reason = error
+    raise NotThere(
+        "the weights of the encoder could not be downloaded",
+        file=url,
+        why=str(reason).splitlines()[0],
+        fix=f"where there is a network: hf download {repository}; then copy the cache, the folder that HF_HOME names",
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import segmentation
 
@@ -25,9 +26,9 @@ class TorchvisionNetwork(Network):
 
     def __init__(self, parts: nn.Module) -> None:
         super().__init__()
-        self.encoder = parts.backbone
-        self.head = parts.classifier
-        self.auxiliary = getattr(parts, "aux_classifier", None)
+        modules = dict(parts.named_children())
+        self.encoder, self.head = modules["backbone"], modules["classifier"]
+        self.auxiliary = modules.get("aux_classifier")
 
     def outputs_of_padded(self, images: Tensor) -> Outputs:
         """See `Network`."""
@@ -63,19 +64,10 @@ def _with_auxiliary(name: str, settings: DeepLabV3 | FCN, classes: int, in_chann
 def _seeing(parts: nn.Module, in_channels: int) -> nn.Module:
     """The same with a first convolution for images of as many channels."""
     if in_channels != 3:
-        backbone = parts.get_submodule("backbone")
-        name, first = next((name, part) for name, part in backbone.named_modules() if isinstance(part, nn.Conv2d))
-        changed = nn.Conv2d(
-            in_channels,
-            first.out_channels,
-            first.kernel_size,
-            first.stride,
-            first.padding,
-            bias=False,  # type: ignore[arg-type]
-        )
-        nn.init.kaiming_normal_(changed.weight, mode="fan_out")
-        parent, _, last = name.rpartition(".")
-        backbone.get_submodule(parent)._modules[last] = changed
+        first = next(part for part in parts.modules() if isinstance(part, nn.Conv2d))
+        first.in_channels = in_channels
+        first.weight = nn.Parameter(torch.empty(first.out_channels, in_channels, *first.kernel_size))
+        nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
     return parts
 
 
