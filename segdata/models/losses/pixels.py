@@ -110,7 +110,8 @@ def pixels(logits: Tensor, target: Tensor, ignore_index: int) -> Pixels:
     target = target.long()
     valid = target != ignore_index
     labels = torch.where(valid, target, IGNORED)
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    logits = logits.to(dtype, memory_format=torch.contiguous_format)  # channels last is slower here
     checked = Pixels(logits, labels, valid)
     if labels.device.type == "cpu" and labels.numel():
         low, high = labels.aminmax()
