@@ -31,7 +31,7 @@ class _Frozen(FrozenBatchNorm2d):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 4:
             return self.then(super().forward(x))  # type: ignore[no-any-return]
-        return self.then(super().forward(x.flatten(2).unsqueeze(3)).view(x.shape))  # type: ignore[no-any-return]
+        return self.then(super().forward(x.flatten(2).unsqueeze(3)).reshape(x.shape))  # type: ignore[no-any-return]
 
 
 class _Group(nn.GroupNorm):
@@ -49,6 +49,20 @@ class _Group(nn.GroupNorm):
         return self.then(normalised)  # type: ignore[no-any-return]
 
 
+class _Synchronised(nn.SyncBatchNorm):
+    """Batch norm over all processes, and what the replaced layer did afterwards."""
+
+    def __init__(self, old: _BatchNorm) -> None:
+        super().__init__(old.num_features, old.eps, old.momentum, old.affine, old.track_running_stats)
+        self.weight, self.bias = old.weight, old.bias
+        self.running_mean, self.running_var = old.running_mean, old.running_var
+        self.num_batches_tracked = old.num_batches_tracked
+        self.then = _afterwards(old)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.then(super().forward(input))  # type: ignore[no-any-return]
+
+
 def _afterwards(old: _BatchNorm) -> nn.Module:
     """timm's batch norms also drop and activate."""
     layers = [layer for name in ("drop", "act") if isinstance(layer := getattr(old, name, None), nn.Module)]
@@ -59,12 +73,13 @@ def replace(network: nn.Module, norm: str) -> None:
     """Replace the batch norms of a network, in place; names of weights stay. Layer norms and group norms stay, too.
 
     Args:
-        norm: "batch" leaves them, "frozen" fixes their statistics and weights, "group" makes them group norms.
+        norm: "batch" leaves them, "frozen" fixes their statistics and weights, "group" makes them group norms,
+            "synchronised" takes statistics over all processes (PyTorch's own conversion loses the activations in timm's).
     """
-    kind = {"batch": None, "frozen": _Frozen, "group": _Group}[norm]
+    kind = {"batch": None, "frozen": _Frozen, "group": _Group, "synchronised": _Synchronised}[norm]
     if kind is None:
         return
     for parent in list(network.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, _BatchNorm):
+            if isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
                 setattr(parent, name, kind(child))

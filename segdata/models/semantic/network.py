@@ -15,7 +15,8 @@ class Outputs(NamedTuple):
         logits: (N, C, H, W).
         auxiliary: (N, C, H, W) logits of an auxiliary head, in training alone; None where there is none.
         presence: (N, C) logits of whether a class is in the image at all, in training alone; None likewise.
-        edges: (N, 1, H, W) logits of whether a pixel lies on the edge between two classes; None likewise.
+        edges: (N, 1, H, W) logits of whether a pixel lies on the edge between two classes, also outside training; None where
+            there are none.
     """
 
     logits: Tensor
