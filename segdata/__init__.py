@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from segdata.sources.listing import KnownDataset, list_datasets
     from segdata.statistics.counts import Statistics
     from segdata.statistics.counts import statistics as stats
+    from segdata.training.outcome import TrainReport
     from segdata.training.predict import PredictReport, predict
-    from segdata.training.trainer import TrainReport, train
+    from segdata.training.trainer import train
     from segdata.viz.overlay import overlay
 
 _HOMES = {
@@ -60,7 +61,7 @@ _HOMES = {
     "ConvertReport": "segdata.conversion.job",
     "Verification": "segdata.pack.verify",
     "Statistics": "segdata.statistics.counts",
-    "TrainReport": "segdata.training.trainer",
+    "TrainReport": "segdata.training.outcome",
     "PredictReport": "segdata.training.predict",
     "Evaluation": "segdata.metrics.evaluate",
     "Loader": "segdata.loading",

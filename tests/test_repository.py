@@ -66,8 +66,9 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"registry"},
     ],
     "training": [
-        {"config", "distributed", "resumption"},
-        {"batches", "narration", "step", "stop", "trackers"},
+        {"distributed", "outcome"},
+        {"config"},
+        {"batches", "narration", "resumption", "step", "stop", "trackers", "validation"},
         {"predict", "runs"},
         {"trainer"},
     ],

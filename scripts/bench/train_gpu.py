@@ -99,7 +99,7 @@ def ours(pack: segdata.Pack, config: TrainConfig, device: torch.device) -> tuple
         learner.update([batch.items], config.run.learning_rate)
         return len(batch.items)
 
-    return iter(BatchStream(pack, MODEL.transform(config.model, pack.labels), config.run, world)), step
+    return iter(BatchStream(pack, MODEL.transform(config.model, pack.labels, None), config.run, world)), step
 
 
 def theirs(

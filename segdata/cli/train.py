@@ -17,7 +17,7 @@ from segdata.cli.output import app
 from segdata.errors import number_of, printable
 
 if TYPE_CHECKING:
-    from segdata.training.trainer import Status
+    from segdata.training.outcome import Status
 
 _EVERY_SECONDS = 10.0
 

@@ -228,6 +228,16 @@ def network_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if is_of_network(name)}
 
 
+AVERAGE = "average."
+"""What names begin with in a checkpoint that are of the moving average of the weights."""
+
+
+def kept_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors that a checkpoint stands for: the moving average where it has one; under the network's names."""
+    averaged = {name.removeprefix(AVERAGE): value for name, value in tensors.items() if name.startswith(AVERAGE)}
+    return network_tensors(averaged or tensors)
+
+
 def checkpoint_tensors(network: nn.Module) -> dict[str, Tensor]:
     """A network's tensors under the names that checkpoints have."""
     state: Mapping[str, Any] = network.state_dict()

@@ -3,7 +3,7 @@
     settings + labels → build → network ← put ← read (weights)
     sample → transform → train sample ┐
              train samples → to_batch → losses ← network
-    network → predictor → predictions → evaluate → metrics, one of which (ModelSettings.METRIC) chooses the best weights
+    network → predictor → predictions → judge → metrics, one of which (ModelSettings.METRIC) chooses the best weights
 
 A model is an object with these methods, and a line in `segdata.models.registry`. Nothing in `segdata.training` imports one.
 """
@@ -66,14 +66,16 @@ class Usable(NamedTuple):
     Attributes:
         pack: these samples.
         remarks: what was left out and why, and what is odd about the rest, with counts.
+        facts: what else of the data `transform` and `losses` need, such as how many pixels a class has; None for nothing.
     """
 
     pack: Pack
     remarks: tuple[str, ...] = ()
+    facts: Any = None
 
 
 class Losses(NamedTuple):
-    """A model's losses over a batch, in the order of `Model.losses_named`.
+    """A model's losses over a batch, in the order of `Model.loss_names`.
 
     Attributes:
         sums: (P,) float32, with gradients.
@@ -151,6 +153,61 @@ class Predictor(Protocol):
         """The prediction for each image, (H, W, 3) uint8 RGB."""
 
 
+class Judge(Protocol):
+    """What becomes of predictions in validation; each process has one, and judges its share."""
+
+    def add(self, index: int, prediction: Prediction) -> None:
+        """Count the prediction for one sample of the pack."""
+
+    def state(self) -> Any:
+        """What was counted so far, for the judge of another process; it can be pickled."""
+
+    def merge(self, state: Any) -> None:
+        """Count what the judge of another process counted."""
+
+    def tables(self) -> Mapping[str, Any]:
+        """What else a run keeps of it, such as a confusion matrix; JSON, empty for nothing."""
+
+    def metrics(self) -> dict[str, float | None]:
+        """Metrics by name, `ModelSettings.METRIC` among them.
+
+        A metric is None where it is not defined, as without any object in the ground truth. Values of single categories are
+        called `category_METRIC/NAME`.
+        """
+
+
+class Collected:
+    """A judge that keeps the predictions, and evaluates them all at once.
+
+    Args:
+        evaluate: predictions by index in the pack → metrics.
+    """
+
+    def __init__(self, evaluate: Callable[[Mapping[int, Prediction]], dict[str, float | None]]) -> None:
+        self._evaluate = evaluate
+        self._predictions: dict[int, Prediction] = {}
+
+    def add(self, index: int, prediction: Prediction) -> None:
+        """See `Judge`."""
+        self._predictions[index] = prediction
+
+    def state(self) -> Mapping[int, Prediction]:
+        """See `Judge`."""
+        return self._predictions
+
+    def merge(self, state: Mapping[int, Prediction]) -> None:
+        """See `Judge`."""
+        self._predictions.update(state)
+
+    def tables(self) -> Mapping[str, Any]:
+        """See `Judge`."""
+        return {}
+
+    def metrics(self) -> dict[str, float | None]:
+        """See `Judge`."""
+        return self._evaluate(dict(sorted(self._predictions.items())))
+
+
 S = TypeVar("S", bound=ModelSettings)
 """A model's settings."""
 N = TypeVar("N", bound=nn.Module)
@@ -168,14 +225,13 @@ class Model(Protocol[S, N, T, B]):
     def settings(self) -> type[S]:
         """Its settings."""
 
-    @property
-    def losses_named(self) -> tuple[str, ...]:
-        """Names of its losses, as they are logged."""
-
     # ------------------------------------------------------------------ training
 
-    def usable(self, pack: Pack, settings: S) -> Usable:
+    def usable(self, pack: Pack, settings: S, *, cache: Path | None = None) -> Usable:
         """The samples that can be trained on.
+
+        Args:
+            cache: a folder for what takes a pass over the pack to count, so that it is not counted again.
 
         Raises:
             UsageError: there are none; it says why.
@@ -187,17 +243,28 @@ class Model(Protocol[S, N, T, B]):
     def build(self, settings: S, labels: LabelSpace, *, seed: int) -> N:
         """A network with fresh weights drawn from a seed."""
 
-    def transform(self, settings: S, labels: LabelSpace) -> Callable[[Sample, np.random.Generator], T]:
-        """Sample → training sample, with augmentation; called in the threads of the Loader."""
+    def transform(self, settings: S, labels: LabelSpace, facts: Any) -> Callable[[Sample, np.random.Generator], T]:
+        """Sample → training sample, with augmentation; called in the threads of the Loader.
+
+        Args:
+            facts: of the pack, see `Usable`.
+        """
 
     def to_batch(self, samples: Sequence[T], settings: S, device: torch.device, *, memory_format: Any) -> B:
         """Training samples → a batch on the device."""
 
-    def losses(self, network: N, batch: B, settings: S) -> Losses:
+    def losses(self, network: N, batch: B, settings: S, facts: Any) -> Losses:
         """The forward pass in training."""
 
-    def loss_weights(self, settings: S) -> tuple[float, ...]:
-        """What each loss is multiplied by in the sum whose gradient is taken."""
+    def loss_names(self, settings: S) -> tuple[str, ...]:
+        """Names of its losses, as they are logged."""
+
+    def loss_weights(self, settings: S, progress: float) -> tuple[float, ...]:
+        """What each loss is multiplied by in the sum whose gradient is taken.
+
+        Args:
+            progress: the share of the training that is done, 0..1.
+        """
 
     def stage_of(self, parameter: str) -> int | None:
         """The ResNet stage of a parameter by its name, 1 (stem) … 5; None for what always is trained, the heads."""
@@ -210,16 +277,16 @@ class Model(Protocol[S, N, T, B]):
     def predictor(self, network: N, settings: S, labels: LabelSpace, autocast: Autocast) -> Predictor:
         """The network as a predictor; it is left in evaluation mode."""
 
-    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction], settings: S) -> dict[str, float | None]:
-        """Metrics of the predictions for some samples of a pack, by their indices; `ModelSettings.METRIC` among them.
-
-        A metric is None where it is not defined, as without any object in the ground truth. Values of single categories are called `category_METRIC/NAME`.
-        """
+    def judge(self, pack: Pack, settings: S) -> Judge:
+        """What evaluates predictions for samples of a pack."""
 
     # ------------------------------------------------------------------ weights
 
-    def read(self, source: str | Path) -> Weights:
+    def read(self, source: str | Path, settings: S | None = None) -> Weights:
         """Weights by name or file.
+
+        Args:
+            settings: of the network that they are for, where published weights of the same name differ by them.
 
         Raises:
             NotThere: there are none.

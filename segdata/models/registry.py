@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from segdata.errors import NotThere, UsageError
-from segdata.models import maskrcnn, matterport, weights
+from segdata.models import maskrcnn, matterport, semantic, weights
 from segdata.models.settings import ModelSettings, require_effect_in_prediction
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Package(Protocol):
 MODELS: dict[str, Package] = {
     "maskrcnn": maskrcnn,
     "matterport": matterport,
+    **semantic.PACKAGES,
 }
 """Models that can be trained, by name."""
 

@@ -211,6 +211,16 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
     ON_CPU: ClassVar[str] = ""
     """Options that make the model small enough for a CPU, for a remark; "" where it is."""
 
+    @property
+    def least_batch_size(self) -> int:
+        """How many images a batch needs."""
+        return 1
+
+    @property
+    def has_fixed_size(self) -> bool:
+        """Whether all training images have one size, so that any of them can be in a batch together."""
+        return False
+
 
 def _rule(field: structs.FieldInfo) -> Rule:
     """The rule that a field's annotation declares."""

@@ -89,7 +89,7 @@ def of_checkpoint(source: str | Path) -> Weights | None:
     labels = LabelSpace.from_dict(document["labels"])
     return Weights(
         str(path),
-        checkpoint.network_tensors(tensors),
+        checkpoint.kept_tensors(tensors),
         document["config"],
         labels,
         data=document["data"],

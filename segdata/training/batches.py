@@ -40,13 +40,16 @@ class BatchStream:
 
     Args:
         transform: sample → training sample.
+        is_full: every batch is full, as `aspect_batches` are; the last one of an epoch is filled up from its beginning.
     """
 
-    def __init__(self, pack: Samples, transform: Transform, config: RunConfig, world: World) -> None:
+    def __init__(
+        self, pack: Samples, transform: Transform, config: RunConfig, world: World, *, is_full: bool = False
+    ) -> None:
         self._world = world
         batches = None
-        if config.aspect_batches:
-            sizes = _sizes(pack)
+        if config.aspect_batches or is_full:
+            sizes = _sizes(pack) if config.aspect_batches else np.ones((len(pack), 2), np.int64)
             batches = partial(aspect_batches, sizes, config.batch_size, world.size, config.seed)
         self._loader = Loader(
             pack,

@@ -16,6 +16,8 @@ from segdata.models.settings import Rule, Settings
 from segdata.system import toml
 
 if TYPE_CHECKING:
+    import torch
+
     from segdata.models.contract import Autocast
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -92,8 +94,17 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             extra={"original": "WEIGHT_DECAY"},
         ),
     ] = 0.0001
+    head_rate: Annotated[
+        float,
+        Meta(
+            ge=0.01,
+            le=1000,
+            description="factor of the learning rate for all layers but the backbone's, such as 10 for a pretrained backbone",
+        ),
+    ] = 1.0
     schedule: Annotated[
-        Literal["step", "cosine", "constant"], Meta(description="learning rate schedule after the warm-up")
+        Literal["step", "cosine", "poly", "constant"],
+        Meta(description="learning rate schedule after the warm-up; poly: (1 - share of the training) ** 0.9"),
     ] = "step"
     milestones: Annotated[
         tuple[Fraction, ...],
@@ -117,7 +128,22 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             extra={"original": "GRADIENT_CLIP_NORM"},
         ),
     ] = 0.0
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], Meta(description="autocast dtype (AMP), fp32 = off")] = "fp32"
+    average: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=0.99999,
+            description="moving average of the weights, which is validated and kept: how much of it stays at an update, "
+            "0 = none",
+        ),
+    ] = 0.0
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        Meta(
+            description="autocast dtype (AMP), fp32 = off; auto: bf16 and channels-last where the processor or GPU is good "
+            "at it, else fp32"
+        ),
+    ] = "fp32"
     channels_last: Annotated[bool, Meta(description="channels-last memory format, faster on GPUs with AMP")] = False
 
     # data
@@ -313,6 +339,31 @@ class TrainConfig:
         """
         self.model.require_consistent()
         self.run.require_consistent()
+        if self.run.batch_size < self.model.least_batch_size:
+            raise UsageError(
+                f"batch norm needs batches of at least {self.model.least_batch_size} images",
+                place="batch_size",
+                why=f"batch_size is {self.run.batch_size}, norm is 'batch'",
+                fix="--set norm=group, or a larger batch_size",
+            )
+
+    def resolved(self, device: torch.device, made_with: Mapping[str, Any] | None = None) -> TrainConfig:
+        """The same settings with `precision = "auto"` decided.
+
+        Args:
+            device: where the network will be.
+            made_with: settings of the run that goes on, whose choice stays.
+        """
+        if self.run.precision != "auto":
+            return self
+        names = ("precision", "channels_last")
+        if made_with is not None and all(name in made_with for name in names):
+            return self.changed(**{name: made_with[name] for name in names})
+        from segdata.training.distributed import is_good_at_bf16
+
+        if is_good_at_bf16(device):
+            return self.changed(precision="bf16", channels_last=True)
+        return self.changed(precision="fp32")
 
     def for_prediction(self, changes: Mapping[str, Any]) -> TrainConfig:
         """The same settings but for some that matter in prediction.

@@ -67,6 +67,14 @@ def device_named(name: str | None) -> torch.device:
     return torch.device(name)
 
 
+def is_good_at_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.get_device_capability(device) >= (8, 0))
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in questions)
+
+
 @contextlib.contextmanager
 def joined(device: str | None = None) -> Iterator[World]:
     """The process group that `torchrun` started, or this process alone.

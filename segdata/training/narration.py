@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
 from segdata.models.settings import Metric, ModelSettings
 from segdata.pack.read import Pack
@@ -31,6 +32,21 @@ def beginning(
         f"training on {device}: {counted(len(pack), 'image')}{_of(pack)}, {counted(classes, 'class', 'classes')}, "
         f"{counted(epochs, 'epoch')} of {counted(steps_per_epoch, 'update')} ({steps:,} in all), {judged}"
     )
+
+
+def device_text(device: torch.device, run: RunConfig) -> str:
+    """The device, and how it calculates."""
+    layout = ", channels-last" if run.channels_last else ""
+    return f"{device}" if run.precision == "fp32" and not layout else f"{device} ({run.precision}{layout})"
+
+
+def unlearned(metrics: Mapping[str, float | None]) -> str | None:
+    """A remark on categories whose value is 0; None where there are none."""
+    names = [name.partition("/")[2] for name, value in metrics.items() if "/" in name and value == 0]
+    if not names:
+        return None
+    listed = ", ".join(names[:6]) + (f" … {len(names) - 6} more" if len(names) > 6 else "")
+    return f"half of the training is over, and nothing is right yet of {listed}"
 
 
 def warnings(

@@ -10,20 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-from torch import distributed
-
 from segdata.core.findings import Findings
 from segdata.core.images import MAX_PIXELS
-from segdata.core.labels import LabelSpace
 from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError
 from segdata.formats.coco.results import format as coco_results
 from segdata.models import registry
 from segdata.models.class_names import Names
-from segdata.models.contract import AnyModel, Image, Prediction, Predictor
+from segdata.models.contract import AnyModel, Image, Predictor
 from segdata.models.weights import Weights
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_pack
@@ -32,7 +27,7 @@ from segdata.sources.dataset import OnError, without
 from segdata.sources.image_folder import image_samples
 from segdata.system.files import canonical_json, disk_errors, locked, remove_tree, require_replaceable, write_whole
 from segdata.training.config import RunConfig, TrainConfig
-from segdata.training.distributed import World, device_named
+from segdata.training.distributed import device_named
 from segdata.training.trackers.run_folder import file_name
 from segdata.viz.overlay import overlay, png
 
@@ -76,7 +71,7 @@ def load(
         config = TrainConfig(model.implied_settings(weights), RunConfig(), name)
     else:
         config = TrainConfig.from_dict(weights.config, file=Path(weights.source).with_suffix(".json"))
-    config = config.for_prediction(changes)
+    config = config.for_prediction(changes).resolved(chosen)
     return model.load(
         weights,
         config.model,
@@ -373,44 +368,3 @@ def _provenance(model: Predictor, receipts: Sequence[dict[str, Any]], origin: st
         "fingerprint": hashlib.sha256(canonical_json([maker, predicted])).hexdigest(),
         "options": {"predicted": maker},
     }
-
-
-_GAP = 8
-"""White pixels between ground truth and predictions."""
-
-
-def predictions(
-    model: Predictor, pack: Pack, count: int, batch_size: int, world: World, is_stopped: Callable[[], bool]
-) -> dict[int, Prediction] | None:
-    """Predictions by index in the pack; every rank predicts its share, and all get all.
-
-    Args:
-        count: how many samples, from the first on.
-        is_stopped: asked between batches; a single process then gives up, and returns None.
-    """
-    members = range(world.rank, count, world.size)
-    predicted: dict[int, Prediction] = {}
-    for begin in range(0, len(members), batch_size):
-        if world.size == 1 and is_stopped():
-            return None
-        indices = members[begin : begin + batch_size]
-        for index, prediction in zip(indices, model.predict([pack[i].image for i in indices]), strict=True):
-            predicted[index] = prediction
-    if world.size > 1:
-        shares: list[Any] = [None] * world.size
-        distributed.all_gather_object(shares, predicted)
-        predicted = {index: prediction for share in shares for index, prediction in share.items()}
-    return dict(sorted(predicted.items()))
-
-
-def beside_truth(
-    sample: Sample, prediction: Prediction, labels: LabelSpace, *, min_score: float
-) -> npt.NDArray[np.uint8]:
-    """Ground truth (left) and predictions with at least this score (right), (H, W, 3) uint8 RGB."""
-    image, semantic = sample.image, prediction.semantic is not None
-    pictures = [
-        overlay(one, labels, legend=False, title=False, semantic=semantic, image=image)
-        for one in (sample, prediction.above(min_score).on(sample))
-    ]
-    gap = np.full((len(pictures[0]), _GAP, 3), 255, np.uint8)
-    return np.concatenate((pictures[0], gap, pictures[1]), axis=1)

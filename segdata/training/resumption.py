@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, structs
 
-from segdata.errors import DamagedData
+from segdata.errors import DamagedData, UsageError
+from segdata.models import checkpoint
 from segdata.system import json_documents
+from segdata.training.config import TrainConfig
 
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
 _WHAT = "the checkpoint's description"
@@ -58,3 +60,43 @@ def state_of(document: Mapping[str, Any], losses: int, file: Path) -> State:
         why = f"sums of {len(state.window.sums)} losses; the model has {losses}"
         raise DamagedData(f"{_WHAT} is damaged", file=file, place="window.sums", why=why)
     return state
+
+
+def made_with(run: Path) -> Mapping[str, Any] | None:
+    """The settings of a run that can go on; None where there is no checkpoint."""
+    last = checkpoint.newest(run / "checkpoints")
+    return None if last is None else checkpoint.read_document(last)["config"]
+
+
+_FREE = {"epochs", "stages", "workers", "log_steps", "checkpoint_steps", "validate_epochs", "example_pictures"}
+"""Settings that may be others when a run goes on."""
+
+
+def require_same(document: Mapping[str, Any], config: TrainConfig, data: str, run: Path) -> None:
+    """Raise unless a checkpoint was made with the same settings and the same data.
+
+    Args:
+        document: the checkpoint's.
+        data: fingerprint of the data.
+
+    Raises:
+        UsageError: settings or data differ.
+    """
+    mine = config.as_dict()
+    newer = TrainConfig.of(config.name).as_dict()  # settings that are newer than the run
+    theirs = {**newer, **document["config"]}
+    wrong = [name for name in mine if mine[name] != theirs[name] and name not in _FREE]
+    if wrong:
+        raise UsageError(
+            "the run was made with other settings",
+            file=run,
+            why="; ".join(f"{name}: {theirs[name]!r} there, {mine[name]!r} here" for name in wrong[:5]),
+            fix="choose another folder, or go on with the run's own settings: --resume",
+        )
+    if document["data"] != data:
+        raise UsageError(
+            "the run was made with other data",
+            file=run,
+            why=f"fingerprint {document['data'][:12]} there, {data[:12]} here",
+            fix="choose another folder; --weights RUN begins with this run's weights",
+        )

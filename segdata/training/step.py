@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from msgspec import Meta, Struct, structs
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from segdata.errors import DamagedData, InvalidInput
@@ -50,7 +52,7 @@ def learning_rate(config: RunConfig, step: int, total: int) -> float:
     """The learning rate at update `step` of `total`, before the factor of its stage.
 
     Linear warm-up (Goyal et al. 2017), then divided by 10 at each milestone, cosine annealing (Loshchilov and Hutter
-    2017), or constant.
+    2017), polynomial decay (Liu et al. 2015), or constant.
     """
     rate = config.learning_rate
     warmup = min(config.warmup_steps, total // 4)
@@ -58,21 +60,38 @@ def learning_rate(config: RunConfig, step: int, total: int) -> float:
         rate *= config.warmup_factor + (1 - config.warmup_factor) * step / warmup
     if config.schedule == "cosine":
         return rate * 0.5 * (1 + math.cos(math.pi * step / max(total, 1)))
+    if config.schedule == "poly":
+        return float(rate * (1 - step / max(total, 1)) ** _POLY_POWER)
     if config.schedule == "step":
         return float(rate * 0.1 ** sum(step >= share * total for share in config.milestones))
     return rate
 
 
-def optimizer(config: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """SGD or AdamW over all parameters, in the network's order; no weight decay of norms and biases."""
+def optimizer(
+    config: RunConfig, network: nn.Module, stage_of: Callable[[str], int | None] = lambda name: None
+) -> torch.optim.Optimizer:
+    """SGD or AdamW over all parameters, in the network's order; no weight decay of norms and biases.
+
+    Args:
+        stage_of: see `contract.Model.stage_of`; the others have the factor `head_rate` of the learning rate.
+    """
     plain: set[int] = set()
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if name == "bias" or isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)):
+            if name == "bias" or isinstance(module, (_BatchNorm, nn.GroupNorm)):
                 plain.add(id(parameter))
-    decayed = [parameter for parameter in network.parameters() if id(parameter) not in plain]
-    rest = [parameter for parameter in network.parameters() if id(parameter) in plain]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = []
+    for factor in dict.fromkeys((1.0, config.head_rate)):
+        chosen = [
+            parameter
+            for name, parameter in network.named_parameters()
+            if config.head_rate == 1 or (factor == 1) == (stage_of(name) is not None)
+        ]
+        for decay, members in (
+            (config.weight_decay, [one for one in chosen if id(one) not in plain]),
+            (0.0, [one for one in chosen if id(one) in plain]),
+        ):
+            groups.append({"params": members, "weight_decay": decay, "factor": factor})
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
@@ -101,20 +120,60 @@ def train_mode(network: nn.Module, *, frozen: bool) -> None:
     """Training mode, but batch norms whose weights are not trained keep their statistics; all of them when `frozen`."""
     network.train()
     for module in network.modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and (frozen or not module.weight.requires_grad):
+        if isinstance(module, _BatchNorm) and (frozen or not module.weight.requires_grad):
             module.eval()
+
+
+_POLY_POWER = 0.9
 
 
 class _Forward(nn.Module):
     """The losses as the forward of a module, as DistributedDataParallel needs it."""
 
-    def __init__(self, model: AnyModel, network: nn.Module, settings: Any) -> None:
+    def __init__(self, model: AnyModel, network: nn.Module, settings: Any, facts: Any) -> None:
         super().__init__()
         self.network = network
-        self._model, self._settings = model, settings
+        self._model, self._settings, self._facts = model, settings, facts
 
     def forward(self, batch: Any) -> Losses:
-        return self._model.losses(self.network, batch, self._settings)
+        return self._model.losses(self.network, batch, self._settings, self._facts)
+
+
+class Average:
+    """A moving average of a network's weights and statistics.
+
+    Args:
+        stays: how much of it stays at an update; less in the first updates, (1 + updates) / (10 + updates).
+    """
+
+    def __init__(self, network: nn.Module, stays: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(requires_grad=False)
+        self.updates = 0
+        self._stays = stays
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take in the weights after an update."""
+        stays = min(self._stays, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        mine, theirs = self.network.state_dict(), network.state_dict()
+        names = [name for name, value in mine.items() if value.is_floating_point()]
+        torch._foreach_lerp_([mine[name] for name in names], [theirs[name] for name in names], 1 - stays)
+        for name, value in mine.items():
+            if not value.is_floating_point():
+                value.copy_(theirs[name])
+
+    def restore(self, model: AnyModel, weights: Weights, document: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            DamagedData: the checkpoint does not say how many updates it is of.
+        """
+        model.put(weights, self.network)
+        updates = document.get("average_updates")
+        if type(updates) is not int or not 0 <= updates < 2**53:
+            raise _not_resumable(weights.source, "average_updates", f"found {updates!r:.80}")
+        self.updates = updates
 
 
 class TrainStep:
@@ -122,22 +181,29 @@ class TrainStep:
 
     Args:
         network: with its initial weights; it is moved to the world's device.
+        facts: of the data, see `contract.Usable`.
     """
 
-    def __init__(self, model: AnyModel, network: nn.Module, config: TrainConfig, world: World) -> None:
-        self.model, self.config = model, config
+    def __init__(
+        self, model: AnyModel, network: nn.Module, config: TrainConfig, world: World, facts: Any = None
+    ) -> None:
+        self.model, self.config, self._facts = model, config, facts
         self._autocast = config.run.autocast
+        if world.size > 1 and world.device.type == "cuda" and not model.has_frozen_norms(config.model):
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network = network.to(world.device, memory_format=self._autocast.memory_format)  # type: ignore[call-overload]
-        self.optimizer = optimizer(config.run, network)
+        self.optimizer = optimizer(config.run, network, model.stage_of)
+        self.average = Average(network, config.run.average) if config.run.average else None
         self._scaler = torch.amp.GradScaler(world.device.type, enabled=config.run.precision == "fp16")
         self._world = world
-        self._weight = torch.tensor(model.loss_weights(config.model), device=world.device)
-        self._forward: nn.Module = _Forward(model, network, config.model)
+        self._losses = len(model.loss_names(config.model))
+        self._weights: tuple[tuple[float, ...], Tensor] | None = None
+        self._forward: nn.Module = _Forward(model, network, config.model, facts)
 
     def choose(self, layers: str) -> None:
         """Train these layers from now on; see `choose_layers`."""
         choose_layers(self.network, layers, self.model.stage_of)
-        self._forward = _Forward(self.model, self.network, self.config.model)
+        self._forward = _Forward(self.model, self.network, self.config.model, self._facts)
         if self._world.size > 1:
             gpus = [self._world.device.index] if self._world.device.type == "cuda" else None
             self._forward = DistributedDataParallel(self._forward, device_ids=gpus)
@@ -147,8 +213,15 @@ class TrainStep:
         """Ready for updates; between them, the network may have been in evaluation mode."""
         train_mode(self.network, frozen=self.model.has_frozen_norms(self.config.model))
 
-    def update(self, batches: Iterable[Sequence[Any]], rate: float) -> Tensor:
+    def update(
+        self, batches: Iterable[Sequence[Any]], rate: float, *, progress: float = 0.0, seed: int | None = None
+    ) -> Tensor:
         """One update of the weights, from `accumulate` batches of training samples.
+
+        Args:
+            rate: the learning rate.
+            progress: the share of the training that is done, 0..1.
+            seed: of PyTorch's generators in this update, as dropout draws from them; None leaves them as they are.
 
         Returns:
             (P,) float64 means of the losses over all ranks, in the order of the model's names, on the device: there is
@@ -156,9 +229,12 @@ class TrainStep:
         """
         run, world = self.config.run, self._world
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
+        if seed is not None:
+            torch.manual_seed(seed)
         self.optimizer.zero_grad(set_to_none=True)
-        sums = torch.zeros(len(self._weight), dtype=torch.float64, device=world.device)
+        weights = self._loss_weights(progress)
+        sums = torch.zeros(self._losses, dtype=torch.float64, device=world.device)
         for number, samples in enumerate(batches, 1):
             is_last = number == run.accumulate
             alone = (
@@ -172,25 +248,43 @@ class TrainStep:
                     losses: Losses = self._forward(batch)
                 means = losses.sums / world.sum(losses.counts).clamp(min=1)
                 # DDP averages the gradients of ranks, and these losses are shares of one sum
-                self._scaler.scale((means * self._weight).sum() * (world.size / run.accumulate)).backward()  # type: ignore[no-untyped-call]
+                self._scaler.scale((means * weights).sum() * (world.size / run.accumulate)).backward()  # type: ignore[no-untyped-call]
             sums += world.sum(means.detach().clone()) / run.accumulate
         if run.gradient_clip_norm:
             self._scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), run.gradient_clip_norm)
         self._scaler.step(self.optimizer)
         self._scaler.update()
+        if self.average is not None:
+            self.average.update(self.network)
         return sums
+
+    @property
+    def best(self) -> nn.Module:
+        """What is validated and kept: the moving average of the weights where there is one, else the network."""
+        return self.network if self.average is None else self.average.network
+
+    def _loss_weights(self, progress: float) -> Tensor:
+        """(P,) float32 on the device; copied there only when they change, since a copy waits for a GPU."""
+        values = self.model.loss_weights(self.config.model, progress)
+        if self._weights is None or self._weights[0] != values:
+            self._weights = values, torch.tensor(values, device=self._world.device)
+        return self._weights[1]
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and the optimiser's state, under the names that checkpoints have."""
         tensors = checkpoint.checkpoint_tensors(self.network)
+        if self.average is not None:
+            averaged = checkpoint.checkpoint_tensors(self.average.network)
+            tensors |= {f"{checkpoint.AVERAGE}{name}": value for name, value in averaged.items()}
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
         return tensors
 
     def document(self) -> dict[str, Any]:
         """What else a checkpoint holds of them; JSON."""
-        return {**self.model.state(self.network), "scaler": self._scaler.state_dict()}
+        averaged = {} if self.average is None else {"average_updates": self.average.updates}
+        return {**self.model.state(self.network), "scaler": self._scaler.state_dict(), **averaged}
 
     def restore(self, tensors: Mapping[str, Tensor], document: Mapping[str, Any], source: str) -> None:
         """Go on from what `tensors` and `document` gave.
@@ -199,6 +293,9 @@ class TrainStep:
             DamagedData: the optimiser's tensors are not those of this network, or the scaler's state is none.
         """
         self.model.put(Weights(source, checkpoint.network_tensors(tensors), state=document), self.network)
+        if self.average is not None:
+            weights = Weights(source, checkpoint.kept_tensors(tensors), state=document)
+            self.average.restore(self.model, weights, document)
         states: dict[int, dict[str, Tensor]] = {}
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for name, value in tensors.items():
@@ -254,19 +351,17 @@ class LossMeter:
 
     Args:
         names: of the losses, P of them.
-        weights: of the losses in their sum.
         state: what `state` returned, to go on from there; as many sums as names.
     """
 
     def __init__(
         self,
         names: Sequence[str],
-        weights: Sequence[float],
         device: torch.device,
         state: Mapping[str, Any] | None = None,
     ) -> None:
         state = state or {"sums": [0.0] * len(names), "updates": 0}
-        self._names, self._weights = names, weights
+        self._names = names
         self._sums = torch.tensor(state["sums"], dtype=torch.float64).to(device)
         self._updates: int = state["updates"]
         self.images = 0
@@ -297,11 +392,11 @@ class LossMeter:
             fix="lower learning_rate, raise warmup_steps, or set gradient_clip_norm=5",
         )
 
-    def values(self) -> dict[str, float | str]:
-        """Mean losses, their weighted sum, and speed."""
+    def values(self, weights: Sequence[float]) -> dict[str, float | str]:
+        """Mean losses, their sum with these weights, and speed."""
         means = [value / max(self._updates, 1) for value in self._sums.tolist()]
         return {
-            "train/loss": sum(weight * mean for weight, mean in zip(self._weights, means, strict=True)),
+            "train/loss": sum(weight * mean for weight, mean in zip(weights, means, strict=True)),
             **{f"train/{name}": mean for name, mean in zip(self._names, means, strict=True)},
             "system/images_per_second": self.images / self.seconds if self.seconds else 0.0,
             "system/waiting_for_data": self.waited / self.seconds if self.seconds else 0.0,

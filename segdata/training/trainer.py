@@ -11,21 +11,23 @@ import signal
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdata.core.reprs import counted, line
-from segdata.errors import NotThere, UsageError
+import numpy as np
+import torch
+
+from segdata.errors import NotThere
 from segdata.models import checkpoint, registry
-from segdata.models.contract import Prediction
+from segdata.models.contract import Judge
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
-from segdata.system.files import disk_errors, locked, require_replaceable, write_whole
-from segdata.training import narration, predict, resumption, step
+from segdata.system.files import canonical_json, disk_errors, locked, require_replaceable, write_whole
+from segdata.training import narration, resumption, step, validation
 from segdata.training.batches import BatchStream, split_names
 from segdata.training.config import TrainConfig
 from segdata.training.distributed import World, joined
+from segdata.training.outcome import Status, TrainReport
 from segdata.training.runs import report
 from segdata.training.step import LossMeter, TrainStep
 from segdata.training.stop import Stop
@@ -35,59 +37,8 @@ from segdata.training.trackers.base import All, Tracker
 from segdata.training.trackers.run_folder import RunFolder
 
 EXAMPLE_SCORE = 0.5
+_FEW = 100  # updates, after which a category is not expected to be learned
 """Score threshold of predictions in example pictures."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a training is.
-
-    Attributes:
-        step, steps: updates done and in all.
-        epoch: epochs done.
-        values: the last numbers that were logged.
-        doing: "training" or "validating".
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    values: Mapping[str, float | str]
-    doing: str = "training"
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """What a training came to.
-
-    Attributes:
-        run: the run folder.
-        steps, epochs: updates and epochs done.
-        images: trained on.
-        metrics: of the last validation, by name; None where one is not defined.
-        best: the best validation's value of the model's metric, such as AP; None where no validation gave one.
-        resumed_at: updates that were done before this call.
-        remarks: what a user may want to know, such as images that were left out.
-        was_done: whether there was nothing left to do.
-    """
-
-    run: Path
-    steps: int
-    epochs: int
-    images: int
-    metrics: Mapping[str, float | None]
-    best: float | None
-    resumed_at: int
-    remarks: tuple[str, ...]
-    was_done: bool = False
-
-    def __repr__(self) -> str:
-        best = "" if self.best is None else f"best {self.best:.3f}"
-        return line(self, repr(str(self.run)), counted(self.steps, "update"), counted(self.epochs, "epoch"), best)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
-        return {**vars(self), "run": str(self.run), "metrics": dict(self.metrics), "remarks": list(self.remarks)}
 
 
 @disk_errors()
@@ -147,6 +98,7 @@ def train(
         world.wait()
         tracker = All(RunFolder(run), [report.Page(), *map(Background, trackers)])
         tell = tell if world.is_main else None
+        config = config.resolved(world.device, resumption.made_with(run))
         training = _Training(pack, run, config, world, validate=validate, tracker=tracker, progress=progress, tell=tell)
         training.begin(weights)
         if remark is not None and world.is_main:
@@ -168,6 +120,11 @@ def _packs(pack: Pack | str | Path, validate: Pack | str | Path | None) -> tuple
     return whole if training is None else whole.split(training), validate
 
 
+def _seed(*parts: int) -> int:
+    """A random seed that follows from these numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
 class _Training:
     """One training: its parts and its counts."""
 
@@ -186,7 +143,7 @@ class _Training:
         self.run, self.config, self.world, self.progress, self.tell = run, config, world, progress, tell
         self.model = registry.model(config.name)
         self.split = pack
-        self.pack, remarks = self.model.usable(pack, config.model)
+        self.pack, remarks, facts = self.model.usable(pack, config.model, cache=run)
         self.remarks = list(remarks)
         self.validate = validate
         if validate is not None and config.run.validate_epochs:
@@ -195,22 +152,23 @@ class _Training:
         self.labels = pack.labels
         self.data = f"{pack.info['provenance']['fingerprint'][:24]}-{zlib.crc32(pack.indices.tobytes()):08x}"
         self.tracker = tracker
-        self.stream = BatchStream(self.pack, self.model.transform(config.model, pack.labels), config.run, world)
+        transform = self.model.transform(config.model, pack.labels, facts)
+        self.stream = BatchStream(self.pack, transform, config.run, world, is_full=config.model.has_fixed_size)
         self.steps_per_epoch = config.run.steps_per_epoch or max(1, len(self.stream) // config.run.accumulate)
         self.plan = step.stages(config.run, self.steps_per_epoch)
         self.steps = self.plan[-1].end
         network = self.model.build(config.model, self.labels, seed=config.run.seed)
-        self.learner = TrainStep(self.model, network, config, world)
+        self.learner = TrainStep(self.model, network, config, world, facts)
         self.step = 0
         self.best: float | None = None
         self.metrics: dict[str, float | None] = {}
         self.validated = 0
+        self._is_halved = False
         self.meter = self._meter()
         self.values: dict[str, float | str] = {}
 
     def _meter(self, state: Mapping[str, Any] | None = None) -> LossMeter:
-        weights = self.model.loss_weights(self.config.model)
-        return LossMeter(self.model.losses_named, weights, self.world.device, state)
+        return LossMeter(self.model.loss_names(self.config.model), self.world.device, state)
 
     # ------------------------------------------------------------------ begin
 
@@ -221,16 +179,19 @@ class _Training:
             self.config.require_consistent()
             self.remarks += self._warnings()
             if start is not None:
-                weights = self.model.read(start)
+                weights = self.model.read(start, self.config.model)
                 self.remarks += self.model.put(weights, self.learner.network, self.labels)
-                if Path(start).is_dir() and weights.data != self.data:  # of a single checkpoint, other data are meant
+                if Path(start).is_dir() and weights.data not in (
+                    None,
+                    self.data,
+                ):  # of a single checkpoint, other data are meant
                     self.remarks.append(
-                        f"the weights were trained on other data ({weights.data[:12]}, here {self.data[:12]})"
+                        f"the weights were trained on other data ({str(weights.data)[:12]}, here {self.data[:12]})"
                     )
             return
         tensors, document = checkpoint.load(last)
-        state = resumption.state_of(document, len(self.model.losses_named), last.with_suffix(".json"))
-        self._require_same(document)
+        state = resumption.state_of(document, len(self.model.loss_names(self.config.model)), last.with_suffix(".json"))
+        resumption.require_same(document, self.config, self.data, self.run)
         self.learner.restore(tensors, document, str(last))
         self.step, self.best, self.metrics, self.validated = state.step, state.best, state.metrics, state.validated
         self.meter = self._meter(state.window.as_dict())
@@ -243,30 +204,6 @@ class _Training:
         return narration.warnings(
             self.split, self.validate, config.run, config.model, device=device, parameters=parameters
         )
-
-    def _require_same(self, document: Mapping[str, Any]) -> None:
-        mine = self.config.as_dict()
-        theirs = {
-            **TrainConfig.of(self.config.name).as_dict(),
-            **document["config"],
-        }  # settings that are newer than the run
-        different = [name for name in mine if mine[name] != theirs[name]]
-        free = {"epochs", "stages", "workers", "log_steps", "checkpoint_steps", "validate_epochs", "example_pictures"}
-        wrong = [name for name in different if name not in free]
-        if wrong:
-            raise UsageError(
-                "the run was made with other settings",
-                file=self.run,
-                why="; ".join(f"{name}: {theirs[name]!r} there, {mine[name]!r} here" for name in wrong[:5]),
-                fix="choose another folder, or go on with the run's own settings: --resume",
-            )
-        if document["data"] != self.data:
-            raise UsageError(
-                "the run was made with other data",
-                file=self.run,
-                why=f"fingerprint {document['data'][:12]} there, {self.data[:12]} here",
-                fix="choose another folder; --weights RUN begins with this run's weights",
-            )
 
     # ------------------------------------------------------------------ go
 
@@ -282,7 +219,7 @@ class _Training:
             self.tracker.start(self.run, self._settings(), run_folder.environment(self.world.device))
         state = "stopped"
         try:
-            with Stop() as stop:
+            with Stop() as stop, torch.random.fork_rng():
                 ends = self._trained(stop)
             state = "stopped" if ends else "done"
         except Exception:
@@ -307,8 +244,8 @@ class _Training:
                 self.split,
                 self.validate,
                 self.config.run,
-                device=str(self.world.device),
-                classes=len(self.labels),
+                device=narration.device_text(self.world.device, self.config.run),
+                classes=sum(not category.ignore for category in self.labels.categories),
                 steps=self.steps,
                 steps_per_epoch=self.steps_per_epoch,
             )
@@ -384,7 +321,8 @@ class _Training:
         while self.step < stage.end and not self._ends(stop):
             began = time.perf_counter()
             rate = step.learning_rate(self.config.run, self.step, self.steps) * stage.factor
-            self.meter.add(self.learner.update(self._waited_for(batches), rate))
+            progress, seed = self.step / self.steps, _seed(self.config.run.seed, self.step, self.world.rank)
+            self.meter.add(self.learner.update(self._waited_for(batches), rate, progress=progress, seed=seed))
             self.step += 1
             self.meter.seconds += time.perf_counter() - began
             is_last = self.step == self.steps
@@ -413,7 +351,7 @@ class _Training:
     def _log(self) -> None:
         self.meter.require_finite(self.step)
         self.values = {
-            **self.meter.values(),
+            **self.meter.values(self.model.loss_weights(self.config.model, self.step / self.steps)),
             "train/learning_rate": self.learner.optimizer.param_groups[0]["lr"],
             "train/epoch": self.step / self.steps_per_epoch,
             **run_folder.system(self.world.device),
@@ -436,33 +374,38 @@ class _Training:
         limit = run.validation_images if self.validate is not None else max(run.example_pictures, 1)
         if self.progress is not None and self.world.is_main:
             self.progress(Status(self.step, self.steps, self.step // self.steps_per_epoch, self.values, "validating"))
-        predictor = self.model.predictor(self.learner.network, self.config.model, self.labels, run.autocast)
-        predictions = predict.predictions(
+        predictor = self.model.predictor(self.learner.best, self.config.model, self.labels, run.autocast)
+        judge = self.model.judge(pack, self.config.model)
+        examples = validation.validated(
             predictor,
             pack,
             min(len(pack), limit or len(pack)),
+            judge,
+            examples=run.example_pictures,
             batch_size=run.batch_size,
             world=self.world,
             is_stopped=lambda: stop.number > 0,
         )
-        if predictions is None:
+        if examples is None:
             return
         self.validated = self.step
         if self.world.is_main:
-            is_best = self._is_best(pack, predictions) if self.validate is not None else False
-            for index in list(predictions)[: run.example_pictures]:
+            is_best = self._is_best(judge) if self.validate is not None else False
+            for index, prediction in examples.items():
                 sample = pack[index]
-                picture = predict.beside_truth(sample, predictions[index], self.labels, min_score=EXAMPLE_SCORE)
+                picture = validation.beside_truth(sample, prediction, self.labels, min_score=EXAMPLE_SCORE)
                 self.tracker.log_image(self.step, sample.key, picture)
             if is_best:
                 document = {**self._document(), "metrics": self.metrics}
-                tensors = checkpoint.checkpoint_tensors(self.learner.network)
+                tensors = checkpoint.checkpoint_tensors(self.learner.best)
                 checkpoint.save(self.run / "best", tensors, document)
         self.world.wait()
 
-    def _is_best(self, pack: Pack, predictions: Mapping[int, Prediction]) -> bool:
+    def _is_best(self, judge: Judge) -> bool:
         """Log the metrics of predictions; whether they are better than those before."""
-        self.metrics = self.model.evaluate(pack, predictions, self.config.model)
+        self.metrics = judge.metrics()
+        if tables := judge.tables():
+            write_whole(self.run / run_folder.TABLES, canonical_json({"step": self.step, **tables}))
         score = self.metrics.get(self.model.settings.METRIC.name)
         is_best = score is not None and (self.best is None or score > self.best)
         if is_best:
@@ -470,6 +413,11 @@ class _Training:
         defined = {f"validation/{name}": value for name, value in self.metrics.items() if value is not None}
         self.tracker.log(self.step, defined)
         self._tell_validation(is_best=is_best)
+        is_half = 2 * self.step >= self.steps > max(self.step, _FEW) and not self._is_halved
+        if is_half and self.tell is not None:  # once, at the first validation after half of the training
+            self._is_halved = True
+            if text := narration.unlearned(self.metrics):
+                self.tell(text)
         return is_best
 
     def _document(self) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def check_settings(name: str, folder: Path) -> None:
 def check_transform(name: str, pack: Pack, settings: Mapping[str, Any]) -> None:
     """The same generator gives the same training sample, and the sample stays as it was."""
     model, config = registry.model(name), config_of(name, settings)
-    transform = model.transform(config.model, pack.labels)
+    pack, _, facts = model.usable(pack, config.model)
+    transform = model.transform(config.model, pack.labels, facts)
     for index in range(len(pack)):
         sample = pack[index]
         before = text_of(sample)
@@ -66,8 +67,9 @@ def check_transform(name: str, pack: Pack, settings: Mapping[str, Any]) -> None:
     autocast = config.run.autocast
     batch = model.to_batch(items, config.model, torch.device("cpu"), memory_format=autocast.memory_format)
     network = model.build(config.model, pack.labels, seed=3)
-    sums, counts = model.losses(network, batch, config.model)
-    assert sums.shape == counts.shape == (len(model.losses_named),) == (len(model.loss_weights(config.model)),)
+    sums, counts = model.losses(network, batch, config.model, facts)
+    names = model.loss_names(config.model)
+    assert sums.shape == counts.shape == (len(names),) == (len(model.loss_weights(config.model, 0.5)),)
     assert bool(torch.isfinite(sums).all()) and sums.requires_grad and bool((counts >= 0).all())
 
 
@@ -93,9 +95,10 @@ def check_training(name: str, pack: Pack, validate: Pack, settings: Mapping[str,
     rows = run_folder.lines(whole.run)
     losses = [row for row in rows if "train/loss" in row]
     assert len(losses) == 2
-    weights = dict(zip(model.losses_named, model.loss_weights(config.model), strict=True))
+    names = model.loss_names(config.model)
     for row in losses:
-        expected = sum(weight * row[f"train/{loss}"] for loss, weight in weights.items())
+        weights = model.loss_weights(config.model, row["step"] / whole.steps)
+        expected = sum(weight * row[f"train/{loss}"] for loss, weight in zip(names, weights, strict=True))
         assert np.isclose(row["train/loss"], expected)
     read = history.read(whole.run)
     assert read.metric == config.model.METRIC and read.best(f"validation/{read.metric.name}") == whole.best

@@ -29,7 +29,9 @@ def with_model(folder: Path) -> Path:
         (target / f"{module}.py").write_text(text)
     table = package / TABLE
     text = table.read_text()
-    changed = text.replace("import maskrcnn, weights", "import maskrcnn, toy, weights")
+    changed = text.replace(
+        "import maskrcnn, matterport, semantic, weights", "import maskrcnn, matterport, semantic, toy, weights"
+    )
     changed = changed.replace('    "maskrcnn": maskrcnn,\n', '    "maskrcnn": maskrcnn,\n    "toy": toy,\n')
     assert changed.count("\n") == text.count("\n") + 1
     table.write_text(changed)
@@ -47,7 +49,7 @@ def test_the_steps_name_what_is_followed_here(name: str) -> None:
             "`tests/contracts/toy_model/`",
             "`tests/contracts/test_model.py`",
         ),
-        "Add a loss": ("`losses.py`", "`losses_named`", "`loss_weights`", "`Losses`"),
+        "Add a loss": ("`losses.py`", "`loss_names`", "`loss_weights`", "`Losses`"),
     }[name]
     assert [word for word in words if word not in section] == []
 
@@ -80,7 +82,7 @@ def test_it_is_configured_trained_and_run_by_the_commands(tmp_path: Path) -> Non
 BROKEN = {
     "missing": ("    def stage_of(", "    def stages_of("),
     "exchanged": ("network: nn.Conv2d, batch: Batch, settings", "batch: Batch, network: nn.Conv2d, settings"),
-    "type": ("settings: Config) -> tuple[float, ...]:", "settings: Config) -> float:"),
+    "type": ("progress: float) -> tuple[float, ...]:", "progress: float) -> float:"),
     "sample": ("samples: Sequence[TrainSample], settings", "samples: Sequence[Batch], settings"),
 }
 """Changes after which the contract is not kept: a method of another name, arguments in another order, other types."""

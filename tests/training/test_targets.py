@@ -210,7 +210,7 @@ def test_a_filled_box_is_the_mask_target(tmp_path: Path) -> None:
     pack = segdata.open(_pack(tmp_path, [_object(1, 1, [2, 2, 20, 9]), _object(2, 1, [30, 5, 10, 11], **_BOX)]))
     for is_filled, frames in ((False, [[2, 2, 20, 9]]), (True, [[2, 2, 20, 9], [30, 5, 10, 11]])):
         config = TrainConfig.from_dict({**TINY, "boxes_as_masks": is_filled}).model
-        sample = maskrcnn.MODEL.transform(config, pack.labels)(pack[0], np.random.default_rng(0))
+        sample = maskrcnn.MODEL.transform(config, pack.labels, None)(pack[0], np.random.default_rng(0))
         assert sample.frames.tolist() == frames
         assert len(sample.crops) == sum(width * height for *_, width, height in frames) == sample.crops.sum()
 

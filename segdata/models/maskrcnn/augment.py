@@ -21,40 +21,11 @@ from torchvision.models.detection.image_list import ImageList
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
+from segdata.loading.crops import CropTransform, cropped
 from segdata.models.maskrcnn.config import Config
 from segdata.torch import object_categories
 
 _LARGE_JITTER = (0.1, 2.0)
-
-
-@dataclass(frozen=True)
-class CropTransform:
-    """A crop of an image, resized and perhaps flipped.
-
-    Attributes:
-        window: x0 y0 x1 y1 of the crop in source pixels, whole numbers.
-        height, width: size after resizing, in pixels.
-        is_flipped: horizontally.
-    """
-
-    window: tuple[int, int, int, int]
-    height: int
-    width: int
-    is_flipped: bool = False
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Resize factors (x, y)."""
-        x0, y0, x1, y1 = self.window
-        return self.width / (x1 - x0), self.height / (y1 - y0)
-
-    def boxes(self, boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """(N, 4) boxes x0 y0 x1 y1 in source pixels → after the transform, clipped to it."""
-        x0, y0, x1, y1 = self.window
-        seen = np.asarray(boxes, np.float64).clip((x0, y0, x0, y0), (x1, y1, x1, y1)) - (x0, y0, x0, y0)
-        if self.is_flipped:
-            seen[:, [0, 2]] = (x1 - x0) - seen[:, [2, 0]]
-        return seen.astype(np.float32) * np.array(self.scale * 2, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,28 +102,12 @@ class TrainTransform:
         flipped = bool(rng.random() < config.flip)
         if config.large_scale_jitter:
             factor = rng.uniform(*_LARGE_JITTER) * config.max_size / max(height, width)
-            return _cropped(height, width, factor, (config.max_size, config.max_size), flipped, rng)
+            return cropped(height, width, factor, (config.max_size, config.max_size), flipped, rng)
         size = scaled_size(height, width, config, int(rng.choice(config.min_size)))
         if config.scale_jitter == (1.0, 1.0):
             return CropTransform((0, 0, width, height), *size, flipped)
         factor = rng.uniform(config.scale_jitter[0], config.scale_jitter[1]) * size[0] / height
-        return _cropped(height, width, factor, size, flipped, rng)
-
-
-def _cropped(
-    height: int, width: int, scale: float, most: tuple[int, int], flipped: bool, rng: np.random.Generator
-) -> CropTransform:
-    """Resize by `scale` and crop at random to at most `most` (height, width) pixels."""
-    window_height = min(height, max(1, round(most[0] / scale)))
-    window_width = min(width, max(1, round(most[1] / scale)))
-    y0 = int(rng.integers(height - window_height + 1))
-    x0 = int(rng.integers(width - window_width + 1))
-    return CropTransform(
-        (x0, y0, x0 + window_width, y0 + window_height),
-        max(1, min(most[0], round(window_height * scale))),
-        max(1, min(most[1], round(window_width * scale))),
-        flipped,
-    )
+        return cropped(height, width, factor, size, flipped, rng)
 
 
 def has_box_alone(instances: Instances) -> npt.NDArray[np.bool_]:

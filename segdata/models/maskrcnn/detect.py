@@ -18,8 +18,9 @@ from torchvision.ops import batched_nms
 
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
+from segdata.loading.crops import CropTransform
 from segdata.models.contract import DIVERGED, FULL, Autocast, Prediction, at_most, is_plausible
-from segdata.models.maskrcnn.augment import CropTransform, scaled_size, to_batch
+from segdata.models.maskrcnn.augment import scaled_size, to_batch
 from segdata.models.maskrcnn.config import Config
 
 

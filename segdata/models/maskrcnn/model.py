@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torchvision.models.detection.image_list import ImageList
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Instances
 from segdata.models import class_names
-from segdata.models.contract import FULL, Autocast, Image, Losses, Model, Prediction, Usable
+from segdata.models.contract import FULL, Autocast, Collected, Image, Losses, Model, Prediction, Usable
 from segdata.models.maskrcnn import average_precision, losses, network, survey, torchvision_weights, weights
 from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, to_batch
 from segdata.models.maskrcnn.config import Config
@@ -82,9 +83,8 @@ class _MaskRCNN:
     """Mask R-CNN; see `contract.Model`."""
 
     settings = Config
-    losses_named = losses.NAMES
 
-    def usable(self, pack: Pack, settings: Config) -> Usable:
+    def usable(self, pack: Pack, settings: Config, *, cache: Path | None = None) -> Usable:
         return survey.usable(pack, boxes_as_masks=settings.boxes_as_masks)
 
     def judged(self, pack: Pack, settings: Config, count: int) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class _MaskRCNN:
     def build(self, settings: Config, labels: LabelSpace, *, seed: int) -> MaskRCNN:
         return network.build(settings, len(categories_of(labels)), seed=seed)
 
-    def transform(self, settings: Config, labels: LabelSpace) -> TrainTransform:
+    def transform(self, settings: Config, labels: LabelSpace, facts: Any = None) -> TrainTransform:
         return TrainTransform(settings, labels)
 
     def to_batch(
@@ -102,10 +102,13 @@ class _MaskRCNN:
         pixels, transforms = [sample.pixels for sample in samples], [sample.transform for sample in samples]
         return Batch(to_batch(pixels, transforms, settings, device, memory_format=memory_format), samples)
 
-    def losses(self, network: MaskRCNN, batch: Batch, settings: Config) -> Losses:
+    def losses(self, network: MaskRCNN, batch: Batch, settings: Config, facts: Any = None) -> Losses:
         return losses.losses(network, batch.images, batch.samples, settings)
 
-    def loss_weights(self, settings: Config) -> tuple[float, ...]:
+    def loss_names(self, settings: Config) -> tuple[str, ...]:
+        return losses.NAMES
+
+    def loss_weights(self, settings: Config, progress: float = 0.0) -> tuple[float, ...]:
         return tuple(getattr(settings, name) for name in losses.NAMES)
 
     def stage_of(self, parameter: str) -> int | None:
@@ -117,10 +120,12 @@ class _MaskRCNN:
     def predictor(self, network: MaskRCNN, settings: Config, labels: LabelSpace, autocast: Autocast) -> Detector:
         return Detector(network, settings, labels, autocast=autocast)
 
-    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction], settings: Config) -> dict[str, float | None]:
-        return average_precision.average_precision(pack, predictions, boxes_as_masks=settings.boxes_as_masks)
+    def judge(self, pack: Pack, settings: Config) -> Collected:
+        return Collected(
+            partial(average_precision.average_precision, pack, boxes_as_masks=settings.boxes_as_masks),
+        )
 
-    def read(self, source: str | Path) -> Weights:
+    def read(self, source: str | Path, settings: Config | None = None) -> Weights:
         return weights.read(source)
 
     def put(self, source: Weights, network: MaskRCNN, labels: LabelSpace | None = None) -> list[str]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segdata.models.semantic.config import SemanticConfig
+
 
 class Outputs(NamedTuple):
     """What a network gives for a batch, all at the size of its images.
@@ -34,8 +36,10 @@ class Network(nn.Module):
     Attributes:
         stride: what height and width of the images within `outputs_of_padded` are multiples of.
         least: how much their height and width are at least.
+        settings: that it was built with.
     """
 
+    settings: SemanticConfig
     stride: int = 32
     least: int = 32
 

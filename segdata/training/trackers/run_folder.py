@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 
 METRICS = "metrics.jsonl"
+TABLES = "confusion.json"
+"""What else the last validation came to; see `contract.Judge.tables`."""
 TIME = "%Y-%m-%d %H:%M UTC"
 
 

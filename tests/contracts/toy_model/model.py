@@ -17,7 +17,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidInput, UsageError
 from segdata.models import class_names, weights
-from segdata.models.contract import Autocast, Image, Losses, Model, Prediction, Usable
+from segdata.models.contract import Autocast, Collected, Image, Judge, Losses, Model, Prediction, Usable
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
 from tests.contracts.toy_model.config import Config
@@ -83,13 +83,22 @@ class Labeller:
         return predictions
 
 
+def accuracy(pack: Pack, predictions: Mapping[int, Prediction]) -> dict[str, float | None]:
+    """The share of pixels that are right, as a mean over images."""
+    right = []
+    for index, prediction in predictions.items():
+        assert prediction.semantic is not None
+        classes = painted(pack[index])
+        right.append(np.where(classes == 0, pack.labels.void, classes - 1) == prediction.semantic)
+    return {"accuracy": float(np.mean([share.mean() for share in right]))}
+
+
 class Toy:
     """See `contract.Model`."""
 
     settings = Config
-    losses_named = ("pixel_loss", "logit_loss")
 
-    def usable(self, pack: Pack, settings: Config) -> Usable:
+    def usable(self, pack: Pack, settings: Config, *, cache: Path | None = None) -> Usable:
         if not len(pack):
             raise UsageError("there is nothing to train on", file=pack.path)
         return Usable(pack)
@@ -102,7 +111,9 @@ class Toy:
             torch.manual_seed(seed)
             return nn.Conv2d(3, len(labels) + 1, 1)
 
-    def transform(self, settings: Config, labels: LabelSpace) -> Callable[[Sample, np.random.Generator], TrainSample]:
+    def transform(
+        self, settings: Config, labels: LabelSpace, facts: None
+    ) -> Callable[[Sample, np.random.Generator], TrainSample]:
         def flipped(sample: Sample, rng: np.random.Generator) -> TrainSample:
             step = -1 if rng.random() < 0.5 else 1
             image, classes = (
@@ -119,13 +130,16 @@ class Toy:
         classes = torch.from_numpy(np.stack([classes for _, classes in samples])).to(device)
         return Batch((images.float() / 255).contiguous(memory_format=memory_format), classes)
 
-    def losses(self, network: nn.Conv2d, batch: Batch, settings: Config) -> Losses:
+    def losses(self, network: nn.Conv2d, batch: Batch, settings: Config, facts: None) -> Losses:
         logits = network(batch.images)
         sums = (functional.cross_entropy(logits, batch.classes, reduction="sum"), logits.square().sum())
         counts = (float(batch.classes.numel()), float(logits.numel()))
         return Losses(torch.stack(sums), torch.tensor(counts, device=logits.device))
 
-    def loss_weights(self, settings: Config) -> tuple[float, ...]:
+    def loss_names(self, settings: Config) -> tuple[str, ...]:
+        return "pixel_loss", "logit_loss"
+
+    def loss_weights(self, settings: Config, progress: float) -> tuple[float, ...]:
         return settings.pixel_loss, settings.logit_loss
 
     def stage_of(self, parameter: str) -> int | None:
@@ -137,15 +151,10 @@ class Toy:
     def predictor(self, network: nn.Conv2d, settings: Config, labels: LabelSpace, autocast: Autocast) -> Labeller:
         return Labeller(network, settings, labels)
 
-    def evaluate(self, pack: Pack, predictions: Mapping[int, Prediction], settings: Config) -> dict[str, float | None]:
-        right = []
-        for index, prediction in predictions.items():
-            assert prediction.semantic is not None
-            classes = painted(pack[index])
-            right.append(np.where(classes == 0, pack.labels.void, classes - 1) == prediction.semantic)
-        return {"accuracy": float(np.mean([share.mean() for share in right]))}
+    def judge(self, pack: Pack, settings: Config) -> Judge:
+        return Collected(lambda predictions: accuracy(pack, predictions))
 
-    def read(self, source: str | Path) -> Weights:
+    def read(self, source: str | Path, settings: Config | None = None) -> Weights:
         checkpoint = weights.of_checkpoint(source)
         return Weights(str(source), weights.of_pytorch(Path(source))) if checkpoint is None else checkpoint
 

@@ -21,10 +21,11 @@ from torchvision.ops import FrozenBatchNorm2d
 from segdata.core import images
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances
+from segdata.loading.crops import CropTransform
 from segdata.models.contract import Losses
 from segdata.models.maskrcnn import augment, detect, losses, targets, weights
 from segdata.models.maskrcnn import network as maskrcnn
-from segdata.models.maskrcnn.augment import CropTransform, TrainSample
+from segdata.models.maskrcnn.augment import TrainSample
 from segdata.models.maskrcnn.config import Config
 from segdata.models.maskrcnn.model import Detector
 from segdata.training import predict

@@ -62,8 +62,10 @@ def test_an_update_is_that_of_the_original_training() -> None:
     expected = training.step([matterport.Example.of(sample())])
     learner = TrainStep(MODEL, network, config, World(0, 1, torch.device("cpu")))
     learner.choose("heads")
-    item = MODEL.transform(config.model, LABELS)(sample(), np.random.default_rng(7))
-    means = dict(zip(MODEL.losses_named, learner.update([[item]], config.run.learning_rate).tolist(), strict=True))
+    item = MODEL.transform(config.model, LABELS, None)(sample(), np.random.default_rng(7))
+    means = dict(
+        zip(MODEL.loss_names(config.model), learner.update([[item]], config.run.learning_rate).tolist(), strict=True)
+    )
     for name in LOSSES:
         assert means[name] == pytest.approx(expected[name], rel=1e-5) and means[name] > 0
     assert means["weight_penalty"] * 0.0001 == pytest.approx(expected["penalty"], rel=1e-5)
@@ -87,7 +89,7 @@ def test_an_update_is_that_of_the_original_training() -> None:
 def test_losses_of_several_processes_and_sizes_add_up() -> None:
     """Images of two sizes are two sums; one without an object counts nothing, and every weight has a gradient of it."""
     config = TrainConfig.from_dict({"model": "matterport", **TINY, "image_resize_mode": "pad64"})
-    network, transform = network_of(config).eval(), MODEL.transform(config.model, LABELS)
+    network, transform = network_of(config).eval(), MODEL.transform(config.model, LABELS, None)
     wide, tall, crowds = (
         transform(one, np.random.default_rng(1)) for one in (sample(), sample(192), sample(crowd=True))
     )
@@ -96,7 +98,7 @@ def test_losses_of_several_processes_and_sizes_add_up() -> None:
     def losses(*chosen: Any) -> Any:
         device, memory_format = torch.device("cpu"), config.run.autocast.memory_format
         batch = MODEL.to_batch(chosen, config.model, device, memory_format=memory_format)
-        return MODEL.losses(network, batch, config.model)
+        return MODEL.losses(network, batch, config.model, None)
 
     one, two, all_three, nothing = losses(wide), losses(tall), losses(wide, crowds, tall), losses(crowds)
     assert torch.allclose(all_three.sums[:5], one.sums[:5] + two.sums[:5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import InvalidInput, UsageError
 from segdata.models.class_names import Names
-from segdata.models.contract import FULL, Autocast, Image, Losses, Model, Prediction, Usable
+from segdata.models.contract import FULL, Autocast, Collected, Image, Losses, Model, Prediction, Usable
 from segdata.models.maskrcnn import average_precision, survey
 from segdata.models.maskrcnn.augment import categories_of, filled, label_of_category
 from segdata.models.matterport import losses
@@ -103,9 +104,8 @@ class _Matterport:
     """Matterport's Mask R-CNN; see `contract.Model`."""
 
     settings = LoopConfig
-    losses_named = (*LOSSES, "weight_penalty")
 
-    def usable(self, pack: Pack, settings: LoopConfig) -> Usable:
+    def usable(self, pack: Pack, settings: LoopConfig, *, cache: Path | None = None) -> Usable:
         return survey.usable(pack, boxes_as_masks=settings.boxes_as_masks, with_background=False)
 
     def judged(self, pack: Pack, settings: LoopConfig, count: int) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ class _Matterport:
                 initialise(layer)
         return network
 
-    def transform(self, settings: LoopConfig, labels: LabelSpace) -> Transform:
+    def transform(self, settings: LoopConfig, labels: LabelSpace, facts: Any = None) -> Transform:
         return Transform(settings, labels)
 
     def to_batch(
@@ -136,7 +136,7 @@ class _Matterport:
             groups.append(((pixels.double() - mean).float().permute(0, 3, 1, 2), group))
         return Batch(groups)
 
-    def losses(self, network: Network, batch: Batch, settings: LoopConfig) -> Losses:
+    def losses(self, network: Network, batch: Batch, settings: LoopConfig, facts: Any = None) -> Losses:
         """The five losses and the L2 penalty, in the order of their names."""
         classes = network.box_predictor.cls_score.bias
         nothing = torch.zeros((), device=classes.device)
@@ -154,8 +154,11 @@ class _Matterport:
         penalty = losses.weight_penalty(_penalised(layers_of(network)), 1.0)
         return Losses(torch.stack((*sums, penalty)), torch.stack((*counts, torch.ones_like(nothing))))
 
-    def loss_weights(self, settings: LoopConfig) -> tuple[float, ...]:
-        return tuple(getattr(settings, name) for name in self.losses_named)
+    def loss_names(self, settings: LoopConfig) -> tuple[str, ...]:
+        return (*LOSSES, "weight_penalty")
+
+    def loss_weights(self, settings: LoopConfig, progress: float = 0.0) -> tuple[float, ...]:
+        return tuple(getattr(settings, name) for name in self.loss_names(settings))
 
     def stage_of(self, parameter: str) -> int | None:
         if not parameter.startswith("backbone."):
@@ -169,12 +172,10 @@ class _Matterport:
     def predictor(self, network: Network, settings: LoopConfig, labels: LabelSpace, autocast: Autocast) -> Detector:
         return Detector(network, settings, labels, autocast=autocast)
 
-    def evaluate(
-        self, pack: Pack, predictions: Mapping[int, Prediction], settings: LoopConfig
-    ) -> dict[str, float | None]:
-        return average_precision.average_precision(pack, predictions, boxes_as_masks=settings.boxes_as_masks)
+    def judge(self, pack: Pack, settings: LoopConfig) -> Collected:
+        return Collected(partial(average_precision.average_precision, pack, boxes_as_masks=settings.boxes_as_masks))
 
-    def read(self, source: str | Path) -> Weights:
+    def read(self, source: str | Path, settings: LoopConfig | None = None) -> Weights:
         return weights.read(source)
 
     def put(self, source: Weights, network: Network, labels: LabelSpace | None = None) -> list[str]:
