@@ -170,8 +170,6 @@ class _Training:
     def _meter(self, state: Mapping[str, Any] | None = None) -> LossMeter:
         return LossMeter(self.model.loss_names(self.config.model), self.world.device, state)
 
-    # ------------------------------------------------------------------ begin
-
     def begin(self, start: str | Path | None) -> None:
         """Fresh, from other weights, or after the run's last checkpoint."""
         last = checkpoint.newest(self.run / "checkpoints")
@@ -210,10 +208,12 @@ class _Training:
     def go(self) -> TrainReport:
         """Train to the end, or until a signal."""
         resumed_at = self.step
-        if self.step >= self.steps and not self._validation_is_due():
+        if self.step >= self.steps and not self._validation_is_due() and run_folder.is_done(self.run):
             return self._report(resumed_at, was_done=True)
         self._begin_to_tell()
         if self.world.is_main:
+            if self.step:
+                checkpoint.remove_old(self.run / "checkpoints")
             run_folder.cut_back(self.run, self.step)
             write_whole(self.run / "config.toml", self.config.as_toml().encode())
             self.tracker.start(self.run, self._settings(), run_folder.environment(self.world.device))

@@ -80,6 +80,19 @@ def test_a_tracker_that_raises_stops_nothing_and_is_called_no_more(
     assert history.read(tmp_path / "run").state == "done"
 
 
+def test_a_run_is_done_when_everything_else_is_written(tmp_path: Path) -> None:
+    """The page too: killed before, the same command ends the run."""
+
+    class Watching(Broken):
+        def finish(self, state: str) -> None:
+            states.append((state, history.read(tmp_path / "run").state))
+
+    states: list[tuple[str, str]] = []
+    tell(tmp_path / "run", Watching("nowhere"))
+    assert states == [("done", "running")]
+    assert history.read(tmp_path / "run").state == "done"
+
+
 @pytest.mark.parametrize("where", ["start", "log", "finish"])
 def test_a_tracker_that_hangs_is_left_behind(where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     began = time.monotonic()

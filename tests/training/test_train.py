@@ -98,6 +98,11 @@ def test_crowds_alone_are_nothing_to_train_on(pack: Path) -> None:
 def test_the_same_command_again_is_done_at_once(run: Path, pack: Path, here: Here) -> None:
     again = here(*arguments(pack, run))
     assert again.code == 0 and again.document["was_done"]
+    state = run / "state.json"
+    state.write_text('{"state": "running"}')  # it was killed after its last checkpoint, before it ended
+    again = here(*arguments(pack, run))
+    assert again.code == 0 and not again.document["was_done"] and again.document["resumed_at"] == 2
+    assert json.loads(state.read_text()) == {"state": "done"}
     other = here(*arguments(pack, run, learning_rate=0.1))
     assert other.code == 2 and "learning_rate" in other.document["error"]["why"]
 

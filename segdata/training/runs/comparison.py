@@ -103,7 +103,9 @@ def write(comparison: Comparison, path: Path) -> Path:
         raise UsageError("a comparison is an HTML page", file=path, fix=f"write {path}.html")
     charts.require_matplotlib()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, html.page(f"{number_of(len(comparison.runs), 'run')}", _parts(comparison)).encode())
+    write_whole(
+        path, html.page(f"{number_of(len(comparison.runs), 'run')}", _parts(comparison)).encode("utf-8", "replace")
+    )
     return path
 
 

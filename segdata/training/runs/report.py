@@ -7,7 +7,7 @@ import io
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,21 +118,24 @@ class Page:
 
     def finish(self, state: str) -> None:
         """Write the html."""
-        write(self._run)
+        write(self._run, state=state)
 
 
-def write(run: Path, *, pattern: str | None = None, first: int = FIRST) -> Path:
+def write(run: Path, *, pattern: str | None = None, first: int = FIRST, state: str | None = None) -> Path:
     """Write the report of a run into its folder.
 
     Args:
         pattern, first: whose weights are shown: see `histograms`.
+        state: how the run ended, where its folder does not say so yet.
 
     Raises:
         NotThere: it is no run, or no layer matches.
     """
     read = history.read(run)
+    if state is not None:
+        read = replace(read, state=state)
     path = run / FILE
-    write_whole(path, html.page(f"Run {read.name}", _parts(read, pattern, first)).encode())
+    write_whole(path, html.page(f"Run {read.name}", _parts(read, pattern, first)).encode("utf-8", "replace"))
     return path
 
 

@@ -57,10 +57,15 @@ class All:
         self._call("log_artifact", step, path)
 
     def finish(self, state: str) -> None:
-        self._call("finish", state)
+        """The first one last: only then is the run what the state says."""
+        self._call_others("finish", state)
+        self._first.finish(state)
 
     def _call(self, method: str, *arguments: Any) -> None:
         getattr(self._first, method)(*arguments)
+        self._call_others(method, *arguments)
+
+    def _call_others(self, method: str, *arguments: Any) -> None:
         for tracker in list(self._others):
             try:
                 getattr(tracker, method)(*arguments)

@@ -20,7 +20,7 @@ from segdata.errors import DamagedData
 from segdata.system import json_documents
 from segdata.system.command import command
 from segdata.system.files import disk_errors, write_whole
-from segdata.system.reading import open_file
+from segdata.system.reading import open_file, read_file
 from segdata.version import __version__
 from segdata.viz.overlay import png
 
@@ -99,6 +99,13 @@ def lines(run: Path) -> list[dict[str, Any]]:
                 raise
             rows.append(row)
     return rows
+
+
+def is_done(run: Path) -> bool:
+    """Whether a training ended there, with all that is written at its end."""
+    path = run / "state.json"
+    with disk_errors(path):
+        return path.is_file() and b'"done"' in read_file(path)
 
 
 def cut_back(run: Path, step: int) -> None:
