@@ -130,6 +130,8 @@ def test_keras_weights_are_trained_predict_and_are_judged(tmp_path: Path, here: 
     matterport.save(model, tmp_path / "x.h5")
     folder = tmp_path / "pack"
     segdata.convert(objects.draw(tmp_path / "raw", train=2, val=1, height=96, width=128), folder)
+    other = here("train", folder, "-o", tmp_path / "other", "--weights", tmp_path / "x.h5", "--set=backbone=resnet101")
+    assert other.code == 4 and "backbone=resnet50, top_down_pyramid_size=16" in other.err
     options = {"image_min_dim": 128, "IMAGE_MAX_DIM": 128, "layers": "heads", "epochs": 1, "steps_per_epoch": 1}
     words = [f"--set={name}={json.dumps(value)}" for name, value in options.items()]
     run = tmp_path / "run"

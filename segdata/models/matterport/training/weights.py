@@ -97,8 +97,14 @@ def put(source: Weights, network: Network, labels: LabelSpace | None = None) -> 
     wrong = fitting.differences(tensors, present, list(present))
     if wrong:
         raise fitting.another_model(
-            source, wrong, f"set {', '.join(_SHAPING)} as the file's model has them (segdata config matterport)"
+            source, wrong, f"set {', '.join(_shaping(source))} as the file's model has them (segdata config matterport)"
         )
     fitting.require_finite(tensors, present, source)
     network.load_state_dict({name: value.to(present[name].dtype) for name, value in tensors.items()}, strict=False)
     return remarks
+
+
+def _shaping(source: Weights) -> list[str]:
+    """The settings that decide which tensors a network has, with their values in these weights where they show."""
+    values = source.config or (keras.shown_by(Path(source.source)) if Path(source.source).suffix in ENDINGS else {})
+    return [f"{name}={values[name]}" if name in values else name for name in _SHAPING]
