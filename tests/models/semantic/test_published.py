@@ -32,7 +32,7 @@ from segdata.models.semantic.networks import published  # noqa: E402
 )
 def test_each_network_names_its_weights(network: str, settings: dict[str, Any], names: tuple[str, ...]) -> None:
     chosen = architectures.ARCHITECTURES[network].settings().changed(**settings)
-    assert published.names(network, chosen) == names
+    assert published.names(chosen) == names
     with pytest.raises(UsageError, match="there are no weights 'torchvision:coco'"):
         published.published(network, chosen, "torchvision:coco")
 
@@ -90,7 +90,7 @@ def test_a_server_that_does_not_answer_is_named_within_five_seconds(
     hub = pytest.importorskip("huggingface_hub")
     monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
     chosen = architectures.ARCHITECTURES["smp:unet"].settings().changed(backbone=backbone)
-    assert published.names("smp:unet", chosen)[0] == "smp:imagenet"
+    assert published.names(chosen)[0] == "smp:imagenet"
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(hub.constants, "ENDPOINT", endpoint)

@@ -31,7 +31,7 @@ class Published(NamedTuple):
     categories: tuple[str, ...] | None = None
 
 
-def names(network: str, settings: SemanticConfig) -> tuple[str, ...]:
+def names(settings: SemanticConfig) -> tuple[str, ...]:
     """Names of the weights that there are for a network with these settings.
 
     Raises:
@@ -48,13 +48,13 @@ def published(network: str, settings: SemanticConfig, name: str) -> Published:
 
     Args:
         network: its name in the table of networks.
-        name: one of `names(network, settings)`.
+        name: one of `names(settings)`.
 
     Raises:
         UsageError: there are none of this name, or the settings change the network that they belong to.
         NotThere: the file could not be downloaded.
     """
-    known = names(network, settings)
+    known = names(settings)
     if name not in known:
         why = f"there is {', '.join(known)}" if known else "none are published for its backbone"
         raise UsageError(f"there are no weights {name!r} for {network}", place="weights", why=why)
