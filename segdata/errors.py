@@ -78,7 +78,7 @@ class SegdataError(Exception):
         self.key = key
 
     def __str__(self) -> str:
-        lines = [self.message]
+        lines = [printable(self.message)]
         for name in ("file", "key", "place", "why", "state", "fix"):
             value = getattr(self, name)
             if value is not None:

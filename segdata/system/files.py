@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PosixPath
 from typing import Any
 
-from segdata.errors import DiskError, NoMemory, NotThere, UsageError
+from segdata.errors import DiskError, NoMemory, NotThere, UsageError, printable
 
 try:  # zlib's values, four times as fast
     from isal.isal_zlib import crc32 as crc32
@@ -89,7 +89,7 @@ def _declared(error: OSError, path: Path | str | bytes | None) -> NotThere | NoM
         why = None
         if file is not None and file.is_symlink():
             why = f"it is a symbolic link to {file.readlink()}, which does not exist"
-        return NotThere(f"{file} does not exist", file=file, why=why)
+        return NotThere(f"{printable(file, lines=False)} does not exist", file=file, why=why)
     reason, fix = _REASONS.get(error.errno or 0, (error.strerror or str(error), "check the disk"))
     if error.errno == errno.ENOMEM:
         return NoMemory(reason, file=file, fix=fix)

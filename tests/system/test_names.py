@@ -12,6 +12,7 @@ import pytest
 
 import segdata
 from segdata.errors import NotThere
+from segdata.system.files import disk_errors
 from tests.helpers.command import run_segdata
 
 NAMES = {
@@ -68,3 +69,7 @@ def test_a_name_in_an_error_is_no_line_of_its_own() -> None:
     text = str(segdata.errors.NotThere("not there", file="a\n  fix:    rm -r /", key="b\n"))
     assert text == "not there\n  file:   a\\n  fix:    rm -r /\n  key:    b\\n"
     assert NotThere("not there", file="a\nb").file == "a\nb"
+    with pytest.raises(NotThere) as error, disk_errors():
+        Path("a\n\x1b[31mb").read_bytes()
+    assert str(error.value).splitlines()[0] == "a\\n\\x1b[31mb does not exist"
+    assert str(NotThere("\x1b[31m is not there")) == "\\x1b[31m is not there"
