@@ -113,14 +113,16 @@ def _probe_other(data: bytes | memoryview, max_pixels: int) -> Header:
     image = _opened(data)
     require_size(image.height, image.width, max_pixels)
     color, bits = _MODES.get(image.mode, ("RGB", 8))
+    with _pillow_errors(str(image.format)):
+        orientation, frames = image.getexif().get(_ORIENTATION), int(getattr(image, "n_frames", 1))
     header = Header(
         str(image.format).lower(),
         image.height,
         image.width,
         color,
         bits,
-        orientation=_valid_orientation(image.getexif().get(_ORIENTATION)),
-        frames=int(getattr(image, "n_frames", 1)),
+        orientation=_valid_orientation(orientation),
+        frames=frames,
     )
     _load(image)
     return header
@@ -436,10 +438,14 @@ def open_with_pillow(data: bytes | memoryview) -> Any:
 @contextlib.contextmanager
 def _pillow_errors(kind: str) -> Iterator[None]:
     """Pillow's errors as ours."""
+    from PIL.Image import DecompressionBombError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except DecompressionBombError as error:  # of a frame that is larger than its image says
+        raise Unsafe("image is larger than the limit; it was not decoded", why=f"{kind}: {error}") from error
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error, EOFError) as error:
         why = f"{kind}: {error}"
         raise InvalidImage("image cannot be decoded", why=why, fix="fetch or copy the file again") from error
