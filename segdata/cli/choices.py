@@ -53,7 +53,22 @@ def metrics() -> list[str]:
 
 def models() -> list[str]:
     """Models that can be trained."""
-    return list(_table("models/registry.py", "MODELS"))
+    from segdata.models.registry import MODELS
+
+    return list(MODELS)
+
+
+def models_in_short() -> list[str]:
+    """The same; those of segmentation-models-pytorch as one."""
+    kinds = ["smp:NAME" if name.startswith("smp:") else name for name in models()]
+    return list(dict.fromkeys(kinds))
+
+
+def pixel_losses() -> list[str]:
+    """Losses of label maps."""
+    from segdata.models.losses import LOSSES
+
+    return [name for name, options in LOSSES.items() if not options.NEEDS]
 
 
 def loss_kinds() -> list[str]:
@@ -68,7 +83,7 @@ NAMED: Mapping[str, Callable[[], list[str]]] = {
     "targets": targets,
     "results": results,
     "metrics": metrics,
-    "models": models,
+    "models": models_in_short,
     "losses": loss_kinds,
 }
 """What stands for the names in the help of an option."""

@@ -48,6 +48,10 @@ def predict(
     flip: bool = typer.Option(
         False, "--flip", help="Test-time augmentation: predict the flipped image, too, and merge."
     ),
+    scales: str | None = typer.Option(
+        None, "--scales", metavar="X,Y", help="Test-time augmentation of a semantic model: scales, such as 0.75,1,1.25."
+    ),
+    crf: bool = typer.Option(False, "--crf", help="Refine label maps by a dense conditional random field."),
     pictures: Path | None = typer.Option(
         None, "--pictures", callback=paths.folder, metavar="DIR", help="A folder for pictures of the predictions."
     ),
@@ -83,6 +87,8 @@ def predict(
         from segdata.training import predict as prediction
         from segdata.training.config import TrainConfig
 
+        changes += [f"scales={scales}"] if scales else []
+        changes += ["crf=true"] if crf else []
         settings = TrainConfig.of(registry.name_of(model)).parsed(changes)
         for name in settings.keys() & {"device", "flip", "labels"}:
             raise UsageError(f"{name} is an option of predict, no setting", why=f"got --set {name}=…", fix=f"--{name}")
@@ -112,7 +118,8 @@ def predict(
             [
                 ("target", f"{report.target} (pack)"),
                 ("images", f"{report.samples:,}"),
-                ("objects", f"{report.instances:,}"),
+                ("objects", None if report.label_maps else f"{report.instances:,}"),
+                ("label maps", f"{report.label_maps:,}" if report.label_maps else None),
                 ("pictures", pictures),
                 ("COCO results", results),
             ]

@@ -59,7 +59,7 @@ def train(
         None,
         "--weights",
         metavar="WEIGHTS",
-        help="Initial weights: a run, a file, or torchvision:coco-v1, :coco-v2, :imagenet.",
+        help="Initial weights: a run, a file, or torchvision:coco-v1, :coco-v2, :coco-voc, :imagenet.",
         autocompletion=choices.weights,
     ),
     model: str | None = typer.Option(
@@ -68,6 +68,13 @@ def train(
         metavar="NAME",
         help="The model: {models} (default: that of the weights, else maskrcnn).",
         autocompletion=choices.models,
+    ),
+    loss: list[str] = typer.Option(
+        [],
+        "--loss",
+        metavar="NAME[:WEIGHT]",
+        help="Loss of a semantic model, such as lovasz or ce, dice:0.5; can be repeated.",
+        autocompletion=choices.pixel_losses,
     ),
     boxes_as_masks: bool = typer.Option(
         False, "--boxes-as-masks", help="Train objects that have a box and no mask with their box filled as the mask."
@@ -106,6 +113,7 @@ def train(
         registry.require_torch(threads)
         changes += ["boxes_as_masks=true"] if boxes_as_masks else []
         changes += [f"model={model}"] if model else []
+        changes += [f"loss={','.join(loss)}"] if loss else []
         chosen = TrainConfig.chosen(config, changes, run if resume else None, weights=weights)
         whole = segdata.open(pack, labels=labels)
         from segdata.training import trackers, trainer

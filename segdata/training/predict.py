@@ -105,6 +105,7 @@ class PredictReport:
         samples: images in it.
         instances: objects in them.
         problems: images that were left out, and remarks, as `Findings.as_dict` gives them.
+        label_maps: images that got one.
         best_score: the highest score that the model gave to any object, also below the threshold; None where it does not
             say.
     """
@@ -114,9 +115,11 @@ class PredictReport:
     instances: int
     problems: dict[str, Any]
     best_score: float | None = None
+    label_maps: int = 0
 
     def __repr__(self) -> str:
-        return line(self, repr(str(self.target)), counted(self.samples, "sample"), counted(self.instances, "object"))
+        predicted = (self.label_maps, "label map") if self.label_maps else (self.instances, "object")
+        return line(self, repr(str(self.target)), counted(self.samples, "sample"), counted(*predicted))
 
     @property
     def skipped(self) -> int:
@@ -218,7 +221,7 @@ def predict(
     if results is not None:
         coco_results.write_document(open_pack(target), model.labels, Path(results))
     _remark_none_above(predicted, findings)
-    return PredictReport(target, count - len(left_out), predicted.instances, findings.as_dict(), predicted.best)
+    return predicted.report(target, count - len(left_out))
 
 
 def _remark_none_above(predicted: _Predicted, findings: Findings) -> None:
@@ -284,7 +287,7 @@ class _Predicted:
     """Samples with predictions, a batch at a time while the next images are decoded.
 
     Attributes:
-        instances: objects so far.
+        instances, label_maps: objects and label maps so far.
         best: highest score so far, also below the threshold.
         written: indices of the samples given out since it was emptied.
     """
@@ -307,9 +310,14 @@ class _Predicted:
         self._pictures = pictures
         self._progress = progress
         self._unreadable = unreadable
-        self.instances = 0
+        self.instances = self.label_maps = 0
         self.best: float | None = None
         self.written: list[int] = []
+
+    def report(self, target: Path, samples: int) -> PredictReport:
+        """What was predicted, in a pack of so many samples."""
+        problems = self._findings.as_dict()
+        return PredictReport(target, samples, self.instances, problems, self.best, self.label_maps)
 
     def image_bytes(self, members: range) -> int:
         """Bytes of the encoded images of some samples."""
@@ -350,6 +358,7 @@ class _Predicted:
 
     def _finished(self, sample: Sample, image: Image) -> Sample:
         self.instances += len(sample.instances)
+        self.label_maps += sample.has_semantic
         if self._pictures is not None:
             self._pictures.mkdir(parents=True, exist_ok=True)
             picture = overlay(sample, self.model.labels, image=image)

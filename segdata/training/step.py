@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from segdata.errors import DamagedData, InvalidInput
-from segdata.models import checkpoint
+from segdata.models import checkpoint, norms
 from segdata.models.contract import AnyModel, Losses
 from segdata.models.weights import Weights
 from segdata.system import json_documents
@@ -190,7 +190,7 @@ class TrainStep:
         self.model, self.config, self._facts = model, config, facts
         self._autocast = config.run.autocast
         if world.size > 1 and world.device.type == "cuda" and not model.has_frozen_norms(config.model):
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+            norms.replace(network, "synchronised")
         self.network = network.to(world.device, memory_format=self._autocast.memory_format)  # type: ignore[call-overload]
         self.optimizer = optimizer(config.run, network, model.stage_of)
         self.average = Average(network, config.run.average) if config.run.average else None

@@ -151,14 +151,15 @@ def _crop(
     """
     begins, ends, sides = [], [], []
     for axis in (0, 1):
-        length = min(shape[axis], max(1, round(size[axis] / scale)))
+        wanted = max(1, round(size[axis] / scale))
+        length = min(shape[axis], wanted)
         low, high = 0, shape[axis] - length
         if centre is not None:
             low, high = max(low, centre[axis] - length + 1), min(high, centre[axis])
         begin = int(rng.integers(low, high + 1))
         begins.append(begin)
         ends.append(begin + length)
-        sides.append(max(1, min(size[axis], round(length * scale))))
+        sides.append(size[axis] if length == wanted else max(1, min(size[axis], round(length * scale))))
     return CropTransform((begins[1], begins[0], ends[1], ends[0]), sides[0], sides[1], is_flipped)
 
 

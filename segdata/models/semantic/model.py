@@ -192,6 +192,8 @@ def _weight(name: str, settings: SemanticConfig) -> float | None:
     """The weight of a loss of the network's further outputs; None where the network does not have it."""
     if name == "aux_loss":
         return settings.aux_loss if getattr(settings, "auxiliary", False) else None
+    if name == "se_loss" and not str(getattr(settings, "head", "")).startswith("encnet"):
+        return None
     return getattr(settings, name, None)
 
 
@@ -211,7 +213,28 @@ def _presence(outputs: Outputs, batch: Batch, facts: Facts) -> tuple[Tensor, Ten
     return functional.binary_cross_entropy_with_logits(logits, is_there[:, :-1], reduction="sum"), counts
 
 
-_EXTRA = {"aux_loss": _auxiliary, "se_loss": _presence}
+def _edges(outputs: Outputs, batch: Batch, facts: Facts) -> tuple[Tensor, Tensor]:
+    assert outputs.edges is not None
+    return losses.make("edge", ignore_index=facts.ignored).sums(outputs.edges, batch.classes)
+
+
+def _edge_attention(outputs: Outputs, batch: Batch, facts: Facts) -> tuple[Tensor, Tensor]:
+    assert outputs.edges is not None
+    edges = outputs.edges.detach().float().sigmoid()
+    return losses.make("edge_attention", ignore_index=facts.ignored).sums(outputs.logits, batch.classes, edges)
+
+
+def _dual_task(outputs: Outputs, batch: Batch, facts: Facts) -> tuple[Tensor, Tensor]:
+    return losses.make("dual_task", ignore_index=facts.ignored).sums(outputs.logits, batch.classes)
+
+
+_EXTRA = {
+    "aux_loss": _auxiliary,
+    "se_loss": _presence,
+    "edge_loss": _edges,
+    "edge_attention_loss": _edge_attention,
+    "dual_task_loss": _dual_task,
+}
 """Setting of its weight → a loss of the network's further outputs."""
 
 

@@ -142,6 +142,12 @@ class FastFCN(SemanticConfig, frozen=True, kw_only=True):
     ] = "encnet"
     jpu_channels: Annotated[int, Meta(ge=8, le=4096, description="channels of the joint pyramid upsampling")] = 512
     auxiliary: _Auxiliary = True
+    se_loss: Annotated[
+        float,
+        Meta(
+            ge=0, le=1000, description="weight of the loss of which classes are in an image at all, of EncNet's heads"
+        ),
+    ] = 0.2
 
 
 class GatedSCNN(SemanticConfig, frozen=True, kw_only=True):
@@ -159,6 +165,15 @@ class GatedSCNN(SemanticConfig, frozen=True, kw_only=True):
     ] = "wideresnet38"
     backbone_width: _Width = 1.0
     head_channels: _Channels = 256
+    edge_loss: Annotated[
+        float, Meta(ge=0, le=1000, description="weight of the balanced cross-entropy of edges between classes")
+    ] = 20.0
+    edge_attention_loss: Annotated[
+        float, Meta(ge=0, le=1000, description="weight of the cross-entropy of classes at predicted edges")
+    ] = 1.0
+    dual_task_loss: Annotated[
+        float, Meta(ge=0, le=1000, description="weight of the difference between predicted and true edges of classes")
+    ] = 1.0
 
 
 class SMP(SemanticConfig, frozen=True, kw_only=True):
