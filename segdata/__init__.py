@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segdata.core.labels import Category, LabelMapping, LabelSpace
     from segdata.core.masks import Masks
     from segdata.core.sample import Instances, Sample
+    from segdata.deployment.export import ExportReport, export
     from segdata.download.fetch import Fetched, fetch
     from segdata.errors import SegdataError
     from segdata.formats import Folder, read
@@ -53,6 +54,7 @@ _HOMES = {
     "train": "segdata.training.trainer",
     "predict": "segdata.training.predict",
     "evaluate": "segdata.metrics.evaluate",
+    "export": "segdata.deployment.export",
     "KnownDataset": "segdata.sources.listing",
     "Fetched": "segdata.download.fetch",
     "Prepared": "segdata.conversion.prepare",
@@ -64,6 +66,7 @@ _HOMES = {
     "TrainReport": "segdata.training.outcome",
     "PredictReport": "segdata.training.predict",
     "Evaluation": "segdata.metrics.evaluate",
+    "ExportReport": "segdata.deployment.export",
     "Loader": "segdata.loading",
     "Batch": "segdata.loading",
     "Pack": "segdata.pack.read",
@@ -94,6 +97,7 @@ __all__ = [
     "train",
     "predict",
     "evaluate",
+    "export",
     "KnownDataset",
     "Fetched",
     "Prepared",
@@ -105,6 +109,7 @@ __all__ = [
     "TrainReport",
     "PredictReport",
     "Evaluation",
+    "ExportReport",
     "Loader",
     "Batch",
     "Pack",

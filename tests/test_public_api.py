@@ -32,6 +32,7 @@ MISSPELLED = {
     "overlay": "segdata.overlay(sample, labels, legends=True)",
     "train": "segdata.train(pack, run, config, validation=pack)",
     "predict": "segdata.predict(model, source, target, batch=2)",
+    "export": "segdata.export('run', 'file.onnx', photo='folder')",
     "evaluate": "segdata.evaluate('results.json', 'instances.json', metric=['coco-segm'])",
 }
 """Function → a call with an option that it does not have."""
@@ -51,7 +52,11 @@ def test_the_documents_list_the_public_names() -> None:
 
 
 def test_every_public_name_is_there_and_documented() -> None:
-    needs_torch = {"train", "predict", "TrainReport", "PredictReport"} if find_spec("torch") is None else set()
+    needs_torch = (
+        {"train", "predict", "export", "TrainReport", "PredictReport", "ExportReport"}
+        if find_spec("torch") is None
+        else set()
+    )
     for name in set(segdata.__all__) - needs_torch:
         assert getattr(segdata, name).__doc__, name
     assert segdata.errors.SegdataError is segdata.SegdataError
@@ -62,7 +67,7 @@ def test_every_public_name_is_there_and_documented() -> None:
 
 @pytest.mark.parametrize("name", MISSPELLED)
 def test_a_misspelled_option_is_an_error(name: str) -> None:
-    if name in ("train", "predict"):
+    if name in ("train", "predict", "export"):
         pytest.importorskip("torch")
     names = dict.fromkeys(("sample", "labels", "pack", "run", "config", "model", "source", "target"))
     for _ in range(2):

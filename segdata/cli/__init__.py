@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         convert,
         demo,
         evaluate,
+        export,
         fetch,
         info,
         list,

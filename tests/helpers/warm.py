@@ -98,7 +98,7 @@ def _import_all() -> None:
     root = Path(segdata.__file__).parent  # not by `pkgutil`, which imports every package that it looks into
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
-        if parts[0] not in ("models", "training") and parts[-1] not in ("__init__", "__main__", "torch"):
+        if parts[0] not in ("models", "training", "deployment") and parts[-1] not in ("__init__", "__main__", "torch"):
             importlib.import_module(".".join(("segdata", *parts)))
     assert "torch" not in sys.modules
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.suppress(SystemExit):

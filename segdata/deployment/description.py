@@ -1,0 +1,154 @@
+"""What an exported file says of itself: ONNX's `metadata_props`, texts and JSON by name."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segdata.core.labels import LabelSpace
+from segdata.models import weights
+from segdata.models.semantic.classes import categories_of
+from segdata.models.semantic.config import SemanticConfig
+from segdata.models.semantic.networks.settings import SMP
+from segdata.pack.layout import is_pack, read_index
+from segdata.system import json_documents
+from segdata.version import __version__
+
+_TORCHVISION = (
+    "torchvision states none for the weights; terms of the dataset that they were trained on may apply "
+    "(torchvision's code: BSD-3-Clause)"
+)
+
+
+def of_source(source: str | Path) -> dict[str, Any]:
+    """What is known of a network's weights: the fingerprint of its pack, its checksum, and what it began with."""
+    document = weights.document_of(source)
+    if document is None:
+        return {"weights": Path(source).name}
+    run = run_of(source)
+    begun = None if run is None else _begun_with(run)
+    return {
+        "weights": Path(source).name,
+        "weights_sha256": document["tensors"]["sha256"],
+        "updates": document["step"],
+        "pack_fingerprint": document["data"],
+        **({} if begun is None else {"began_with": begun}),
+    }
+
+
+def run_of(source: str | Path) -> Path | None:
+    """The run's folder that weights are in; None where they are in none."""
+    path = Path(source)
+    near = (path, path.parent, path.parent.parent)
+    return next((folder for folder in near if (folder / "environment.json").is_file()), None)
+
+
+def pack_of(source: str | Path) -> Path | None:
+    """The pack that a run was trained on, where one of its name and fingerprint lies beside the run or here."""
+    run, document = run_of(source), weights.document_of(source)
+    if run is None or document is None or not (run / "config.json").is_file():
+        return None
+    config = json_documents.read(run / "config.json", dict[str, Any], "the run's settings")
+    data = config.get("data")
+    name = data.get("pack") if isinstance(data, dict) else None
+    if not isinstance(name, str) or Path(name).name != name:
+        return None
+    for folder in (run.absolute().parent, run.absolute().parent.parent, Path.cwd()):
+        if is_pack(folder / name):
+            fingerprint = read_index(folder / name)["provenance"]["fingerprint"]
+            if document["data"].startswith(fingerprint[:24]):
+                return folder / name
+    return None
+
+
+def _begun_with(run: Path) -> str | None:
+    """The weights that a run's command names."""
+    environment = json_documents.read(run / "environment.json", dict[str, Any], "the run's environment")
+    try:
+        words = shlex.split(str(environment.get("command", "")))
+    except ValueError:
+        return None
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--weights":
+            return following
+        if word.startswith("--weights="):
+            return word.partition("=")[2]
+    return None
+
+
+def licence(begun_with: str, settings: object) -> str:
+    """The licence of weights that a training began with, as far as it is known."""
+    if begun_with.startswith("torchvision:"):
+        return _TORCHVISION
+    if begun_with.startswith("smp:") and isinstance(settings, SMP):
+        import timm
+
+        shown = timm.get_pretrained_cfg(settings.backbone.removeprefix("tu-"), allow_unregistered=False)
+        if shown is not None and shown.license:
+            return f"{shown.license} (as timm states it for {settings.backbone})"
+    return "not known"
+
+
+def of_semantic(
+    name: str,
+    settings: SemanticConfig,
+    labels: LabelSpace,
+    known: Mapping[str, Any],
+    *,
+    with_preprocessing: bool,
+    is_int8: bool,
+) -> dict[str, str]:
+    """The metadata of a network for semantic segmentation.
+
+    Args:
+        known: as `of_source` gives it.
+    """
+    chosen = categories_of(labels).tolist()
+    classes = [
+        {"output": index, "category": category, **labels[category].as_dict()} for index, category in enumerate(chosen)
+    ]
+    mean, std = list(settings.mean), list(settings.std)
+    if with_preprocessing:
+        images: dict[str, Any] = {"dtype": "uint8", "shape": "N H W 3", "rule": "RGB pixels as they are"}
+        output = {
+            "name": "labels",
+            "dtype": str(labels.dtype) if labels.dtype.itemsize == 1 else "int32",
+            "shape": "N H W",
+            "meaning": "the category of each pixel",
+        }
+    else:
+        rule = "(RGB / 255 - mean) / std, channel by channel"
+        images = {"dtype": "float32", "shape": "N 3 H W", "rule": rule, "mean": mean, "std": std}
+        output = {"name": "logits", "dtype": "float32", "shape": "N C H W", "meaning": "softmax gives probabilities"}
+    images = {"name": "images", "order": "RGB", **images, "size": "any from 32 pixels on; not resized, padded inside"}
+    document = {
+        "segdata_version": __version__,
+        "task": "semantic segmentation",
+        "model": name,
+        "precision": "int8" if is_int8 else "float32",
+        "input": images,
+        "output": output,
+        "class_names": [labels[category].name for category in chosen],
+        "classes": classes,
+        "ignored_categories": [category.name for category in labels.categories if category.ignore],
+        "void": labels.void,
+        "label_space": labels.name,
+        "mean": mean,
+        "std": std,
+        "settings": settings.as_dict(),
+        **known,
+    }
+    if "began_with" in known:
+        document["began_with_licence"] = licence(known["began_with"], settings)
+    return as_texts(document)
+
+
+def as_texts(document: Mapping[str, Any]) -> dict[str, str]:
+    """Texts as they are, everything else as JSON."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in document.items()
+    }
