@@ -124,6 +124,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         segdata.convert(city, world / "packs/city", truth=world / "sources/cityscapes")
         made_results.scenes(world / "my-dataset", splits=("train", "val"))
         segdata.convert(world / "my-dataset", world / "packs/mine")
+        shutil.copytree(world / "sources/camvid-fastai", world / "CamVid")
         shutil.copytree(world / "my-dataset/val", world / "images")
         shutil.copytree(world / "my-dataset", world / "photos")
         for split, target in (("train", world), ("val", world / "files")):
@@ -166,7 +167,8 @@ def adapted(line: str, address: str) -> list[str]:
         words[1] = f"manifests/{words[1]}.toml" if words[1] in KNOWN else words[1]
     if words[0] == "train":
         at = words.index("--weights") if "--weights" in words else len(words)
-        words = [*words[:at], *words[at + 2 :], *tiny_training.options(), "--threads", "1"]
+        short = tiny_training.semantic_options() if "--model" in words else tiny_training.options()
+        words = [*words[:at], *words[at + 2 :], *short, "--threads", "1"]
     replaced = {"2007_000032": "2007_000001", "https://files.example.org/val.zip": f"{address}/val.zip"}
     return [replaced.get(word, word) for word in words]
 

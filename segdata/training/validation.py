@@ -77,11 +77,17 @@ def beside_truth(
     parts = [pictures[0], gap, pictures[1]]
     if sample.semantic is not None and prediction.semantic is not None:
         is_wrong = (sample.semantic != prediction.semantic) & (sample.semantic != labels.void)
-        parts += [gap, _marked(image, is_wrong)]
+        parts += [gap, _enlarged(_marked(image, is_wrong), pictures[0].shape)]
     return np.concatenate(parts, axis=1)
 
 
 _WRONG = (230, 30, 30)
+
+
+def _enlarged(picture: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Each pixel as a block, as `overlay` shows small images."""
+    rows, columns = (np.arange(size) * here // size for size, here in zip(shape[:2], picture.shape[:2], strict=True))
+    return picture[rows[:, None], columns]
 
 
 def _marked(image: npt.NDArray[np.uint8], pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

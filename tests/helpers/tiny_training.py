@@ -30,8 +30,23 @@ TINY = {
 }
 
 
+SEMANTIC = {
+    "width": 4,
+    "norm": "group",
+    "crop": [64, 64],
+    **{name: TINY[name] for name in ("steps_per_epoch", "epochs", "warmup_steps", "log_steps", "validation_images")},
+    "example_pictures": 1,
+    "workers": 0,
+}
+"""The same for a U-Net."""
+
+
 def options(**changes: Any) -> list[str]:
     return [f"--set={name}={json.dumps(value)}" for name, value in {**TINY, **changes}.items()]
+
+
+def semantic_options() -> list[str]:
+    return [f"--set={name}={json.dumps(value)}" for name, value in SEMANTIC.items()]
 
 
 def arguments(pack: Path, run: Path, *more: object, **changes: Any) -> list[object]:
