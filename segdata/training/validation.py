@@ -87,7 +87,8 @@ _WRONG = (230, 30, 30)
 def _enlarged(picture: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """Each pixel as a block, as `overlay` shows small images."""
     rows, columns = (np.arange(size) * here // size for size, here in zip(shape[:2], picture.shape[:2], strict=True))
-    return picture[rows[:, None], columns]
+    enlarged: npt.NDArray[np.uint8] = picture[rows[:, None], columns]
+    return enlarged
 
 
 def _marked(image: npt.NDArray[np.uint8], pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import segdata
 from segdata.demo.synthetic import objects
@@ -124,3 +128,20 @@ def test_misspelled_options_and_settings_are_errors(pack: Pack, tmp_path: Path) 
     with pytest.raises(TypeError, match="weigths"):
         segdata.train(pack, tmp_path / "run", weigths="run")  # type: ignore[call-arg]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if "crop" in SETTINGS[name]])
+def test_a_training_step_leaves_no_tensor_on_another_device(name: str, pack: Pack) -> None:
+    """Under fake CUDA tensors, where mixed devices are an error; Mask R-CNN's shapes follow from values, which are not there."""
+    model, config = registry.model(name), model_contract.config_of(name, SETTINGS[name])
+    train, _, facts = model.usable(pack.split("train2017"), config.model)
+    transform = model.transform(config.model, train.labels, facts)
+    items = [transform(train[index], np.random.default_rng(index)) for index in range(2)]
+    network = model.build(config.model, train.labels, seed=0)
+    device = torch.device("cuda")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = model.to_batch(items, config.model, device, memory_format=torch.channels_last)
+        losses = model.losses(network.to(device).train(), batch, config.model, facts)
+        assert losses.sums.device.type == losses.counts.device.type == "cuda"
+        with pytest.raises(RuntimeError, match="device"):
+            model.losses(network, dataclasses.replace(batch, images=batch.images.cpu()), config.model, facts)
