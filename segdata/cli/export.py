@@ -27,6 +27,9 @@ def export(
         metavar="PACK|FOLDER",
         help="Photos to compare on (default: the pack of the run where it is there, else drawn ones).",
     ),
+    quantise: Path | None = typer.Option(
+        None, "--quantise", metavar="PACK", help="Calculate in int8, with ranges seen in images of this pack."
+    ),
     threads: int | None = typer.Option(None, "--threads", min=1, metavar="N", help="CPU threads of PyTorch."),
     force: bool = typer.Option(False, "--force", help="Replace the file."),
     json: bool = output.Json,
@@ -41,7 +44,9 @@ def export(
 
         if not quiet:
             output.remark("tracing the network, which takes from seconds to minutes")
-        report = deployment.export(model, target, photos=photos, with_preprocessing=with_preprocessing, force=force)
+        report = deployment.export(
+            model, target, photos=photos, quantise=quantise, with_preprocessing=with_preprocessing, force=force
+        )
     if json:
         output.result(report.as_dict())
         return
@@ -50,6 +55,13 @@ def export(
             ("target", report.target),
             ("size", output.size(report.bytes)),
             ("model", report.model),
+            ("precision", report.precision),
             ("labels agree", f"{report.agreement:.3%} of the pixels of {report.photos} photos ({report.photos_of})"),
+            ("mIoU before", _miou(report.miou_before, report.judged)),
+            ("mIoU after", _miou(report.miou_after, report.judged)),
         ]
     )
+
+
+def _miou(value: float | None, images: int) -> str | None:
+    return None if value is None else f"{value:.4f} of {images} images"

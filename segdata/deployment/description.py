@@ -146,6 +146,15 @@ def of_semantic(
     return as_texts(document)
 
 
+def put(model: Any, texts: Mapping[str, str]) -> bytes:
+    """The bytes of an `onnx.ModelProto` with metadata."""
+    from onnx import helper
+
+    helper.set_model_props(model, dict(texts))
+    data: bytes = model.SerializeToString()
+    return data
+
+
 def as_texts(document: Mapping[str, Any]) -> dict[str, str]:
     """Texts as they are, everything else as JSON."""
     return {

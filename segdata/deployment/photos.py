@@ -31,30 +31,27 @@ class Photos(NamedTuple):
     origin: str
 
 
-def photos(source: str | Path | Pack | None, known: Path | None) -> Photos:
+def photos(source: str | Path | Pack | None) -> Photos:
     """The photos to compare on.
 
     Args:
-        source: a pack or a folder of images; None for those of `known`.
-        known: the pack that the network was trained on; None for drawn photos.
+        source: a pack or a folder of images; None for drawn photos.
 
     Raises:
         NotThere: there are no images.
         InvalidImage, DamagedData: an image that cannot be read.
         UsageError: fewer images than are needed.
     """
-    if source is None and known is None:
+    if source is None:
         return Photos(tuple(_drawn()), "drawn ones")
-    chosen: str | Path | Pack | None = known if source is None else source
-    assert chosen is not None
-    if isinstance(chosen, Pack) or is_pack(Path(chosen)):
-        pack = chosen if isinstance(chosen, Pack) else open_pack(chosen)
+    if isinstance(source, Pack) or is_pack(Path(source)):
+        pack = source if isinstance(source, Pack) else open_pack(source)
         spread = np.linspace(0, max(len(pack) - 1, 0), min(COUNT, len(pack))).round().astype(int).tolist()
         samples: list[Sample] = [pack[index] for index in spread]
         origin = f"the pack {pack.path.name}"
     else:
-        samples = image_samples(Path(chosen), Findings(), _raise)[:COUNT]
-        origin = f"the folder {Path(chosen).name}"
+        samples = image_samples(Path(source), Findings(), _raise)[:COUNT]
+        origin = f"the folder {Path(source).name}"
     if len(samples) < COUNT:
         raise UsageError(
             f"an export is compared on {COUNT} photos",

@@ -13,5 +13,5 @@ def session(data: bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # failures are exceptions, too
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

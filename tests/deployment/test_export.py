@@ -13,11 +13,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import segdata
-from segdata.errors import InvalidInput, NotThere, UsageError
+from segdata.deployment.sessions import session
+from segdata.deployment.tracing import quietly
+from segdata.errors import InvalidInput, LabelMismatch, NotThere, UsageError
 from segdata.training.predict import load
+from tests.deployment.conftest import LABELS
 from tests.helpers.command import run_segdata
 
 MEAN, STD = np.array((0.485, 0.456, 0.406), np.float32), np.array((0.229, 0.224, 0.225), np.float32)
@@ -129,3 +133,54 @@ def test_what_cannot_be_exported_is_refused_before_any_work(unet: Path, photos: 
     outcome = run_segdata("export", unet, "-o", tmp_path / "a.txt")
     assert outcome.code == 2 and "endings that work are .onnx\n" in outcome.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "there.onnx"]
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> segdata.Pack:
+    """Five images of smooth colours with label maps of three classes, and void."""
+    rng = np.random.default_rng(5)
+    samples = []
+    for number in range(5):
+        coarse = rng.integers(0, 256, (7, 9, 3), np.uint8)
+        image = np.asarray(Image.fromarray(coarse).resize((80, 64), Image.Resampling.BICUBIC))
+        label_map = np.array([0, 2, 3, 255], np.uint8)[rng.integers(0, 4, (64, 80))]
+        samples.append(segdata.Sample.build(f"{number}", image, semantic=label_map))
+    folder = tmp_path_factory.mktemp("calibration") / "pack"
+    segdata.write(samples, folder, labels=LABELS)
+    return segdata.open(folder)
+
+
+def test_in_int8_the_file_is_smaller_and_judged(
+    make_run: Callable[..., Path], pack: segdata.Pack, tmp_path: Path
+) -> None:
+    run = make_run("unet", width=8)
+    report = segdata.export(run, tmp_path / "int8.onnx", quantise=pack, with_preprocessing=True)
+    assert report.precision == "int8" and 0.97 <= report.agreement < 1
+    assert report.judged == 5 and report.miou_before is not None and report.miou_after is not None
+    assert abs(report.miou_before - report.miou_after) < 0.05
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in model.graph.node}
+    assert report.bytes < 0.35 * sum(value.numel() * 4 for value in load(run, device="cpu").network.parameters())  # type: ignore[attr-defined]
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert properties["precision"] == "int8" and "onnx.quant.pre_process" not in properties
+    pixels = images(2, 61, 47)
+    (got,) = onnxruntime.InferenceSession(tmp_path / "int8.onnx").run(["labels"], {"images": pixels})
+    assert got.shape == (2, 61, 47) and got.dtype == np.uint8
+
+
+def test_a_pack_of_other_categories_is_no_calibration(unet: Path, pack: segdata.Pack, tmp_path: Path) -> None:
+    other = segdata.LabelSpace("other", (segdata.Category("sky", 1), segdata.Category("sea", 2)))
+    segdata.write(
+        [segdata.Sample.build("0", pack[0].image, semantic=np.zeros((64, 80), np.uint8))],
+        tmp_path / "pack",
+        labels=other,
+    )
+    with pytest.raises(LabelMismatch, match="calibrate"):
+        segdata.export(unet, tmp_path / "int8.onnx", quantise=tmp_path / "pack")
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+
+
+def test_what_onnx_runtime_refuses_is_an_error_with_its_reason() -> None:
+    with pytest.raises(InvalidInput, match="the network unet cannot be exported") as refused:
+        quietly(lambda: session(b"no model"), "unet", "run")
+    assert "Protobuf parsing failed" in str(refused.value.why)
