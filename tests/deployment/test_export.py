@@ -183,4 +183,4 @@ def test_a_pack_of_other_categories_is_no_calibration(unet: Path, pack: segdata.
 def test_what_onnx_runtime_refuses_is_an_error_with_its_reason() -> None:
     with pytest.raises(InvalidInput, match="the network unet cannot be exported") as refused:
         quietly(lambda: session(b"no model"), "unet", "run")
-    assert "Protobuf parsing failed" in str(refused.value.why)
+    assert "protobuf parsing failed" in str(refused.value.why)
