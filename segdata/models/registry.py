@@ -7,7 +7,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from segdata.errors import NotThere, UsageError
+from segdata.errors import NotThere, UsageError, close_names
 from segdata.models import maskrcnn, matterport, semantic, weights
 from segdata.models.settings import ModelSettings, require_effect_in_prediction
 
@@ -103,7 +103,9 @@ def shown_by(source: str | Path) -> dict[str, Any]:
 
 def _package(name: str) -> Package:
     if name not in MODELS:
-        raise NotThere(f"there is no model {name!r}", why=f"there is {', '.join(MODELS)}")
+        close = close_names(name.lower(), MODELS)
+        fix = f"did you mean {' or '.join(map(repr, close))}?" if close else None
+        raise NotThere(f"there is no model {name!r}", why=f"there is {', '.join(MODELS)}", fix=fix)
     return MODELS[name]
 
 
