@@ -111,6 +111,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                     made.put(folder / f"{known}.toml", text)
         made.voc(world / "VOCdevkit/VOC2012")
         segdata.convert(world / "VOCdevkit/VOC2012", world / "packs/voc")
+        segdata.convert(world / "sources/camvid-fastai", world / "packs/camvid")
         document = made.coco_document()
         document["categories"][0]["name"] = "dog"
         annotations = made.coco(world / "coco", document) / "annotations"
