@@ -72,12 +72,6 @@ class _Convert(Command):
 _ALLOW_LOSS = "--allow-loss"
 
 
-def _by_split(folders: list[str]) -> dict[str, str]:
-    """[SPLIT=]DIR → split → folder; "" stands for all splits."""
-    pairs = [(text, "") if Path(text).is_dir() else text.partition("=")[::2] for text in folders]
-    return {split if folder else "": folder or split for split, folder in pairs}
-
-
 def _shares(text: str) -> dict[str, float]:
     """ "train=0.8,val=0.2" → split → share; percents and other numbers are shares of their sum.
 
@@ -148,9 +142,7 @@ def convert(
         Exif.keep, help="Images as stored, or turned by their EXIF orientation, with annotations."
     ),
     images: Images = typer.Option(Images.embed, help="Put images into the pack, refer to them, or leave them out."),
-    images_dir: list[str] = typer.Option(
-        [], "--images-dir", metavar="[SPLIT=]DIR", help="Where the images are, if not in the dataset; can be repeated."
-    ),
+    images_dir: list[str] = options.ImagesDir,
     follow_links: bool = typer.Option(False, "--follow-links", help="Trust links that lead out of the dataset."),
     classes: str | None = typer.Option(
         None, "--classes", metavar="FILE|NAMES", help="Categories of a folder: a table, a,b,c, or from-data."
@@ -225,7 +217,7 @@ def convert(
             crowds="drop" if no_crowds else crowds.value,
             exif=exif.value,
             images=images.value,
-            images_dir=_by_split(images_dir) if images_dir else None,
+            images_dir=options.by_split(images_dir),
             follow_links=follow_links,
             classes=classes,
             split_by=None if split_by is None else _shares(split_by),

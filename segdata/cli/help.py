@@ -182,7 +182,20 @@ def of_parser(error: Any, arguments: Sequence[str]) -> UsageError:
     message = re.sub(r" \(Possible options: (.*)\)", lambda names: f"; did you mean {_either(names[1])}?", message)
     message = re.sub(r"\. Did you mean (.*)\?", lambda names: f"; did you mean {_either(names[1])}?", message)
     ctx = getattr(error, "ctx", None)
-    return pointed(UsageError(message[:1].lower() + message[1:]), arguments, None if ctx is None else ctx.command_path)
+    option = getattr(error, "option_name", None)
+    usage = UsageError(message[:1].lower() + message[1:], fix=_setting(option, ctx))
+    return pointed(usage, arguments, None if ctx is None else ctx.command_path)
+
+
+def _setting(option: str | None, ctx: Any) -> str | None:
+    """What to type where an unknown option of a command that takes `--set` is the name of a setting."""
+    if option is None or ctx is None or all("--set" not in parameter.opts for parameter in ctx.command.params):
+        return None
+    name = option.lstrip("-").replace("-", "_")
+    from segdata.training.config import TrainConfig
+
+    is_one = any(name in TrainConfig.of(model).rules() for model in choices.models())
+    return f"it is a setting: --set {name}=…" if is_one else None
 
 
 _NO_NUMBER = {"integer": "this is no whole number", "number": "this is no number"}
@@ -195,9 +208,22 @@ def _either(names: str) -> str:
 def pointed(error: UsageError, arguments: Sequence[str], command: str | None = None) -> UsageError:
     """The error with the help of its command as the last thing to do."""
     if command is None:
-        command = f"segdata {verb}" if (verb := verb_of(arguments)) else "segdata"
+        command = " ".join(["segdata", *_verbs(arguments)])
     error.fix = f"{error.fix}\n          see {command} --help" if error.fix else f"{command} --help"
     return error
+
+
+GROUPS: Mapping[str, tuple[str, ...]] = {"manifest": ("new", "record")}
+"""Command → the commands that it has."""
+
+
+def _verbs(arguments: Sequence[str]) -> list[str]:
+    """The command that was typed, and the one of a group after it."""
+    verb = verb_of(arguments)
+    if verb is None:
+        return []
+    words = [word for word in arguments[list(arguments).index(verb) + 1 :] if not word.startswith("-")]
+    return [verb, *(word for word in words[:1] if word in GROUPS.get(verb, ()))]
 
 
 def verb_of(arguments: Sequence[str]) -> str | None:

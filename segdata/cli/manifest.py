@@ -53,7 +53,7 @@ def new(
         return
     print(text, end="")
     command = f"segdata prepare {shlex.quote(str(file))}"
-    if "digest" not in text and "[[remotes]]" in text:
+    if text.count("[[remotes]]") > text.count("\ndigest ="):
         command += f" --accept-unverified; segdata manifest record {shlex.quote(str(file))}"
     output.remark(f"\nwritten: {file}\nnext:    {command}")
 

@@ -1,4 +1,4 @@
-"""The options of fetching, which several commands share."""
+"""The options of fetching and reading, which several commands share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -28,6 +29,9 @@ FromDir = typer.Option(
     file_okay=False,
     metavar="DIR",
     help="A folder with archives that you have; verified, linked or copied.",
+)
+ImagesDir = typer.Option(
+    [], "--images-dir", metavar="[SPLIT=]DIR", help="Where the images are, if not in the dataset; can be repeated."
 )
 Repair = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again.")
 Offline = typer.Option(False, "--offline", help="Never open a connection.")
@@ -57,6 +61,12 @@ Retries = typer.Option(5, "--retries", min=1, max=100, metavar="N", help="Attemp
 RetryWait = typer.Option(
     1.0, "--retry-wait", min=0, max=600, metavar="SECONDS", help="Seconds before the second attempt; then they double."
 )
+
+
+def by_split(folders: Sequence[str]) -> dict[str, str] | None:
+    """[SPLIT=]DIR → split → folder; "" stands for all splits; None where there are none."""
+    pairs = [(text, "") if Path(text).is_dir() else text.partition("=")[::2] for text in folders]
+    return {split if folder else "": folder or split for split, folder in pairs} or None
 
 
 def command() -> str:

@@ -11,6 +11,9 @@ from segdata.cli.convert import OnError
 from segdata.cli.output import app
 from segdata.errors import UsageError
 
+_THRESHOLD = "detection_min_confidence"
+"""The setting that --score-threshold is."""
+
 
 @app.command(epilog="Example: segdata predict runs/first images -o found --pictures pictures")
 def predict(
@@ -89,11 +92,18 @@ def predict(
 
         changes += [f"scales={scales}"] if scales else []
         changes += ["crf=true"] if crf else []
-        settings = TrainConfig.of(registry.name_of(model)).parsed(changes)
+        config = TrainConfig.of(registry.name_of(model))
+        settings = config.parsed(changes)
         for name in settings.keys() & {"device", "flip", "labels"}:
             raise UsageError(f"{name} is an option of predict, no setting", why=f"got --set {name}=…", fix=f"--{name}")
         if score_threshold is not None:
-            settings["detection_min_confidence"] = score_threshold
+            if _THRESHOLD not in config.model.rules():
+                raise UsageError(
+                    "--score-threshold has no effect here",
+                    why=f"{config.name} gives each pixel a category, and no objects with scores",
+                    fix="leave out --score-threshold",
+                )
+            settings[_THRESHOLD] = score_threshold
         report = prediction.predict(
             prediction.load(model, device=device, flip=flip, labels=labels, **settings),
             source,

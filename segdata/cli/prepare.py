@@ -36,6 +36,7 @@ def prepare(
         autocompletion=choices.views,
     ),
     images: Images = typer.Option(Images.embed, help="Put images into the pack, refer to them, or leave them out."),
+    images_dir: list[str] = options.ImagesDir,
     on_error: OnError = typer.Option(OnError.stop, help="Stop at invalid items, or skip and list them."),
     decode: bool = typer.Option(False, "--decode", help="Decode every image fully as a check."),
     workers: int | None = typer.Option(
@@ -87,6 +88,7 @@ def prepare(
             splits=split,
             labels=labels,
             images=images.value,
+            images_dir=options.by_split(images_dir),
             on_error=on_error.value,
             decode=decode,
             workers=workers,

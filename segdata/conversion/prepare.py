@@ -26,11 +26,12 @@ from segdata.download.fetch import Fetched, fetch_with
 from segdata.download.options import FetchKeywords, FetchOptions
 from segdata.download.paths import Folders, folders
 from segdata.download.plan import Plan, plan, require_folder
-from segdata.errors import DamagedData, DiskError, InvalidInput, UsageError
+from segdata.errors import DamagedData, DiskError, InvalidInput, UsageError, close_names
+from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
 from segdata.pack.read import open_pack
-from segdata.sources.dataset import Labels, OnError
+from segdata.sources.dataset import Labels, OnError, images_folders
 from segdata.system.files import canonical_json, disk_errors, write_whole
 from segdata.system.reading import read_file
 from segdata.version import __version__
@@ -92,6 +93,7 @@ def prepare(
     splits: Sequence[str] = (),
     labels: Labels = None,
     images: layout.Images = "embed",
+    images_dir: str | Path | Mapping[str, str | Path] | None = None,
     on_error: OnError = "stop",
     decode: bool = False,
     workers: int | None = None,
@@ -110,7 +112,7 @@ def prepare(
         dataset: a known name, or the path of a manifest.
         root: the folder of all datasets (default: `$SEGDATA_ROOT`, else the platform's data folder).
         only: parts to fetch; the pack is made of all that was fetched so far.
-        splits, labels, images, on_error, decode, workers, clean, wait, lock: as in `segdata.convert`.
+        splits, labels, images, images_dir, on_error, decode, workers, clean, wait, lock: as in `segdata.convert`.
         force: replace extracted files that were changed, and a pack that was made with other options or is damaged.
         converting: called with (samples done, samples in all).
         fetching: more options of `segdata.fetch`: mirror, from_dir, offline, repair, accept_license,
@@ -139,6 +141,7 @@ def prepare(
         wait=wait,
         lock=lock,
         progress=converting,
+        read=ReadOptions(images_dir=images_folders(images_dir)),
     )
     return _prepare(dataset, fetch_options, convert_options)
 
@@ -151,13 +154,15 @@ def _prepare(dataset: str | Path, fetching: FetchOptions, converting: ConvertOpt
         folder = require_folder(manifest)
         report = _converted(manifest, folder, paths, converting)
         return replace(_prepared(manifest, paths, report, None), was_done=report.was_done)
-    recorded = {
+    recorded: dict[str, Any] = {
         "splits": list(converting.splits),
         "labels": None if converting.labels is None else in_full(converting.labels),
         "images": converting.images,
         "on_error": converting.on_error,
         "decode": converting.decode,
     }
+    if converting.read.images_dir:
+        recorded["images_dir"] = {split: str(folder) for split, folder in converting.read.images_dir.items()}
     if (
         not (fetching.force or fetching.repair)
         and (done := _done(manifest, paths, fetching.only, recorded)) is not None
@@ -187,10 +192,13 @@ def _converted(manifest: Manifest, folder: Path, paths: Folders, options: Conver
 def _require_reader(manifest: Manifest, dataset: str | Path) -> None:
     if manifest.format in formats.FORMATS:
         return
+    close = close_names(manifest.format.lower(), formats.FORMATS, 1)
     raise UsageError(
         f"{manifest.name} cannot be made a pack: there is no reader for its format {manifest.format!r}",
         why=f"readers are there for {', '.join(sorted(formats.FORMATS))}",
-        fix=f"segdata fetch {dataset} brings its files; put them into a known layout, then segdata convert FOLDER PACK"
+        fix=f'write format = "{close[0]}" in {dataset}'
+        if close
+        else f"segdata fetch {dataset} brings its files; put them into a known layout, then segdata convert FOLDER PACK"
         + (f" (docs/datasets/{manifest.name}.md shows how)" if manifest.name in manifests.names() else ""),
     )
 
@@ -203,7 +211,7 @@ def _labels(manifest: Manifest) -> LabelSpace | None:
     return labels if is_new and not formats.FORMATS[manifest.format].names_categories else None
 
 
-def _done(manifest: Manifest, paths: Folders, only: Sequence[str], options: Mapping[str, Any]) -> Prepared | None:
+def _done(manifest: Manifest, paths: Folders, only: Sequence[str], options: dict[str, Any]) -> Prepared | None:
     """The result of an earlier run, if it was made of all that is wanted, with these options.
 
     Raises:
@@ -215,11 +223,13 @@ def _done(manifest: Manifest, paths: Folders, only: Sequence[str], options: Mapp
     if before is None or not is_pack(paths.pack):
         return None
     if before["options"] != options:
-        differing = [name for name in options if options[name] != before["options"].get(name)]
+        differing = [name for name in options | before["options"] if options.get(name) != before["options"].get(name)]
         raise InvalidInput(
             f"{manifest.name} was prepared with other options",
             file=paths.pack,
-            why="; ".join(f"{name}: {before['options'].get(name)!r} then, {options[name]!r} now" for name in differing),
+            why="; ".join(
+                f"{name}: {before['options'].get(name)!r} then, {options.get(name)!r} now" for name in differing
+            ),
             fix="add --force to make the pack anew, or use `segdata convert` for a second one",
         )
     wanted = {f"{remote.file}.members.json" for remote in manifest.remotes if remote.part in chosen}

@@ -98,7 +98,13 @@ class Rule:
                     why = f"got {item!r}; {self.low} … {self.high} is possible"
                     return UsageError(f"{self.name} is out of its range", place=self.name, why=why)
             if self.least is not None and self.least == self.most:
-                return UsageError(f"{self.name} needs {_COUNTS[self.least]} numbers", place=self.name, why=got)
+                usual = ",".join(map(str, self.default))
+                return UsageError(
+                    f"{self.name} needs {_COUNTS[self.least]} numbers",
+                    place=self.name,
+                    why=got,
+                    fix=f"such as {self.name}={usual}",
+                )
             if not items:
                 return UsageError(f"{self.name} needs at least one number", place=self.name)
         return UsageError(f"{self.name} cannot be {value!r}", place=self.name, why=str(error))

@@ -18,7 +18,7 @@ from segdata.catalog.remotes import Remote
 from segdata.core.findings import Findings
 from segdata.download import receipts
 from segdata.download.paths import folders
-from segdata.errors import HashMismatch, InvalidManifest, NotThere, UsageError
+from segdata.errors import HashMismatch, InvalidManifest, NotThere, UnknownLayout, UsageError
 from segdata.system.files import disk_errors, write_whole
 from segdata.system.reading import read_text
 
@@ -84,9 +84,14 @@ def new(
     base = target.absolute().parent
     if len(sources) == 1 and not _is_address(sources[0]) and Path(sources[0]).is_dir():
         folder = Path(sources[0])
-        source_format, _ = formats.scan(folder, source_format, Findings())
+        try:
+            source_format, _ = formats.scan(folder, source_format, Findings())
+        except UnknownLayout as error:
+            error.fix = error.fix and error.fix.replace("--from", "--format")
+            raise
         where = [f"folder = {_quoted(_written(folder, base))}"]
     else:
+        _require_there(sources)
         if source_format is None:
             raise UsageError(
                 "the format of files cannot be detected",
@@ -134,6 +139,14 @@ def _remote(source: str, base: Path) -> list[str]:
         size, digests, _ = receipts.hash_file(path, "sha256")
     digest = f"sha256:{digests['sha256']}"
     return ["[[remotes]]", f"url = {_quoted(_written(path, base))}", f"bytes = {size:_}", f'digest = "{digest}"', ""]
+
+
+def _require_there(sources: Sequence[str]) -> None:
+    for source in sources:
+        path = Path(source)
+        with disk_errors(path):
+            if not _is_address(source) and not path.exists():
+                raise NotThere(f"{source} does not exist", file=path, fix="correct the path")
 
 
 def _quoted(text: str) -> str:

@@ -378,8 +378,16 @@ class TrainConfig:
             changed.model.require_consistent()
         return changed
 
+    def _settings_are_listed(self, values: Mapping[str, Any]) -> str:
+        """Where the names of settings are, and which model has the first that this one lacks."""
+        fix = Settings.HELP if self.name == registry.DEFAULT else f"segdata config {self.name} lists all settings"
+        unknown = next(name for name in values if name not in self.rules())
+        model = next((name for name in registry.MODELS if unknown in registry.settings_type(name).rules()), None)
+        return fix if model is None else f"{fix}; --model {model} has {unknown}"
+
     def _with(self, values: Mapping[str, Any], *, file: Path | str | None = None) -> TrainConfig:
-        settings.require_known(values, self.rules(), file=file)
+        if values.keys() - self.rules():
+            settings.require_known(values, self.rules(), fix=self._settings_are_listed(values), file=file)
         parts = [
             {name: value for name, value in values.items() if name in part.rules()} for part in (self.model, self.run)
         ]

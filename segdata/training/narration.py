@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,13 @@ from segdata.training.config import RunConfig
 
 LARGE = 35_000_000
 """Parameters from which on a model is a full-size one: Mask R-CNN with ResNet-50 has 44 million."""
+
+
+SMALL = 256
+"""Longest side in pixels up to which training images are small, so that a CPU is meant."""
+
+_SIZES = ("crop", "max_size", "image_max_dim")
+"""Settings that limit the sides of training images, of any model."""
 
 
 def beginning(
@@ -60,12 +68,18 @@ def warnings(
         remarks.append(f"nothing is validated: no metric, and the last weights count, not the best; {choice}")
     elif not run.validate_epochs:
         remarks.append("validate_epochs is 0: no metric, and the last weights count, not the best")
-    if device == "cpu" and parameters >= LARGE and settings.ON_CPU:
+    if device == "cpu" and parameters >= LARGE and settings.ON_CPU and _longest_side(settings) > SMALL:
         remarks.append(
             f"a model of {parameters / 1e6:.0f} million parameters on a CPU: an update takes seconds; "
             f"faster: {settings.ON_CPU}"
         )
     return remarks
+
+
+def _longest_side(settings: ModelSettings) -> float:
+    """The longest side of a training image in pixels; infinity where no setting limits it."""
+    sizes = [getattr(settings, name) for name in settings.rules() if name in _SIZES]
+    return max((max(size) if isinstance(size, tuple) else size for size in sizes), default=math.inf)
 
 
 def validated(

@@ -176,7 +176,7 @@ def predict(
     Raises:
         NotThere: there is no such model or source.
         InvalidImage, DamagedData: an image that cannot be read.
-        UsageError: the target holds something else.
+        UsageError: the target holds something else, or COCO results are asked of a model that finds no objects.
     """
     model = load(model) if isinstance(model, (str, Path)) else model
     target, findings = Path(target), _findings_on(model)
@@ -202,6 +202,7 @@ def predict(
             progress=progress,
             unreadable=unreadable,
             findings=findings,
+            needs_objects=results is not None,
         )
         receipts, left_out = _written(predicted, work, images, findings)
         remaining = without({name: [i for i in members if i < count] for name, members in splits.items()}, left_out)
@@ -302,8 +303,10 @@ class _Predicted:
         progress: Callable[[int, int], None] | None,
         unreadable: Callable[[SegdataError], None],
         findings: Findings,
+        needs_objects: bool,
     ) -> None:
         self._findings = findings
+        self._needs_objects = needs_objects
         self.model = model
         self.samples = samples
         self._batch_size = batch_size
@@ -338,6 +341,8 @@ class _Predicted:
                 readable = [(index, image) for index, image in decoded if not isinstance(image, SegdataError)]
                 predictions = self.model.predict([image for _, image in readable]) if readable else []
                 for (index, image), prediction in zip(readable, predictions, strict=True):
+                    if self._needs_objects and prediction.instances is None and prediction.semantic is not None:
+                        raise _no_coco_results(self.model)
                     for remark in prediction.remarks:
                         self._findings.remark(remark, self.samples[index].key)
                     if prediction.best is not None:
@@ -364,6 +369,14 @@ class _Predicted:
             picture = overlay(sample, self.model.labels, image=image)
             write_whole(self._pictures / f"{file_name(sample.key)}.png", png(picture))
         return sample
+
+
+def _no_coco_results(model: Predictor) -> UsageError:
+    return UsageError(
+        "COCO results are of objects with scores, and this model predicts label maps",
+        file=model.source,
+        fix="leave out --coco: the pack holds the label maps, and segdata evaluate takes it",
+    )
 
 
 def _provenance(model: Predictor, receipts: Sequence[dict[str, Any]], origin: str) -> dict[str, Any]:

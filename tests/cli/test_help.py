@@ -85,6 +85,7 @@ def test_choices_are_those_of_the_tables() -> None:
         ("show a -o", "option '-o' requires an argument", "segdata show --help"),
         ("show a --splitt", "no such option: --splitt; did you mean --split?", "segdata show --help"),
         ("show a --zzz", "no such option: --zzz", "segdata show --help"),
+        ("manifest new http://127.0.0.1/a.zip", "the format of files cannot be detected", "segdata manifest new --help"),
         ("convert a b --limit x", "invalid value for '--limit': this is no whole number", "segdata convert --help"),
         ("convert a b --min-area x", "invalid value for '--min-area': this is no number", "segdata convert --help"),
         ("config --set a", "a setting is NAME=VALUE, not 'a'", "segdata config --help"),
@@ -99,3 +100,24 @@ def test_usage_errors_point_at_the_help_of_the_command(words: str, message: str,
     start = 2 if words.startswith("manifest ") else 1
     asked = [*words.split()[:start], "--json", *words.split()[start:]]
     assert run_segdata(*asked).document["error"]["fix"].endswith(fix)
+
+
+@pytest.mark.parametrize("verb", ["train a -o b", "config", "predict a b -o c"])
+def test_a_setting_that_is_given_as_an_option_is_named_as_one(verb: str) -> None:
+    refused = run_segdata(*verb.split(), "--learning-rate", "1")
+    assert refused.code == 2 and "it is a setting: --set learning_rate=…" in refused.err
+    assert "--set max_one_class=…" in run_segdata(*verb.split(), "--max-one-class", "0.5").err
+    assert "setting" not in run_segdata(*verb.split(), "--zzz").err
+
+
+def test_models_whose_names_are_close_are_named() -> None:
+    refused = run_segdata("config", "unett")
+    assert refused.code == 10 and "did you mean 'unet'?" in refused.err
+    assert "did you mean" not in run_segdata("config", "zzz").err
+
+
+def test_settings_are_listed_by_the_command_for_their_model() -> None:
+    assert "segdata config unet lists all settings" in run_segdata("config", "unet", "--set", "los=ce").err
+    assert "segdata config lists all settings\n" in run_segdata("config", "--set", "loss_=ce").err
+    assert "lists all settings; --model unet has loss\n" in run_segdata("config", "--set", "loss=ce").err
+    assert "such as crop=512,512" in run_segdata("config", "unet", "--set", "crop=64").err

@@ -119,7 +119,7 @@ def test_paths_and_names_of_settings_are_enough(pack: Pack, tmp_path: Path) -> N
 def test_misspelled_options_and_settings_are_errors(pack: Pack, tmp_path: Path) -> None:
     for settings, words in (
         ({"learning_rat": 1.0}, "learning_rate"),
-        ({"model": "toy", "backbone": "resnet18"}, "segdata config lists all settings"),
+        ({"model": "toy", "backbone": "resnet18"}, "segdata config toy lists all settings"),
         ({"model": "toy", "size": "large"}, "size must be a whole number"),
     ):
         with pytest.raises(segdata.errors.UsageError) as error:

@@ -124,6 +124,7 @@ def test_recording_fills_what_files_on_disk_say_and_leaves_the_rest(tmp_path: Pa
         (NEEDED + '[[remotes]]\nurl = "ftp://h.example/a.zip"\n', 4, "http:// or https://"),
         ('format = "coco"\nfolder = "photos"\n', 4, "lacks 'title'"),
         ('title = "Mine"\nformat = "yolo"\nfolder = "photos"\n', 2, "no reader"),
+        ('title = "Mine"\nformat = "cocoo"\nfolder = "photos"\n', 2, 'write format = "coco" in'),
     ],
 )
 def test_what_is_wrong_with_a_manifest_is_said(text: str, code: int, message: str, photos: Path) -> None:
@@ -137,9 +138,9 @@ def test_what_no_manifest_can_be_written_for_is_said(photos: Path, archive: Path
     for sources, code, message in (
         ([archive], 2, "--format"),
         ([archive, photos, "--format", "coco"], 10, "not a file"),
-        ([tmp_path / "nowhere"], 2, "--format"),
+        ([tmp_path / "nowhere"], 10, "nowhere does not exist"),
         ([photos / "annotations/instances_val2017.json", "--format", "yolo"], 2, "no format 'yolo'"),
-        ([made.put(tmp_path / "empty/a.txt", "a").parent], 4, "layout"),
+        ([made.put(tmp_path / "empty/a.txt", "a").parent], 4, "with --format"),
     ):
         refused = run_segdata("manifest", "new", *sources, "-o", file)
         assert refused.code == code and message in refused.err and not file.exists(), refused.err
@@ -147,6 +148,38 @@ def test_what_no_manifest_can_be_written_for_is_said(photos: Path, archive: Path
     assert run_segdata("manifest", "new", photos, "-o", file).code == 2
     good("manifest", "new", photos, "-o", file, "--force")
     assert run_segdata("manifest", "new", photos, "-o", tmp_path / "my photos.toml").code == 2
+
+
+def test_images_that_lie_elsewhere_are_named_by_an_option(photos: Path, tmp_path: Path) -> None:
+    images = (photos / "val2017").rename(tmp_path / "images")
+    file, root = made.put(tmp_path / "mine.toml", f'{NEEDED}folder = "photos"\n'), tmp_path / "data"
+    refused = run_segdata("prepare", file, "--root", root)
+    assert refused.code == 4 and "--images-dir [SPLIT=]DIR" in refused.err
+    for was_done in (False, True):
+        done = good("prepare", file, "--root", root, "--images-dir", f"val2017={images}", "--json").document
+        assert (done["samples"], done["was_done"]) == (3, was_done)
+    assert all(sample.encoded for sample in segdata.open(root / "mine/pack"))
+
+
+def test_images_of_archives_that_lie_elsewhere_are_part_of_what_was_asked(photos: Path, tmp_path: Path) -> None:
+    images = (photos / "val2017").rename(tmp_path / "images")
+    archive = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", photos))
+    file, root = tmp_path / "mine.toml", tmp_path / "data"
+    good("manifest", "new", archive, "--format", "coco", "-o", file)
+    for was_done in (False, True):
+        done = good("prepare", file, "--root", root, "--images-dir", images, "--json").document
+        assert (done["samples"], done["was_done"]) == (3, was_done)
+    refused = run_segdata("prepare", file, "--root", root)
+    assert refused.code == 4 and f"images_dir: {{'': '{images}'}} then, None now" in refused.err
+
+
+def test_what_comes_next_accepts_files_that_nobody_vouches_for(archive: Path, tmp_path: Path) -> None:
+    told = good(
+        *("manifest", "new", archive, "http://127.0.0.1:9/val.zip", "--format", "coco", "-o", tmp_path / "mine.toml")
+    )
+    assert "--accept-unverified" in told.err
+    told = good("manifest", "new", archive, "--format", "coco", "-o", tmp_path / "other.toml")
+    assert "next:" in told.err and "--accept-unverified" not in told.err
 
 
 def test_labels_are_used_although_their_table_has_a_shipped_name(tmp_path: Path) -> None:

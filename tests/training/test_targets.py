@@ -103,7 +103,7 @@ class _Changed:
 @pytest.mark.parametrize(
     ("value", "why", "fix"),
     [
-        (0, "3 images have a label map and no objects", "single objects"),
+        (0, "3 images have a label map and no objects", "--model unet"),
         (255, "3 images have a label map of void alone", "--classes"),
         (None, "3 images were not annotated", "--split"),
     ],

@@ -195,6 +195,14 @@ def test_a_training_that_nothing_judges_and_a_large_model_on_a_cpu_are_remarked(
     (large,) = narration.warnings(part, part, config.run, config.model, device="cpu", parameters=44_000_000)
     assert "44 million parameters on a CPU" in large and "--set backbone=resnet18" in large
     assert narration.warnings(part, part, config.run, config.model, device="cpu", parameters=30_000_000) == []
+    for name, smaller in (
+        ("maskrcnn", {"max_size": 256}),
+        ("matterport", {"image_max_dim": 256}),
+        ("unet", {"crop": (256, 96)}),
+    ):
+        chosen, small = TrainConfig.of(name), TrainConfig.of(name).changed(**smaller)
+        assert narration.warnings(part, part, chosen.run, chosen.model, device="cpu", parameters=44_000_000), name
+        assert narration.warnings(part, part, small.run, small.model, device="cpu", parameters=44_000_000) == [], name
     assert [narration.duration(seconds) for seconds in (0.4, 59, 61, 3600, 7260, 90_000)] == [
         "0 s", "59 s", "1 min 1 s", "1 h", "2 h 1 min", "1 d 1 h",
     ]  # fmt: skip

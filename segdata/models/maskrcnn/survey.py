@@ -27,8 +27,8 @@ _FIXES = {
     _UNSIZED: "give the objects masks, or boxes with a size",
     "have a mask without a pixel": "give the objects masks that have pixels",
     _STUFF: "choose a view of the label space whose categories are things: --labels",
-    _MAPPED: "Mask R-CNN learns single objects and this pack has label maps: train a segmentation network on it, with "
-    "segdata.torch.Dataset(pack, target='semantic') (docs/loading.md), or convert a dataset that has a mask for each object",
+    _MAPPED: "Mask R-CNN learns single objects and this pack has label maps: --model unet learns those (segdata train --help "
+    "names more networks); or convert a dataset that has a mask for each object",
     "have a label map of void alone": "name what its values mean when it is converted: segdata convert … --classes",
     "were not annotated": "choose another split with --split",
     "have no object": "choose another split with --split",

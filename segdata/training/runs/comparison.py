@@ -135,7 +135,7 @@ def _pictures(runs: Sequence[History]) -> Iterable[str]:
     ]
     if names:
         yield html.heading("The same pictures")
-        yield html.note("Ground truth on the left, predictions on the right, as of each run's last pictures.")
+        yield html.note(f"{report.SIDES}; as of each run's last pictures.")
     for name in names:
         yield html.row(
             report.shown(pictures[name], f"{name}, {run.name} after {max(run.pictures):,} updates")

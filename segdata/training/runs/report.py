@@ -89,6 +89,9 @@ FILE = "report.html"
 EXAMPLE_STEPS = 6
 """Most steps whose example pictures are shown: the first, the last, and some between."""
 
+SIDES = "Ground truth on the left, predictions right of it; of label maps, a third picture shows wrong pixels in red"
+"""What is where in an example picture."""
+
 _PICTURE_WIDTH = 900
 _EVERY_SECONDS = 30.0
 
@@ -277,10 +280,7 @@ def _examples(run: History) -> Iterable[str]:
         yield html.note("No picture yet: they are made at each validation (example_pictures, validate_epochs).")
         return
     left_out = len(run.pictures) - len(steps)
-    yield html.note(
-        "Ground truth on the left, predictions on the right."
-        + (f" {left_out} more steps are in {run.name}/pictures." if left_out else "")
-    )
+    yield html.note(f"{SIDES}." + (f" {left_out} more steps are in {run.name}/pictures." if left_out else ""))
     for step in reversed(steps):
         pictures = [shown(path, f"{name}, after {step:,} updates") for name, path in run.pictures[step].items()]
         is_last = step == steps[-1]
