@@ -85,7 +85,11 @@ def test_choices_are_those_of_the_tables() -> None:
         ("show a -o", "option '-o' requires an argument", "segdata show --help"),
         ("show a --splitt", "no such option: --splitt; did you mean --split?", "segdata show --help"),
         ("show a --zzz", "no such option: --zzz", "segdata show --help"),
-        ("manifest new http://127.0.0.1/a.zip", "the format of files cannot be detected", "segdata manifest new --help"),
+        (
+            "manifest new http://127.0.0.1/a.zip",
+            "the format of files cannot be detected",
+            "segdata manifest new --help",
+        ),
         ("convert a b --limit x", "invalid value for '--limit': this is no whole number", "segdata convert --help"),
         ("convert a b --min-area x", "invalid value for '--min-area': this is no number", "segdata convert --help"),
         ("config --set a", "a setting is NAME=VALUE, not 'a'", "segdata config --help"),
