@@ -221,7 +221,6 @@ def predict(
         remove_tree(work)
     if results is not None:
         coco_results.write_document(open_pack(target), model.labels, Path(results))
-    _remark_none_above(predicted, findings)
     return predicted.report(target, count - len(left_out))
 
 
@@ -319,6 +318,7 @@ class _Predicted:
 
     def report(self, target: Path, samples: int) -> PredictReport:
         """What was predicted, in a pack of so many samples."""
+        _remark_none_above(self, self._findings)
         problems = self._findings.as_dict()
         return PredictReport(target, samples, self.instances, problems, self.best, self.label_maps)
 
