@@ -426,22 +426,26 @@ def _extract(
         folders.part(remote.file).with_name(f".{remote.file}.part.state").unlink(missing_ok=True)  # of a killed run
         if not keep:
             folders.spent(remote.file).touch()
-    done = extract.extract(
-        archive,
-        folders.raw,
-        receipt=folders.members(remote.file),
-        kind=remote.archive,
-        digest=f"sha256:{receipt.sha256}",
-        prefix="" if str(remote.into) == "." else str(remote.into),
-        contains=remote.contains,
-        rename=dict(remote.rename),
-        archive_bytes=receipt.bytes,
-        extracted_bytes=remote.extracted,
-        allow_extra=allow_extra,
-        force=force,
-        may_take=not keep,
-        progress=lambda done, total: pace.progress(f"extracting {remote.file}", done, total),
-    )
+    try:
+        done = extract.extract(
+            archive,
+            folders.raw,
+            receipt=folders.members(remote.file),
+            kind=remote.archive,
+            digest=f"sha256:{receipt.sha256}",
+            prefix="" if str(remote.into) == "." else str(remote.into),
+            contains=remote.contains,
+            rename=dict(remote.rename),
+            archive_bytes=receipt.bytes,
+            extracted_bytes=remote.extracted,
+            allow_extra=allow_extra,
+            force=force,
+            may_take=not keep,
+            progress=lambda done, total: pace.progress(f"extracting {remote.file}", done, total),
+        )
+    except SegdataError:
+        folders.spent(remote.file).unlink(missing_ok=True)
+        raise
     for remark in done.remarks[:5]:
         pace.tell(f"{remote.file}: {remark}")
     if len(done.remarks) > 5:
