@@ -129,14 +129,14 @@ def test_a_read_only_place(disk: Path, dataset: Dataset) -> None:
     assert run(command(dataset, root=disk)).returncode == 0
 
 
-@pytest.mark.parametrize("disk", ["size=20m,nr_inodes=12"], indirect=True)
+@pytest.mark.parametrize("disk", ["size=20m,nr_inodes=13"], indirect=True)
 def test_a_disk_without_inodes_is_not_called_full(disk: Path, dataset: Dataset) -> None:
     dataset.offer(archive())
-    for number in range(6):
+    for number in range(7):
         (disk / f"{number}").touch()
     done = run(command(dataset, root=disk))
     assert done.returncode == 7 and "no inodes left" in done.stderr and "disk is full" not in done.stderr, done.stderr
-    for number in range(6):
+    for number in range(7):
         (disk / f"{number}").unlink()
     assert run(command(dataset, root=disk)).returncode == 0
 

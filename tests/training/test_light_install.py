@@ -108,6 +108,6 @@ def test_every_verb_works_or_says_what_to_install(tmp_path: Path) -> None:
 
 def test_public_names_that_need_pytorch_say_so_and_all_others_are_there() -> None:
     outcomes = light(NAMES)
-    assert outcomes.keys() == {"train", "predict", "TrainReport", "PredictReport", "torch"}
+    assert outcomes.keys() == {"train", "predict", "export", "PredictReport", "ExportReport", "torch"}
     for name, text in outcomes.items():
         assert text.startswith(f"segdata.{name} needs torch") and "pip install 'segdata[train]'" in text
