@@ -9,17 +9,21 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta, Struct
 
 from segdata.core import images
-from segdata.errors import InvalidImage, NotThere, Unsafe
+from segdata.errors import InvalidImage, NotThere, SegdataError, Unsafe
+from segdata.metrics.report.charts import confusion
+from segdata.system import json_documents
 from segdata.system.files import disk_errors, write_whole
 from segdata.system.reading import read_file
 from segdata.training.runs import history
 from segdata.training.runs.history import History
+from segdata.training.trackers import run_folder
 from segdata.training.trackers.base import category_of
 from segdata.viz import charts, html
 
@@ -159,6 +163,7 @@ def _parts(run: History, pattern: str | None, first: int) -> Iterable[str]:
         yield html.note(_without_validation(run))
     yield from _examples(run)
     yield from _categories(run)
+    yield from _confusion(run)
     tensors = history.weights(run.run)
     yield html.heading("Weights")
     if not tensors:
@@ -295,6 +300,40 @@ def _categories(run: History) -> Iterable[str]:
         names.sort(key=lambda name: run.last(name) or 0.0)
         rows = [(category_of(name), run.last(name), run.best(name)) for name in names]
         yield html.table(("category", f"{run.metric.title}, last", "best"), rows)
+
+
+class _Tables(Struct):
+    """The confusion matrix that the last validation left; see `contract.Judge.tables`."""
+
+    step: Annotated[int, Meta(ge=0, le=2**53)]
+    names: Annotated[list[str], Meta(min_length=1, max_length=65_535)]
+    confusion: list[list[Annotated[int, Meta(ge=0, le=2**53)]]]
+    unpredicted: list[Annotated[int, Meta(ge=0, le=2**53)]]
+
+    def table(self) -> npt.NDArray[np.int64] | None:
+        """(K, K + 1) int64 pixels; None where the sizes do not fit."""
+        count = len(self.names)
+        if len(self.unpredicted) != count or [len(row) for row in self.confusion] != [count] * count:
+            return None
+        return np.column_stack((np.array(self.confusion, np.int64), np.array(self.unpredicted, np.int64)))
+
+
+def _confusion(run: History) -> Iterable[str]:
+    file = run.run / run_folder.TABLES
+    if not file.is_file():
+        return
+    yield html.heading("Confusion")
+    try:
+        tables = json_documents.read(file, _Tables, "the confusion matrix")
+    except SegdataError as error:
+        yield html.note(f"It cannot be shown: {error.message}")
+        return
+    table = tables.table()
+    if table is None:
+        yield html.note("It cannot be shown: its sizes do not fit its names.")
+        return
+    yield html.note(f"Where the pixels of every category went in the last validation, after {tables.step:,} updates.")
+    yield html.row([confusion(tables.names, table, ("", "no class"))])
 
 
 def _system(run: History) -> Iterable[tuple[str, str, str]]:
