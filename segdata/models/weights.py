@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -253,3 +253,59 @@ def _refused(path: Path, error: Exception) -> SegdataError:
         why=f"it is cut short, damaged, or no PyTorch file: {why}",
         fix="fetch or copy the file again",
     )
+
+
+def differences(tensors: Mapping[str, Tensor], present: Mapping[str, Tensor], wanted: Sequence[str]) -> list[str]:
+    """What is wrong with tensors for a network: those that it lacks or has too many, other shapes, other kinds.
+
+    Args:
+        present: the network's.
+        wanted: which of these must be there.
+    """
+    return [
+        *(
+            f"{name}: not in the file"
+            for name in wanted
+            if name not in tensors and not name.endswith("num_batches_tracked")
+        ),
+        *(f"{name}: not in the model" for name in tensors if name not in present),
+        *(
+            f"{name}: {list(value.shape)} in the file, {list(present[name].shape)} in the model"
+            for name, value in tensors.items()
+            if name in present and value.shape != present[name].shape
+        ),
+        *(
+            f"{name}: {value.dtype} in the file, {present[name].dtype} in the model"
+            for name, value in tensors.items()
+            if name in present and value.is_floating_point() != present[name].is_floating_point()
+        ),
+    ]
+
+
+def another_model(source: Weights, wrong: Sequence[str], fix: str) -> InvalidInput:
+    """The error for weights of another model, with the first differences."""
+    return InvalidInput(
+        "the weights are of another model",
+        file=source.source,
+        why="; ".join(wrong[:5]) + (f"; … {len(wrong) - 5} more" if len(wrong) > 5 else ""),
+        fix=fix,
+    )
+
+
+def require_finite(tensors: Mapping[str, Tensor], present: Mapping[str, Tensor], source: Weights) -> None:
+    """Raise for values that are not finite in the type that the network has.
+
+    Raises:
+        DamagedData: naming the first tensor.
+    """
+    import torch
+
+    for name, value in tensors.items():
+        if value.is_floating_point() and not torch.isfinite(value.to(present[name].dtype)).all():
+            raise DamagedData(
+                "the weights hold values that are not finite",
+                file=source.source,
+                place=name,
+                why="a training that diverged leaves such weights, a damaged file, too",
+                fix="take weights from before the loss became nan, or fetch the file again",
+            )

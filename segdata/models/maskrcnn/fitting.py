@@ -1,72 +1,17 @@
-"""Weights of one network in another of the same kind: which tensors fit, and heads for other classes."""
+"""Heads of a Mask R-CNN for other classes than those of its weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from segdata.core.labels import LabelSpace
-from segdata.errors import DamagedData, InvalidInput
+from segdata.errors import InvalidInput
 from segdata.models.weights import Weights
 
 Pairs = list[tuple[int, int]]
 """Classes (there, here) that are the same; 0 is the background."""
-
-
-def differences(tensors: Mapping[str, Tensor], present: Mapping[str, Tensor], wanted: Sequence[str]) -> list[str]:
-    """What is wrong with tensors for a network: those that it lacks or has too many, other shapes, other kinds.
-
-    Args:
-        present: the network's.
-        wanted: which of these must be there.
-    """
-    return [
-        *(
-            f"{name}: not in the file"
-            for name in wanted
-            if name not in tensors and not name.endswith("num_batches_tracked")
-        ),
-        *(f"{name}: not in the model" for name in tensors if name not in present),
-        *(
-            f"{name}: {list(value.shape)} in the file, {list(present[name].shape)} in the model"
-            for name, value in tensors.items()
-            if name in present and value.shape != present[name].shape
-        ),
-        *(
-            f"{name}: {value.dtype} in the file, {present[name].dtype} in the model"
-            for name, value in tensors.items()
-            if name in present and value.is_floating_point() != present[name].is_floating_point()
-        ),
-    ]
-
-
-def another_model(source: Weights, wrong: Sequence[str], fix: str) -> InvalidInput:
-    """The error for weights of another model, with the first differences."""
-    return InvalidInput(
-        "the weights are of another model",
-        file=source.source,
-        why="; ".join(wrong[:5]) + (f"; … {len(wrong) - 5} more" if len(wrong) > 5 else ""),
-        fix=fix,
-    )
-
-
-def require_finite(tensors: Mapping[str, Tensor], present: Mapping[str, Tensor], source: Weights) -> None:
-    """Raise for values that are not finite in the type that the network has.
-
-    Raises:
-        DamagedData: naming the first tensor.
-    """
-    for name, value in tensors.items():
-        if value.is_floating_point() and not torch.isfinite(value.to(present[name].dtype)).all():
-            raise DamagedData(
-                "the weights hold values that are not finite",
-                file=source.source,
-                place=name,
-                why="a training that diverged leaves such weights, a damaged file, too",
-                fix="take weights from before the loss became nan, or fetch the file again",
-            )
 
 
 def same_classes(

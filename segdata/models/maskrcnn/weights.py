@@ -133,7 +133,7 @@ def put(source: Weights, model: nn.Module, labels: LabelSpace | None = None) -> 
     if is_backbone:
         remarks.append("only the ResNet is in the file; everything else starts afresh")
     _require_shapes(tensors, present, source, is_backbone=is_backbone)
-    fitting.require_finite(tensors, present, source)
+    weights.require_finite(tensors, present, source)
     model.load_state_dict({name: value.to(present[name].dtype) for name, value in tensors.items()}, strict=False)
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d):
@@ -172,9 +172,9 @@ def _require_shapes(
 ) -> None:
     """Raise unless there is a tensor of the right kind and shape for every one of the model (or of its ResNet)."""
     wanted = [name for name in present if not is_backbone or name.startswith("backbone.body.")]
-    wrong = fitting.differences(tensors, present, wanted)
+    wrong = weights.differences(tensors, present, wanted)
     if wrong:
-        raise fitting.another_model(
+        raise weights.another_model(
             source, wrong, f"set {_settings(source)} as the file's model has them (segdata config maskrcnn)"
         )
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segdata.core.labels import LabelSpace
-from segdata.errors import DamagedData, InvalidInput, NotThere
+from segdata.errors import NotThere
 from segdata.models import weights
 from segdata.models.semantic import architectures
 from segdata.models.semantic.classes import categories_of
@@ -21,7 +21,6 @@ from segdata.models.semantic.networks.torchvision_networks import torchvision_na
 from segdata.models.weights import Weights
 
 _COUNTER = "num_batches_tracked"
-_MOST_NAMED = 5
 
 
 def read(source: str | Path) -> Weights:
@@ -95,15 +94,7 @@ def put(
             remarks.append("the auxiliary head is not in the file; it starts afresh")
             present = {name: value for name, value in present.items() if not name.startswith("auxiliary.")}
     fits(replace(source, tensors=tensors), present, is_trunk=is_trunk)
-    for name, value in tensors.items():
-        if value.is_floating_point() and not torch.isfinite(value.to(present[name].dtype)).all():
-            raise DamagedData(
-                "the weights hold values that are not finite",
-                file=source.source,
-                place=name,
-                why="a training that diverged leaves such weights, a damaged file, too",
-                fix="take weights from before the loss became nan, or fetch the file again",
-            )
+    weights.require_finite(tensors, present, source)
     network.load_state_dict({name: value.to(present[name].dtype) for name, value in tensors.items()}, strict=False)
     return remarks
 
@@ -114,31 +105,17 @@ def fits(source: Weights, present: Mapping[str, Tensor], *, is_trunk: bool = Fal
     Raises:
         InvalidInput: another network: the first differences are listed.
     """
-    tensors = source.tensors
     wanted = [name for name in present if not is_trunk or name.startswith("encoder.")]
-    differences = [f"{name}: not in the file" for name in wanted if name not in tensors and not name.endswith(_COUNTER)]
-    for name, value in tensors.items():
-        here = present.get(name)
-        if here is None:
-            if not name.endswith(_COUNTER):
-                differences.append(f"{name}: not in the network")
-        elif value.shape != here.shape:
-            differences.append(f"{name}: {list(value.shape)} in the file, {list(here.shape)} in the network")
-        elif value.is_floating_point() != here.is_floating_point():
-            differences.append(f"{name}: {value.dtype} in the file, {here.dtype} in the network")
-    if not differences:
-        return
-    made_by = dict(source.config or {})
-    named = made_by.get("model")
-    more = len(differences) - _MOST_NAMED
-    raise InvalidInput(
-        "the weights are of another network",
-        file=source.source,
-        why="; ".join(differences[:_MOST_NAMED]) + (f"; … {more} more" if more > 0 else ""),
-        fix=f"the run that made them has model = {named!r}: --model {named} --config RUN/config.toml"
-        if named
-        else "set backbone and the other settings of the network as the file's has them (segdata config MODEL)",
-    )
+    wrong = weights.differences(source.tensors, present, wanted)
+    if wrong:
+        named = (source.config or {}).get("model")
+        raise weights.another_model(
+            source,
+            wrong,
+            f"the run that made them has model = {named!r}: --model {named} --config RUN/config.toml"
+            if named
+            else "set backbone and the other settings of the network as the file's has them (segdata config MODEL)",
+        )
 
 
 def _adapted(

@@ -94,12 +94,12 @@ def put(source: Weights, network: Network, labels: LabelSpace | None = None) -> 
         if pairs is not None:
             tensors, layers = fitting.adapted(tensors, present, pairs, _HEADS)
             remarks.append(fitting.remark_on_heads((classes[0] - 1, classes[1] - 1), pairs, layers))
-    wrong = fitting.differences(tensors, present, list(present))
+    wrong = weights.differences(tensors, present, list(present))
     if wrong:
-        raise fitting.another_model(
+        raise weights.another_model(
             source, wrong, f"set {', '.join(_shaping(source))} as the file's model has them (segdata config matterport)"
         )
-    fitting.require_finite(tensors, present, source)
+    weights.require_finite(tensors, present, source)
     network.load_state_dict({name: value.to(present[name].dtype) for name, value in tensors.items()}, strict=False)
     return remarks
 
