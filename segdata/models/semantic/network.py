@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class Outputs(NamedTuple):
     edges: Tensor | None = None
 
 
-class Network(nn.Module):
+class Network(nn.Module, abc.ABC):
     """A network for semantic segmentation: (N, 3, H, W) float images, already normalised → (N, C, H, W) logits.
 
     Images of any size are padded with zeros at the right and the bottom to a multiple of `stride`, and the outputs are cut
@@ -43,9 +44,9 @@ class Network(nn.Module):
     stride: int = 32
     least: int = 32
 
+    @abc.abstractmethod
     def outputs_of_padded(self, images: Tensor) -> Outputs:
         """The outputs for images whose sides are multiples of `stride`."""
-        raise NotImplementedError
 
     def outputs(self, images: Tensor) -> Outputs:
         """The outputs for images of any size."""

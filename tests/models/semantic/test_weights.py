@@ -13,12 +13,13 @@ from torchvision.models import resnet18
 import segdata
 from segdata.core.labels import Category, LabelSpace
 from segdata.models import registry
+from segdata.models.semantic.networks.settings import DeepLabV3Plus
 from segdata.models.semantic.weights import class_tensors, renamed
 from segdata.models.weights import Weights
 
 SETTINGS: dict[str, Any] = {"backbone": "resnet18", "head_channels": 8, "auxiliary": True}
 MODEL = registry.model("deeplabv3plus")
-CONFIG = registry.settings_type("deeplabv3plus")().changed(**SETTINGS)
+CONFIG = DeepLabV3Plus().changed(**SETTINGS)
 
 
 def space(*names: str) -> LabelSpace:
