@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("constraints.txt", "constraints-core.txt", "constraints-release.txt")
+LOCKS = ("constraints.txt", "constraints-core.txt", "constraints-train.txt", "constraints-release.txt")
 MACHINES = [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64")]
 
 
@@ -53,11 +53,14 @@ def pinned(requirement: Requirement, lock: list[tuple[Requirement, list[str]]], 
 
 
 def project() -> list[list[Requirement]]:
-    """What pyproject.toml asks for: by segdata itself and its build, by its extras, by the tools of the workflows."""
+    """What pyproject.toml asks for: by segdata itself and its build, by its extras, by training, by the tools of the
+    workflows."""
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     core = document["project"]["dependencies"] + document["build-system"]["requires"]
-    extras = [line for lines in document["project"]["optional-dependencies"].values() for line in lines]
-    groups = (core, extras, document["dependency-groups"]["release"])
+    optional = document["project"]["optional-dependencies"]
+    extras = [line for lines in optional.values() for line in lines]
+    train = optional["train"] + optional["plots"] + optional["torch"]
+    groups = (core, extras, train, document["dependency-groups"]["release"])
     return [[Requirement(line) for line in lines if not line.startswith("segdata[")] for lines in groups]
 
 
@@ -71,8 +74,8 @@ def test_every_pin_is_exact_and_hashed(name: str) -> None:
 
 @pytest.mark.parametrize("environment", [*environments()], ids=lambda machine: "-".join([*machine.values()][1:-1]))
 def test_every_dependency_of_pyproject_is_pinned(environment: dict[str, str]) -> None:
-    core, extras, release = project()
-    for name, requirements in zip(LOCKS, (core + extras, core, release), strict=True):
+    core, extras, train, release = project()
+    for name, requirements in zip(LOCKS, (core + extras, core, core + train, release), strict=True):
         lock = pins(name)
         for requirement in requirements:
             if requirement.marker is None or requirement.marker.evaluate(environment):
@@ -81,7 +84,7 @@ def test_every_dependency_of_pyproject_is_pinned(environment: dict[str, str]) ->
 
 def test_what_the_dependencies_need_is_pinned() -> None:
     """As far as they are installed here: what their metadata asks for on this machine, to the end."""
-    core, extras, _ = project()
+    core, extras, *_ = project()
     lock, waiting, seen = pins("constraints.txt"), core + extras, set()
     while waiting:
         requirement = waiting.pop()
@@ -101,11 +104,13 @@ def test_what_the_dependencies_need_is_pinned() -> None:
 
 def test_the_locks_agree() -> None:
     everything = {str(pin): hashes for pin, hashes in pins(LOCKS[0])}
-    versions = {canonicalize_name(pin.name): str(pin.specifier) for pin, _ in pins(LOCKS[0])}
+    versions: dict[str, set[str]] = {}
+    for pin, _ in pins(LOCKS[0]):
+        versions.setdefault(canonicalize_name(pin.name), set()).add(str(pin.specifier))
     for name in LOCKS[1:]:
         for pin, hashes in pins(name):
             assert everything.get(str(pin), hashes) == hashes, pin
-            assert versions.get(canonicalize_name(pin.name), str(pin.specifier)) == str(pin.specifier), pin
+            assert str(pin.specifier) in versions.get(canonicalize_name(pin.name), {str(pin.specifier)}), pin
 
 
 def test_setup_refuses_a_file_with_another_hash(tmp_path: Path) -> None:
