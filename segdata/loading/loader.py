@@ -1,7 +1,7 @@
 """`Loader`: batches of a pack from worker threads; decoding releases the GIL, so no data has to cross processes.
 
-The order of samples depends on (seed, epoch) alone, and a transform's random numbers on (seed, epoch, index) alone: never
-on the number of workers, nor on where a run was resumed.
+The order of samples depends on (seed, epoch) alone, and a transform's random numbers on (seed, epoch, index) alone, and
+on how often a repeated sample was drawn before: never on the number of workers, nor on where a run was resumed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError, WorkerLost
 from segdata.loading.batch import Batch
-from segdata.loading.order import Batches, Indices, Order
+from segdata.loading.order import Batches, Draws, Order
 from segdata.pack.read import Pack
 
 Transform = Callable[[Sample, np.random.Generator], Any]
@@ -81,13 +81,16 @@ class Loader:
         shuffle: a new random order every epoch, decided by `seed` and the epoch.
         workers: worker threads; 0 decodes in the calling thread.
         transform: called as `transform(sample, rng)` in a worker; what it returns is `batch.items[i]`, and nothing else
-            is decoded. `rng` is a numpy Generator of its own for every (seed, epoch, index).
+            is decoded. `rng` is a numpy Generator of its own for every (seed, epoch, index), and for every time that
+            `repeat` draws the sample.
         rank, world: rank of this process and number of processes. All get the same number of batches: without
             `drop_last` the order is continued from its beginning until it can be shared equally.
         drop_last: leave out samples that do not fill a batch on every rank.
         batches: index lists to use as batches instead of `batch_size`, read once; or a function of the epoch that
             returns them. `shuffle` shuffles the batches, not their samples. Every rank takes its share of whole
             batches; what cannot be shared is left out.
+        repeat: (N,) numbers, how often each sample is in an epoch on average, as `repeat_factors` gives them: one with
+            2.3 is there twice, or three times in three of ten epochs, as `seed` and the epoch decide.
         reuse: decode into buffers that are overwritten when the next batch is taken; saves the page faults of fresh
             memory. Dense masks are read-only then. Without it a batch can be kept.
         images, semantic: whether to decode images and label maps.
@@ -114,6 +117,7 @@ class Loader:
         world: int = 1,
         drop_last: bool = False,
         batches: Batches | None = None,
+        repeat: npt.ArrayLike | None = None,
         reuse: bool = False,
         images: bool = True,
         semantic: bool = True,
@@ -137,6 +141,7 @@ class Loader:
             world=world,
             drop_last=drop_last,
             batches=batches,
+            repeat=repeat,
         )
         self.pack = pack
         self.workers = workers
@@ -157,7 +162,7 @@ class Loader:
         return line(self, counted(len(self.pack), "sample"), f"{count} an epoch", f"epoch {self.epoch}")
 
     def __len__(self) -> int:
-        """Batches of an epoch (of the current one, where `batches` is a function)."""
+        """Batches of an epoch (of the current one, where `batches` is a function or `repeat` is given)."""
         return self._order.length(self.epoch)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -214,13 +219,13 @@ class Loader:
 
     # ------------------------------------------------------------------ making batches
 
-    def _serial(self, plan: Iterator[Indices], epoch: int) -> Generator[Batch, None, None]:
+    def _serial(self, plan: Iterator[Draws], epoch: int) -> Generator[Batch, None, None]:
         """The batches, made in the calling thread."""
-        job = _Job(np.zeros(0, np.int64), _Buffers())
-        for job.indices in plan:
+        job = _Job(Draws(np.zeros(0, np.int64)), _Buffers())
+        for job.draws in plan:
             yield self._make(job, epoch)
 
-    def _in_threads(self, plan: Iterator[Indices], epoch: int, workers: int) -> Generator[Batch, None, None]:
+    def _in_threads(self, plan: Iterator[Draws], epoch: int, workers: int) -> Generator[Batch, None, None]:
         """The batches in order, made by worker threads a few ahead."""
         tasks: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         free = [_Buffers() for _ in range(_PREFETCH * workers + 1)]
@@ -241,8 +246,8 @@ class Loader:
         waiting: deque[_Job] = deque()
         try:
             while True:
-                while len(waiting) < _PREFETCH * workers and (indices := next(plan, None)) is not None:
-                    job = _Job(indices, free.pop())
+                while len(waiting) < _PREFETCH * workers and (draws := next(plan, None)) is not None:
+                    job = _Job(draws, free.pop())
                     waiting.append(job)
                     tasks.put(job)
                 if not waiting:
@@ -279,7 +284,7 @@ class Loader:
     def _make(self, job: _Job, epoch: int) -> Batch:
         """One batch; an error says which sample."""
         buffers = job.buffers if self.reuse else _Buffers()
-        indices = job.indices.tolist()
+        indices = job.draws.indices.tolist()
         samples: list[Sample] = []
         try:
             for index in indices:
@@ -287,10 +292,11 @@ class Loader:
                 samples.append(self.pack[index])
             if self.transform is not None:
                 items: list[Any] = []
-                for index, sample in zip(indices, samples, strict=True):
+                earlier = [0] * len(indices) if job.draws.earlier is None else job.draws.earlier.tolist()
+                for index, times, sample in zip(indices, earlier, samples, strict=True):
                     job.begin(index)
-                    items.append(self.transform(sample, self._order.rng(epoch, index)))
-                return Batch(samples, job.indices, items=tuple(items))
+                    items.append(self.transform(sample, self._order.rng(epoch, index, times)))
+                return Batch(samples, job.draws.indices, items=tuple(items))
             images: Any = None
             semantic = None
             dense: Any = None
@@ -310,7 +316,7 @@ class Loader:
                     sample.instances.masks.dense(dense[row], blank=True)
             if dense is not None and self.reuse:
                 dense = tuple(map(_read_only, dense))
-            return Batch(samples, job.indices, images, semantic, dense)
+            return Batch(samples, job.draws.indices, images, semantic, dense)
         except Exception as error:
             locate(error, self.pack, job.current)
             raise
@@ -372,7 +378,7 @@ def locate(error: Exception, pack: Samples, index: int) -> Exception:
 class _Job:
     """A batch in the making; `current` is the index of the sample that is worked on, `since` the time that it began."""
 
-    indices: Indices
+    draws: Draws
     buffers: _Buffers
     is_done: threading.Event = field(default_factory=threading.Event)
     since: float = field(default_factory=time.monotonic)

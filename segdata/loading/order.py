@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,24 @@ Batches = Iterable[Sequence[int]] | Callable[[int], Iterable[Sequence[int]]]
 """Index lists, or a function of the epoch that returns them."""
 
 
+class Draws(NamedTuple):
+    """The samples of a batch.
+
+    Attributes:
+        indices: (B,) int64.
+        earlier: (B,) int64, how often each was drawn before in the same epoch; None where no sample is repeated.
+    """
+
+    indices: Indices
+    earlier: Indices | None = None
+
+
 class Order:
     """The batches of every epoch, for one rank.
 
     Args:
         count: number of samples.
-        batch_size, shuffle, seed, rank, world, drop_last, batches: as `Loader` says.
+        batch_size, shuffle, seed, rank, world, drop_last, batches, repeat: as `Loader` says.
 
     Raises:
         UsageError: an option is out of its range.
@@ -39,6 +51,7 @@ class Order:
         world: int,
         drop_last: bool,
         batches: Batches | None,
+        repeat: npt.ArrayLike | None = None,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world or seed < 0:
             raise UsageError(
@@ -47,6 +60,8 @@ class Order:
             )
         if batches is not None and drop_last:
             raise UsageError("drop_last does not go with batches", fix="leave short batches out of the list")
+        if batches is not None and repeat is not None:
+            raise UsageError("repeat does not go with batches", fix="repeat samples in the list itself")
         self.count = count
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -55,28 +70,29 @@ class Order:
         self.world = world
         self.drop_last = drop_last
         self._custom = batches if callable(batches) or batches is None else self._checked(batches)
+        self._repeat = None if repeat is None else self._checked_factors(repeat)
 
-    def batches(self, epoch: int) -> Sequence[Indices]:
-        """This rank's batches of an epoch, (≤ batch_size,) int64 each."""
+    def batches(self, epoch: int) -> Sequence[Draws]:
+        """This rank's batches of an epoch, of `batch_size` samples or fewer each."""
         order, custom = self._order(epoch)
         if custom is not None:
             shared = order[: len(custom) // self.world * self.world]
-            return [custom[number] for number in shared[self.rank :: self.world].tolist()]
-        of_rank = np.resize(order, self._share * self.world)[self.rank :: self.world]
-        if self.drop_last:
-            of_rank = of_rank[: len(of_rank) // self.batch_size * self.batch_size]
-        return _Chunks(of_rank, self.batch_size)
+            return [Draws(custom[number]) for number in shared[self.rank :: self.world].tolist()]
+        earlier = None if self._repeat is None else self._of_rank(_earlier(order))
+        return _Chunks(Draws(self._of_rank(order), earlier), self.batch_size)
 
     def length(self, epoch: int) -> int:
         """How many batches this rank has in an epoch."""
         custom = self._custom_batches(epoch)
         if custom is not None:
             return len(custom) // self.world
-        return self._share // self.batch_size if self.drop_last else -(-self._share // self.batch_size)
+        share = self._share(self.count if self._repeat is None else len(self._order(epoch)[0]))
+        return share // self.batch_size if self.drop_last else -(-share // self.batch_size)
 
-    def rng(self, epoch: int, index: int) -> np.random.Generator:
-        """The random number generator of a transform for this sample in this epoch."""
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, index)))
+    def rng(self, epoch: int, index: int, earlier: int = 0) -> np.random.Generator:
+        """The random number generator of a transform for this sample in this epoch, drawn `earlier` times before."""
+        key = (epoch, index, earlier) if earlier else (epoch, index)
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
     def state(self, epoch: int) -> dict[str, Any]:
         """What an epoch's batches depend on, the same on every rank; `crc32` is that of all ranks' batches."""
@@ -94,19 +110,24 @@ class Order:
             "crc32": crc32,
         }
 
-    @property
-    def _share(self) -> int:
-        """Samples of each rank."""
-        return self.count // self.world if self.drop_last else -(-self.count // self.world)
+    def _share(self, total: int) -> int:
+        """Samples of each rank, of so many of all ranks."""
+        return total // self.world if self.drop_last else -(-total // self.world)
+
+    def _of_rank(self, values: Indices) -> Indices:
+        """This rank's share of what is in the order of all ranks' samples."""
+        of_rank = np.resize(values, self._share(len(values)) * self.world)[self.rank :: self.world]
+        return of_rank[: len(of_rank) // self.batch_size * self.batch_size] if self.drop_last else of_rank
 
     def _order(self, epoch: int) -> tuple[Indices, list[Indices] | None]:
         """The order of all ranks' samples and None; or, with `batches`, the order of these and the batches."""
         custom = self._custom_batches(epoch)
-        count = self.count if custom is None else len(custom)
-        if not self.shuffle:
-            return np.arange(count), custom
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
-        return rng.permutation(count), custom
+        drawn = np.arange(self.count if custom is None else len(custom))
+        if self._repeat is not None:
+            whole = np.floor(self._repeat)
+            drawn = drawn.repeat(whole.astype(np.int64) + (rng.random(self.count) < self._repeat - whole))
+        return rng.permutation(drawn) if self.shuffle else drawn, custom
 
     def _custom_batches(self, epoch: int) -> list[Indices] | None:
         """The batches that `batches` asks for in an epoch; None without it."""
@@ -126,25 +147,46 @@ class Order:
             checked.append(indices.astype(np.int64))
         return checked
 
+    def _checked_factors(self, repeat: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        factors = np.array(repeat, np.float64)
+        if factors.shape != (self.count,) or not (np.isfinite(factors) & (factors >= 0)).all():
+            raise UsageError(
+                "repeat is not one number for each sample",
+                why=f"expected ({self.count},) numbers, none below 0, found {factors.shape}",
+                fix="give segdata.loading.repeat_factors of the same pack and split",
+            )
+        return factors
 
-class _Chunks(Sequence[Indices]):
-    """An array of indices as batches, sliced on demand."""
 
-    def __init__(self, indices: Indices, size: int) -> None:
-        self._indices = indices
+def _earlier(order: Indices) -> Indices:
+    """(N,) int64, how often each value stands before in the array."""
+    by_value = np.argsort(order, kind="stable")
+    values = order[by_value]
+    earlier = np.empty(len(order), np.int64)
+    earlier[by_value] = np.arange(len(order)) - np.searchsorted(values, values)
+    return earlier
+
+
+class _Chunks(Sequence[Draws]):
+    """The samples of an epoch as batches, sliced on demand."""
+
+    def __init__(self, draws: Draws, size: int) -> None:
+        self._draws = draws
         self._size = size
 
     def __len__(self) -> int:
-        return -(-len(self._indices) // self._size)
+        return -(-len(self._draws.indices) // self._size)
 
     @overload
-    def __getitem__(self, number: int) -> Indices: ...
+    def __getitem__(self, number: int) -> Draws: ...
     @overload
-    def __getitem__(self, number: slice) -> list[Indices]: ...
+    def __getitem__(self, number: slice) -> list[Draws]: ...
     def __getitem__(self, number: int | slice) -> Any:
         if isinstance(number, slice):
             return [self[item] for item in range(len(self))[number]]
         begin = (number if number >= 0 else number + len(self)) * self._size
-        if not 0 <= begin < len(self._indices):
+        indices, earlier = self._draws
+        if not 0 <= begin < len(indices):
             raise IndexError(number)
-        return self._indices[begin : begin + self._size]
+        part = slice(begin, begin + self._size)
+        return Draws(indices[part], None if earlier is None else earlier[part])

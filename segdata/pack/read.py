@@ -190,6 +190,24 @@ class Pack(Sequence[Sample]):
         for shard in self._store.shards:
             yield shard.table[name]
 
+    def object_categories(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Each object's sample, and its category in `labels`, (M,) int64 each; columns alone are read.
+
+        Objects of categories that the pack's view leaves out are left out.
+        """
+        empty = np.zeros(0, np.int64)
+        tables = [shard.table for shard in self._store.shards]
+        counts = np.concatenate([empty, *(np.diff(table["instance/pointer"]) for table in tables)])
+        category = np.concatenate([empty, *(table["instance/category"] for table in tables)])
+        begin = (np.cumsum(counts) - counts)[self.indices]
+        counts = counts[self.indices]
+        image = np.arange(len(self)).repeat(counts)
+        category = category[np.arange(len(image)) + (begin + counts - np.cumsum(counts))[image]]
+        if self._mapping is None:
+            return image, category
+        category = self._mapping.indices[category]
+        return image[category >= 0], category[category >= 0]
+
     def count_without_mask(self) -> tuple[int, int, int]:
         """Objects without mask, objects in all, and images with an object without mask; columns alone are read."""
         without: list[npt.NDArray[np.int64]] = []

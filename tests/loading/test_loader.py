@@ -168,10 +168,11 @@ def drawn_item(sample: segdata.Sample, rng: np.random.Generator) -> tuple[str, f
     [
         {"transform": drawn_item},
         {"rank": 1, "world": 3},
+        {"transform": drawn_item, "repeat": [1.5, 2.2, 1, 0.5] * 3 + [3], "rank": 1, "world": 2},
         {"batches": [[5, 1], [0], [12, 3, 4], [7], [8, 9]]},
         {"batches": lambda epoch: [[epoch], [epoch + 3, 2], [5, 6, 7]], "rank": 1, "world": 2},
     ],
-    ids=["transform", "rank", "batches", "batches by epoch"],
+    ids=["transform", "rank", "repeat", "batches", "batches by epoch"],
 )
 def test_whatever_the_options_a_resumed_run_goes_on_exactly(
     pack: segdata.Pack, workers: int, options: dict[str, Any]
