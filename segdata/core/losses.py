@@ -64,7 +64,7 @@ KINDS = (
     ),
     Kind("crowds", True, "which objects are crowds", r"crowd flags"),
     Kind("flags", True, "which objects are difficult, truncated or occluded", r"(difficult|truncated|occluded) flags"),
-    Kind("boxes", True, "boxes that are not those of the masks", r"boxes"),
+    Kind("boxes", True, "boxes that are not those of the masks", r"boxes(?! rounded)"),
     Kind("areas", True, "areas that are not those of the masks, by which COCO sorts sizes", r"areas"),
     Kind("scores", True, "scores of predictions", r"scores"),
     Kind("splits", True, "samples of several splits are in one", r"place in the split"),
@@ -75,6 +75,7 @@ KINDS = (
     Kind(
         "ids", False, "numbers of images, objects and categories", r"(image|object) ids|category id$|numbers of objects"
     ),
+    Kind("rounding", False, "last digits of boxes", r"boxes rounded"),
     Kind("names", False, "names of categories, where others stand for them", r"category name"),
     Kind("colors", False, "colours of categories", r"category color|color files"),
     Kind("supercategories", False, "groups of categories", r"category supercategory"),

@@ -63,7 +63,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
     layers: Annotated[
         Literal["heads", "3+", "4+", "5+", "all"],
         Meta(
-            description="trained layers: all but the ResNet (heads), with ResNet stages from 3, 4 or 5 on, or all",
+            description="trained layers: all but the backbone (heads), with its stages from 3, 4 or 5 on, or all",
             extra={"original": "train(layers=…)"},
         ),
     ] = "all"

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -191,37 +192,46 @@ def predict(
     images: Literal["embed", "none"] = "embed" if embed else "none"
     with locked(target, wait=wait):
         require_replaceable(target, force=force or is_unfinished(target), what="the pack of predictions")
-        work = target / ".work-predict"
-        remove_tree(work)
-        work.mkdir(parents=True)
-        predicted = _Predicted(
-            model,
-            samples if limit is None else samples[:limit],
-            batch_size=batch_size,
-            pictures=None if pictures is None else Path(pictures),
-            progress=progress,
-            unreadable=unreadable,
-            findings=findings,
-            needs_objects=results is not None,
-        )
-        receipts, left_out = _written(predicted, work, images, findings)
-        remaining = without({name: [i for i in members if i < count] for name, members in splits.items()}, left_out)
-        dataset = write_dataset(work, remaining, [])
-        index = index_document(
-            receipts,
-            dataset,
-            labels=model.labels,
-            splits=remaining,
-            images=images,
-            provenance=_provenance(model, receipts, origin),
-            findings=findings,
-            max_pixels=max_pixels,
-        )
-        commit(target, work, [*receipts, dataset], index)
-        remove_tree(work)
+        with _work_folder(target) as work:
+            predicted = _Predicted(
+                model,
+                samples if limit is None else samples[:limit],
+                batch_size=batch_size,
+                pictures=None if pictures is None else Path(pictures),
+                progress=progress,
+                unreadable=unreadable,
+                findings=findings,
+                needs_objects=results is not None,
+            )
+            receipts, left_out = _written(predicted, work, images, findings)
+            remaining = without({name: [i for i in members if i < count] for name, members in splits.items()}, left_out)
+            dataset = write_dataset(work, remaining, [])
+            index = index_document(
+                receipts,
+                dataset,
+                labels=model.labels,
+                splits=remaining,
+                images=images,
+                provenance=_provenance(model, receipts, origin),
+                findings=findings,
+                max_pixels=max_pixels,
+            )
+            commit(target, work, [*receipts, dataset], index)
     if results is not None:
         coco_results.write_document(open_pack(target), model.labels, Path(results))
     return predicted.report(target, count - len(left_out))
+
+
+@contextmanager
+def _work_folder(target: Path) -> Iterator[Path]:
+    """An empty folder below `target` that is gone afterwards, also after an error."""
+    work = target / ".work-predict"
+    remove_tree(work)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        remove_tree(work)
 
 
 def _remark_none_above(predicted: _Predicted, findings: Findings) -> None:

@@ -297,7 +297,7 @@ class _Training:
                 "fingerprint": self.data,
                 "images": len(self.pack),
                 "validation_images": 0 if self.validate is None else len(self.validate),
-                "labels": [category.name for category in self.labels.categories],
+                "labels": [category.name for category in self.labels.categories if not category.ignore],
                 "remarks": self.remarks,
             },
         }

@@ -114,7 +114,8 @@ def _parts(comparison: Comparison) -> Iterable[str]:
     header = ["", *(run.name for run in runs)]
     yield html.note("; ".join(f"{run.name}: {run.state}, {run.step:,} updates" for run in runs))
     yield html.heading("Settings that differ")
-    yield html.table(header, [(name, *map(_cell, values)) for name, values in comparison.settings])
+    differing = [(name, *map(_cell, values)) for name, values in comparison.settings]
+    yield html.table(header, differing) if differing else html.note("None: all settings are the same.")
     whole = [row for row in comparison.metrics if category_of(row[0]) is None]
     single = [row for row in comparison.metrics if category_of(row[0]) is not None]
     yield html.heading("Metrics")
