@@ -55,7 +55,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"shared"},
         {"adapting", "label_maps"},
         {"coco", ...},
-        {"coco_panoptic", "unknown"},
+        {"coco_panoptic", "sa1b", "unknown"},
         {"detection"},
         {"__init__"},
     ],

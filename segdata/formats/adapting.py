@@ -49,6 +49,28 @@ def remark_split(name: str, new: str, findings: Findings) -> None:
         findings.remark("split has another name in the target", f"{name} → {new}")
 
 
+def first_split(source: Header, keys: Sequence[str], rest: str, findings: Findings) -> dict[str, list[int]]:
+    """Split → samples, each sample in the first split that it is in; those of none are in `rest`.
+
+    For formats in which a split is a folder of images. What is lost of further splits is counted.
+    """
+    new_split = split_names(source.splits)
+    home = [""] * len(keys)
+    for split, members in source.splits.items():
+        remark_split(split, new_split[split], findings)
+        for index in map(int, members):
+            if home[index]:
+                findings.drop(f"place in the split {split!r}", keys[index])
+            else:
+                home[index] = new_split[split]
+    if "" in home and any(home):
+        findings.remark(f"samples of no split are in the split {rest!r}", source.labels.name, home.count(""))
+    splits: dict[str, list[int]] = {}
+    for index, split in enumerate(home):
+        splits.setdefault(split or rest, []).append(index)
+    return splits
+
+
 def plain_names(names: Sequence[str], *, without: str = "") -> list[str]:
     """Category names for tables with one category a line: without line breaks, control characters, blanks at the ends.
 

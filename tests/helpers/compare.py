@@ -36,6 +36,7 @@ LABELS = {
         *(f"*{folder}/*.[pP][nN][gG]" for folder in ("labels", "masks", "annotations")),
         "*_mask.png",
     ),
+    "sa1b": (),
     "masks": ("*masks/*.png", "PedMasks/*.png"),
 }
 """Files whose pixels count, not their bytes."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 WIDTH, HEIGHT = 40, 30
 
@@ -284,6 +285,37 @@ def masks_nuclei(root: Path) -> Path:
     return root
 
 
+def sa1b(root: Path) -> Path:
+    """Documents beside images, in the folder and in one below: both kinds of run lengths, masks within masks, records that
+    lack a number, further fields, an image without objects, and one without document."""
+    wholes = [np.zeros((HEIGHT, WIDTH), np.uint8, order="F") for _ in range(2)]
+    wholes[0][4:20, 5:30], wholes[1][6:12, 8:15] = 1, 1
+    made_how = {
+        "predicted_iou": 0.9375,
+        "stability_score": 0.5,
+        "crop_box": [0, 0, WIDTH, HEIGHT],
+        "point_coords": [[9, 8]],
+    }
+    records: list[dict[str, Any]] = []
+    for number, mask in enumerate(wholes):
+        area, box = int(mask.sum()), coco_mask.toBbox(coco_mask.encode(mask)).tolist()
+        rle = {"size": [HEIGHT, WIDTH], "counts": coco_mask.encode(mask)["counts"].decode()}
+        records.append({"id": 77 + number, "segmentation": rle, "bbox": box, "area": area, **made_how})
+    by_hand = {"size": [HEIGHT, WIDTH], "counts": [30, 5, 25, 5, HEIGHT * WIDTH - 65]}
+    odd = [{"segmentation": by_hand, "area": 11, "category_id": 3, "sa1b": 1}, {**records[0], "bbox": [1, 2, 3, 4]}]
+    documents = {
+        "sa_1": ({"image_id": 1}, records, {}),
+        "sa_000020/sa_2": ({"image_id": "two", "licence": "none"}, [*records[::-1], *odd], {"info": {"by": "hand"}}),
+        "sa_000020/sa_3": ({"image_id": 3}, [], {}),
+    }
+    for seed, (name, (image, objects, more)) in enumerate(documents.items()):
+        about = {"height": HEIGHT, "width": WIDTH, "file_name": f"{name.rpartition('/')[2]}.jpg"}
+        put(root / f"{name}.jpg", photo(seed=seed))
+        put(root / f"{name}.json", {"image": {**image, **about}, "annotations": objects, **more})
+    put(root / "sa_000020/sa_4.png", photo(seed=4, kind="PNG"))
+    return root
+
+
 ALL = {
     "coco": coco,
     "voc": voc,
@@ -294,5 +326,6 @@ ALL = {
     "masks": masks,
     "masks_pennfudan": masks_pennfudan,
     "masks_nuclei": masks_nuclei,
+    "sa1b": sa1b,
 }
 """Every hand-made dataset; the format is the part before the underscore."""

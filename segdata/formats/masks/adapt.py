@@ -22,14 +22,13 @@ from segdata.formats.adapting import (
     count_overlaps,
     count_unmapped,
     distinct_keys,
+    first_split,
     layered,
     plain_names,
-    remark_split,
-    split_names,
 )
 from segdata.formats.contract import Header, Kept, Plan
 from segdata.formats.masks import categories
-from segdata.formats.shared.folder import IMAGE_ENDINGS, stem
+from segdata.formats.shared.folder import image_ending
 
 _MOST = 65535
 """Objects that a 16-bit mask can number."""
@@ -47,20 +46,7 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     labels = LabelSpace("custom", (Category(name, 0, isthing=True),))
     count_category_fields(source.labels, labels, table, findings)
     count_documents(source, "masks", findings)
-    new_split = split_names(source.splits)
-    home = [""] * len(keys)
-    for split, members in source.splits.items():
-        remark_split(split, new_split[split], findings)
-        for index in map(int, members):
-            if home[index]:
-                findings.drop(f"place in the split {split!r}", keys[index])
-            else:
-                home[index] = new_split[split]
-    if "" in home and any(home):
-        findings.remark(f"samples of no split are in the split {_SPLIT!r}", source.labels.name, home.count(""))
-    splits: dict[str, list[int]] = {}
-    for index, split in enumerate(home):
-        splits.setdefault(split or _SPLIT, []).append(index)
+    splits = first_split(source, keys, _SPLIT, findings)
     documents = [{"format": "masks", "file": "classes.txt", "text": f"{name}\n"}]
     return Plan(source.labels, Header(labels, splits, documents), distinct_keys(keys, findings, flat=True), table)
 
@@ -86,7 +72,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         key,
         sample.height,
         sample.width,
-        file=f"{folder}images/{key}{_ending(sample.file)}",
+        file=f"{folder}images/{key}{image_ending(sample.file)}",
         encoded=lambda: sample.encoded,
         instances=_numbered(layer, numbers) if sample.has_instances else None,
         extra={"masks": {"file": file, "mode": "L" if len(numbers) <= 255 else "I;16"}}
@@ -105,9 +91,3 @@ def _folder(positions: Mapping[str, Mapping[int, int]], index: int) -> str:
     """The folder of a sample's split; none where there is no other split than "all"."""
     split = next(name for name, members in positions.items() if index in members)
     return "" if list(positions) == [_SPLIT] else f"{split}/"
-
-
-def _ending(file: str) -> str:
-    """The ending of an image file; .png where it has none of an image."""
-    ending = file[len(stem(file)) :]
-    return ending if ending.lower() in IMAGE_ENDINGS else ".png"

@@ -209,6 +209,12 @@ def stem(name: str) -> str:
     return base if base and "/" not in ending else name
 
 
+def image_ending(file: str) -> str:
+    """The ending of an image file; .png where it has none of an image."""
+    ending = file[len(stem(file)) :]
+    return ending if ending.lower() in IMAGE_ENDINGS else ".png"
+
+
 def write_file(root: Path, name: str, data: bytes) -> None:
     """Write a file of an unfinished output folder, with the folders above it.
 

@@ -1,0 +1,5 @@
+"""SA-1B, the dataset of Segment Anything: a JSON document beside each image."""
+
+from segdata.formats.sa1b import adapt, format, residue
+
+__all__ = ["adapt", "format", "residue"]
