@@ -26,6 +26,7 @@ FLOORS = [
     {"download", "pack", "formats"},
     {"sources", "loading"},
     {"conversion", "statistics", "metrics", "torch"},
+    {"derivation"},
     {"models"},
     {"training", "demo"},
     {"deployment"},

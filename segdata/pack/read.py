@@ -234,6 +234,12 @@ class Pack(Sequence[Sample]):
         shard, row = self._store.locate(int(self.indices[index]))
         return int(shard.table["image/length"][row])
 
+    def unused_image_bytes(self) -> int:
+        """Bytes of embedded images that no sample of the whole pack has; there are some in a pack made of a part of another."""
+        shards = [shard for shard in self._store.shards if shard.images is not None]
+        there = sum(shard.images.length("images/data") for shard in shards if shard.images is not None)
+        return there - sum(int(shard.table["image/length"].sum()) for shard in shards)
+
     def find(self, key: str) -> Sample:
         """The sample with this key.
 

@@ -120,6 +120,11 @@ class _Labels(Struct):
     name: str
 
 
+class _Parent(Struct):
+    name: str
+    sha256: _Sha256
+
+
 class _Provenance(Struct):
     fingerprint: str
     format: str
@@ -127,6 +132,7 @@ class _Provenance(Struct):
     options: dict[str, _Value]
     root: str
     segdata: str
+    parents: list[_Parent] | UnsetType = UNSET
 
 
 class _Remarks(Struct):

@@ -280,15 +280,9 @@ class _Table:
         self.instances += len(instances)
 
     def _compress(self, semantic: npt.NDArray[Any]) -> bytes:
-        import zstandard
-
         if self._compressor is None:
-            self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        data = np.ascontiguousarray(
-            semantic.astype(self.labels.dtype, copy=False).astype(self.labels.dtype.newbyteorder("<"), copy=False)
-        )
-        compressed: bytes = self._compressor.compress(data.tobytes())
-        return compressed
+            self._compressor = map_compressor()
+        return compressed_map(semantic, self.labels.dtype, self._compressor)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All columns by their name in the pack; polygons and scores only if there are any."""
@@ -353,6 +347,20 @@ class _Table:
             arrays["instance/ring_offset"] = _stacked([item.polygons.rings for item in columns])
             arrays["instance/polygon_offset"] = _stacked([item.polygons.pointer for item in columns])
         return arrays
+
+
+def map_compressor() -> Any:
+    """A compressor for `compressed_map`; making one costs more than compressing a label map."""
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=_LEVEL)
+
+
+def compressed_map(semantic: npt.NDArray[Any], dtype: np.dtype[Any], compressor: Any) -> bytes:
+    """A label map (H, W) as a pack holds it: a zstd frame of values of its label space's `dtype`, row by row."""
+    values = semantic.astype(dtype, copy=False).astype(dtype.newbyteorder("<"), copy=False)
+    compressed: bytes = compressor.compress(np.ascontiguousarray(values).tobytes())
+    return compressed
 
 
 def _offsets(parts: Sequence[bytes]) -> npt.NDArray[np.int64]:
