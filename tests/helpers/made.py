@@ -303,7 +303,7 @@ def sa1b(root: Path) -> Path:
         records.append({"id": 77 + number, "segmentation": rle, "bbox": box, "area": area, **made_how})
     by_hand = {"size": [HEIGHT, WIDTH], "counts": [30, 5, 25, 5, HEIGHT * WIDTH - 65]}
     odd = [{"segmentation": by_hand, "area": 11, "category_id": 3, "sa1b": 1}, {**records[0], "bbox": [1, 2, 3, 4]}]
-    documents = {
+    documents: dict[str, tuple[dict[str, Any], list[Any], dict[str, Any]]] = {
         "sa_1": ({"image_id": 1}, records, {}),
         "sa_000020/sa_2": ({"image_id": "two", "licence": "none"}, [*records[::-1], *odd], {"info": {"by": "hand"}}),
         "sa_000020/sa_3": ({"image_id": 3}, [], {}),

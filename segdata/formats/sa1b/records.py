@@ -9,7 +9,7 @@ from typing import Any
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation
-from segdata.formats.coco import annotations
+from segdata.formats.coco import annotations as coco_annotations
 from segdata.formats.coco.rules import check
 
 LABELS = LabelSpace("sa1b", (Category("object", 1, isthing=True),))
@@ -46,7 +46,7 @@ def checked(record: Any, height: int, width: int) -> dict[str, Any]:
 def instances_of(records: Sequence[dict[str, Any]], order: Sequence[int], height: int, width: int) -> Instances:
     """The objects of checked records, with what the columns do not give back in `extra`."""
     with_category = [{**record, "category_id": LABELS[0].id, "iscrowd": 0} for record in records]
-    instances = annotations.instances_of(with_category, order, LABELS, height, width)
+    instances = coco_annotations.instances_of(with_category, order, LABELS, height, width)
     extra = [_extra(record, again) for record, again in zip(records, records_of(instances), strict=True)]
     return replace(instances, extra=extra)
 
@@ -67,7 +67,7 @@ def _extra(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> dict[str, A
 def records_of(instances: Instances) -> list[dict[str, Any]]:
     """Annotation records from the columns and what was kept beside them."""
     records = []
-    for record, extra in zip(annotations.records_of(instances, LABELS), instances.extra, strict=True):
+    for record, extra in zip(coco_annotations.records_of(instances, LABELS), instances.extra, strict=True):
         residue = extra.get("sa1b", {})
         record = {name: value for name, value in record.items() if name not in _NOT_WRITTEN}
         record |= {name: value for name, value in extra.items() if name != "sa1b"} | residue.get("verbatim", {})

@@ -69,7 +69,7 @@ def test_written_from_coco(tmp_path: Path) -> None:
     assert lost["crowd flags"]["count"] == sum(record["iscrowd"] for record in truth["annotations"])
     with_mask = [record for record in truth["annotations"] if record["segmentation"]]
     assert lost["categories of objects"]["count"] == len(with_mask)
-    written = {}
+    written: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
     for path in sorted(tmp_path.glob("sa1b/**/*.json")):
         if path.name != ".segdata.json":
             document = json.loads(path.read_text())
