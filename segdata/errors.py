@@ -2,6 +2,7 @@
 
     SegdataError
     ├── UsageError           2    an option or argument that cannot be meant
+    │   └── InvalidQuery          a query that is not written as the language has it
     ├── InvalidInput         4    the data is not what its format says
     │   ├── InvalidAnnotation     an annotation document or record
     │   ├── InvalidImage          an image or label file
@@ -113,6 +114,22 @@ class UsageError(SegdataError, ValueError):
     """An option or argument that cannot be meant."""
 
     exit_code = 2
+
+
+class InvalidQuery(UsageError):
+    """A query that is not written as the language has it, or names what there is not.
+
+    Args:
+        columns: (first, last) of the part of the query concerned, from 1.
+    """
+
+    def __init__(self, message: str, *, columns: tuple[int, int], **parts: Any) -> None:
+        super().__init__(message, **parts)
+        self.columns = columns
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error with the columns of the query that it points at."""
+        return {**super().as_dict(), "columns": list(self.columns)}
 
 
 class InvalidInput(SegdataError, ValueError):

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "segdata"
 FLOORS = [
     {"errors", "version", "manifests"},
     {"core", "system"},
-    {"catalog", "viz", "sets"},
+    {"catalog", "viz", "sets", "query"},
     {"download", "pack", "formats"},
     {"sources", "loading"},
     {"conversion", "statistics", "metrics", "torch"},

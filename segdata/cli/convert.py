@@ -117,6 +117,7 @@ def convert(
         help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
         autocompletion=choices.views,
     ),
+    where: str | None = options.Where,
     keep: list[str] = typer.Option(
         [],
         "--keep",
@@ -211,6 +212,7 @@ def convert(
             splits=split,
             truth=truth,
             labels=labels,
+            where=where,
             keep=keep,
             drop=drop,
             min_area=min_area,

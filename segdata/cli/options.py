@@ -33,6 +33,12 @@ FromDir = typer.Option(
 ImagesDir = typer.Option(
     [], "--images-dir", metavar="[SPLIT=]DIR", help="Where the images are, if not in the dataset; can be repeated."
 )
+Where = typer.Option(
+    None,
+    "--where",
+    metavar="QUERY",
+    help="Only images of the pack that a query means: \"any(category == 'dog' and area > 96**2)\".",
+)
 Repair = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again.")
 Offline = typer.Option(False, "--offline", help="Never open a connection.")
 AcceptLicense = typer.Option([], "--accept-license", metavar="ID", help="Terms that you accept.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import choices, output, paths
+from segdata.cli import choices, options, output, paths
 from segdata.cli.output import app
 from segdata.errors import printable
 
@@ -42,6 +42,7 @@ def stats(
         help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
         autocompletion=choices.views,
     ),
+    where: str | None = options.Where,
     plots: Path | None = typer.Option(
         None, "--plots", metavar="DIR", callback=paths.folder, help="A folder for pictures (needs matplotlib)."
     ),
@@ -49,7 +50,10 @@ def stats(
         None, "--html", metavar="FILE", help="One page with tables and charts (needs matplotlib)."
     ),
     compare: Path | None = typer.Option(
-        None, "--compare", metavar="PATH", help="A pack or folder to put beside it, with the same --split and --labels."
+        None,
+        "--compare",
+        metavar="PATH",
+        help="A pack or folder to put beside it, with the same --split, --labels and --where.",
     ),
     json: bool = output.Json,
     quiet: bool = output.Quiet,
@@ -65,9 +69,10 @@ def stats(
             from segdata.viz import charts
 
             charts.require_matplotlib()
-        counted = stats.statistics(source, source_format=source_format, splits=split, labels=labels, progress=progress)
+        asked: Any = {"splits": split, "labels": labels, "where": where, "progress": progress}
+        counted = stats.statistics(source, source_format=source_format, **asked)
         if compare is not None:
-            other = stats.statistics(compare, splits=split, labels=labels, progress=progress)
+            other = stats.statistics(compare, **asked)
             comparison = stats.compare(counted, other)
         if plots is not None:
             from segdata.statistics import plots as drawing

@@ -17,7 +17,7 @@ from segdata.conversion.dry_run import dry_run, require_allowed, require_lossles
 from segdata.conversion.job import AllowLoss, ConvertOptions, ConvertReport, Crowds, Exif, Job, Progress, origin
 from segdata.conversion.kept import kept_records
 from segdata.core import losses
-from segdata.errors import SegdataError, UsageError
+from segdata.errors import NotThere, SegdataError, UsageError
 from segdata.pack import layout
 from segdata.sets import filters, orientation
 from segdata.sets.splits import SplitBy
@@ -46,6 +46,7 @@ def convert(
     lists: Mapping[str, Sequence[str]] | None = None,
     truth: str | Path | None = None,
     labels: Labels = None,
+    where: str | None = None,
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
     min_area: float = 0.0,
@@ -87,6 +88,7 @@ def convert(
         truth: ground truth of results files (a pack or dataset): the results become a pack with scores.
         labels: map categories: the name of a view ("cityscapes-19") or of a label space ("voc", by names), a TOML file,
             or a mapping. The name of a space of the folder's own format says what the folder's numbers mean.
+        where: only the samples of a pack that this query means, under `labels`; docs/query.md has the language.
         keep, drop: only these categories, all but these (names after `labels`).
         min_area: leave out objects with fewer pixels.
         crowds: "keep" objects with iscrowd, which training and AP leave out, "drop" them, or make "objects" of them: tools
@@ -198,6 +200,11 @@ def _opened(source: Path, options: ConvertOptions) -> Dataset:
             fix="give it where the dataset's folder is converted; --labels maps the categories of a pack",
         )
     if options.truth is not None:
+        if options.where is not None:
+            raise UsageError(
+                "--where has no effect on results files",
+                fix="convert them to a pack, then segdata convert that PACK with --where",
+            )
         return open_results(
             source,
             options.truth,
@@ -206,18 +213,28 @@ def _opened(source: Path, options: ConvertOptions) -> Dataset:
             labels=options.labels,
             limit=options.limit,
         )
-    return open_dataset(
+    dataset = open_dataset(
         source,
         format=options.source_format,
         splits=options.splits,
         lists=options.lists,
         labels=options.labels,
+        where=options.where,
         limit=options.limit,
         on_error=options.on_error,
         check_images=options.images != "none" or options.to != "pack",
         classes=options.classes,
         read=options.read,
     )
+    if options.where is not None and not len(dataset):
+        among = f" among those of {', '.join(map(repr, options.splits))}" if options.splits else ""
+        raise NotThere(
+            f"the query means no image of the pack{among}",
+            file=source,
+            why=f"--where {options.where!r}"[:300],
+            fix="segdata stats PACK, with a part of the query as --where, counts what there is",
+        )
+    return dataset
 
 
 def _filtered(dataset: Dataset, options: ConvertOptions) -> Dataset:

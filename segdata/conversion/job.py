@@ -60,6 +60,7 @@ class ConvertOptions:
     lists: Mapping[str, Sequence[str]] | None = None
     truth: Path | None = None
     labels: Labels = None
+    where: str | None = None
     keep: Sequence[str] = ()
     drop: Sequence[str] = ()
     min_area: float = 0.0
@@ -133,6 +134,7 @@ class ConvertOptions:
             "decode": self.decode,
             "shard_samples": self.shard_samples,
             **self._recorded_reading(),
+            **({} if self.where is None else {"where": self.where}),
         }
 
     def _recorded_reading(self) -> dict[str, Any]:

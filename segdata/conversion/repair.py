@@ -52,6 +52,7 @@ def repair(
         source,
         format=source_format,
         splits=options.splits,
+        where=options.where,
         limit=options.limit,
         on_error=options.on_error,
         check_images=options.images != "none",
@@ -79,6 +80,7 @@ class _Recorded(Struct):
 
     splits: list[str] = []
     images: layout.Images = "none"
+    where: str | None = None
     limit: Annotated[int, Meta(ge=1)] | None = None
     on_error: OnError = "stop"
     decode: bool = False

@@ -23,9 +23,12 @@ from segdata.core.reprs import counted, first, line
 from segdata.core.sample import Sample
 from segdata.errors import DamagedData, NotThere, no_sample, no_split, number_of
 from segdata.pack import layout
+from segdata.pack.columns import Columns
 from segdata.pack.schema import ARRAYS
 from segdata.pack.store import Shard, Store
 from segdata.pack.tables import Limits
+from segdata.query.meaning import compiled
+from segdata.query.values import Of
 from segdata.system.files import disk_errors
 from segdata.viz import gallery
 
@@ -269,14 +272,46 @@ class Pack(Sequence[Sample]):
             return _Identity(self._store.count)
         return {int(member): position for position, member in enumerate(self._members)}
 
-    def select(self, which: Sequence[int] | npt.NDArray[Any] | Callable[[Sample], bool]) -> Pack:
-        """Some of these samples: by index (in that order), by one boolean for each, or by a predicate.
+    @cached_property
+    def _columns(self) -> Columns:
+        return Columns(self._store, self._mapping)
+
+    def matching(self, query: str) -> npt.NDArray[np.bool_]:
+        """(N,) bool, which of these samples a query means: "any(category == 'dog') and width > 500".
+
+        Tables alone are read; the language is described in docs/query.md.
 
         Raises:
+            InvalidQuery: with the column of what is wrong, and what may be meant.
+        """
+        return self._matching(query, "image")[self.indices]
+
+    def matching_objects(self, query: str) -> npt.NDArray[np.bool_]:
+        """(M,) bool, which objects of the whole pack a query of objects means: "area < 32**2 and not iscrowd".
+
+        Raises:
+            InvalidQuery: with the column of what is wrong, and what may be meant.
+        """
+        return self._matching(query, "object")
+
+    def _matching(self, query: str, of: Of) -> npt.NDArray[np.bool_]:
+        meaning = compiled(query, self._columns.names, of)
+        parts = [meaning(table) for table in self._columns.tables]
+        return np.concatenate(parts) if parts else np.zeros(0, bool)
+
+    def select(self, which: str | Sequence[int] | npt.NDArray[Any] | Callable[[Sample], bool]) -> Pack:
+        """Some of these samples: by index (in that order), by one boolean for each, by a query, or by a predicate.
+
+        A query is computed on columns, as `matching` does it; a predicate is called with every sample.
+
+        Raises:
+            InvalidQuery: with the column of what is wrong, and what may be meant.
             IndexError: an index out of range, or not one boolean for each sample.
             TypeError: neither integers nor booleans.
         """
-        if callable(which):
+        if isinstance(which, str):
+            chosen = np.flatnonzero(self.matching(which))
+        elif callable(which):
             chosen = np.array([i for i in range(len(self)) if which(self[i])], np.int64)
         else:
             values = np.asarray(which).reshape(-1)

@@ -12,10 +12,11 @@ import numpy as np
 
 from segdata import formats
 from segdata.catalog import manifest
+from segdata.core.arrays import BoolArray
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation, NotThere, no_split
+from segdata.errors import InvalidAnnotation, NotThere, UsageError, no_split
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import file_size, image_path, images_not_there, missing_images
@@ -117,6 +118,7 @@ def open_dataset(
     splits: Sequence[str] = (),
     lists: Mapping[str, Sequence[str]] | None = None,
     labels: Labels = None,
+    where: str | None = None,
     limit: int | None = None,
     on_error: OnError = "stop",
     check_images: bool = True,
@@ -130,6 +132,7 @@ def open_dataset(
         splits: only the samples of these.
         lists: split → keys of its samples; such a split replaces the folder's own of that name.
         labels: the categories to map to. A label space of the folder's own format says what its numbers mean instead.
+        where: only the samples of a pack that this query means, under `labels`.
         limit: at most this many samples, the first ones.
         on_error: whether missing images and damaged shards are errors, or left out.
         check_images: whether images of a folder must be on disk.
@@ -141,7 +144,14 @@ def open_dataset(
     own_labels = _labels_of_folder(labels, path, format)
     declared = None if classes is None or is_from_data else _declared(classes)
     if format == "pack" or (format is None and is_pack(path)):
-        dataset = _open_pack(path, splits, limit, on_error)
+        dataset = _open_pack(path, splits, labels, where, limit=limit, on_error=on_error)
+    elif where is not None:
+        raise UsageError(
+            "--where asks for samples of a pack, and this is a dataset's folder",
+            file=path,
+            why="a query is answered from the tables of a pack, without reading a sample",
+            fix=f"make a pack of it first, segdata convert {path} PACK, and give --where with that",
+        )
     else:
         findings = Findings(strict=read.strict)
         format, source = formats.scan(path, format, findings, read, labels=declared or own_labels)
@@ -222,13 +232,24 @@ def _listed_splits(
 
 
 def _choose(
-    count: int, splits: Mapping[str, Sequence[int]], names: Sequence[str], limit: int | None, path: Path
+    count: int,
+    splits: Mapping[str, Sequence[int]],
+    names: Sequence[str],
+    limit: int | None,
+    path: Path,
+    is_meant: BoolArray | None = None,
 ) -> tuple[list[int], dict[str, list[int]]]:
-    """Which samples are taken, in order, and the splits over them."""
+    """Which samples are taken, in order, and the splits over them.
+
+    Args:
+        is_meant: (count,) bool, which samples a query means.
+    """
     for name in names:
         if name not in splits:
             raise no_split(name, splits, None, path)
     chosen = sorted({int(index) for name in names for index in splits[name]}) if names else list(range(count))
+    if is_meant is not None:
+        chosen = [index for index in chosen if is_meant[index]]
     chosen = chosen[:limit]
     position = {index: position for position, index in enumerate(chosen)}
     return chosen, {
@@ -273,7 +294,15 @@ def _folder_dataset(
     )
 
 
-def _open_pack(path: Path, split_names: Sequence[str], limit: int | None, on_error: OnError) -> Dataset:
+def _open_pack(
+    path: Path,
+    split_names: Sequence[str],
+    labels: Labels,
+    where: str | None,
+    *,
+    limit: int | None,
+    on_error: OnError,
+) -> Dataset:
     findings = Findings()
     damaged = damaged_shards(path)
     pack = open_without(path, damaged)
@@ -283,7 +312,11 @@ def _open_pack(path: Path, split_names: Sequence[str], limit: int | None, on_err
         error.place = f"shard {number}" + (f", {error.place}" if error.place else "")
         findings.skip(error, pack.info["shards"][number]["samples"])
     all_splits = {name: members.tolist() for name, members in pack.splits.items()}
-    chosen, splits = _choose(len(pack), all_splits, split_names, limit, pack.path)
+    is_meant = None
+    if where is not None:
+        viewed = pack if labels is None else pack.viewed(relabelling(labels, pack.labels).mapping)
+        is_meant = viewed.matching(where)
+    chosen, splits = _choose(len(pack), all_splits, split_names, limit, pack.path, is_meant)
     shards = [shard for number, shard in enumerate(pack.info["shards"]) if number not in damaged]
     contents = [shard["annotations"]["sha256"] for shard in shards]
     digest = hashlib.sha256(canonical_json([contents, pack.info["dataset"]["sha256"], chosen, splits]))

@@ -218,6 +218,7 @@ def statistics(
     source_format: str | None = None,
     splits: Sequence[str] = (),
     labels: Labels = None,
+    where: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Statistics:
     """Count what a pack or a dataset folder holds.
@@ -227,14 +228,16 @@ def statistics(
         source_format: the folder's format; by default it is detected.
         splits: names of the splits to count; by default all samples.
         labels: map categories first: the name of a view or label space, a TOML file, or a mapping.
+        where: count only the samples of a pack that this query means, under `labels`: "any(category == 'dog')".
         progress: called as `progress(samples done, samples in all)`.
 
     Raises:
         NotThere: no such folder, split or view.
+        InvalidQuery: with the column of `where` that is wrong.
         InvalidInput: the dataset is not valid.
     """
     path = Path(source)
-    data = open_dataset(path, format=source_format, splits=splits, labels=labels)
+    data = open_dataset(path, format=source_format, splits=splits, labels=labels, where=where)
     is_member = np.zeros((len(data.splits), len(data)), bool)
     for row, members in zip(is_member, data.splits.values(), strict=True):
         row[members] = True
