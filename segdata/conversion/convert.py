@@ -179,6 +179,11 @@ def _require_images_in_place(dataset: Dataset, options: ConvertOptions) -> None:
     """Refuse to refer to images that lie under other names than the annotations say."""
     if options.images == "reference" and options.to == "pack" and dataset.scanned is not None:
         elsewhere = [entry for entry in dataset.scanned[1] if entry.disk]
+        inside = [entry for entry in dataset.scanned[1] if entry.embedded]
+        if inside:
+            raise _no_reference(
+                f"images inside annotation files ({inside[0].file} is inside that of {inside[0].key!r})"
+            )
         if elsewhere:
             raise _no_reference(f"image names of another spelling ({elsewhere[0].file} is {elsewhere[0].disk})")
 

@@ -97,6 +97,11 @@ class LabelSpace:
     def __getitem__(self, index: int) -> Category:
         return self.categories[index]
 
+    @cached_property
+    def background(self) -> int | None:
+        """Index of the background, by its name; None where no category is it."""
+        return next((index for index, item in enumerate(self.categories) if is_background(item.name)), None)
+
     @property
     def void(self) -> int:
         """The value of unlabelled pixels in semantic maps: 255, or 65535 when there are more than 255 categories."""

@@ -41,7 +41,7 @@ KINDS = (
         "objects",
         True,
         "objects that are gone, or melt into others",
-        r"objects (with|without|after|\(the)|objects of categories that have none|groups that melt",
+        r"objects (with|without|after|of the|\(the)|objects of categories that have none|groups that melt",
     ),
     Kind(
         "categories",
@@ -55,6 +55,7 @@ KINDS = (
         "pixels of objects that lie under others",
         r"objects partly hidden|label map pixels under|objects whose pixels",
     ),
+    Kind("shapes", True, "points, lines and other shapes without area, which are no objects", r"shapes without area"),
     Kind("masks", True, "masks of objects that stay", r"masks? of objects|masks$"),
     Kind(
         "label-maps",
@@ -71,9 +72,12 @@ KINDS = (
     Kind("images", True, "images without annotation become images without objects", r"images that nobody"),
     Kind("captions", True, "captions, keypoints", r"captions|records of further documents"),
     Kind("other", True, "what has no kind of its own", r""),
-    Kind("polygons", False, "outlines; their pixels stay", r"polygons$|polygon documents"),
+    Kind("polygons", False, "outlines; their pixels stay", r"polygons$|polygon documents|circles|ellipses"),
     Kind(
-        "ids", False, "numbers of images, objects and categories", r"(image|object) ids|category id$|numbers of objects"
+        "ids",
+        False,
+        "numbers of images, objects and categories",
+        r"(image|object) ids|category id$|numbers of (objects|groups)",
     ),
     Kind("rounding", False, "last digits of boxes", r"boxes rounded"),
     Kind("names", False, "names of categories, where others stand for them", r"category name"),

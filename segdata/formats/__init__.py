@@ -13,7 +13,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.reprs import Splits, counted, line
 from segdata.core.sample import Sample
 from segdata.errors import NotThere, SegdataError, UnknownLayout, UsageError, no_sample, no_split
-from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, masks, sa1b, voc
+from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, labelme, masks, sa1b, voc
 from segdata.formats.contract import (
     RESIDUES,
     Adapter,
@@ -47,6 +47,12 @@ FORMATS: Mapping[str, FormatModules] = {
         shortcuts=Shortcuts(label_map=cityscapes.format.label_map, instance_ids=cityscapes.format.instance_ids),
         is_relative=cityscapes.format.is_relative,
         parts=("leftimg8bit", "gtfine", "gtcoarse", "imgsfine"),
+    ),
+    "labelme": FormatModules(
+        labelme.format,
+        labelme.adapt,
+        Residue(labelme.residue.count_dropped, object_fields=labelme.residue.object_fields),
+        names_categories=True,
     ),
     "masks": FormatModules(
         masks.format,

@@ -71,6 +71,12 @@ def first_split(source: Header, keys: Sequence[str], rest: str, findings: Findin
     return splits
 
 
+def folder_of(plan: Plan, index: int, rest: str) -> str:
+    """The folder of a sample's only split, with a slash; "" where there is no other split than `rest`."""
+    split = next(name for name, members in plan.positions.items() if index in members)
+    return "" if list(plan.positions) == [rest] else f"{split}/"
+
+
 def plain_names(names: Sequence[str], *, without: str = "") -> list[str]:
     """Category names for tables with one category a line: without line breaks, control characters, blanks at the ends.
 

@@ -42,6 +42,7 @@ class Entry:
         annotation_bytes: size of its own annotation files, for cutting work into shards.
         data: what the format needs to load it.
         disk: the image's path on disk where it does not lie under the root (`ReadOptions.images_dir`), else "".
+        embedded: whether the image is in the annotation file, and `file` only what it is called.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Entry:
     annotation_bytes: int = 0
     data: Any = None
     disk: str = ""
+    embedded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Turn images upright by their EXIF orientation, with their annotations."""
+"""Turn images upright by their EXIF orientation, with their annotations; pixels and points turned, and back."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances, Sample
 from segdata.errors import SegdataError
 
+_BACK = {6: 8, 8: 6}
 _AT_ONCE = 16
 """Masks of an image that are turned at once."""
 
@@ -78,7 +79,7 @@ def turned(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     return pixels[:: -1 if flips_rows else 1, :: -1 if flips_columns else 1]
 
 
-def _turned_points(
+def turned_points(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], orientation: int, height: int, width: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Points of the stored image, height × width, in the upright one."""
@@ -87,6 +88,16 @@ def _turned_points(
     if orientation in (3, 4, 7, 8):
         y = height - y
     return (width - x if orientation in (2, 3, 6, 7) else x), y
+
+
+def back(orientation: int) -> int:
+    """The orientation that turns the upright image into the stored one."""
+    return _BACK.get(orientation, orientation)
+
+
+def upright_size(orientation: int, height: int, width: int) -> tuple[int, int]:
+    """(height, width) of the upright image of a stored one of this size; the same function leads back."""
+    return (width, height) if orientation >= 5 else (height, width)
 
 
 def _turned_instances(instances: Instances, orientation: int, height: int, width: int) -> Instances:
@@ -98,15 +109,13 @@ def _turned_instances(instances: Instances, orientation: int, height: int, width
             Masks.from_dense(np.ascontiguousarray(turned(dense.transpose(1, 2, 0), orientation).transpose(2, 0, 1)))
         )
     x, y, w, h = instances.bbox.T
-    x0, y0 = _turned_points(x, y, orientation, height, width)
-    x1, y1 = _turned_points(x + w, y + h, orientation, height, width)
+    x0, y0 = turned_points(x, y, orientation, height, width)
+    x1, y1 = turned_points(x + w, y + h, orientation, height, width)
     sides = (h, w) if orientation >= 5 else (w, h)
     bbox = np.stack([np.minimum(x0, x1), np.minimum(y0, y1), *sides], axis=1)
     polygons = instances.polygons
     values = polygons.values.copy()
-    values[0::2], values[1::2] = _turned_points(
-        polygons.values[0::2], polygons.values[1::2], orientation, height, width
-    )
+    values[0::2], values[1::2] = turned_points(polygons.values[0::2], polygons.values[1::2], orientation, height, width)
     return replace(
         instances,
         masks=Masks.concatenate(parts, *size),

@@ -74,7 +74,7 @@ class Dataset:
         splits: name → indices of its samples.
         documents: what the dataset's files say beyond single images.
         keys: every sample's key, in order.
-        sizes: (bytes of the image, bytes of its own annotation files) of every sample.
+        sizes: (bytes of the image at most, bytes of its own annotation files) of every sample.
         fingerprint: digest of everything that the samples are read from.
         get: the sample with this index; what is odd in it goes to the findings.
         findings: what was odd or left out when the dataset was opened.
@@ -269,7 +269,13 @@ def _folder_dataset(
         sample.max_pixels = source.options.max_pixels
         return sample
 
-    sizes = [(file_size(source.root, entry.disk or entry.file), entry.annotation_bytes) for entry in entries]
+    sizes = [
+        (
+            entry.annotation_bytes if entry.embedded else file_size(source.root, entry.disk or entry.file),
+            entry.annotation_bytes,
+        )
+        for entry in entries
+    ]
     digest = hashlib.sha256(canonical_json([format, source.labels.as_dict(), splits]))
     for entry, size in zip(entries, sizes, strict=True):
         digest.update(canonical_json([entry.key, entry.file, *size]))

@@ -59,6 +59,7 @@ SHARED = (
     "formats/contract.py",
     "formats/adapting.py",
     "formats/shared",
+    "formats/shapes",
     "sources",
     "conversion",
     "pack",

@@ -23,6 +23,7 @@ MOST = 20
 
 LABELS = {
     "coco": (),
+    "labelme": (),
     "voc": ("SegmentationClass/*.png", "SegmentationObject/*.png"),
     "cityscapes": (
         "gt*/*_labelIds.png",

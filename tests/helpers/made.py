@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -316,6 +317,74 @@ def sa1b(root: Path) -> Path:
     return root
 
 
+# ---------------------------------------------------------------------- Labelme
+
+
+def labelme_shape(label: str, points: list[list[float]], kind: str = "polygon", **more: Any) -> dict[str, Any]:
+    return {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}, **more}
+
+
+def labelme_document(image: str, shapes: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    return {
+        "version": "5.7.0",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image,
+        "imageData": None,
+        "imageHeight": HEIGHT,
+        "imageWidth": WIDTH,
+        **more,
+    }
+
+
+def labelme_mask(array: np.ndarray) -> str:
+    """A mask as Labelme writes it: base64 of a one-bit PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(array.astype(bool)).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def labelme_objects() -> list[dict[str, Any]]:
+    """Every type of shape; an object in two parts around another one, a group of two labels, an ignored region."""
+    octagon = np.ones((6, 9), bool)
+    octagon[0, 0] = octagon[3, 4] = False
+    return [
+        labelme_shape("cat, wild", [[2.5, 3.25], [12.0, 3.0], [9.75, 14.5]], group_id=0, description="left half"),
+        labelme_shape("eye", [[4, 5]], "point"),
+        labelme_shape("dog", [[30.0, 20.0], [20.5, 4.0]], "rectangle", flags={"hairy": True, "old": False}),
+        labelme_shape("cat, wild", [[2.0, 18.0], [12.0, 18.0], [12.0, 26.0], [2.0, 26.0]], group_id=0),
+        labelme_shape("dog", [[33.0, 10.0], [35.0, 13.5]], "circle", group_id=0),
+        labelme_shape("leash", [[30, 20], [33, 10], [36, 2]], "linestrip", group_id=0, score=0.5),
+        labelme_shape("dog", [[14.2, 20.0], [22.9, 25.0]], "mask", mask=labelme_mask(octagon)),
+        labelme_shape("leash", [[1, 1], [5, 1]], "line", group_id=None),
+    ]
+
+
+def labelme(root: Path) -> Path:
+    """Documents beside the images: all types of shapes, no shape, and imageData that repeats the photo."""
+    photos = [photo(seed=number) for number in range(3)]
+    for number, data in enumerate(photos):
+        put(root / f"photo {number}.jpg", data)
+    put(root / "photo 0.json", labelme_document("photo 0.jpg", labelme_objects(), flags={"blurred": True}))
+    put(root / "photo 1.json", labelme_document("photo 1.jpg", [], version="4.0.0", imageHeight=None, imageWidth=None))
+    stored = base64.b64encode(photos[2]).decode()
+    shapes = [{"label": "dog", "points": [[1, 1], [5, 1], [5, 5]], "group_id": None, "flags": None}]
+    put(root / "photo 2.json", labelme_document("photo 2.jpg", shapes, imageData=stored, checked={"by": "ä"}))
+    return root
+
+
+def labelme_splits(root: Path) -> Path:
+    """Folders of splits, a list of labels with a background, void over objects, imagePath as Windows writes it."""
+    put(root / "labels.txt", "__ignore__\n_background_\ncat\ndog\n")
+    cat = labelme_shape("cat", [[2.0, 2.0], [30.0, 2.0], [30.0, 20.0], [2.0, 20.0]])
+    void = labelme_shape("__ignore__", [[10.0, 10.0], [20.0, 10.0], [20.0, 28.0], [10.0, 28.0]])
+    hole = labelme_shape("_background_", [[4.0, 4.0], [8.0, 8.0]], "rectangle")
+    for number, (split, shapes) in enumerate({"train": [cat, void, hole], "val": [void, cat]}.items()):
+        put(root / f"{split}/images/a.png", photo(seed=number, kind="PNG"))
+        put(root / f"{split}/json/a.json", labelme_document("..\\images\\a.png", shapes))
+    return root
+
+
 ALL = {
     "coco": coco,
     "voc": voc,
@@ -323,6 +392,8 @@ ALL = {
     "camvid": camvid,
     "camvid_fastai": camvid_fastai,
     "camvid_segnet": camvid_segnet,
+    "labelme": labelme,
+    "labelme_splits": labelme_splits,
     "masks": masks,
     "masks_pennfudan": masks_pennfudan,
     "masks_nuclei": masks_nuclei,

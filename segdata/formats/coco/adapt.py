@@ -208,8 +208,8 @@ def _count_label_map(plan: Plan, sample: Sample, findings: Findings) -> None:
     """Count the pixels of a label map that its objects alone would not give back."""
     if sample.semantic is None:
         return
-    background = plan.source.index_of_name.get("background", plan.source.void)
-    differs = sample.semantic != painted(sample.instances, background)
+    background = plan.source.background
+    differs = sample.semantic != painted(sample.instances, plan.source.void if background is None else background)
     is_void = sample.semantic == plan.source.void
     findings.drop("void pixels", sample.key, int((differs & is_void).sum()))
     findings.drop("label map pixels that no object explains", sample.key, int((differs & ~is_void).sum()))

@@ -5,7 +5,7 @@ All objects become one category. Overlapping objects are painted crowds first, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from segdata.formats.adapting import (
     count_unmapped,
     distinct_keys,
     first_split,
+    folder_of,
     layered,
     plain_names,
 )
@@ -66,7 +67,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     numbers = np.nonzero(visible)[0] + 1
     findings.drop(f"objects after the first {_MOST:,}", sample.key, len(numbers[_MOST:]))
     numbers = numbers[:_MOST]
-    folder = _folder(plan.positions, index)
+    folder = folder_of(plan, index, _SPLIT)
     file = f"{folder}masks/{key}.png"
     return Sample(
         key,
@@ -85,9 +86,3 @@ def _numbered(layer: npt.NDArray[np.integer], numbers: npt.NDArray[np.int64]) ->
     """Objects 1 … N of those that are seen in a layer."""
     count = len(numbers)
     return Instances.build([0] * count, Masks.from_id_map(layer, numbers), id=np.arange(1, count + 1))
-
-
-def _folder(positions: Mapping[str, Mapping[int, int]], index: int) -> str:
-    """The folder of a sample's split; none where there is no other split than "all"."""
-    split = next(name for name, members in positions.items() if index in members)
-    return "" if list(positions) == [_SPLIT] else f"{split}/"

@@ -18,6 +18,7 @@ from segdata.formats.adapting import (
     count_unmapped,
     distinct_keys,
     first_split,
+    folder_of,
 )
 from segdata.formats.contract import RESIDUES, Header, Kept, Plan
 from segdata.formats.sa1b import records
@@ -68,8 +69,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         polygons=Polygons.of([[]] * count),
         extra=[{name: value for name, value in fields.items() if name in names} for fields in instances.extra],
     )
-    split = next(name for name, members in plan.positions.items() if index in members)
-    folder = "" if list(plan.positions) == [_SPLIT] else f"{split}/"
+    folder = folder_of(plan, index, _SPLIT)
     return Sample(
         plan.keys[index],
         sample.height,

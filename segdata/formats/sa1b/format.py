@@ -52,7 +52,7 @@ _MOST = 1 << 24
 
 def detect(root: Path) -> bool:
     """Whether the first JSON files beside images, in the folder or one below it, are such documents."""
-    for folder in ("", *folders_in(root)[:_LOOKED_AT]):
+    for folder in ("", *folders_in(root)[:_LOOKED_AT]) if root.is_dir() else ():
         pairs = [name for name in names_in(root / folder, ".json") if _image_of(root / folder, name)]
         if pairs:
             return all(_is_document(root / folder / name) for name in pairs[:_LOOKED_AT])

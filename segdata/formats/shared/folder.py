@@ -128,8 +128,12 @@ def is_file(path: Path) -> bool:
 
 
 def missing_images(root: Path, entries: Sequence[Entry]) -> list[int]:
-    """Indices of the entries whose image is not on disk."""
-    return [index for index, entry in enumerate(entries) if not entry.file or not is_file(image_path(root, entry))]
+    """Indices of the entries whose image is neither on disk nor in the annotation file."""
+    return [
+        index
+        for index, entry in enumerate(entries)
+        if not entry.embedded and (not entry.file or not is_file(image_path(root, entry)))
+    ]
 
 
 def images_not_there(

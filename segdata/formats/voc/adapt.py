@@ -57,7 +57,10 @@ _KEPT_COLUMNS = {
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """VOC's 21 categories where they include all of the source's, else the source's after a background."""
     official = manifest.label_space("voc")
-    names = plain_names([category.name for category in source.labels.categories], without=":#")
+    names = [category.name for category in source.labels.categories]
+    if source.labels.background is not None and "background" not in names:
+        names[source.labels.background] = "background"
+    names = plain_names(names, without=":#")
     if set(names) <= set(official.index_of_name):
         labels = official
     else:

@@ -1,0 +1,1 @@
+"""Shapes of annotation tools (polygons, rectangles, circles, ellipses, masks): checked, drawn, joined to objects."""
