@@ -70,7 +70,7 @@ KINDS = (
     Kind("scores", True, "scores of predictions", r"scores"),
     Kind("splits", True, "samples of several splits are in one", r"place in the split"),
     Kind("images", True, "images without annotation become images without objects", r"images that nobody"),
-    Kind("captions", True, "captions, keypoints", r"captions|records of further documents"),
+    Kind("captions", True, "captions, keypoints", r"captions|keypoints|records of further documents"),
     Kind("other", True, "what has no kind of its own", r""),
     Kind("polygons", False, "outlines; their pixels stay", r"polygons$|polygon documents|circles|ellipses"),
     Kind(

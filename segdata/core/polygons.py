@@ -114,14 +114,14 @@ def is_near(values: npt.NDArray[np.float64], height: int, width: int) -> bool:
     return not values.size or bool(-limit <= values.min() and values.max() <= limit)
 
 
-def clip(ring: npt.NDArray[np.float64], height: int, width: int) -> list[float]:
-    """Clip a ring x0 y0 x1 y1 … to the image and one pixel around it (Sutherland and Hodgman, 1974).
+def clip(ring: npt.NDArray[np.float64], height: int, width: int, *, margin: float = 1.0) -> list[float]:
+    """Clip a ring x0 y0 x1 y1 … to the image and `margin` pixels around it (Sutherland and Hodgman, 1974).
 
     Returns:
         x0 y0 x1 y1 …; empty where fewer than three points are left.
     """
     points = [(x, y) for x, y in ring.reshape(-1, 2).tolist()]
-    for axis, bound, sign in ((0, -1.0, 1), (0, width + 1.0, -1), (1, -1.0, 1), (1, height + 1.0, -1)):
+    for axis, bound, sign in ((0, -margin, 1), (0, width + margin, -1), (1, -margin, 1), (1, height + margin, -1)):
         clipped: list[tuple[float, float]] = []
         for one, other in zip(points, points[1:] + points[:1], strict=True):
             starts_inside, ends_inside = (one[axis] - bound) * sign >= 0, (other[axis] - bound) * sign >= 0

@@ -13,7 +13,7 @@ from segdata.core.labels import LabelSpace
 from segdata.core.reprs import Splits, counted, line
 from segdata.core.sample import Sample
 from segdata.errors import NotThere, SegdataError, UnknownLayout, UsageError, no_sample, no_split
-from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, labelme, masks, sa1b, voc
+from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, labelme, masks, sa1b, voc, yolo
 from segdata.formats.contract import (
     RESIDUES,
     Adapter,
@@ -32,6 +32,13 @@ from segdata.system.files import TrustedRoot, disk_errors
 from segdata.viz import gallery
 
 FORMATS: Mapping[str, FormatModules] = {
+    "yolo": FormatModules(
+        yolo.format,
+        yolo.adapt,
+        Residue(yolo.residue.count_dropped),
+        rivals=("voc", "coco-panoptic", "coco"),
+        parts=("images", "labels"),
+    ),
     "voc": FormatModules(
         voc.format,
         voc.adapt,

@@ -281,6 +281,7 @@ class FormatModules:
             `alone`, annotations without images count, too.
         fits: for folders that two formats read otherwise: whether one is of this format when these categories are
             declared, None where they do not decide.
+        rivals: formats whose annotations may lie in the same folder and say something else: such a folder is asked about.
         parts: names, in lower case, of folders that are parts of a dataset: who gives one of them means the whole.
     """
 
@@ -292,6 +293,7 @@ class FormatModules:
     names_categories: bool = False
     is_relative: IsRelative = lambda root, *, alone=False: False
     fits: Callable[[Path, LabelSpace], bool | None] = lambda root, labels: None
+    rivals: Collection[str] = ()
     parts: Collection[str] = ()
 
 

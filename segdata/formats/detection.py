@@ -75,11 +75,32 @@ def locate(root: Path, formats: Mapping[str, FormatModules]) -> Place:
 
 
 def known(root: Path, formats: Mapping[str, FormatModules]) -> str | None:
-    """The format of a folder or document: the first that recognises it, rarer layouts last."""
+    """The format of a folder or document: the first that recognises it, rarer layouts last.
+
+    Raises:
+        UnknownLayout: it holds the annotations of two formats.
+    """
     for name, modules in formats.items():
         if modules.format.detect(root):
+            _require_alone(root, name, formats)
             return name
     return next((name for name, modules in formats.items() if modules.is_relative(root)), None)
+
+
+def _require_alone(root: Path, name: str, formats: Mapping[str, FormatModules]) -> None:
+    """Refuse a folder that holds the annotations of a format and of one of its rivals.
+
+    Raises:
+        UnknownLayout: the message names both.
+    """
+    for other in formats[name].rivals:
+        if other in formats and formats[other].format.detect(root):
+            raise UnknownLayout(
+                f"the folder holds annotations of two formats: {name} and {other}",
+                file=root,
+                why=f"{formats[name].format.LAYOUT}; {formats[other].format.LAYOUT}",
+                fix=f"say which to read: --from {name} or --from {other}",
+            )
 
 
 def _is_made_here(folder: Path) -> bool:

@@ -130,7 +130,10 @@ def _guess(contents: _Contents) -> tuple[str, str]:
     if contents.packs:
         return "there is a pack", f"give the pack: {contents.packs[0]}"
     if any(_YOLO.match(_first_line(path)) for path in first.get(".txt", ())):
-        return "looks like YOLO labels", _EXPORT
+        return (
+            "looks like YOLO labels",
+            "put the images into images/, the label files into labels/, and add a data.yaml",
+        )
     for path in first.get(".json", ()):
         head = _head(path)
         made_by = next((text for key, text in OTHER_TOOLS if f'"{key}"'.encode() in head), "")

@@ -176,7 +176,7 @@ def test_the_command_names_it(run: Run, package: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "segdata", "convert", "--help"]
     variables = {**os.environ, "PYTHONPATH": str(package), "COLUMNS": "200"}
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True)
-    assert "pack, toy, voc, " in done.stdout
+    assert "pack, toy, yolo, " in done.stdout
 
 
 # ---------------------------------------------------------------------- its promises

@@ -164,9 +164,9 @@ def test_splits_of_label_maps_are_named_after_folders(folders: tuple[str, str], 
 
 UNKNOWN: dict[str, tuple[dict[str, str | bytes], tuple[str, ...]]] = {
     "YOLO": (
-        {"train/images/a.jpg": b"x", "train/images/b.jpg": b"x", "train/labels/a.txt": "0 0.5 0.5 0.2 0.1\n",
-         "train/labels/b.txt": "", "data.yaml": "nc: 1", "README.txt": "From a tool."},
-        ("2 .jpg", "3 .txt", "YOLO", "COCO"),
+        {"photos/a.jpg": b"x", "photos/b.jpg": b"x", "boxes/a.txt": "0 0.5 0.5 0.2 0.1\n",
+         "boxes/b.txt": "", "README.txt": "From a tool."},
+        ("2 .jpg", "3 .txt", "YOLO", "images/ and labels/"),
     ),
     "Labelme": ({"a.jpg": b"x", "a.json": json.dumps({"version": "5", "shapes": []})}, ("1 .json", "Labelme")),
     "VIA": ({"a.jpg": b"x", "via.json": json.dumps({"a.jpg1": {"filename": "a.jpg", "regions": []}})}, ("VIA",)),

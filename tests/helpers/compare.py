@@ -39,6 +39,7 @@ LABELS = {
     ),
     "sa1b": (),
     "masks": ("*masks/*.png", "PedMasks/*.png"),
+    "yolo": ("masks/*.png",),
 }
 """Files whose pixels count, not their bytes."""
 

@@ -385,6 +385,85 @@ def labelme_splits(root: Path) -> Path:
     return root
 
 
+# ---------------------------------------------------------------------- YOLO
+
+YOLO_YAML = """\ufeff# made by hand
+path: C:\\Users\\me\\my data\\
+train: ../train/images
+val: ../valid/images  # tried without ../
+nc: 4
+names: ['a cat', no, 12, \"ä: #\"]
+"""
+
+
+def turned_photo(orientation: int, seed: int = 0) -> bytes:
+    """A picture that EXIF turns."""
+    image = Image.open(io.BytesIO(photo(seed=seed)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+def yolo(root: Path) -> Path:
+    """Roboflow's folders: outlines in every way to write numbers, boxes, turned pictures, empty and missing files."""
+    put(root / "data.yaml", YOLO_YAML)
+    put(root / "README.roboflow.txt", "not a list")
+    square = "0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5"
+    hole = "0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9 0.1 0.1 0.3 0.3 0.3 0.6 0.6 0.6 0.6 0.3 0.3 0.3"
+    texts = {
+        "train/digits": "0 0.731209150462963 0.5893554675925926 0.740604574074074 0.9942382824074074 0.25 0.59375",
+        "train/boxes": "3 0.500000 0.500000 0.250000 0.333333\r\n1 0.1 0.2 0.1 0.1\r\n",
+        "train/hole": f"1 {hole}\n1 {square}\n\n  2\t{square} \n1 {square}\n0 1e-3 0 1 0 1 1.0\n",
+        "train/turned_6": "0 0.125000 0.250000 0.625000 0.250000 0.625000 0.750000\n",
+        "train/turned_2": "2.0 0.3 0.4 0.2 0.2\n",
+        "train/beyond": "0 -0.005 0.2 1.005 0.2 0.5 1.2",
+        "train/empty": "",
+        "train/blank": " \n\n",
+        "valid/deep/a": f"\ufeff2 {square}\n",
+    }
+    for number, (name, text) in enumerate({**texts, "train/missing": "", "valid/b": ""}.items()):
+        split, _, key = name.partition("/")
+        turn = int(key[-1]) if key.startswith("turned") else 0
+        put(root / f"{split}/images/{key}.jpg", turned_photo(turn, number) if turn else photo(seed=number))
+        if name in texts:
+            put(root / f"{split}/labels/{key}.txt", text)
+    return root
+
+
+def yolo_ultralytics(root: Path) -> Path:
+    """Ultralytics' folders and lists: an image in two splits, label maps, a split that nobody annotated, a key of its own."""
+    put(
+        root / "dataset.yml",
+        "path: .\ntrain: [images/train, more.txt]\nval: val.txt\ntest: images/test\nminival: images/minival\n"
+        "masks_dir: masks\nnames: {0: cat, 1: dog, 7: bird}\n",
+    )
+    put(root / "more.txt", "./images/more/x.png\n")
+    put(root / "val.txt", "/content/data/images/train/a.jpg\n\n/content/data/images/val/b.jpg\r\n")
+    for number, name in enumerate(("train/a.jpg", "more/x.png", "val/b.jpg", "test/c.jpg", "minival/d.jpg")):
+        kind = "PNG" if name.endswith("png") else "JPEG"
+        data = turned_photo(6) if name.startswith("val") else photo(seed=number, kind=kind)
+        put(root / f"images/{name}", data)
+    put(root / "labels/train/a.txt", "7 0.5 0.5 0.2 0.2\n")
+    put(root / "labels/val/b.txt", "0 0.5 0.5 0.2 0.2\n")
+    values = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    values[3:9], values[12:20, 5:9] = 1, 7
+    put(root / "masks/train/a.png", png(values))
+    put(root / "masks/val/b.png", png(np.ascontiguousarray(values.T), voc_palette()))
+    put(root / "masks/more/x.png", png((values == 1).astype(np.uint8)))
+    return root
+
+
+def yolo_alone(root: Path) -> Path:
+    """Folders without data.yaml, classes.txt among the label files."""
+    put(root / "labels/classes.txt", "cat\ndog\n")
+    for number, name in enumerate("ab"):
+        put(root / f"images/{name}.png", photo(seed=number, kind="PNG"))
+        put(root / f"labels/{name}.txt", f"{number} 0.5 0.5 0.25 0.25\n")
+    return root
+
+
 ALL = {
     "coco": coco,
     "voc": voc,
@@ -398,5 +477,8 @@ ALL = {
     "masks_pennfudan": masks_pennfudan,
     "masks_nuclei": masks_nuclei,
     "sa1b": sa1b,
+    "yolo": yolo,
+    "yolo_ultralytics": yolo_ultralytics,
+    "yolo_alone": yolo_alone,
 }
 """Every hand-made dataset; the format is the part before the underscore."""

@@ -1,0 +1,200 @@
+"""Objects ↔ the one outline that a line has: parts and holes joined by seams, numbers rounded so that the mask stays.
+
+    outline → points    shares of the upright image → pixels of the stored one
+    object → outline    its polygon, or the border of its mask; parts and holes joined where they are nearest
+
+A seam is walked twice, there and back. By pycocotools' rule, by which segdata draws outlines, the two cancel: parts stay
+apart and holes stay open. Ultralytics draws with OpenCV, which fills every pixel that an outline touches, seams included.
+The border of a mask is therefore written a quarter of a pixel inside of its pixels: both rules then give the same mask.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.masks import Masks
+from segdata.core.polygons import MAX_BOUNDARY, Polygons, boundary_length, clip
+from segdata.core.sample import Instances
+from segdata.sets import orientation as turning
+
+Points = npt.NDArray[np.float64]
+
+_INSET = 0.25
+"""Of outlines along pixels: any number below 0.5 that pycocotools' fifths of a pixel do not round across a centre."""
+
+_AT_ONCE = 1 << 22
+"""Pairs of points whose distance is computed at once."""
+
+
+# ---------------------------------------------------------------------- shares and pixels
+
+
+def to_pixels(values: Points, orientation: int, height: int, width: int) -> Points:
+    """Shares x0 y0 x1 y1 … of the upright image as pixels of the stored one, height × width."""
+    upright = turning.upright_size(orientation, height, width)
+    pixels = values.copy()
+    pixels[0::2] *= upright[1]
+    pixels[1::2] *= upright[0]
+    if orientation != 1:
+        pixels[0::2], pixels[1::2] = turning.turned_points(
+            pixels[0::2].copy(), pixels[1::2].copy(), turning.back(orientation), *upright
+        )
+    return pixels
+
+
+def to_shares(values: Points, orientation: int, height: int, width: int) -> Points:
+    """The inverse of `to_pixels`."""
+    shares = values.copy()
+    if orientation != 1:
+        shares[0::2], shares[1::2] = turning.turned_points(values[0::2], values[1::2], orientation, height, width)
+    upright = turning.upright_size(orientation, height, width)
+    shares[0::2] /= upright[1]
+    shares[1::2] /= upright[0]
+    return shares
+
+
+def boxes_to_pixels(boxes: Points, orientation: int, height: int, width: int) -> Points:
+    """(N, 4) cx cy w h as shares → x y width height in pixels of the stored image."""
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
+    pixels = to_pixels(corners.reshape(-1), orientation, height, width).reshape(-1, 2, 2)
+    low = pixels.min(axis=1)
+    return np.concatenate([low, pixels.max(axis=1) - low], axis=1)
+
+
+def boxes_to_shares(boxes: Points, orientation: int, height: int, width: int) -> Points:
+    """The inverse of `boxes_to_pixels`."""
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    shares = to_shares(corners.reshape(-1), orientation, height, width).reshape(-1, 2, 2)
+    return np.concatenate([shares.mean(axis=1), np.abs(shares[:, 1] - shares[:, 0])], axis=1)
+
+
+def can_be_drawn(points: Points, height: int, width: int) -> bool:
+    """Whether an outline in pixels is short enough to be drawn."""
+    return boundary_length(points, height, width) <= MAX_BOUNDARY  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------- one outline of several
+
+
+def joined(rings: Sequence[Points]) -> Points:
+    """One closed outline of several rings, each (K, 2): every ring begins and ends at a seam to the nearest point before.
+
+    Returns:
+        (P, 2); the points at both ends of a seam are there twice.
+    """
+    path = rings[0]
+    for ring in rings[1:]:
+        here, there = _nearest(path, ring)
+        around = np.roll(ring, -there, axis=0)
+        path = np.concatenate([path[: here + 1], around, around[:1], path[here:]])
+    return path
+
+
+def _nearest(path: Points, ring: Points) -> tuple[int, int]:
+    """Indices of the two points, one of each, that are nearest to each other; of a very long path its end counts."""
+    rows = max(_AT_ONCE // len(ring), 1)
+    first = max(len(path) - rows, 0)
+    distances = ((path[first:, None] - ring[None, :]) ** 2).sum(axis=2)
+    here, there = divmod(int(distances.argmin()), len(ring))
+    return first + here, there
+
+
+def border(masks: Masks, index: int) -> Points:
+    """(P, 2) one outline of a mask that has pixels, a quarter of a pixel inside of it."""
+    rings = []
+    for ring in masks.outlines(index):
+        before = np.sign(ring - np.roll(ring, 1, axis=0))
+        after = np.sign(np.roll(ring, -1, axis=0) - ring)
+        along = (before + after).astype(np.float64)
+        inward = np.stack([-along[:, 1], along[:, 0]], axis=1)  # the mask lies to the right of its border
+        rings.append(ring + _INSET * inward)
+    return joined(rings)
+
+
+# ---------------------------------------------------------------------- objects that can be written
+
+
+def decimals(height: int, width: int) -> int:
+    """Decimals of shares that tell a fiftieth of a pixel apart."""
+    digits = 6
+    while max(height, width) > 2 * 10 ** (digits - 2):
+        digits += 1
+    return digits
+
+
+def rounded(points: Points, height: int, width: int) -> Points:
+    """(P, 2) points in pixels that are shares of few decimals, and that pycocotools draws as those given."""
+    digits = decimals(height, width)
+    size = np.array([width, height], np.float64)
+    wanted = (5 * points + 0.5).astype(np.int64)
+    near = np.round(points / size * 10**digits)
+    candidates = np.stack([near, near + 1, near - 1]).clip(0, 10**digits)
+    pixels = candidates / 10**digits * size
+    fits = (5 * pixels + 0.5).astype(np.int64) == wanted
+    best = fits.argmax(axis=0)
+    chosen: Points = np.take_along_axis(pixels, best[None], axis=0)[0]
+    return chosen
+
+
+def outlined(instances: Instances) -> tuple[list[Points], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """One outline for each object that has a mask: its polygons where they give the mask back, else the mask's border.
+
+    Returns:
+        the outlines, (P, 2) each; (N,) whether an outline is of the object's one polygon; (N,) IoU of the mask that is
+        drawn from it and the object's own.
+    """
+    masks, height, width = instances.masks, instances.masks.height, instances.masks.width
+    points: list[Points] = []
+    is_polygon = np.diff(instances.polygons.pointer) > 0
+    for index, rings in enumerate(instances.polygons):
+        parts = [_cut(ring, height, width) for ring in rings]
+        parts = [part for part in parts if len(part)]
+        if is_polygon[index] and parts:
+            points.append(rounded(joined(parts), height, width))
+        else:
+            is_polygon[index] = False
+            points.append(_border(masks, index))
+    is_equal = _equal(_drawn(points, height, width), masks)
+    for index in np.flatnonzero(is_polygon & ~is_equal).tolist():
+        points[index] = _border(masks, index)
+    is_polygon &= is_equal & (np.diff(instances.polygons.pointer) == 1)
+    drawn = _drawn(points, height, width)
+    return points, is_polygon, _ious(drawn, masks)
+
+
+def _border(masks: Masks, index: int) -> Points:
+    if not masks.areas[index]:
+        return np.zeros((0, 2))
+    return rounded(border(masks, index), masks.height, masks.width)
+
+
+def _cut(ring: Points, height: int, width: int) -> Points:
+    """A ring without what lies out of the image."""
+    if ring.min() >= 0 and (ring <= (width, height)).all():
+        return ring
+    return np.array(clip(ring.reshape(-1), height, width, margin=0.0), np.float64).reshape(-1, 2)
+
+
+def _drawn(points: Sequence[Points], height: int, width: int) -> Masks:
+    return Masks.from_polygons(Polygons.of([[ring.reshape(-1)] if len(ring) else [] for ring in points]), height, width)
+
+
+def _equal(one: Masks, other: Masks) -> npt.NDArray[np.bool_]:
+    """(N,) whether masks of two lists are equal."""
+    is_same_box = (one.boxes_xywh == other.boxes_xywh).all(axis=1)
+    bounds = zip(itertools.pairwise(one.pointer.tolist()), itertools.pairwise(other.pointer.tolist()), strict=True)
+    is_same = [np.array_equal(one.runs[a:b], other.runs[c:d]) for (a, b), (c, d) in bounds]
+    equal: npt.NDArray[np.bool_] = is_same_box & np.array(is_same, bool)
+    return equal
+
+
+def _ious(one: Masks, other: Masks) -> npt.NDArray[np.float64]:
+    ious = np.ones(len(one))
+    for index in np.flatnonzero(~_equal(one, other)).tolist():
+        a, b = one[index] != 0, other[index] != 0
+        ious[index] = np.count_nonzero(a & b) / max(int(np.count_nonzero(a | b)), 1)
+    return ious
