@@ -73,7 +73,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
     "training": [
         {"distributed", "outcome"},
         {"config"},
-        {"batches", "narration", "resumption", "step", "stop", "trackers", "validation"},
+        {"batches", "narration", "resumption", "step", "trackers", "validation"},
         {"predict", "runs"},
         {"trainer"},
     ],

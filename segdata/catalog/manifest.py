@@ -20,7 +20,7 @@ from segdata.catalog.remotes import Remote, RemoteTable, SignIn, Terms
 from segdata.core.images import MOST_PIXELS
 from segdata.core.labels import Byte, Category, LabelMapping, LabelSpace
 from segdata.errors import InvalidManifest, NotThere, SegdataError, close_names
-from segdata.system import toml
+from segdata.system import documents
 from segdata.system.files import checked_name
 
 ALIASES = {"coco": "coco-2017", "voc": "voc-2012"}
@@ -146,7 +146,7 @@ def load(path: Path) -> Manifest:
         raise InvalidManifest(
             "the file's name is no name for a dataset", file=path, why="its folder would be hidden, or another one"
         )
-    return _build(path.stem, toml.read(path), str(path), beside=path.absolute().parent)
+    return _build(path.stem, documents.read_toml(path), str(path), beside=path.absolute().parent)
 
 
 def find(dataset: str | Path) -> Manifest:
@@ -181,7 +181,7 @@ def shipped(name: str) -> Manifest:
             fix=f"did you mean {' or '.join(close)}?" if close else "segdata list shows them",
         )
     file = resources.files("segdata.manifests") / f"{name}.toml"
-    return _build(name, toml.parse(file.read_bytes(), f"{name}.toml"), f"{name}.toml")
+    return _build(name, documents.parse_toml(file.read_bytes(), f"{name}.toml"), f"{name}.toml")
 
 
 @cache
@@ -192,7 +192,7 @@ def names() -> tuple[str, ...]:
 
 
 def _build(name: str, tables: dict[str, Any], file: str, *, beside: Path | None = None) -> Manifest:
-    document = toml.convert(tables, _Document, file)
+    document = documents.typed_table(tables, _Document, file)
     labels, views = _labels_of(document, name, file)
     views |= {view: read_view(view, table, labels, file, f"views.{view}") for view, table in document.views.items()}
     splits = dict(shipped(document.splits_from).splits) if document.splits_from is not None else {}
@@ -267,7 +267,7 @@ def read_view(name: str, table: dict[str, Any], labels: LabelSpace, file: str, p
     Raises:
         InvalidManifest: a wrong table, or source categories that do not exist or are used twice.
     """
-    view = toml.convert(table, _View, file, prefix)
+    view = documents.typed_table(table, _View, file, prefix)
     categories: list[Category] = []
     used: set[str] = set()
     for index, row in enumerate(view.labels):
@@ -302,7 +302,7 @@ def _some(labels: LabelSpace) -> str:
 
 
 def _split(name: str, table: dict[str, Any], file: str) -> Split:
-    split = toml.convert(table, Split, file, f"splits.{name}")
+    split = documents.typed_table(table, Split, file, f"splits.{name}")
     if split.names is not None and not split.count == len(split.names) == len(set(split.names)):
         raise InvalidManifest(
             "a split's names are not as many as its count says, or not unique",
@@ -374,7 +374,7 @@ def mapping_from_file(path: Path, source: LabelSpace) -> LabelMapping:
         InvalidManifest: not TOML, a wrong table, or names of categories that `source` does not have.
         NotThere: there is no such file.
     """
-    view = read_view(path.stem, toml.read(path), source, str(path))
+    view = read_view(path.stem, documents.read_toml(path), source, str(path))
     return LabelMapping.from_names(source, view.labels, view.sources)
 
 

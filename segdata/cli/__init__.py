@@ -17,7 +17,7 @@ import typer
 from segdata.cli.help import is_help, of_parser, only, pointed, verb_of
 from segdata.cli.output import Options, app
 from segdata.errors import DiskError, SegdataError, UsageError, printable
-from segdata.system import limits, secrets, signals, streams
+from segdata.system import limits, process, secrets
 from segdata.system.files import disk_errors
 
 _OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF, errno.EAGAIN, errno.EINVAL)
@@ -29,7 +29,7 @@ _COMPLETES = "_SEGDATA_COMPLETE"
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    streams.require()
+    process.open_streams()
     from segdata.cli import (  # noqa: F401
         config,
         convert,
@@ -53,13 +53,13 @@ def main(arguments: list[str] | None = None) -> None:
 
     secrets.take()
     try:
-        signals.install()
+        process.catch_signals()
         code = _run(arguments)
-        signals.over()
-    except signals.Terminated as stop:  # it came while an error was being told
-        signals.over()
+        process.end_of_work()
+    except process.Terminated as stop:  # it came while an error was being told
+        process.end_of_work()
         code = 128 + stop.number
-    streams.settle()
+    process.settle_streams()
     sys.exit(code)
 
 
@@ -68,16 +68,16 @@ def _run(arguments: list[str]) -> int:
     try:
         code = _command(arguments).main(arguments or ["--help"], prog_name="segdata", standalone_mode=False)
         sys.stdout.flush()
-        if signals.seen() is None:
+        if process.signal_seen() is None:
             return code if isinstance(code, int) else 0
-        raise signals.Terminated(signals.seen() or 0)
+        raise process.Terminated(process.signal_seen() or 0)
     except (BrokenPipeError, SystemExit) as end:
         if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
             raise  # the library ends the process by itself when nobody reads its output
-        streams.drop_output()
+        process.drop_output()
         return 141
     except BaseException as error:
-        number = error.number if isinstance(error, signals.Terminated) else signals.seen()
+        number = error.number if isinstance(error, process.Terminated) else process.signal_seen()
         if number is not None:
             return _stopped(128 + number, wants_json)
         if isinstance(error, OSError) and not isinstance(error, SegdataError):
@@ -110,7 +110,7 @@ def _command(arguments: list[str]) -> Any:
 def _declared(error: OSError) -> OSError | SegdataError:
     """The error of a disk that an `OSError` is, or the error itself: files without name that commands write are stdout."""
     if error.filename is None and error.errno in _OF_OUTPUT:
-        streams.drop_output()
+        process.drop_output()
         return DiskError(
             "the result could not be written to the output",
             why=os.strerror(error.errno),
@@ -133,7 +133,7 @@ def _fail(document: dict[str, Any], text: str, wants_json: bool) -> int:
             print(json.dumps({"ok": False, "error": document}, ensure_ascii=True))
         sys.stdout.flush()
     except OSError:
-        streams.drop_output()
+        process.drop_output()
     code: int = document["exit"]
     return code
 

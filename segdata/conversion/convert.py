@@ -15,7 +15,6 @@ from segdata import formats
 from segdata.conversion import to_folder, to_pack
 from segdata.conversion.dry_run import dry_run, require_allowed, require_lossless
 from segdata.conversion.job import AllowLoss, ConvertOptions, ConvertReport, Crowds, Exif, Job, Progress, origin
-from segdata.conversion.kept import kept_records
 from segdata.core import losses
 from segdata.errors import NotThere, SegdataError, UsageError
 from segdata.pack import layout
@@ -139,7 +138,7 @@ def convert_with(source: Path, target: Path, options: ConvertOptions) -> Convert
     _require_images_in_place(dataset, options)
     dataset = _filtered(dataset, options)
     is_adapted = options.to not in ("pack", origin(dataset))
-    with kept_records(dataset):
+    with dataset.kept_records():
         job = Job(adapted(dataset, options.to) if is_adapted else dataset, target, options)
     if real_path(source) == real_path(target):
         raise UsageError("source and target are the same folder", file=target)

@@ -13,14 +13,13 @@ from typing import Any
 from msgspec import Struct
 
 from segdata.conversion.job import Job, origin
-from segdata.conversion.kept import kept_records
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA, DamagedData, InvalidImage, NotThere, SegdataError
 from segdata.pack.images import check_image
-from segdata.pack.schema import Count, Report, ShardEntry
+from segdata.pack.layout import Count, Report, ShardEntry
 from segdata.pack.write import file_names, index_document, write_shard
-from segdata.system import json_documents, workers
+from segdata.system import documents, workers
 from segdata.system.files import canonical_json, crc32, disk_errors, real_path, remove_tree, write_whole
 from segdata.system.reading import open_file
 from segdata.system.workers import Beat
@@ -63,7 +62,7 @@ class Shard:
         for index in self.members:
             self._beat(index)
             try:
-                with kept_records(dataset, dataset.keys[index]):
+                with dataset.kept_records(dataset.keys[index]):
                     sample = dataset.get(index, self.findings)
                 if check_images and dataset.format != "pack":
                     sample = _with_checked_image(sample, self.findings)
@@ -160,8 +159,8 @@ def read_receipt(job: Job, folder: Path, number: int, kind: type[AnyReceipt]) ->
     """The receipt that an earlier run has left of a shard; a damaged one is as good as none."""
     path, what = _receipt_path(folder, number), "the receipt of a shard"
     try:
-        document = json_documents.read(path, _Document, what)
-        receipt = json_documents.shape_of(document.content, kind, what, path)
+        document = documents.read_json(path, _Document, what)
+        receipt = documents.typed(document.content, kind, what, path)
     except (NotThere, DamagedData):
         return None
     is_whole = crc32(canonical_json(document.content)) == document.crc32

@@ -23,13 +23,12 @@ from msgspec import Struct
 from segdata import formats
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertReport, Job
-from segdata.conversion.kept import kept_records
 from segdata.conversion.shards import AnyReceipt, Receipt, Shard, read_receipt, with_receipt
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA, DamagedData
 from segdata.formats.contract import Header, Writer
 from segdata.formats.shared.folder import CONVERTED
-from segdata.pack.schema import Count
+from segdata.pack.layout import Count
 from segdata.sources.dataset import Dataset
 from segdata.system.files import (
     boot_id,
@@ -130,7 +129,7 @@ def to_folder(job: Job) -> ConvertReport:
         job.require_valid(dataset.findings)
         left = len(dataset) - sum(len(receipt["left_out"]) for receipt in receipts)
         job.check_counts(dataset.findings, left, [receipt["seen"] for receipt in receipts])
-        with kept_records(dataset):
+        with dataset.kept_records():
             writer.finish([receipt["written"] for receipt in receipts], staging, header)
         if dataset.renamed:
             rows = "".join(f"{new}\t{old}\n" for new, old in dataset.renamed)
@@ -168,7 +167,7 @@ def _write(shard: Shard, dataset: Dataset, writer: Writer, header: Header, stagi
             yield index, sample
 
     try:
-        with kept_records(dataset):
+        with dataset.kept_records():
             written = writer.write_part(samples(), staging, header, shard.number)
     except DamagedData as error:
         raise error.located(key=key) from error

@@ -70,6 +70,20 @@ class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
         ).astype(np.float64, copy=False)
         return areas
 
+    @property
+    def boxes_xywh(self) -> npt.NDArray[np.float64]:
+        """(N, 4) float64 x, y, width and height around each instance's rings in pixels, NaN where it has none."""
+        boxes = np.full((len(self), 4), np.nan)
+        has_rings = np.diff(self.pointer) > 0
+        if has_rings.any():
+            first = self.pointer[:-1][has_rings]
+            for axis in (0, 1):
+                values = self.values[axis::2]
+                low = np.minimum.reduceat(np.minimum.reduceat(values, self.rings[:-1] // 2), first)
+                high = np.maximum.reduceat(np.maximum.reduceat(values, self.rings[:-1] // 2), first)
+                boxes[has_rings, axis], boxes[has_rings, axis + 2] = low, high - low
+        return boxes
+
     def flat(self) -> list[npt.NDArray[np.float64]]:
         """Every ring of all instances, each (2 K,) float64 x0 y0 x1 y1 …."""
         bounds = self.rings.tolist()

@@ -14,7 +14,7 @@ from segdata.models.semantic.classes import categories_of
 from segdata.models.semantic.config import SemanticConfig
 from segdata.models.semantic.networks.settings import SMP
 from segdata.pack.layout import is_pack, read_index
-from segdata.system import json_documents
+from segdata.system import documents
 from segdata.version import __version__
 
 _TORCHVISION = (
@@ -51,7 +51,7 @@ def pack_of(source: str | Path) -> Path | None:
     run, document = run_of(source), weights.document_of(source)
     if run is None or document is None or not (run / "config.json").is_file():
         return None
-    config = json_documents.read(run / "config.json", dict[str, Any], "the run's settings")
+    config = documents.read_json(run / "config.json", dict[str, Any], "the run's settings")
     data = config.get("data")
     name = data.get("pack") if isinstance(data, dict) else None
     if not isinstance(name, str) or Path(name).name != name:
@@ -66,7 +66,7 @@ def pack_of(source: str | Path) -> Path | None:
 
 def _begun_with(run: Path) -> str | None:
     """The weights that a run's command names."""
-    environment = json_documents.read(run / "environment.json", dict[str, Any], "the run's environment")
+    environment = documents.read_json(run / "environment.json", dict[str, Any], "the run's environment")
     try:
         words = shlex.split(str(environment.get("command", "")))
     except ValueError:

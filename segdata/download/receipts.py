@@ -32,7 +32,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from segdata.errors import DamagedData
-from segdata.system import json_documents
+from segdata.system import documents
 from segdata.system.files import boot_id, crc32, disk_errors, write_whole
 from segdata.system.reading import open_file
 
@@ -90,7 +90,7 @@ def read(path: Path) -> Receipt | None:
     with disk_errors(path):
         if not path.exists():
             return None
-    receipt = json_documents.read(path, Receipt, "a receipt", fix=_FIX)
+    receipt = documents.read_json(path, Receipt, "a receipt", fix=_FIX)
     count = -(-receipt.bytes // receipt.chunk_bytes)
     why = f"{len(receipt.crc32)} checksums for {count} chunks" if len(receipt.crc32) != count else None
     if receipt.accepted is not None and "instead_of" not in receipt.accepted:

@@ -23,7 +23,7 @@ from msgspec import Meta, Struct
 from segdata.core.labels import LabelSpace
 from segdata.errors import DamagedData, InvalidInput, NotThere
 from segdata.models import safetensors_files
-from segdata.system import json_documents
+from segdata.system import documents
 from segdata.system.files import canonical_json, checked_name, disk_errors, write_whole
 from segdata.system.reading import open_file
 
@@ -109,7 +109,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     path = path.with_suffix(".json")
     what = "the checkpoint's description"
-    outer = json_documents.read(path, _Outer, what, fix=_another(path))
+    outer = documents.read_json(path, _Outer, what, fix=_another(path))
     whole = outer.content
     try:
         intact = f"{zlib.crc32(canonical_json(whole)):08x}" == outer.crc32
@@ -124,7 +124,7 @@ def read_document(path: Path) -> dict[str, Any]:
             why=f"{whole.get('format')!r:.80} of version {whole.get('version')!r:.80}; "
             f"expected {FORMAT!r} of version {VERSION}",
         )
-    json_documents.shape_of(whole, _Content, what, path, fix=_another(path))
+    documents.typed(whole, _Content, what, path, fix=_another(path))
     return whole
 
 

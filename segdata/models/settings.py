@@ -21,7 +21,7 @@ import msgspec
 from msgspec import inspect, structs
 
 from segdata.errors import UsageError, close_names
-from segdata.system import toml
+from segdata.system import documents
 from segdata.system.files import disk_errors
 from segdata.system.reading import read_text
 
@@ -314,7 +314,7 @@ def require_effect_in_prediction(
 def parsed(text: str) -> Any:
     """The value that a text stands for, as in TOML; a text that is no TOML stands for itself."""
     try:
-        return toml.parse(f"value = {text}", "", UsageError)["value"]
+        return documents.parse_toml(f"value = {text}", "", UsageError)["value"]
     except UsageError:
         return text
 

@@ -24,7 +24,7 @@ from segdata.core.sample import Sample
 from segdata.errors import DamagedData, NotThere, no_sample, no_split, number_of
 from segdata.pack import layout
 from segdata.pack.columns import Columns
-from segdata.pack.schema import ARRAYS
+from segdata.pack.layout import ARRAYS
 from segdata.pack.store import Shard, Store
 from segdata.pack.tables import Limits
 from segdata.query.meaning import compiled

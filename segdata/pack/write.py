@@ -26,7 +26,7 @@ from segdata.errors import OF_THE_DATA, DamagedData, DiskError, InvalidInput
 from segdata.pack import layout
 from segdata.pack.hdf5 import FileLayout
 from segdata.pack.images import check_image
-from segdata.pack.schema import ARRAYS
+from segdata.pack.layout import ARRAYS
 from segdata.pack.tables import LARGEST, Limits, MappedFile
 from segdata.system.files import crc32, disk_errors, real_path, sync_folder, write_whole
 from segdata.version import __version__

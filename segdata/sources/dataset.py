@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from segdata.core.arrays import BoolArray
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation, NotThere, UsageError, no_split
+from segdata.errors import DamagedData, InvalidAnnotation, NotThere, SegdataError, UsageError, no_split
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import file_size, image_path, images_not_there, missing_images
@@ -109,6 +110,30 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @contextlib.contextmanager
+    def kept_records(self, key: str | None = None) -> Iterator[None]:
+        """Name the pack where a format fails at what the pack keeps of its files: only that format knows their shape.
+
+        Args:
+            key: the sample that is read.
+
+        Raises:
+            DamagedData: instead of an error of a value's type or shape, where the samples come from a pack.
+        """
+        try:
+            yield
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            if self.format != "pack" or isinstance(error, SegdataError):
+                raise
+            raise DamagedData(
+                "what the pack keeps of the source's files cannot be written back",
+                file=self.root,
+                key=key,
+                why=f"{type(error).__name__}: {error}"[:300],
+                fix="make the pack anew from the dataset with --force, or leave the sample out with --on-error skip; if "
+                f"`segdata verify {self.root} --deep` calls a pack of your own good, please report this",
+            ) from error
 
 
 def open_dataset(

@@ -13,7 +13,7 @@ from msgspec import Meta
 from segdata.errors import NotThere, UsageError
 from segdata.models import registry, settings
 from segdata.models.settings import Rule, Settings
-from segdata.system import toml
+from segdata.system import documents
 
 if TYPE_CHECKING:
     import torch
@@ -284,7 +284,7 @@ class TrainConfig:
             UsageError: see `from_dict`; the line is named.
         """
         try:
-            return cls.from_dict(toml.read(path, UsageError), name=name, weights=weights, file=path)
+            return cls.from_dict(documents.read_toml(path, UsageError), name=name, weights=weights, file=path)
         except UsageError as error:
             error.place = settings.line_of(path, error.place) or error.place
             raise

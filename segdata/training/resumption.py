@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, structs
 
 from segdata.errors import DamagedData, UsageError
 from segdata.models import checkpoint
-from segdata.system import json_documents
+from segdata.system import documents
 from segdata.training.config import TrainConfig
 
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
@@ -55,7 +55,7 @@ def state_of(document: Mapping[str, Any], losses: int, file: Path) -> State:
     Raises:
         DamagedData: one is missing, or is of another kind.
     """
-    state = json_documents.shape_of(document, State, _WHAT, file)
+    state = documents.typed(document, State, _WHAT, file)
     if len(state.window.sums) != losses:
         why = f"sums of {len(state.window.sums)} losses; the model has {losses}"
         raise DamagedData(f"{_WHAT} is damaged", file=file, place="window.sums", why=why)

@@ -19,7 +19,7 @@ from segdata.errors import DamagedData, InvalidInput
 from segdata.models import checkpoint, norms
 from segdata.models.contract import AnyModel, Losses
 from segdata.models.weights import Weights
-from segdata.system import json_documents
+from segdata.system import documents
 from segdata.training.config import RunConfig, TrainConfig
 from segdata.training.distributed import World
 
@@ -317,7 +317,7 @@ class TrainStep:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": states, "param_groups": groups})
         if self._scaler.is_enabled():
-            scaler = json_documents.shape_of(document.get("scaler"), _Scaler, _DESCRIPTION, source)
+            scaler = documents.typed(document.get("scaler"), _Scaler, _DESCRIPTION, source)
             self._scaler.load_state_dict(structs.asdict(scaler))
 
 

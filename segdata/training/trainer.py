@@ -23,6 +23,7 @@ from segdata.models.contract import Judge
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
 from segdata.system.files import canonical_json, disk_errors, locked, require_replaceable, write_whole
+from segdata.system.process import Stop
 from segdata.training import narration, resumption, step, validation
 from segdata.training.batches import BatchStream, split_names
 from segdata.training.config import TrainConfig
@@ -30,15 +31,16 @@ from segdata.training.distributed import World, joined
 from segdata.training.outcome import Status, TrainReport
 from segdata.training.runs import report
 from segdata.training.step import LossMeter, TrainStep
-from segdata.training.stop import Stop
 from segdata.training.trackers import run_folder
 from segdata.training.trackers.background import Background
 from segdata.training.trackers.base import All, Tracker
 from segdata.training.trackers.run_folder import RunFolder
 
 EXAMPLE_SCORE = 0.5
-_FEW = 100  # updates, after which a category is not expected to be learned
 """Score threshold of predictions in example pictures."""
+
+_FEW = 100
+"""Updates, after which a category is not expected to be learned."""
 
 
 @disk_errors()

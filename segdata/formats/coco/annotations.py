@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from segdata.core.arrays import FloatArray
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
@@ -59,7 +58,7 @@ def remarks_of(records: Sequence[dict[str, Any]], instances: Instances) -> Itera
     """What is odd in the records that the instances were made of: remarks, with the annotation's id."""
     height, width = instances.masks.height, instances.masks.width
     polygons, masks = instances.polygons, instances.masks
-    around = outlines(polygons)
+    around = polygons.boxes_xywh
     is_rle = instances.has_mask & (np.diff(polygons.pointer) == 0)
     around[is_rle] = np.concatenate((masks.boxes[:, :2], masks.boxes[:, 2:] - masks.boxes[:, :2]), axis=1)[is_rle]
     around[instances.iscrowd] = math.nan
@@ -82,20 +81,6 @@ def remarks_of(records: Sequence[dict[str, Any]], instances: Instances) -> Itera
         )
         for remark in remarks_on(values):
             yield remark, record.get("id")
-
-
-def outlines(polygons: Polygons) -> FloatArray:
-    """(N, 4) x, y, width and height around each object's polygons, NaN where it has none."""
-    around = np.full((len(polygons), 4), math.nan)
-    has_rings = np.diff(polygons.pointer) > 0
-    if has_rings.any():
-        first = polygons.pointer[:-1][has_rings]
-        for axis in (0, 1):
-            values = polygons.values[axis::2]
-            low = np.minimum.reduceat(np.minimum.reduceat(values, polygons.rings[:-1] // 2), first)
-            high = np.maximum.reduceat(np.maximum.reduceat(values, polygons.rings[:-1] // 2), first)
-            around[has_rings, axis], around[has_rings, axis + 2] = low, high - low
-    return around
 
 
 def residue_of(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from segdata.core.polygons import Polygons
 from segdata.core.rle import pointer_of
 from segdata.core.sample import Instances
 from segdata.errors import SegdataError
-from segdata.formats.coco.annotations import outlines
 from segdata.formats.coco.rules import (
     Values,
     check_run_lengths,
@@ -168,7 +167,7 @@ class _Block:
         self.polygons = Polygons.of(rings)
         self.has_mask = np.diff(self.polygons.pointer) > 0
         self.has_mask[list(self.run_lengths)] = True
-        self.outlines = outlines(self.polygons)
+        self.outlines = self.polygons.boxes_xywh
 
     def irregular(self) -> list[int]:
         """Images with a record that must be read on its own."""

@@ -32,7 +32,7 @@ from segdata.core.labels import Byte, Category, Color, LabelSpace
 from segdata.errors import InvalidAnnotation, NotThere, SegdataError
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import names_in, read_bytes
-from segdata.system import toml
+from segdata.system import documents
 from segdata.system.files import disk_errors
 from segdata.system.reading import open_file
 
@@ -444,7 +444,7 @@ class _Label(Struct, forbid_unknown_fields=True, kw_only=True):
 
 def _from_toml(content: bytes, path: Path) -> list[Category]:
     """`labels` as in a manifest; rows may be names alone, and may leave out their ids."""
-    labels = toml.parse(content, path).get("labels")
+    labels = documents.parse_toml(content, path).get("labels")
     if not isinstance(labels, list) or not labels:
         raise InvalidAnnotation(
             "a table of labels has no rows", file=path, place="labels", why="expected a list of tables", fix=_FIX
@@ -452,7 +452,7 @@ def _from_toml(content: bytes, path: Path) -> list[Category]:
     categories = []
     for index, item in enumerate(labels):
         fields = item if isinstance(item, dict) else {"name": item}
-        row = toml.convert(fields, _Label, str(path), f"labels[{index}]")
+        row = documents.typed_table(fields, _Label, str(path), f"labels[{index}]")
         number = index if row.id is None else row.id
         categories.append(Category(row.name, number, row.color, row.isthing, row.supercategory, row.ignore))
     try:

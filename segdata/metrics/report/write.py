@@ -18,8 +18,8 @@ from segdata.metrics.report import charts, tables
 from segdata.metrics.report.outcomes import SIZES, Outcomes, match_all
 from segdata.metrics.report.worst_images import WorstImage, draw
 from segdata.metrics.semantic.metrics import PixelDetails
-from segdata.system.command import command
 from segdata.system.files import disk_errors, write_whole
+from segdata.system.process import command
 from segdata.version import __version__
 from segdata.viz import html
 from segdata.viz.charts import require_matplotlib

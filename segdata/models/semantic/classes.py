@@ -19,7 +19,7 @@ from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError
 from segdata.models.semantic.config import SemanticConfig
 from segdata.pack.read import Pack
-from segdata.system import json_documents
+from segdata.system import documents
 from segdata.system.files import canonical_json, write_whole
 
 FILE = "class-pixels.json"
@@ -178,7 +178,7 @@ class ClassPixels:
 def _kept(file: Path) -> _Kept | None:
     """What a run's folder keeps; None where it is damaged, and is counted again."""
     try:
-        return json_documents.read(file, _Kept, "the pixels of the classes")
+        return documents.read_json(file, _Kept, "the pixels of the classes")
     except SegdataError:
         return None
 

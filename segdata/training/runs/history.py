@@ -15,7 +15,7 @@ from msgspec import Struct
 from segdata.errors import NotThere
 from segdata.models import checkpoint, registry, safetensors_files
 from segdata.models.settings import Metric
-from segdata.system import json_documents
+from segdata.system import documents
 from segdata.system.files import real_path
 from segdata.training.trackers import run_folder
 
@@ -131,7 +131,7 @@ def weights(run: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _document(path: Path, kind: type[T]) -> T:
-    return json_documents.read(path, kind, "the run's file", fix="restore it, or train the run anew")
+    return documents.read_json(path, kind, "the run's file", fix="restore it, or train the run anew")
 
 
 def _pictures(folder: Path) -> dict[int, dict[str, Path]]:

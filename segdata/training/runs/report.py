@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 from segdata.core import images
 from segdata.errors import InvalidImage, NotThere, SegdataError, Unsafe
 from segdata.metrics.report.charts import confusion
-from segdata.system import json_documents
+from segdata.system import documents
 from segdata.system.files import disk_errors, write_whole
 from segdata.system.reading import read_file
 from segdata.training.runs import history
@@ -324,7 +324,7 @@ def _confusion(run: History) -> Iterable[str]:
         return
     yield html.heading("Confusion")
     try:
-        tables = json_documents.read(file, _Tables, "the confusion matrix")
+        tables = documents.read_json(file, _Tables, "the confusion matrix")
     except SegdataError as error:
         yield html.note(f"It cannot be shown: {error.message}")
         return

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from msgspec import Meta, Struct
 
 from segdata.errors import DamagedData
-from segdata.system import json_documents
-from segdata.system.command import command
+from segdata.system import documents
 from segdata.system.files import disk_errors, write_whole
+from segdata.system.process import command
 from segdata.system.reading import open_file, read_file
 from segdata.version import __version__
 from segdata.viz.overlay import png
@@ -90,8 +90,8 @@ def lines(run: Path) -> list[dict[str, Any]]:
     with disk_errors(path), open_file(path) as file:
         while line := file.readline(_MOST_BYTES):
             try:
-                row = json_documents.parse(line, _Row, _WHAT, path, fix=_FIX)
-                json_documents.shape_of(row, _Line, _WHAT, path, fix=_FIX)
+                row = documents.parse_json(line, _Row, _WHAT, path, fix=_FIX)
+                documents.typed(row, _Line, _WHAT, path, fix=_FIX)
             except DamagedData as error:
                 if not line.endswith(b"\n") and len(line) < _MOST_BYTES:
                     break  # the process was killed while it wrote

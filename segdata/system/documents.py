@@ -1,7 +1,14 @@
-"""Read TOML into msgspec types; errors name the key, what was expected, what was found, and close names."""
+"""Read JSON that segdata wrote itself, and TOML that people write, into msgspec types: whole, or not at all.
+
+No document holds deep nesting, numbers beyond 64 bits, or more bytes than its kind can need: that is found when it is
+read, so nothing behind looks for it. An error of JSON names the member (the file is damaged); one of TOML names the key,
+what was expected, what was found, and close names.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable
@@ -11,21 +18,26 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
-from segdata.errors import InvalidManifest, SegdataError, close_names
-from segdata.system import bounds
+from segdata.errors import DamagedData, InvalidManifest, SegdataError, close_names
 from segdata.system.files import disk_errors
 from segdata.system.reading import open_file
 
 T = TypeVar("T")
 
+JSON_BYTES = 64 << 20
+"""Most bytes of a JSON document: it becomes Python objects, which take up to ten times as many."""
 
-MOST_BYTES = 2 << 20
-"""Of a file, which takes seconds to read then; the longest manifest has a hundredth."""
-DEEPEST = 16
-"""Levels of tables and lists; a manifest has five."""
+JSON_LEVELS = 32
+"""Most levels of a JSON document."""
+
+TOML_BYTES = 2 << 20
+"""Most bytes of a TOML file, which takes seconds to read then; the longest manifest has a hundredth."""
+
+TOML_LEVELS = 16
+"""Most levels of tables and lists; a manifest has five."""
 
 _PART = r"""(?:[\w-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
-_LONG_KEY = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*\.[ \t]*){{{4 * DEEPEST}}}")
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*\.[ \t]*){{{4 * TOML_LEVELS}}}")
 """A key of so many parts that reading it would take for ever: `tomllib` needs the square of their number."""
 
 _BRACKET = re.compile(
@@ -36,17 +48,66 @@ _BRACKET = re.compile(
 """Strings and comments, which are passed over, or a bracket that opens or closes."""
 
 
+def read_json(path: Path, kind: type[T], what: str, *, fix: str | None = None) -> T:
+    """A document from a file; see `parse_json`.
+
+    Raises:
+        NotThere: there is no such file.
+        DiskError: it cannot be read.
+    """
+    with disk_errors(path), open_file(path) as file:
+        data = file.read(JSON_BYTES + 1)
+    return parse_json(data, kind, what, path, fix=fix)
+
+
+def parse_json(data: bytes, kind: type[T], what: str, file: Path, *, fix: str | None = None) -> T:
+    """A document as `kind`, any type that msgspec knows; members that a struct does not name are passed over.
+
+    Args:
+        what: the document, for messages: "the receipt".
+
+    Raises:
+        DamagedData: not JSON, nested too deep, too large, or of another shape: the member is named.
+    """
+    why, place = f"it has more than {JSON_BYTES:,} bytes", ""
+    if len(data) <= JSON_BYTES:
+        try:
+            document = json.loads(data)
+            wrong = _beyond(document, JSON_LEVELS, is_finite=False)
+            if wrong is None:
+                return typed(document, kind, what, file, fix=fix)
+            why, place = wrong
+        except RecursionError:
+            why = "it is nested too deep"
+        except ValueError as error:
+            why = f"it is not JSON: {error}"[:200]
+    raise DamagedData(f"{what} is damaged", file=file, place=place or None, why=why, fix=fix)
+
+
+def typed(document: Any, kind: type[T], what: str, file: Path | str, *, fix: str | None = None) -> T:
+    """A part of a document that was read already, as `kind`.
+
+    Raises:
+        DamagedData: it has another shape.
+    """
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        why, _, place = str(error).splitlines()[0].partition(" - at ")
+        raise DamagedData(f"{what} is damaged", file=file, place=place or None, why=why, fix=fix) from error
+
+
 def _is_deep(text: str) -> bool:
     """Whether lists and tables are nested deeper than any; `tomllib` would call itself for each level."""
     depth = 0
     for match in _BRACKET.finditer(text):
         depth += bool(match[1]) - bool(match[2])
-        if depth > 2 * DEEPEST:
+        if depth > 2 * TOML_LEVELS:
             return True
     return False
 
 
-def parse(text: str | bytes, file: Path | str, error: type[SegdataError] = InvalidManifest) -> dict[str, Any]:
+def parse_toml(text: str | bytes, file: Path | str, error: type[SegdataError] = InvalidManifest) -> dict[str, Any]:
     """The tables of a TOML text, with numbers of 64 bits and few levels, so that nothing behind has to look for others.
 
     Args:
@@ -61,15 +122,15 @@ def parse(text: str | bytes, file: Path | str, error: type[SegdataError] = Inval
         raise error("the file is not TOML", file=file, place=wrong.place, why=wrong.why, fix=wrong.fix) from wrong
 
 
-def read(path: Path, error: type[SegdataError] = InvalidManifest) -> dict[str, Any]:
-    """The tables of a TOML file; see `parse`.
+def read_toml(path: Path, error: type[SegdataError] = InvalidManifest) -> dict[str, Any]:
+    """The tables of a TOML file; see `parse_toml`.
 
     Raises:
         NotThere: there is no such file.
     """
     with disk_errors(path), open_file(path) as file:
-        data = file.read(MOST_BYTES + 1)
-    return parse(data, path, error)
+        data = file.read(TOML_BYTES + 1)
+    return parse_toml(data, path, error)
 
 
 class _NotToml(ValueError):
@@ -81,8 +142,8 @@ class _NotToml(ValueError):
 
 
 def _tables(text: str | bytes) -> dict[str, Any]:
-    if len(text) > MOST_BYTES:
-        raise _NotToml(f"it has more than {MOST_BYTES:,} bytes")
+    if len(text) > TOML_BYTES:
+        raise _NotToml(f"it has more than {TOML_BYTES:,} bytes")
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
@@ -101,12 +162,12 @@ def _tables(text: str | bytes) -> dict[str, Any]:
         raise _NotToml("a number has thousands of digits") from error
     if wrong:
         raise _NotToml(wrong)
-    if beyond := bounds.beyond(tables, DEEPEST, is_finite=True):
+    if beyond := _beyond(tables, TOML_LEVELS, is_finite=True):
         raise _NotToml(*beyond)
     return tables
 
 
-def convert(table: dict[str, Any], kind: type[T], file: str, prefix: str = "") -> T:
+def typed_table(table: dict[str, Any], kind: type[T], file: str, prefix: str = "") -> T:
     """A table as `kind`, a `msgspec.Struct` that forbids unknown fields.
 
     Args:
@@ -181,3 +242,28 @@ def _type_of(info: Any, key: Any) -> Any:
 def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
     close = close_names(name, known, 1)
     return f"did you mean {close[0]!r}?" if close else None
+
+
+def _beyond(document: Any, deepest: int, *, is_finite: bool) -> tuple[str, str] | None:
+    """Why a document of dictionaries and lists cannot be meant, and where in it; None for one that can.
+
+    Args:
+        deepest: levels that it may have.
+        is_finite: whether NaN and infinity are refused, too.
+    """
+    level: list[tuple[str, Any]] = [("", document)]
+    for _ in range(deepest):
+        below: list[tuple[str, Any]] = []
+        for where, value in level:
+            if isinstance(value, dict):
+                below += [(f"{where}.{key}", item) for key, item in value.items()]
+            elif isinstance(value, list):
+                below += [(f"{where}[{index}]", item) for index, item in enumerate(value)]
+            elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+                return "a number has more than 64 bits", where.lstrip(".")
+            elif is_finite and isinstance(value, float) and not math.isfinite(value):
+                return f"a number is {value}", where.lstrip(".")
+        level = below
+        if not level:
+            return None
+    return f"it is nested deeper than {deepest} levels", level[0][0].lstrip(".")[:80]
