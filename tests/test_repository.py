@@ -45,6 +45,7 @@ LOCKED = {
     "defusedxml": ("formats",),
     "yaml": ("formats",),
     "pickle": (),
+    "pyarrow": ("formats/parquet",),
     "typer": ("cli",),
     "matplotlib": ("viz/charts.py", "statistics/plots.py"),
 }
@@ -57,7 +58,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"shared"},
         {"adapting", "label_maps", "shapes"},
         {"coco", ...},
-        {"coco_panoptic", "sa1b", "unknown"},
+        {"coco_panoptic", "parquet", "sa1b", "unknown"},
         {"detection"},
         {"__init__"},
     ],

@@ -13,7 +13,19 @@ from segdata.core.labels import LabelSpace
 from segdata.core.reprs import Splits, counted, line
 from segdata.core.sample import Sample
 from segdata.errors import NotThere, SegdataError, UnknownLayout, UsageError, no_sample, no_split
-from segdata.formats import camvid, cityscapes, coco, coco_panoptic, label_maps, labelme, masks, sa1b, voc, yolo
+from segdata.formats import (
+    camvid,
+    cityscapes,
+    coco,
+    coco_panoptic,
+    label_maps,
+    labelme,
+    masks,
+    parquet,
+    sa1b,
+    voc,
+    yolo,
+)
 from segdata.formats.contract import (
     RESIDUES,
     Adapter,
@@ -74,6 +86,7 @@ FORMATS: Mapping[str, FormatModules] = {
         Residue(camvid.residue.count_dropped),
         parts=("701_stillsraw_full", "labeledapproved_full", "images", "labels", "masks"),
     ),
+    "parquet": FormatModules(parquet.format, parquet.adapt, Residue(parquet.residue.count_dropped)),
     "sa1b": FormatModules(sa1b.format, sa1b.adapt, Residue(sa1b.residue.count_dropped)),
     "coco-panoptic": FormatModules(
         coco_panoptic.format,

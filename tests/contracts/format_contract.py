@@ -80,7 +80,8 @@ def check_scan(format: Format, root: Path, empty: Path) -> None:
     for name, members in source.splits.items():
         assert name and set(members) <= set(range(len(entries))), name
         assert len(set(members)) == len(members), name
-    for file in [*source.annotation_files, *(entry.file for entry in source.entries if entry.file)]:
+    images = [entry.file for entry in source.entries if entry.file and not entry.embedded]
+    for file in [*source.annotation_files, *images]:
         assert (root / file).is_file() and ".." not in Path(file).parts, file
     assert json.loads(json.dumps(source.documents)) == list(source.documents)
     assert all(document["file"] and document["format"] for document in source.documents)

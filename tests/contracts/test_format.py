@@ -66,8 +66,8 @@ SHARED = (
     "sets",
     "core",
 )
-MAY_IMPORT = {"coco_panoptic": {"coco"}, "sa1b": {"coco"}}
-"""Format → formats whose modules it uses: COCO panoptic's documents and SA-1B's annotations are COCO's."""
+MAY_IMPORT = {"coco_panoptic": {"coco"}, "parquet": {"coco"}, "sa1b": {"coco"}}
+"""Format → formats whose modules it uses: COCO panoptic's documents and the objects of the others are COCO's."""
 
 EVERYDAY = {"masks", "label-maps"}
 """Names of formats that are also names of columns and of kinds of loss."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import io
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -16,6 +17,7 @@ from typing import Any
 from xml.dom import minidom
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 MOST = 20
@@ -38,6 +40,7 @@ LABELS = {
         "*_mask.png",
     ),
     "sa1b": (),
+    "parquet": (),
     "masks": ("*masks/*.png", "PedMasks/*.png"),
     "yolo": ("masks/*.png",),
 }
@@ -53,6 +56,8 @@ def compare(format: str, expected: Path, actual: Path, ignore: Collection[str] =
         a, b = expected / name, actual / name
         if name.endswith(".json"):
             differences = list(json_differences(json.loads(a.read_text("utf-8-sig")), json.loads(b.read_bytes()), "$"))
+        elif name.endswith(".parquet"):
+            differences = list(table_differences(a, b))
         elif name.endswith(".xml"):
             differences = list(xml_differences(xml(a), xml(b), ""))
             if around(a) != around(b):
@@ -72,6 +77,26 @@ def files(root: Path, ignore: Collection[str]) -> set[str]:
         for name in names
         if not name.startswith(".segdata") and not any(fnmatch.fnmatch(name, pattern) for pattern in ignore)
     }
+
+
+def table_differences(a: Path, b: Path) -> Iterator[str]:
+    """Rows and schema, metadata included; label maps by their pixels."""
+    mine, theirs = pq.read_table(a), pq.read_table(b)
+    if not mine.schema.equals(theirs.schema, check_metadata=True):
+        yield f"schema is {theirs.schema}, expected {mine.schema}"
+    for number, (expected, actual) in enumerate(zip(mine.to_pylist(), theirs.to_pylist(), strict=True)):
+        for name in ("annotation", "semantic"):
+            for row in (expected, actual):
+                if row.get(name):
+                    row[name]["bytes"] = np.array(Image.open(io.BytesIO(row[name]["bytes"]))).tolist()
+        yield from json_differences(_plain(expected), _plain(actual), f"row {number}")
+
+
+def _plain(value: Any) -> Any:
+    """Bytes as text, as JSON has them."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value.hex() if isinstance(value, bytes) else value
 
 
 def json_differences(a: Any, b: Any, path: str) -> Iterator[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -464,6 +466,71 @@ def yolo_alone(root: Path) -> Path:
     return root
 
 
+def parquet(root: Path) -> Path:
+    """A table as `datasets` writes it: two files of a split, an image without objects, one without annotation, a crowd,
+    polygons of two rings, a box alone, a further column, and a label map."""
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    fields: list[tuple[str, Any]] = [
+        ("bbox_id", pa.int64()),
+        ("category", pa.int64()),
+        ("bbox", pa.list_(pa.float32(), 4)),
+        ("area", pa.int64()),
+        ("is_crowd", pa.bool_()),
+        ("segmentation", pa.list_(pa.list_(pa.float32()))),
+        ("note", pa.string()),
+    ]
+    kind = pa.struct(fields)
+    features = {
+        "image": {"_type": "Image"},
+        "objects": [{"category": {"names": ["dog", "person"], "_type": "ClassLabel"}}],
+        "annotation": {"_type": "Image"},
+    }
+    schema = pa.schema(
+        [
+            ("image", image),
+            ("image_id", pa.int64()),
+            ("objects", pa.list_(kind)),
+            ("annotation", image),
+            ("scene", pa.string()),
+        ],
+        {b"huggingface": json.dumps({"info": {"features": features}}).encode()},
+    )
+    square = [4.0, 4.0, 14.5, 4.0, 14.5, 12.25, 4.0, 12.25]
+    label_map = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    label_map[3:9, 4:20], label_map[12:, :] = 1, 0
+    objects: list[list[dict[str, Any]] | None] = [
+        [
+            {
+                "bbox_id": 5,
+                "category": 1,
+                "bbox": [4, 4, 10.5, 8.25],
+                "area": 80,
+                "is_crowd": False,
+                "segmentation": [square],
+            },
+            {"bbox_id": 6, "category": 0, "bbox": [1, 2, 3, 4], "area": 12, "is_crowd": True, "note": "far away"},
+        ],
+        [],
+        None,
+    ]
+    for number, cells in enumerate(objects):
+        row = {
+            "image": {"bytes": photo(seed=number), "path": f"{number:03d}.jpg"},
+            "image_id": 40 + number,
+            "objects": cells,
+            "annotation": {"bytes": png(label_map), "path": None} if number == 0 else None,
+            "scene": ["street", None, "beach"][number],
+        }
+        path = root / f"data/train-{min(number, 1):05d}-of-00002.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if number < 2:
+            writer = pq.ParquetWriter(path, schema)
+        writer.write_table(pa.Table.from_pylist([row], schema))
+        if number != 1:
+            writer.close()
+    return root
+
+
 ALL = {
     "coco": coco,
     "voc": voc,
@@ -480,5 +547,6 @@ ALL = {
     "yolo": yolo,
     "yolo_ultralytics": yolo_ultralytics,
     "yolo_alone": yolo_alone,
+    "parquet": parquet,
 }
 """Every hand-made dataset; the format is the part before the underscore."""

@@ -1,0 +1,229 @@
+"""Parquet tables written: the rows of samples in a schema, a file for each part, named in the end."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segdata.core.labels import LabelSpace
+from segdata.core.sample import Sample
+from segdata.errors import SegdataError
+from segdata.formats.contract import Header
+from segdata.formats.parquet import rows
+from segdata.formats.parquet.columns import FLAGS, Columns
+from segdata.formats.parquet.files import arrow
+from segdata.system.files import disk_errors, inside
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS = 100
+"""Rows of a row group: what `datasets` writes of images."""
+
+_LABELS = b"segdata"
+"""The key of the label space in the schema's metadata."""
+
+FIELDS = {role: role for role in ("id", "category", "bbox", "area", "iscrowd", *FLAGS, "score", "segmentation")}
+COLUMNS = Columns(
+    "image",
+    "semantic",
+    "objects",
+    key="key",
+    id="image_id",
+    width="width",
+    height="height",
+    fields=FIELDS,
+    booleans=FLAGS,
+)
+"""The columns of tables that segdata writes of other formats."""
+
+
+def schema(labels: LabelSpace) -> pa.Schema:
+    """The schema of such tables, with features for `datasets` of any version and the whole label space."""
+    pa, _ = arrow()
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    kinds = {
+        "id": pa.int64(),
+        "category": pa.int64(),
+        "bbox": pa.list_(pa.float64(), 4),
+        "area": pa.float64(),
+        "iscrowd": pa.int64(),
+        **dict.fromkeys(FLAGS, pa.bool_()),
+        "score": pa.float64(),
+        "segmentation": pa.struct([("size", pa.list_(pa.int32(), 2)), ("counts", pa.string())]),
+    }
+    columns = {
+        "image": image,
+        "key": pa.string(),
+        "image_id": pa.int64(),
+        "width": pa.int64(),
+        "height": pa.int64(),
+        "objects": pa.list_(pa.struct([(name, kinds[name]) for name in FIELDS])),
+        "semantic": image,
+    }
+    names = {"names": [category.name for category in labels.categories], "_type": "ClassLabel"}
+    features = {
+        "image": {"_type": "Image"},
+        **{name: _value(columns[name]) for name in ("key", "image_id", "width", "height")},
+        "objects": [
+            {
+                **{name: _value(kinds[name]) for name in FIELDS},
+                "category": names,
+                "bbox": {"feature": _value(pa.float64()), "length": 4, "_type": "Sequence"},
+                "segmentation": {
+                    "size": {"feature": _value(pa.int32()), "length": 2, "_type": "Sequence"},
+                    "counts": _value(pa.string()),
+                },
+            }
+        ],
+        "semantic": {"_type": "Image"},
+    }
+    metadata = {
+        b"huggingface": json.dumps({"info": {"features": features}}).encode(),
+        _LABELS: json.dumps({"labels": labels.as_dict()}).encode(),
+    }
+    return pa.schema(list(columns.items()), metadata)
+
+
+def _value(kind: pa.DataType) -> dict[str, str]:
+    name = {"double": "float64"}.get(str(kind), str(kind))
+    return {"dtype": name, "_type": "Value"}
+
+
+def labels_of(schema: pa.Schema) -> LabelSpace | None:
+    """The label space that segdata wrote into a schema; None where it did not."""
+    try:
+        return LabelSpace.from_dict(json.loads((schema.metadata or {})[_LABELS])["labels"])
+    except (KeyError, ValueError, TypeError, RecursionError, SegdataError):
+        return None
+
+
+def document(schema: pa.Schema, columns: Columns, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What a pack keeps of the tables: their schema, what its columns mean, and the names of the files by split."""
+    return {
+        "format": "parquet",
+        "file": next((name for names in files.values() for name in names), "data/train-00000-of-00001.parquet"),
+        "schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),
+        "columns": columns.as_dict(),
+        "files": {split: list(names) for split, names in files.items()},
+        "by_position": bool(columns.categories) or labels_of(schema) is not None,
+    }
+
+
+def plain_name(path: object) -> str:
+    """A path under the dataset's root from what a table says: the last part of one that leads elsewhere."""
+    text = path if isinstance(path, str) else ""
+    parts = text.replace("\\", "/").split("/")
+    is_inside = bool(text) and not text.startswith("/") and ":" not in parts[0] and ".." not in parts
+    return "/".join(part for part in parts if part not in ("", ".")) if is_inside else parts[-1]
+
+
+def row(
+    sample: Sample, columns: Columns, numbers: rows.Numbers, names: Sequence[str], *, by_name: bool
+) -> dict[str, Any]:
+    """The columns of a sample's row but for the bytes of image and label map."""
+    cells = {
+        columns.image: {"bytes": None, "path": sample.file},
+        columns.key: sample.key,
+        columns.id: sample.id if sample.id >= 0 else None,
+        columns.width: sample.width,
+        columns.height: sample.height,
+    }
+    if columns.objects and sample.has_instances:
+        cells[columns.objects] = rows.objects(columns, sample, numbers, names, by_name=by_name)
+    return {name: value for name, value in cells.items() if name}
+
+
+# ---------------------------------------------------------------------- write
+
+
+def write(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
+    """Write the rows of some samples into a file for each split; returns how many each has."""
+    pa, parquet = arrow()
+    about = next(item for item in header.documents if item.get("format") == "parquet")
+    kind = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["schema"])))
+    columns = Columns(**about["columns"])
+    numbers = rows.Numbers.of(header.labels, by_position=about["by_position"])
+    split_of = {int(index): split for split, members in reversed(list(header.splits.items())) for index in members}
+    folder = inside(root, ".parts", "the dataset")
+    writers: dict[str, Any] = {}
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    counts: dict[str, int] = {}
+    order = list(header.splits)
+    with disk_errors(folder):
+        folder.mkdir(exist_ok=True)
+        for index, sample in samples:
+            split = split_of[index]
+            if split not in writers:
+                path = folder / f"{order.index(split):05d}-{number:05d}.parquet"
+                writers[split] = parquet.ParquetWriter(path, kind, compression=_compression(kind, columns))
+            waiting.setdefault(split, []).append(_whole_row(sample, kind, columns, numbers))
+            counts[split] = counts.get(split, 0) + 1
+            if len(waiting[split]) == ROWS:
+                writers[split].write_table(pa.Table.from_pylist(waiting.pop(split), schema=kind))
+        for split, rest in waiting.items():
+            writers[split].write_table(pa.Table.from_pylist(rest, schema=kind))
+        for writer in writers.values():
+            writer.close()
+    return {"number": number, "splits": counts}
+
+
+def _compression(kind: pa.Schema, columns: Columns) -> dict[str, str]:
+    """None for photos, which are compressed already."""
+    image = columns.image if str(kind.field(columns.image).type).endswith("binary") else f"{columns.image}.bytes"
+    leaves = [path for field in kind for path in _leaves(field.name, field.type)]
+    return {path: "none" if path == image else "snappy" for path in leaves}
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
+    """Paths of the columns that a file stores of one field."""
+    if kind.num_fields == 0:
+        yield path
+    for number in range(kind.num_fields):
+        field = kind.field(number)
+        is_list = "list" in str(kind).partition("<")[0]
+        yield from _leaves(f"{path}.list.element" if is_list else f"{path}.{field.name}", field.type)
+
+
+def _whole_row(sample: Sample, kind: pa.Schema, columns: Columns, numbers: rows.Numbers) -> dict[str, Any]:
+    names: list[str] = []
+    by_name = False
+    if columns.objects:
+        struct = kind.field(columns.objects).type
+        struct = struct if columns.is_struct else struct.value_type
+        names = [struct.field(position).name for position in range(struct.num_fields)]
+        category = columns.fields.get("category", "")
+        by_name = bool(category) and "string" in str(struct.field(category).type)
+    cells = row(sample, columns, numbers, names, by_name=by_name)
+    residue = sample.extra.get("parquet", {})
+    cells |= {name: value for name, value in sample.extra.items() if name in kind.names}
+    cells |= residue.get("row", {})
+    paths = residue.get("paths", {})
+    cells[columns.image] = _cell(kind, columns.image, sample.encoded, paths.get(columns.image, sample.file))
+    if columns.semantic and sample.semantic is not None:
+        data = rows.map_png(sample.semantic, numbers)
+        cells[columns.semantic] = _cell(kind, columns.semantic, data, paths.get(columns.semantic))
+    return cells
+
+
+def _cell(kind: pa.Schema, name: str, data: bytes | None, path: str | None) -> Any:
+    """An image's cell in the way of its column."""
+    return data if str(kind.field(name).type).endswith("binary") else {"bytes": data, "path": path}
+
+
+def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
+    """Give the files their names: those of the source where there are as many, else SPLIT-NUMBER-of-COUNT in `data/`."""
+    about = next(item for item in header.documents if item.get("format") == "parquet")
+    for order, split in enumerate(header.splits):
+        numbers = [receipt["number"] for receipt in receipts if receipt["splits"].get(split)]
+        names = about["files"].get(split, [])
+        if len(names) != len(numbers):
+            names = [f"data/{split}-{part:05d}-of-{len(numbers):05d}.parquet" for part in range(len(numbers))]
+        for number, name in zip(numbers, names, strict=True):
+            target = inside(root, name, "the dataset")
+            with disk_errors(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (root / ".parts" / f"{order:05d}-{number:05d}.parquet").replace(target)
