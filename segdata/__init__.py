@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from segdata.core.labels import Category, LabelMapping, LabelSpace
     from segdata.core.masks import Masks
     from segdata.core.sample import Instances, Sample
-    from segdata.deployment.export import ExportReport, export
+    from segdata.deployment.export import export
+    from segdata.deployment.exported import ExportReport
     from segdata.download.fetch import Fetched, fetch
     from segdata.errors import SegdataError
     from segdata.formats import Folder, read
@@ -66,7 +67,7 @@ _HOMES = {
     "TrainReport": "segdata.training.outcome",
     "PredictReport": "segdata.training.predict",
     "Evaluation": "segdata.metrics.evaluate",
-    "ExportReport": "segdata.deployment.export",
+    "ExportReport": "segdata.deployment.exported",
     "Loader": "segdata.loading",
     "Batch": "segdata.loading",
     "Pack": "segdata.pack.read",

@@ -52,9 +52,7 @@ def test_the_documents_list_the_public_names() -> None:
 
 
 def test_every_public_name_is_there_and_documented() -> None:
-    needs_torch = (
-        {"train", "predict", "export", "PredictReport", "ExportReport"} if find_spec("torch") is None else set()
-    )
+    needs_torch = {"train", "predict", "export", "PredictReport"} if find_spec("torch") is None else set()
     for name in set(segdata.__all__) - needs_torch:
         assert getattr(segdata, name).__doc__, name
     assert segdata.errors.SegdataError is segdata.SegdataError

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from segdata.cli import output, paths
 from segdata.cli.output import app
 
+if TYPE_CHECKING:
+    from segdata.deployment.exported import ExportReport
+
 
 @app.command(epilog="Example: segdata export runs/first -o model.onnx --with-preprocessing")
 def export(
-    model: str = typer.Argument(..., help="A run or a checkpoint of a network for semantic segmentation."),
+    model: str = typer.Argument(..., help="A run, a checkpoint, or torchvision's weights of a Mask R-CNN."),
     target: Path = typer.Option(
         ..., "--output", "-o", metavar="FILE", callback=paths.file(".onnx"), help="The file to write, FILE.onnx."
     ),
     with_preprocessing: bool = typer.Option(
         False,
         "--with-preprocessing",
-        help="Take RGB pixels (uint8) and give label maps; else normalised images, logits.",
+        help="Take RGB pixels (uint8) and give label maps or masks of their size; else normalised images, logits.",
     ),
     photos: Path | None = typer.Option(
         None,
@@ -29,6 +33,12 @@ def export(
     ),
     quantise: Path | None = typer.Option(
         None, "--quantise", metavar="PACK", help="Calculate in int8, with ranges seen in images of this pack."
+    ),
+    labels: str | None = typer.Option(
+        None,
+        "--labels",
+        metavar="NAMES|FILE",
+        help="Names for the classes of weights that carry none: cat,dog, or a table of labels.",
     ),
     threads: int | None = typer.Option(None, "--threads", min=1, metavar="N", help="CPU threads of PyTorch."),
     force: bool = typer.Option(False, "--force", help="Replace the file."),
@@ -45,22 +55,41 @@ def export(
         if not quiet:
             output.remark("tracing the network, which takes from seconds to minutes")
         report = deployment.export(
-            model, target, photos=photos, quantise=quantise, with_preprocessing=with_preprocessing, force=force
+            model,
+            target,
+            photos=photos,
+            quantise=quantise,
+            with_preprocessing=with_preprocessing,
+            labels=labels,
+            force=force,
         )
     if json:
         output.result(report.as_dict())
         return
+    for remark in report.remarks:
+        output.remark(remark)
     output.table(
         [
             ("target", report.target),
             ("size", output.size(report.bytes)),
             ("model", report.model),
             ("precision", report.precision),
-            ("labels agree", f"{report.agreement:.3%} of the pixels of {report.photos} photos ({report.photos_of})"),
+            *_agreement(report),
             ("mIoU before", _miou(report.miou_before, report.judged)),
             ("mIoU after", _miou(report.miou_after, report.judged)),
         ]
     )
+
+
+def _agreement(report: ExportReport) -> list[tuple[str, str]]:
+    photos = f"{report.photos} photos ({report.photos_of})"
+    if report.objects is None:
+        return [("labels agree", f"{report.agreement:.3%} of the pixels of {photos}")]
+    return [
+        ("objects agree", f"{report.agreement:.3%} of {report.objects} in {photos}"),
+        ("boxes differ by", f"{report.box_difference:.4f} pixels at most"),
+        ("masks differ on", f"{report.mask_difference:.4%} of their pixels"),
+    ]
 
 
 def _miou(value: float | None, images: int) -> str | None:

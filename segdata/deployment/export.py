@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from segdata.core.reprs import line
-from segdata.deployment import description, packages, semantic_file
+from segdata.deployment import description, detector_file, packages, semantic_file
+from segdata.deployment.exported import Exported, ExportReport
 from segdata.deployment.photos import COUNT
 from segdata.deployment.photos import photos as photos_of
 from segdata.errors import UsageError
 from segdata.models import registry
+from segdata.models.class_names import Names
+from segdata.models.contract import Image
+from segdata.models.maskrcnn.model import Detector
 from segdata.models.semantic.prediction.segmenter import Segmenter
 from segdata.pack.read import Pack, open_pack
 from segdata.system.files import disk_errors, require_no_device, write_whole
@@ -22,44 +24,6 @@ from segdata.training.config import TrainConfig
 from segdata.training.predict import load
 
 ENDING = ".onnx"
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What was exported.
-
-    Attributes:
-        target: the file.
-        bytes: its size.
-        model: the network's name.
-        precision: "float32" or "int8".
-        agreement: share of the photos' pixels that have the same label from the file as from the network.
-        photos: how many.
-        photos_of: where they come from.
-        miou_before, miou_after: of the network and of the quantised file, on images of the pack that it was quantised
-            with; None where it was not, or where the images have no label maps.
-        judged: how many images they are of.
-        seconds: that it took.
-    """
-
-    target: Path
-    bytes: int
-    model: str
-    precision: str
-    agreement: float
-    photos: int
-    photos_of: str
-    miou_before: float | None
-    miou_after: float | None
-    judged: int
-    seconds: float
-
-    def __repr__(self) -> str:
-        return line(self, repr(str(self.target)), f"{self.bytes:,} bytes", f"{self.agreement:.4%} of the labels agree")
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
-        return {**vars(self), "target": str(self.target)}
 
 
 @disk_errors()
@@ -70,21 +34,26 @@ def export(
     photos: str | Path | Pack | None = None,
     quantise: str | Path | Pack | None = None,
     with_preprocessing: bool = False,
+    labels: Names | None = None,
     force: bool = False,
 ) -> ExportReport:
-    """Write a trained network as an ONNX file, for images of any number and size; it describes itself.
+    """Write a trained network as an ONNX file, for images of any size; it describes itself.
 
-    The file is run by ONNX Runtime on three photos before it gets its name, and has to give the labels that the network
-    gives, in full precision and for whole images, for all but 0.1 % of their pixels (3 % in int8).
+    The file is run by ONNX Runtime on three photos before it gets its name, and has to give what the network gives, in full
+    precision and for whole images: the same labels for all but 0.1 % of the pixels (3 % in int8), or the same objects, as
+    `verification.paired` compares them.
 
     Args:
-        source: a run or a checkpoint of a network for semantic segmentation.
+        source: a run or a checkpoint of a network for semantic segmentation or of a Mask R-CNN, or torchvision's weights of
+            one, by file or name.
         target: the file, FILE.onnx.
         photos: a pack or a folder with photos to compare on; by default the pack that the run was trained on, where it
             still lies beside the run or here, else `quantise`, else drawn ones.
         quantise: a pack with the network's categories: the file calculates in int8, with ranges seen in up to 16 of its
-            images, and is judged by the mIoU of up to 50 others.
-        with_preprocessing: uint8 images in, label maps out; else normalised images in, logits out.
+            images, and is judged by the mIoU of up to 50 others. Not for Mask R-CNN.
+        with_preprocessing: uint8 images in, label maps or masks of the image's size out; else normalised images in, logits
+            or masks within the boxes out.
+        labels: names for the classes of weights that do not name them.
         force: replace the file.
 
     Raises:
@@ -98,23 +67,15 @@ def export(
     target = Path(target)
     _require_target(target, force=force)
     packages.require()
+    _require_model(source, is_int8=quantise is not None)
     calibrated = None if quantise is None else quantise if isinstance(quantise, Pack) else open_pack(quantise)
-    segmenter, config = _loaded(source)
+    loaded = load(source, device="cpu", labels=labels)
+    assert isinstance(loaded, (Detector, Segmenter))
+    config = TrainConfig.from_dict(dict(loaded.settings or {}))
     if calibrated is not None:
-        calibrated.labels.require_equal(segmenter.labels, "a pack to calibrate on has the network's categories")
-    if photos is None:
-        known = description.pack_of(source)
-        packs = [pack for pack in (None if known is None else open_pack(known), calibrated) if pack is not None]
-        photos = next((pack for pack in packs if len(pack) >= COUNT), None)
-    compared = photos_of(photos)
-    exported = semantic_file.of(
-        segmenter,
-        config,
-        description.of_source(source),
-        compared.images,
-        with_preprocessing=with_preprocessing,
-        pack=calibrated,
-    )
+        calibrated.labels.require_equal(loaded.labels, "a pack to calibrate on has the network's categories")
+    compared = photos_of(_nearest(source, calibrated) if photos is None else photos)
+    exported = _exported(loaded, config, source, compared.images, with_preprocessing, calibrated)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, exported.data)
     return ExportReport(
@@ -122,14 +83,38 @@ def export(
         bytes=len(exported.data),
         model=config.name,
         precision="float32" if calibrated is None else "int8",
-        agreement=exported.agreement,
         photos=len(compared.images),
         photos_of=compared.origin,
-        miou_before=exported.miou_before,
-        miou_after=exported.miou_after,
-        judged=exported.judged,
+        **{name: value for name, value in exported._asdict().items() if name != "data"},
+        remarks=tuple(loaded.remarks),
         seconds=round(time.monotonic() - began, 1),
     )
+
+
+def _nearest(source: str | Path, calibrated: Pack | None) -> Pack | None:
+    """The pack to compare on where none is named; None for drawn photos."""
+    known = description.pack_of(source)
+    packs = [pack for pack in (None if known is None else open_pack(known), calibrated) if pack is not None]
+    return next((pack for pack in packs if len(pack) >= COUNT), None)
+
+
+def _exported(
+    loaded: Detector | Segmenter,
+    config: TrainConfig,
+    source: str | Path,
+    images: Sequence[Image],
+    with_preprocessing: bool,
+    calibrated: Pack | None,
+) -> Exported:
+    """The file of a network in full precision on whole images."""
+    known = description.of_source(source)
+    network = loaded.network.to(memory_format=torch.contiguous_format)
+    if isinstance(loaded, Detector):
+        full = Detector(network, loaded.config, loaded.labels, categories=loaded.categories, source=loaded.source)
+        return detector_file.of(full, config.name, known, images, with_preprocessing=with_preprocessing)
+    whole = config.model.changed(infer="whole", scales=(1.0,), crf=False)
+    segmenter = Segmenter(network, whole, loaded.labels, source=loaded.source)
+    return semantic_file.of(segmenter, config, known, images, with_preprocessing=with_preprocessing, pack=calibrated)
 
 
 def _require_target(target: Path, *, force: bool) -> None:
@@ -147,17 +132,24 @@ def _require_target(target: Path, *, force: bool) -> None:
         raise UsageError(f"{target} exists", file=target, fix="choose another name, or add --force to replace it")
 
 
-def _loaded(source: str | Path) -> tuple[Segmenter, TrainConfig]:
-    """The network in full precision on whole images, and the settings that it was trained with."""
-    loaded = load(source, device="cpu")
-    if not isinstance(loaded, Segmenter):
+def _require_model(source: str | Path, *, is_int8: bool) -> None:
+    """Raise unless there is an export of the model that weights belong to.
+
+    Raises:
+        UsageError: there is none.
+    """
+    name = registry.name_of(source)
+    if name == registry.KERAS:
         raise UsageError(
-            f"there is no export of {registry.name_of(source)}",
+            f"there is no export of {name}",
             file=source,
-            why="networks for semantic segmentation can be exported",
-            fix=f"use segdata predict, or segdata.training.predict.load({str(source)!r}).network in PyTorch",
+            why="it detects as the original does, with steps that no exporter follows",
+            fix="train --model maskrcnn, whose runs can be exported, or use segdata predict",
         )
-    config = TrainConfig.from_dict(dict(loaded.settings or {}))
-    network = loaded.network.to(memory_format=torch.contiguous_format)
-    whole = config.model.changed(infer="whole", scales=(1.0,), crf=False)
-    return Segmenter(network, whole, loaded.labels, source=loaded.source), config
+    if is_int8 and name == registry.DEFAULT:
+        raise UsageError(
+            f"there is no {name} in int8",
+            file=source,
+            why="coordinates of boxes do not survive 8 bits; networks for semantic segmentation can be quantised",
+            fix="leave out --quantise",
+        )

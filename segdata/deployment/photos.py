@@ -25,7 +25,7 @@ _DRAWN = ((240, 320), (240, 320), (173, 251))
 
 
 class Photos(NamedTuple):
-    """Images, and in words where they come from."""
+    """Images that may be written to, as PyTorch wants them, and in words where they come from."""
 
     images: tuple[Image, ...]
     origin: str
@@ -43,7 +43,7 @@ def photos(source: str | Path | Pack | None) -> Photos:
         UsageError: fewer images than are needed.
     """
     if source is None:
-        return Photos(tuple(_drawn()), "drawn ones")
+        return Photos(tuple(map(np.array, _drawn())), "drawn ones")
     if isinstance(source, Pack) or is_pack(Path(source)):
         pack = source if isinstance(source, Pack) else open_pack(source)
         spread = np.linspace(0, max(len(pack) - 1, 0), min(COUNT, len(pack))).round().astype(int).tolist()
@@ -58,7 +58,7 @@ def photos(source: str | Path | Pack | None) -> Photos:
             why=f"{origin} has {len(samples)}",
             fix="give a pack or a folder with more (--photos), or none: then photos are drawn",
         )
-    return Photos(tuple(_images(samples)), origin)
+    return Photos(tuple(map(np.array, _images(samples))), origin)
 
 
 def _images(samples: Iterable[Sample]) -> Iterable[Image]:

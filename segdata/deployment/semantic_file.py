@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from segdata.deployment import description, quantisation, semantic, verification
+from segdata.deployment.exported import Exported
 from segdata.deployment.tracing import quietly
 from segdata.models.contract import Image, Prediction
 from segdata.models.semantic.prediction.segmenter import Segmenter
 from segdata.pack.read import Pack
 from segdata.training.config import TrainConfig
-
-
-class Exported(NamedTuple):
-    """A file and what it is like.
-
-    Attributes:
-        data: its bytes.
-        agreement: share of the photos' pixels with the network's label.
-        miou_before, miou_after, judged: see `export.ExportReport`.
-    """
-
-    data: bytes
-    agreement: float
-    miou_before: float | None = None
-    miou_after: float | None = None
-    judged: int = 0
 
 
 def of(

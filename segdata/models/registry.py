@@ -110,7 +110,7 @@ def _package(name: str) -> Package:
 
 
 def require_torch(threads: int | None = None) -> None:
-    """Raise unless torch, torchvision and safetensors can be imported.
+    """Raise unless torch, torchvision, safetensors and SciPy can be imported.
 
     Args:
         threads: how many processors torch may calculate with from here on.
@@ -118,7 +118,7 @@ def require_torch(threads: int | None = None) -> None:
     Raises:
         UsageError: one is missing; the extra is named.
     """
-    missing = [name for name in ("torch", "torchvision", "safetensors") if util.find_spec(name) is None]
+    missing = [name for name in ("torch", "torchvision", "safetensors", "scipy") if util.find_spec(name) is None]
     if missing:
         raise UsageError(
             f"this needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",

@@ -1,4 +1,4 @@
-"""Without PyTorch, safetensors and matplotlib: every verb does its work or says what to install."""
+"""Without PyTorch, safetensors, SciPy and matplotlib: every verb does its work or says what to install."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import segdata
 from segdata.demo.synthetic import objects
 
-BLOCKED = ("torch", "torchvision", "safetensors", "matplotlib")
+BLOCKED = ("torch", "torchvision", "safetensors", "scipy", "matplotlib")
 """What only extras install."""
 
 LIGHT = f"""
@@ -101,6 +101,7 @@ def test_every_verb_works_or_says_what_to_install(tmp_path: Path) -> None:
     for words, (_, extra) in needs.items():
         code, text = outcomes[" ".join(words)]
         assert code == 2 and "error[UsageError]" in text and f"pip install '{extra}'" in text, text
+    assert "torch, torchvision, safetensors, scipy" in outcomes[f"train {pack}"][1]
     for one in works:
         assert outcomes[" ".join(one[:2])][0] == 0, outcomes
     assert not Path(run).exists()
@@ -108,6 +109,6 @@ def test_every_verb_works_or_says_what_to_install(tmp_path: Path) -> None:
 
 def test_public_names_that_need_pytorch_say_so_and_all_others_are_there() -> None:
     outcomes = light(NAMES)
-    assert outcomes.keys() == {"train", "predict", "export", "PredictReport", "ExportReport", "torch"}
+    assert outcomes.keys() == {"train", "predict", "export", "PredictReport", "torch"}
     for name, text in outcomes.items():
         assert text.startswith(f"segdata.{name} needs torch") and "pip install 'segdata[train]'" in text

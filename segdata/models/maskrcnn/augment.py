@@ -186,12 +186,12 @@ def to_batch(
     return ImageList(batch, [(transform.height, transform.width) for transform in transforms])
 
 
-_STRIDE = 32
+STRIDE = 32
 """Sides of a batch are multiples of this, the coarsest stride of the FPN."""
 
 
 def _up(size: int) -> int:
-    return -(-size // _STRIDE) * _STRIDE
+    return -(-size // STRIDE) * STRIDE
 
 
 def ground_truth(sample: TrainSample, device: torch.device) -> dict[str, Tensor]:

@@ -76,8 +76,8 @@ def predicted(
         if len(merged["scores"]) >= config.detection_max_instances:
             remarks.append(at_most(config.detection_max_instances))
         height, width = image.shape[:2]
-        instances = _instances(merged, height, width, category_of, config.mask_threshold)
-        predictions.append(Prediction(instances, remarks=tuple(remarks), best=highest if plausible else None))
+        detected = _instances(merged, height, width, category_of, config.mask_threshold)
+        predictions.append(Prediction(detected, remarks=tuple(remarks), best=highest if plausible else None))
     return predictions
 
 
@@ -168,15 +168,27 @@ def _instances(
 ) -> Instances:
     category = category_of[detections["labels"].cpu().numpy() - 1]
     counts = torch.from_numpy(category >= 0).to(detections["boxes"].device)
-    masks = pasted(detections["masks"][counts], detections["boxes"][counts], height, width, threshold)
-    corners = detections["boxes"][counts].cpu().numpy().astype(np.float64)
+    boxes = detections["boxes"][counts]
+    masks = pasted(detections["masks"][counts], boxes, height, width, threshold)
+    return instances(category[category >= 0], masks, boxes, detections["scores"][counts])
+
+
+def instances(category: npt.NDArray[np.int64], masks: Masks, boxes: Tensor, scores: Tensor) -> Instances:
+    """Detected objects, numbered from 1 on.
+
+    Args:
+        category: (N,).
+        boxes: (N, 4) x0 y0 x1 y1 in pixels.
+        scores: (N,).
+    """
+    corners = boxes.cpu().numpy().astype(np.float64)
     return Instances.build(
-        category[category >= 0],
+        category,
         masks,
         id=np.arange(1, len(corners) + 1),
         bbox=np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1),
         area=masks.areas,
-        score=detections["scores"][counts].double().cpu().numpy(),
+        score=scores.double().cpu().numpy(),
     )
 
 

@@ -60,15 +60,15 @@ class Detector:
         self.source = source
         self.settings = settings
         self.remarks = remarks
-        self._categories = categories_of(labels) if categories is None else categories
+        self.categories = categories_of(labels) if categories is None else categories
 
     def __call__(self, images: Sequence[Image]) -> list[Instances]:
         """Instances of each image, (H, W, 3) uint8 RGB; highest scores first."""
-        return detect(self.network, images, self.config, self._categories, flip=self.flip, autocast=self.autocast)
+        return detect(self.network, images, self.config, self.categories, flip=self.flip, autocast=self.autocast)
 
     def predict(self, images: Sequence[Image]) -> list[Prediction]:
         """See `contract.Predictor`."""
-        return predicted(self.network, images, self.config, self._categories, flip=self.flip, autocast=self.autocast)
+        return predicted(self.network, images, self.config, self.categories, flip=self.flip, autocast=self.autocast)
 
 
 @dataclass(frozen=True, eq=False)
