@@ -106,6 +106,8 @@ DOORS: dict[str, Door] = {
     "camvid-segnet": Door(made.camvid_segnet, _dataset),
     "camvid-fastai": Door(made.camvid_fastai, _dataset),
     "masks": Door(made.masks, _dataset),
+    "parquet": Door(made.parquet, _dataset),
+    "sa1b": Door(made.sa1b, _dataset),
     "yolo": Door(made.yolo, _dataset),
     "yolo-lists": Door(made.yolo_ultralytics, _dataset),
     "results-coco": Door(_coco_results, _results(made.coco)),

@@ -191,8 +191,10 @@ def check(record: dict[str, Any], labels: LabelSpace, height: int, width: int) -
         error = undefined_category(f"category_id {category!r}; it defines {defined}")
         error.fix = error.fix if known else "the document defines no category: name them with --classes FILE|NAMES"
         raise error
-    if "id" in record and type(record["id"]) is not int:
-        raise InvalidAnnotation("an annotation's id is not a whole number", why=f"found {record['id']!r}")
+    if "id" in record and (type(record["id"]) is not int or not -(1 << 63) <= record["id"] < 1 << 63):
+        raise InvalidAnnotation(
+            "an annotation's id is not a whole number of 64 bits", why=f"found {record['id']!r}"[:200]
+        )
     crowd = record.get("iscrowd", 0)
     if crowd not in (0, 1) or isinstance(crowd, float):
         raise InvalidAnnotation("iscrowd is neither 0 nor 1", why=f"found {crowd!r}")
