@@ -55,7 +55,7 @@ LOCKED = {
 INNER_FLOORS: dict[str, list[set[Any]]] = {
     "formats": [
         {"contract"},
-        {"shared"},
+        {"shared", "xml"},
         {"adapting", "label_maps", "shapes"},
         {"coco", ...},
         {"coco_panoptic", "parquet", "sa1b", "unknown"},

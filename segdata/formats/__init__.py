@@ -18,6 +18,7 @@ from segdata.formats import (
     cityscapes,
     coco,
     coco_panoptic,
+    cvat,
     label_maps,
     labelme,
     masks,
@@ -50,6 +51,12 @@ FORMATS: Mapping[str, FormatModules] = {
         Residue(yolo.residue.count_dropped),
         rivals=("voc", "coco-panoptic", "coco"),
         parts=("images", "labels"),
+    ),
+    "cvat": FormatModules(
+        cvat.format,
+        cvat.adapt,
+        Residue(cvat.residue.count_dropped, cvat.residue.count_dropped_document, cvat.residue.object_fields),
+        names_categories=True,
     ),
     "voc": FormatModules(
         voc.format,
@@ -237,6 +244,7 @@ def scan(
     format = named(name).format
     source = replace(format.scan(root, findings, options, labels=labels), options=options)
     if not source.entries and not source.may_be_empty:
+        findings.raise_if_any(str(root))
         raise UnknownLayout(
             "no sample was found", file=root, why=f"looked for {format.LAYOUT}", fix="check the folders' names"
         )

@@ -254,6 +254,17 @@ def count_unmapped(plan: Plan, sample: Sample, findings: Findings) -> None:
             findings.drop(f"pixels of category {names[index]!r}", sample.key, int(pixels[index]))
 
 
+def count_label_map(plan: Plan, sample: Sample, findings: Findings) -> None:
+    """Count the pixels of a label map that its objects alone would not give back."""
+    if sample.semantic is None:
+        return
+    background = plan.source.background
+    differs = sample.semantic != painted(sample.instances, plan.source.void if background is None else background)
+    is_void = sample.semantic == plan.source.void
+    findings.drop("void pixels", sample.key, int((differs & is_void).sum()))
+    findings.drop("label map pixels that no object explains", sample.key, int((differs & ~is_void).sum()))
+
+
 def count_documents(source: Header, target: str, findings: Findings) -> None:
     """Count files and header fields of the dataset's documents that the target drops."""
     for document in source.documents:

@@ -140,7 +140,7 @@ def _guess(contents: _Contents) -> tuple[str, str]:
         if made_by:
             return f"{made_by} ({path.name})", _EXPORT
     if any(b"<annotations" in _head(path) for path in first.get(".xml", ())):
-        return "looks like CVAT's own XML", "export COCO or PASCAL VOC from CVAT"
+        return "looks like CVAT's own XML", "give the folder that holds it"
     if ".csv" in first and contents.images:
         path = first[".csv"][0]
         shown = _first_line(path)[:80].decode("utf-8", "replace")

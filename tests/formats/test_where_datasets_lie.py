@@ -172,7 +172,7 @@ UNKNOWN: dict[str, tuple[dict[str, str | bytes], tuple[str, ...]]] = {
     "VIA": ({"a.jpg": b"x", "via.json": json.dumps({"a.jpg1": {"filename": "a.jpg", "regions": []}})}, ("VIA",)),
     "Supervisely": ({"ds/img/a.jpg": b"x", "ds/ann/a.jpg.json": json.dumps({"objects": []})}, ("Supervisely",)),
     "CSV": ({"a.jpg": b"x", "_annotations.csv": "filename,width\na.jpg,40\n"}, ("_annotations.csv: filename,width",)),
-    "CVAT": ({"images/a.jpg": b"x", "annotations.xml": "<annotations><version>1.1</version></annotations>"}, ("CVAT",)),
+    "CVAT": ({"images/a.jpg": b"x", "a/b/c/annotations.xml": "<annotations><version>1.1</version></annotations>"}, ("CVAT",)),
     "archives": ({"VOCtrainval.tar": b"x"}, ("archives", "unpack")),
     "images alone": ({"a.jpg": b"x", "b.jpg": b"x"}, ("2 .jpg", "images alone")),
     "nothing": ({"folder/.hidden": b"x"}, ("no files", "folder")),

@@ -25,6 +25,7 @@ MOST = 20
 
 LABELS = {
     "coco": (),
+    "cvat": (),
     "labelme": (),
     "voc": ("SegmentationClass/*.png", "SegmentationObject/*.png"),
     "cityscapes": (

@@ -531,6 +531,68 @@ def parquet(root: Path) -> Path:
     return root
 
 
+# ---------------------------------------------------------------------- CVAT
+
+CVAT_META = """<version>1.1</version>
+  <meta><task><id>7</id><name>test</name><labels>
+    <label><name>cat, wild</name><color>#ff0010</color><type>any</type><attributes><attribute><name>age</name>
+      <mutable>False</mutable><input_type>number</input_type><default_value>0</default_value><values>0
+10</values></attribute></attributes></label>
+    <label><name>dog</name><color>#0080ff</color><attributes></attributes></label>
+    <label><name>body</name><type>skeleton</type><svg>&lt;circle r="1"&gt;&lt;/circle&gt;</svg></label>
+    <label><name>1</name><type>points</type><parent>body</parent></label>
+  </labels></task><dumped>2024-01-01 00:00:00+00:00</dumped></meta>
+  <!-- images -->
+  """
+
+CVAT_SHAPES = """<tag label="dog" source="manual"><attribute name="age">3</attribute></tag>
+    <box label="dog" source="manual" occluded="1" xtl="2.00" ytl="3.00" xbr="12.00" ybr="9.00" z_order="2"></box>
+    <box label="dog" occluded="0" xtl="20.00" ytl="10.00" xbr="30.00" ybr="14.00" rotation="90.00" z_order="0"/>
+    <polygon label="cat, wild" source="file" occluded="0" points="2.50,13.25;12.00,13.00;9.75,24.50" z_order="0" group_id="3">
+      <attribute name="age">10</attribute>
+    </polygon>
+    <ellipse label="dog" source="manual" occluded="0" cx="33.00" cy="8.00" rx="4.50" ry="2.50" rotation="0.00" z_order="0"/>
+    <polygon label="cat, wild" source="manual" points="2.0,26.0;12.0,26.0;12.0,29.5;2.0,29.5" z_order="0" group_id="3"/>
+    <mask label="dog" source="semi-auto" occluded="0" rle="1, 3, 2, 2" left="14" top="20" width="4" height="2" z_order="1"/>
+    <mask label="dog" rle="0, 2, 1" left="20" top="25" width="3" height="2" z_order="0" group_id="0"/>
+    <polyline label="dog" points="1.00,1.00;5.00,5.00" z_order="0"></polyline>
+    <points label="cat, wild" points="4.00,4.00" z_order="0"/>
+    <cuboid label="dog" xtl1="1.00" ytl1="1.00" xbl1="1.00" ybl1="2.00" xtr1="2.00" ytr1="1.00" xbr1="2.00" ybr1="2.00"
+      xtl2="3.00" ytl2="1.00" xbl2="3.00" ybl2="2.00" xtr2="4.00" ytr2="1.00" xbr2="4.00" ybr2="2.00" z_order="0"/>
+    <skeleton label="body" z_order="0"><points label="1" outside="0" points="1.00,1.00"/></skeleton>"""
+
+
+def cvat_document(*images: str) -> str:
+    inner = "\n  ".join(images)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  {CVAT_META}{inner}\n</annotations>\n'
+
+
+def cvat_image(number: int, name: str, shapes: str = "", more: str = "") -> str:
+    return f'<image id="{number}" name="{name}" {more}width="{WIDTH}" height="{HEIGHT}">{shapes}</image>'
+
+
+def cvat(root: Path) -> Path:
+    """Every kind of shape, an object in two parts, a mask that ends early, an empty image; numbers of images with a gap."""
+    images = [("ä/one.jpg", CVAT_SHAPES), ("two.png", "<!-- nothing here -->"), ("three.jpg", "")]
+    for number, (name, _) in enumerate(images):
+        put(root / f"images/{name}", photo(seed=number, kind="PNG" if name.endswith("png") else "JPEG"))
+    elements = [cvat_image(3 * number, name, shapes) for number, (name, shapes) in enumerate(images)]
+    put(root / "annotations.xml", cvat_document(*elements))
+    return root
+
+
+def cvat_subsets(root: Path) -> Path:
+    """Images in folders of their subsets; one name in two of them; a document of one subset beside."""
+    box = '<box label="dog" occluded="0" xtl="2.00" ytl="3.00" xbr="12.00" ybr="9.00" z_order="0"/>'
+    for number, split in enumerate(("Train", "Validation")):
+        put(root / f"images/{split}/a.png", photo(seed=number, kind="PNG"))
+    elements = [cvat_image(n, "a.png", box, f'subset="{split}" ') for n, split in enumerate(("Train", "Validation"))]
+    put(root / "annotations.xml", cvat_document(*elements))
+    put(root / "images/b.jpg", photo(seed=5))
+    put(root / "test.xml", cvat_document(cvat_image(0, "b.jpg", box * 2)))
+    return root
+
+
 ALL = {
     "coco": coco,
     "voc": voc,
@@ -538,6 +600,8 @@ ALL = {
     "camvid": camvid,
     "camvid_fastai": camvid_fastai,
     "camvid_segnet": camvid_segnet,
+    "cvat": cvat,
+    "cvat_subsets": cvat_subsets,
     "labelme": labelme,
     "labelme_splits": labelme_splits,
     "masks": masks,

@@ -22,11 +22,11 @@ from segdata.formats.adapting import (
     count_columns,
     count_documents,
     count_fields,
+    count_label_map,
     count_unmapped,
     distinct_keys,
     flat_splits,
     object_fields,
-    painted,
 )
 from segdata.formats.coco.annotations import records_of, with_residue
 from segdata.formats.contract import RESIDUES, Header, Kept, Plan
@@ -122,7 +122,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         instances = _segments(plan, sample.semantic)
         findings.remark("label map written as one segment per category", sample.key)
     else:
-        _count_label_map(plan, sample, findings)
+        count_label_map(plan, sample, findings)
         instances = _objects(plan, sample)
         if not sample.has_instances:
             findings.drop("images that nobody annotated: images without objects here", sample.key)
@@ -202,14 +202,3 @@ def _segments(plan: Plan, semantic: npt.NDArray[Any]) -> Instances:
     masks = Masks.from_id_map(semantic, values)
     extra = [{"from_semantic": True}] * len(values)
     return Instances.build(values, masks, bbox=masks.boxes_xywh, area=masks.areas, extra=extra)
-
-
-def _count_label_map(plan: Plan, sample: Sample, findings: Findings) -> None:
-    """Count the pixels of a label map that its objects alone would not give back."""
-    if sample.semantic is None:
-        return
-    background = plan.source.background
-    differs = sample.semantic != painted(sample.instances, plan.source.void if background is None else background)
-    is_void = sample.semantic == plan.source.void
-    findings.drop("void pixels", sample.key, int((differs & is_void).sum()))
-    findings.drop("label map pixels that no object explains", sample.key, int((differs & ~is_void).sum()))

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
@@ -33,7 +32,7 @@ from segdata.formats.adapting import (
 from segdata.formats.contract import RESIDUES, Header, Kept, Plan
 from segdata.formats.labelme import shapes
 from segdata.formats.labelme.shapes import BACKGROUND, IGNORE
-from segdata.formats.shapes import drawing
+from segdata.formats.shapes import drawing, objects, pictures
 from segdata.formats.shapes.drawing import Shape
 from segdata.formats.shared.folder import image_ending
 from segdata.sets.orientation import upright_size
@@ -73,7 +72,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     count_fields(sample, findings, Kept("labelme", image_fields=image_fields, object_fields=object_names))
     count_columns(sample, findings, kept=_KEPT_COLUMNS)
     background = plan.source.background
-    orientation = _orientation(sample, findings)
+    orientation = pictures.orientation_written(sample, findings)
     written = _Shapes(plan, sample, orientation, object_names)
     if sample.semantic is not None and not sample.has_instances:
         findings.remark("label map written as one mask for each category", sample.key)
@@ -119,18 +118,6 @@ def _kept_names(sample: Sample) -> tuple[list[str], set[str]]:
             if not isinstance(fields.get(name, kind()), kind)
         }
     return image_fields, names
-
-
-def _orientation(sample: Sample, findings: Findings) -> int:
-    """The EXIF orientation of the image, where the annotations are of it as stored."""
-    encoded = sample.encoded
-    if encoded is None:
-        return 1
-    header = images.probe(encoded, max_pixels=sample.max_pixels)
-    if header.orientation == 1 or (sample.height, sample.width) != (header.height, header.width):
-        return 1
-    findings.remark(f"EXIF orientation {header.orientation}: shapes written for the upright picture", sample.key)
-    return header.orientation
 
 
 class _Shapes:
@@ -195,35 +182,22 @@ class _Shapes:
 
 
 def _add_objects(written: _Shapes, background: int | None, findings: Findings) -> None:
-    sample = written.sample
-    instances, key = sample.instances, sample.key
-    masks = instances.masks
-    redrawn = Masks.from_polygons(instances.polygons, sample.height, sample.width)
-    boxes = instances.boxes
-    for index, category in enumerate(instances.category.tolist()):
-        rings = [ring.reshape(-1) for ring in instances.polygons[index]]
+    instances = written.sample.instances
+    for item in objects.drawn(written.sample, findings):
+        category = int(instances.category[item.index])
         if category == background:
-            findings.drop("objects of the background", key)
-        elif rings and redrawn[index : index + 1] == masks[index : index + 1]:
-            written.add(category, [Shape(ring) for ring in rings], instances.extra[index])
-        elif masks.areas[index]:
-            findings.drop("polygons", key, int(bool(rings)))
-            written.add(category, [drawing.shape_of(masks, index)], instances.extra[index])
-        elif not np.isnan(instances.bbox[index]).any():
-            x0, y0, x1, y1 = boxes[index].tolist()
-            written.add(category, [drawing.rectangle(x0, y0, x1, y1)], instances.extra[index])
+            findings.drop("objects of the background", written.sample.key)
         else:
-            findings.drop("objects with neither box nor pixels", key)
+            written.add(category, item.parts, instances.extra[item.index])
 
 
 def _add_label_map(written: _Shapes, semantic: npt.NDArray[Any], background: int | None, findings: Findings) -> None:
     """Add what the objects do not say of a label map: all of it where there are none, else void and background over them."""
     sample, void = written.sample, written.plan.source.void
     if not sample.has_instances:
-        values = [value for value in np.unique(semantic).tolist() if value not in (void, background)]
-        masks = Masks.from_id_map(semantic, values)
-        for number, value in enumerate(values):
-            written.add(value, [drawing.shape_of(masks, number)], {})
+        segments = objects.of_label_map(semantic, void, background)
+        for number, category in enumerate(segments.category.tolist()):
+            written.add(category, [drawing.shape_of(segments.masks, number)], {})
     differs = semantic != written.label_map(void if background is None else background)
     if background is not None:
         for label, value in ((BACKGROUND, background), (IGNORE, void)):

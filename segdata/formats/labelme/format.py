@@ -28,13 +28,13 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
-from segdata.errors import InvalidAnnotation, SegdataError
+from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.labelme import documents, folders, shapes
 from segdata.formats.labelme import labels as label_lists
 from segdata.formats.labelme.documents import Document
 from segdata.formats.labelme.shapes import BACKGROUND, IGNORE
-from segdata.formats.shapes import drawing
+from segdata.formats.shapes import drawing, pictures
 from segdata.formats.shapes.drawing import Shape
 from segdata.formats.shared import lists, verbatim
 from segdata.formats.shared.folder import image_bytes, image_path, is_file, read_bytes, write_file
@@ -82,9 +82,6 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     document = documents.read(path)
     encoded = _photo(source, entry, document)
     height, width, orientation = _size(source, entry, document, encoded, findings)
-    if orientation != 1:
-        kind = f"EXIF orientation {orientation}: shapes of the upright picture, turned into the image as stored"
-        findings.remark(kind, entry.key)
     drawn = _drawn(source, entry, document, (height, width, orientation), findings)
     residue = {"file": entry.data.file, "fields": document.fields, **_image_data(document, entry, encoded)}
     if orientation != 1:
@@ -143,27 +140,13 @@ def _size(
             raise InvalidAnnotation("the size of the image is not known", file=path, key=entry.key, fix=fix)
         images.require_size(*stated, source.options.max_pixels)
         return (*stated, 1)
+    image = path if entry.embedded else image_path(source.root, entry)
     try:
-        header = images.probe(encoded, max_pixels=source.options.max_pixels)
-        images.require_size(header.height, header.width, source.options.max_pixels)
-    except SegdataError as error:
-        raise error.located(file=path if entry.embedded else image_path(source.root, entry), key=entry.key) from error
-    stored = header.height, header.width
-    if stated is None:
-        findings.remark("document without the image's size: taken from the image", entry.key)
-    if stated in (None, upright_size(header.orientation, *stored)):
-        return (*stored, header.orientation)
-    if stated == stored:
-        findings.remark("shapes are of the image as stored, though EXIF says that it is turned", entry.key)
-        return (*stored, 1)
-    raise InvalidAnnotation(
-        "the document is of a picture of another size than the image",
-        file=path,
-        place="$.imageHeight",
-        key=entry.key,
-        why=f"{stated[1]} × {stated[0]} in the document, {stored[1]} × {stored[0]} in {entry.file} (width × height)",
-        fix="give the image that was annotated",
-    )
+        return pictures.orientation_of(
+            encoded, stated, image, entry.key, findings, max_pixels=source.options.max_pixels
+        )
+    except InvalidAnnotation as error:
+        raise error.located(file=path, place="$.imageHeight") from error
 
 
 def _image_data(document: Document, entry: Entry, encoded: bytes | None) -> dict[str, Any]:

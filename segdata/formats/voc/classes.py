@@ -21,7 +21,7 @@ from segdata.errors import SegdataError
 from segdata.formats.contract import Entry, ReadOptions
 from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import read_bytes
-from segdata.formats.voc.xml import parse
+from segdata.formats.xml import parse
 
 OFFICIAL = "voc"
 """The label space of VOC's own classes."""

@@ -40,7 +40,7 @@ from segdata.formats.voc.folders import CLASSES, OBJECTS
 from segdata.formats.voc.image_sets import read_lists
 from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc.residue import nodes_of
-from segdata.formats.voc.xml import Node, Tree, parse, serialise
+from segdata.formats.xml import Node, Tree, parse, serialise
 from segdata.system.files import inside
 
 LAYOUT = "JPEGImages/ with Annotations/*.xml or SegmentationClass/*.png, or XML beside images (PASCAL VOC)"

@@ -14,7 +14,7 @@ from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.shared.folder import IMAGE_ENDINGS, names_in, read_bytes, stem
 from segdata.formats.shared.loose_names import MASKS
 from segdata.formats.voc.folders import IMAGES, Part, is_of_masks, joined
-from segdata.formats.voc.xml import Node, parse
+from segdata.formats.xml import Node, parse
 from segdata.system.files import inside
 from segdata.system.reading import read_file
 

@@ -16,7 +16,7 @@ from segdata.core.polygons import MAX_BOUNDARY, Polygons, boundary_length
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation, SegdataError, number_of
 from segdata.formats.contract import Entry, Source
-from segdata.formats.voc.xml import Node, Tree
+from segdata.formats.xml import Node, Tree
 
 VOID = 255
 

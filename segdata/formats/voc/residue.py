@@ -13,7 +13,7 @@ from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.formats.contract import Kept
 from segdata.formats.voc import image_sets
-from segdata.formats.voc.xml import COMMENT, INSTRUCTION, TEXT, Node
+from segdata.formats.xml import COMMENT, INSTRUCTION, TEXT, Node
 
 IMAGE_TAGS = ("filename", "size", "segmented")
 OBJECT_TAGS = ("name", "pose", "truncated", "difficult", "occluded", "bndbox")

@@ -68,7 +68,7 @@ DOCUMENTS: dict[str, tuple[bytes | Document, str]] = {
     "key twice": (b'{"shapes": [{"label": "a", "label": "b"}], "imagePath": "photo 0.jpg"}', "twice"),
     "top key twice": (b'{"shapes": [], "imagePath": "a", "imagePath": "photo 0.jpg"}', "twice"),
     "size": (made.labelme_document("photo 0.jpg", [], imageWidth=-1), "imageWidth"),
-    "another size": (made.labelme_document("photo 0.jpg", [], imageWidth=41), "41 × 30 in the document, 40 × 30"),
+    "another size": (made.labelme_document("photo 0.jpg", [], imageWidth=41), "41 × 30 annotated, 40 × 30"),
     "imageData": (made.labelme_document("nowhere.jpg", [], imageData=7), "imageData"),
     "nested": (
         b'{"imagePath": "photo 0.jpg", "shapes": [], "flags": ' + b"[" * 5000 + b"]" * 5000 + b"}",
@@ -132,7 +132,7 @@ def test_odd_documents_are_remarked(tmp_path: Path) -> None:
 
     remarks = remarks_of(edited(tmp_path, edit), tmp_path / "pack")
     assert remarks["shape without a pixel"] == 1
-    assert remarks["document without the image's size: taken from the image"] == 2
+    assert remarks["size of the image is not stated: taken from the image"] == 2
 
 
 def test_folders_are_told_from_others(tmp_path: Path) -> None:

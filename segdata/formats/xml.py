@@ -1,4 +1,4 @@
-"""PASCAL VOC's XML files ↔ trees of nodes, safely, with the line of every element for messages."""
+"""XML files ↔ trees of nodes, safely, with the line of every element for messages."""
 
 from __future__ import annotations
 
@@ -109,8 +109,11 @@ class Tree:
         self.after: list[Node] = []
 
 
-def parse(data: bytes, path: Path) -> Tree:
-    """Parse a document; DTDs and entities are refused before anything is expanded.
+def parse(data: bytes, path: Path, line: int = 1) -> Tree:
+    """Parse a document, or an element of one; DTDs and entities are refused before anything is expanded.
+
+    Args:
+        line: of the file, that the data begin in.
 
     Raises:
         Unsafe: a DTD, an entity, or more than 16 MiB.
@@ -122,7 +125,7 @@ def parse(data: bytes, path: Path) -> Tree:
     if len(data) > MAX_BYTES:
         raise Unsafe("annotation is too large", file=path, why=f"{len(data):,} bytes; the limit is {MAX_BYTES:,}")
     tree = Tree()
-    builder = _Builder(tree)
+    builder = _Builder(tree, line - 1)
     parser = DefusedXMLParser(target=builder, forbid_dtd=True)
     builder.expat = parser.parser
     tree.encoding, text = _decoded(data, path)
@@ -133,16 +136,16 @@ def parse(data: bytes, path: Path) -> Tree:
         raise Unsafe(
             "XML with a document type or entities is refused",
             file=path,
-            place=f"line {parser.parser.CurrentLineNumber}",
+            place=f"line {parser.parser.CurrentLineNumber + line - 1}",
             why=type(error).__name__,
-            fix="remove the <!DOCTYPE …> part; VOC annotations have none",
+            fix="remove the <!DOCTYPE …> part; annotations have none",
         ) from error
     except ParseError as error:
-        line, column = error.position
+        row, column = error.position
         raise InvalidAnnotation(
             "XML is malformed",
             file=path,
-            place=f"line {line}, column {column + 1}",
+            place=f"line {row + line - 1}, column {column + 1}",
             why=str(error).split(":")[0],
             fix=_how_to_mend(data),
         ) from error
@@ -158,7 +161,7 @@ def parse(data: bytes, path: Path) -> Tree:
         raise InvalidAnnotation(
             "XML is nested too deep",
             file=path,
-            place=f"line {parser.parser.CurrentLineNumber}",
+            place=f"line {parser.parser.CurrentLineNumber + line - 1}",
             why=f"more than {MAX_DEPTH} levels",
         ) from error
     return tree
@@ -209,6 +212,11 @@ def _how_to_mend(data: bytes) -> str:
     return "correct the XML at this place"
 
 
+def element(node: Node) -> str:
+    """The text of an element, indented with tabs, without a line break after it."""
+    return _written(node)
+
+
 def serialise(node: Node, before: Sequence[Node] = (), after: Sequence[Node] = ()) -> bytes:
     """The document's text, indented with tabs as the official files are."""
     return "".join(f"{_written(item)}\n" for item in (*before, node, *after)).encode("utf-8", "xmlcharrefreplace")
@@ -221,8 +229,9 @@ class _TooDeep(Exception):
 class _Builder:
     """Collects nodes while expat reads."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, lines_before: int) -> None:
         self._tree = tree
+        self._lines_before = lines_before
         self._has_root = False
         self._open: list[tuple[Node, list[Node]]] = []
         self._texts: list[str] = []
@@ -231,7 +240,7 @@ class _Builder:
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(self._open) >= MAX_DEPTH:
             raise _TooDeep
-        node = Node(tag, "", dict(attributes), self.expat.CurrentLineNumber)
+        node = Node(tag, "", dict(attributes), self.expat.CurrentLineNumber + self._lines_before)
         if self._open:
             self._keep_text()
             self._open[-1][1].append(node)
