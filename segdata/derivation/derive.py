@@ -240,8 +240,8 @@ def _link(plan: Plan, pieces: Sequence[Piece], work: Path) -> list[dict[str, Any
             entry["images"] = dict(entry["images"])
         elif plan.images == "embed":
             part = f".empty-{number:05d}.part"
-            entry["images"] = write_arrays(work / part, {"images/data": np.zeros(0, np.uint8)})
-            receipt["written"] = entry["images"]["bytes"]
+            empty = write_arrays(work / part, {"images/data": np.zeros(0, np.uint8)})
+            entry["images"], receipt["written"] = empty, empty["bytes"]
             _named(receipt, "images", number, part)
         for kind in ("images", "annotations"):
             is_linked = piece.entry[kind] is not None and (kind == "images" or piece.change.is_none)
