@@ -78,13 +78,7 @@ def _shares(text: str) -> dict[str, float]:
     Raises:
         UsageError: no such text.
     """
-    pairs = [part.partition("=") for part in text.split(",")]
-    try:
-        shares = {name.strip(): float(value.strip().removesuffix("%")) for name, _, value in pairs}
-    except ValueError:
-        shares = {}
-    if len(shares) < len(pairs) or "" in shares or min(shares.values(), default=0) <= 0:
-        raise UsageError("--split-by is not valid", why=f"found {text!r}", fix="write --split-by train=0.8,val=0.2")
+    shares = options.numbers_of_splits(text, "--split-by")
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()} if total > 1.5 else shares
 

@@ -90,6 +90,22 @@ def left_out(members: Sequence[str]) -> None:
         )
 
 
+def numbers_of_splits(text: str, option: str) -> dict[str, float]:
+    """ "train=0.8,val=0.2" → split → number, in the order of the text; a percent sign does not count.
+
+    Raises:
+        UsageError: no such text, or a number that is not above 0.
+    """
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        numbers = {name.strip(): float(value.strip().removesuffix("%")) for name, _, value in pairs}
+    except ValueError:
+        numbers = {}
+    if len(numbers) < len(pairs) or "" in numbers or not min(numbers.values(), default=0) > 0:
+        raise UsageError(f"{option} is not valid", why=f"found {text!r}", fix=f"write {option} train=0.8,val=0.2")
+    return numbers
+
+
 def parts(only: Sequence[str]) -> list[str]:
     """The parts that were asked for."""
     return [name for text in only for name in text.split(",") if name]
