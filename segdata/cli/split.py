@@ -23,12 +23,12 @@ class By(StrEnum):
     image = "image"
 
 
-@app.command(epilog="Example: segdata split packs/mine -o packs/split --into train=0.8,val=0.1,test=0.1")
+@app.command(epilog="Example: segdata split packs/mine -o packs/split --into train=0.8,val=0.2")
 def split(
     pack: Path = typer.Argument(..., help="A pack."),
     target: Path = derived.Target,
     into: str = typer.Option(
-        ..., "--into", metavar="SHARES", help="The splits and their shares, which sum up to 1: train=0.8,val=0.2."
+        ..., "--into", metavar="SHARES", help="Splits and their shares, which sum up to 1: train=0.8,val=0.2."
     ),
     by: By = typer.Option(
         By.category, "--by", help="Share out the objects of every category, or the number of images alone."
@@ -46,7 +46,7 @@ def split(
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Make other splits, every one with its share of every category; no image is copied."""
+    """Make splits with a fair share of every category, without copying images."""
     from segdata.derivation.split import split as split_pack
 
     shares = options.numbers_of_splits(into, "--into")

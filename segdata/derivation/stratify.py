@@ -21,7 +21,7 @@ Integers = npt.NDArray[np.int64]
 FEW = 20_000
 """Units up to which single ones are moved at last: in a large set the remainders are below any notice."""
 
-IMAGES_WEIGH = 100
+IMAGES_WEIGH = 16
 """How many times less than a category the number of images counts then."""
 
 PASSES = 5
