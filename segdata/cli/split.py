@@ -46,7 +46,7 @@ def split(
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Make splits with a fair share of every category, without copying images."""
+    """Make splits that share every category fairly, copying no image."""
     from segdata.derivation.split import split as split_pack
 
     shares = options.numbers_of_splits(into, "--into")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -59,15 +58,14 @@ def test_parts_are_as_even_as_those_of_iterative_stratification() -> None:
         require_as_even(np.bincount(category[chance[image]], minlength=CATEGORIES), np.array(THEIRS), totals)
 
 
-@pytest.mark.skipif(find_spec("iterstrat") is None, reason="iterative-stratification is not installed")
 @pytest.mark.parametrize("seed", range(3))
 def test_parts_are_as_even_as_iterative_stratification_makes_them_here(seed: int) -> None:
-    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
-
+    stratifiers = pytest.importorskip("iterstrat.ml_stratifiers", reason="iterative-stratification is not installed")
     image, category = presence()
     there = np.zeros((IMAGES, CATEGORIES), np.int8)
     there[image, category] = 1
-    ((_, test),) = MultilabelStratifiedShuffleSplit(1, test_size=0.1, random_state=seed).split(there, there)
+    splitter = stratifiers.MultilabelStratifiedShuffleSplit(1, test_size=0.1, random_state=seed)
+    ((_, test),) = splitter.split(there, there)
     part = parts(Units.of(names(), image, category, CATEGORIES), TENTH, seed=seed)
     require_as_even(np.bincount(category[part[image] == 1]), there[test].sum(0), there.sum(0))
 
