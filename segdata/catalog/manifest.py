@@ -387,7 +387,7 @@ def mappings_from_file(path: Path, sources: Sequence[LabelSpace]) -> list[LabelM
     by_name = {category.name: category for source in reversed(sources) for category in reversed(source.categories)}
     names = dict.fromkeys(category.name for source in sources for category in source.categories)
     every = LabelSpace("all", tuple(replace(by_name[name], id=number) for number, name in enumerate(names)))
-    view = read_view(path.stem, toml.read(path), every, str(path))
+    view = read_view(path.stem, documents.read_toml(path), every, str(path))
     return [
         LabelMapping.from_names(
             source,

@@ -26,7 +26,7 @@ def sample(
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Make a pack of a few samples that stand for all, without copying an image."""
+    """Make a pack of a few samples that stand for all, copying no image."""
     from segdata.derivation.sample import sample as sample_pack
 
     with output.only_ours(active=json), output.progress("writing tables", quiet=quiet) as progress:

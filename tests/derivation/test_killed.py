@@ -17,7 +17,6 @@ import pytest
 import segdata
 from segdata.derivation.merge import merge
 from segdata.derivation.subset import subset
-from segdata.system import links
 from tests.conversion.test_killed_conversion import steps, strace
 from tests.derivation.test_merge import coco, pack
 from tests.helpers.command import tree
@@ -77,7 +76,7 @@ def test_killed_before_any_step(
         def refuse(*_: object, **__: object) -> None:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
-        monkeypatch.setattr(links.os, "link", refuse)
+        monkeypatch.setattr(os, "link", refuse)
     out = tmp_path / "out"
     old: dict[str, bytes] = {}
     for step in range(200):
