@@ -111,10 +111,10 @@ def _shares(into: Mapping[str, float]) -> dict[str, Fraction]:
     values = list(into.values())
     is_valid = bool(values) and all(math.isfinite(value) and value > 0 for value in values) and all(into)
     if not is_valid or abs(math.fsum(values) - 1) > 1e-6:
-        found = ", ".join(f"{name}={share:g}" for name, share in into.items()) or "nothing"
+        given = ", ".join(f"{name}={share:g}" for name, share in into.items()) or "nothing"
         raise UsageError(
             "shares of splits do not make up the whole",
-            why=f"{found} sums up to {math.fsum(values):g}",
+            why=f"{given} sums up to {math.fsum(values):g}",
             fix="give shares above 0 that sum up to 1: --into train=0.8,val=0.1,test=0.1",
         )
     shares = {name: Fraction(str(float(value))).limit_denominator(10**9) for name, value in into.items()}
