@@ -95,22 +95,14 @@ def convert(
         autocompletion=choices.sources,
     ),
     to: str = typer.Option("pack", "--to", metavar="FORMAT", help="{targets}.", autocompletion=choices.targets),
-    split: list[str] = typer.Option(
-        [], "--split", metavar="NAME", help="Only this split; can be repeated.", autocompletion=choices.splits
-    ),
+    split: list[str] = options.Splits,
     truth: Path | None = typer.Option(
         None,
         "--truth",
         metavar="PATH",
         help="Ground truth of results files: they become a pack with scores (--from coco-results …).",
     ),
-    labels: str | None = typer.Option(
-        None,
-        "--labels",
-        metavar="VIEW|FILE",
-        help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
-        autocompletion=choices.views,
-    ),
+    labels: str | None = options.Labels,
     where: str | None = options.Where,
     keep: list[str] = typer.Option(
         [],

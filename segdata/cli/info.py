@@ -7,20 +7,14 @@ from typing import Any
 
 import typer
 
-from segdata.cli import choices, derived, output
+from segdata.cli import derived, options, output
 from segdata.cli.output import app
 
 
 @app.command(epilog="Example: segdata info packs/voc")
 def info(
     path: Path = typer.Argument(..., help="A pack, or a dataset folder in a known layout."),
-    source_format: str | None = typer.Option(
-        None,
-        "--from",
-        metavar="FORMAT",
-        help="A folder's format (default: by its layout): {formats}.",
-        autocompletion=choices.sources,
-    ),
+    source_format: str | None = options.SourceFormat,
     json: bool = output.Json,
 ) -> None:
     """Show what a pack or a dataset folder holds."""
