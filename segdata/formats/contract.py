@@ -273,7 +273,7 @@ class FormatModules:
 
     Attributes:
         format, adapt: the format's modules.
-        residue: see `Residue`.
+        residue: see `Residue`; nothing is kept by default.
         inspect: looks for what readers pass over, where a deep inspection can find more than a scan.
         shortcuts: see `Shortcuts`.
         names_categories: whether the dataset's files always name its categories, so that reading needs no label table.
@@ -288,7 +288,7 @@ class FormatModules:
 
     format: Format
     adapt: Adapter
-    residue: Residue
+    residue: Residue = Residue()
     inspect: Callable[[Path, Findings], None] | None = None
     shortcuts: Shortcuts = Shortcuts()
     names_categories: bool = False
