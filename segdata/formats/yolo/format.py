@@ -30,7 +30,7 @@ from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
 from segdata.core.rle import pointer_of
 from segdata.core.sample import Instances, Sample
-from segdata.errors import InvalidAnnotation, NotThere, SegdataError
+from segdata.errors import InvalidAnnotation, NotThere, SegdataError, UsageError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import label_tables, lists, verbatim
 from segdata.formats.shared.folder import (
@@ -93,6 +93,9 @@ def detect(root: Path) -> bool:
 
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every image with its label file; splits are those of `data.yaml`."""
+    if options.images_dir:
+        why = "the label file of an image is found from the image's path"
+        raise UsageError("--images-dir has no place here", why=why, fix="put the images where data.yaml says, as links")
     name = root.name if root.is_file() else data_yaml.only_one(root)
     root = root.parent if root.is_file() else root
     data = data_yaml.read(root, name, findings) if name is not None else None
