@@ -59,6 +59,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"adapting", "label_maps", "shapes"},
         {"coco", ...},
         {"coco_panoptic", "parquet", "sa1b", "unknown"},
+        {"webdataset"},
         {"detection"},
         {"__init__"},
     ],

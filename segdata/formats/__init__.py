@@ -25,6 +25,7 @@ from segdata.formats import (
     parquet,
     sa1b,
     voc,
+    webdataset,
     yolo,
 )
 from segdata.formats.contract import (
@@ -94,6 +95,7 @@ FORMATS: Mapping[str, FormatModules] = {
         parts=("701_stillsraw_full", "labeledapproved_full", "images", "labels", "masks"),
     ),
     "parquet": FormatModules(parquet.format, parquet.adapt, Residue(parquet.residue.count_dropped)),
+    "webdataset": FormatModules(webdataset.format, webdataset.adapt, Residue(webdataset.residue.count_dropped)),
     "sa1b": FormatModules(sa1b.format, sa1b.adapt, Residue(sa1b.residue.count_dropped)),
     "coco-panoptic": FormatModules(
         coco_panoptic.format,

@@ -66,7 +66,7 @@ SHARED = (
     "sets",
     "core",
 )
-MAY_IMPORT = {"coco_panoptic": {"coco"}, "parquet": {"coco"}, "sa1b": {"coco"}}
+MAY_IMPORT = {"coco_panoptic": {"coco"}, "parquet": {"coco"}, "sa1b": {"coco"}, "webdataset": {"parquet"}}
 """Format → formats whose modules it uses: COCO panoptic's documents and the objects of the others are COCO's."""
 
 EVERYDAY = {"masks", "label-maps"}

@@ -10,6 +10,7 @@ import fnmatch
 import io
 import json
 import sys
+import tarfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ LABELS = {
     ),
     "sa1b": (),
     "parquet": (),
+    "webdataset": (),
     "masks": ("*masks/*.png", "PedMasks/*.png"),
     "yolo": ("masks/*.png",),
 }
@@ -59,6 +61,8 @@ def compare(format: str, expected: Path, actual: Path, ignore: Collection[str] =
             differences = list(json_differences(json.loads(a.read_text("utf-8-sig")), json.loads(b.read_bytes()), "$"))
         elif name.endswith(".parquet"):
             differences = list(table_differences(a, b))
+        elif name.endswith(".tar"):
+            differences = list(tar_differences(a, b))
         elif name.endswith(".xml"):
             differences = list(xml_differences(xml(a), xml(b), ""))
             if around(a) != around(b):
@@ -91,6 +95,23 @@ def table_differences(a: Path, b: Path) -> Iterator[str]:
                 if row.get(name):
                     row[name]["bytes"] = np.array(Image.open(io.BytesIO(row[name]["bytes"]))).tolist()
         yield from json_differences(_plain(expected), _plain(actual), f"row {number}")
+
+
+def tar_differences(a: Path, b: Path) -> Iterator[str]:
+    """Members by name, JSON by content, label maps by their pixels."""
+    with tarfile.open(a) as mine, tarfile.open(b) as theirs:
+        expected, actual = ({item.name: tar.extractfile(item) for item in tar} for tar in (mine, theirs))
+        if expected.keys() != actual.keys():
+            yield f"members are {sorted(actual)}, expected {sorted(expected)}"
+        for name in expected.keys() & actual.keys():
+            one, other = (file.read() if file else b"" for file in (expected[name], actual[name]))
+            if name.endswith(".json"):
+                yield from json_differences(json.loads(one), json.loads(other), name)
+            elif name.endswith(".seg.png"):
+                pixels, others = (np.array(Image.open(io.BytesIO(data))) for data in (one, other))
+                yield from [] if np.array_equal(pixels, others) else [f"{name}: pixels differ"]
+            elif one != other:
+                yield f"{name}: bytes differ"
 
 
 def _plain(value: Any) -> Any:

@@ -108,6 +108,7 @@ DOORS: dict[str, Door] = {
     "masks": Door(made.masks, _dataset),
     "parquet": Door(made.parquet, _dataset),
     "sa1b": Door(made.sa1b, _dataset),
+    "webdataset": Door(made.webdataset, _dataset),
     "yolo": Door(made.yolo, _dataset),
     "yolo-lists": Door(made.yolo_ultralytics, _dataset),
     "results-coco": Door(_coco_results, _results(made.coco)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -592,6 +593,50 @@ def cvat_subsets(root: Path) -> Path:
     return root
 
 
+def tar_of(members: dict[str, bytes]) -> bytes:
+    """A tar file: name → bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def webdataset(root: Path) -> Path:
+    """Two splits: objects with run lengths, a box alone, a further field, an image without objects, one with a label map
+    alone, one without annotation."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    mask[4:20, 5:30] = 1
+    rle = {"size": [HEIGHT, WIDTH], "counts": coco_mask.encode(mask)["counts"].decode()}
+    objects: list[dict[str, Any]] = [
+        {
+            "category": 1,
+            "segmentation": rle,
+            "bbox": [5, 4, 25, 16],
+            "id": 7,
+            "iscrowd": 0,
+            "area": 400,
+            "note": "left",
+        },
+        {"category": 0, "bbox": [1.5, 2, 3, 4], "difficult": True, "score": 0.5},
+    ]
+    label_map = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    label_map[3:9, 4:20] = 1
+    about = {"width": WIDTH, "height": HEIGHT}
+    members = {
+        "a.jpg": photo(),
+        "a.json": json.dumps({"key": "a", "image_id": 40, **about, "objects": objects, "scene": "street"}).encode(),
+        "sub/b.png": photo(seed=1, kind="PNG"),
+        "sub/b.json": json.dumps({"objects": []}).encode(),
+    }
+    put(root / "train-000000.tar", tar_of(members))
+    put(root / "val-000000.tar", tar_of({"c.jpg": photo(seed=2), "c.seg.png": png(label_map), "d.jpg": photo(seed=3)}))
+    put(root / "labels.json", {"name": "pets", "categories": [{"name": "cat", "id": 3}, {"name": "dog", "id": 9}]})
+    return root
+
+
 ALL = {
     "coco": coco,
     "voc": voc,
@@ -611,5 +656,6 @@ ALL = {
     "yolo_ultralytics": yolo_ultralytics,
     "yolo_alone": yolo_alone,
     "parquet": parquet,
+    "webdataset": webdataset,
 }
 """Every hand-made dataset; the format is the part before the underscore."""

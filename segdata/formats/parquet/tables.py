@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ROWS = 100
 """Rows of a row group: what `datasets` writes of images."""
+
+PARTS = ".parts"
+"""The folder of unfinished files."""
 
 _LABELS = b"segdata"
 """The key of the label space in the schema's metadata."""
@@ -148,7 +151,7 @@ def write(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, num
     columns = Columns(**about["columns"])
     numbers = rows.Numbers.of(header.labels, by_position=about["by_position"])
     split_of = {int(index): split for split, members in reversed(list(header.splits.items())) for index in members}
-    folder = inside(root, ".parts", "the dataset")
+    folder = root / PARTS
     writers: dict[str, Any] = {}
     waiting: dict[str, list[dict[str, Any]]] = {}
     counts: dict[str, int] = {}
@@ -158,7 +161,7 @@ def write(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, num
         for index, sample in samples:
             split = split_of[index]
             if split not in writers:
-                path = folder / f"{order.index(split):05d}-{number:05d}.parquet"
+                path = part_file(folder, order.index(split), number, ".parquet")
                 writers[split] = parquet.ParquetWriter(path, kind, compression=_compression(kind, columns))
             waiting.setdefault(split, []).append(_whole_row(sample, kind, columns, numbers))
             counts[split] = counts.get(split, 0) + 1
@@ -214,16 +217,42 @@ def _cell(kind: pa.Schema, name: str, data: bytes | None, path: str | None) -> A
     return data if str(kind.field(name).type).endswith("binary") else {"bytes": data, "path": path}
 
 
+def part_file(folder: Path, split: int, number: int, ending: str) -> Path:
+    """The file of a part's rows of a split, by the split's position, until `finish` names it."""
+    return folder / f"{split:05d}-{number:05d}{ending}"
+
+
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
     """Give the files their names: those of the source where there are as many, else SPLIT-NUMBER-of-COUNT in `data/`."""
     about = next(item for item in header.documents if item.get("format") == "parquet")
-    for order, split in enumerate(header.splits):
+
+    def name(split: str, number: int, count: int) -> str:
+        return f"data/{split}-{number:05d}-of-{count:05d}.parquet"
+
+    name_parts(receipts, root, header.splits, about["files"], name)
+
+
+def name_parts(
+    receipts: Sequence[Mapping[str, Any]],
+    root: Path,
+    splits: Iterable[str],
+    files: Mapping[str, Sequence[str]],
+    name: Callable[[str, int, int], str],
+) -> None:
+    """Move the files of all parts to where they belong.
+
+    Args:
+        receipts: of every part its `number`, and of `splits` how many samples it has of each.
+        files: names of the source's files by split; they stay where there are as many as parts.
+        name: split, number and count → name of a file.
+    """
+    for order, split in enumerate(splits):
         numbers = [receipt["number"] for receipt in receipts if receipt["splits"].get(split)]
-        names = about["files"].get(split, [])
+        names = files.get(split, [])
         if len(names) != len(numbers):
-            names = [f"data/{split}-{part:05d}-of-{len(numbers):05d}.parquet" for part in range(len(numbers))]
-        for number, name in zip(numbers, names, strict=True):
-            target = inside(root, name, "the dataset")
+            names = [name(split, part, len(numbers)) for part in range(len(numbers))]
+        for number, file in zip(numbers, names, strict=True):
+            target = inside(root, file, "the dataset")
             with disk_errors(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                (root / ".parts" / f"{order:05d}-{number:05d}.parquet").replace(target)
+                part_file(root / PARTS, order, number, target.suffix).replace(target)
