@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from segdata import errors as errors
     from segdata import torch as torch
+    from segdata.comparison.diff import Difference, diff
     from segdata.conversion.convert import convert
     from segdata.conversion.job import ConvertReport
     from segdata.conversion.prepare import Prepared, prepare
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from segdata.core.sample import Instances, Sample
     from segdata.deployment.export import export
     from segdata.deployment.exported import ExportReport
-    from segdata.derivation.derive import Derived
-    from segdata.derivation.merge import merge
-    from segdata.derivation.sample import sample
-    from segdata.derivation.split import split
     from segdata.download.fetch import Fetched, fetch
     from segdata.errors import SegdataError
     from segdata.formats import Folder, read
@@ -52,12 +49,10 @@ _HOMES = {
     "read": "segdata.formats",
     "convert": "segdata.conversion.convert",
     "write": "segdata.conversion.write",
-    "merge": "segdata.derivation.merge",
-    "split": "segdata.derivation.split",
-    "sample": "segdata.derivation.sample",
     "open": "segdata.pack.read:open_pack",
     "verify": "segdata.pack.verify",
     "stats": "segdata.statistics.counts:statistics",
+    "diff": "segdata.comparison.diff",
     "overlay": "segdata.viz.overlay",
     "train": "segdata.training.trainer",
     "predict": "segdata.training.predict",
@@ -69,9 +64,9 @@ _HOMES = {
     "Folder": "segdata.formats",
     "ReadOptions": "segdata.formats.contract",
     "ConvertReport": "segdata.conversion.job",
-    "Derived": "segdata.derivation.derive",
     "Verification": "segdata.pack.verify",
     "Statistics": "segdata.statistics.counts",
+    "Difference": "segdata.comparison.diff",
     "TrainReport": "segdata.training.outcome",
     "PredictReport": "segdata.training.predict",
     "Evaluation": "segdata.metrics.evaluate",
@@ -99,12 +94,10 @@ __all__ = [
     "read",
     "convert",
     "write",
-    "merge",
-    "split",
-    "sample",
     "open",
     "verify",
     "stats",
+    "diff",
     "overlay",
     "train",
     "predict",
@@ -116,9 +109,9 @@ __all__ = [
     "Folder",
     "ReadOptions",
     "ConvertReport",
-    "Derived",
     "Verification",
     "Statistics",
+    "Difference",
     "TrainReport",
     "PredictReport",
     "Evaluation",

@@ -27,7 +27,7 @@
 
 Other exit codes come from `segdata/cli/`, see its `__init__.py`:
 
-    1        a bug: an exception that is not in this tree
+    1        a bug: an exception that is not in this tree; of `segdata diff`: the packs differ
     2        also an option or argument that the parser of the command line refuses
     3        done, but some items were skipped: no error, it comes from a report
     8        also damage that `segdata verify` lists, and a step of `segdata demo` that went wrong

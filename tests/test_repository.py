@@ -25,7 +25,7 @@ FLOORS = [
     {"catalog", "viz", "sets", "query"},
     {"download", "pack", "formats"},
     {"sources", "loading"},
-    {"conversion", "statistics", "metrics", "torch"},
+    {"conversion", "statistics", "metrics", "comparison", "torch"},
     {"derivation"},
     {"models"},
     {"training", "demo"},

@@ -34,7 +34,6 @@ from segdata.formats.shared.folder import (
     names_in,
     stem,
     write_file,
-    write_image,
 )
 
 LAYOUT = "NAME.json with image and annotations beside NAME.jpg (SA-1B)"
@@ -201,7 +200,9 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     keys = []
     for index, sample in samples:
         keys.append(sample.key)
-        write_image(root, sample)
+        encoded = sample.encoded
+        if encoded is not None:
+            write_file(root, sample.file, encoded)
         if sample.has_instances:
             write_file(root, f"{stem(sample.file)}.json", json_text.encode(_document_of(sample, index)))
     return {"keys": keys}

@@ -16,22 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
-from segdata.errors import InvalidAnnotation
+from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text, lists
-from segdata.formats.shared.folder import (
-    image_bytes,
-    image_size,
-    names_in,
-    read_bytes,
-    stem,
-    write_file,
-    write_image,
-)
+from segdata.formats.shared.folder import names_in, read_bytes, stem, write_file
 
 LAYOUT = "images/ and boxes.toy (Toy)"
 
@@ -79,7 +72,10 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
 
 def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One image with its boxes."""
-    height, width = image_size(source, entry)
+    try:
+        header = images.probe(read_bytes(source.root, entry.file, "the dataset"))
+    except SegdataError as error:
+        raise error.located(file=source.root / entry.file, key=entry.key) from error
     category, boxes, order, extra = [], [], [], []
     for number, (_, name, *corners, last) in entry.data:
         last, _, note = last.partition("#")
@@ -100,7 +96,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     count = len(category)
     instances = Instances.build(
         category,
-        Masks.empty(height, width, count),
+        Masks.empty(header.height, header.width, count),
         has_mask=np.zeros(count, bool),
         bbox=boxes,
         order=order,
@@ -108,10 +104,10 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     )
     return Sample(
         entry.key,
-        height,
-        width,
+        header.height,
+        header.width,
         file=entry.file,
-        encoded=lambda: image_bytes(source, entry),
+        encoded=lambda: read_bytes(source.root, entry.file, "the dataset"),
         instances=instances,
     )
 
@@ -125,7 +121,9 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     lines: list[tuple[int, int, str]] = []
     for index, sample in samples:
         keys.append(sample.key)
-        write_image(root, sample)
+        encoded = sample.encoded
+        if encoded is not None:
+            write_file(root, sample.file, encoded)
         instances = sample.instances
         for category, box, order, extra in zip(
             instances.category.tolist(), instances.bbox.tolist(), instances.order.tolist(), instances.extra, strict=True
