@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from segdata.core.sample import Instances, Sample
     from segdata.deployment.export import export
     from segdata.deployment.exported import ExportReport
+    from segdata.derivation.derive import Derived
+    from segdata.derivation.merge import merge
+    from segdata.derivation.sample import sample
+    from segdata.derivation.split import split
     from segdata.download.fetch import Fetched, fetch
     from segdata.errors import SegdataError
     from segdata.formats import Folder, read
@@ -49,6 +53,9 @@ _HOMES = {
     "read": "segdata.formats",
     "convert": "segdata.conversion.convert",
     "write": "segdata.conversion.write",
+    "merge": "segdata.derivation.merge",
+    "split": "segdata.derivation.split",
+    "sample": "segdata.derivation.sample",
     "open": "segdata.pack.read:open_pack",
     "verify": "segdata.pack.verify",
     "stats": "segdata.statistics.counts:statistics",
@@ -64,6 +71,7 @@ _HOMES = {
     "Folder": "segdata.formats",
     "ReadOptions": "segdata.formats.contract",
     "ConvertReport": "segdata.conversion.job",
+    "Derived": "segdata.derivation.derive",
     "Verification": "segdata.pack.verify",
     "Statistics": "segdata.statistics.counts",
     "Difference": "segdata.comparison.diff",
@@ -94,6 +102,9 @@ __all__ = [
     "read",
     "convert",
     "write",
+    "merge",
+    "split",
+    "sample",
     "open",
     "verify",
     "stats",
@@ -109,6 +120,7 @@ __all__ = [
     "Folder",
     "ReadOptions",
     "ConvertReport",
+    "Derived",
     "Verification",
     "Statistics",
     "Difference",

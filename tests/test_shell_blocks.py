@@ -171,7 +171,7 @@ def adapted(line: str, address: str) -> list[str]:
         at = words.index("--weights") if "--weights" in words else len(words)
         short = tiny_training.semantic_options() if "--model" in words else tiny_training.options()
         words = [*words[:at], *words[at + 2 :], *short, "--threads", "1"]
-    replaced = {"2007_000032": "2007_000001", "https://files.example.org/val.zip": f"{address}/val.zip"}
+    replaced = {"2007_000032": "2007_000001", "https://files.example.org/val.zip": f"{address}/val.zip", "500": "2"}
     return [replaced.get(word, word) for word in words]
 
 

@@ -6,7 +6,7 @@ Shipped manifests lie in `segdata/manifests/`; docs/manifests.md explains the ke
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -376,6 +376,26 @@ def mapping_from_file(path: Path, source: LabelSpace) -> LabelMapping:
     """
     view = read_view(path.stem, documents.read_toml(path), source, str(path))
     return LabelMapping.from_names(source, view.labels, view.sources)
+
+
+def mappings_from_file(path: Path, sources: Sequence[LabelSpace]) -> list[LabelMapping]:
+    """The mappings of several label spaces by one file; each category that it names is in one of them at least.
+
+    Raises:
+        InvalidManifest, NotThere: as of `mapping_from_file`.
+    """
+    by_name = {category.name: category for source in reversed(sources) for category in reversed(source.categories)}
+    names = dict.fromkeys(category.name for source in sources for category in source.categories)
+    every = LabelSpace("all", tuple(replace(by_name[name], id=number) for number, name in enumerate(names)))
+    view = read_view(path.stem, documents.read_toml(path), every, str(path))
+    return [
+        LabelMapping.from_names(
+            source,
+            view.labels,
+            [[name for name in row if name in source.index_of_name] for row in view.sources],
+        )
+        for source in sources
+    ]
 
 
 def _spelling(name: str) -> str:

@@ -78,13 +78,7 @@ def _shares(text: str) -> dict[str, float]:
     Raises:
         UsageError: no such text.
     """
-    pairs = [part.partition("=") for part in text.split(",")]
-    try:
-        shares = {name.strip(): float(value.strip().removesuffix("%")) for name, _, value in pairs}
-    except ValueError:
-        shares = {}
-    if len(shares) < len(pairs) or "" in shares or min(shares.values(), default=0) <= 0:
-        raise UsageError("--split-by is not valid", why=f"found {text!r}", fix="write --split-by train=0.8,val=0.2")
+    shares = options.numbers_of_splits(text, "--split-by")
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()} if total > 1.5 else shares
 
@@ -101,22 +95,14 @@ def convert(
         autocompletion=choices.sources,
     ),
     to: str = typer.Option("pack", "--to", metavar="FORMAT", help="{targets}.", autocompletion=choices.targets),
-    split: list[str] = typer.Option(
-        [], "--split", metavar="NAME", help="Only this split; can be repeated.", autocompletion=choices.splits
-    ),
+    split: list[str] = options.Splits,
     truth: Path | None = typer.Option(
         None,
         "--truth",
         metavar="PATH",
         help="Ground truth of results files: they become a pack with scores (--from coco-results …).",
     ),
-    labels: str | None = typer.Option(
-        None,
-        "--labels",
-        metavar="VIEW|FILE",
-        help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
-        autocompletion=choices.views,
-    ),
+    labels: str | None = options.Labels,
     where: str | None = options.Where,
     keep: list[str] = typer.Option(
         [],

@@ -1,4 +1,4 @@
-"""The options of fetching and reading, which several commands share."""
+"""Options that several commands share: of fetching, of reading, of PyTorch."""
 
 from __future__ import annotations
 
@@ -30,6 +30,23 @@ FromDir = typer.Option(
     metavar="DIR",
     help="A folder with archives that you have; verified, linked or copied.",
 )
+SourceFormat = typer.Option(
+    None,
+    "--from",
+    metavar="FORMAT",
+    help="A folder's format (default: by its layout): {formats}.",
+    autocompletion=choices.sources,
+)
+Splits = typer.Option(
+    [], "--split", metavar="NAME", help="Only this split; can be repeated.", autocompletion=choices.splits
+)
+Labels = typer.Option(
+    None,
+    "--labels",
+    metavar="VIEW|FILE",
+    help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
+    autocompletion=choices.views,
+)
 ImagesDir = typer.Option(
     [], "--images-dir", metavar="[SPLIT=]DIR", help="Where the images are, if not in the dataset; can be repeated."
 )
@@ -57,6 +74,14 @@ IgnoreSpace = typer.Option(False, "--ignore-space", help="Go on although the dis
 NoLock = typer.Option(False, "--no-lock", help="For file systems without locks: a file alone is the lock.")
 Jobs = typer.Option(3, "--jobs", "-j", min=1, max=32, metavar="N", help="Files downloaded at once.")
 LimitRate = typer.Option(None, "--limit-rate", metavar="RATE", help="Bytes a second in all, such as 500K or 20M.")
+Device = typer.Option(
+    None,
+    "--device",
+    metavar="cpu|cuda",
+    help="cpu or cuda (default: a GPU where there is one).",
+    autocompletion=choices.devices,
+)
+Threads = typer.Option(None, "--threads", min=1, metavar="N", help="CPU threads of PyTorch.")
 Wait = typer.Option(
     0.0, "--wait", min=0, metavar="SECONDS", help="Seconds to wait for another process at the same dataset."
 )
@@ -88,6 +113,22 @@ def left_out(members: Sequence[str]) -> None:
             f"note: {number_of(len(members), 'member')} left out that the manifest does not expect "
             f"({', '.join(members[:5])}{more}); --allow-extra extracts them"
         )
+
+
+def numbers_of_splits(text: str, option: str) -> dict[str, float]:
+    """ "train=0.8,val=0.2" → split → number, in the order of the text; a percent sign does not count.
+
+    Raises:
+        UsageError: no such text, or a number that is not above 0.
+    """
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        numbers = {name.strip(): float(value.strip().removesuffix("%")) for name, _, value in pairs}
+    except ValueError:
+        numbers = {}
+    if len(numbers) < len(pairs) or "" in numbers or not min(numbers.values(), default=0) > 0:
+        raise UsageError(f"{option} is not valid", why=f"found {text!r}", fix=f"write {option} train=0.8,val=0.2")
+    return numbers
 
 
 def parts(only: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import choices, output, paths
+from segdata.cli import choices, options, output, paths
 from segdata.cli.convert import OnError
 from segdata.cli.output import app
 from segdata.errors import UsageError
@@ -65,14 +65,8 @@ def predict(
     on_error: OnError = typer.Option(OnError.stop, help="Stop at an image that cannot be read, or skip and list it."),
     batch_size: int = typer.Option(4, min=1, max=1024, metavar="N", help="Images per batch."),
     limit: int | None = typer.Option(None, min=1, metavar="N", help="Only the first images."),
-    device: str | None = typer.Option(
-        None,
-        "--device",
-        metavar="cpu|cuda",
-        help="cpu or cuda (default: a GPU where there is one).",
-        autocompletion=choices.devices,
-    ),
-    threads: int | None = typer.Option(None, "--threads", min=1, metavar="N", help="CPU threads of PyTorch."),
+    device: str | None = options.Device,
+    threads: int | None = options.Threads,
     force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
     wait: float = typer.Option(
         0.0, min=0.0, metavar="SECONDS", help="Seconds to wait for another process on the same target."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import choices, options, output, paths
+from segdata.cli import options, output, paths
 from segdata.cli.output import app
 from segdata.errors import printable
 
@@ -25,23 +25,9 @@ CATEGORIES = 30
 @app.command(epilog="Example: segdata stats packs/voc --plots pictures")
 def stats(
     source: Path = typer.Argument(..., help="A pack, or a dataset folder in a known layout."),
-    split: list[str] = typer.Option(
-        [], "--split", metavar="NAME", help="Only this split; can be repeated.", autocompletion=choices.splits
-    ),
-    source_format: str | None = typer.Option(
-        None,
-        "--from",
-        metavar="FORMAT",
-        help="A folder's format (default: by its layout): {formats}.",
-        autocompletion=choices.sources,
-    ),
-    labels: str | None = typer.Option(
-        None,
-        "--labels",
-        metavar="VIEW|FILE",
-        help="Map categories: a view (cityscapes-19), a label space (voc), or a TOML file.",
-        autocompletion=choices.views,
-    ),
+    split: list[str] = options.Splits,
+    source_format: str | None = options.SourceFormat,
+    labels: str | None = options.Labels,
     where: str | None = options.Where,
     plots: Path | None = typer.Option(
         None, "--plots", metavar="DIR", callback=paths.folder, help="A folder for pictures (needs matplotlib)."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import choices, output, paths
+from segdata.cli import choices, options, output, paths
 from segdata.cli.output import app
 from segdata.errors import number_of, printable
 
@@ -80,14 +80,8 @@ def train(
         False, "--boxes-as-masks", help="Train objects that have a box and no mask with their box filled as the mask."
     ),
     resume: bool = typer.Option(False, "--resume", help="Resume with the run's own settings."),
-    device: str | None = typer.Option(
-        None,
-        "--device",
-        metavar="cpu|cuda",
-        help="cpu or cuda (default: a GPU where there is one).",
-        autocompletion=choices.devices,
-    ),
-    threads: int | None = typer.Option(None, "--threads", min=1, metavar="N", help="CPU threads of PyTorch."),
+    device: str | None = options.Device,
+    threads: int | None = options.Threads,
     tracker: list[str] = typer.Option(
         [],
         "--tracker",

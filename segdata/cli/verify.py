@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import choices, options, output
+from segdata.cli import options, output
 from segdata.cli.output import app
 from segdata.errors import UsageError, number_of, printable
 
@@ -16,13 +16,7 @@ def verify(
     path: str = typer.Argument(..., help="A pack, a dataset folder, or the name or manifest of a fetched dataset."),
     root: Path | None = options.Root,
     deep: bool = typer.Option(False, "--deep", help="Read everything: every image, mask and record."),
-    source_format: str | None = typer.Option(
-        None,
-        "--from",
-        metavar="FORMAT",
-        help="A folder's format (default: by its layout): {formats}.",
-        autocompletion=choices.sources,
-    ),
+    source_format: str | None = options.SourceFormat,
     repair: bool = typer.Option(False, "--repair", help="First make damaged shards of a pack anew from its --source."),
     source: Path | None = typer.Option(
         None, "--source", metavar="PATH", help="The dataset folder or pack that a pack was made of."

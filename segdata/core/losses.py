@@ -87,7 +87,12 @@ KINDS = (
     Kind("urls", False, "addresses", r"(image|object|document) field '([^']*_)?ur[li]s?'"),
     Kind("dates", False, "dates", r"(image|object|document) field '([^']*_)?(date|time|year|timestamp)(_[^']*)?'"),
     Kind("fields", False, "further fields of records", r"(image|object|document) field"),
-    Kind("files", False, "files, lists and XML beside the annotations", r"XML|lists by class|labelTrainIds files"),
+    Kind(
+        "files",
+        False,
+        "files, lists and XML beside the annotations",
+        r"XML|lists by class|labelTrainIds files|documents of the sources",
+    ),
 )
 """Every kind, the gravest first."""
 

@@ -60,6 +60,7 @@ class Derived:
             and were written anew.
         unused: bytes of images in its files that no sample has any more; `convert` leaves them out.
         problems: what was odd (remarks) or dropped (losses), by kind with examples.
+        details: figures that the verb has.
         was_done: True when the target was already there, made of the same packs with the same options.
     """
 
@@ -74,6 +75,7 @@ class Derived:
     written: int
     unused: int
     problems: Mapping[str, Any]
+    details: Mapping[str, Any]
     was_done: bool = False
 
     def __repr__(self) -> str:
@@ -87,6 +89,7 @@ class Derived:
             "target": str(self.target),
             "splits": dict(self.splits),
             "parents": [str(parent) for parent in self.parents],
+            "details": dict(self.details),
         }
 
 
@@ -104,6 +107,7 @@ class Plan:
         images, images_root: as in the index of a pack. Pieces without images get an empty file where others have some.
         options: what the result depends on beside the parents, as JSON holds it.
         findings: what is odd or dropped.
+        details: figures for the result.
     """
 
     verb: str
@@ -117,6 +121,7 @@ class Plan:
     images_root: Path | None = None
     options: Mapping[str, Any]
     findings: Findings = field(default_factory=Findings)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -240,8 +245,8 @@ def _link(plan: Plan, pieces: Sequence[Piece], work: Path) -> list[dict[str, Any
             entry["images"] = dict(entry["images"])
         elif plan.images == "embed":
             part = f".empty-{number:05d}.part"
-            entry["images"] = write_arrays(work / part, {"images/data": np.zeros(0, np.uint8)})
-            receipt["written"] = entry["images"]["bytes"]
+            empty = write_arrays(work / part, {"images/data": np.zeros(0, np.uint8)})
+            entry["images"], receipt["written"] = empty, empty["bytes"]
             _named(receipt, "images", number, part)
         for kind in ("images", "annotations"):
             is_linked = piece.entry[kind] is not None and (kind == "images" or piece.change.is_none)
@@ -312,4 +317,5 @@ def _result(plan: Plan, target: Path, index: Mapping[str, Any]) -> Derived:
         written=0,
         unused=open_pack(target).unused_image_bytes(),
         problems=index["report"],
+        details=plan.details,
     )

@@ -29,6 +29,7 @@ def subset(
     verb: str = "subset",
     options: Mapping[str, Any] | None = None,
     findings: Findings | None = None,
+    details: Mapping[str, Any] | None = None,
     force: bool = False,
     wait: float = 0.0,
     workers: int | None = None,
@@ -50,6 +51,7 @@ def subset(
         verb: what the pack says it was made by: "filter", "dedupe" …
         options: what else it says of how it was made, as JSON holds it (nested up to three levels).
         findings: what is odd or left out, for the pack's report.
+        details: figures for the result.
         force: replace a target that holds something else.
         wait: seconds to wait for another process that works on the target.
         workers: processes that write changed tables; by default as many as there are processors.
@@ -81,6 +83,7 @@ def subset(
         images_root=parent.store.images_root,
         options={**(options or {}), "samples": _digest(keep), "objects": None if objects is None else _digest(objects)},
         findings=findings or Findings(),
+        details=details or {},
     )
     return derive(plan, Path(out), force=force, wait=wait, workers=workers, progress=progress)
 

@@ -22,9 +22,9 @@ from segdata.download.archives import extract
 from segdata.download.archives import receipt as extracted
 from segdata.download.http.client import Patience
 from segdata.download.http.partial_file import Source
-from segdata.download.http.pool import downloads
 from segdata.download.http.repair import repair_chunks
 from segdata.download.http.target import Target, adopt
+from segdata.download.http.transfer import downloads
 from segdata.download.options import FetchOptions
 from segdata.download.paths import Folders
 from segdata.download.paths import folders as folders_of

@@ -103,6 +103,7 @@ FORMATS: Mapping[str, FormatModules] = {
         Residue(text_id=lambda residue: residue.get("id")),
         shortcuts=Shortcuts(image_table=coco.ground_truth.sizes, text_ids=coco.ground_truth.text_ids),
         parts=("annotations",),
+        needs_distinct_ids=True,
     ),
     "coco": FormatModules(
         coco.format,
@@ -116,6 +117,7 @@ FORMATS: Mapping[str, FormatModules] = {
         ),
         names_categories=True,
         parts=("annotations",),
+        needs_distinct_ids=True,
     ),
 }
 """Every format, the most telling layout first: a folder is of the first format that recognises it."""
@@ -182,6 +184,11 @@ def adapter(name: str) -> Adapter:
     """
     results = RESULTS[name].writer if name in RESULTS and name not in FORMATS else None
     return named(name).adapt if results is None else results
+
+
+def needs_distinct_ids(name: str) -> bool:
+    """Whether a format tells the images and objects of a split apart by their ids."""
+    return name in FORMATS and FORMATS[name].needs_distinct_ids
 
 
 def detect(root: Path) -> str:

@@ -273,7 +273,7 @@ class FormatModules:
 
     Attributes:
         format, adapt: the format's modules.
-        residue: see `Residue`.
+        residue: see `Residue`; nothing is kept by default.
         inspect: looks for what readers pass over, where a deep inspection can find more than a scan.
         shortcuts: see `Shortcuts`.
         names_categories: whether the dataset's files always name its categories, so that reading needs no label table.
@@ -283,11 +283,12 @@ class FormatModules:
             declared, None where they do not decide.
         rivals: formats whose annotations may lie in the same folder and say something else: such a folder is asked about.
         parts: names, in lower case, of folders that are parts of a dataset: who gives one of them means the whole.
+        needs_distinct_ids: whether it tells images and objects of a split apart by their ids.
     """
 
     format: Format
     adapt: Adapter
-    residue: Residue
+    residue: Residue = Residue()
     inspect: Callable[[Path, Findings], None] | None = None
     shortcuts: Shortcuts = Shortcuts()
     names_categories: bool = False
@@ -295,6 +296,7 @@ class FormatModules:
     fits: Callable[[Path, LabelSpace], bool | None] = lambda root, labels: None
     rivals: Collection[str] = ()
     parts: Collection[str] = ()
+    needs_distinct_ids: bool = False
 
 
 RESIDUES: dict[str, Residue] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -47,18 +47,36 @@ def repeat_factors(pack: Samples, threshold: float = 0.001) -> npt.NDArray[np.fl
 
 def _pairs(pack: Samples) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Index of an image and index of a category that it has, (P,) int64 each; every pair once."""
+    image, category = occurrences(pack)
+    count = max(len(pack.labels), 1)
+    pairs = np.unique(image * count + category)
+    return pairs // count, pairs % count
+
+
+def occurrences(
+    pack: Samples, progress: Callable[[int, int], None] | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Image and category of every object, (M,) int64 each; for images without annotation of objects one entry for each
+    category of their label maps. Categories to be ignored are left out.
+
+    Args:
+        progress: called with (samples done, samples in all) of those whose label maps are read.
+    """
     labels = pack.labels
     image = category = np.zeros(0, np.int64)
-    others: Iterable[int] = range(len(pack))
+    others: Sequence[int] = range(len(pack))
     if isinstance(pack, Pack):
         image, category = pack.object_categories()
         others = np.flatnonzero((pack.column("image/flags") & layout.INSTANCES_ANNOTATED) == 0).tolist()
-    rows = [(index, _categories(pack[index], len(labels))) for index in others]
+    rows = []
+    for done, index in enumerate(others, 1):
+        rows.append((index, _categories(pack[index], len(labels))))
+        if progress is not None:
+            progress(done, len(others))
     image = np.concatenate([image, *(np.full(len(values), index) for index, values in rows)])
     category = np.concatenate([category, *(values for _, values in rows)])
     counts = np.array([not row.ignore for row in labels.categories], bool)[category]
-    pairs = np.unique(image[counts] * len(labels) + category[counts])
-    return pairs // max(len(labels), 1), pairs % max(len(labels), 1)
+    return image[counts], category[counts]
 
 
 def _categories(sample: Sample, count: int) -> npt.NDArray[np.int64]:

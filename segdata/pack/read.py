@@ -198,18 +198,26 @@ class Pack(Sequence[Sample]):
 
         Objects of categories that the pack's view leaves out are left out.
         """
-        empty = np.zeros(0, np.int64)
-        tables = [shard.table for shard in self._store.shards]
-        counts = np.concatenate([empty, *(np.diff(table["instance/pointer"]) for table in tables)])
-        category = np.concatenate([empty, *(table["instance/category"] for table in tables)])
-        begin = (np.cumsum(counts) - counts)[self.indices]
-        counts = counts[self.indices]
-        image = np.arange(len(self)).repeat(counts)
-        category = category[np.arange(len(image)) + (begin + counts - np.cumsum(counts))[image]]
+        image, category = self._of_objects("instance/category")
         if self._mapping is None:
             return image, category
         category = self._mapping.indices[category]
         return image[category >= 0], category[category >= 0]
+
+    def object_ids(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Each object's sample, and its id, (M,) int64 each; columns alone are read."""
+        return self._of_objects("instance/id")
+
+    def _of_objects(self, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Each object's sample, and its value in a column of whole numbers that every shard has, (M,) int64 each."""
+        empty = np.zeros(0, np.int64)
+        tables = [shard.table for shard in self._store.shards]
+        counts = np.concatenate([empty, *(np.diff(table["instance/pointer"]) for table in tables)])
+        values = np.concatenate([empty, *(table[name] for table in tables)])
+        begin = (np.cumsum(counts) - counts)[self.indices]
+        counts = counts[self.indices]
+        image = np.arange(len(self)).repeat(counts)
+        return image, values[np.arange(len(image)) + (begin + counts - np.cumsum(counts))[image]]
 
     def count_without_mask(self) -> tuple[int, int, int]:
         """Objects without mask, objects in all, and images with an object without mask; columns alone are read."""

@@ -38,10 +38,7 @@ class SplitBy:
                 fix="give shares that sum up to 1: --split-by train=0.8,val=0.2",
             )
         if self.group is not None:
-            try:
-                re.compile(self.group)
-            except re.error as error:
-                raise UsageError("--group is no regular expression", why=f"{self.group!r}: {error}") from error
+            require_pattern(self.group)
 
     def space(self, labels: LabelSpace) -> LabelSpace:
         """The label space is unchanged."""
@@ -59,7 +56,7 @@ class SplitBy:
         """
         groups: dict[str, list[int]] = {}
         for index, key in enumerate(keys):
-            groups.setdefault(self._group(key), []).append(index)
+            groups.setdefault(group_of(self.group, key), []).append(index)
         order = sorted(
             groups, key=lambda name: hashlib.sha256(f"{self.seed}\0{name}".encode("utf-8", "replace")).digest()
         )
@@ -73,8 +70,25 @@ class SplitBy:
             taken += len(groups[name])
         return {name: sorted(indices) for name, indices in splits.items()}
 
-    def _group(self, key: str) -> str:
-        match = re.search(self.group, key) if self.group is not None else None
-        if match is None:
-            return f"key {key}"
-        return f"group {match[1] if match.re.groups and match[1] is not None else match[0]}"
+
+def group_of(pattern: str | None, key: str) -> str:
+    """The name of a sample's group: the first group of a regular expression in its key, else the whole match.
+
+    Samples without a match, or all where there is no expression, are groups of their own.
+    """
+    match = re.search(pattern, key) if pattern is not None else None
+    if match is None:
+        return f"key {key}"
+    return f"group {match[1] if match.re.groups and match[1] is not None else match[0]}"
+
+
+def require_pattern(text: str) -> None:
+    """Refuse what is no regular expression.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise UsageError("--group is no regular expression", why=f"{text!r}: {error}") from error

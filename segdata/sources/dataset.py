@@ -27,6 +27,7 @@ from segdata.pack.read import Pack, open_without
 from segdata.pack.verify import damaged_shards
 from segdata.sets.filters import Relabel, Step
 from segdata.sets.splits import SplitBy
+from segdata.sources.numbers import Ids, without_id
 from segdata.system.files import canonical_json, disk_errors
 from segdata.system.reading import open_file
 
@@ -86,6 +87,7 @@ class Dataset:
         renamed: (key, key before) of the samples that the other format calls otherwise.
         expects_annotations: see `formats.contract.Source`.
         mapped_from: the categories before the last mapping, and that mapping.
+        ids: a pack's: gives the ids of all images, and the image and id of every object.
     """
 
     format: str
@@ -107,6 +109,7 @@ class Dataset:
     renamed: Sequence[tuple[str, str]] = ()
     expects_annotations: bool = False
     mapped_from: tuple[LabelSpace, LabelMapping] | None = None
+    ids: Callable[[], Ids] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -351,6 +354,7 @@ def _open_pack(
     shards = [shard for number, shard in enumerate(pack.info["shards"]) if number not in damaged]
     contents = [shard["annotations"]["sha256"] for shard in shards]
     digest = hashlib.sha256(canonical_json([contents, pack.info["dataset"]["sha256"], chosen, splits]))
+    members = pack.select(chosen)
     return Dataset(
         format="pack",
         made_from=str(pack.info["provenance"]["format"]),
@@ -364,7 +368,8 @@ def _open_pack(
         fingerprint=digest.hexdigest(),
         get=lambda index, findings: pack[chosen[index]],
         findings=findings,
-        pack=pack.select(chosen),
+        pack=members,
+        ids=lambda: Ids(members.column("image/id"), *members.object_ids()),
     )
 
 
@@ -409,6 +414,8 @@ def filtered(dataset: Dataset, step: Step) -> Dataset:
 
 def adapted(dataset: Dataset, to: str) -> Dataset:
     """The same samples as the writer of another format wants them; what it cannot hold is counted as dropped."""
+    if formats.needs_distinct_ids(to):
+        dataset = with_distinct_ids(dataset)
     adapter = formats.adapter(to)
     plan = adapter.plan(Header(dataset.labels, dataset.splits, dataset.documents), dataset.keys, dataset.findings)
     return replace(
@@ -421,6 +428,33 @@ def adapted(dataset: Dataset, to: str) -> Dataset:
         pack=None,
         unadapted=dataset,
         renamed=[pair for pair in zip(plan.keys, dataset.keys, strict=True) if pair[0] != pair[1]],
+    )
+
+
+def with_distinct_ids(dataset: Dataset) -> Dataset:
+    """The same samples; where ids do not tell the images or objects of a split apart, with others or with none.
+
+    A writer numbers the images that have none, with their objects.
+    """
+    if dataset.ids is None:
+        return dataset
+    ids, count = dataset.ids(), len(dataset)
+    unlisted = np.setdiff1d(np.arange(count), np.concatenate([[], *dataset.splits.values()]))
+    splits = [np.asarray(members, np.int64) for members in (*dataset.splits.values(), unlisted)]
+    for kind, repeated in (("image", ids.repeated_image), ("object", ids.repeated_object)):
+        twice = [index for index in map(repeated, splits) if index is not None]
+        if twice:
+            dataset.findings.remark(f"{kind} ids that are not distinct: all are numbered anew", dataset.keys[twice[0]])
+            return _with_other_ids(dataset, without_id if kind == "image" else ids.with_other_objects)
+    return dataset
+
+
+def _with_other_ids(dataset: Dataset, renumber: Callable[[int, Sample], Sample]) -> Dataset:
+    return replace(
+        dataset,
+        get=lambda index, findings: renumber(index, dataset.get(index, findings)),
+        scanned=None,
+        pack=None,
     )
 
 

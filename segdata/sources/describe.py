@@ -11,7 +11,7 @@ from segdata.core.findings import Findings
 from segdata.formats.shared.folder import conversion_report, file_size
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
-from segdata.pack.read import open_pack
+from segdata.pack.read import Pack, open_pack
 from segdata.system.files import disk_errors
 
 
@@ -32,6 +32,7 @@ def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:
             "labels": index["labels"],
             "images": {"embed": "embedded", "reference": f"in {index['images_root']}", "none": "none"}[index["images"]],
             "bytes": sum(entry["bytes"] for entry in layout.shard_files(index)),
+            **_derived(pack),
             "report": index["report"],
         }
     findings = Findings()
@@ -49,6 +50,18 @@ def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:
         "bytes": sum(image + annotation for image, annotation in sizes),
         "report": findings.as_dict(),
         **_converted(source.root),
+    }
+
+
+def _derived(pack: Pack) -> dict[str, Any]:
+    """Of a pack that was made of packs: how, of which, and how many bytes of their images no sample has any more."""
+    made = pack.info["provenance"]
+    if "parents" not in made:
+        return {}
+    return {
+        "verb": made["options"].get("verb"),
+        "parents": made["parents"],
+        "unused_bytes": pack.unused_image_bytes(),
     }
 
 

@@ -69,6 +69,7 @@ def check_scan(format: Format, root: Path, empty: Path) -> None:
     """A folder is recognised, and a scan lists every image once, in the same order each time."""
     assert format.LAYOUT and "\n" not in format.LAYOUT
     assert format.detect(root) and not format.detect(empty)
+    assert not format.detect(made.put(empty.parent / "a file.txt", "no dataset"))
     source, again = (format.scan(root, Findings(), ReadOptions()) for _ in range(2))
     assert source.root == root and source.layout
     entries = [(entry.key, entry.file, entry.annotation_bytes) for entry in source.entries]

@@ -212,7 +212,7 @@ def test_the_type_checker_refuses_formats_that_break_the_contract(tmp_path: Path
     rows = [ROW]
     for name, changes in BROKEN.items():
         put_folder(package, name, changes)
-        rows.append(f'"{name}": FormatModules({name}.format, {name}.adapt, Residue())')
+        rows.append(f'"{name}": FormatModules({name}.format, {name}.adapt)')
     put_folder(package, "toy", {})
     rows.append('"toy-2": FormatModules(toy.format, toy.adapt, Residue(), inspect=toy.format.load)')
     put_into_table(package, *rows)

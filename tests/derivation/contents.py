@@ -60,13 +60,16 @@ def splits(folder: Path) -> dict[str, list[str]]:
 
 
 def columns(folder: Path) -> dict[str, Any]:
-    """Every column of all shards put one after another; offsets as lengths, since each shard begins at 0."""
+    """Every column of all shards put one after another; offsets as lengths, since each shard begins at 0.
+
+    Positions of images are left out: where a shard ends is no property of the data.
+    """
     pack = segdata.open(folder)
     tables = [shard.table for shard in pack._store.shards]
     whole = {}
-    for name in sorted({name for table in tables for name in table.entry["arrays"]}):
+    for name in sorted({name for table in tables for name in table.entry["arrays"]} - {"image/offset"}):
         parts = [table[name] for table in tables if table[name] is not None]
-        is_offset = (name.endswith("offset") and name != "image/offset") or name == "instance/pointer"
+        is_offset = name.endswith("offset") or name == "instance/pointer"
         parts = [np.diff(part) for part in parts] if is_offset else parts
         whole[name] = repr(np.concatenate(parts).tolist())
     return whole

@@ -412,7 +412,6 @@ def turned_photo(orientation: int, seed: int = 0) -> bytes:
 def yolo(root: Path) -> Path:
     """Roboflow's folders: outlines in every way to write numbers, boxes, turned pictures, empty and missing files."""
     put(root / "data.yaml", YOLO_YAML)
-    put(root / "README.roboflow.txt", "not a list")
     square = "0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5"
     hole = "0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9 0.1 0.1 0.3 0.3 0.3 0.6 0.6 0.6 0.6 0.3 0.3 0.3"
     texts = {

@@ -1,4 +1,4 @@
-"""One file: from its addresses, in order, to its place on disk, resumed, hashed, retried and checked.
+"""Files, several at once: each from its addresses, in order, to its place on disk, resumed, hashed, retried and checked.
 
 What arrives is appended to a part file only when the server proves that it goes on with the same content; the digest of
 the whole decides in the end. A complete file that is not the expected one is kept as FILE.bad and the next address is
@@ -8,9 +8,13 @@ tried.
 from __future__ import annotations
 
 import errno
+import queue
 import random
 import re
+import threading
 import zlib
+from collections import deque
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from segdata.download.http.client import READ_BYTES, Client, NextAddress, Patience, Reply, TryAgain, refused
@@ -18,12 +22,13 @@ from segdata.download.http.partial_file import Part, Source
 from segdata.download.http.target import Failure, Target, adopt, other_content, receipt_of, verdict
 from segdata.download.progress import Pace
 from segdata.download.receipts import CHUNK_BYTES, Receipt
-from segdata.errors import DiskError, HashMismatch, SignInError
+from segdata.errors import DiskError, HashMismatch, SegdataError, SignInError
 from segdata.system.files import disk_errors
 from segdata.system.secrets import shown
 
 _HEAD = 512
 _PAGE = 1 << 16
+_POLL_SECONDS = 0.2
 
 
 class Download:
@@ -342,3 +347,57 @@ def _no_page(wanted: Target, reply: Reply, head: bytes) -> None:
         )
         raise NextAddress(what, reply.status, error)
     raise NextAddress(what, reply.status)
+
+
+def downloads(
+    wanted: Sequence[Target], patience: Patience, pace: Pace, jobs: int
+) -> Generator[tuple[str, Receipt | SegdataError]]:
+    """(file, its receipt or why there is none), in the order in which they end.
+
+    When the caller stops before the end, or is interrupted, all downloads end; a thread that waits for a silent server
+    is left behind, but can write no more.
+    """
+    waiting, running = deque(wanted), set[Download]()
+    done: queue.SimpleQueue[tuple[str, Receipt | BaseException]] = queue.SimpleQueue()
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                if not waiting or pace.stopping.is_set():
+                    return
+                want = waiting.popleft()
+            try:
+                download = Download(want, patience, pace)
+                with lock:
+                    running.add(download)
+                outcome: Receipt | BaseException = download.run()
+            except BaseException as error:
+                outcome = error
+            with lock:
+                running.discard(download)
+            done.put((want.file, outcome))
+
+    for number in range(min(jobs, len(waiting))):
+        threading.Thread(target=work, name=f"download-{number}", daemon=True).start()
+    try:
+        for _ in range(len(wanted)):
+            file, outcome = _next(done)
+            if isinstance(outcome, BaseException) and not isinstance(outcome, SegdataError):
+                raise outcome
+            yield file, outcome
+    finally:
+        pace.stopping.set()
+        with lock:
+            left = list(running)
+        for download in left:
+            download.stop()
+
+
+def _next(done: queue.SimpleQueue[tuple[str, Receipt | BaseException]]) -> tuple[str, Receipt | BaseException]:
+    """The next outcome; woken up often, so that signals are seen."""
+    while True:
+        try:
+            return done.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            continue

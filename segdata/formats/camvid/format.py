@@ -24,15 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from segdata.catalog import manifest
-from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import NotThere, SegdataError
+from segdata.errors import NotThere
 from segdata.formats.camvid import folders, label_files, spaces
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import label_tables, lists, pairs, verbatim
-from segdata.formats.shared.folder import image_bytes, names_in, read_bytes, stem, write_file
+from segdata.formats.shared.folder import image_bytes, image_size, names_in, read_bytes, stem, write_file, write_image
 
 LAYOUT = (
     "701_StillsRaw_full/ and LabeledApproved_full/, or train/ and trainannot/ or train_labels/, "
@@ -175,11 +174,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     if semantic is not None:
         size = (semantic.shape[0], semantic.shape[1])
     elif entry.file:
-        try:
-            header = images.probe(image_bytes(source, entry))
-        except SegdataError as error:
-            raise error.located(file=root / entry.file, key=entry.key) from error
-        size = (header.height, header.width)
+        size = image_size(source, entry)
     return Sample(
         entry.key,
         *size,
@@ -198,9 +193,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     keys = []
     for _, sample in samples:
         keys.append(sample.key)
-        encoded = sample.encoded
-        if encoded is not None:
-            write_file(root, sample.file, encoded)
+        write_image(root, sample)
         residue = sample.extra.get("camvid", {})
         if sample.semantic is not None and "label" in residue:
             write_file(root, residue["label"], label_files.encode(sample.semantic, residue, header.labels))

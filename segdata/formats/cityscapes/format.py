@@ -30,18 +30,18 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.catalog import manifest
-from segdata.core import images, png
+from segdata.core import png
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace, look_up
 from segdata.core.masks import Masks
 from segdata.core.rle import constant_runs
 from segdata.core.sample import Instances, Sample
-from segdata.errors import NotThere, SegdataError
+from segdata.errors import NotThere
 from segdata.formats.cityscapes import frames, label_files, polygons, spaces
 from segdata.formats.cityscapes.frames import Frame
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import binary, json_text, label_tables, pairs, verbatim
-from segdata.formats.shared.folder import image_bytes, read_bytes, write_file
+from segdata.formats.shared.folder import image_bytes, image_size, read_bytes, write_file, write_image
 from segdata.system.files import inside
 
 LAYOUT = "leftImg8bit/SPLIT/CITY/ or gtFine/SPLIT/CITY/ (Cityscapes)"
@@ -291,14 +291,7 @@ def instance_ids(source: Source, entry: Entry) -> npt.NDArray[np.uint16] | None:
 def _size(source: Source, entry: Entry, files: _Files) -> tuple[int, int]:
     """Height and width from the image's header, else from the label files."""
     root = source.root
-    if entry.file:
-        try:
-            header = images.probe(image_bytes(source, entry))
-        except SegdataError as error:
-            raise error.located(file=root / entry.file, key=entry.key) from error
-        size = (header.height, header.width)
-    else:
-        size = _size_of_labels(source, entry, files)
+    size = image_size(source, entry) if entry.file else _size_of_labels(source, entry, files)
     document = files.polygons
     if document is not None and (document["imgHeight"], document["imgWidth"]) != size:
         stored = (document["imgHeight"], document["imgWidth"])
@@ -386,9 +379,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     count = 0
     for _, sample in samples:
         count += 1
-        encoded = sample.encoded
-        if encoded is not None:
-            write_file(root, sample.file, encoded)
+        write_image(root, sample)
         residue = sample.extra.get("cityscapes", {})
         absent, others = residue.get("absent", ()), residue.get("files", {})
         ids = None if sample.semantic is None else to_id[sample.semantic].astype(np.uint16)

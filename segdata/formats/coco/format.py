@@ -50,7 +50,7 @@ from segdata.formats.coco.image_index import ImageIndex
 from segdata.formats.coco.rules import check
 from segdata.formats.contract import RESIDUES, Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text
-from segdata.formats.shared.folder import stem, write_file
+from segdata.formats.shared.folder import stem, write_file, write_image
 from segdata.system.files import disk_errors, inside
 from segdata.system.reading import open_file
 
@@ -366,9 +366,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     with disk_errors(folder), (folder / f"{number:05d}").open("wb") as file:
         part = _Part(file)
         for index, sample in samples:
-            encoded = sample.encoded
-            if encoded is not None:
-                write_file(root, sample.file, encoded)
+            write_image(root, sample)
             image = _image_record(sample)
             carried: Mapping[str, Any] = sample.extra.get("coco", {}).get("documents", {})
             document, position = _document_of(sample, index, documents, members)

@@ -45,7 +45,7 @@ from segdata.formats.coco_panoptic.segments import (
 )
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text
-from segdata.formats.shared.folder import names_in, stem, write_file
+from segdata.formats.shared.folder import names_in, stem, write_file, write_image
 from segdata.system.files import checked_name, disk_errors, inside
 from segdata.system.reading import open_file, read_file
 
@@ -271,9 +271,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     ]
     lines = []
     for index, sample in samples:
-        encoded = sample.encoded
-        if encoded is not None:
-            write_file(root, sample.file, encoded)
+        write_image(root, sample)
         image, annotation, png = _records(sample, header.labels)
         texts = [json_text.encode(record) for record in (image, annotation)]
         for document_number, document in enumerate(documents):

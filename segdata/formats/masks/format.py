@@ -29,7 +29,16 @@ from segdata.errors import InvalidAnnotation, NotThere, SegdataError, UsageError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.masks import categories, evidence, folders, mask_files
 from segdata.formats.shared import label_tables, lists, pairs, verbatim
-from segdata.formats.shared.folder import image_bytes, image_path, is_file, names_in, read_bytes, stem, write_file
+from segdata.formats.shared.folder import (
+    image_bytes,
+    image_path,
+    is_file,
+    names_in,
+    read_bytes,
+    stem,
+    write_file,
+    write_image,
+)
 from segdata.system.files import inside
 
 LAYOUT = (
@@ -203,9 +212,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     keys = []
     for _, sample in samples:
         keys.append(sample.key)
-        encoded = sample.encoded
-        if encoded is not None:
-            write_file(root, sample.file, encoded)
+        write_image(root, sample)
         residue = sample.extra.get("masks", {})
         if not sample.has_instances:
             continue

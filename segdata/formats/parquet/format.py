@@ -40,7 +40,7 @@ _LOOKED_AT = 1000
 
 def detect(root: Path) -> bool:
     """Whether the folder, or one below it, holds Parquet files."""
-    return bool(files.listed(root))
+    return root.is_dir() and bool(files.listed(root))
 
 
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:

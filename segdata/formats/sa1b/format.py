@@ -34,6 +34,7 @@ from segdata.formats.shared.folder import (
     names_in,
     stem,
     write_file,
+    write_image,
 )
 
 LAYOUT = "NAME.json with image and annotations beside NAME.jpg (SA-1B)"
@@ -200,9 +201,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     keys = []
     for index, sample in samples:
         keys.append(sample.key)
-        encoded = sample.encoded
-        if encoded is not None:
-            write_file(root, sample.file, encoded)
+        write_image(root, sample)
         if sample.has_instances:
             write_file(root, f"{stem(sample.file)}.json", json_text.encode(_document_of(sample, index)))
     return {"keys": keys}

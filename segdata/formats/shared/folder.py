@@ -11,7 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from segdata.errors import InvalidAnnotation, NotThere, number_of
+from segdata.core import images
+from segdata.core.sample import Sample
+from segdata.errors import InvalidAnnotation, NotThere, SegdataError, number_of
 from segdata.formats.contract import Entry, Source
 from segdata.system.files import disk_errors, inside
 from segdata.system.reading import read_file
@@ -66,6 +68,19 @@ def image_bytes(source: Source, entry: Entry) -> bytes:
     path = Path(entry.disk) if entry.disk else inside(source.root, entry.file, "the dataset")
     with disk_errors(path):
         return read_file(path)
+
+
+def image_size(source: Source, entry: Entry) -> tuple[int, int]:
+    """(height, width) of an entry's image, from the header of its file.
+
+    Raises:
+        SegdataError: the image cannot be read, see `image_bytes`, or is none; with file and key.
+    """
+    try:
+        header = images.probe(image_bytes(source, entry))
+    except SegdataError as error:
+        raise error.located(file=source.root / entry.file, key=entry.key) from error
+    return header.height, header.width
 
 
 def file_size(root: Path, name: str) -> int:
@@ -232,3 +247,10 @@ def write_file(root: Path, name: str, data: bytes) -> None:
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+
+
+def write_image(root: Path, sample: Sample) -> None:
+    """Write a sample's image, if it has one, as `write_file` does."""
+    encoded = sample.encoded
+    if encoded is not None:
+        write_file(root, sample.file, encoded)

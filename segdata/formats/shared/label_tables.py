@@ -7,6 +7,7 @@
     labelmap.txt                           NAME:R,G,B:parts:actions (CVAT, datumaro)
     class_names.txt, classes.txt, predefined_classes.txt, obj.names, codes.txt     a name a line
     FILE.json, FILE.toml                   named by the user: a list of names or tables; `labels` as in a manifest
+    FILE.yaml                              named by the user: `names` as in YOLO's data.yaml
 
 A row's value is what its file says, else its position, from 0. What a row is follows from the file's content, not from
 its name.
@@ -30,7 +31,7 @@ from segdata.catalog.label_table import Row, Table
 from segdata.core.findings import Findings
 from segdata.core.labels import Byte, Category, Color, LabelSpace
 from segdata.errors import InvalidAnnotation, NotThere, SegdataError
-from segdata.formats.shared import json_text
+from segdata.formats.shared import json_text, yaml_text
 from segdata.formats.shared.folder import names_in, read_bytes
 from segdata.system import documents
 from segdata.system.files import disk_errors
@@ -178,6 +179,8 @@ def parse(content: bytes, path: Path, file: str) -> Table:
         categories = _from_json(_json_parts(content.removeprefix(b"\xef\xbb\xbf"), path), path)
     elif ending == "toml":
         categories = _from_toml(content, path)
+    elif f".{ending}" in yaml_text.ENDINGS:
+        categories = _checked(_from_yaml(yaml_text.parse(content, path), path), path)
     else:
         lines = [
             (f"line {number}", line.strip())
@@ -187,6 +190,16 @@ def parse(content: bytes, path: Path, file: str) -> Table:
         is_csv = ending in ("csv", "tsv")
         categories = _checked((_csv if is_csv else _text)(lines, path), path)
     return _table(file, categories, content)
+
+
+def _from_yaml(document: Mapping[str, Any], path: Path) -> Iterator[_Raw]:
+    """Rows of `names`: a list, or numbers with names."""
+    names = document.get("names")
+    rows = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
+    for value, name in rows:
+        if not isinstance(name, str):
+            raise _not_valid(path, f"names[{value}]", f"{name!r:.80}")
+        yield f"names[{value}]", str(value), name, None
 
 
 def _table(file: str, categories: Iterable[Category], content: bytes = b"") -> Table:

@@ -29,10 +29,10 @@ from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, SegdataError, number_of
+from segdata.errors import InvalidAnnotation, InvalidImage, NotThere, number_of
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import binary, lists, pairs, verbatim
-from segdata.formats.shared.folder import image_bytes, read_bytes, stem, write_file
+from segdata.formats.shared.folder import image_bytes, image_size, read_bytes, stem, write_file, write_image
 from segdata.formats.voc import classes, folders
 from segdata.formats.voc import masks as voc_masks
 from segdata.formats.voc.entries import listed
@@ -223,11 +223,7 @@ def _size(
             return mask.shape[0], mask.shape[1]
     if not entry.file:
         raise NotThere("nothing tells the size of this image", key=entry.key, file=root)
-    try:
-        header = images.probe(image_bytes(source, entry))
-    except SegdataError as error:
-        raise error.located(file=root / entry.file, key=entry.key) from error
-    return header.height, header.width
+    return image_size(source, entry)
 
 
 def _check_sizes(
@@ -286,9 +282,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
         written.append(sample.key)
         if sample.semantic is not None:
             masked.append(sample.key)
-        encoded = sample.encoded
-        if encoded is not None:
-            write_file(root, sample.file, encoded)
+        write_image(root, sample)
         residue = sample.extra.get("voc", {})
         moved = residue.get("files", {})
         if sample.has_instances and residue.get("xml", True):

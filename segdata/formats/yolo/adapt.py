@@ -113,35 +113,44 @@ def _ending(file: str) -> str:
 
 def _objects(plan: Plan, sample: Sample, findings: Findings) -> Instances:
     """The objects that can be written: outlines where any has a mask, else boxes."""
-    instances = sample.instances.take(plan.table[sample.instances.category] >= 0)
-    findings.drop("objects with crowd flag", sample.key, int(instances.iscrowd.sum()))
-    instances = instances.take(~instances.iscrowd)
-    boxes = instances.boxes
-    has_box = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    is_gone = ~(instances.has_mask | has_box)
-    is_other = instances.has_mask & ~np.isnan(instances.bbox).any(axis=1)
-    is_other &= (instances.bbox != instances.masks.boxes_xywh).any(axis=1)
-    findings.drop("boxes as annotated", sample.key, int(is_other.sum()))
-    findings.drop("objects without mask and box", sample.key, int(is_gone.sum()))
-    instances, boxes = instances.take(~is_gone), boxes[~is_gone]
+    instances = _chosen(plan, sample, findings)
     if not instances.has_mask.any():
-        bbox = _inside(boxes, sample.height, sample.width)
-        return _plain(plan, instances, bbox=bbox)
-    without = "objects without mask: four corners of their box, beside outlines of others"
-    findings.drop(without, sample.key, int((~instances.has_mask).sum()))
+        return _plain(plan, instances, bbox=_inside(instances.boxes, sample.height, sample.width))
     points, is_polygon, ious = outlines.outlined(instances)
     had_polygons = instances.has_mask & (np.diff(instances.polygons.pointer) > 0)
     findings.drop("polygons", sample.key, int((had_polygons & ~is_polygon).sum()))
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    for number in np.flatnonzero(~instances.has_mask).tolist():
-        points[number] = outlines.rounded(corners[number], sample.height, sample.width)
+    if not instances.has_mask.all():
+        corners = instances.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+        alone = np.flatnonzero(~instances.has_mask).tolist()
+        for number in alone:
+            points[number] = outlines.rounded(corners[number], sample.height, sample.width)
+        without = "objects without mask: four corners of their box, beside outlines of others"
+        findings.drop(without, sample.key, len(alone))
     for number in np.flatnonzero(instances.has_mask & (ious < 1)).tolist():
         findings.drop("masks of objects that change by a few pixels", sample.key, iou=float(ious[number]))
     is_empty = np.array([not len(item) for item in points], bool)
-    findings.drop("objects with empty masks", sample.key, int(is_empty.sum()))
-    kept = np.flatnonzero(~is_empty)
-    polygons = Polygons.of([[points[number].reshape(-1)] for number in kept.tolist()])
-    return _plain(plan, instances.take(kept), polygons=polygons)
+    if is_empty.any():
+        findings.drop("objects with empty masks", sample.key, int(is_empty.sum()))
+        instances = instances.take(~is_empty)
+    polygons = Polygons.of([[item.reshape(-1)] for item in points if len(item)])
+    return _plain(plan, instances, polygons=polygons)
+
+
+def _chosen(plan: Plan, sample: Sample, findings: Findings) -> Instances:
+    """The objects that a line can be about; others are counted."""
+    instances = sample.instances
+    has_place = plan.table[instances.category] >= 0
+    findings.drop("objects with crowd flag", sample.key, int((has_place & instances.iscrowd).sum()))
+    chosen = has_place & ~instances.iscrowd
+    if not instances.has_mask.all():
+        boxes = instances.boxes
+        is_gone = chosen & ~instances.has_mask & ~(boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        findings.drop("objects without mask and box", sample.key, int(is_gone.sum()))
+        chosen &= ~is_gone
+    is_other = chosen & instances.has_mask & ~np.isnan(instances.bbox).any(axis=1)
+    is_other &= (instances.bbox != instances.masks.boxes_xywh).any(axis=1)
+    findings.drop("boxes as annotated", sample.key, int(is_other.sum()))
+    return instances if chosen.all() else instances.take(chosen)
 
 
 def _inside(boxes: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:

@@ -14,9 +14,10 @@ outlines of all lines of a file; parts and holes are joined by seams; a missing 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
+from segdata.core.rle import pointer_of
 from segdata.core.sample import Instances, Sample
-from segdata.errors import InvalidAnnotation, NotThere, SegdataError
+from segdata.errors import InvalidAnnotation, NotThere, SegdataError, UsageError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import label_tables, lists, verbatim
 from segdata.formats.shared.folder import (
@@ -91,6 +93,9 @@ def detect(root: Path) -> bool:
 
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
     """Every image with its label file; splits are those of `data.yaml`."""
+    if options.images_dir:
+        why = "the label file of an image is found from the image's path"
+        raise UsageError("--images-dir has no place here", why=why, fix="put the images where data.yaml says, as links")
     name = root.name if root.is_file() else data_yaml.only_one(root)
     root = root.parent if root.is_file() else root
     data = data_yaml.read(root, name, findings) if name is not None else None
@@ -273,30 +278,22 @@ def _instances(
     rows, write = text.rows, lines.writer(text.residue.get("style", "r"))
     bbox, polygons, masks = None, None, Masks.empty(height, width, len(rows))
     if text.are_outlines and rows:
-        lengths = [len(row.values) for row in rows]
         flat = np.array([value for row in rows for value in row.values], np.float64)
+        bounds = pointer_of(np.array([len(row.values) for row in rows], np.int64))
         pixels = outlines.to_pixels(flat, orientation, height, width)
-        bounds = np.cumsum(lengths)[:-1]
-        rings = np.split(pixels, bounds)
-        is_short = [outlines.can_be_drawn(ring, height, width) for ring in rings]
-        if not all(is_short):
-            number = is_short.index(False)
-            raise where.error(
-                rows[number].line,
-                "an outline is too long to be drawn",
-                f"{lengths[number] // 2:,} points",
-                "simplify it",
-            )
-        polygons = Polygons.of([[ring] for ring in rings])
+        polygons = Polygons(pixels, bounds, np.arange(len(rows) + 1))
+        if (index := outlines.too_long(polygons)) is not None:
+            count = f"{len(rows[index].values) // 2:,} points"
+            raise where.error(rows[index].line, "an outline is too long to be drawn", count, "simplify it")
         masks = Masks.from_polygons(polygons, height, width)
-        values = np.split(outlines.to_shares(polygons.values, orientation, height, width), bounds)
+        shares = outlines.to_shares(pixels, orientation, height, width).tolist()
+        values = [shares[begin:end] for begin, end in itertools.pairwise(bounds.tolist())]
     else:
         boxes = np.array([row.values for row in rows], np.float64).reshape(-1, 4)
         bbox = outlines.boxes_to_pixels(boxes, orientation, height, width)
-        values = list(outlines.boxes_to_shares(bbox, orientation, height, width))
+        values = outlines.boxes_to_shares(bbox, orientation, height, width).tolist()
     extra = [
-        lines.residue_of(row, labels[row.category].id, again.tolist(), write)
-        for row, again in zip(rows, values, strict=True)
+        lines.residue_of(row, labels[row.category].id, again, write) for row, again in zip(rows, values, strict=True)
     ]
     return Instances.build(
         [row.category for row in rows],
@@ -337,13 +334,13 @@ def _written(sample: Sample, labels: LabelSpace, orientation: int) -> Iterable[l
     """The lines of a sample's objects."""
     instances, size = sample.instances, (sample.height, sample.width)
     shares = outlines.to_shares(instances.polygons.values, orientation, *size)
-    polygons = replace(instances.polygons, values=shares)
-    boxes = outlines.boxes_to_shares(instances.bbox, orientation, *size)
-    for index, extra in enumerate(instances.extra):
-        rings = polygons[index]
-        values = rings[0].reshape(-1) if rings else boxes[index]
-        number = labels[int(instances.category[index])].id
-        yield lines.Written(int(instances.order[index]), number, values.tolist(), extra.get("yolo", {}))
+    boxes = outlines.boxes_to_shares(instances.bbox, orientation, *size).tolist()
+    values, rings, pointer = shares.tolist(), instances.polygons.rings.tolist(), instances.polygons.pointer.tolist()
+    columns = zip(instances.order.tolist(), instances.category.tolist(), instances.extra, strict=True)
+    for index, (line, category, extra) in enumerate(columns):
+        ring, end = pointer[index : index + 2]
+        numbers = values[rings[ring] : rings[ring + 1]] if end > ring else boxes[index]
+        yield lines.Written(line, labels[category].id, numbers, extra.get("yolo", {}))
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:

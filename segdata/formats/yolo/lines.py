@@ -21,7 +21,7 @@ from typing import Any
 from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation
 
-MOST_BYTES = 1 << 26
+MOST_BYTES = 1 << 24
 _HIGH, _LOW = 1.01, -0.01
 """Limits of centres and sizes; Ultralytics leaves out images beyond them."""
 
@@ -246,7 +246,8 @@ def _style(words: Sequence[str], values: Sequence[float]) -> str:
 
 def writer(style: str) -> _Write:
     """A function from numbers to their text: `f6` six decimals, `n6` up to six, `g6` six digits, `r` all digits."""
-    kind, digits = style[:1], int(style[1:] or 0)
+    match = re.fullmatch(r"([fgn])(\d{1,2})", style)
+    kind, digits = (match[1], int(match[2])) if match else ("r", 0)
     if kind == "f":
         return lambda values: (f"%.{digits}f " * len(values))[:-1] % tuple(values)
     if kind == "g":

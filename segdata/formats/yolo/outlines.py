@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.masks import Masks
-from segdata.core.polygons import MAX_BOUNDARY, Polygons, boundary_length, clip
+from segdata.core.polygons import MAX_BOUNDARY, Polygons, clip
+from segdata.core.rle import pointer_of
 from segdata.core.sample import Instances
 from segdata.sets import orientation as turning
 
@@ -28,6 +29,9 @@ _INSET = 0.25
 
 _AT_ONCE = 1 << 22
 """Pairs of points whose distance is computed at once."""
+
+_FEW = 32
+"""Rings of which the nearest is always joined next; more are joined in their order."""
 
 
 # ---------------------------------------------------------------------- shares and pixels
@@ -72,35 +76,46 @@ def boxes_to_shares(boxes: Points, orientation: int, height: int, width: int) ->
     return np.concatenate([shares.mean(axis=1), np.abs(shares[:, 1] - shares[:, 0])], axis=1)
 
 
-def can_be_drawn(points: Points, height: int, width: int) -> bool:
-    """Whether an outline in pixels is short enough to be drawn."""
-    return boundary_length(points, height, width) <= MAX_BOUNDARY  # type: ignore[arg-type]
+def too_long(polygons: Polygons) -> int | None:
+    """The first object of N whose one outline, in pixels, is too long to be drawn; None where there is none."""
+    values = polygons.values
+    points = np.diff(polygons.rings) // 2
+    high = float(np.abs(values).max(initial=0))
+    for index in np.flatnonzero(points * 2 * high > MAX_BOUNDARY).tolist():
+        ring = values[polygons.rings[index] : polygons.rings[index + 1]].reshape(-1, 2)
+        if np.abs(ring - np.roll(ring, 1, axis=0)).max(axis=1).sum() > MAX_BOUNDARY:
+            return int(index)
+    return None
 
 
 # ---------------------------------------------------------------------- one outline of several
 
 
 def joined(rings: Sequence[Points]) -> Points:
-    """One closed outline of several rings, each (K, 2): every ring begins and ends at a seam to the nearest point before.
+    """One closed outline of several rings, each (K, 2), with a seam to each further ring where it is nearest.
 
     Returns:
         (P, 2); the points at both ends of a seam are there twice.
     """
     path = rings[0]
-    for ring in rings[1:]:
-        here, there = _nearest(path, ring)
+    remaining = list(rings[1:])
+    are_few = len(rings) <= _FEW and sum(map(len, rings)) ** 2 <= _AT_ONCE
+    while remaining:
+        seams = [_nearest(path, ring) for ring in (remaining if are_few else remaining[:1])]
+        chosen = min(range(len(seams)), key=lambda number: seams[number][0])
+        ring, (_, here, there) = remaining.pop(chosen), seams[chosen]
         around = np.roll(ring, -there, axis=0)
         path = np.concatenate([path[: here + 1], around, around[:1], path[here:]])
     return path
 
 
-def _nearest(path: Points, ring: Points) -> tuple[int, int]:
-    """Indices of the two points, one of each, that are nearest to each other; of a very long path its end counts."""
-    rows = max(_AT_ONCE // len(ring), 1)
-    first = max(len(path) - rows, 0)
+def _nearest(path: Points, ring: Points) -> tuple[float, int, int]:
+    """Squared distance and indices of the two points that are nearest to each other; of a very long path its end counts."""
+    first = max(len(path) - max(_AT_ONCE // len(ring), 1), 0)
     distances = ((path[first:, None] - ring[None, :]) ** 2).sum(axis=2)
-    here, there = divmod(int(distances.argmin()), len(ring))
-    return first + here, there
+    best = int(distances.argmin())
+    here, there = divmod(best, len(ring))
+    return float(distances.flat[best]), first + here, there
 
 
 def border(masks: Masks, index: int) -> Points:
@@ -128,42 +143,59 @@ def decimals(height: int, width: int) -> int:
 
 def rounded(points: Points, height: int, width: int) -> Points:
     """(P, 2) points in pixels that are shares of few decimals, and that pycocotools draws as those given."""
-    digits = decimals(height, width)
+    scale = 10 ** decimals(height, width)
     size = np.array([width, height], np.float64)
     wanted = (5 * points + 0.5).astype(np.int64)
-    near = np.round(points / size * 10**digits)
-    candidates = np.stack([near, near + 1, near - 1]).clip(0, 10**digits)
-    pixels = candidates / 10**digits * size
-    fits = (5 * pixels + 0.5).astype(np.int64) == wanted
-    best = fits.argmax(axis=0)
-    chosen: Points = np.take_along_axis(pixels, best[None], axis=0)[0]
-    return chosen
+    steps = np.round(points * (scale / size)).clip(0, scale)
+    pixels = steps / scale * size
+    for step in (1, -1):
+        is_other = (5 * pixels + 0.5).astype(np.int64) != wanted
+        if not is_other.any():
+            break
+        moved = (steps + step).clip(0, scale) / scale * size
+        is_better = is_other & ((5 * moved + 0.5).astype(np.int64) == wanted)
+        pixels[is_better] = moved[is_better]
+    return pixels
 
 
 def outlined(instances: Instances) -> tuple[list[Points], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     """One outline for each object that has a mask: its polygons where they give the mask back, else the mask's border.
 
     Returns:
-        the outlines, (P, 2) each; (N,) whether an outline is of the object's one polygon; (N,) IoU of the mask that is
-        drawn from it and the object's own.
+        the outlines, (P, 2) each, without a point where there is none; (N,) whether an outline is of the object's one
+        polygon; (N,) IoU of the mask that is drawn from it and the object's own.
     """
     masks, height, width = instances.masks, instances.masks.height, instances.masks.width
-    points: list[Points] = []
-    is_polygon = np.diff(instances.polygons.pointer) > 0
-    for index, rings in enumerate(instances.polygons):
-        parts = [_cut(ring, height, width) for ring in rings]
-        parts = [part for part in parts if len(part)]
-        if is_polygon[index] and parts:
-            points.append(rounded(joined(parts), height, width))
-        else:
-            is_polygon[index] = False
-            points.append(_border(masks, index))
-    is_equal = _equal(_drawn(points, height, width), masks)
+    points = _of_polygons(instances.polygons, height, width)
+    is_polygon = np.array([len(item) > 0 for item in points], bool)
+    for index in np.flatnonzero(instances.has_mask & ~is_polygon).tolist():
+        points[index] = _border(masks, index)
+    drawn = _drawn(points, height, width)
+    is_equal = _equal(drawn, masks)
     for index in np.flatnonzero(is_polygon & ~is_equal).tolist():
         points[index] = _border(masks, index)
-    is_polygon &= is_equal & (np.diff(instances.polygons.pointer) == 1)
-    drawn = _drawn(points, height, width)
-    return points, is_polygon, _ious(drawn, masks)
+        is_polygon[index] = False
+    is_polygon &= np.diff(instances.polygons.pointer) == 1
+    if is_equal.all():
+        return points, is_polygon, np.ones(len(masks))
+    return points, is_polygon, _ious(_drawn(points, height, width), masks)
+
+
+def _of_polygons(polygons: Polygons, height: int, width: int) -> list[Points]:
+    """One outline of the polygons of each object."""
+    points = polygons.values.reshape(-1, 2)
+    near = rounded(points, height, width)
+    rings = np.split(near, polygons.rings[1:-1] // 2) if len(polygons.rings) > 1 else []
+    is_out = ((points < 0) | (points > (width, height))).any(axis=1)
+    first = polygons.rings // 2
+    for number in np.unique(np.searchsorted(first, np.flatnonzero(is_out), "right") - 1).tolist():
+        ring = clip(points[first[number] : first[number + 1]].reshape(-1), height, width, margin=0.0)
+        rings[number] = rounded(np.array(ring, np.float64).reshape(-1, 2), height, width)
+    outlines = []
+    for begin, end in itertools.pairwise(polygons.pointer.tolist()):
+        parts = [ring for ring in rings[begin:end] if len(ring)]
+        outlines.append(parts[0] if len(parts) == 1 else joined(parts) if parts else np.zeros((0, 2)))
+    return outlines
 
 
 def _border(masks: Masks, index: int) -> Points:
@@ -172,23 +204,22 @@ def _border(masks: Masks, index: int) -> Points:
     return rounded(border(masks, index), masks.height, masks.width)
 
 
-def _cut(ring: Points, height: int, width: int) -> Points:
-    """A ring without what lies out of the image."""
-    if ring.min() >= 0 and (ring <= (width, height)).all():
-        return ring
-    return np.array(clip(ring.reshape(-1), height, width, margin=0.0), np.float64).reshape(-1, 2)
-
-
 def _drawn(points: Sequence[Points], height: int, width: int) -> Masks:
-    return Masks.from_polygons(Polygons.of([[ring.reshape(-1)] if len(ring) else [] for ring in points]), height, width)
+    lengths = np.array([2 * len(ring) for ring in points], np.int64)
+    has_points = lengths > 0
+    polygons = Polygons(
+        np.concatenate([np.zeros((0, 2)), *points]).reshape(-1), pointer_of(lengths[has_points]), pointer_of(has_points)
+    )
+    return Masks.from_polygons(polygons, height, width)
 
 
 def _equal(one: Masks, other: Masks) -> npt.NDArray[np.bool_]:
     """(N,) whether masks of two lists are equal."""
-    is_same_box = (one.boxes_xywh == other.boxes_xywh).all(axis=1)
+    if one == other:
+        return np.ones(len(one), bool)
     bounds = zip(itertools.pairwise(one.pointer.tolist()), itertools.pairwise(other.pointer.tolist()), strict=True)
     is_same = [np.array_equal(one.runs[a:b], other.runs[c:d]) for (a, b), (c, d) in bounds]
-    equal: npt.NDArray[np.bool_] = is_same_box & np.array(is_same, bool)
+    equal: npt.NDArray[np.bool_] = (one.boxes_xywh == other.boxes_xywh).all(axis=1) & np.array(is_same, bool)
     return equal
 
 

@@ -32,20 +32,6 @@ def detect(
     *,
     flip: bool = False,
     autocast: Autocast = FULL,
-) -> list[Instances]:
-    """Detect the objects of images, highest scores first: the instances of `predicted`."""
-    predictions = predicted(model, images, config, categories, flip=flip, autocast=autocast)
-    return [prediction.instances for prediction in predictions if prediction.instances is not None]
-
-
-def predicted(
-    model: MaskRCNN,
-    images: Sequence[npt.NDArray[np.uint8]],
-    config: Config,
-    categories: Sequence[int] | npt.NDArray[Any],
-    *,
-    flip: bool = False,
-    autocast: Autocast = FULL,
 ) -> list[Prediction]:
     """Detect the objects of images, highest scores first.
 

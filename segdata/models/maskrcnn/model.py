@@ -21,7 +21,7 @@ from segdata.models.contract import FULL, Autocast, Collected, Image, Losses, Mo
 from segdata.models.maskrcnn import average_precision, losses, network, survey, torchvision_weights, weights
 from segdata.models.maskrcnn.augment import TrainSample, TrainTransform, categories_of, to_batch
 from segdata.models.maskrcnn.config import Config
-from segdata.models.maskrcnn.detect import detect, predicted
+from segdata.models.maskrcnn.detect import detect
 from segdata.models.maskrcnn.network import frozen_eps
 from segdata.models.weights import Weights
 from segdata.pack.read import Pack
@@ -64,11 +64,11 @@ class Detector:
 
     def __call__(self, images: Sequence[Image]) -> list[Instances]:
         """Instances of each image, (H, W, 3) uint8 RGB; highest scores first."""
-        return detect(self.network, images, self.config, self.categories, flip=self.flip, autocast=self.autocast)
+        return [prediction.instances for prediction in self.predict(images) if prediction.instances is not None]
 
     def predict(self, images: Sequence[Image]) -> list[Prediction]:
         """See `contract.Predictor`."""
-        return predicted(self.network, images, self.config, self.categories, flip=self.flip, autocast=self.autocast)
+        return detect(self.network, images, self.config, self.categories, flip=self.flip, autocast=self.autocast)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,15 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from segdata.core import images
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
-from segdata.errors import InvalidAnnotation, SegdataError
+from segdata.errors import InvalidAnnotation
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.shared import json_text, lists
-from segdata.formats.shared.folder import names_in, read_bytes, stem, write_file
+from segdata.formats.shared.folder import (
+    image_bytes,
+    image_size,
+    names_in,
+    read_bytes,
+    stem,
+    write_file,
+    write_image,
+)
 
 LAYOUT = "images/ and boxes.toy (Toy)"
 
@@ -72,10 +79,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
 
 def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One image with its boxes."""
-    try:
-        header = images.probe(read_bytes(source.root, entry.file, "the dataset"))
-    except SegdataError as error:
-        raise error.located(file=source.root / entry.file, key=entry.key) from error
+    height, width = image_size(source, entry)
     category, boxes, order, extra = [], [], [], []
     for number, (_, name, *corners, last) in entry.data:
         last, _, note = last.partition("#")
@@ -96,7 +100,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     count = len(category)
     instances = Instances.build(
         category,
-        Masks.empty(header.height, header.width, count),
+        Masks.empty(height, width, count),
         has_mask=np.zeros(count, bool),
         bbox=boxes,
         order=order,
@@ -104,10 +108,10 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     )
     return Sample(
         entry.key,
-        header.height,
-        header.width,
+        height,
+        width,
         file=entry.file,
-        encoded=lambda: read_bytes(source.root, entry.file, "the dataset"),
+        encoded=lambda: image_bytes(source, entry),
         instances=instances,
     )
 
@@ -121,9 +125,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
     lines: list[tuple[int, int, str]] = []
     for index, sample in samples:
         keys.append(sample.key)
-        encoded = sample.encoded
-        if encoded is not None:
-            write_file(root, sample.file, encoded)
+        write_image(root, sample)
         instances = sample.instances
         for category, box, order, extra in zip(
             instances.category.tolist(), instances.bbox.tolist(), instances.order.tolist(), instances.extra, strict=True

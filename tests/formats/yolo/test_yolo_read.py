@@ -203,6 +203,12 @@ def test_a_path_of_another_machine_is_not_used(path: str, tmp_path: Path) -> Non
     assert kinds["path of the YAML file is not used: paths are relative to its folder"] == 1
 
 
+def test_notes_of_an_export_are_not_lists(tmp_path: Path) -> None:
+    source = folder(tmp_path / "d", "0 .5 .5 .1 .1\n")
+    made.put(source / "README.roboflow.txt", "images/a.jpg\n")
+    assert remarks_of(source, tmp_path / "pack") == {"file not read": 1}
+
+
 def test_a_path_within_the_folder_is_used(tmp_path: Path) -> None:
     source = folder(tmp_path / "d/inner", "0 .5 .5 .1 .1\n")
     (source / "data.yaml").rename(tmp_path / "d/data.yaml")
@@ -247,6 +253,22 @@ def test_folders_without_yaml_need_names(tmp_path: Path) -> None:
     assert [category.name for category in segdata.open(tmp_path / "pack").labels.categories] == ["0", "1"]
     segdata.convert(source, tmp_path / "named", classes="cat,dog")
     assert [category.name for category in segdata.open(tmp_path / "named").labels.categories] == ["cat", "dog"]
+
+
+def test_names_come_from_a_yaml_file_elsewhere(tmp_path: Path) -> None:
+    source = made.yolo_alone(tmp_path / "d")
+    (source / "labels/classes.txt").unlink()
+    for names in ("[wolf, no]", "{0: wolf, 1: no}"):
+        yaml = made.put(tmp_path / "other/data.yaml", f"train: elsewhere\nnames: {names}\n")
+        segdata.convert(source, tmp_path / "pack", classes=yaml, force=True)
+        assert [category.name for category in segdata.open(tmp_path / "pack").labels.categories] == ["wolf", "no"]
+    with pytest.raises(InvalidAnnotation):
+        segdata.convert(source, tmp_path / "other pack", classes=made.put(tmp_path / "x.yaml", "names: [[a]]\n"))
+
+
+def test_images_elsewhere_are_no_option(tmp_path: Path) -> None:
+    source = made.yolo(tmp_path / "d")
+    assert run_segdata("convert", source, tmp_path / "pack", "--images-dir", tmp_path).code == 2
 
 
 def test_a_split_of_a_dataset_is_answered_with_the_whole(tmp_path: Path) -> None:

@@ -259,7 +259,9 @@ def test_rows_that_fill_up_change_no_loss_and_save_waiting(monkeypatch: pytest.M
 def check_detections(theirs: MaskRCNN, ours: MaskRCNN, config: Config, photos: list[Any], least: int) -> int:
     with torch.inference_mode():
         expected = theirs([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in photos])
-    detections = detect.detect(ours, photos, config, np.arange(len(ours.roi_heads.box_predictor.cls_score.bias) - 1))
+    categories = np.arange(len(ours.roi_heads.box_predictor.cls_score.bias) - 1)
+    predictions = detect.detect(ours, photos, config, categories)
+    detections = [prediction.instances for prediction in predictions if prediction.instances is not None]
     for one, wanted in zip(detections, expected, strict=True):
         assert len(one) >= least
         np.testing.assert_array_equal(one.category + 1, wanted["labels"].numpy())
