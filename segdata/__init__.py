@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from segdata.deployment.export import export
     from segdata.deployment.exported import ExportReport
     from segdata.derivation.derive import Derived
+    from segdata.derivation.duplicates.find import dedupe, leakage
+    from segdata.derivation.duplicates.report import Duplicates
     from segdata.derivation.merge import merge
     from segdata.derivation.sample import sample
     from segdata.derivation.split import split
@@ -61,6 +63,8 @@ _HOMES = {
     "stats": "segdata.statistics.counts:statistics",
     "diff": "segdata.comparison.diff",
     "overlay": "segdata.viz.overlay",
+    "dedupe": "segdata.derivation.duplicates.find",
+    "leakage": "segdata.derivation.duplicates.find",
     "train": "segdata.training.trainer",
     "predict": "segdata.training.predict",
     "evaluate": "segdata.metrics.evaluate",
@@ -75,6 +79,7 @@ _HOMES = {
     "Verification": "segdata.pack.verify",
     "Statistics": "segdata.statistics.counts",
     "Difference": "segdata.comparison.diff",
+    "Duplicates": "segdata.derivation.duplicates.report",
     "TrainReport": "segdata.training.outcome",
     "PredictReport": "segdata.training.predict",
     "Evaluation": "segdata.metrics.evaluate",
@@ -110,6 +115,8 @@ __all__ = [
     "stats",
     "diff",
     "overlay",
+    "dedupe",
+    "leakage",
     "train",
     "predict",
     "evaluate",
@@ -124,6 +131,7 @@ __all__ = [
     "Verification",
     "Statistics",
     "Difference",
+    "Duplicates",
     "TrainReport",
     "PredictReport",
     "Evaluation",

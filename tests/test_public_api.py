@@ -32,6 +32,8 @@ MISSPELLED = {
     "open": "segdata.open('pack', splits='train')",
     "verify": "segdata.verify('pack', depp=True)",
     "stats": "segdata.stats('pack', split='train')",
+    "dedupe": "segdata.dedupe('pack', level='near', flip=True)",
+    "leakage": "segdata.leakage('pack', split='train')",
     "overlay": "segdata.overlay(sample, labels, legends=True)",
     "train": "segdata.train(pack, run, config, validation=pack)",
     "predict": "segdata.predict(model, source, target, batch=2)",

@@ -185,8 +185,9 @@ def _pack(ctx: typer.Context) -> Any:
     import segdata
     from segdata.pack.layout import is_pack
 
-    for name in ("pack", "path", "source", "truth"):
-        path = ctx.params.get(name)
+    for name in ("pack", "packs", "path", "source", "truth"):
+        value = ctx.params.get(name)
+        path = next(iter(value), None) if isinstance(value, (list, tuple)) else value
         if path and is_pack(Path(path)):
             with contextlib.suppress(segdata.SegdataError, OSError):
                 return segdata.open(path)

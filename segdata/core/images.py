@@ -357,6 +357,28 @@ def _decode_jpeg(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None) ->
     return pixels if out is None or pixels.shape != out.shape else out  # simplejpeg returns another view of `out`
 
 
+def decode_grey(data: bytes | memoryview, side: int, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+    """Decode an image to grey, (h, w) uint8; a JPEG to the smallest size whose sides have `side` pixels or more.
+
+    JPEGs are scaled to eighths while they are decoded, several times as fast as in full size. Colours become
+    0.299 R + 0.587 G + 0.114 B, which a JPEG has in it already.
+
+    Raises:
+        InvalidImage, Unsafe: as `decode`.
+    """
+    with contextlib.suppress(ValueError, RuntimeError):  # `decode` says what is wrong
+        height, width, color, _ = simplejpeg.decode_jpeg_header(data)
+        if color in ("YCbCr", "Gray") and height * width <= min(max_pixels, MAX_PIXELS):
+            grey: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                data, colorspace="GRAY", fastdct=False, min_height=side, min_width=side, min_factor=1
+            )
+            return grey[:, :, 0]
+    return np.asarray(np.rint(decode(data, max_pixels=max_pixels) @ _LUMA), np.uint8)
+
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
 def side_of(text: str | None) -> int:
     """The pixels of an image's side that a text says; 0 where it says none, or more than any image has."""
     if text is None or not text.isdecimal() or len(text) > len(str(MAX_SIDE)):

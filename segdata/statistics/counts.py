@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.arrays import IntArray
+from segdata.core.arrays import IntArray, roots
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.reprs import counted, line
@@ -426,25 +426,11 @@ def _parts_and_holes(spans: Spans, masks: Masks) -> tuple[IntArray, IntArray]:
     high = np.searchsorted(top, bottom + stride, side="right")
     touching = np.maximum(high - low, 0)
     one, other = np.repeat(np.arange(len(top)), touching), ranges(low, touching)
-    root = _roots(len(top), one, other)
+    root = roots(len(top), one, other)
     count = len(masks)
     parts = np.bincount(owner[root == np.arange(len(root))], minlength=count)
     holes = np.bincount(owner[one], minlength=count) - np.bincount(owner, minlength=count) + parts
     return parts, holes
-
-
-def _roots(count: int, one: IntArray, other: IntArray) -> IntArray:
-    """(count,) int64, the smallest vertex of each vertex's component in the graph with the edges `one[i]` – `other[i]`."""
-    root = np.arange(count)
-    while True:
-        lower = np.minimum(root[one], root[other])
-        merged = root.copy()
-        np.minimum.at(merged, root[one], lower)
-        np.minimum.at(merged, root[other], lower)
-        merged = merged[merged]
-        if np.array_equal(merged, root):
-            return root
-        root = merged
 
 
 def _cells(instances: Instances) -> IntArray:
