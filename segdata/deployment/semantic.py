@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ class Graph(nn.Module):
         self, network: Network, settings: SemanticConfig, labels: LabelSpace, *, with_preprocessing: bool
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network = _of_any_size(network)
         self.with_preprocessing = with_preprocessing
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(getattr(settings, name))[:, None, None])
@@ -69,6 +70,48 @@ class Graph(nn.Module):
         return self.network.outputs_of_padded(padded).logits[..., :height, :width]
 
 
+def _of_any_size(network: Network) -> Network:
+    """The network, or a copy whose pools to a grid do not depend on the size that is traced."""
+    if not any(_is_grid(module) for module in network.modules()):
+        return network
+    copied = copy.deepcopy(network)
+    for parent in list(copied.modules()):
+        for name, module in parent.named_children():
+            if _is_grid(module):
+                setattr(parent, name, _GridPool(*_cells(module)))
+    return copied
+
+
+def _is_grid(module: nn.Module) -> bool:
+    return isinstance(module, nn.AdaptiveAvgPool2d) and _cells(module) != (1, 1)
+
+
+def _cells(module: Any) -> tuple[int, int]:
+    """Rows and columns of an adaptive pool."""
+    size = module.output_size
+    return size if isinstance(size, tuple) else (size, size)
+
+
+class _GridPool(nn.Module):
+    """`nn.AdaptiveAvgPool2d` as two products of matrices, whose cells are calculated from the size of what comes in."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.rows, self.columns = rows, columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _shares(x.shape[-2], self.rows, x) @ x @ _shares(x.shape[-1], self.columns, x).T
+
+
+def _shares(size: int, cells: int, like: Tensor) -> Tensor:
+    """(cells, size) the share of each position in each cell: from ⌊i size / cells⌋ on, below ⌈(i + 1) size / cells⌉."""
+    cell = torch.arange(cells, device=like.device)[:, None]
+    position = torch.arange(size, device=like.device)[None]
+    is_inside = (position >= cell * size // cells) & (position < ((cell + 1) * size + cells - 1) // cells)
+    shares = is_inside.to(like.dtype)
+    return shares / shares.sum(1, keepdim=True)
+
+
 def traced(graph: Graph) -> Any:
     """The graph as an `onnx.ModelProto` for any number of images of any size."""
     size = torch.export.Dim
@@ -77,14 +120,17 @@ def traced(graph: Graph) -> Any:
         example, axes = torch.zeros(2, *EXAMPLE, 3, dtype=torch.uint8), {0: batch, 1: height, 2: width}
     else:
         example, axes = torch.zeros(2, 3, *EXAMPLE), {0: batch, 2: height, 3: width}
+    # Not within `torch.onnx.export`, since networks of segmentation-models-pytorch take other ways there.
+    captured = torch.export.export(
+        graph.eval(), (example,), dynamic_shapes=(axes,), strict=False, prefer_deferred_runtime_asserts_over_guards=True
+    )
     program = torch.onnx.export(
-        graph.eval(),
-        (example,),
+        captured,
+        dynamic_shapes=(axes,),  # for their names
         dynamo=True,
         opset_version=OPSET,
         input_names=["images"],
         output_names=["labels" if graph.with_preprocessing else "logits"],
-        dynamic_shapes=(axes,),
         verbose=False,
     )
     assert program is not None

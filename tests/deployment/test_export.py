@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 import segdata
+from segdata.deployment import semantic
 from segdata.deployment.sessions import session
 from segdata.deployment.tracing import quietly
 from segdata.errors import InvalidInput, LabelMismatch, NotThere, UsageError
@@ -76,6 +77,36 @@ def test_the_file_describes_itself(plain: tuple[Path, Any]) -> None:
     assert (properties["model"], properties["pack_fingerprint"]) == ("unet", "abc-1")
     assert properties["began_with"] == "torchvision:imagenet" and "BSD-3-Clause" in properties["began_with_licence"]
     assert json.loads(properties["settings"])["width"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("unet", {"width": 4, "padded": False}),
+        ("fastfcn", {"head": "psp", "backbone": "resnet18", "backbone_width": 0.125, "jpu_channels": 8}),
+        ("smp:pspnet", {"backbone": "resnet18"}),
+    ],
+)
+def test_mirrored_borders_and_pools_to_a_grid_are_for_images_of_any_size(
+    make_run: Callable[..., Path], tmp_path: Path, name: str, settings: dict[str, Any]
+) -> None:
+    if name.startswith("smp:"):
+        pytest.importorskip("segmentation_models_pytorch")
+    run = make_run(name, **settings)
+    assert segdata.export(run, tmp_path / "model.onnx").agreement > 0.999
+    for shape in ((2, 61, 47), (1, 96, 130)):
+        pixels = images(*shape)
+        normalised = ((pixels / 255 - MEAN) / STD).astype(np.float32).transpose(0, 3, 1, 2)
+        (got,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["logits"], {"images": normalised})
+        assert np.abs(got - logits_of(run, pixels)).max() < 1e-4
+
+
+@pytest.mark.parametrize("size", [7, 12, 31])
+def test_a_pool_to_a_grid_is_that_of_pytorch(size: int) -> None:
+    values = torch.rand(2, 3, size, size + 2, generator=torch.Generator().manual_seed(0))
+    for rows, columns in ((1, 2), (3, 6), (5, 4)):
+        expected = nn.functional.adaptive_avg_pool2d(values, (rows, columns))
+        assert (semantic._GridPool(rows, columns)(values) - expected).abs().max() < 1e-6
 
 
 def test_with_preprocessing_pixels_become_categories(unet: Path, photos: Path, tmp_path: Path) -> None:

@@ -99,8 +99,8 @@ def _mirrored(size: int, device: torch.device) -> Tensor:
 
     The lowest level has n pixels after its convolutions where the input has 16 n + 124, and the output 16 n − 60.
     """
-    lowest = -(-(size + 60) // 16)
+    lowest = (size + 60 + 15) // 16
     positions = torch.arange(16 * lowest + 124, device=device) - _BORDER
-    period = 2 * (size - 1)
-    positions = positions % period
+    period = torch.full_like(positions, 2 * (size - 1))  # a tensor, since exporters take no remainder of a number
+    positions = positions.remainder(period)
     return torch.minimum(positions, period - positions)
