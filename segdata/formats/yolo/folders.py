@@ -241,16 +241,22 @@ def of_folders(root: Path, options: ReadOptions) -> list[Images]:
                 for name in inner
             ]
         return [Images("all", files, [IMAGES])]
-    parts = [name for name in names if {IMAGES, LABELS} <= set(folders_in(root / name))]
-    return [Images(name, images_below(root, f"{name}/{IMAGES}", options), [f"{name}/{IMAGES}"]) for name in parts]
+    return [
+        Images(name, images_below(root, f"{name}/{IMAGES}", options), [f"{name}/{IMAGES}"])
+        for name in _splits(root, names)
+    ]
+
+
+def _splits(root: Path, names: Iterable[str]) -> list[str]:
+    """The folders that have the name of a split, images and labels."""
+    there = [name for name in names if name.lower() in lists.SPLITS]
+    return [name for name in there if {IMAGES, LABELS} <= set(folders_in(root / name))]
 
 
 def is_label_folder(root: Path) -> bool:
     """Whether there are images with label files of numbers beside them, in one of the layouts without `data.yaml`."""
     names = folders_in(root)
-    pairs = (
-        [""] if IMAGES in names and LABELS in names else [name for name in names if LABELS in folders_in(root / name)]
-    )
+    pairs = [""] if IMAGES in names and LABELS in names else _splits(root, names)
     for name in pairs:
         base = root / name
         folders = ["", *folders_in(base / LABELS)[:_LOOKED_AT]]

@@ -319,7 +319,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
         orientation = residue.get("orientation", 1)
         if encoded is not None:
             write_file(root, sample.file, encoded)
-            orientation = images.probe(encoded, max_pixels=sample.max_pixels).orientation
+            orientation = _orientation(encoded, sample.max_pixels)
         if sample.has_instances and not residue.get("missing"):
             text = lines.text_of(_written(sample, header.labels, orientation), residue)
             write_file(root, folders.beside(sample.file, folders.LABELS, ".txt"), text)
@@ -328,6 +328,13 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
             mask = label_maps.encode(sample.semantic, residue["mask"], header.labels, orientation)
             write_file(root, residue["mask"]["file"], mask)
     return {"files": files, "has_masks": has_masks}
+
+
+def _orientation(encoded: bytes, max_pixels: int) -> int:
+    """EXIF's orientation of an image file that was checked; most JPEG files have no EXIF, which is quick to tell."""
+    if encoded.startswith(b"\xff\xd8") and b"Exif" not in encoded:
+        return 1
+    return images.probe(encoded, max_pixels=max_pixels).orientation
 
 
 def _written(sample: Sample, labels: LabelSpace, orientation: int) -> Iterable[lines.Written]:

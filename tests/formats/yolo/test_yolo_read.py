@@ -271,6 +271,21 @@ def test_images_elsewhere_are_no_option(tmp_path: Path) -> None:
     assert run_segdata("convert", source, tmp_path / "pack", "--images-dir", tmp_path).code == 2
 
 
+def test_a_project_in_a_folder_is_no_split(tmp_path: Path) -> None:
+    made.yolo_alone(tmp_path / "d/project")
+    assert keys_by_split(tmp_path / "d") == {"all": ["a", "b"]}
+
+
+@pytest.mark.parametrize("kind_first", [True, False])
+def test_folders_are_splits_without_yaml(kind_first: bool, tmp_path: Path) -> None:
+    made.put(tmp_path / "d/classes.txt", "cat\n")
+    for split in ("train", "valid"):
+        for kind, data, ending in (("images", made.photo(), "jpg"), ("labels", "0 .5 .5 .1 .1\n", "txt")):
+            folders = f"{kind}/{split}" if kind_first else f"{split}/{kind}"
+            made.put(tmp_path / "d" / folders / f"{split}.{ending}", data)
+    assert keys_by_split(tmp_path / "d") == {"train": ["train"], "valid": ["valid"]}
+
+
 def test_a_split_of_a_dataset_is_answered_with_the_whole(tmp_path: Path) -> None:
     made.yolo(tmp_path / "d")
     refused(tmp_path / "d/train", tmp_path / "pack", 4, f"segdata convert {tmp_path / 'd'} PACK --split train")
