@@ -198,7 +198,7 @@ class Format(Writer, Protocol):
     """What `detect` looks for, in one line, for the message when nothing is recognised."""
 
     def detect(self, root: Path) -> bool:
-        """Whether the folder looks like this format; cheap."""
+        """Whether the folder looks like this format; cheap. A single file is asked about, too."""
 
     def scan(self, root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
         """List everything that is there, in order, without reading images or masks.
