@@ -42,7 +42,7 @@ _NUMBERED = re.compile(r"(.*?)[-_]?\d+")
 
 def detect(root: Path) -> bool:
     """Whether the folder has tar files whose first sample has annotations."""
-    files = [name for names in _files(root).values() for name in names]
+    files = [name for names in _files(root).values() for name in names] if root.is_dir() else []
     if not files:
         return False
     try:
