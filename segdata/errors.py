@@ -40,7 +40,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 
 class SegdataError(Exception):
@@ -318,6 +318,18 @@ def number_of(number: int, noun: str, plural: str | None = None) -> str:
     ('1 image', '1,200 categories', '2 files are')
     """
     return f"{number:,} {noun if number == 1 else plural or _IRREGULAR.get(noun, noun + 's')}"
+
+
+def require_choice(name: str, value: object, choices: Any) -> None:
+    """Refuse a value that is not one of a `Literal`.
+
+    Raises:
+        UsageError: with the values that there are.
+    """
+    if value not in get_args(choices):
+        raise UsageError(
+            f"{name} is {value!r}", why=f"it can be {', '.join(map(repr, get_args(choices)))}", fix="correct the value"
+        )
 
 
 def close_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:

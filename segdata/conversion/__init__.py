@@ -12,5 +12,6 @@
     to_folder.py    shards → a dataset folder, by one rename
     dry_run.py      read and check everything, write nothing
     repair.py       convert the damaged shards of a pack again
+    relink.py       link the damaged files of a pack made of packs again
     check.py        a fetched and prepared dataset, compared with its receipts
 """

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, NoReturn
 
 from segdata.core import losses
 from segdata.core.findings import Findings, one_line
 from segdata.core.images import limit_of
 from segdata.core.reprs import counted, in_full, line
-from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, UsageError, number_of
+from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, number_of, require_choice
 from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
 from segdata.sources.dataset import Classes, Dataset, Labels, OnError, images_folders, without
@@ -345,18 +345,6 @@ class Job:
             splits={name: len(members) for name, members in without(self.dataset.splits, left_out).items()},
             problems=findings.as_dict(),
             is_dry_run=is_dry_run,
-        )
-
-
-def require_choice(name: str, value: object, choices: Any) -> None:
-    """Refuse a value that is not one of a `Literal`.
-
-    Raises:
-        UsageError: with the values that there are.
-    """
-    if value not in get_args(choices):
-        raise UsageError(
-            f"{name} is {value!r}", why=f"it can be {', '.join(map(repr, get_args(choices)))}", fix="correct the value"
         )
 
 

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, ValidationError, convert, structs
 
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertOptions, ConvertReport, Job, Progress
+from segdata.conversion.relink import relink
 from segdata.conversion.shards import begin_work, finished_in_pack, pack_index, work_folder, write_to_pack
 from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
@@ -33,11 +34,12 @@ def repair(
     wait: float = 0.0,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Convert the damaged files of a pack again; returns their names.
+    """Make the damaged files of a pack anew, by converting or by linking them; returns their names.
 
     Args:
         pack: a pack whose index is intact.
-        source: the dataset folder or pack that it was made of.
+        source: the dataset folder or pack that it was made of; for a pack made of packs (merged, split …), one of these,
+            or any other that has the same files.
         source_format, workers, wait, progress: as in `convert`.
 
     Raises:
@@ -47,6 +49,8 @@ def repair(
     pack, source = Path(pack), Path(source)
     index = layout.read_index(pack)
     made = index["provenance"]
+    if "parents" in made:
+        return relink(pack, source, index, wait=wait)
     options = replace(_recorded(made["options"], pack), workers=workers, progress=progress)
     dataset = open_dataset(
         source,

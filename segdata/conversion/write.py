@@ -15,12 +15,20 @@ from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
-from segdata.conversion.job import ConvertReport, Progress, require_choice
+from segdata.conversion.job import ConvertReport, Progress
 from segdata.core.findings import Findings
 from segdata.core.images import MAX_PIXELS, limit_of
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import OF_THE_DATA, InvalidAnnotation, InvalidInput, SegdataError, UsageError, number_of
+from segdata.errors import (
+    OF_THE_DATA,
+    InvalidAnnotation,
+    InvalidInput,
+    SegdataError,
+    UsageError,
+    number_of,
+    require_choice,
+)
 from segdata.pack.write import (
     UNFINISHED,
     commit,

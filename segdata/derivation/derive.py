@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from segdata.conversion.job import Progress
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.reprs import counted, line
@@ -41,6 +40,9 @@ from segdata.system import workers as processes
 from segdata.system.files import canonical_json, disk_errors, locked, real_path, remove_tree, require_replaceable
 from segdata.system.links import link_or_copy
 from segdata.version import __version__
+
+if TYPE_CHECKING:
+    from segdata.conversion.job import Progress
 
 CHANGED = "changed"
 """In place of the format whose samples these are, where they are not as its reader gave them any more."""

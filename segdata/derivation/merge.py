@@ -8,20 +8,22 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from segdata.conversion.job import Progress
 from segdata.core.findings import Findings
 from segdata.derivation import spaces
 from segdata.derivation.derive import CHANGED, Derived, Plan, derive
 from segdata.derivation.pieces import Change, Parent, Piece
 from segdata.errors import InvalidInput, UsageError
 from segdata.pack import layout
-from segdata.sources.dataset import Labels
 from segdata.system.files import canonical_json, checked_name, disk_errors, real_path
+
+if TYPE_CHECKING:
+    from segdata.conversion.job import Progress
+    from segdata.sources.dataset import Labels
 
 Splits = dict[str, npt.NDArray[np.int64]]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from segdata.conversion.job import Progress
 from segdata.derivation import stratify
 from segdata.derivation.derive import Derived
 from segdata.derivation.stratify import Units
@@ -18,6 +18,9 @@ from segdata.errors import UsageError, number_of
 from segdata.loading.balance import occurrences
 from segdata.pack.read import Pack, open_pack
 from segdata.system.files import disk_errors
+
+if TYPE_CHECKING:
+    from segdata.conversion.job import Progress
 
 
 @disk_errors()

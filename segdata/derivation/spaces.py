@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.derivation.pieces import Parent
 from segdata.errors import LabelMismatch, UsageError, number_of
 from segdata.pack.layout import is_pack, read_index
-from segdata.sources.dataset import Labels, relabelling
+
+if TYPE_CHECKING:
+    from segdata.sources.dataset import Labels
 
 Mappings = list[LabelMapping | None]
 """For each pack the mapping of its categories; None where they stay as they are."""
@@ -76,6 +79,8 @@ def _require_equal(first: Parent, other: Parent, space: LabelSpace) -> None:
 
 
 def _mappings(spaces: Sequence[LabelSpace], labels: Labels) -> list[LabelMapping]:
+    from segdata.sources.dataset import relabelling  # formats, which few merges need, take half a second to import
+
     if isinstance(labels, LabelMapping):
         raise UsageError("labels is a mapping, which is of one label space alone", fix="give a label space or a table")
     if isinstance(labels, (str, Path)) and str(labels).endswith(".toml"):

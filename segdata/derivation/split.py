@@ -6,21 +6,23 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from segdata.conversion.job import Progress, require_choice
 from segdata.derivation import stratify
 from segdata.derivation.derive import CHANGED, Derived, Plan, derive
 from segdata.derivation.pieces import Parent, Piece
 from segdata.derivation.stratify import Units
-from segdata.errors import NotThere, UsageError, number_of
+from segdata.errors import NotThere, UsageError, number_of, require_choice
 from segdata.loading.balance import occurrences
 from segdata.pack.read import Pack, open_pack
 from segdata.sets.splits import group_of, require_pattern
 from segdata.system.files import disk_errors
+
+if TYPE_CHECKING:
+    from segdata.conversion.job import Progress
 
 By = Literal["category", "image"]
 """What parts have their share of: the objects of every category, or images alone."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from segdata.conversion.job import Progress
 from segdata.core.findings import Findings
 from segdata.core.rle import pointer_of
 from segdata.derivation.derive import CHANGED, Derived, Plan, derive
 from segdata.derivation.pieces import Change, Mask, Parent, Piece
 from segdata.errors import UsageError
 from segdata.system.files import disk_errors
+
+if TYPE_CHECKING:
+    from segdata.conversion.job import Progress
 
 
 @disk_errors()

@@ -48,6 +48,8 @@ def test_commands_options_and_choices() -> None:
     ]
     assert completed("train", "a", "--tracker", "") == ["tensorboard", "mlflow", "neptune", "wandb"]
     assert "cityscapes-19" in completed("convert", "a", "b", "--labels", "")
+    assert "cityscapes-19" in completed("merge", "a", "b", "--labels", "")
+    assert completed("split", "a", "--by", "") == ["category", "image"]
 
 
 def test_datasets() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import segdata
+from segdata.conversion.repair import repair
 from segdata.derivation.subset import subset
 from segdata.errors import DamagedData, InvalidInput, NotThere, UsageError
 from tests.derivation.contents import columns, samples, splits
@@ -228,3 +229,27 @@ def test_a_part_of_coco_is_written_as_coco(parent: Path, tmp_path: Path) -> None
     again = segdata.read(tmp_path / "coco")
     keys = [item["key"] for item, kept in zip(samples(parent), keep, strict=True) if kept]
     assert sorted(sample.key for sample in again) == sorted(keys)
+
+
+def test_missing_files_are_linked_again_from_a_pack_that_has_them(parent: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    subset(parent, booleans("1100101111"), out)
+    whole = tree(out)
+    shared = sorted(path for path in out.glob("*.h5") if path.stat().st_nlink > 1)
+    alone = next(path for path in out.glob("annotations*") if path.stat().st_nlink == 1)
+    shared[0].unlink()
+    shared[1].rename(tmp_path / "elsewhere")
+    shared[1].write_bytes((tmp_path / "elsewhere").read_bytes()[:-1] + b"x")
+    before = tree(parent)
+    assert repair(out, parent) == sorted(path.name for path in shared[:2])
+    assert tree(out) == whole and tree(parent) == before
+    assert shared[0].stat().st_nlink > 1
+    assert repair(out, parent) == []
+    shared[2].unlink()
+    alone.unlink()
+    with pytest.raises(DamagedData, match="does not have all damaged files") as error:
+        repair(out, parent)
+    assert alone.name in str(error.value) and "segdata subset" in str(error.value.fix)
+    assert shared[2].read_bytes() == whole[shared[2].name]
+    subset(parent, booleans("1100101111"), out, force=True)
+    assert tree(out) == whole
