@@ -24,6 +24,7 @@ from segdata.formats import (
     masks,
     parquet,
     sa1b,
+    via,
     voc,
     webdataset,
     yolo,
@@ -74,6 +75,12 @@ FORMATS: Mapping[str, FormatModules] = {
         shortcuts=Shortcuts(label_map=cityscapes.format.label_map, instance_ids=cityscapes.format.instance_ids),
         is_relative=cityscapes.format.is_relative,
         parts=("leftimg8bit", "gtfine", "gtcoarse", "imgsfine"),
+    ),
+    "via": FormatModules(
+        via.format,
+        via.adapt,
+        Residue(via.residue.count_dropped, via.residue.count_dropped_document, via.residue.object_fields),
+        names_categories=True,
     ),
     "labelme": FormatModules(
         labelme.format,

@@ -28,6 +28,7 @@ LABELS = {
     "coco": (),
     "cvat": (),
     "labelme": (),
+    "via": (),
     "voc": ("SegmentationClass/*.png", "SegmentationObject/*.png"),
     "cityscapes": (
         "gt*/*_labelIds.png",

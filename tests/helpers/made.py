@@ -637,6 +637,66 @@ def webdataset(root: Path) -> Path:
     return root
 
 
+# ---------------------------------------------------------------------- VIA
+
+
+def via_region(shape: dict[str, Any], **attributes: Any) -> dict[str, Any]:
+    return {"shape_attributes": shape, "region_attributes": attributes}
+
+
+def via_polygon(*points: tuple[float, float]) -> dict[str, Any]:
+    x, y = ([point[axis] for point in points] for axis in (0, 1))
+    return {"name": "polygon", "all_points_x": x, "all_points_y": y}
+
+
+def via_regions() -> list[dict[str, Any]]:
+    """Every kind of shape."""
+    return [
+        via_region(via_polygon((2, 3), (12, 3), (9.5, 14)), kind="cat", age="3", note=""),
+        via_region({"name": "point", "cx": 4, "cy": 5}, kind="eye"),
+        via_region({"name": "rect", "x": 20, "y": 4, "width": 10, "height": 16}, kind="dog"),
+        via_region({"name": "circle", "cx": 33, "cy": 10, "r": 4.5}, kind="dog"),
+        via_region({"name": "ellipse", "cx": 15, "cy": 24, "rx": 8, "ry": 3, "theta": 0.3}, kind="cat"),
+        via_region({"name": "polyline", "all_points_x": [1, 5], "all_points_y": [1, 9]}, kind="eye"),
+    ]
+
+
+def via_record(name: str, size: int, regions: Any, **more: Any) -> dict[str, Any]:
+    return {"filename": name, "size": size, "regions": regions, "file_attributes": {}, **more}
+
+
+def via(root: Path) -> Path:
+    """A project of version 2: every kind of shape, an image without regions, attributes of images."""
+    images = {}
+    for number, regions in enumerate((via_regions(), [])):
+        name, data = f"ä {number}.jpg", photo(seed=number)
+        put(root / name, data)
+        images[f"{name}{len(data)}"] = via_record(
+            name, len(data), regions, file_attributes={"by": "me"} if number else {}
+        )
+    kinds = {"type": "dropdown", "options": {"dog": "a dog", "cat": "a cat"}, "default_options": {}}
+    project = {
+        "_via_settings": {"ui": {}, "project": {"name": "p"}},
+        "_via_img_metadata": images,
+        "_via_attributes": {"region": {"kind": kinds}, "file": {}},
+        "_via_data_format_version": "2.0.10",
+        "_via_image_id_list": list(images),
+    }
+    put(root / "via_project.json", project)
+    return root
+
+
+def via_balloons(root: Path) -> Path:
+    """Version 1, as the balloon dataset has it: splits, regions as an object, no attributes."""
+    for number, split in enumerate(("train", "val")):
+        data = photo(seed=number)
+        put(root / f"{split}/a.jpg", data)
+        regions = {str(n): via_region(via_polygon((n, 2), (20 + n, 2), (9, 14), (n, 2))) for n in range(11 + number)}
+        record = {"fileref": "", "base64_img_data": "", **via_record("a.jpg", len(data), regions)}
+        put(root / f"{split}/via_region_data.json", {f"a.jpg{len(data)}": record})
+    return root
+
+
 ALL = {
     "coco": coco,
     "voc": voc,
@@ -652,6 +712,8 @@ ALL = {
     "masks_pennfudan": masks_pennfudan,
     "masks_nuclei": masks_nuclei,
     "sa1b": sa1b,
+    "via": via,
+    "via_balloons": via_balloons,
     "yolo": yolo,
     "yolo_ultralytics": yolo_ultralytics,
     "yolo_alone": yolo_alone,

@@ -140,6 +140,8 @@ def _size(
             raise InvalidAnnotation("the size of the image is not known", file=path, key=entry.key, fix=fix)
         images.require_size(*stated, source.options.max_pixels)
         return (*stated, 1)
+    if stated is None:
+        findings.remark("size of the image is not stated: taken from the image", entry.key)
     image = path if entry.embedded else image_path(source.root, entry)
     try:
         return pictures.orientation_of(

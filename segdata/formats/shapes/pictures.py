@@ -30,8 +30,6 @@ def orientation_of(
     except SegdataError as error:
         raise error.located(file=file, key=key) from error
     stored = header.height, header.width
-    if stated is None:
-        findings.remark("size of the image is not stated: taken from the image", key)
     if stated in (None, upright_size(header.orientation, *stored)):
         if header.orientation != 1:
             kind = (

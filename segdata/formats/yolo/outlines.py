@@ -3,9 +3,7 @@
     outline → points    shares of the upright image → pixels of the stored one
     object → outline    its polygon, or the border of its mask; parts and holes joined where they are nearest
 
-A seam is walked twice, there and back. By pycocotools' rule, by which segdata draws outlines, the two cancel: parts stay
-apart and holes stay open. Ultralytics draws with OpenCV, which fills every pixel that an outline touches, seams included.
-The border of a mask is therefore written a quarter of a pixel inside of its pixels: both rules then give the same mask.
+Seams and borders are those of `formats/shapes/seams.py`.
 """
 
 from __future__ import annotations
@@ -20,19 +18,8 @@ from segdata.core.masks import Masks
 from segdata.core.polygons import MAX_BOUNDARY, Polygons, clip
 from segdata.core.rle import pointer_of
 from segdata.core.sample import Instances
+from segdata.formats.shapes.seams import Points, border, joined
 from segdata.sets import orientation as turning
-
-Points = npt.NDArray[np.float64]
-
-_INSET = 0.25
-"""Of outlines along pixels: any number below 0.5 that pycocotools' fifths of a pixel do not round across a centre."""
-
-_AT_ONCE = 1 << 22
-"""Pairs of points whose distance is computed at once."""
-
-_FEW = 32
-"""Rings of which the nearest is always joined next; more are joined in their order."""
-
 
 # ---------------------------------------------------------------------- shares and pixels
 
@@ -88,48 +75,6 @@ def too_long(polygons: Polygons) -> int | None:
     return None
 
 
-# ---------------------------------------------------------------------- one outline of several
-
-
-def joined(rings: Sequence[Points]) -> Points:
-    """One closed outline of several rings, each (K, 2), with a seam to each further ring where it is nearest.
-
-    Returns:
-        (P, 2); the points at both ends of a seam are there twice.
-    """
-    path = rings[0]
-    remaining = list(rings[1:])
-    are_few = len(rings) <= _FEW and sum(map(len, rings)) ** 2 <= _AT_ONCE
-    while remaining:
-        seams = [_nearest(path, ring) for ring in (remaining if are_few else remaining[:1])]
-        chosen = min(range(len(seams)), key=lambda number: seams[number][0])
-        ring, (_, here, there) = remaining.pop(chosen), seams[chosen]
-        around = np.roll(ring, -there, axis=0)
-        path = np.concatenate([path[: here + 1], around, around[:1], path[here:]])
-    return path
-
-
-def _nearest(path: Points, ring: Points) -> tuple[float, int, int]:
-    """Squared distance and indices of the two points that are nearest to each other; of a very long path its end counts."""
-    first = max(len(path) - max(_AT_ONCE // len(ring), 1), 0)
-    distances = ((path[first:, None] - ring[None, :]) ** 2).sum(axis=2)
-    best = int(distances.argmin())
-    here, there = divmod(best, len(ring))
-    return float(distances.flat[best]), first + here, there
-
-
-def border(masks: Masks, index: int) -> Points:
-    """(P, 2) one outline of a mask that has pixels, a quarter of a pixel inside of it."""
-    rings = []
-    for ring in masks.outlines(index):
-        before = np.sign(ring - np.roll(ring, 1, axis=0))
-        after = np.sign(np.roll(ring, -1, axis=0) - ring)
-        along = (before + after).astype(np.float64)
-        inward = np.stack([-along[:, 1], along[:, 0]], axis=1)  # the mask lies to the right of its border
-        rings.append(ring + _INSET * inward)
-    return joined(rings)
-
-
 # ---------------------------------------------------------------------- objects that can be written
 
 
@@ -147,7 +92,7 @@ def rounded(points: Points, height: int, width: int) -> Points:
     size = np.array([width, height], np.float64)
     wanted = (5 * points + 0.5).astype(np.int64)
     steps = np.round(points * (scale / size)).clip(0, scale)
-    pixels = steps / scale * size
+    pixels: Points = steps / scale * size
     for step in (1, -1):
         is_other = (5 * pixels + 0.5).astype(np.int64) != wanted
         if not is_other.any():

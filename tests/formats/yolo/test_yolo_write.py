@@ -18,6 +18,7 @@ import segdata
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances
+from segdata.formats.shapes import seams
 from segdata.formats.yolo import outlines
 from tests.helpers import made
 
@@ -47,7 +48,7 @@ def blobs(seed: int, height: int = 40, width: int = 60) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_border_of_a_mask_gives_it_back_by_pycocotools(seed: int) -> None:
     mask = blobs(seed)
-    points = outlines.rounded(outlines.border(Masks.from_dense(mask[None]), 0), *mask.shape)
+    points = outlines.rounded(seams.border(Masks.from_dense(mask[None]), 0), *mask.shape)
     assert np.array_equal(drawn([0, *(points / mask.shape[::-1]).reshape(-1)], *mask.shape), mask)
 
 
@@ -61,7 +62,7 @@ def test_the_border_of_one_part_gives_it_back_by_opencv(seed: int) -> None:
         masks = Masks.from_dense(mask[None])
         if len(masks.outlines(0)) > 1:
             continue
-        points = outlines.rounded(outlines.border(masks, 0), *mask.shape)
+        points = outlines.rounded(seams.border(masks, 0), *mask.shape)
         filled = cv2.fillPoly(np.zeros_like(mask), [points.astype(np.int32)], 1)
         assert np.array_equal(filled, mask)
         tried += 1
