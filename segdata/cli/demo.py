@@ -17,6 +17,7 @@ from segdata.cli.output import app
 from segdata.errors import UsageError
 
 if TYPE_CHECKING:
+    from segdata.demo.learn import Lesson, Result
     from segdata.demo.run import Row
 
 
@@ -36,8 +37,9 @@ def demo(
 ) -> None:
     """Try it out: draw small datasets, convert, show, train, predict.
 
-    The datasets have the four official layouts and are served on this machine; every pack is verified. Then a small
-    network, which comes with segdata, is trained for some steps and finds objects on images that it has not seen.
+    The datasets have the four official layouts and are served on this machine; every pack is verified. Then two small
+    networks, which come with segdata, are trained for some steps: one finds objects, the other labels every pixel of
+    images that it has not seen.
     """
     quiet = quiet or json
     document: dict[str, Any] = {}
@@ -93,34 +95,52 @@ def _training(root: Path, *, shown: bool, quiet: bool, needed: bool) -> dict[str
         if shown:
             output.table([("train", f"{error.fix}, then segdata demo {root} --only training")])
         return {}
-    learn.begin(root, tell=(lambda text: None) if quiet else output.remark)
-    for words in learn.commands(root):
+    done = {lesson: _learnt(root, lesson, shown=shown, quiet=quiet) for lesson in learn.LESSONS}
+    if shown:
+        print()
+        for lesson, one in done.items():
+            output.table(
+                [
+                    (lesson.title, f"{one.score:.2f} on {one.images} images that were not trained on"),
+                    ("picture", f"{one.picture} (ground truth beside predictions)"),
+                    ("report", root / "runs" / lesson.name / "report.html"),
+                ]
+            )
+        for what, lines in _OWN_DATA.items():
+            print(f"\n{what}")
+            for line in lines:
+                print(f"  {line}")
+    results = {
+        lesson.name: {lesson.number: one.score, "images": one.images, "picture": str(one.picture)}
+        for lesson, one in done.items()
+    }
+    return {"training": results}
+
+
+def _learnt(root: Path, lesson: Lesson, *, shown: bool, quiet: bool) -> Result:
+    """The commands of one network, and what came of them."""
+    from segdata.demo import learn
+
+    source = learn.begin(root, lesson, tell=(lambda text: None) if quiet else output.remark)
+    for words in learn.commands(root, lesson, source):
         if shown:
             print(f"\n$ {shlex.join(('segdata', *words))}", flush=True)
         _run([*words, *(["--quiet"] if quiet else [])], shown=shown)
-    done = learn.result(root)
-    if shown:
-        print()
-        output.table(
-            [
-                ("mask AP", f"{done.ap:.2f} on {done.images} images that were not trained on"),
-                ("picture", f"{done.picture} (ground truth beside predictions)"),
-                ("report", root / "run" / "report.html"),
-            ]
-        )
-        print("\nwith your own data, a folder in a layout that segdata knows (segdata convert --help):")
-        for line in _OWN_DATA:
-            print(f"  {line}")
-    return {"training": {"AP": done.ap, "images": done.images, "picture": str(done.picture)}}
+    return learn.result(root, lesson)
 
 
-_OWN_DATA = (
-    "segdata convert FOLDER packs/mine                  # refused? the message says what to do",
-    "segdata show packs/mine --count 9 -o mine.png      # look at some of it",
-    "segdata train packs/mine -o runs/mine --weights torchvision:coco-v1",
-    "segdata predict runs/mine packs/mine --split val -o predictions --pictures pictures",
-    "segdata evaluate predictions packs/mine --split val --report report",
-)
+_OWN_DATA = {
+    "with your own data, a folder in a layout that segdata knows (segdata convert --help):": (
+        "segdata convert FOLDER packs/mine                  # refused? the message says what to do",
+        "segdata show packs/mine --count 9 -o mine.png      # look at some of it",
+        "segdata train packs/mine -o runs/mine --weights torchvision:coco-v1",
+        "segdata predict runs/mine packs/mine --split val -o predictions --pictures pictures",
+        "segdata evaluate predictions packs/mine --split val --report report",
+    ),
+    "where it has label maps, train this instead, then the last two lines:": (
+        "segdata train packs/mine -o runs/mine --model deeplabv3 --weights torchvision:coco-voc",
+    ),
+}
 
 
 def _run(words: Sequence[str], *, shown: bool) -> None:

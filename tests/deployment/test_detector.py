@@ -33,7 +33,7 @@ from segdata.training.predict import load
 from tests.helpers.command import run_segdata
 from tests.test_repository import ROOT
 
-TRAINED = next((ROOT / "segdata/demo/weights").glob("*.json"))
+TRAINED = ROOT / "segdata/demo/weights/tables.json"
 """A small Mask R-CNN that finds objects on drawn tables."""
 
 TINY: dict[str, Any] = {
