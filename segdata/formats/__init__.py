@@ -14,6 +14,7 @@ from segdata.core.reprs import Splits, counted, line
 from segdata.core.sample import Sample
 from segdata.errors import NotThere, SegdataError, UnknownLayout, UsageError, no_sample, no_split
 from segdata.formats import (
+    ade20k,
     camvid,
     cityscapes,
     coco,
@@ -104,6 +105,7 @@ FORMATS: Mapping[str, FormatModules] = {
     "parquet": FormatModules(parquet.format, parquet.adapt, Residue(parquet.residue.count_dropped)),
     "webdataset": FormatModules(webdataset.format, webdataset.adapt, Residue(webdataset.residue.count_dropped)),
     "sa1b": FormatModules(sa1b.format, sa1b.adapt, Residue(sa1b.residue.count_dropped)),
+    "ade20k": FormatModules(ade20k.format, ade20k.adapt, Residue(ade20k.residue.count_dropped)),
     "coco-panoptic": FormatModules(
         coco_panoptic.format,
         coco_panoptic.adapt,

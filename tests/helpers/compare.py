@@ -44,6 +44,7 @@ LABELS = {
     ),
     "sa1b": (),
     "parquet": (),
+    "ade20k": ("*.png",),
     "webdataset": (),
     "masks": ("*masks/*.png", "PedMasks/*.png"),
     "yolo": ("masks/*.png",),

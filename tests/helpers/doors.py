@@ -108,6 +108,7 @@ DOORS: dict[str, Door] = {
     "masks": Door(made.masks, _dataset),
     "parquet": Door(made.parquet, _dataset),
     "sa1b": Door(made.sa1b, _dataset),
+    "ade20k": Door(made.ade20k, _dataset),
     "webdataset": Door(made.webdataset, _dataset),
     "yolo": Door(made.yolo, _dataset),
     "yolo-lists": Door(made.yolo_ultralytics, _dataset),

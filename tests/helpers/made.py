@@ -593,6 +593,57 @@ def cvat_subsets(root: Path) -> Path:
     return root
 
 
+def ade20k_object(number: int, name: str, ndx: int, *, whole: int | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "name": name,
+        "name_ndx": ndx,
+        "hypernym": [name, "entity"],
+        "raw_name": name.partition(",")[0],
+        "attributes": [],
+        "depth_ordering_rank": number + 1,
+        "occluded": [],
+        "crop": 0,
+        "parts": {"hasparts": [], "ispartof": [] if whole is None else whole, "part_level": 0 if whole is None else 1},
+        "instance_mask": f"ADE_1/instance_{number:03d}_ADE_1.png",
+        "polygon": {"x": [5, 29], "y": [4, 19], "click_date": ["1-Jan-2008"]},
+        **more,
+    }
+
+
+def ade20k(root: Path) -> Path:
+    """An image with an object that another one hides partly, a part of it, a class of two bytes, and an object without
+    mask; one without objects; one in Latin-1."""
+    scene = root / "training/street"
+    objects = [
+        ade20k_object(0, "car, auto", 401, occluded="yes", attributes=["parked"]),
+        ade20k_object(1, "person, individual", 1831, crop=1),
+        ade20k_object(2, "door", 774, whole=0),
+        ade20k_object(3, "car, auto", 401, instance_mask=None),
+    ]
+    car, person, door = (np.zeros((HEIGHT, WIDTH), np.uint8) for _ in range(3))
+    car[10:25, 5:30], person[5:28, 15:20], door[14:20, 6:10] = 255, 255, 255
+    car[10:25, 15:20] = 128
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[car == 255], pixels[person == 255] = (10, 145, 1), (70, 39, 2)
+    parts = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    parts[door == 255] = (30, 6, 1)
+    about = {"filename": "ADE_1.jpg", "folder": "x", "imsize": [HEIGHT, WIDTH, 3], "scene": ["outdoor", "street"]}
+    put(scene / "ADE_1.jpg", photo())
+    put(scene / "ADE_1.json", {"annotation": {**about, "object": objects}})
+    put(scene / "ADE_1_seg.png", png(pixels))
+    put(scene / "ADE_1_parts_1.png", png(parts))
+    for number, mask in enumerate((car, person, door)):
+        put(scene / f"ADE_1/instance_{number:03d}_ADE_1.png", png(mask))
+    put(root / "validation/ADE_2.jpg", photo(seed=1))
+    put(root / "validation/ADE_2.json", {"annotation": {**about, "object": []}})
+    put(root / "validation/ADE_2_seg.png", png(pixels * 0))
+    put(root / "validation/ADE_3.jpg", photo(seed=2))
+    text = json.dumps({"annotation": {"note": "caf\u00e9", "object": []}}, ensure_ascii=False)
+    put(root / "validation/ADE_3.json", text.encode("latin-1"))
+    return root
+
+
 def tar_of(members: dict[str, bytes]) -> bytes:
     """A tar file: name → bytes."""
     buffer = io.BytesIO()
@@ -718,6 +769,7 @@ ALL = {
     "yolo_ultralytics": yolo_ultralytics,
     "yolo_alone": yolo_alone,
     "parquet": parquet,
+    "ade20k": ade20k,
     "webdataset": webdataset,
 }
 """Every hand-made dataset; the format is the part before the underscore."""
