@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from segdata.derivation.derive import Derived
     from segdata.derivation.duplicates.find import dedupe, leakage
     from segdata.derivation.duplicates.report import Duplicates
+    from segdata.derivation.filter import filter_pack as filter
     from segdata.derivation.merge import merge
     from segdata.derivation.sample import sample
     from segdata.derivation.split import split
@@ -56,6 +57,7 @@ _HOMES = {
     "convert": "segdata.conversion.convert",
     "write": "segdata.conversion.write",
     "merge": "segdata.derivation.merge",
+    "filter": "segdata.derivation.filter:filter_pack",
     "split": "segdata.derivation.split",
     "sample": "segdata.derivation.sample",
     "open": "segdata.pack.read:open_pack",
@@ -108,6 +110,7 @@ __all__ = [
     "convert",
     "write",
     "merge",
+    "filter",
     "split",
     "sample",
     "open",

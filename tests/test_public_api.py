@@ -28,6 +28,8 @@ MISSPELLED = {
     "write": "segdata.write([], 'pack', labels=['cat'], split='train')",
     "merge": "segdata.merge(['a', 'b'], 'both', label='voc')",
     "split": "segdata.split('pack', 'other', {'train': 1.0}, groups='x')",
+    "filter": "segdata.filter('pack', 'dogs', query='true')",
+    "diff": "segdata.diff('pack', 'other', json=True)",
     "sample": "segdata.sample('pack', 'small', 5, balanced=True)",
     "open": "segdata.open('pack', splits='train')",
     "verify": "segdata.verify('pack', depp=True)",

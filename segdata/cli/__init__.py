@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         evaluate,
         export,
         fetch,
+        filter,
         info,
         leakage,
         list,
