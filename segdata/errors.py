@@ -273,7 +273,7 @@ class LossyConversion(SegdataError):
     Args:
         target: the format that cannot hold it all.
         losses: loss → count and first samples.
-        kinds: the same by kinds of loss, the gravest first, as `segdata.core.losses` groups them.
+        kinds: the same by kinds of loss, the gravest first, as `segdata.core.conversion_losses` groups them.
         listed: the same in lines for people.
         allowing: names of kinds that would have to be allowed, with those that are.
     """

@@ -73,7 +73,7 @@ def pixel_losses() -> list[str]:
 
 def loss_kinds() -> list[str]:
     """Kinds of loss."""
-    from segdata.core.losses import NAMES
+    from segdata.core.conversion_losses import NAMES
 
     return list(NAMES)
 

@@ -52,7 +52,7 @@ class _Convert(Command):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the word after `--allow-loss` for kinds where it names one, or is one more than source and target."""
-        from segdata.core import losses
+        from segdata.core import conversion_losses
 
         values = {*self._with_value()} - {_ALLOW_LOSS}
         words = [word for before, word in zip(["", *args], args, strict=False) if before not in values]
@@ -62,9 +62,11 @@ class _Convert(Command):
             if given[-1:] == [f"{_ALLOW_LOSS}={word}"]:
                 continue
             if word == _ALLOW_LOSS and not (ctx.resilient_parsing and word is args[-1]):
-                names_one = any(name in (*losses.NAMES, losses.ALL) for name in following.split(","))
+                names_one = any(
+                    name in (*conversion_losses.NAMES, conversion_losses.ALL) for name in following.split(",")
+                )
                 is_kinds = names_one or (following in arguments and len(arguments) > 2)
-                word = f"{_ALLOW_LOSS}={following if is_kinds else losses.ALL}"
+                word = f"{_ALLOW_LOSS}={following if is_kinds else conversion_losses.ALL}"
             given.append(word)
         return super().parse_args(ctx, given)
 

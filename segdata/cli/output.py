@@ -112,9 +112,9 @@ def remarks(findings: dict[str, Any], *, lost: str = "lost", when: str = "") -> 
     for kind, item in folded(findings["remarks"]).items():
         examples = ", ".join(item["examples"][:3]) + (" …" if item["count"] > 3 else "")
         remark(f"note: {item['count']} × {kind} ({examples})")
-    from segdata.core import losses
+    from segdata.core import conversion_losses
 
-    lines = losses.lines(findings.get("losses", {}))
+    lines = conversion_losses.lines(findings.get("losses", {}))
     for line in [f"{lost}:", *(f"  {line}" for line in lines)] if lines else ():
         remark(line)
     for item in findings["skipped"]:

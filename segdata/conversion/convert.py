@@ -15,7 +15,7 @@ from segdata import formats
 from segdata.conversion import to_folder, to_pack
 from segdata.conversion.dry_run import dry_run, require_allowed, require_lossless
 from segdata.conversion.job import AllowLoss, ConvertOptions, ConvertReport, Crowds, Exif, Job, Progress, origin
-from segdata.core import losses
+from segdata.core import conversion_losses
 from segdata.errors import NotThere, SegdataError, UsageError
 from segdata.pack import layout
 from segdata.sets import filters, orientation
@@ -110,7 +110,7 @@ def convert(
         strict: correct nothing: what would be corrected and remarked is invalid.
         fail_fast: stop at the first invalid item, or the first error of a worker, instead of finishing the others.
         allow_loss: convert although the target cannot hold all of it, or these kinds of loss alone: "ids", "licences" …
-            (`segdata.core.losses` has them). The report counts what is dropped either way.
+            (`segdata.core.conversion_losses` has them). The report counts what is dropped either way.
         decode: decode every image fully, instead of checking its structure only.
         workers: processes; by default as many as there are processors. The result does not depend on it.
         shard_samples: most samples of a shard, the unit of work; by default a sixteenth of all, 256 to 4,096.
@@ -144,7 +144,7 @@ def convert_with(source: Path, target: Path, options: ConvertOptions) -> Convert
         raise UsageError("source and target are the same folder", file=target)
     if options.dry_run:
         return _foreseen(job, dry_run(job), is_adapted=is_adapted)
-    if is_adapted and options.allow_loss < set(losses.NAMES) and not to_folder.is_done(job):
+    if is_adapted and options.allow_loss < set(conversion_losses.NAMES) and not to_folder.is_done(job):
         require_lossless(job)
     with locked(target, wait=options.wait, by_kernel=options.lock):
         return to_pack.to_pack(job) if options.to == "pack" else to_folder.to_folder(job)

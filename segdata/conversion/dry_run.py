@@ -7,7 +7,7 @@ from typing import Any
 from segdata.conversion import shards
 from segdata.conversion.job import ConvertReport, Job
 from segdata.conversion.shards import Seen, Shard
-from segdata.core import losses
+from segdata.core import conversion_losses
 from segdata.core.findings import Findings
 from segdata.errors import LossyConversion
 
@@ -31,22 +31,26 @@ def require_lossless(job: Job) -> None:
     require_allowed(job, findings.as_dict()["losses"])
 
 
-def require_allowed(job: Job, dropped: losses.Losses) -> None:
+def require_allowed(job: Job, dropped: conversion_losses.Losses) -> None:
     """Stop when something would be dropped that is not allowed to be.
 
     Raises:
         LossyConversion: with these losses, counted.
     """
     allowed = job.options.allow_loss
-    refused = losses.not_allowed(dropped, allowed)
+    refused = conversion_losses.not_allowed(dropped, allowed)
     if refused:
         allowing = [
             kind["kind"]
-            for kind in losses.grouped(dropped)
+            for kind in conversion_losses.grouped(dropped)
             if kind["kind"] in allowed or kind["losses"].keys() & refused
         ]
         raise LossyConversion(
-            job.options.to, refused, losses.grouped(refused), listed=losses.lines(refused), allowing=allowing
+            job.options.to,
+            refused,
+            conversion_losses.grouped(refused),
+            listed=conversion_losses.lines(refused),
+            allowing=allowing,
         )
 
 

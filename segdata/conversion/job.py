@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from segdata.core import losses
+from segdata.core import conversion_losses
 from segdata.core.findings import Findings, one_line
 from segdata.core.images import limit_of
 from segdata.core.reprs import counted, in_full, line
@@ -32,7 +32,7 @@ Crowds = Literal["keep", "drop", "objects"]
 """What becomes of objects with iscrowd."""
 
 AllowLoss = bool | str | Sequence[str]
-"""Whether all losses are allowed, or the kinds of loss that are; see `segdata.core.losses`."""
+"""Whether all losses are allowed, or the kinds of loss that are; see `segdata.core.conversion_losses`."""
 
 Exif = Literal["keep", "apply"]
 """What becomes of images whose EXIF orientation says that they lie on their side, or are flipped."""
@@ -114,7 +114,7 @@ class ConvertOptions:
         return cls(
             truth=None if truth is None else Path(truth),
             crowds="keep" if crowds is True else "drop" if crowds is False else crowds,
-            allow_loss=losses.allowed(allow_loss),
+            allow_loss=conversion_losses.allowed(allow_loss),
             read=ReadOptions(
                 images_dir=images_folders(images_dir),
                 follow_links=follow_links,
@@ -205,7 +205,7 @@ class ConvertReport:
     @property
     def loss_kinds(self) -> list[dict[str, Any]]:
         """What was dropped by kinds of loss, the gravest first."""
-        return losses.grouped(self.problems["losses"])
+        return conversion_losses.grouped(self.problems["losses"])
 
     def recorded(self) -> dict[str, Any]:
         """The report as it is kept beside what was written."""

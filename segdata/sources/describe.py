@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata import formats
-from segdata.core import losses
+from segdata.core import conversion_losses
 from segdata.core.findings import Findings
 from segdata.formats.shared.folder import conversion_report, file_size
 from segdata.pack import layout
@@ -71,4 +71,8 @@ def _converted(root: Path) -> dict[str, Any]:
     dropped = report.get("problems", {}).get("losses", {})
     if not report:
         return {}
-    return {"converted_from": report.get("source_format"), "losses": dropped, "loss_kinds": losses.grouped(dropped)}
+    return {
+        "converted_from": report.get("source_format"),
+        "losses": dropped,
+        "loss_kinds": conversion_losses.grouped(dropped),
+    }

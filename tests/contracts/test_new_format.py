@@ -61,7 +61,7 @@ def put_into_table(package: Path, *rows: str) -> None:
     table = package / TABLE
     text = table.read_text()
     names = ", ".join(re.findall(r"FormatModules\((\w+)\.", row)[0] for row in rows)
-    added = text.replace("from segdata.formats import camvid,", f"from segdata.formats import {names}, camvid,")
+    added = re.sub(r"^from segdata\.formats import \(?\s*", rf"\g<0>{names}, ", text, count=1, flags=re.MULTILINE)
     added = added.replace("FormatModules] = {\n", "FormatModules] = {\n" + "".join(f"    {row},\n" for row in rows))
     assert added.count("\n") == text.count("\n") + len(rows)
     table.write_text(added)

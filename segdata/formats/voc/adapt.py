@@ -35,7 +35,8 @@ from segdata.formats.adapting import (
 )
 from segdata.formats.contract import Header, Kept, Plan
 from segdata.formats.shared.palettes import PALETTE
-from segdata.formats.voc.objects import OBJECT, VOID
+from segdata.formats.voc.masks import VOID
+from segdata.formats.voc.objects import OBJECT
 from segdata.formats.voc.residue import IMAGE_TAGS, OBJECT_TAGS
 
 _MOST = 254

@@ -38,7 +38,8 @@ from segdata.formats.voc import masks as voc_masks
 from segdata.formats.voc.entries import listed
 from segdata.formats.voc.folders import CLASSES, OBJECTS
 from segdata.formats.voc.image_sets import read_lists
-from segdata.formats.voc.objects import OBJECT, VOID, fill, instances_of, object_nodes, template_of
+from segdata.formats.voc.masks import VOID
+from segdata.formats.voc.objects import OBJECT, fill, instances_of, object_nodes, template_of
 from segdata.formats.voc.residue import nodes_of
 from segdata.formats.xml import Node, Tree, parse, serialise
 from segdata.system.files import inside

@@ -15,7 +15,9 @@ from segdata.errors import InvalidAnnotation, InvalidImage, SegdataError
 from segdata.formats.shared import binary, palettes, verbatim
 from segdata.formats.shared.folder import read_bytes
 from segdata.formats.shared.palettes import PALETTE
-from segdata.formats.voc.objects import VOID
+
+VOID = 255
+"""Value of the border between objects, and of what is no class."""
 
 _MOST_VOID = 0.05
 """Share of a mask without a class that may be void: the rim of nothing is nothing."""

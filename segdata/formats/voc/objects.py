@@ -16,9 +16,8 @@ from segdata.core.polygons import MAX_BOUNDARY, Polygons, boundary_length
 from segdata.core.sample import Instances
 from segdata.errors import InvalidAnnotation, SegdataError, number_of
 from segdata.formats.contract import Entry, Source
+from segdata.formats.voc.masks import VOID
 from segdata.formats.xml import Node, Tree
-
-VOID = 255
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import segdata
-from segdata.core import losses
+from segdata.core import conversion_losses
 from segdata.errors import LossyConversion, UsageError
 from tests.helpers import made
 from tests.helpers.command import run_segdata, tree
@@ -40,7 +40,7 @@ def test_every_loss_has_a_kind() -> None:
     assert {"image ids", "void pixels", "crowd flags", "objects partly hidden by others in a map of numbers"} <= texts
     assert len(texts) > 40
     general = {"category x", "x files that do not follow from labelIds"}  # see below for what stands there
-    assert {text for text in texts - general if losses.kind_of(text).name == "other"} == set()
+    assert {text for text in texts - general if conversion_losses.kind_of(text).name == "other"} == set()
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_every_loss_has_a_kind() -> None:
     ],
 )
 def test_kinds(loss: str, kind: str, changes_learning: bool) -> None:
-    assert losses.kind_of(loss).name == kind
-    assert losses.kind_of(loss).changes_learning is changes_learning
+    assert conversion_losses.kind_of(loss).name == kind
+    assert conversion_losses.kind_of(loss).changes_learning is changes_learning
 
 
 def refusal(*words: object) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def test_kinds_that_are_allowed_stop_nothing_and_others_do(source: Path, tmp_pat
 
 
 def test_the_option_may_stand_anywhere(source: Path, tmp_path: Path) -> None:
-    every = ",".join(losses.NAMES)
+    every = ",".join(conversion_losses.NAMES)
     for number, words in enumerate(
         (
             ("--allow-loss", source, "{}", "--to", "voc"),
@@ -138,7 +138,7 @@ def test_the_option_may_stand_anywhere(source: Path, tmp_path: Path) -> None:
 def test_unknown_kinds_are_refused_with_the_list(source: Path, tmp_path: Path, kinds: str) -> None:
     outcome = run_segdata("convert", source, tmp_path / "out", "--to", "voc", "--allow-loss", kinds)
     assert outcome.code == 2 and f"no kind of loss {kinds.split(',')[-1]!r}" in outcome.err
-    assert all(f" {name} " in outcome.err for name in losses.NAMES)
+    assert all(f" {name} " in outcome.err for name in conversion_losses.NAMES)
     with pytest.raises(UsageError, match="no kind of loss"):
         segdata.convert(source, tmp_path / "out", to="voc", allow_loss=kinds)
 
@@ -194,4 +194,4 @@ def test_splits_come_back_as_they_were(source: Path, tmp_path: Path) -> None:
 def test_the_document_names_every_kind() -> None:
     text = (PACKAGE.parent / "docs/formats.md").read_text("utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| (.*?) \|$", text.partition("## Kinds of loss")[2], re.MULTILINE)
-    assert rows == [(kind.name, kind.about) for kind in losses.KINDS]
+    assert rows == [(kind.name, kind.about) for kind in conversion_losses.KINDS]
