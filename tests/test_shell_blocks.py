@@ -43,7 +43,6 @@ NOT_RUN = {
     "segdata predict mask_rcnn_coco.h5": "weights of 246 MB; tests/models/matterport makes small ones",
     "segdata train packs/mine -o runs/keras": "weights of 246 MB; tests/models/matterport/test_loop.py trains small ones",
     "segdata predict runs/keras": "the run of the line before",
-    "segdata export": "a run of a network for semantic segmentation; tests/deployment exports small ones",
     "segdata fetch sbd": "no tiny SBD is drawn; the plan (--dry-run) is run",
     "segdata verify sbd": "no tiny SBD is drawn",
     "segdata convert sbd-as-voc": "no tiny SBD is drawn; its folder is made by the Python above it, and is VOC's",
@@ -58,7 +57,7 @@ EXITS = {
 }
 """Beginning of a line → its exit code, where that is not 0."""
 
-IN_THIS_PROCESS = ("train", "predict", "runs", "stats")
+IN_THIS_PROCESS = ("train", "predict", "export", "runs", "stats")
 """Commands that import PyTorch or matplotlib, which takes seconds."""
 
 KNOWN = {
@@ -142,6 +141,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         )
         segdata.train(world / "packs/mine", world / "runs/first", tiny_training.TINY, device="cpu")
         shutil.copytree(world / "runs/first", world / "runs/second")
+        tiny_training.semantic_run(world / "runs/streets", world / "packs/streets")
         tensors, _ = checkpoint.load(checkpoint.of_run(world / "runs/first"))
         torch.save(checkpoint.network_tensors(tensors), world / "mine.pth")
         made.put(world / "pets.toml", 'labels = [{ name = "pet", from = ["cat", "dog"] }]\n')
