@@ -9,16 +9,23 @@ import typer
 
 from segdata.cli import output, paths
 from segdata.cli.output import app
+from segdata.deployment import packages
 
 if TYPE_CHECKING:
     from segdata.deployment.exported import ExportReport
+
+
+def _offered(parameter: typer.CallbackParam, value: Path | None) -> Path | None:
+    if value is not None:
+        packages.require_offered(value)
+    return paths.file(packages.ENDING)(parameter, value)
 
 
 @app.command(epilog="Example: segdata export runs/first -o model.onnx --with-preprocessing")
 def export(
     model: str = typer.Argument(..., help="A run, a checkpoint, or torchvision's weights of a Mask R-CNN."),
     target: Path = typer.Option(
-        ..., "--output", "-o", metavar="FILE", callback=paths.file(".onnx"), help="The file to write, FILE.onnx."
+        ..., "--output", "-o", metavar="FILE", callback=_offered, help="The file to write, FILE.onnx."
     ),
     with_preprocessing: bool = typer.Option(
         False,

@@ -10,6 +10,7 @@ import torch
 
 from segdata.deployment import description, detector_file, packages, semantic_file
 from segdata.deployment.exported import Exported, ExportReport
+from segdata.deployment.packages import ENDING
 from segdata.deployment.photos import COUNT
 from segdata.deployment.photos import photos as photos_of
 from segdata.errors import UsageError
@@ -22,8 +23,6 @@ from segdata.pack.read import Pack, open_pack
 from segdata.system.files import disk_errors, require_no_device, write_whole
 from segdata.training.config import TrainConfig
 from segdata.training.predict import load
-
-ENDING = ".onnx"
 
 
 @disk_errors()
@@ -118,6 +117,7 @@ def _exported(
 
 
 def _require_target(target: Path, *, force: bool) -> None:
+    packages.require_offered(target)
     if target.suffix.lower() != ENDING:
         raise UsageError(
             f"an export cannot be written as {target.name}",

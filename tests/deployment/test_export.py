@@ -153,8 +153,13 @@ def test_what_cannot_be_exported_is_refused_before_any_work(unet: Path, photos: 
     with pytest.raises(UsageError, match="exists") as refused:
         segdata.export(unet, tmp_path / "there.onnx")
     assert "--force" in str(refused.value.fix) and (tmp_path / "there.onnx").read_bytes() == b"mine"
-    with pytest.raises(UsageError, match=r"cannot be written as model\.pte"):
-        segdata.export(unet, tmp_path / "model.pte")
+    for name, reason in (
+        ("model.pte", "ExecuTorch"),
+        ("model.mlpackage", "macOS"),
+        ("model.tflite", r"works is \.onnx"),
+    ):
+        with pytest.raises(UsageError, match=rf"(?s)cannot be written as {name}.*{reason}"):
+            segdata.export(unet, tmp_path / name)
     with pytest.raises(NotThere):
         segdata.export(tmp_path / "nowhere", tmp_path / "a.onnx")
     (tmp_path / "few").mkdir()
@@ -163,6 +168,8 @@ def test_what_cannot_be_exported_is_refused_before_any_work(unet: Path, photos: 
         segdata.export(unet, tmp_path / "a.onnx", photos=tmp_path / "few")
     outcome = run_segdata("export", unet, "-o", tmp_path / "a.txt")
     assert outcome.code == 2 and "endings that work are .onnx\n" in outcome.err
+    outcome = run_segdata("export", unet, "-o", tmp_path / "a.pte")
+    assert outcome.code == 2 and "docs/export.md has the lines" in outcome.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "there.onnx"]
 
 
