@@ -153,25 +153,32 @@ def cityscapes_reference(raw: Path, pack: segdata.Pack, config: TrainConfig, dev
     """Torchvision's dataset, loader and step of semantic segmentation, as in its reference scripts."""
     height = pack[0].height
     low, high = config.model.scale_jitter
-    steps = [
-        v2.ToImage(),
-        v2.RandomResize(int(low * height), int(high * height)),
-        v2.RandomHorizontalFlip(0.5),
-        v2.RandomCrop(config.model.crop, pad_if_needed=True, fill={tv_tensors.Mask: VOID, "others": 0}),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(config.model.mean, config.model.std),
-    ]
-    source = torchvision.datasets.Cityscapes(str(raw), "train", "fine", "semantic", transforms=v2.Compose(steps))
+    steps = v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResize(int(low * height), int(high * height)),
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomCrop(config.model.crop, pad_if_needed=True, fill={tv_tensors.Mask: VOID, "others": 0}),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(config.model.mean, config.model.std),
+        ]
+    )
     class_of = torch.full((256,), VOID)
-    for category in source.classes:
+    for category in torchvision.datasets.Cityscapes.classes:
         if 0 <= category.train_id < VOID:
             class_of[category.id] = category.train_id
+
+    def prepared(image: Any, ids: Any) -> tuple[Any, Any]:
+        image, ids = steps(image, ids)
+        return image, class_of[ids.long()].squeeze(0)
+
+    source = torchvision.datasets.Cityscapes(str(raw), "train", "fine", "semantic", transforms=prepared)
     loader = loaded(torchvision.datasets.wrap_dataset_for_transforms_v2(source), config, collate=None)
     network = registry.model(config.name).build(config.model, pack.labels, seed=0).to(device).train()
     optimizer = sgd(network, config)
 
     def step(batch: Any) -> int:
-        images, maps = batch[0].to(device), class_of[batch[1].long()].squeeze(1).to(device)
+        images, maps = (part.to(device) for part in batch)
         with config.run.autocast.on(device):
             loss = functional.cross_entropy(network(images), maps, ignore_index=VOID)
         optimizer.zero_grad(set_to_none=True)
