@@ -90,7 +90,7 @@ def one(name: str, source: Path, target: Path) -> None:
 
 
 def measured(python: Path, name: str, source: Path, target: Path) -> dict[str, float]:
-    command = [python, __file__, str(source), "--one", name, "--target", str(target)]
+    command = [str(python), __file__, str(source), "--one", name, "--target", str(target)]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **dict.fromkeys(_THREADS, "1"), "YOLO_OFFLINE": "true"}
     variables["YOLO_CONFIG_DIR"] = str(target.parent)
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
