@@ -41,7 +41,7 @@ KINDS = (
         "objects",
         True,
         "objects that are gone, or melt into others",
-        r"objects (with|without|after|of the|\(the)|objects of categories that have none|groups that melt",
+        r"parts of objects|objects (with|without|after|of the|\(the)|objects of categories that have none|groups that melt",
     ),
     Kind(
         "categories",
@@ -53,7 +53,7 @@ KINDS = (
         "hidden-pixels",
         True,
         "pixels of objects that lie under others",
-        r"objects partly hidden|label map pixels under|objects whose pixels",
+        r"objects partly hidden|hidden pixels of|label map pixels under|objects whose pixels",
     ),
     Kind("shapes", True, "points, lines and other shapes without area, which are no objects", r"shapes without area"),
     Kind("masks", True, "masks of objects that stay", r"masks? of objects|masks$"),
@@ -86,7 +86,7 @@ KINDS = (
     Kind("licences", False, "licences", r"(image|object|document) field '(licen[cs]es?|rights)'"),
     Kind("urls", False, "addresses", r"(image|object|document) field '([^']*_)?ur[li]s?'"),
     Kind("dates", False, "dates", r"(image|object|document) field '([^']*_)?(date|time|year|timestamp)(_[^']*)?'"),
-    Kind("fields", False, "further fields of records", r"(image|object|document) field"),
+    Kind("fields", False, "further fields of records", r"(image|object|document) field|(paths of )?column "),
     Kind(
         "files",
         False,
