@@ -107,8 +107,8 @@ def whole(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 MOMENTS: dict[str, tuple[Any, str, int]] = {
     "an update": (losses, "losses", 2),
-    "the first photos of a validation": (maskrcnn, "predicted", 1),
-    "the last photos of a validation": (maskrcnn, "predicted", 2),
+    "the first photos of a validation": (maskrcnn, "detect", 1),
+    "the last photos of a validation": (maskrcnn, "detect", 2),
     "the metrics of a validation": (average_precision, "average_precision", 1),
     "the best weights are written": (checkpoint, "save", 2),
 }
