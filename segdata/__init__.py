@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from segdata.derivation.merge import merge
     from segdata.derivation.sample import sample
     from segdata.derivation.split import split
+    from segdata.derivation.suggest import SuggestedLabels, suggest_labels
     from segdata.download.fetch import Fetched, fetch
     from segdata.errors import SegdataError
     from segdata.formats import Folder, read
@@ -67,6 +68,7 @@ _HOMES = {
     "overlay": "segdata.viz.overlay",
     "dedupe": "segdata.derivation.duplicates.find",
     "leakage": "segdata.derivation.duplicates.find",
+    "suggest_labels": "segdata.derivation.suggest",
     "train": "segdata.training.trainer",
     "predict": "segdata.training.predict",
     "evaluate": "segdata.metrics.evaluate",
@@ -82,6 +84,7 @@ _HOMES = {
     "Statistics": "segdata.statistics.counts",
     "Difference": "segdata.comparison.diff",
     "Duplicates": "segdata.derivation.duplicates.report",
+    "SuggestedLabels": "segdata.derivation.suggest",
     "TrainReport": "segdata.training.outcome",
     "PredictReport": "segdata.training.predict",
     "Evaluation": "segdata.metrics.evaluate",
@@ -120,6 +123,7 @@ __all__ = [
     "overlay",
     "dedupe",
     "leakage",
+    "suggest_labels",
     "train",
     "predict",
     "evaluate",
@@ -135,6 +139,7 @@ __all__ = [
     "Statistics",
     "Difference",
     "Duplicates",
+    "SuggestedLabels",
     "TrainReport",
     "PredictReport",
     "Evaluation",

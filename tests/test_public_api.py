@@ -35,6 +35,7 @@ MISSPELLED = {
     "verify": "segdata.verify('pack', depp=True)",
     "stats": "segdata.stats('pack', split='train')",
     "dedupe": "segdata.dedupe('pack', level='near', flip=True)",
+    "suggest_labels": "segdata.suggest_labels('pack', 'other', output='table.toml')",
     "leakage": "segdata.leakage('pack', split='train')",
     "overlay": "segdata.overlay(sample, labels, legends=True)",
     "train": "segdata.train(pack, run, config, validation=pack)",

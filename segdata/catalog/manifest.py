@@ -355,15 +355,15 @@ def by_name(source: LabelSpace, target: LabelSpace) -> LabelMapping:
 
     Case, spaces, dashes and underscores do not count; where two names differ only in these, the exact one wins.
     """
-    by_spelling = {_spelling(category.name): index for index, category in reversed(list(enumerate(target.categories)))}
-    for synonyms in _same_names():
+    by_spelling = {spelling(category.name): index for index, category in reversed(list(enumerate(target.categories)))}
+    for synonyms in same_names():
         index = next((by_spelling[name] for name in synonyms if name in by_spelling), None)
         if index is not None:
             for name in synonyms:
                 by_spelling.setdefault(name, index)
     return LabelMapping(
         target,
-        tuple(target.index_of_name.get(item.name, by_spelling.get(_spelling(item.name))) for item in source.categories),
+        tuple(target.index_of_name.get(item.name, by_spelling.get(spelling(item.name))) for item in source.categories),
     )
 
 
@@ -398,12 +398,14 @@ def mappings_from_file(path: Path, sources: Sequence[LabelSpace]) -> list[LabelM
     ]
 
 
-def _spelling(name: str) -> str:
+def spelling(name: str) -> str:
+    """A name without what spelling varies in: case, spaces, dashes."""
     return re.sub(r"[\W_]+", "", name).lower()
 
 
 @cache
-def _same_names() -> tuple[tuple[str, ...], ...]:
+def same_names() -> tuple[tuple[str, ...], ...]:
+    """Names of one thing in different datasets, by their spelling, a row for each thing."""
     text = resources.files("segdata.manifests").joinpath("same-names.txt").read_text("utf-8")
     rows = [line.split(",") for line in text.splitlines() if line and not line.startswith("#")]
-    return tuple(tuple(_spelling(name) for name in row) for row in rows)
+    return tuple(tuple(spelling(name) for name in row) for row in rows)

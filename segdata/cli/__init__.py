@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
         fetch,
         filter,
         info,
+        labels,
         leakage,
         list,
         login,

@@ -5,4 +5,5 @@ tables.py       the changed table of a shard: rows left out, categories mapped, 
 derive.py       pieces → a pack: links, changed tables, splits and documents, and the index last
 subset.py       some of a pack's samples, or of its objects
 duplicates/     images that packs have twice, and a pack without them
+suggest.py      which categories of two packs mean the same, as a table to look through
 """

@@ -89,7 +89,7 @@ def new(
         except UnknownLayout as error:
             error.fix = error.fix and error.fix.replace("--from", "--format")
             raise
-        where = [f"folder = {_quoted(_written(folder, base))}"]
+        where = [f"folder = {quoted(_written(folder, base))}"]
     else:
         _require_there(sources)
         if source_format is None:
@@ -100,7 +100,7 @@ def new(
             )
         formats.named(source_format)
         where = [line for source in sources for line in _remote(source, base)]
-    top = [f"title = {_quoted(title or _title(sources[0]))}", f"format = {_quoted(source_format)}"]
+    top = [f"title = {quoted(title or _title(sources[0]))}", f"format = {quoted(source_format)}"]
     is_folder = where[0].startswith("folder")
     lines = [*top, *where, _OPTIONAL] if is_folder else [*top, _OPTIONAL, *where]
     text = "\n".join(lines).rstrip("\n") + "\n"
@@ -127,7 +127,7 @@ def _written(path: Path, base: Path) -> str:
 
 def _remote(source: str, base: Path) -> list[str]:
     if _is_address(source):
-        return ["[[remotes]]", f"url = {_quoted(source)}", ""]
+        return ["[[remotes]]", f"url = {quoted(source)}", ""]
     path = Path(source)
     with disk_errors(path):
         if not path.is_file():
@@ -138,7 +138,7 @@ def _remote(source: str, base: Path) -> list[str]:
             )
         size, digests, _ = receipts.hash_file(path, "sha256")
     digest = f"sha256:{digests['sha256']}"
-    return ["[[remotes]]", f"url = {_quoted(_written(path, base))}", f"bytes = {size:_}", f'digest = "{digest}"', ""]
+    return ["[[remotes]]", f"url = {quoted(_written(path, base))}", f"bytes = {size:_}", f'digest = "{digest}"', ""]
 
 
 def _require_there(sources: Sequence[str]) -> None:
@@ -149,12 +149,12 @@ def _require_there(sources: Sequence[str]) -> None:
                 raise NotThere(f"{source} does not exist", file=path, fix="correct the path")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A string of TOML."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UsageError(f"{text!r} cannot be written into a manifest", why="its name is not UTF-8") from error
+        raise UsageError(f"{text!r} cannot be written into a TOML file", why="it is not UTF-8") from error
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
