@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -181,22 +180,13 @@ def _require_distinct(parents: Sequence[Parent], splits: Splits) -> None:
         involved = np.unique(of_parent).tolist()
         seen: dict[bytes, int] = {}
         for number in involved if len(involved) > 1 else ():
-            texts = keys[number] = keys[number] or _keys(parents[number])
+            texts = keys[number] = keys[number] or parents[number].read_keys()
             mine = {texts[index]: number for index in (members[of_parent == number] - starts[number]).tolist()}
             both = mine.keys() & seen.keys()
             if both:
                 key = min(both)
                 raise _twice(parents[seen[key]], parents[number], split, key)
             seen |= mine
-
-
-def _keys(parent: Parent) -> list[bytes]:
-    """The keys of a pack's samples."""
-    keys: list[bytes] = []
-    for shard, _ in parent.rows():
-        text, offset = shard.table["image/key"].tobytes(), shard.table["image/key_offset"].tolist()
-        keys += [text[begin:end] for begin, end in itertools.pairwise(offset)]
-    return keys
 
 
 def _twice(first: Parent, other: Parent, split: str | None, key: bytes) -> InvalidInput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,14 @@ class Parent:
     def recorded(self) -> dict[str, str]:
         """The pack as those that are made of it name it."""
         return {"name": real_path(self.folder).name, "sha256": self.sha256}
+
+    def read_keys(self) -> list[bytes]:
+        """The keys of all samples, in UTF-8."""
+        keys: list[bytes] = []
+        for shard, _ in self.rows():
+            text, offset = shard.table["image/key"].tobytes(), shard.table["image/key_offset"].tolist()
+            keys += [text[begin:end] for begin, end in itertools.pairwise(offset)]
+        return keys
 
     def rows(self) -> Iterator[tuple[Shard, slice]]:
         """Each shard with the numbers of its samples."""

@@ -77,7 +77,8 @@ def split(
     image = category = np.zeros(0, np.int64)
     if by == "category":
         image, category = occurrences(whole, progress)
-    units = Units.of(groups(whole, group), image, category, len(whole.labels))
+    names = groups(parent, whole, group)
+    units = Units.of(names, image, category, len(whole.labels))
     if len(units.names) < len(shares):
         raise UsageError(
             f"there are more splits than {'samples' if group is None else 'groups'}",
@@ -87,7 +88,7 @@ def split(
         )
     part_of_unit = stratify.parts(units, list(shares.values()), seed)
     number_of_name = {name: index for index, name in enumerate(units.names)}
-    part_of = part_of_unit[[number_of_name[name] for name in groups(whole, group)]]
+    part_of = part_of_unit[[number_of_name[name] for name in names]]
     plan = Plan(
         verb="split",
         parents=[parent],
@@ -124,14 +125,17 @@ def _shares(into: Mapping[str, float]) -> dict[str, Fraction]:
     return {name: share / total for name, share in shares.items()}
 
 
-def groups(pack: Pack, group: str | None) -> list[str]:
+def groups(parent: Parent, pack: Pack, group: str | None) -> list[str]:
     """The name of each sample's group; see `split`.
+
+    Args:
+        pack: the same pack.
 
     Raises:
         UsageError: it is no regular expression.
         NotThere: no sample has the field.
     """
-    keys = list(pack.keys)
+    keys = [key.decode("utf-8", "surrogatepass") for key in parent.read_keys()]
     if group is None or not group.startswith(_FIELD):
         if group is not None:
             require_pattern(group)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -86,12 +87,12 @@ class Units:
 
     def members(self, order: Sequence[int]) -> list[list[int]]:
         """The units that have each category, in this order."""
-        first, category, _ = self.rows()
-        members: list[list[int]] = [[] for _ in range(self.categories)]
-        for unit in order:
-            for row in range(first[unit], first[unit + 1]):
-                members[category[row]].append(unit)
-        return members
+        rank = np.empty(len(self.names), np.int64)
+        rank[np.asarray(order, np.int64)] = np.arange(len(order))
+        rows = np.lexsort((rank[self.unit], self.category))
+        first = pointer_of(np.bincount(self.category, minlength=self.categories)).tolist()
+        units = self.unit[rows].tolist()
+        return [units[begin:end] for begin, end in itertools.pairwise(first)]
 
 
 def parts(units: Units, shares: Sequence[Fraction], seed: int, *, exact: bool = False) -> Integers:
@@ -119,12 +120,17 @@ def parts(units: Units, shares: Sequence[Fraction], seed: int, *, exact: bool = 
     part_of = [-1] * len(sizes)
 
     def assign(unit: int, wanted: list[int]) -> None:
-        can_take = [part for part in numbers if lacks_images[part] > 0] if exact else numbers
-        best = max(can_take, key=lambda part: (wanted[part], lacks_images[part], -part))
+        best, most, most_images = -1, 0, 0
+        for part in numbers:  # `max` with a key takes three times as long
+            here, images = wanted[part], lacks_images[part]
+            is_more = best < 0 or here > most or (here == most and images > most_images)
+            if is_more and not (exact and images <= 0):
+                best, most, most_images = part, here, images
         part_of[unit] = best
         for row in range(first[unit], first[unit + 1]):
-            lacks[category[row]][best] -= scale * count[row]
-            left[category[row]] -= count[row]
+            index, number = category[row], count[row]
+            lacks[index][best] -= scale * number
+            left[index] -= number
         lacks_images[best] -= scale * sizes[unit]
 
     members = units.members(order)
