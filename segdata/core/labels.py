@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -192,7 +192,7 @@ class LabelSpace:
         if self.digest == other.digest:
             return
         differences = [
-            f"{index}: {_short(mine)} ≠ {_short(theirs)}"
+            f"{index}: {_difference(mine, theirs)}"
             for index, (mine, theirs) in enumerate(_pairs(self.categories, other.categories))
             if mine != theirs
         ]
@@ -270,6 +270,15 @@ def look_up(table: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[An
 def _pairs(mine: tuple[Category, ...], theirs: tuple[Category, ...]) -> list[tuple[Category | None, Category | None]]:
     length = max(len(mine), len(theirs))
     return [(mine[i] if i < len(mine) else None, theirs[i] if i < len(theirs) else None) for i in range(length)]
+
+
+def _difference(mine: Category | None, theirs: Category | None) -> str:
+    """How two categories differ, in words: by name and id, or by whatever else is said of them."""
+    if mine is None or theirs is None or (mine.name, mine.id) != (theirs.name, theirs.id):
+        return f"{_short(mine)} ≠ {_short(theirs)}"
+    names = [field.name for field in fields(Category) if getattr(mine, field.name) != getattr(theirs, field.name)]
+    values = [f"{name} {getattr(mine, name)!r} ≠ {getattr(theirs, name)!r}" for name in names]
+    return f"{mine.name!r} has {', '.join(values)}"
 
 
 def _short(category: Category | None) -> str:

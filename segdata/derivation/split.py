@@ -77,8 +77,7 @@ def split(
     image = category = np.zeros(0, np.int64)
     if by == "category":
         image, category = occurrences(whole, progress)
-    names = groups(parent, whole, group)
-    units = Units.of(names, image, category, len(whole.labels))
+    units = Units.of(groups(parent, whole, group), image, category, len(whole.labels))
     if len(units.names) < len(shares):
         raise UsageError(
             f"there are more splits than {'samples' if group is None else 'groups'}",
@@ -87,8 +86,7 @@ def split(
             fix="ask for fewer splits" if group is None else "ask for fewer splits, or group by something else",
         )
     part_of_unit = stratify.parts(units, list(shares.values()), seed)
-    number_of_name = {name: index for index, name in enumerate(units.names)}
-    part_of = part_of_unit[[number_of_name[name] for name in names]]
+    part_of = part_of_unit[units.unit_of]
     plan = Plan(
         verb="split",
         parents=[parent],

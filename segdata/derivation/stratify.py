@@ -38,6 +38,7 @@ class Units:
         sizes: (U,) int64, images of each.
         unit, category, count: (P,) int64 each: how many objects of a category a unit has; each pair once.
         categories: how many categories there are.
+        unit_of: (N,) int64, the unit of every image.
     """
 
     names: Sequence[str]
@@ -46,6 +47,7 @@ class Units:
     category: Integers
     count: Integers
     categories: int
+    unit_of: Integers
 
     @classmethod
     def of(cls, names: Sequence[str], image: Integers, category: Integers, categories: int) -> Units:
@@ -56,7 +58,9 @@ class Units:
             image, category: (M,) int64 each: one entry for each object.
         """
         number = {name: index for index, name in enumerate(dict.fromkeys(names))}
-        unit_of = np.array([number[name] for name in names], np.int64)
+        unit_of = np.arange(len(names))
+        if len(number) < len(names):
+            unit_of = np.array([number[name] for name in names], np.int64)
         pairs, count = np.unique(unit_of[image] * max(categories, 1) + category, return_counts=True)
         return cls(
             list(number),
@@ -65,6 +69,7 @@ class Units:
             pairs % max(categories, 1),
             count.astype(np.int64),
             categories,
+            unit_of,
         )
 
     @property

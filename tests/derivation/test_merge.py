@@ -160,6 +160,18 @@ def test_label_spaces_that_differ_are_refused_with_the_difference(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+def test_categories_that_differ_in_colour_alone_are_told_and_linked_when_one_counts(tmp_path: Path) -> None:
+    image = np.zeros((4, 5, 3), np.uint8)
+    for name, color in (("a", (1, 2, 3)), ("b", None)):
+        sample = segdata.Sample.build(name, image, masks=[np.ones((4, 5), bool)], category=["cat"], labels=["cat"])
+        segdata.write([sample], tmp_path / name, labels=[segdata.Category("cat", 1, color)])
+    with pytest.raises(LabelMismatch, match=r"0: 'cat' has color \(1, 2, 3\) ≠ None"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    done = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out", labels=tmp_path / "a")
+    assert segdata.open(tmp_path / "out").labels[0].color == (1, 2, 3)
+    assert done.written == segdata.open(tmp_path / "out").info["dataset"]["bytes"]
+
+
 def names(folder: Path) -> list[list[str]]:
     """The names of the categories of each sample's objects."""
     whole = segdata.open(folder)
