@@ -69,7 +69,7 @@ class Units:
             pairs % max(categories, 1),
             count.astype(np.int64),
             categories,
-            unit_of,
+            unit_of=unit_of,
         )
 
     @property
