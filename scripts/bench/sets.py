@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from common import report, table
 
-COMMAND = "python scripts/bench/sets.py --hotcoco peers/bin/python"
+COMMAND = "python scripts/bench/sets.py --hotcoco peers/bin/python --images {images} --rounds {rounds}"
 HEIGHT, WIDTH, CATEGORIES, VAL = 120, 160, 80, 24
 
 
@@ -193,7 +193,8 @@ def main() -> None:
             f"{bytes_written[name] / 1e6:.2f} MB, {bytes_written[name] / size:.2%} of the pack's {size / 1e6:,.0f} MB.",
         ]
     about = f"{images:,} images with {objects:,} objects; hotcoco writes annotations alone, segdata's packs hold the images, too."
-    report("Packs of packs", [about, "", *lines], COMMAND)
+    command = COMMAND.format(images=arguments.images, rounds=arguments.rounds)
+    report("Packs of packs", [about, "", *lines], command)
 
 
 if __name__ == "__main__":
