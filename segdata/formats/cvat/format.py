@@ -246,7 +246,8 @@ def _drawn(source: Source, entry: Entry, node: Node, size: tuple[int, int, int],
         if shape is None:
             drawn.others.append([position, child.as_list()])
         else:
-            drawn.with_area.append(_Item(position, child, drawing.to_stored(shape, orientation, height, width)))
+            stored = drawing.to_stored(shape, orientation, height, width).compact(height, width)
+            drawn.with_area.append(_Item(position, child, stored))
     return drawn
 
 
@@ -300,8 +301,8 @@ def _kept(part: _Item, ring: Any, orientation: int, masks: Masks, *, is_alone: b
         points = shapes.points_text(_upright(ring, orientation, masks.height, masks.width), digits=2)
         if points == attributes["points"]:
             del attributes["points"]
-    crop = part.shape.crop
-    if part.node.tag == "mask" and is_alone and crop is not None and shapes.rle_of(crop) == attributes["rle"]:
+    runs = part.shape.runs
+    if part.node.tag == "mask" and is_alone and runs is not None and _rle(runs[0], attributes) == attributes["rle"]:
         del attributes["rle"]
     return replace(part.node, attributes=attributes).as_list()
 

@@ -203,7 +203,8 @@ def _drawn(source: Source, entry: Entry, document: Document, size: tuple[int, in
         if shape is None:
             drawn.others.append((position, record))
         else:
-            drawn.with_area.append(_Item(position, record, drawing.to_stored(shape, orientation, height, width)))
+            stored = drawing.to_stored(shape, orientation, height, width).compact(height, width)
+            drawn.with_area.append(_Item(position, record, stored))
     return drawn
 
 

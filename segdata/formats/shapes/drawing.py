@@ -28,13 +28,26 @@ class Shape:
 
     Attributes:
         ring: (2 K,) float64, x0 y0 x1 y1 … in pixels; empty where the shape is a mask.
-        crop: (h, w) bool, wholly inside the image; None where the shape is a polygon.
+        crop: (h, w) bool, wholly inside the image; None where the shape is a polygon, or compact.
         corner: x and y of the crop's top left pixel.
+        runs: the mask of the whole image that a compact shape has instead of a crop.
     """
 
     ring: npt.NDArray[np.float64]
     crop: npt.NDArray[Any] | None = None
     corner: tuple[int, int] = (0, 0)
+    runs: Masks | None = None
+
+    @property
+    def is_polygon(self) -> bool:
+        """Whether this is no mask."""
+        return self.crop is None and self.runs is None
+
+    def compact(self, height: int, width: int) -> Shape:
+        """The same with runs instead of pixels, in an image of this size: many large masks would fill the memory."""
+        if self.crop is None:
+            return self
+        return Shape(self.ring, runs=Masks.from_crops([self.crop], [self.corner], height, width))
 
 
 def polygon(points: Sequence[Sequence[float]], height: int, width: int) -> Shape:
@@ -133,15 +146,13 @@ def turned_shape(shape: Shape, orientation: int, height: int, width: int) -> Sha
 
 def masks_of(shapes: Sequence[Shape], height: int, width: int) -> Masks:
     """One mask for each shape."""
-    rings = Polygons.of([[] if shape.crop is not None else [shape.ring] for shape in shapes])
-    drawn = [number for number, shape in enumerate(shapes) if shape.crop is not None]
+    rings = Polygons.of([[shape.ring] if shape.is_polygon else [] for shape in shapes])
+    drawn = [number for number, shape in enumerate(shapes) if not shape.is_polygon]
     masks = Masks.from_polygons(rings, height, width)
     if not drawn:
         return masks
-    crops = [crop for shape in shapes if (crop := shape.crop) is not None]
-    both = Masks.concatenate(
-        [masks, Masks.from_crops(crops, [shapes[number].corner for number in drawn], height, width)], height, width
-    )
+    others = [runs for shape in shapes if (runs := shape.compact(height, width).runs) is not None]
+    both = Masks.concatenate([masks, *others], height, width)
     order = np.arange(len(shapes))
     order[drawn] = len(shapes) + np.arange(len(drawn))
     return both[order]
@@ -164,7 +175,7 @@ def polygons_of(shapes: Sequence[Shape], groups: Sequence[Sequence[int]]) -> Pol
     """The rings of each group; none where one of its shapes is a mask."""
     return Polygons.of(
         [
-            [] if any(shapes[number].crop is not None for number in members) else [shapes[n].ring for n in members]
+            [shapes[number].ring for number in members] if all(shapes[n].is_polygon for n in members) else []
             for members in groups
         ]
     )

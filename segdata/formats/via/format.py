@@ -217,7 +217,7 @@ def _drawn(
         if shape is None:
             drawn.others.append([position, region])
         else:
-            stored = drawing.to_stored(shape, orientation, height, width)
+            stored = drawing.to_stored(shape, orientation, height, width).compact(height, width)
             drawn.with_area.append(_Item(position, place, region, category, stored))
     return drawn
 

@@ -89,7 +89,7 @@ def declared(root: Path) -> list[str | None]:
 def test_what_only_cvat_says_is_counted(to: str, tmp_path: Path) -> None:
     source = made.cvat(tmp_path / "source")
     counts = losses(source, to, tmp_path / "target")
-    has_attributes = to in ("coco", "labelme")
+    has_attributes = to in ("coco", "labelme", "via")
     expected: Counter[str] = Counter()
     first: dict[tuple[str | None, str], int] = {}
     root = ElementTree.parse(source / "annotations.xml").getroot()
