@@ -15,6 +15,9 @@ from segdata.core.sample import Instances
 MIN_IOU = 0.5
 """Objects that no number pairs are the same from this IoU of their masks on."""
 
+_AT_ONCE = 1 << 20
+"""Pairs of objects whose IoU is computed at once."""
+
 FLAGS = ("iscrowd", "difficult", "truncated", "occluded", "has_mask")
 
 
@@ -85,16 +88,12 @@ def _matched(one: Instances, other: Instances, *, by_id: bool) -> tuple[IntArray
     is_free = np.ones(len(other), bool)
     position = {number: index for index, number in enumerate(other.id.tolist())} if by_id else {}
     same = [(index, position[number]) for index, number in enumerate(one.id.tolist()) if number in position]
-    touch = _touching(one.boxes, other.boxes)
-    for index, to in same:
-        if touch[index, to]:
+    touch = _touching(one.boxes[[index for index, _ in same]], other.boxes[[to for _, to in same]])
+    for (index, to), do_touch in zip(same, touch.tolist(), strict=True):
+        if do_touch:
             partner[index], is_free[to] = to, False
     rows, columns = np.flatnonzero(partner < 0), np.flatnonzero(is_free)
-    iou = _ious(one.take(rows), other.take(columns))
-    for flat in np.argsort(-iou, axis=None, kind="stable").tolist():
-        row, column = divmod(flat, iou.shape[1])
-        if iou[row, column] < MIN_IOU:
-            break
+    for row, column in _overlapping(one.take(rows), other.take(columns)):
         if partner[rows[row]] < 0 and is_free[columns[column]]:
             partner[rows[row]], is_free[columns[column]] = columns[column], False
     for index, to in same:
@@ -105,10 +104,24 @@ def _matched(one: Instances, other: Instances, *, by_id: bool) -> tuple[IntArray
 
 
 def _touching(boxes: FloatArray, others: FloatArray) -> BoolArray:
-    """(N, M) bool, whether boxes x0 y0 x1 y1 have at least a border in common."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    return np.asarray((low <= high).all(axis=2), bool)
+    """(P,) bool, whether the boxes x0 y0 x1 y1 of each pair have at least a border in common."""
+    low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
+    return np.asarray((low <= high).all(axis=1), bool)
+
+
+def _overlapping(one: Instances, other: Instances) -> list[list[int]]:
+    """Pairs (row, column) of objects with an IoU of `MIN_IOU` or more, the highest first."""
+    step = max(_AT_ONCE // max(len(other), 1), 1)
+    pairs: list[IntArray] = [np.zeros((0, 2), np.int64)]
+    ious: list[FloatArray] = [np.zeros(0)]
+    for begin in range(0, len(one), step):
+        iou = _ious(one.take(np.arange(begin, min(begin + step, len(one)))), other)
+        pair = np.argwhere(iou >= MIN_IOU)
+        ious.append(iou[pair[:, 0], pair[:, 1]])
+        pairs.append(pair + np.array([begin, 0]))
+    order = np.argsort(-np.concatenate(ious), kind="stable")
+    ordered: list[list[int]] = np.concatenate(pairs)[order].tolist()
+    return ordered
 
 
 def _ious(one: Instances, other: Instances) -> FloatArray:

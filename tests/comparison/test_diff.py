@@ -17,6 +17,7 @@ from PIL import Image
 
 import segdata
 from segdata import Category, Instances, LabelSpace, Masks, Sample
+from segdata.comparison import objects as comparing
 from segdata.conversion import write as writing
 from tests.helpers import made
 from tests.helpers.command import Here
@@ -327,3 +328,21 @@ def test_a_folder_is_refused_with_the_way(tmp_path: Path, here: Here) -> None:
     outcome = here("diff", tmp_path / "one", folder)
     assert outcome.code == 2 and f"segdata convert {folder} PACK" in outcome.err
     assert here("diff", tmp_path / "one", tmp_path / "nowhere").code == 10
+
+
+def test_many_objects_of_an_image_are_compared_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same objects in another order, with numbers that tell nothing: seven at a time, each finds its own."""
+    places = [(x, y) for x in range(0, SIZE, 8) for y in range(0, SIZE, 8)]
+    before = [object_of(number, *place, 6, 6) for number, place in enumerate(places)]
+    after = [object_of(number, *place, 6, 5) for number, place in enumerate(places[::-1])]
+    other = image_of(object_of(0, 1, 1, 5, 5), key="b")
+    monkeypatch.setattr(comparing, "_AT_ONCE", 7 * len(places))
+    difference = pair(tmp_path, [image_of(*before), other], [image_of(*after), other])
+    count = len(places)
+    renumbered = count - 1  # the one in the middle keeps its number
+    assert difference.objects == {
+        **{"removed": 0, "added": 0, "changed": count},
+        **{"id": renumbered, "box": count, "area": count, "mask": count},
+    }
+    for change in difference.changes[0]["objects"]["changed"]:
+        assert change["changes"]["mask"]["iou"] == pytest.approx(5 / 6)
