@@ -187,6 +187,7 @@ def test_the_shell_blocks_of_a_page_run_in_order(
             (tmp_path / made_here).rename(tmp_path / f"{made_here}-before")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEGDATA_ROOT", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for line in lines(page):
         if reason(line) is None:
             words = adapted(line, world.address)
