@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -112,7 +112,7 @@ FORMATS: Mapping[str, FormatModules] = {
         Residue(text_id=lambda residue: residue.get("id")),
         shortcuts=Shortcuts(image_table=coco.ground_truth.sizes, text_ids=coco.ground_truth.text_ids),
         parts=("annotations",),
-        needs_distinct_ids=True,
+        distinct_ids=("image",),
     ),
     "coco": FormatModules(
         coco.format,
@@ -126,7 +126,7 @@ FORMATS: Mapping[str, FormatModules] = {
         ),
         names_categories=True,
         parts=("annotations",),
-        needs_distinct_ids=True,
+        distinct_ids=("image", "object"),
     ),
 }
 """Every format, the most telling layout first: a folder is of the first format that recognises it."""
@@ -195,9 +195,9 @@ def adapter(name: str) -> Adapter:
     return named(name).adapt if results is None else results
 
 
-def needs_distinct_ids(name: str) -> bool:
-    """Whether a format tells the images and objects of a split apart by their ids."""
-    return name in FORMATS and FORMATS[name].needs_distinct_ids
+def distinct_ids(name: str) -> Collection[str]:
+    """What a format tells apart by ids, in all of a split: "image", "object"."""
+    return FORMATS[name].distinct_ids if name in FORMATS else ()
 
 
 def detect(root: Path) -> str:

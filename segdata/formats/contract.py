@@ -283,7 +283,7 @@ class FormatModules:
             declared, None where they do not decide.
         rivals: formats whose annotations may lie in the same folder and say something else: such a folder is asked about.
         parts: names, in lower case, of folders that are parts of a dataset: who gives one of them means the whole.
-        needs_distinct_ids: whether it tells images and objects of a split apart by their ids.
+        distinct_ids: what it tells apart by ids in all of a split: "image", "object".
     """
 
     format: Format
@@ -296,7 +296,7 @@ class FormatModules:
     fits: Callable[[Path, LabelSpace], bool | None] = lambda root, labels: None
     rivals: Collection[str] = ()
     parts: Collection[str] = ()
-    needs_distinct_ids: bool = False
+    distinct_ids: Collection[str] = ()
 
 
 RESIDUES: dict[str, Residue] = {}

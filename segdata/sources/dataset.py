@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -414,8 +414,7 @@ def filtered(dataset: Dataset, step: Step) -> Dataset:
 
 def adapted(dataset: Dataset, to: str) -> Dataset:
     """The same samples as the writer of another format wants them; what it cannot hold is counted as dropped."""
-    if formats.needs_distinct_ids(to):
-        dataset = with_distinct_ids(dataset)
+    dataset = with_distinct_ids(dataset, formats.distinct_ids(to))
     adapter = formats.adapter(to)
     plan = adapter.plan(Header(dataset.labels, dataset.splits, dataset.documents), dataset.keys, dataset.findings)
     return replace(
@@ -431,19 +430,22 @@ def adapted(dataset: Dataset, to: str) -> Dataset:
     )
 
 
-def with_distinct_ids(dataset: Dataset) -> Dataset:
+def with_distinct_ids(dataset: Dataset, kinds: Collection[str]) -> Dataset:
     """The same samples; where ids do not tell the images or objects of a split apart, with others or with none.
 
     A writer numbers the images that have none, with their objects.
+
+    Args:
+        kinds: what ids have to tell apart: "image", "object".
     """
-    if dataset.ids is None:
+    if dataset.ids is None or not kinds:
         return dataset
     ids, count = dataset.ids(), len(dataset)
     unlisted = np.setdiff1d(np.arange(count), np.concatenate([[], *dataset.splits.values()]))
     splits = [np.asarray(members, np.int64) for members in (*dataset.splits.values(), unlisted)]
     for kind, repeated in (("image", ids.repeated_image), ("object", ids.repeated_object)):
         twice = [index for index in map(repeated, splits) if index is not None]
-        if twice:
+        if kind in kinds and twice:
             dataset.findings.remark(f"{kind} ids that are not distinct: all are numbered anew", dataset.keys[twice[0]])
             return _with_other_ids(dataset, without_id if kind == "image" else ids.with_other_objects)
     return dataset

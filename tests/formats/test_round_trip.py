@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import segdata
+from segdata.errors import SegdataError
 from tests.helpers import made
 from tests.helpers.command import run_segdata, tree
 from tests.helpers.compare import compare
@@ -94,7 +95,10 @@ def test_two_runs_give_the_same_bytes(name: str, tmp_path: Path) -> None:
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 
-@pytest.mark.parametrize("name", made.ALL)
+HOLD_THEIR_IMAGES = ("parquet", "webdataset")
+
+
+@pytest.mark.parametrize("name", [name for name in made.ALL if name not in HOLD_THEIR_IMAGES])
 def test_a_pack_of_references_opens_and_comes_back(name: str, tmp_path: Path) -> None:
     source = made.ALL[name](tmp_path / "source")
     segdata.convert(source, tmp_path / "pack", images="reference")
@@ -103,6 +107,13 @@ def test_a_pack_of_references_opens_and_comes_back(name: str, tmp_path: Path) ->
         assert sample.encoded == (source / sample.file).read_bytes()
     segdata.convert(tmp_path / "pack", tmp_path / "back", to=name.split("_")[0])
     assert compare(name.split("_")[0], source, tmp_path / "back") == []
+
+
+@pytest.mark.parametrize("name", HOLD_THEIR_IMAGES)
+def test_images_within_annotation_files_cannot_be_referred_to(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SegdataError, match="--images reference") as refused:
+        segdata.convert(made.ALL[name](tmp_path / "source"), tmp_path / "pack", images="reference")
+    assert refused.value.exit_code == 2
 
 
 def one_split_only(make: Callable[[Path], Path], tmp_path: Path, format_name: str, split: str) -> Path:

@@ -466,8 +466,8 @@ def yolo_alone(root: Path) -> Path:
     return root
 
 
-def parquet(root: Path) -> Path:
-    """A table as `datasets` writes it: two files of a split, an image without objects, one without annotation, a crowd,
+def parquet(root: Path, files: int = 1) -> Path:
+    """A table as `datasets` writes it, in one file or two: an image without objects, one without annotation, a crowd,
     polygons of two rings, a box alone, a further column, and a label map."""
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     fields: list[tuple[str, Any]] = [
@@ -513,6 +513,7 @@ def parquet(root: Path) -> Path:
         [],
         None,
     ]
+    rows: list[dict[str, Any]] = []
     for number, cells in enumerate(objects):
         row = {
             "image": {"bytes": photo(seed=number), "path": f"{number:03d}.jpg"},
@@ -521,13 +522,11 @@ def parquet(root: Path) -> Path:
             "annotation": {"bytes": png(label_map), "path": None} if number == 0 else None,
             "scene": ["street", None, "beach"][number],
         }
-        path = root / f"data/train-{min(number, 1):05d}-of-00002.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if number < 2:
-            writer = pq.ParquetWriter(path, schema)
-        writer.write_table(pa.Table.from_pylist([row], schema))
-        if number != 1:
-            writer.close()
+        rows.append(row)
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    for number, part in enumerate([rows] if files == 1 else [rows[:1], rows[1:]]):
+        path = root / f"data/train-{number:05d}-of-{files:05d}.parquet"
+        pq.write_table(pa.Table.from_pylist(part, schema), path)
     return root
 
 
@@ -613,7 +612,7 @@ def ade20k_object(number: int, name: str, ndx: int, *, whole: int | None = None,
 
 def ade20k(root: Path) -> Path:
     """An image with an object that another one hides partly, a part of it, a class of two bytes, and an object without
-    mask; one without objects; one in Latin-1."""
+    mask; one without objects; one without map."""
     scene = root / "training/street"
     objects = [
         ade20k_object(0, "car, auto", 401, occluded="yes", attributes=["parked"]),
@@ -639,8 +638,7 @@ def ade20k(root: Path) -> Path:
     put(root / "validation/ADE_2.json", {"annotation": {**about, "object": []}})
     put(root / "validation/ADE_2_seg.png", png(pixels * 0))
     put(root / "validation/ADE_3.jpg", photo(seed=2))
-    text = json.dumps({"annotation": {"note": "caf\u00e9", "object": []}}, ensure_ascii=False)
-    put(root / "validation/ADE_3.json", text.encode("latin-1"))
+    put(root / "validation/ADE_3.json", {"annotation": {"note": "caf\u00e9", "object": []}})
     return root
 
 

@@ -56,8 +56,15 @@ def test_it_comes_back(tmp_path: Path) -> None:
     root = made.ade20k(tmp_path / "source")
     segdata.convert(root, tmp_path / "pack")
     segdata.convert(tmp_path / "pack", tmp_path / "back", to="ade20k")
-    made.put(root / "validation/ADE_3.json", (root / "validation/ADE_3.json").read_bytes().decode("latin-1"))
     assert compare("ade20k", root, tmp_path / "back") == []
+
+
+def test_documents_in_latin_1_are_read(tmp_path: Path) -> None:
+    root = made.ade20k(tmp_path / "source")
+    text = json.dumps({"annotation": {"note": "caf\u00e9", "object": []}}, ensure_ascii=False)
+    made.put(root / "validation/ADE_3.json", text.encode("latin-1"))
+    segdata.convert(root, tmp_path / "back", to="ade20k")
+    assert json.loads((tmp_path / "back/validation/ADE_3.json").read_text()) == json.loads(text)
 
 
 def test_other_formats_count_parts_and_hidden_pixels(tmp_path: Path) -> None:
