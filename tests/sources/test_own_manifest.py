@@ -123,7 +123,7 @@ def test_recording_fills_what_files_on_disk_say_and_leaves_the_rest(tmp_path: Pa
         (NEEDED + '[[remotes]]\nurl = "photos"\n', 10, 'folder = "PATH"'),
         (NEEDED + '[[remotes]]\nurl = "ftp://h.example/a.zip"\n', 4, "http:// or https://"),
         ('format = "coco"\nfolder = "photos"\n', 4, "lacks 'title'"),
-        ('title = "Mine"\nformat = "yolo"\nfolder = "photos"\n', 2, "no reader"),
+        ('title = "Mine"\nformat = "tfrecord"\nfolder = "photos"\n', 2, "no reader"),
         ('title = "Mine"\nformat = "cocoo"\nfolder = "photos"\n', 2, 'write format = "coco" in'),
     ],
 )
@@ -139,7 +139,7 @@ def test_what_no_manifest_can_be_written_for_is_said(photos: Path, archive: Path
         ([archive], 2, "--format"),
         ([archive, photos, "--format", "coco"], 10, "not a file"),
         ([tmp_path / "nowhere"], 10, "nowhere does not exist"),
-        ([photos / "annotations/instances_val2017.json", "--format", "yolo"], 2, "no format 'yolo'"),
+        ([photos / "annotations/instances_val2017.json", "--format", "tfrecord"], 2, "no format 'tfrecord'"),
         ([made.put(tmp_path / "empty/a.txt", "a").parent], 4, "with --format"),
     ):
         refused = run_segdata("manifest", "new", *sources, "-o", file)
