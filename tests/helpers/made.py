@@ -467,7 +467,7 @@ def yolo_alone(root: Path) -> Path:
 
 
 def parquet(root: Path, files: int = 1) -> Path:
-    """A table as `datasets` writes it, in one file or two: an image without objects, one without annotation, a crowd,
+    """Tables as `datasets` writes them, a split in one file or two: an image without objects, one without annotation, a crowd,
     polygons of two rings, a box alone, a further column, and a label map."""
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     fields: list[tuple[str, Any]] = [
@@ -524,9 +524,13 @@ def parquet(root: Path, files: int = 1) -> Path:
         }
         rows.append(row)
     (root / "data").mkdir(parents=True, exist_ok=True)
-    for number, part in enumerate([rows] if files == 1 else [rows[:1], rows[1:]]):
-        path = root / f"data/train-{number:05d}-of-{files:05d}.parquet"
-        pq.write_table(pa.Table.from_pylist(part, schema), path)
+    parts = (
+        {"train-00000-of-00001": rows[:2]}
+        if files == 1
+        else {f"train-0000{n}-of-00002": rows[n : n + 1] for n in (0, 1)}
+    )
+    for name, part in {**parts, "val-00000-of-00001": rows[2:]}.items():
+        pq.write_table(pa.Table.from_pylist(part, schema), root / f"data/{name}.parquet")
     return root
 
 

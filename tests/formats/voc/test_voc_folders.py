@@ -208,7 +208,7 @@ def test_an_image_of_another_name_is_found_by_what_the_annotation_says(tmp_path:
 
 
 def test_other_xml_is_no_voc(tmp_path: Path) -> None:
-    made.put(tmp_path / "source/annotations.xml", "<annotations><image name='a.jpg'/></annotations>")
+    made.put(tmp_path / "source/annotations.xml", "<dataset><image name='a.jpg'/></dataset>")
     made.put(tmp_path / "source/images/a.jpg", made.photo())
     outcome = run_segdata("convert", tmp_path / "source", tmp_path / "pack")
     assert outcome.code == 4 and "no known dataset layout" in outcome.err
