@@ -26,10 +26,6 @@ from segdata.formats.contract import Header, Kept, Plan
 from segdata.formats.parquet import tables
 
 _SPLIT = "all"
-_KEPT = {
-    *("crowd flags", "difficult flags", "truncated flags", "occluded flags", "scores", "areas as annotated"),
-    *("boxes as annotated", "objects without mask", "objects with empty masks", "image ids", "object ids"),
-}
 
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
@@ -57,7 +53,7 @@ def _plain(splits: Mapping[str, Sequence[int]], findings: Findings) -> dict[str,
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     """The sample without further fields and polygons."""
     count_fields(sample, findings, Kept("parquet"))
-    count_columns(sample, findings, kept=_KEPT)
+    count_columns(sample, findings, kept=tables.KEPT)
     count = len(sample.instances)
     instances = replace(sample.instances, polygons=Polygons.of([[]] * count), extra=[{}] * count)
     return Sample(

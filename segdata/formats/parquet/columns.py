@@ -7,7 +7,7 @@ semantic     an image of category numbers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,8 @@ class Columns:
         image, semantic, objects, key, id, width, height: of the table.
         fields: role → name of a field of the objects: category, bbox, area, iscrowd, id, segmentation, score, difficult,
             truncated, occluded.
+        names: all fields of the objects, in order; further ones are kept as they are.
+        has_category_names: whether an object names its category, instead of numbering it.
         is_struct: whether objects are a struct of lists instead of a list of structs.
         has_corners: whether boxes are x0, y0, x1, y1 instead of x, y, width, height.
         booleans: fields of the objects that are true or false, not 0 or 1.
@@ -67,6 +69,8 @@ class Columns:
     width: str = ""
     height: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+    names: Sequence[str] = ()
+    has_category_names: bool = False
     is_struct: bool = False
     has_corners: bool = False
     booleans: Sequence[str] = ()
@@ -74,7 +78,8 @@ class Columns:
 
     def as_dict(self) -> dict[str, Any]:
         """The names as JSON holds them."""
-        return {**asdict(self), "booleans": list(self.booleans), "categories": list(self.categories)}
+        lists = {name: list(getattr(self, name)) for name in ("names", "booleans", "categories")}
+        return {**asdict(self), **lists}
 
     def records(self, cell: Any) -> list[dict[str, Any]]:
         """The objects of a row, a dictionary each, whichever way they are stored.
@@ -90,11 +95,11 @@ class Columns:
             raise InvalidAnnotation("lists of an image's objects have different lengths", why=str(lengths)[:200])
         return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
-    def cell(self, records: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Any:
+    def cell(self, records: Sequence[Mapping[str, Any]]) -> Any:
         """The inverse of `records`."""
         if not self.is_struct:
             return list(records)
-        return {name: [record.get(name) for record in records] for name in names}
+        return {name: [record.get(name) for record in records] for name in self.names}
 
 
 def of_schema(schema: pa.Schema, path: Path) -> Columns:
@@ -130,6 +135,10 @@ def of_schema(schema: pa.Schema, path: Path) -> Columns:
         width=plain.get("width", ""),
         height=plain.get("height", ""),
         fields={role: name for role, name in fields.items() if name},
+        names=tuple(inner),
+        has_category_names=kind is not None
+        and bool(fields["category"])
+        and "string" in str(kind.field(fields["category"]).type),
         is_struct=bool(objects) and not _is_list(schema.field(objects).type),
         booleans=tuple(name for name in inner if kind is not None and _is_boolean(kind.field(name).type)),
         categories=_class_names(described.get(objects), fields["category"]) if objects else (),

@@ -71,7 +71,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         splits=members,
         documents=[tables.document(schema, columns, splits)],
         annotation_files=[*names, *([_NAMES] if is_file(root / _NAMES) else [])],
-        data=(columns, numbers, _struct_names(schema, columns)),
+        data=(columns, numbers),
     )
 
 
@@ -153,17 +153,6 @@ def _labels(root: Path, names: Sequence[str], schema: Any, columns: Columns, opt
     )
 
 
-def _struct_names(schema: Any, columns: Columns) -> tuple[list[str], bool]:
-    """The names of an object's fields, in order, and whether its category is a text."""
-    if not columns.objects:
-        return [], False
-    kind = schema.field(columns.objects).type
-    kind = kind if columns.is_struct else kind.value_type
-    names = [kind.field(number).name for number in range(kind.num_fields)]
-    category = columns.fields.get("category", "")
-    return names, bool(category) and "string" in str(kind.field(category).type)
-
-
 def _entries(root: Path, name: str, columns: Columns) -> list[Entry]:
     file = files.opened(root, name)
     count = file.metadata.num_rows
@@ -220,7 +209,7 @@ def _distinct(entries: Sequence[Entry], findings: Findings) -> list[Entry]:
 
 def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One row."""
-    columns, numbers, (names, by_name) = source.data
+    columns, numbers = source.data
     name, index = entry.data
     located = {"file": source.root / name, "key": entry.key}
     row = files.row(source.root, name, index)
@@ -245,7 +234,7 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
         instances=instances,
         semantic=semantic,
     )
-    again = tables.row(sample, columns, numbers, names, by_name=by_name)
+    again = tables.row(sample, columns, numbers)
     extra = _extra(row, again, columns, entry.key, findings)
     return sample.with_annotations(instances=instances, semantic=semantic, extra=extra)
 

@@ -119,7 +119,7 @@ def _record(columns: Columns, item: Mapping[str, Any], numbers: Numbers) -> dict
     return record
 
 
-def objects(columns: Columns, sample: Sample, numbers: Numbers, names: Sequence[str], *, by_name: bool) -> Any:
+def objects(columns: Columns, sample: Sample, numbers: Numbers) -> Any:
     """The cell of a sample's objects, from the columns of the sample alone; the inverse of `instances`."""
     read, labels = sample.instances, numbers.labels
     cells = []
@@ -127,7 +127,7 @@ def objects(columns: Columns, sample: Sample, numbers: Numbers, names: Sequence[
         category = int(read.category[index])
         values: dict[str, Any] = {
             **record,
-            "category": labels[category].name if by_name else int(numbers.number[category]),
+            "category": labels[category].name if columns.has_category_names else int(numbers.number[category]),
         }
         if columns.has_corners and "bbox" in record:
             x, y, width, height = record["bbox"]
@@ -137,9 +137,9 @@ def objects(columns: Columns, sample: Sample, numbers: Numbers, names: Sequence[
         for role in ("iscrowd", *FLAGS):
             is_boolean = columns.fields.get(role) in columns.booleans
             values[role] = (bool if is_boolean else int)(getattr(read, role)[index])
-        item = {name: read.extra[index].get(name) for name in names}
+        item = {name: read.extra[index].get(name) for name in columns.names}
         cells.append({**item, **{name: values.get(role) for role, name in columns.fields.items()}})
-    return columns.cell(cells, names)
+    return columns.cell(cells)
 
 
 def _segmentation(value: Any, read: Instances, index: int) -> Any:

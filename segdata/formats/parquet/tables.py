@@ -39,9 +39,16 @@ COLUMNS = Columns(
     width="width",
     height="height",
     fields=FIELDS,
+    names=tuple(FIELDS),
     booleans=FLAGS,
 )
 """The columns of tables that segdata writes of other formats."""
+
+KEPT = {
+    *("crowd flags", "difficult flags", "truncated flags", "occluded flags", "scores", "areas as annotated"),
+    *("boxes as annotated", "objects without mask", "objects with empty masks", "image ids", "object ids"),
+}
+"""What these columns hold of the columns of objects."""
 
 
 def schema(labels: LabelSpace) -> pa.Schema:
@@ -124,9 +131,7 @@ def plain_name(path: object) -> str:
     return "/".join(part for part in parts if part not in ("", ".")) if is_inside else parts[-1]
 
 
-def row(
-    sample: Sample, columns: Columns, numbers: rows.Numbers, names: Sequence[str], *, by_name: bool
-) -> dict[str, Any]:
+def row(sample: Sample, columns: Columns, numbers: rows.Numbers) -> dict[str, Any]:
     """The columns of a sample's row but for the bytes of image and label map."""
     cells = {
         columns.image: {"bytes": None, "path": sample.file},
@@ -136,7 +141,7 @@ def row(
         columns.height: sample.height,
     }
     if columns.objects and sample.has_instances:
-        cells[columns.objects] = rows.objects(columns, sample, numbers, names, by_name=by_name)
+        cells[columns.objects] = rows.objects(columns, sample, numbers)
     return {name: value for name, value in cells.items() if name}
 
 
@@ -150,7 +155,7 @@ def write(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, num
     kind = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["schema"])))
     columns = Columns(**about["columns"])
     numbers = rows.Numbers.of(header.labels, by_position=about["by_position"])
-    split_of = {int(index): split for split, members in reversed(list(header.splits.items())) for index in members}
+    split_of = first_splits(header)
     folder = root / PARTS
     writers: dict[str, Any] = {}
     waiting: dict[str, list[dict[str, Any]]] = {}
@@ -192,15 +197,7 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
 
 
 def _whole_row(sample: Sample, kind: pa.Schema, columns: Columns, numbers: rows.Numbers) -> dict[str, Any]:
-    names: list[str] = []
-    by_name = False
-    if columns.objects:
-        struct = kind.field(columns.objects).type
-        struct = struct if columns.is_struct else struct.value_type
-        names = [struct.field(position).name for position in range(struct.num_fields)]
-        category = columns.fields.get("category", "")
-        by_name = bool(category) and "string" in str(struct.field(category).type)
-    cells = row(sample, columns, numbers, names, by_name=by_name)
+    cells = row(sample, columns, numbers)
     residue = sample.extra.get("parquet", {})
     cells |= {name: value for name, value in sample.extra.items() if name in kind.names}
     cells |= residue.get("row", {})
@@ -215,6 +212,11 @@ def _whole_row(sample: Sample, kind: pa.Schema, columns: Columns, numbers: rows.
 def _cell(kind: pa.Schema, name: str, data: bytes | None, path: str | None) -> Any:
     """An image's cell in the way of its column."""
     return data if str(kind.field(name).type).endswith("binary") else {"bytes": data, "path": path}
+
+
+def first_splits(header: Header) -> dict[int, str]:
+    """Sample → the first split that it is in."""
+    return {int(index): split for split, members in reversed(list(header.splits.items())) for index in members}
 
 
 def part_file(folder: Path, split: int, number: int, ending: str) -> Path:

@@ -18,14 +18,10 @@ from segdata.formats.adapting import (
     first_split,
 )
 from segdata.formats.contract import RESIDUES, Header, Kept, Plan
-from segdata.formats.parquet.tables import FIELDS
+from segdata.formats.parquet.tables import FIELDS, KEPT
 from segdata.formats.shared.folder import image_ending
 
 _SPLIT = "all"
-_KEPT = {
-    *("crowd flags", "difficult flags", "truncated flags", "occluded flags", "scores", "areas as annotated"),
-    *("boxes as annotated", "objects without mask", "objects with empty masks", "image ids", "object ids"),
-}
 _KNOWN = ("key", "width", "height", "image_id", "objects")
 
 
@@ -47,7 +43,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     fields = {name: value for name, value in sample.extra.items() if name not in (*RESIDUES, *_KNOWN, "captions")}
     names = {name for extra in sample.instances.extra for name in extra if name not in (*RESIDUES, *FIELDS)}
     count_fields(sample, findings, Kept("webdataset", image_fields=fields, object_fields=names))
-    count_columns(sample, findings, kept=_KEPT)
+    count_columns(sample, findings, kept=KEPT)
     count = len(sample.instances)
     extra = [{name: value for name, value in item.items() if name in names} for item in sample.instances.extra]
     instances = replace(sample.instances, polygons=Polygons.of([[]] * count), extra=extra)

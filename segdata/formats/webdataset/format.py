@@ -25,7 +25,7 @@ from segdata.core.sample import Sample
 from segdata.errors import InvalidAnnotation, NotThere, SegdataError, UsageError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.parquet import rows
-from segdata.formats.parquet.tables import COLUMNS, FIELDS, PARTS, name_parts, part_file
+from segdata.formats.parquet.tables import COLUMNS, FIELDS, PARTS, first_splits, name_parts, part_file
 from segdata.formats.shared import json_text
 from segdata.formats.shared.folder import IMAGE_ENDINGS, folders_in, is_file, names_in, read_bytes, write_file
 from segdata.formats.webdataset import tars
@@ -185,7 +185,7 @@ def _document_of(sample: Sample, numbers: rows.Numbers) -> dict[str, Any]:
     if sample.id >= 0:
         document[COLUMNS.id] = sample.id
     if sample.has_instances:
-        items = rows.objects(COLUMNS, sample, numbers, [], by_name=False)
+        items = rows.objects(COLUMNS, sample, numbers)
         plain = [{key: value for key, value in item.items() if value is not None} for item in items]
         document[COLUMNS.objects] = [
             {**item, **{key: value for key, value in extra.items() if key not in FIELDS}}
@@ -200,7 +200,7 @@ def _document_of(sample: Sample, numbers: rows.Numbers) -> dict[str, Any]:
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Write some samples into a tar file for each of their splits."""
     numbers = rows.Numbers.of(header.labels, by_position=True)
-    split_of = {int(index): split for split, members in reversed(list(header.splits.items())) for index in members}
+    split_of = first_splits(header)
     order = list(header.splits)
     writers: dict[str, tars.Writer] = {}
     counts: dict[str, int] = {}
