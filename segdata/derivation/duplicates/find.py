@@ -106,10 +106,12 @@ def leakage(
     """Find the images that lie in several splits or packs, or look like one of another split or pack.
 
     Compares as `dedupe` does, with the same options and errors. Two samples are across where they are of different packs,
-    or of different splits of one.
+    or of different splits of one; where all are of one split, that is remarked.
     """
     inputs = Inputs.open(packs, splits)
     findings = Findings()
+    if len(frozenset().union(*inputs.origins)) < 2:
+        findings.remark("all images are in one split: name two splits or more, or another pack", inputs.names[0])
     alike = _compared(inputs.images, level, distance, findings, flips=flips, progress=progress)
     together, elsewhere = groups.across(alike, inputs.origin)
     return Duplicates(

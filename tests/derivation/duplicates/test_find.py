@@ -180,6 +180,9 @@ def test_leakage_is_across_splits(write: Write) -> None:
     assert [group.kept for group in result.groups] == [(), ()]
     chosen = segdata.leakage(result.packs[0], splits=["train", "val"])
     assert keys(chosen) == [["a", "d"]] and chosen.images == 6
+    assert not chosen.problems["remarks"]
+    (remark,) = segdata.leakage(result.packs[0], splits=["train"]).problems["remarks"]
+    assert "all images are in one split" in remark
     everything = segdata.dedupe(result.packs[0])
     assert keys(everything) == [["a", "d"], ["b", "c", "e"], ["f", "g"]]
     assert [group.is_across for group in everything.groups] == [True, True, False]
