@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         stats,
         train,
         verify,
+        view,
     )
 
     secrets.take()

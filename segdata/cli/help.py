@@ -19,7 +19,7 @@ from segdata.errors import UsageError
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Get datasets": ("demo", "list", "login", "logout", "fetch", "prepare", "manifest"),
-    "Convert and look": ("convert", "info", "show", "stats", "diff", "verify"),
+    "Convert and look": ("convert", "info", "show", "view", "stats", "diff", "verify"),
     "Packs of packs": ("labels", "merge", "split", "filter", "sample", "dedupe", "leakage"),
     "Train and evaluate": ("config", "train", "runs", "predict", "evaluate", "export"),
 }

@@ -281,7 +281,8 @@ class Pack(Sequence[Sample]):
         return {int(member): position for position, member in enumerate(self._members)}
 
     @cached_property
-    def _columns(self) -> Columns:
+    def query_columns(self) -> Columns:
+        """The columns of the whole pack that queries ask for, shard by shard."""
         return Columns(self._store, self._mapping)
 
     def matching(self, query: str) -> npt.NDArray[np.bool_]:
@@ -303,8 +304,8 @@ class Pack(Sequence[Sample]):
         return self._matching(query, "object")
 
     def _matching(self, query: str, of: Of) -> npt.NDArray[np.bool_]:
-        meaning = compiled(query, self._columns.names, of)
-        parts = [meaning(table) for table in self._columns.tables]
+        meaning = compiled(query, self.query_columns.names, of)
+        parts = [meaning(table) for table in self.query_columns.tables]
         return np.concatenate(parts) if parts else np.zeros(0, bool)
 
     def select(self, which: str | Sequence[int] | npt.NDArray[Any] | Callable[[Sample], bool]) -> Pack:

@@ -1,0 +1,76 @@
+"""`segdata view`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import typer
+
+from segdata.cli import choices, output
+from segdata.cli.output import app
+from segdata.errors import UsageError
+
+
+@app.command(epilog="Example: segdata view packs/voc --where \"any(category == 'dog')\"")
+def view(
+    pack: Path = typer.Argument(..., help="A pack."),
+    predictions: Path | None = typer.Argument(
+        None, help="A pack of predictions, or results files, to be compared with it."
+    ),
+    split: str | None = typer.Option(
+        None, "--split", metavar="NAME", help="Show this split first.", autocompletion=choices.splits
+    ),
+    where: str | None = typer.Option(
+        None, "--where", metavar="QUERY", help='Show the images that a query means first: "count() > 20".'
+    ),
+    sort: str | None = typer.Option(
+        None, "--sort", metavar="ORDER", help="Show them in this order first: key, -objects, size, area, -fn …"
+    ),
+    port: int = typer.Option(0, "--port", min=0, max=65535, metavar="N", help="Port of this machine (any free one)."),
+    host: str = typer.Option("127.0.0.1", "--host", metavar="ADDRESS", help="The address to listen at."),
+    allow_remote: bool = typer.Option(False, "--allow-remote", help="Let other machines reach it, with --host."),
+    no_open: bool = typer.Option(False, "--no-open", help="Print the address; open no browser."),
+    json: bool = output.Json,
+) -> None:
+    """Look at a pack in the browser, until ctrl-C: filter, sort, zoom, compare with predictions."""
+    try:
+        from segdata.viewer import server
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in ("starlette", "uvicorn", "h11", "anyio"):
+            raise
+        raise UsageError(
+            f"segdata view needs {name}, which is not installed", fix="pip install 'segdata[view]'"
+        ) from error
+
+    viewer = server.view(
+        pack, predictions, split=split, where=where, sort=sort, host=host, port=port, allow_remote=allow_remote
+    )
+    try:
+        if json:
+            output.result({"address": viewer.address})
+        else:
+            print(viewer.address)
+        sys.stdout.flush()
+        for line in server.reached_by(host):
+            output.remark(line)
+        if not no_open:
+            _open(viewer.address)
+        while viewer.is_running:
+            time.sleep(0.2)
+    finally:
+        viewer.stop()
+
+
+def _open(address: str) -> None:
+    """Open the browser, where there is one."""
+    import webbrowser
+
+    try:
+        is_open = webbrowser.open(address)
+    except webbrowser.Error:
+        is_open = False
+    if not is_open:
+        output.remark("no browser could be opened: open the address yourself")

@@ -1,0 +1,201 @@
+"""The columns of a pack that the grid asks for again and again: which images a query means, in what order, and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segdata.core.arrays import BoolArray, FloatArray, IntArray
+from segdata.errors import UsageError, close_names
+from segdata.metrics.report.outcomes import SIZES
+from segdata.pack import layout
+from segdata.pack.read import Pack
+
+SORTS = ("index", "key", "objects", "size", "area")
+"""What images can be ordered by."""
+
+_FLAGS = {"crowds": layout.IS_CROWD, "difficult": layout.IS_DIFFICULT}
+_MOST_MATCHES = 200
+
+
+class Index:
+    """Columns of the N images and M objects of a pack; tables alone are read.
+
+    Attributes:
+        problems: sample number → what was odd about it when the pack was made, where the pack tells it.
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self.tables = pack.query_columns.tables
+        self.counts: npt.NDArray[np.int32] = self._of_images("objects").astype(np.int32)
+        self.category: npt.NDArray[np.uint16] = _joined(
+            [np.asarray(column) for column in pack.instance_columns("instance/category") if column is not None],
+            np.uint16,
+        )
+        self._flags: npt.NDArray[np.uint8] = _joined(
+            [np.asarray(column) for column in pack.instance_columns("instance/flags") if column is not None], np.uint8
+        )
+        self.has_semantic: BoolArray = self._of_images("has_semantic").astype(bool)
+        self.problems = self._problems()
+        self._everything: dict[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def _of_images(self, name: str) -> npt.NDArray[Any]:
+        return _joined([np.asarray(table.column("image", name)) for table in self.tables], np.int64)
+
+    # ------------------------------------------------------------------ columns
+
+    @cached_property
+    def image(self) -> npt.NDArray[np.int32]:
+        """(M,) the image of each object."""
+        return np.repeat(np.arange(len(self), dtype=np.int32), self.counts)
+
+    @cached_property
+    def pointer(self) -> IntArray:
+        """(N + 1,) int64, the objects of image i are `pointer[i] … pointer[i + 1] − 1`."""
+        return np.concatenate(([0], np.cumsum(self.counts, dtype=np.int64)))
+
+    @cached_property
+    def area(self) -> FloatArray:
+        """(M,) pixels of each object, NaN where they are not known."""
+        return _joined([np.asarray(table.column("object", "area")) for table in self.tables], np.float64)
+
+    @cached_property
+    def _size(self) -> npt.NDArray[np.uint8]:
+        """(M,) 0 small, 1 medium, 2 large, 3 not known."""
+        size: npt.NDArray[np.uint8] = np.searchsorted(SIZES, self.area, side="right").astype(np.uint8)
+        size[np.isnan(self.area)] = 3
+        return size
+
+    @cached_property
+    def _pairs(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint16]]:
+        """Every image with every category that it has: (P,) images, (P,) categories."""
+        pairs = self.image.astype(np.int64) * max(len(self.pack.labels), 1) + self.category
+        pairs.sort()
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+        image, category = np.divmod(pairs, max(len(self.pack.labels), 1))
+        return image.astype(np.int32), category.astype(np.uint16)
+
+    @cached_property
+    def _has(self) -> dict[str, BoolArray]:
+        """Flag → (N,) bool, images with an object that has it."""
+        per_object = {name: (self._flags & bit) != 0 for name, bit in _FLAGS.items()}
+        per_object["box_only"] = (self._flags & layout.HAS_MASK) == 0
+        has = {name: np.bincount(self.image[flag], minlength=len(self)) > 0 for name, flag in per_object.items()}
+        with_problem = np.zeros(len(self), bool)
+        with_problem[list(self.problems)] = True
+        return has | {"has_semantic": self.has_semantic, "problems": with_problem}
+
+    @cached_property
+    def sizes(self) -> IntArray:
+        """(N, 2) height and width in pixels."""
+        return np.asarray(self.pack.column("image/size"), np.int64).reshape(-1, 2)
+
+    @cached_property
+    def in_split(self) -> Mapping[str, IntArray]:
+        """Split → numbers of its images."""
+        return {name: np.asarray(members) for name, members in self.pack.splits.items()}
+
+    def splits_of(self, number: int) -> list[str]:
+        """The splits that an image is in."""
+        is_in = self.pack.query_columns.in_split
+        return [name for name in self.pack.splits if is_in(name)[number]]
+
+    def keys(self) -> list[str]:
+        """The key of every image."""
+        return [key for table in self.tables for key in table.texts("key")]
+
+    def _problems(self) -> dict[int, str]:
+        report = self.pack.info.get("report") or {}
+        named = {
+            str(example): kind
+            for kind, item in (report.get("remarks") or {}).items()
+            for example in item.get("examples", ())
+        }
+        if not named:
+            return {}
+        return {number: named[key] for number, key in enumerate(self.keys()) if key in named}
+
+    # ------------------------------------------------------------------ order
+
+    def values(self, sort: str) -> npt.NDArray[Any]:
+        """(N,) what images are ordered by."""
+        if sort == "objects":
+            return self.counts
+        if sort == "size":
+            return self.sizes.prod(axis=1)
+        if sort == "area":
+            return np.bincount(self.image, np.nan_to_num(self.area), minlength=len(self))
+        return np.argsort(np.argsort(np.array(self.keys(), object), kind="stable"), kind="stable")
+
+    def ordered(self, numbers: IntArray, values: npt.NDArray[Any] | None, *, is_falling: bool) -> IntArray:
+        """Images by rising or falling values of all images; equal ones by number, those without value last."""
+        if values is None:
+            return numbers[::-1] if is_falling else numbers
+        chosen = values[numbers].astype(np.float64)
+        return numbers[np.argsort(-chosen if is_falling else chosen, kind="stable")]
+
+    # ------------------------------------------------------------------ counts
+
+    def facets(self, is_meant: BoolArray | None) -> dict[str, Any]:
+        """Counts of the images that are meant, (N,) bool, or of all, and of their objects."""
+        if is_meant is None:
+            if self._everything is None:
+                self._everything = self._counted(np.ones(len(self), bool))
+            return self._everything
+        return self._counted(is_meant)
+
+    def _counted(self, is_meant: BoolArray) -> dict[str, Any]:
+        categories = len(self.pack.labels)
+        image, category = self._pairs
+        is_object = np.repeat(is_meant, self.counts)
+        objects = np.bincount(self.category[is_object], minlength=categories)
+        images = np.bincount(category[is_meant[image]], minlength=categories)
+        sizes = np.bincount(self._size[is_object], minlength=4).tolist()
+        has = {name: int(np.count_nonzero(flag & is_meant)) for name, flag in self._has.items()}
+        return {
+            "images": int(np.count_nonzero(is_meant)),
+            "objects": int(np.count_nonzero(is_object)),
+            "splits": {name: int(np.count_nonzero(is_meant[members])) for name, members in self.in_split.items()},
+            "categories": np.column_stack((images, objects)).tolist(),
+            "sizes": dict(zip(("small", "medium", "large", "of_unknown_size"), sizes, strict=True)),
+            **has,
+        }
+
+    def find(self, text: str) -> list[int]:
+        """Images whose number in the source a text is, then those that have it in their key; at most 200."""
+        numbers: list[int] = []
+        if text.isdecimal() and len(text) < 19:
+            numbers = np.flatnonzero(self.pack.column("image/id") == int(text))[:_MOST_MATCHES].tolist()
+        lower = text.casefold()
+        for number, key in enumerate(self.keys()):
+            if len(numbers) >= _MOST_MATCHES:
+                break
+            if lower in key.casefold() and number not in numbers:
+                numbers.append(number)
+        return numbers
+
+
+def sort_of(text: str, sorts: tuple[str, ...]) -> tuple[str, bool]:
+    """What images are ordered by, and whether its largest comes first, of a text such as `-objects`.
+
+    Raises:
+        UsageError: there is no such order.
+    """
+    name = text.removeprefix("-") or "index"
+    if name not in sorts:
+        close = close_names(name, sorts)
+        fix = f"did you mean {' or '.join(close)}?" if close else None
+        raise UsageError(f"images cannot be ordered by {name!r}", why=f"they can by {', '.join(sorts)}", fix=fix)
+    return name, text.startswith("-")
+
+
+def _joined(parts: list[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype)

@@ -1,0 +1,268 @@
+"""The addresses of the server, and what stands behind each; docs/view.md lists them for other programs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from segdata.errors import SegdataError, UsageError, number_of
+from segdata.viewer import pictures, wire
+from segdata.viewer.answers import bytes_answer, error_answer, json_answer
+from segdata.viewer.guard import VERSION, Refused
+from segdata.viewer.index import SORTS, sort_of
+from segdata.viewer.session import Session
+
+_STATIC = Path(__file__).parent / "static"
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".txt": "text/plain; charset=utf-8",
+}
+"""Endings of files that the page is made of, and of nothing else."""
+
+_MOST_TILES = 256
+_MOST_OBJECTS = 2000
+"""Objects whose records one answer has."""
+
+Answer = Callable[[Session, Request], Any]
+
+
+class Routes:
+    """The application without its guard.
+
+    Args:
+        session: what is shown.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._threads = ThreadPoolExecutor(2, "queries")
+        self._files = {
+            path.relative_to(_STATIC).as_posix(): path
+            for path in sorted(_STATIC.rglob("*"))
+            if path.suffix in _KINDS and path.is_file()
+        }
+        routes = [Route("/", self._page), Route("/static/{name:path}", self._page)]
+        routes += [Route(f"/api/{name}", self._answered(answer)) for name, answer in ANSWERS.items()]
+        routes += [
+            Route("/api/thumb/{i:int}", self._answered_later(_thumb)),
+            Route("/api/image/{i:int}", self._answered_later(_image)),
+        ]
+        self.app = Starlette(
+            routes=routes, exception_handlers={404: lambda request, error: error_answer(_no_address())}
+        )
+        self.app.router.redirect_slashes = False
+
+    def close(self) -> None:
+        """Answer nothing any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _page(self, request: Request) -> Response:
+        """A file of the page, by a name from the table of those that there were at the start."""
+        path = self._files.get(request.path_params.get("name", "index.html"))
+        if path is None:
+            return error_answer(_no_address())
+        data = path.read_bytes()
+        return _with_tag(request, hashlib.sha256(data).hexdigest()[:32]) or bytes_answer(
+            data, _KINDS[path.suffix], ETag=_tag(hashlib.sha256(data).hexdigest()[:32]), Cache_Control="no-cache"
+        )
+
+    def _answered(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+        """An answer that is computed in a thread."""
+
+        async def later(session: Session, request: Request) -> Any:
+            compute = partial(answer, session, request)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, compute)
+
+        return self._answered_later(later, is_first=answer is _pack)
+
+    def _answered_later(
+        self, answer: Callable[[Session, Request], Awaitable[Any]], *, is_first: bool = False
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            session = self._session
+            try:
+                session.require_current(session.version if is_first else request.query_params.get("v", ""))
+                result = await answer(session, request)
+                response = result if isinstance(result, Response) else json_answer(result)
+            except Exception as error:
+                response = error_answer(_read_further(error))
+            response.headers[VERSION] = session.version
+            return response
+
+        return endpoint
+
+
+def _no_address() -> Refused:
+    return Refused(404, "there is no such address")
+
+
+def _read_further(error: Exception) -> Exception:
+    """Files that vanish while they are read are none of the page's mistakes."""
+    return Refused(410, f"a file cannot be read: {error.strerror}") if isinstance(error, OSError) else error
+
+
+def _tag(text: str) -> str:
+    return f'"{text}"'
+
+
+def _with_tag(request: Request, text: str) -> Response | None:
+    """An answer without content, where the browser has it already."""
+    if request.headers.get("if-none-match") == _tag(text):
+        return Response(status_code=304, headers={"ETag": _tag(text), "Cache-Control": "no-cache"})
+    return None
+
+
+# ---------------------------------------------------------------------- the pack
+
+
+def _pack(session: Session, request: Request) -> Any:
+    return session.document
+
+
+def _ids(session: Session, request: Request) -> Response:
+    """Numbers of the samples that a query means, in order."""
+    tag = hashlib.sha256(f"{session.version}?{request.url.query}".encode()).hexdigest()[:32]
+    if (same := _with_tag(request, tag)) is not None:
+        return same
+    sort, is_falling = sort_of(request.query_params.get("sort", "index"), SORTS)
+    meant = _meant(session, request)
+    numbers = np.arange(len(session.index)) if meant is None else np.flatnonzero(meant)
+    values = None if sort == "index" else session.index.values(sort)
+    numbers = session.index.ordered(numbers, values, is_falling=is_falling)
+    total = str(len(numbers))
+    return bytes_answer(wire.numbers(numbers), ETag=_tag(tag), Cache_Control="no-cache", X_Segdata_Total=total)
+
+
+def _meant(session: Session, request: Request) -> Any:
+    """(N,) bool, the images that the query of a request means; None for all."""
+    where = request.query_params.get("where", "").strip()
+    return session.pack.matching(where) if where else None
+
+
+def _facets(session: Session, request: Request) -> Any:
+    return session.index.facets(_meant(session, request)) | {"tp": None, "fp": None, "fn": None}
+
+
+def _tiles(session: Session, request: Request) -> Any:
+    words = [word for word in request.query_params.get("ids", "").split(",") if word]
+    if len(words) > _MOST_TILES:
+        raise Refused(413, f"more than {_MOST_TILES} tiles at once")
+    if not all(word.isdecimal() and len(word) < 12 for word in words):
+        raise UsageError("ids are numbers of samples with commas between them")
+    for word in words:
+        session.truth(int(word))
+    return [session.tile(int(word)) for word in words]
+
+
+def _find(session: Session, request: Request) -> Any:
+    return {"ids": session.index.find(request.query_params.get("text", "").strip())}
+
+
+# ---------------------------------------------------------------------- one sample
+
+
+def _number(request: Request) -> int:
+    return int(request.path_params["i"])
+
+
+async def _thumb(session: Session, request: Request) -> Response:
+    text = request.query_params.get("side", "160")
+    if not text.isdecimal() or len(text) > 5 or int(text) not in pictures.SIDES:
+        sides = pictures.SIDES
+        raise UsageError(f"side is {text[:20]!r}", why=f"expected {sides.start} … {sides.stop - 1} pixels")
+    side = int(text)
+    return await _picture(session, request, f"thumb-{side}", lambda sample: pictures.thumbnail(sample, side))
+
+
+async def _image(session: Session, request: Request) -> Response:
+    if request.query_params.get("exact") == "1":
+        return await _picture(session, request, "exact", pictures.exact_picture, "image/png")
+    return await _picture(session, request, "image", pictures.picture)
+
+
+async def _picture(
+    session: Session, request: Request, kind: str, make: Callable[[Any], bytes], media: str = "image/jpeg"
+) -> Response:
+    number = _number(request)
+    sample = session.truth(number)
+    if session.pack.info["images"] == "none":
+        fix = "convert again with --images embed or --images reference"
+        raise Refused(404, "the pack was made without images", fix=fix)
+    tag = f"{session.version}-{kind}-{number}"
+    if (same := _with_tag(request, tag)) is not None:
+        return same
+    try:
+        data = await session.pictures.get((kind, number), lambda: make(sample), request.is_disconnected)
+    except SegdataError as error:
+        raise error.located(place=session.pack.place(number), key=sample.key) from error
+    if data is None:
+        return Response(status_code=499)
+    return bytes_answer(data, media, ETag=_tag(tag), Cache_Control="private, no-cache")
+
+
+def _side(session: Session, request: Request) -> Any:
+    """The sample that is asked for, as annotated or as predicted."""
+    side = request.query_params.get("of", "truth")
+    if side not in ("truth", "predictions"):
+        raise UsageError(f"of is {side[:40]!r}", why="it can be truth or predictions")
+    return session.truth(_number(request)) if side == "truth" else session.predicted(_number(request))
+
+
+def _masks(session: Session, request: Request) -> Response:
+    return bytes_answer(wire.masks(_side(session, request)))
+
+
+def _semantic(session: Session, request: Request) -> Response:
+    sample = _side(session, request)
+    if sample.semantic is None:
+        raise Refused(404, "this sample has no label map")
+    data, size = wire.label_map(sample.semantic)
+    return bytes_answer(data, Content_Encoding="gzip", X_Segdata_Size=size)
+
+
+def _sample(session: Session, request: Request) -> Any:
+    number = _number(request)
+    sample = session.truth(number)
+    instances = sample.instances
+    count = min(len(instances), _MOST_OBJECTS)
+    codec = session.codec(number)
+    return session.tile(number) | {
+        "file": sample.file,
+        "codec": codec,
+        "bytes": session.pack.image_bytes(number),
+        "extra": dict(sample.extra),
+        "objects": [
+            {"id": int(instances.id[row]), "category": int(instances.category[row]), "extra": instances.extra[row]}
+            for row in range(count)
+        ],
+        "more": number_of(len(instances) - count, "object") if len(instances) > count else None,
+        "panoptic": sample.has_semantic and sample.has_instances,
+    }
+
+
+ANSWERS: dict[str, Answer] = {
+    "pack": _pack,
+    "ids": _ids,
+    "facets": _facets,
+    "tiles": _tiles,
+    "find": _find,
+    "masks/{i:int}": _masks,
+    "semantic/{i:int}": _semantic,
+    "sample/{i:int}": _sample,
+}
+"""Address under /api/ → what answers it, in a thread."""

@@ -1,0 +1,213 @@
+"""What one server shows: a pack, and what was predicted for its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segdata.core.predictions import Predictions
+from segdata.core.sample import Sample
+from segdata.errors import SegdataError
+from segdata.pack import layout
+from segdata.pack.read import Pack, open_pack
+from segdata.sources.evaluation import open_ground_truth, open_predictions
+from segdata.viewer.guard import Refused
+from segdata.viewer.index import Index
+from segdata.viewer.pictures import Pictures
+from segdata.viz.overlay import color_of
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the page shows first."""
+
+    split: str | None = None
+    where: str | None = None
+    sort: str | None = None
+
+
+class Session:
+    """A pack, and predictions about it, as one server shows them.
+
+    Args:
+        path: the pack.
+        predictions: a pack of predictions or results files about it.
+
+    Raises:
+        LabelMismatch: the predictions have categories that the pack does not have.
+        NotThere, DamagedData, InvalidInput: one of them cannot be read.
+    """
+
+    def __init__(self, path: Path, predictions: Path | None = None, start: Start | None = None) -> None:
+        self.start = start or Start()
+        self.pack: Pack = open_pack(path)
+        self.predictions: Predictions | None = None
+        if predictions is not None:
+            self.predictions = open_predictions(predictions, open_ground_truth(path))
+        self._files = [_File(path)]
+        if self.predictions is not None and self.predictions.kind == "pack":
+            self._files.append(_File(self.predictions.path))
+        self.version = "-".join(file.crc32 for file in self._files)
+        self.index = Index(self.pack)
+        self.pictures = Pictures()
+        if self.start.split is not None:
+            self.pack.split(self.start.split)
+        if self.start.where is not None:
+            self.pack.matching(self.start.where)
+
+    def close(self) -> None:
+        """Make no pictures any more."""
+        self.pictures.close()
+
+    def require_current(self, version: str) -> None:
+        """Refuse what was asked about other data than there is now.
+
+        Raises:
+            Refused: the pack or the predictions were replaced, or the page is of another start.
+        """
+        if version != self.version:
+            raise Refused(410, "the page shows other data than this server", fix="reload the page")
+        for file in self._files:
+            file.require_unchanged()
+
+    # ------------------------------------------------------------------ samples
+
+    def truth(self, number: int) -> Sample:
+        """An image with its annotations.
+
+        Raises:
+            Refused: there is no such image.
+        """
+        if not 0 <= number < len(self.pack):
+            raise Refused(404, f"there is no sample {number}", fix=f"the pack has samples 0 … {len(self.pack) - 1}")
+        return self.pack[number]
+
+    def predicted(self, number: int) -> Sample:
+        """The same image with what was predicted for it; with nothing where the predictions leave it out.
+
+        Raises:
+            Refused: there is no such image, or there are no predictions.
+        """
+        truth = self.truth(number)
+        if self.predictions is None:
+            raise Refused(404, "there are no predictions", fix="segdata view PACK PREDICTIONS")
+        sample = self.predictions.get(number)
+        return Sample(truth.key, truth.height, truth.width, id=truth.id) if sample is None else sample
+
+    # ------------------------------------------------------------------ the whole
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """What the page needs to know of the pack before it shows a sample."""
+        pack, labels, facets = self.pack, self.pack.labels, self.index.facets(None)
+        categories = [
+            {
+                "index": index,
+                "id": category.id,
+                "name": category.name,
+                "supercategory": category.supercategory,
+                "isthing": category.isthing,
+                "ignore": category.ignore,
+                "color": list(color_of(labels, index)),
+                "images": images,
+                "objects": objects,
+            }
+            for index, (category, (images, objects)) in enumerate(
+                zip(labels.categories, facets["categories"], strict=True)
+            )
+        ]
+        start = self.start
+        return {
+            "version": self.version,
+            "name": pack.path.resolve().name,
+            "samples": len(pack),
+            "objects": facets["objects"],
+            "splits": [{"name": name, "samples": len(members)} for name, members in pack.splits.items()],
+            "labels": {"name": labels.name, "void": labels.void, "categories": categories},
+            "has_images": pack.info["images"] != "none",
+            "has_semantic": facets["has_semantic"] > 0,
+            "problems": pack.info.get("report"),
+            "predictions": self._predictions_document(),
+            "edits": None,
+            "tools": [],
+            "model": None,
+            "started": {"split": start.split, "where": start.where, "sort": start.sort},
+        }
+
+    def _predictions_document(self) -> dict[str, Any] | None:
+        predictions = self.predictions
+        if predictions is None:
+            return None
+        return {
+            "name": predictions.path.resolve().name,
+            "kind": predictions.kind,
+            "objects": None,
+            "has_scores": "scores" in predictions.holds,
+            "has_semantic": bool({"semantic", "panoptic"} & predictions.holds),
+        }
+
+    def tile(self, number: int) -> dict[str, Any]:
+        """What the grid says below a thumbnail."""
+        index = self.index
+        height, width = index.sizes[number].tolist()
+        return {
+            "i": number,
+            "key": self.pack.key(number),
+            "split": index.splits_of(number),
+            "width": width,
+            "height": height,
+            "objects": int(index.counts[number]),
+            "id": int(self._ids[number]),
+            "problem": index.problems.get(number),
+        }
+
+    def codec(self, number: int) -> str | None:
+        """How an image is encoded; None where there is none."""
+        name = _CODECS[int(self._codecs[number])]
+        return None if name == "none" else name
+
+    @cached_property
+    def _ids(self) -> Any:
+        return np.asarray(self.pack.column("image/id"))
+
+    @cached_property
+    def _codecs(self) -> Any:
+        return np.asarray(self.pack.column("image/codec"))
+
+
+_CODECS = list(layout.CODECS)
+
+
+class _File:
+    """A pack on disk, which another may replace."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = self._now()
+        self.crc32: str = layout.read_index(path)["crc32"]
+
+    def _now(self) -> tuple[int, ...]:
+        state = (self._path / layout.INDEX).stat()
+        return state.st_ino, state.st_size, state.st_mtime_ns
+
+    def require_unchanged(self) -> None:
+        """Refuse to go on with a pack that is not there any more, or is another one.
+
+        Raises:
+            Refused: with what to do.
+        """
+        try:
+            stamp = self._now()
+            if stamp == self._stamp:
+                return
+            if layout.read_index(self._path)["crc32"] == self.crc32:
+                self._stamp = stamp
+                return
+        except (OSError, SegdataError):
+            pass
+        fix = "start segdata view again, and reload the page"
+        raise Refused(410, f"the pack {self._path.name} was replaced or removed", fix=fix)
