@@ -103,7 +103,7 @@ def _in_proportion(pack: Pack, image: Integers, category: Integers, number: int,
         if 0 < chosen < len(members):
             share = Fraction(chosen, len(members))
             units = _units(pack, members, image, category)
-            members = members[stratify.parts(units, [share, 1 - share], seed, exact=True) == 0]
+            members = members[stratify.parts(units, [share, 1 - share], seed) == 0]
         if chosen:
             keep[members] = True
     return keep

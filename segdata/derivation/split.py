@@ -45,8 +45,10 @@ def split(
 ) -> Derived:
     """Make a pack of the same samples in other splits; nothing but splits and index is written.
 
-    Each part gets its share of the objects of every category, as nearly as whole images allow; where images have label
-    maps alone, of the images with a category. The same pack, shares and seed give the same splits on every machine.
+    Each part has its share of the images, rounded, and within this size its share of the objects of every category, as
+    nearly as whole images allow; where images have label maps alone, of the images with a category. Sizes of parts of
+    groups are off by half a group of mean size at most, where groups allow. The same pack, shares and seed give the
+    same splits on every machine.
 
     Args:
         pack: the folder of a pack.

@@ -70,11 +70,49 @@ def test_parts_are_as_even_as_iterative_stratification_makes_them_here(seed: int
     require_as_even(np.bincount(category[part[image] == 1]), there[test].sum(0), there.sum(0))
 
 
-def test_objects_count_not_images() -> None:
-    """Nine images with one object each, and one with nine: halves of the objects, to one of them, not of the images."""
-    image = np.array([*range(9), *[9] * 9])
-    part = parts(Units.of(names(10), image, np.zeros(18, np.int64), 1), [Fraction(1, 2)] * 2, seed=3)
-    assert np.bincount(part[image]).max() <= 10
+@pytest.mark.parametrize("seed", range(5))
+def test_objects_count_not_images(seed: int) -> None:
+    """Six images with 4, 1, 1, 2, 2 and 2 objects: halves of both images and objects are those with 4, 1, 1 and the others."""
+    image = np.repeat(np.arange(6), [4, 1, 1, 2, 2, 2])
+    part = parts(Units.of(names(6), image, np.zeros(12, np.int64), 1), [Fraction(1, 2)] * 2, seed=seed)
+    assert np.bincount(part[image]).tolist() == [6, 6]
+    assert np.bincount(part).tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("images", "shares", "expected"),
+    [
+        (51, [0.8, 0.2], [41, 10]),  # 40.8, 10.2
+        (79, [0.8, 0.1, 0.1], [63, 8, 8]),  # 63.2, 7.9, 7.9
+        (10, [0.25] * 4, [3, 3, 2, 2]),  # 2.5 each: the first come first
+        (3, [0.98, 0.01, 0.01], [1, 1, 1]),
+        (1000, [0.5, 0.3, 0.1, 0.05, 0.05], [500, 300, 100, 50, 50]),
+    ],
+)
+def test_parts_have_the_sizes_that_were_asked_for(images: int, shares: list[float], expected: list[int]) -> None:
+    image, category = long_tailed(images)
+    for seed in range(3):
+        units = Units.of(names(images), image, category, CATEGORIES)
+        assert np.bincount(parts(units, [Fraction(str(share)) for share in shares], seed)).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_of_groups_are_off_by_half_a_mean_group_at_most(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(60), rng.integers(1, 40, 60))
+    image, category = long_tailed(len(group))
+    units = Units.of([f"video {number}" for number in group], image, category, CATEGORIES)
+    shares = [0.7, 0.2, 0.1]
+    part = parts(units, [Fraction(str(share)) for share in shares], seed)[units.unit_of]
+    assert abs(np.bincount(part) - np.array(shares) * len(group)).max() <= len(group) / 60 / 2 + 1
+
+
+def test_one_large_group_alone_fills_a_part() -> None:
+    group = ["long", *["long"] * 49, *(f"short {number}" for number in range(50))]
+    none = np.zeros(0, np.int64)
+    units = Units.of(group, none, none, 0)
+    part = parts(units, [Fraction(1, 2), Fraction(1, 2)], seed=0)[units.unit_of]
+    assert len(set(part[:50].tolist())) == 1 and np.bincount(part).tolist() == [50, 50]
 
 
 def test_groups_stay_together_and_shares_hold_nearly() -> None:
@@ -127,7 +165,7 @@ def test_no_part_is_empty(count: int) -> None:
 def test_exact_parts_have_the_number(number: int) -> None:
     image, category = long_tailed()
     share = Fraction(number, IMAGES)
-    part = parts(Units.of(names(), image, category, CATEGORIES), [share, 1 - share], seed=0, exact=True)
+    part = parts(Units.of(names(), image, category, CATEGORIES), [share, 1 - share], seed=0)
     assert np.count_nonzero(part == 0) == number
 
 
