@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -49,7 +50,8 @@ print(json.dumps([os.waitstatus_to_exitcode(status), *cost]), file=sys.stderr)
 def measured(*words: str | Path) -> Cost:
     """Run a command to its end."""
     small = [sys.executable, "-I", "-S", "-c", _MEASURE, *map(str, words)]
-    done = subprocess.run(small, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True, text=True)
+    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
+    done = subprocess.run(small, env=compiled, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True, text=True)
     code, *cost = json.loads(done.stderr.splitlines()[-1])
     assert code == 0, (words, done.stderr)
     return Cost(*cost)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.labels import LabelSpace
 from segdata.derivation import stratify
 from segdata.derivation.derive import CHANGED, Derived, Plan, derive
 from segdata.derivation.pieces import Parent, Piece
@@ -76,19 +77,17 @@ def split(
     shares = _shares(into)
     parent = Parent.open(pack)
     whole = open_pack(pack)
-    image = category = np.zeros(0, np.int64)
-    if by == "category":
-        image, category = occurrences(whole, progress)
-    units = Units.of(groups(parent, whole, group), image, category, len(whole.labels))
-    if len(units.names) < len(shares):
+    names = groups(parent, whole, group)
+    number = len(set(names))
+    if number < len(shares):
         raise UsageError(
             f"there are more splits than {'samples' if group is None else 'groups'}",
             file=parent.folder,
-            why=f"{number_of(len(units.names), 'sample' if group is None else 'group')}, {len(shares)} splits",
+            why=f"{number_of(number, 'sample' if group is None else 'group')}, {len(shares)} splits",
             fix="ask for fewer splits" if group is None else "ask for fewer splits, or group by something else",
         )
-    part_of_unit = stratify.parts(units, list(shares.values()), seed)
-    part_of = part_of_unit[units.unit_of]
+    part_of, deviations = _dealt(whole, names, list(shares.values()), by, seed, progress)
+    del names  # which are large
     plan = Plan(
         verb="split",
         parents=[parent],
@@ -100,7 +99,7 @@ def split(
         images=parent.index["images"],
         images_root=parent.store.images_root,
         options={"into": dict(into), "by": by, "group": group, "seed": seed},
-        details={"groups": len(units.names), **_deviations(units, part_of_unit, list(shares.values()), whole)},
+        details={"groups": number, **deviations},
     )
     return derive(plan, Path(out), force=force, wait=wait)
 
@@ -135,12 +134,14 @@ def groups(parent: Parent, pack: Pack, group: str | None) -> list[str]:
         UsageError: it is no regular expression.
         NotThere: no sample has the field.
     """
-    keys = [key.decode("utf-8", "surrogatepass") for key in parent.read_keys()]
-    if group is None or not group.startswith(_FIELD):
-        if group is not None:
-            require_pattern(group)
-        # A key may stand in several splits for several samples.
-        return [f"{group_of(group, key)}" if group is not None else f"{key}\0{index}" for index, key in enumerate(keys)]
+    keys = (key.decode("utf-8", "surrogatepass") for key in parent.read_keys())
+    if group is None:
+        return [
+            f"{key}\0{index}" for index, key in enumerate(keys)
+        ]  # a key may stand in several splits for several samples
+    if not group.startswith(_FIELD):
+        require_pattern(group)
+        return [f"{group_of(group, key)}" for key in keys]
     path = group.removeprefix(_FIELD).split(".")
     values = [_field(sample.extra, path) for sample in pack]
     if all(value is None for value in values):
@@ -165,12 +166,24 @@ def _field(record: Any, path: list[str]) -> str | None:
     return repr(record)
 
 
+def _dealt(
+    pack: Pack, names: list[str], shares: list[Fraction], by: By, seed: int, progress: Progress | None
+) -> tuple[npt.NDArray[np.int64], dict[str, float | str]]:
+    """The part of every image, (N,), and how far shares are off."""
+    nothing = np.zeros(0, np.int64)
+    of_objects = occurrences(pack, progress) if by == "category" else (nothing, nothing)
+    units = Units.of(names, *of_objects, len(pack.labels))
+    del of_objects  # which are large
+    part_of = stratify.parts(units, shares, seed)
+    return part_of[units.unit_of], _deviations(units, part_of, shares, pack.labels)
+
+
 def _deviations(
-    units: Units, part_of: npt.NDArray[np.int64], shares: list[Fraction], pack: Pack
+    units: Units, part_of: npt.NDArray[np.int64], shares: list[Fraction], labels: LabelSpace
 ) -> dict[str, float | str]:
     """How far the share of a category in a part is from the one that was asked for; nothing without categories."""
-    counts = np.zeros((len(shares), units.categories), np.int64)
-    np.add.at(counts, (part_of[units.unit], units.category), units.count)
+    rows = part_of[units.unit] * units.categories + units.category
+    counts = np.bincount(rows, units.count, len(shares) * units.categories).reshape(len(shares), units.categories)
     there = np.flatnonzero(counts.sum(0))
     if not len(there):
         return {}
@@ -179,5 +192,5 @@ def _deviations(
     return {
         "largest_deviation": float(deviation.max()),
         "mean_deviation": float(deviation.mean()),
-        "category": pack.labels[int(there[deviation.argmax()])].name,
+        "category": labels[int(there[deviation.argmax()])].name,
     }

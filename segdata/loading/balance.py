@@ -73,8 +73,11 @@ def occurrences(
         rows.append((index, _categories(pack[index], len(labels))))
         if progress is not None:
             progress(done, len(others))
-    image = np.concatenate([image, *(np.full(len(values), index) for index, values in rows)])
-    category = np.concatenate([category, *(values for _, values in rows)])
+    if rows:
+        image = np.concatenate([image, *(np.full(len(values), index) for index, values in rows)])
+        category = np.concatenate([category, *(values for _, values in rows)])
+    if not any(row.ignore for row in labels.categories):
+        return image, category
     counts = np.array([not row.ignore for row in labels.categories], bool)[category]
     return image[counts], category[counts]
 
