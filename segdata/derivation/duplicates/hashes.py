@@ -2,8 +2,8 @@
 
 The rule is PDQ's (Facebook, 2019): the image is reduced to 64 × 64 grey values, of whose two-dimensional cosine transform
 the 16 × 16 lowest frequencies but the constant are compared with their median. PDQ blurs with a filter of whole pixels;
-here the reduction is Pillow's, whose filter has the width of the cells, so that a smaller copy keeps its hash. Hashes of
-one image by both differ in 8 of 256 bits in the median.
+here the reduction is Pillow's, whose filter has the width of the cells, so that a smaller copy keeps its hash. The hashes
+of 110 photos of COCO, VOC and CamVid differ from those by pdqhash 0.2.8 in 8 of 256 bits in the median, in 20 at most.
 """
 
 from __future__ import annotations

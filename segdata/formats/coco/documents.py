@@ -26,7 +26,7 @@ KINDS = ("instances", "person_keypoints", "captions", "image_info")
 NOT_READ = ("panoptic", "stuff", "labels")
 """Kinds that are passed over beside others, with a remark."""
 
-_PEEK = 1 << 16
+_PEEK, _PEEK_CATEGORIES = 1 << 16, 1 << 22
 _SPLIT = re.compile(r"train|val|test|dev", re.IGNORECASE)
 """How names of folders begin that are splits even where their documents lie in a folder of their own."""
 
@@ -166,9 +166,11 @@ def kind_of(name: str) -> tuple[str, str]:
 
 
 def looks_like_coco(path: Path) -> bool:
-    """Whether a JSON file begins like a COCO document."""
+    """Whether a JSON file begins like a COCO document; LVIS has a megabyte of categories first."""
     with open_file(path) as file:
         head = file.read(_PEEK)
+        if b'"categories"' in head:
+            head += file.read(_PEEK_CATEGORIES)
     return b'"images"' in head or b'"annotations"' in head
 
 
