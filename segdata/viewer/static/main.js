@@ -219,9 +219,10 @@ function App({ pack }) {
       around: () => [1, -1].flatMap((by) => (position >= 0 && ids.value?.[position + by] !== undefined ? [ids.value[position + by]] : [])),
       /** @param {number} by */
       object(by) {
-        const order = frame.objects ?? [];
+        const order = frame.objects?.() ?? [];
         const at = order.indexOf(address.state.object);
-        if (order.length) address.set({ object: order[(at + by + order.length) % order.length] });
+        const next = at < 0 ? (by > 0 ? 0 : order.length - 1) : (at + by + order.length) % order.length;
+        if (order.length) address.set({ object: order[next] });
       },
     },
   });

@@ -264,6 +264,15 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
   const categories = categoriesOf(pack, sides.map((side) => data[side]?.masks).filter(Boolean)).map((category, index) => ({ ...category, hint: index < 9 ? index + 1 : '' }));
   frame.categories = categories.map((category) => category.name);
   frame.planes = planes;
+  frame.objects = () =>
+    sides.flatMap((side) => {
+      const overlay = data[side];
+      if (!overlay) return [];
+      const rank = new Map(categories.map((category, index) => [category.index, index]));
+      const objects = Array.from({ length: overlay.masks.count }, (_, object) => object).filter((object) => overlay.shown[object]);
+      objects.sort((a, b) => (rank.get(overlay.masks.category[a]) ?? 0) - (rank.get(overlay.masks.category[b]) ?? 0) || a - b);
+      return objects.map((object) => `${side}${object}`);
+    });
   const actions = {
     mark: remark,
     /** @param {string} name @param {boolean} isShown */
