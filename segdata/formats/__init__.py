@@ -21,6 +21,7 @@ from segdata.formats import (
     coco_panoptic,
     cvat,
     label_maps,
+    label_studio,
     labelme,
     masks,
     parquet,
@@ -81,6 +82,12 @@ FORMATS: Mapping[str, FormatModules] = {
         via.format,
         via.adapt,
         Residue(via.residue.count_dropped, via.residue.count_dropped_document, via.residue.object_fields),
+        names_categories=True,
+    ),
+    "label-studio": FormatModules(
+        label_studio.format,
+        label_studio.adapt,
+        Residue(label_studio.residue.count_dropped, object_fields=label_studio.residue.object_fields),
         names_categories=True,
     ),
     "labelme": FormatModules(

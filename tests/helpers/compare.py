@@ -27,6 +27,7 @@ MOST = 20
 LABELS = {
     "coco": (),
     "cvat": (),
+    "label-studio": (),
     "labelme": (),
     "via": (),
     "voc": ("SegmentationClass/*.png", "SegmentationObject/*.png"),

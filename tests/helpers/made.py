@@ -750,6 +750,89 @@ def via_balloons(root: Path) -> Path:
     return root
 
 
+# ---------------------------------------------------------------------- Label Studio
+
+
+def brush_rle(alpha: np.ndarray) -> list[int]:
+    """Label Studio's run lengths of RGBA pixels in which colour and alpha differ: single values, eight at most at once."""
+    values = np.stack([np.full_like(alpha, 7), np.full_like(alpha, 9), alpha // 2, alpha], axis=-1).ravel().tolist()
+    bits = f"{len(values):032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))
+    for start in range(0, len(values), 8):
+        group = values[start : start + 8]
+        bits += f"000{len(group) - 1:03b}" + "".join(f"{value:08b}" for value in group)
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
+
+
+def brush_alpha() -> np.ndarray:
+    """A ring, opaque in its middle only."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    distance = np.hypot(x - 30, y - 20)
+    return np.where((distance < 8) & (distance > 3), np.where(distance > 6, 90, 255), 0).astype(np.uint8)
+
+
+def region(kind: str, label: str | None, value: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A result of Label Studio of the size of these images."""
+    about = {"from_name": "tool", "to_name": "image", "image_rotation": 0}
+    size = {"original_width": WIDTH, "original_height": HEIGHT}
+    return {"type": kind, "value": value | ({} if label is None else {kind: [label]}), **about, **size, **more}
+
+
+def regions() -> list[dict[str, Any]]:
+    """Every kind of shape: of one with two labels, of one whose label stands apart, and results without area."""
+    triangle = {"points": [[5, 10], [30.3, 10], [25, 47.77]], "closed": True}
+    return [
+        region("polygonlabels", "cat", triangle, id="a", meta={"text": ["by hand"]}),
+        region("keypointlabels", "eye", {"x": 10.5, "y": 17, "width": 0.5}, id="b"),
+        region("rectanglelabels", "dog", {"x": 50, "y": 10, "width": 25, "height": 50, "rotation": 0}, id="c"),
+        region("rectanglelabels", "dog", {"x": 50, "y": 10, "width": 25, "height": 50, "rotation": 30}, id="d"),
+        region("ellipselabels", "cat", {"x": 40, "y": 60, "radiusX": 20, "radiusY": 10, "rotation": 17.5}, id="e"),
+        region("brushlabels", "cat", {"format": "rle", "rle": brush_rle(brush_alpha())}, id="f"),
+        region("polygon", None, {"points": [[80, 80], [97.5, 80], [90, 99]]}, id="g"),
+        region("labels", "dog", {"points": [[80, 80], [97.5, 80], [90, 99]]}, id="g"),
+        {"type": "relation", "from_id": "a", "to_id": "c", "direction": "right"},
+    ]
+
+
+def task(number: int, image: str, *annotations: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"id": number, "data": {"image": image}, "annotations": list(annotations), "predictions": [], **more}
+
+
+def label_studio(root: Path) -> Path:
+    """Every kind of shape, addresses of every kind, annotators, a cancelled annotation, and an image that nobody annotated."""
+    for number, name in enumerate(("ä 0.jpg", "images/b.jpg", "images/sub/c.png", "d.jpg")):
+        put(root / name, photo(seed=number, kind="PNG" if name.endswith("png") else "JPEG"))
+    box = region("rectanglelabels", "bird", {"x": 1, "y": 2, "width": 30, "height": 40, "rotation": 0})
+    double = {**box, "value": {**box["value"], "rectanglelabels": ["dog", "bird"]}}
+    predicted = {"result": [{**box, "score": 0.5}], "score": 0.4, "model_version": "m"}
+    first = {"id": 1, "completed_by": 7, "result": regions(), "was_cancelled": False, "ground_truth": False}
+    cancelled = {"id": 2, "result": [box], "was_cancelled": True}
+    tasks = [
+        task(11, "/data/upload/3/0123abcd-%C3%A4%200.jpg", cancelled, first, meta={"n": 1.25}),
+        task(12, "https://example.org/x/b.jpg?size=1", {"result": [box]}, {"result": [double], "ground_truth": True}),
+        task(13, "/data/local-files/?d=sub/c.png", {"result": []}, predictions=[predicted], drafts=[]),
+        task(14, "d.jpg"),
+    ]
+    tasks[3]["data"]["caption"] = "nobody looked"
+    put(root / "project-1.json", tasks)
+    labels = '<Label value="dog" background="#ff0010"/><Label value="cat"/>'
+    put(
+        root / "label_config.xml",
+        f'<View><Image name="image" value="$image"/>\n<BrushLabels>{labels}</BrushLabels></View>',
+    )
+    return root
+
+
+def label_studio_predictions(root: Path) -> Path:
+    """Splits of tasks that have predictions alone."""
+    for number, split in enumerate(("train", "val")):
+        put(root / f"{split}/a{number}.jpg", photo(seed=number))
+        result = [{**item, "score": 0.25 + number / 2} if n else item for n, item in enumerate(regions())]
+        item = task(number, f"a{number}.jpg", predictions=[{"result": result, "score": 0.125}])
+        put(root / f"{split}/export.json", [item])
+    return root
+
+
 ALL = {
     "coco": coco,
     "voc": voc,
@@ -759,6 +842,8 @@ ALL = {
     "camvid_segnet": camvid_segnet,
     "cvat": cvat,
     "cvat_subsets": cvat_subsets,
+    "label-studio": label_studio,
+    "label-studio_predictions": label_studio_predictions,
     "labelme": labelme,
     "labelme_splits": labelme_splits,
     "masks": masks,

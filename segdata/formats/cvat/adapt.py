@@ -29,6 +29,7 @@ from segdata.formats.contract import Header, Kept, Plan
 from segdata.formats.cvat import shapes
 from segdata.formats.shapes import drawing, objects, pictures
 from segdata.formats.shared.folder import image_ending
+from segdata.formats.shared.palettes import to_hex
 from segdata.formats.xml import Node
 from segdata.sets.orientation import upright_size
 
@@ -65,7 +66,7 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
 def _label(category: Category) -> Node:
     children = [Node("name", category.name)]
     if category.color is not None:
-        children.append(Node("color", "#" + bytes(category.color).hex()))
+        children.append(Node("color", to_hex(category.color)))
     return Node("label", [*children, Node("attributes", "")])
 
 

@@ -13,7 +13,6 @@ upright picture, so they are turned where EXIF says that the stored one is not; 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,14 +28,15 @@ from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
 from segdata.formats.cvat import index, shapes
+from segdata.formats.shapes import documents as split_documents
 from segdata.formats.shapes import drawing, pictures
 from segdata.formats.shapes.drawing import Shape
 from segdata.formats.shared import pairs
-from segdata.formats.shared.folder import image_bytes, image_path, is_file, stem, write_file
+from segdata.formats.shared.folder import image_bytes, image_path, is_file, stem, write_file, write_image
+from segdata.formats.shared.palettes import from_hex
 from segdata.formats.xml import Node, element, serialise
 from segdata.sets.orientation import turned_points, upright_size
 from segdata.system.files import checked_name
-from segdata.system.reading import read_file
 
 LAYOUT = "annotations.xml with <annotations>, and images/ (CVAT for images 1.1)"
 
@@ -125,16 +125,7 @@ def _labels(documents: Sequence[index.Index], options: ReadOptions) -> LabelSpac
     if not colors or options.classes_from_data:
         colors |= {name: None for document in documents for name in document.labels if name not in colors}
     rows = enumerate(colors.items(), 1)
-    return LabelSpace("custom", tuple(Category(name, number, _color(color)) for number, (name, color) in rows))
-
-
-def _color(text: str | None) -> tuple[int, int, int] | None:
-    """A colour "#rrggbb"; None for anything else."""
-    try:
-        red, green, blue = bytes.fromhex((text or "").removeprefix("#"))
-    except ValueError:
-        return None
-    return red, green, blue
+    return LabelSpace("custom", tuple(Category(name, number, from_hex(color)) for number, (name, color) in rows))
 
 
 # ---------------------------------------------------------------------- load
@@ -319,17 +310,13 @@ def _upright(ring: npt.NDArray[Any], orientation: int, height: int, width: int) 
 
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Write images, and the element of each into a part file that `finish` puts in order."""
-    lines = []
+    records = []
     for _, sample in samples:
-        encoded = sample.encoded
-        if encoded is not None:
-            write_file(root, sample.file, encoded)
+        write_image(root, sample)
         residue = sample.extra.get("cvat", {})
         if "file" in residue:
-            item = [residue["file"], residue["place"], element(_element(sample, header.labels))]
-            lines.append(json.dumps(item).encode() + b"\n")
-    write_file(root, f".parts/{number:05d}.lines", b"".join(lines))
-    return {"part": f"{number:05d}"}
+            records.append((residue["file"], residue["place"], element(_element(sample, header.labels))))
+    return split_documents.write_records(records, root, number)
 
 
 def _element(sample: Sample, labels: LabelSpace) -> Node:
@@ -361,11 +348,7 @@ def _rle(mask: npt.NDArray[Any], attributes: Mapping[str, str]) -> str:
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
     """Put the elements of all parts into their documents, in the source's order."""
-    elements: dict[str, list[tuple[int, str]]] = {}
-    for receipt in receipts:
-        for line in read_file(root / ".parts" / f"{receipt['part']}.lines").splitlines():
-            file, place, text = json.loads(line)
-            elements.setdefault(file, []).append((place, text))
+    elements = split_documents.written_records(receipts, root)
     for document in header.documents:
         if document.get("format") == "cvat":
             write_file(root, document["file"], _document(document, elements.get(document["file"], [])))

@@ -71,11 +71,17 @@ def polygon(points: Sequence[Sequence[float]], height: int, width: int) -> Shape
     return Shape(ring)
 
 
-def rectangle(x0: float, y0: float, x1: float, y1: float, *, degrees: float = 0.0) -> Shape:
-    """The rectangle between two corners, in pixels, turned clockwise (y down) around its centre."""
+def rectangle(
+    x0: float, y0: float, x1: float, y1: float, *, degrees: float = 0.0, around: tuple[float, float] | None = None
+) -> Shape:
+    """The rectangle between two corners, in pixels, turned clockwise (y down).
+
+    Args:
+        around: x and y of the point that stays in its place; the centre where it is None.
+    """
     corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64)
     if degrees:
-        centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+        centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2] if around is None else around)
         cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
         corners = (corners - centre) @ np.array([[cosine, sine], [-sine, cosine]]) + centre
     return Shape(corners.reshape(-1))

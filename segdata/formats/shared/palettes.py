@@ -53,3 +53,17 @@ def repainted(raw: LabelImage, color_of: Mapping[int, Color]) -> npt.NDArray[np.
         is_moved |= color in table and color_of.get(index) != color and color not in in_order
         off += 0 if color in table else int(counts[index])
     return entries[raw.values] if is_moved and off <= OFF_TABLE_LIMIT * raw.values.size else None
+
+
+def from_hex(text: str | None) -> Color | None:
+    """A colour "#rrggbb"; None for anything else."""
+    try:
+        red, green, blue = bytes.fromhex((text or "").removeprefix("#"))
+    except ValueError:
+        return None
+    return red, green, blue
+
+
+def to_hex(color: Color) -> str:
+    """A colour as "#rrggbb"."""
+    return f"#{bytes(color).hex()}"

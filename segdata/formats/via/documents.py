@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,11 @@ import msgspec
 
 from segdata.errors import InvalidAnnotation
 from segdata.formats.shared import json_text
-from segdata.formats.shared.folder import conversion_report, folders_in, names_in
-from segdata.formats.shared.lists import SPLITS
 from segdata.system.reading import open_file
 
 _PROJECT = "_via_img_metadata"
 _KEYS = (b'"filename"', b'"regions"', b'"size"')
 _PEEK = 1 << 16
-_LOOKED_AT = 5
 
 
 @dataclass(frozen=True)
@@ -41,35 +38,6 @@ class Document:
         for name in ("region", attribute, "options"):
             declared = declared.get(name) if isinstance(declared, dict) else None
         return list(declared) if isinstance(declared, dict) else []
-
-
-def places(root: Path) -> Iterator[tuple[str, str]]:
-    """Split and path under the root of every document: in the root, else in its folders, where one is called as a split."""
-    beside = [name for name in names_in(root, ".json") if is_document(root / name)]
-    yield from (("all", name) for name in beside)
-    below = {
-        split: [name for name in names_in(root / split, ".json") if is_document(root / split / name)]
-        for split in (() if beside else sorted(folders_in(root), key=_rank))
-    }
-    is_written_here = conversion_report(root).get("target_format") == "via"
-    if is_written_here or any(names and split.lower() in SPLITS for split, names in below.items()):
-        yield from ((split, f"{split}/{name}") for split, names in below.items() for name in names)
-
-
-def _rank(split: str) -> int:
-    return SPLITS.index(split.lower()) if split.lower() in SPLITS else len(SPLITS)
-
-
-def detect(root: Path) -> bool:
-    """Whether one of the first JSON files, of the folder or of its splits, is a document."""
-    if not root.is_dir():
-        return False
-    splits = [name for name in folders_in(root) if name.lower() in SPLITS]
-    return any(
-        is_document(root / folder / name)
-        for folder in ("", *splits)
-        for name in names_in(root / folder, ".json")[:_LOOKED_AT]
-    )
 
 
 def is_document(path: Path) -> bool:

@@ -27,14 +27,14 @@ from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
+from segdata.formats.shapes import documents as split_documents
 from segdata.formats.shapes import drawing, pictures
 from segdata.formats.shapes.drawing import Shape
 from segdata.formats.shared import pairs
-from segdata.formats.shared.folder import image_bytes, image_path, is_file, stem, write_file
+from segdata.formats.shared.folder import image_bytes, image_path, is_file, stem, write_file, write_image
 from segdata.formats.via import documents, regions
 from segdata.sets.orientation import turned_points, upright_size
 from segdata.system.files import checked_name
-from segdata.system.reading import read_file
 
 LAYOUT = "a JSON document with filename and regions, or _via_img_metadata, beside the images (VIA)"
 OBJECT = "object"
@@ -54,7 +54,7 @@ class Data:
 
 def detect(root: Path) -> bool:
     """Whether a JSON file of the folder, or of the folders of its splits, is a document of VIA."""
-    return documents.detect(root)
+    return split_documents.detect(root, documents.is_document)
 
 
 def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelSpace | None = None) -> Source:
@@ -63,7 +63,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     entries: list[Entry] = []
     splits: dict[str, list[int]] = {}
     attributes: list[Mapping[str, Any]] = []
-    for split, file in documents.places(root):
+    for split, file in split_documents.places(root, documents.is_document, "via"):
         try:
             read[file] = document = documents.read(root / file)
         except SegdataError as error:
@@ -278,17 +278,13 @@ def _points(ring: Any, orientation: int, height: int, width: int) -> dict[str, l
 
 def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header, number: int) -> Mapping[str, Any]:
     """Write images, and the record of each into a part file that `finish` puts in order."""
-    lines = []
+    records = []
     for _, sample in samples:
-        encoded = sample.encoded
-        if encoded is not None:
-            write_file(root, sample.file, encoded)
+        write_image(root, sample)
         residue = sample.extra.get("via", {})
         if "file" in residue:
-            item = [residue["file"], residue["place"], residue["key"], _record(sample)]
-            lines.append(json.dumps(item).encode() + b"\n")
-    write_file(root, f".parts/{number:05d}.lines", b"".join(lines))
-    return {"part": f"{number:05d}"}
+            records.append((residue["file"], residue["place"], [residue["key"], _record(sample)]))
+    return split_documents.write_records(records, root, number)
 
 
 def _record(sample: Sample) -> dict[str, Any]:
@@ -310,15 +306,9 @@ def _record(sample: Sample) -> dict[str, Any]:
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:
     """Put the records of all parts into their documents, in the source's order."""
-    records: dict[str, list[tuple[int, str, Any]]] = {}
-    for receipt in receipts:
-        for line in read_file(root / ".parts" / f"{receipt['part']}.lines").splitlines():
-            file, place, key, record = json.loads(line)
-            records.setdefault(file, []).append((place, key, record))
+    records = split_documents.written_records(receipts, root)
     for document in header.documents:
         if document.get("format") == "via":
-            images = {
-                key: record for _, key, record in sorted(records.get(document["file"], []), key=lambda item: item[0])
-            }
+            images = dict(record for _, record in records.get(document["file"], []))
             text = json.dumps(documents.assembled(document, images), ensure_ascii=False)
             write_file(root, document["file"], text.encode("utf-8", "surrogatepass"))
