@@ -113,6 +113,7 @@ DOORS: dict[str, Door] = {
     "ade20k": Door(made.ade20k, _dataset),
     "webdataset": Door(made.webdataset, _dataset),
     "format-via": Door(made.via, _dataset),
+    "label-studio": Door(made.label_studio, _dataset),
     "yolo": Door(made.yolo, _dataset),
     "yolo-lists": Door(made.yolo_ultralytics, _dataset),
     "results-coco": Door(_coco_results, _results(made.coco)),

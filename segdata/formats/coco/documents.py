@@ -250,8 +250,7 @@ def _require_objects(document: Document) -> None:
 
 
 OTHER_TOOLS = (
-    ("original_width", "it looks like Label Studio's own JSON"),
-    ("result", "it looks like Label Studio's own JSON"),
+    ("original_width", "it looks like Label Studio's JSON-MIN: export it as JSON"),
     ("caption", "it looks like a captions document"),
     ("segments_info", "it looks like a panoptic document"),
     ("shapes", "it looks like a Labelme file"),

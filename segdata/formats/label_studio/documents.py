@@ -27,6 +27,7 @@ _PEEK = 1 << 16
 _UPLOADED = re.compile(r"[0-9a-f]{8}-")
 """What Label Studio puts before the name of an uploaded file."""
 
+_DRIVE = re.compile(r"[A-Za-z]:(?=/)")
 _FOLDERS = ("", "images/")
 
 
@@ -124,7 +125,7 @@ def image_field(task: Mapping[str, Any]) -> str:
     Raises:
         InvalidAnnotation: there is none, or there are several.
     """
-    data = task["data"]
+    data: dict[str, Any] = task["data"]
     if isinstance(data.get(IMAGE), str):
         return IMAGE
     fields = [
@@ -157,7 +158,7 @@ def image_of(task: Mapping[str, Any], root: Path, folder: str, images_dir: Path 
         Unsafe: the address leads out of the folder.
         InvalidAnnotation: see `image_field`; or the image is in the document itself.
     """
-    value = task["data"][image_field(task)]
+    value: str = task["data"][image_field(task)]
     if value.startswith("data:"):
         fix = "export with images, or as files of a folder"
         raise InvalidAnnotation("the image of a task is in the document", why=f"{value[:40]!r} …", fix=fix)
@@ -177,7 +178,7 @@ def _candidates(task: Mapping[str, Any], value: str) -> Iterator[str]:
     """Names of the file, the longest first; last those of the file that was uploaded."""
     upload = task.get("file_upload")
     for path in (*_paths(value), *([upload] if isinstance(upload, str) and upload else [])):
-        parts = path.replace("\\", "/").strip("/").split("/")
+        parts = _DRIVE.sub("", path.replace("\\", "/")).strip("/").split("/")
         for start in range(len(parts)):
             yield "/".join(parts[start:])
         if _UPLOADED.match(parts[-1]):

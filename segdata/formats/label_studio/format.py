@@ -72,6 +72,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
     splits: dict[str, list[int]] = {}
     names: set[str] = set()
     files: list[str] = []
+    seen: dict[str, str] = {}
     for split, file in split_documents.places(root, documents.is_document, NAME):
         try:
             texts = documents.read(root / file)
@@ -79,7 +80,7 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
             findings.skip(error.located(file=root / file))
             continue
         files.append(file)
-        listing = _Listing(root, file, options.images_dir.get(split) or options.images_dir.get(""))
+        listing = _Listing(root, file, options.images_dir.get(split) or options.images_dir.get(""), seen)
         for task, entry in listing.entries(texts, findings):
             names |= _names(task, entry.data.chosen)
             splits.setdefault(split, []).append(len(entries))
@@ -107,13 +108,13 @@ class _Listing:
 
     Attributes:
         images_dir: see `documents.image_of`.
-        seen: image → the place of its task.
+        seen: image → where its task is, of all documents.
     """
 
     root: Path
     file: str
     images_dir: Path | None
-    seen: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, str]
 
     def entries(self, texts: Sequence[bytes], findings: Findings) -> Iterable[tuple[dict[str, Any], Entry]]:
         """Task and entry of each image; what is not valid goes to the findings."""
@@ -137,10 +138,10 @@ class _Listing:
     def _entry(self, task: Mapping[str, Any], data: Data) -> Entry:
         folder = self.file[: self.file.rfind("/") + 1]
         name, file = documents.image_of(task, self.root, folder, self.images_dir)
-        first = self.seen.setdefault(file, data.place)
-        if first != data.place:
+        here = f"{self.file}, $[{data.place}]"
+        if (first := self.seen.setdefault(file, here)) != here:
             raise InvalidAnnotation(
-                "two tasks are about one image", why=f"{file!r}, also in $[{first}]", fix="remove one of the two"
+                "two tasks are about one image", why=f"{file!r}, also in {first}", fix="remove one of the two"
             )
         disk = "" if self.images_dir is None else str(self.images_dir.absolute() / file)
         return Entry(stem(name), file, len(data.task), data, disk)

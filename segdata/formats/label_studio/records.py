@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,13 @@ from segdata.sets.orientation import turned, turned_points, upright_size
 
 
 def values(
-    region: Mapping[str, Any], label: str, rings: list[npt.NDArray[Any]], masks: Masks, number: int, *, orientation: int
+    region: Mapping[str, Any],
+    label: str,
+    rings: Sequence[npt.NDArray[Any]],
+    masks: Masks,
+    number: int,
+    *,
+    orientation: int,
 ) -> dict[str, Any]:
     """What an object's columns give of its region's value: its label, and the points of a polygon or the stroke of a brush.
 
@@ -24,7 +30,8 @@ def values(
         rings, masks, number: the polygon's ring, and the masks of the image as stored, of which the object has a number.
         orientation: the EXIF orientation that makes the upright picture of the stored image.
     """
-    kind, given = regions.kind_of(region), {region["type"]: [label]}
+    kind = regions.kind_of(region)
+    given: dict[str, Any] = {region["type"]: [label]}
     if kind == "polygon" and rings:
         x, y = turned_points(rings[0][:, 0], rings[0][:, 1], orientation, masks.height, masks.width)
         height, width = upright_size(orientation, masks.height, masks.width)

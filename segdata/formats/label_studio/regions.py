@@ -61,9 +61,9 @@ def check(region: Mapping[str, Any]) -> tuple[int, int]:
     """
     if not isinstance(region.get("value"), dict):
         raise InvalidAnnotation("a region has no value", why=f"found {region.get('value')!r}"[:200], fix=_DRAW)
-    size = tuple(region.get(f"original_{name}") for name in ("height", "width"))
-    if not all(type(number) is int and number > 0 for number in size):
-        why = f"original_height and original_width are {size[0]!r} and {size[1]!r}"[:200]
+    height, width = (region.get(f"original_{name}") for name in ("height", "width"))
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+        why = f"original_height and original_width are {height!r} and {width!r}"[:200]
         raise InvalidAnnotation("a region does not say how large its picture is", why=why, fix=_DRAW)
     if region.get("image_rotation") not in (None, 0):
         raise InvalidAnnotation(
@@ -71,7 +71,6 @@ def check(region: Mapping[str, Any]) -> tuple[int, int]:
             why=f"image_rotation is {region['image_rotation']!r}"[:200],
             fix="turn it back there, and export again",
         )
-    height, width = size
     return height, width
 
 
