@@ -68,7 +68,7 @@ function Matrix({ pack, answer, address, state }) {
     return rows.slice(0, MOST);
   }, [answer]);
   const none = matrix.length > labels.length ? labels.length : -1;
-  const order = none < 0 ? listed : [...listed, none];
+  const order = none < 0 ? listed : [none, ...listed];
   const title = (/** @type {number} */ row, /** @type {boolean} */ isTruth) => (row === none ? (isTruth ? 'not there' : 'missed') : name(labels[row]));
   const code = (/** @type {number} */ row) => (row === none ? 'none' : labels[row]);
   const sums = order.map((/** @type {number} */ row) => matrix[row].reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0));
@@ -145,6 +145,7 @@ function Worst({ pack, state, address, limits }) {
   }, [list]);
   return html`<section>
     <div class="section-head"><h2>Worst images</h2><${Choice} label="worst by" options=${kinds} value=${by} onChange=${(/** @type {string} */ by) => address.set({ by })} /></div>
+    ${list && !list.length ? html`<p class="quiet">No image has a value of this.</p>` : null}
     ${list
       ? html`<ol class="worst">
           ${list.map((/** @type {any} */ item) => {

@@ -13,13 +13,13 @@ const NAMES = /** @type {Record<string, string>} */ ({
   categories_that_occur: 'Categories that occur',
   annotated_images: 'Images with annotated objects',
   semantic_images: 'Images with a label map',
-  instances_per_image_min: 'Objects in an image, least',
-  instances_per_image_median: 'Median',
-  instances_per_image_mean: 'Mean',
-  instances_per_image_max: 'Most',
+  instances_per_image_min: 'Objects in an image: least',
+  instances_per_image_median: '… median',
+  instances_per_image_mean: '… mean',
+  instances_per_image_max: '… most',
   small: 'Small objects (< 32² px)',
-  medium: 'Medium',
-  large: 'Large (≥ 96² px)',
+  medium: 'Medium objects',
+  large: 'Large objects (≥ 96² px)',
   of_unknown_size: 'Of unknown size',
   overlap_share: 'Pixels of masks under more than one',
   overlap_image_share: 'Images in which masks overlap',
@@ -36,8 +36,15 @@ function figure(name, value) {
 /** A histogram of bars. @param {any} props */
 function Bars({ rows, label }) {
   const most = Math.max(1, ...rows.map((/** @type {any} */ row) => row.count));
+  const every = Math.ceil(rows.length / 8);
   return html`<div class="bars" role="img" aria-label=${`${label}: ${rows.map((/** @type {any} */ row) => `${row.name} ${row.count}`).join(', ')}`}>
-    ${rows.map((/** @type {any} */ row) => html`<span class="column" title=${`${row.name}: ${shown(row.count)}`}><i style=${{ height: `${Math.max(row.count ? 2 : 0, (100 * row.count) / most)}%` }}></i><em>${row.name}</em></span>`)}
+    ${rows.map(
+      (/** @type {any} */ row, /** @type {number} */ index) =>
+        html`<span class="column" title=${`${row.name}: ${shown(row.count)}`}>
+          <i style=${{ height: `${Math.max(row.count ? 2 : 0, (100 * row.count) / most)}%` }}></i>
+          <em>${index % every ? '' : row.short ?? row.name}</em>
+        </span>`,
+    )}
   </div>`;
 }
 
@@ -47,7 +54,7 @@ function binned(counts) {
   if (!numbers.length) return [];
   const most = Math.max(...numbers);
   const step = Math.max(1, Math.ceil((most + 1) / 24));
-  const rows = Array.from({ length: Math.floor(most / step) + 1 }, (_, bin) => ({ name: step === 1 ? String(bin) : `${bin * step}–${bin * step + step - 1}`, count: 0 }));
+  const rows = Array.from({ length: Math.floor(most / step) + 1 }, (_, bin) => ({ name: step === 1 ? String(bin) : `${bin * step}–${bin * step + step - 1}`, short: String(bin * step), count: 0 }));
   for (const number of numbers) rows[Math.floor(number / step)].count += counts[String(number)];
   return rows;
 }

@@ -252,9 +252,10 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
       layers,
       divider: state.divider,
       marked: marks(''),
-      sign: (/** @type {Overlay} */ overlay, /** @type {number} */ object) => {
+      sign: (/** @type {Overlay} */ overlay, /** @type {number} */ object, /** @type {number} */ size) => {
         const sign = state.color === 'match' && matches ? `${MATCH[fate(matches, overlay.side, object)].sign} ` : '';
         const isNamed = state.object === `${overlay.side}${object}`;
+        if (sign && size < 60 && !isNamed) return sign.trim();
         return `${sign}${object + 1}${isNamed ? ` ${pack.labels.categories[overlay.masks.category[object]]?.name ?? ''}` : ''}`;
       },
     };

@@ -22,7 +22,7 @@ const LARGEST = 64; // screen pixels for one of the image
  * @property {Set<string>} layers
  * @property {number} divider 0 … 1 of the width of the screen, where the first side ends
  * @property {{overlay: import('./overlay.js').Overlay, object: number}[]} marked
- * @property {(overlay: import('./overlay.js').Overlay, object: number) => string} sign what a number shows
+ * @property {(overlay: import('./overlay.js').Overlay, object: number, size: number) => string} sign what stands at an object of a size on the screen
  * @property {(context: CanvasRenderingContext2D, scale: number) => void} [extra] drawn on top, in pixels of the image
  */
 
@@ -343,7 +343,7 @@ export class Plane {
       const at = [left + x * scale, top + y * scale];
       if (at[0] > this.canvas.clientWidth || at[1] > this.canvas.clientHeight) continue;
       if (at[0] + wide * scale < 0 || at[1] + high * scale < 0 || ++many > 300) continue;
-      const text = scene.sign(overlay, object);
+      const text = scene.sign(overlay, object, Math.max(wide, high) * scale);
       const room = context.measureText(text).width + 8;
       const color = overlay.colors[object];
       const hasMask = overlay.masks.flags[object] & HAS_MASK;
