@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,11 +38,7 @@ class Side:
     @cached_property
     def keys(self) -> list[str]:
         """Of every sample, in order."""
-        keys = []
-        for shard in self.store.shards:
-            data, offset = shard.table["image/key"].tobytes(), shard.table["image/key_offset"].tolist()
-            keys += [data[begin:end].decode("utf-8", "surrogatepass") for begin, end in itertools.pairwise(offset)]
-        return keys
+        return self.store.keys()
 
     @cached_property
     def splits(self) -> list[tuple[str, ...]]:
@@ -67,8 +62,7 @@ class Side:
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """A column of all samples or objects."""
-        parts = [shard.table[name] for shard in self.store.shards]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        return self.store.column(name)
 
     def located(self, samples: IntArray) -> tuple[IntArray, IntArray]:
         """(K,) int64 numbers of the samples' shards, as positions in `store.shards`, and (K,) int64 rows in them."""

@@ -16,8 +16,9 @@ from segdata.conversion.job import Job, origin
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA, DamagedData, InvalidImage, NotThere, SegdataError
+from segdata.pack.entries import Count, ShardEntry
 from segdata.pack.images import check_image
-from segdata.pack.layout import Count, Report, ShardEntry
+from segdata.pack.layout import Report
 from segdata.pack.write import file_names, index_document, write_shard
 from segdata.system import documents, workers
 from segdata.system.files import canonical_json, crc32, disk_errors, real_path, remove_tree, write_whole

@@ -28,7 +28,7 @@ from segdata.core.sample import Sample
 from segdata.errors import OF_THE_DATA, DamagedData
 from segdata.formats.contract import Header, Writer
 from segdata.formats.shared.folder import CONVERTED
-from segdata.pack.layout import Count
+from segdata.pack.entries import Count
 from segdata.sources.dataset import Dataset
 from segdata.system.files import (
     boot_id,

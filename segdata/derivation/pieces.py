@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from segdata.core.labels import LabelMapping
 from segdata.pack import layout
 from segdata.pack.store import Shard, Store
+from segdata.pack.tables import texts
 from segdata.system.files import disk_errors, real_path
 from segdata.system.reading import read_file
 
@@ -65,17 +65,13 @@ class Parent:
 
     def read_keys(self) -> list[bytes]:
         """The keys of all samples, in UTF-8."""
-        keys: list[bytes] = []
-        for shard, _ in self.rows():
-            text, offset = shard.table["image/key"].tobytes(), shard.table["image/key_offset"].tolist()
-            keys += [text[begin:end] for begin, end in itertools.pairwise(offset)]
-        return keys
+        return [key for shard in self.store.shards for key in texts(shard.table, "image/key")]
 
     def rows(self) -> Iterator[tuple[Shard, slice]]:
         """Each shard with the numbers of its samples."""
+        counts = layout.shard_counts(self.index)
         for shard in self.store.shards:
-            entry = self.index["shards"][shard.number]
-            yield shard, slice(shard.first, shard.first + entry["samples"])
+            yield shard, slice(shard.first, shard.first + counts[shard.number][0])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.rle import pointer_of
 from segdata.derivation.pieces import Change, Mask, Piece
-from segdata.pack.layout import ARRAYS
+from segdata.pack.entries import ARRAYS
 from segdata.pack.tables import MappedFile
 from segdata.pack.write import compressed_map, map_compressor
 from segdata.system.files import crc32

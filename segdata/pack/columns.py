@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +13,9 @@ from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.masks import Masks
 from segdata.pack import layout
+from segdata.pack.entries import FEW
 from segdata.pack.store import Shard, Store
+from segdata.pack.tables import texts
 from segdata.query.values import Names, Of
 
 _AT_ONCE = 1 << 14
@@ -26,7 +27,6 @@ class Columns:
 
     Attributes:
         names: what the texts of a query are compared with.
-        tables: one of each shard.
     """
 
     def __init__(self, store: Store, mapping: LabelMapping | None) -> None:
@@ -38,7 +38,15 @@ class Columns:
             {"split": list(store.splits), "codec": [None if name == "none" else name for name in layout.CODECS]},
             {} if _has_scores(store) else {"score": "the pack is ground truth; predictions have scores"},
         )
-        self.tables = [ShardTable(self, shard, labels, mapping) for shard in store.shards]
+        self._tables = [ShardTable(self, shard, labels, mapping) for shard in store.shards]
+
+    @property
+    def tables(self) -> Iterator[ShardTable]:
+        """One of each shard; what is computed for one stays only where all shards are mapped."""
+        for table in self._tables:
+            yield table
+            if len(self._tables) > FEW:
+                table.forget()
 
     def in_split(self, name: str) -> BoolArray:
         """(N,) bool over the whole pack."""
@@ -51,8 +59,8 @@ class Columns:
 
 def _has_scores(store: Store) -> bool:
     """Whether an object has a score; a pack without objects has nothing that lacks one."""
-    shards = store.index["shards"]
-    return not store.index["instances"] or any("instance/score" in each["annotations"]["arrays"] for each in shards)
+    entries = (store.index["shards"][shard.number] for shard in store.shards)
+    return not store.index["instances"] or any("instance/score" in each["annotations"]["arrays"] for each in entries)
 
 
 class ShardTable:
@@ -76,6 +84,11 @@ class ShardTable:
         """(M,) bool, False for objects that the label space leaves out; None where all count."""
         return None if self._mapping is None else self._category >= 0
 
+    def forget(self) -> None:
+        """Let go what was computed."""
+        self._texts.clear()
+        self.__dict__.pop("_pixels", None)
+
     def column(self, of: Of, name: str) -> npt.NDArray[Any]:
         """A field's numbers or flags, (N,) or (M,)."""
         return (_OF_OBJECTS if of == "object" else _OF_IMAGES)[name](self)
@@ -83,9 +96,7 @@ class ShardTable:
     def texts(self, name: str) -> Sequence[str]:
         """The keys or files of the images."""
         if name not in self._texts:
-            table = self._shard.table
-            data, offset = table[f"image/{name}"].tobytes(), table[f"image/{name}_offset"].tolist()
-            parts = (data[begin:end] for begin, end in itertools.pairwise(offset))
+            parts = texts(self._shard.table, f"image/{name}")
             self._texts[name] = [part.decode("utf-8", "surrogatepass") for part in parts]
         return self._texts[name]
 

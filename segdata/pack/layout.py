@@ -17,7 +17,7 @@ each other; keys that this version does not know are left out.
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +28,19 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from segdata.core.images import MOST_PIXELS
 from segdata.core.labels import LabelSpace
 from segdata.errors import DamagedData, InvalidInput, NotThere, SegdataError, Unsafe
+from segdata.pack.entries import (
+    FEW,
+    Count,
+    Crc32,
+    FileEntry,
+    ManyShards,
+    Number,
+    RawShard,
+    Sha256,
+    ShardEntry,
+    check_file,
+    check_shard,
+)
 from segdata.system.files import checked_name, crc32
 from segdata.system.reading import open_file
 
@@ -50,58 +63,19 @@ CODECS = {"none": 0, "jpeg": 1, "png": 2, "bmp": 3, "tiff": 4, "webp": 5, "gif":
 MAX_BYTES = 1 << 26
 """Bytes of the largest index that is read: some 19,000 shards."""
 
+_FEW_BYTES = 1 << 18
+"""An index of fewer bytes does not name many shards."""
+
 Images = Literal["embed", "reference", "none"]
 
-ARRAYS: dict[str, tuple[str, tuple[str | int, ...]]] = {
-    "image/key": ("|u1", ("*",)),
-    "image/key_offset": ("<i8", ("N + 1",)),
-    "image/file": ("|u1", ("*",)),
-    "image/file_offset": ("<i8", ("N + 1",)),
-    "image/id": ("<i8", ("N",)),
-    "image/size": ("<i4", ("N", 2)),
-    "image/flags": ("|u1", ("N",)),
-    "image/codec": ("|u1", ("N",)),
-    "image/offset": ("<i8", ("N",)),
-    "image/length": ("<i8", ("N",)),
-    "image/crc32": ("<u4", ("N",)),
-    "image/extra": ("|u1", ("*",)),
-    "image/extra_offset": ("<i8", ("N + 1",)),
-    "instance/pointer": ("<i8", ("N + 1",)),
-    "instance/id": ("<i8", ("M",)),
-    "instance/order": ("<i8", ("M",)),
-    "instance/category": ("<u2", ("M",)),
-    "instance/flags": ("|u1", ("M",)),
-    "instance/bbox": ("<f8", ("M", 4)),
-    "instance/area": ("<f8", ("M",)),
-    "instance/score": ("<f8", ("M",)),
-    "instance/frame": ("<i4", ("M", 4)),
-    "instance/run": ("<u2", ("*",)),
-    "instance/run_offset": ("<i8", ("M + 1",)),
-    "instance/polygon": ("<f8", ("*",)),
-    "instance/ring_offset": ("<i8", ("* + 1",)),
-    "instance/polygon_offset": ("<i8", ("M + 1",)),
-    "instance/extra": ("|u1", ("*",)),
-    "instance/extra_offset": ("<i8", ("M + 1",)),
-    "semantic/data": ("|u1", ("*",)),
-    "semantic/offset": ("<i8", ("N + 1",)),
-    "semantic/crc32": ("<u4", ("N",)),
-}
-"""Of a shard's table: dtype and shape, N samples, M instances, `*` any number."""
-
-_POLYGONS = {"instance/polygon", "instance/ring_offset", "instance/polygon_offset"}
-_OPTIONAL = {"instance/score", *_POLYGONS}
-
-_OTHERS = {"images/data": ("|u1", ("*",)), "documents": ("|u1", ("*",)), "split/": ("<i8", ("*",))}
-
-Count = Annotated[int, Meta(ge=0, le=1 << 62)]
-_Number = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _Byte = Annotated[int, Meta(ge=0, le=255)]
-_Crc32 = Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
-_Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 _Scalar = bool | int | float | str | None
 _Value: Any = _Scalar
 for _ in range(4):
     _Value = _Scalar | list[_Value] | dict[str, _Value]
+
+_PLAIN = re.compile(r"[a-z][a-z0-9-]{1,99}\.h5")
+"""Names that need no closer look."""
 
 _ZEROS = b"00000000"
 _HEAD = b'{"crc32": "'
@@ -114,7 +88,7 @@ def is_pack(path: Path) -> bool:
 
 def encode_index(index: Mapping[str, Any]) -> bytes:
     """The bytes of `pack.json`: `crc32` comes first and covers the file with its own eight digits set to "0"."""
-    text = json.dumps(index, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(index, sort_keys=True, ensure_ascii=False, allow_nan=False, default=list)
     body = _HEAD + _ZEROS + b'", ' + text[1:].encode("utf-8", "surrogatepass")
     return _HEAD + f"{crc32(body):08x}".encode() + body[len(_HEAD) + 8 :]
 
@@ -150,10 +124,13 @@ def read_index(folder: Path, name: str = INDEX) -> dict[str, Any]:
         ) from error
     try:
         _check_bytes(data)
-        return _checked_index(data)
+        index = _checked_index(data)
     except SegdataError as error:
         error.fix = error.fix or f"{rebuild or 'restore this file'}, or convert the dataset again with --force"
         raise error.located(file=path) from error
+    if isinstance(index["shards"], ManyShards):
+        index["shards"].path = path
+    return index
 
 
 def _check_bytes(data: bytes) -> None:
@@ -164,7 +141,7 @@ def _check_bytes(data: bytes) -> None:
         raise Unsafe("this is larger than any index of a pack", why=f"it has more than {MAX_BYTES:,} bytes")
     start = len(_HEAD)
     recorded = data[start : start + 8]
-    if f"{crc32(data[:start] + _ZEROS + data[start + 8 :]):08x}".encode() != recorded:
+    if f"{crc32(memoryview(data)[start + 8 :], crc32(_HEAD + _ZEROS)):08x}".encode() != recorded:
         stated = recorded.decode("ascii", "replace")
         raise DamagedData("the pack's index is damaged", why=f"its checksum is not the stated {stated}")
 
@@ -175,31 +152,20 @@ def most_text(compressed: int) -> int:
 
 
 def shard_files(index: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries of all files that an index names, in order."""
-    return [entry for _, entry in _files(index)]
+    """The entries of all files that an index names, in order; those of many shards without their arrays."""
+    shards = index["shards"]
+    if isinstance(shards, ManyShards):
+        return [index["dataset"], *shards.files()]
+    files = [shard[name] for shard in shards for name in ("annotations", "images")]
+    return [index["dataset"], *(entry for entry in files if entry is not None)]
 
 
-class _Array(Struct):
-    crc32: _Crc32
-    dtype: str
-    offset: _Number | None
-    shape: list[_Number]
-
-
-class _File(Struct):
-    arrays: dict[str, _Array]
-    bytes: Annotated[int, Meta(ge=1, le=1 << 62)]
-    file: str
-    sha256: _Sha256
-
-
-class ShardEntry(Struct):
-    """A shard in the index."""
-
-    annotations: _File
-    images: _File | None
-    instances: Count
-    samples: Count
+def shard_counts(index: Mapping[str, Any]) -> list[tuple[int, int, bool]]:
+    """Of each shard: samples, instances, and whether it has a file of images."""
+    shards = index["shards"]
+    if isinstance(shards, ManyShards):
+        return list(shards.counts())
+    return [(shard["samples"], shard["instances"], shard["images"] is not None) for shard in shards]
 
 
 class _Split(Struct):
@@ -208,7 +174,7 @@ class _Split(Struct):
 
 
 class _Category(Struct):
-    id: _Number
+    id: Number
     name: str
     color: Annotated[list[_Byte], Meta(min_length=3, max_length=3)] | UnsetType | None = UNSET
     ignore: bool | UnsetType = UNSET
@@ -223,7 +189,7 @@ class _Labels(Struct):
 
 class _Parent(Struct):
     name: str
-    sha256: _Sha256
+    sha256: Sha256
 
 
 class _Provenance(Struct):
@@ -285,8 +251,8 @@ class _Kind(Struct):
 
 
 class _Index(Struct):
-    crc32: _Crc32
-    dataset: _File
+    crc32: Crc32
+    dataset: FileEntry
     format: str
     images: Images
     images_root: str | None
@@ -301,6 +267,10 @@ class _Index(Struct):
     max_pixels: Annotated[int, Meta(ge=1, le=MOST_PIXELS)] | UnsetType = UNSET
 
 
+class _RawIndex(_Index):
+    shards: list[RawShard]  # type: ignore[assignment]
+
+
 def _checked_index(data: bytes) -> dict[str, Any]:
     """The index in the bytes of a `pack.json` whose checksum is right.
 
@@ -309,7 +279,8 @@ def _checked_index(data: bytes) -> dict[str, Any]:
         DamagedData: it contradicts itself.
         Unsafe: a file name that leads out of the folder.
     """
-    kind = _decoded(data, _Kind)
+    index = _index_of_many(data) if len(data) > _FEW_BYTES else None
+    kind = _decoded(data, _Kind) if index is None else _Kind(index["format"], index["version"])
     if kind.format != FORMAT or type(kind.version) is not int:
         raise InvalidInput("this is not the index of a pack", why=f"format is {kind.format!r}"[:200])
     if kind.version != VERSION:
@@ -319,12 +290,25 @@ def _checked_index(data: bytes) -> dict[str, Any]:
             if kind.version > VERSION
             else "convert the dataset again",
         )
-    index: dict[str, Any] = msgspec.to_builtins(_decoded(data, _Index))
+    if index is None:
+        index = msgspec.to_builtins(_decoded(data, _Index))
     _check_names(index)
     _check_counts(index)
     _check_arrays(index)
     LabelSpace.from_dict(index["labels"])
     return index
+
+
+def _index_of_many(data: bytes) -> dict[str, Any] | None:
+    """An index that names many shards, their arrays as they are; None where they are few."""
+    try:
+        raw = msgspec.json.decode(data, type=_RawIndex)
+    except (ValueError, RecursionError):
+        return None
+    if len(raw.shards) <= FEW:
+        return None
+    shards, raw.shards = raw.shards, []
+    return {**msgspec.to_builtins(raw), "shards": ManyShards(shards)}
 
 
 def _decoded(data: bytes, kind: Any) -> Any:
@@ -344,8 +328,12 @@ def _decoded(data: bytes, kind: Any) -> Any:
 
 def _check_names(index: Mapping[str, Any]) -> None:
     """Refuse names of files that are no plain names, and what has the same name twice."""
-    names = [entry["file"] for _, entry in _files(index)]
+    shards = index["shards"]
+    names = shards.names() if isinstance(shards, ManyShards) else [entry["file"] for entry in shard_files(index)[1:]]
+    names.append(index["dataset"]["file"])
     for name in names:
+        if _PLAIN.fullmatch(name):
+            continue
         if "/" in name:
             raise Unsafe("the pack's index names a file outside its folder", why=f"{name!r}")
         checked_name(name, "the pack's index")
@@ -365,17 +353,19 @@ def _check_counts(index: Mapping[str, Any]) -> None:
 
 
 def _wrong_counts(index: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("samples", "instances"):
-        total = sum(shard[name] for shard in index["shards"])
+    counts = shard_counts(index)
+    for column, name in enumerate(("samples", "instances")):
+        total = sum(count[column] for count in counts)
         if index[name] != total:
             yield f"it says {index[name]:,} {name}, the shards have {total:,}"
-    for number, shard in enumerate(index["shards"]):
+    for number, (_, _, has_images) in enumerate(counts):
+        if has_images != (index["images"] == "embed"):
+            yield f"images are {index['images']!r}, shard {number} has {'a' if has_images else 'no'} file of images"
+    for number, shard in enumerate(() if isinstance(index["shards"], ManyShards) else index["shards"]):
         for name, array in (("samples", "image/size"), ("instances", "instance/id")):
             shape = _shape(shard["annotations"], array)
             if shape and shard[name] != shape[0]:
                 yield f"shard {number} says {shard[name]:,} {name}, its table has {shape[0]:,}"
-        if (shard["images"] is None) != (index["images"] != "embed"):
-            yield f"images are {index['images']!r}, shard {number} has {'no' if shard['images'] is None else 'a'} file of images"
     for number, split in enumerate(index["splits"]):
         shape = _shape(index["dataset"], f"split/{number}") or [0]
         if shape != [split["samples"]]:
@@ -387,76 +377,14 @@ def _shape(entry: Mapping[str, Any], name: str) -> list[int] | None:
     return None if array is None else array["shape"]
 
 
-def _files(index: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All file entries of an index, in order, each with its path in the JSON document."""
-    yield "$.dataset", index["dataset"]
-    for number, shard in enumerate(index["shards"]):
-        yield f"$.shards[{number}].annotations", shard["annotations"]
-        if shard["images"] is not None:
-            yield f"$.shards[{number}].images", shard["images"]
-
-
 def _check_arrays(index: Mapping[str, Any]) -> None:
-    """Refuse arrays that are missing, unknown, of another dtype or shape, or that do not fit into their file.
+    """Refuse arrays that are not as the version has them.
 
     Raises:
         InvalidInput: the first such array.
     """
     splits = {f"split/{number}" for number in range(len(index["splits"]))}
-    _check_file("$.dataset", index["dataset"], {"documents", *splits}, set(), {})
-    for number, shard in enumerate(index["shards"]):
-        where, table = f"$.shards[{number}]", shard["annotations"]
-        optional = _OPTIONAL if _POLYGONS & table["arrays"].keys() in (set(), _POLYGONS) else {"instance/score"}
-        sizes = {"N": shard["samples"], "M": shard["instances"]}
-        _check_file(f"{where}.annotations", table, ARRAYS.keys() - optional, optional, sizes)
-        if shard["images"] is not None:
-            _check_file(f"{where}.images", shard["images"], {"images/data"}, set(), {})
-
-
-def _check_file(
-    where: str, entry: Mapping[str, Any], needed: set[str], optional: set[str], sizes: Mapping[str, int]
-) -> None:
-    arrays = entry["arrays"]
-    for name in needed - arrays.keys():
-        raise InvalidInput(
-            f"the pack's index does not have the array {name}",
-            place=f"{where}.arrays",
-            why=f"{entry['file']} has {', '.join(sorted(arrays)) or 'none'}"[:500],
-        )
-    for name in arrays.keys() - needed - optional:
-        raise InvalidInput(
-            f"the pack's index names an array {name!r} that version {VERSION} does not have"[:300],
-            place=f"{where}.arrays",
-        )
-    for name, array in arrays.items():
-        dtype, letters = ARRAYS[name] if name in ARRAYS else _OTHERS[name if name in _OTHERS else "split/"]
-        shape, offset = array["shape"], array["offset"]
-        length = math.prod(shape) * int(dtype[2])
-        is_possible = (
-            array["dtype"] == dtype
-            and len(shape) == len(letters)
-            and all(_is_side(side, letter, sizes) for side, letter in zip(shape, letters, strict=True))
-            and (not length or (offset is not None and 0 <= offset <= entry["bytes"] - length))
-        )
-        if not is_possible:
-            expected = ", ".join(_in_numbers(letter, sizes) for letter in letters)
-            raise InvalidInput(
-                f"the pack's index places {name} where it cannot be",
-                place=f"{where}.arrays[{name!r}]",
-                why=f"found dtype {array['dtype']}, shape {shape}, offset {offset}; expected dtype {dtype}, "
-                f"shape [{expected}], and {entry['file']} has {entry['bytes']:,} bytes",
-            )
-
-
-def _is_side(side: int, letter: str | int, sizes: Mapping[str, int]) -> bool:
-    if isinstance(letter, int):
-        return side == letter
-    name, _, more = letter.partition(" + ")
-    return side >= int(more or 0) if name == "*" else side == sizes[name] + int(more or 0)
-
-
-def _in_numbers(letter: str | int, sizes: Mapping[str, int]) -> str:
-    if isinstance(letter, int) or letter[0] == "*":
-        return str(letter)
-    name, _, more = letter.partition(" + ")
-    return str(sizes[name] + int(more or 0))
+    check_file("$.dataset", index["dataset"], {"documents", *splits}, set(), {})
+    if not isinstance(index["shards"], ManyShards):
+        for number, shard in enumerate(index["shards"]):
+            check_shard(number, shard)

@@ -24,9 +24,7 @@ from segdata.core.sample import Sample
 from segdata.errors import DamagedData, NotThere, no_sample, no_split, number_of
 from segdata.pack import layout
 from segdata.pack.columns import Columns
-from segdata.pack.layout import ARRAYS
-from segdata.pack.store import Shard, Store
-from segdata.pack.tables import Limits
+from segdata.pack.store import Files, Shard, Store
 from segdata.query.meaning import compiled
 from segdata.query.values import Of
 from segdata.system.files import disk_errors
@@ -75,13 +73,13 @@ def open_without(path: Path, shards: Collection[int]) -> Pack:
 
 def _unusable(folder: Path, index: Mapping[str, Any]) -> list[int]:
     """Numbers of the shards whose files cannot be mapped; warns of each."""
-    without = []
-    for number, entry in enumerate(index["shards"]):
+    without, files = [], Files(folder, index)
+    for number, (samples, _, _) in enumerate(layout.shard_counts(index)):
         try:
-            Shard(folder, entry, number, 0, Limits.of(index))
+            Shard(files, number, 0).map()
         except DamagedData as error:
             without.append(number)
-            warnings.warn(f"shard {number} with {entry['samples']} samples is left out: {error}", stacklevel=3)
+            warnings.warn(f"shard {number} with {samples} samples is left out: {error}", stacklevel=3)
     return without
 
 
@@ -130,12 +128,12 @@ class Pack(Sequence[Sample]):
     def __getitem__(self, index: slice) -> Pack: ...
     def __getitem__(self, index: int | slice) -> Sample | Pack:
         if isinstance(index, slice):
-            return self.select(np.arange(len(self))[index])
+            return self.select(np.arange(*index.indices(len(self))))
         index = operator.index(index)
         if not -self._count <= index < self._count:
             raise IndexError(f"sample {index} of a pack with {number_of(self._count, 'sample')}")
         index %= self._count
-        sample = self._store.sample(index if self._members is None else self._members.item(index), self._mapping)
+        sample = self._store.sample(self._number(index), self._mapping)
         sample.labels = self.labels
         return sample
 
@@ -180,13 +178,15 @@ class Pack(Sequence[Sample]):
 
     def key(self, index: int) -> str:
         """The key of sample `index`; nothing else is read."""
-        return self._store.key(int(self.indices[index]) if self._members is not None else index)
+        return self._store.key(self._number(index))
+
+    def _number(self, index: int) -> int:
+        """The number of sample `index` in the whole pack."""
+        return index if self._members is None else self._members.item(index)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """(N, …) one column of the samples: "image/id", "image/size" … as docs/pack.md names them."""
-        parts = [shard.table[name] for shard in self._store.shards]
-        whole = np.concatenate(parts) if parts else np.zeros(0, ARRAYS[name][0])
-        return whole if self._members is None else whole[self._members]
+        return self._store.column(name, self._members)
 
     def instance_columns(self, name: str) -> Iterator[npt.NDArray[Any] | None]:
         """One column of all instances of the pack, "instance/score" …, shard by shard; None where a shard has none."""
@@ -211,9 +211,8 @@ class Pack(Sequence[Sample]):
     def _of_objects(self, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Each object's sample, and its value in a column of whole numbers that every shard has, (M,) int64 each."""
         empty = np.zeros(0, np.int64)
-        tables = [shard.table for shard in self._store.shards]
-        counts = np.concatenate([empty, *(np.diff(table["instance/pointer"]) for table in tables)])
-        values = np.concatenate([empty, *(table[name] for table in tables)])
+        counts = np.concatenate([empty, *(np.diff(shard.table["instance/pointer"]) for shard in self._store.shards)])
+        values = self._store.column(name)
         begin = (np.cumsum(counts) - counts)[self.indices]
         counts = counts[self.indices]
         image = np.arange(len(self)).repeat(counts)
@@ -237,12 +236,12 @@ class Pack(Sequence[Sample]):
 
     def place(self, index: int) -> str:
         """Shard and record of sample `index`, for messages."""
-        shard, row = self._store.locate(int(self.indices[index]))
+        shard, row = self._store.locate(self._number(index))
         return f"shard {shard.number} ({shard.table.path.name}), record {row}"
 
     def image_bytes(self, index: int) -> int:
         """Bytes of the image file of sample `index`, 0 where there is none."""
-        shard, row = self._store.locate(int(self.indices[index]))
+        shard, row = self._store.locate(self._number(index))
         return int(shard.table["image/length"][row])
 
     def unused_image_bytes(self) -> int:
@@ -257,7 +256,7 @@ class Pack(Sequence[Sample]):
         Raises:
             NotThere: no such key, or several samples (of different splits) have it.
         """
-        matches = [self._position[index] for index in self._store.by_key.get(key, ()) if index in self._position]
+        matches = [position for index in self._store.with_key(key) for position in self._positions(index)]
         if len(matches) == 1:
             return self[matches[0]]
         if matches:
@@ -269,16 +268,22 @@ class Pack(Sequence[Sample]):
 
     def _where(self, key: str) -> list[str] | None:
         """The splits that have the key; None where it is nowhere in the pack."""
-        indices = self._store.by_key.get(key)
-        if indices is None:
+        indices = self._store.with_key(key)
+        if not indices:
             return None
         return [name for name, members in self.splits.items() if np.isin(members, indices).any()]
 
     @cached_property
-    def _position(self) -> Mapping[int, int]:
-        if self._members is None:
-            return _Identity(self._store.count)
-        return {int(member): position for position, member in enumerate(self._members)}
+    def _order(self) -> npt.NDArray[np.int64] | None:
+        """(N,) int64, these samples by their numbers in the whole pack; None where they are all."""
+        return None if self._members is None else np.argsort(self._members, kind="stable")
+
+    def _positions(self, index: int) -> list[int]:
+        """Where sample `index` of the whole pack is here: the last place, if anywhere."""
+        if self._members is None or self._order is None:
+            return [index]
+        place = int(np.searchsorted(self._members, index, side="right", sorter=self._order)) - 1
+        return [self._order.item(place)] if place >= 0 and self._members[self._order[place]] == index else []
 
     @cached_property
     def query_columns(self) -> Columns:
@@ -331,7 +336,9 @@ class Pack(Sequence[Sample]):
             raise IndexError(
                 f"indices reach from {chosen.min()} to {chosen.max()}; the pack has {number_of(len(self), 'sample')}"
             )
-        return Pack(self._store, self.indices[chosen], self._mapping)
+        if self._members is None:
+            return Pack(self._store, np.where(chosen < 0, chosen + len(self), chosen), self._mapping)
+        return Pack(self._store, self._members[chosen], self._mapping)
 
     def split(self, name: str) -> Pack:
         """The samples of one split, in the split's order.
@@ -390,24 +397,5 @@ class _Keys(Sequence[str]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self._pack.key(i) for i in range(len(self))[index]]
+            return self._pack._store.keys(self._pack.indices[index])
         return self._pack.key(range(len(self))[index])
-
-
-class _Identity(Mapping[int, int]):
-    """i → i for 0 … count − 1."""
-
-    def __init__(self, count: int) -> None:
-        self._range = range(count)
-
-    def __getitem__(self, key: int) -> int:
-        return self._range[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._range
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._range)
-
-    def __len__(self) -> int:
-        return len(self._range)

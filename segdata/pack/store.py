@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import json
 import threading
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import IntArray
 from segdata.core.images import require_room
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.masks import Masks
@@ -22,7 +24,9 @@ from segdata.core.reprs import Splits
 from segdata.core.sample import Instances, Records, Sample
 from segdata.errors import DamagedData, NotThere
 from segdata.pack import layout
-from segdata.pack.tables import REPAIR, Limits, MappedFile
+from segdata.pack.entries import ARRAYS, FEW
+from segdata.pack.layout import shard_counts
+from segdata.pack.tables import REPAIR, Checked, Limits, MappedFile, texts
 from segdata.system.files import crc32, inside
 from segdata.system.reading import read_file
 
@@ -33,19 +37,72 @@ class Shard:
     Attributes:
         number: its index in the pack's list of shards.
         first: the index of its first sample in the pack.
-        table: the columns of samples and instances.
-        images: the image files' bytes; None where none are embedded.
-        records: array of JSON records → what it is called in messages.
     """
 
-    def __init__(self, folder: Path, entry: Mapping[str, Any], number: int, first: int, limits: Limits) -> None:
+    __slots__ = ("_checked", "_files", "_mapped", "first", "number")
+
+    def __init__(self, files: Files, number: int, first: int) -> None:
         self.number = number
         self.first = first
-        self.images = None if entry["images"] is None else MappedFile(folder, entry["images"], limits)
-        size = None if self.images is None else self.images.length("images/data")
-        self.table = MappedFile(folder, entry["annotations"], replace(limits, image_bytes=size))
-        names = ("image/extra", "instance/extra")
-        self.records = {name: f"{self.table.path}, shard {number}: {name}" for name in names}
+        self._files = files
+        self._mapped: tuple[MappedFile, MappedFile | None] | None = None
+        self._checked: tuple[Checked, Checked] | None = None
+
+    @property
+    def table(self) -> MappedFile:
+        """The columns of samples and instances."""
+        return (self._mapped or self.map())[0]
+
+    @property
+    def images(self) -> MappedFile | None:
+        """The image files' bytes; None where none are embedded."""
+        return (self._mapped or self.map())[1]
+
+    def record(self, name: str) -> str:
+        """What an array of JSON records is called in messages."""
+        return f"{self.table.path}, shard {self.number}: {name}"
+
+    def map(self) -> tuple[MappedFile, MappedFile | None]:
+        """Map the shard's files; those of another one are let go where many are mapped.
+
+        Raises:
+            DamagedData: a file is missing or of another size.
+            InvalidInput: the index has another array than a pack's.
+        """
+        entry, files = self._files.index["shards"][self.number], self._files
+        self._checked = self._checked or ({}, {})
+        images = None if entry["images"] is None else files.map(entry["images"], self._checked[1])
+        size = None if images is None else images.length("images/data")
+        mapped = files.map(entry["annotations"], self._checked[0], size), images
+        self._mapped = mapped
+        files.keep(self)
+        return mapped
+
+    def release(self) -> None:
+        """Let the mapped files go; they are mapped again when they are asked for."""
+        self._mapped = None
+
+
+class Files:
+    """The files of a pack, at most `FEW` shards of which are mapped at once."""
+
+    def __init__(self, folder: Path, index: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.index = index
+        self.limits = Limits.of(index)
+        self._mapped: deque[Shard] = deque()
+
+    def map(
+        self, entry: Mapping[str, Any], checked: Checked | None = None, image_bytes: int | None = None
+    ) -> MappedFile:
+        """Map a file."""
+        return MappedFile(self.folder, entry, replace(self.limits, image_bytes=image_bytes), checked)
+
+    def keep(self, shard: Shard) -> None:
+        """Keep a shard mapped, and let go the one that was mapped first if there are too many."""
+        self._mapped.append(shard)
+        if len(self._mapped) > FEW:
+            self._mapped.popleft().release()
 
 
 class Store:
@@ -54,6 +111,10 @@ class Store:
     Args:
         images_root: the folder of the images that the pack references; by default the recorded one.
         without: numbers of the shards that are left out, as if the pack had been made without their samples.
+
+    Attributes:
+        shards: all of them; a pack of at most `FEW` has them mapped, others map each when it is asked for.
+        starts: the first sample of each.
     """
 
     def __init__(
@@ -63,23 +124,27 @@ class Store:
         self.without = without
         self.index = index
         self.labels = LabelSpace.from_dict(index["labels"])
-        limits = Limits.of(index)
-        self.dataset = MappedFile(folder, index["dataset"], limits)
-        self.max_pixels = limits.max_pixels
+        files = Files(folder, index)
+        self.dataset = files.map(index["dataset"])
+        self.max_pixels = files.limits.max_pixels
         root = index.get("images_root")
         self.images_root = images_root or (None if root is None else Path(root))
         self.shards: list[Shard] = []
         self.starts: list[int] = []
         self.count = 0
         self._left_out: list[range] = []
-        for number, entry in enumerate(index["shards"]):
+        counts = shard_counts(index)
+        for number, (samples, _, _) in enumerate(counts):
             if number in without:
                 begin = self.count + sum(map(len, self._left_out))
-                self._left_out.append(range(begin, begin + entry["samples"]))
+                self._left_out.append(range(begin, begin + samples))
                 continue
-            self.shards.append(Shard(folder, entry, number, self.count, limits))
+            self.shards.append(Shard(files, number, self.count))
             self.starts.append(self.count)
-            self.count += entry["samples"]
+            self.count += samples
+        if len(counts) <= FEW:
+            for shard in self.shards:
+                shard.map()
 
     @cached_property
     def splits(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -115,12 +180,61 @@ class Store:
         return documents
 
     @cached_property
-    def by_key(self) -> dict[str, list[int]]:
-        """Key → indices of the samples that have it."""
-        by_key: dict[str, list[int]] = {}
-        for index in range(self.count):
-            by_key.setdefault(self.key(index), []).append(index)
-        return by_key
+    def _hashes(self) -> tuple[IntArray, IntArray]:
+        """Of all keys, (N,) int64 ascending, and (N,) int64 the samples that they are of."""
+        hashes = np.empty(self.count, np.int64)
+        for shard in self.shards:
+            keys = texts(shard.table, "image/key")
+            hashes[shard.first : shard.first + len(keys)] = np.fromiter(map(hash, keys), np.int64, len(keys))
+        order = np.argsort(hashes, kind="stable")
+        return hashes[order], order
+
+    def with_key(self, key: str) -> list[int]:
+        """The samples that have a key, in order; the first call reads all keys."""
+        hashes, samples = self._hashes
+        wanted = hash(key.encode("utf-8", "surrogatepass"))
+        begin, end = np.searchsorted(hashes, wanted, "left"), np.searchsorted(hashes, wanted, "right")
+        return [index for index in samples[begin:end].tolist() if self.key(index) == key]
+
+    def keys(self, members: IntArray | None = None) -> list[str]:
+        """The keys of some samples, in that order; by default of all."""
+        keys: list[str] = [""] * (self.count if members is None else len(members))
+        for shard, positions, rows in self._by_shard(np.arange(self.count) if members is None else members):
+            of_shard = texts(shard.table, "image/key")
+            for position, row in zip(positions.tolist(), rows.tolist(), strict=True):
+                keys[position] = of_shard[row].decode("utf-8", "surrogatepass")
+        return keys
+
+    def _by_shard(self, members: IntArray) -> Iterator[tuple[Shard, IntArray, IntArray]]:
+        """Shard by shard: positions of those of `members` that it has, and their rows in it."""
+        number = np.searchsorted(self.starts, members, side="right") - 1
+        order = np.argsort(number, kind="stable")
+        for positions in np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else ():
+            shard = self.shards[number[positions[0]]]
+            yield shard, positions, members[positions] - shard.first
+
+    def column(self, name: str, members: IntArray | None = None) -> npt.NDArray[Any]:
+        """(N, …) a column of the samples, or (M, …) of the objects, of all shards.
+
+        Args:
+            members: the samples of a column of samples that are asked for, in that order; by default all.
+        """
+        dtype, (first, *columns) = ARRAYS[name]
+        of_objects, shape = first == "M", [int(column) for column in columns]
+        counts = [
+            count[of_objects] for number, count in enumerate(shard_counts(self.index)) if number not in self.without
+        ]
+        if members is None:
+            whole = np.empty((sum(counts), *shape), dtype)
+            end = 0
+            for shard, count in zip(self.shards, counts, strict=True):
+                begin, end = end, end + count
+                whole[begin:end] = shard.table[name]
+            return whole
+        values = np.empty((len(members), *shape), dtype)
+        for shard, positions, rows in self._by_shard(members):
+            values[positions] = shard.table[name][rows]
+        return values
 
     @cached_property
     def _per_thread(self) -> _PerThread:
@@ -163,7 +277,7 @@ class Store:
     def _records(self, shard: Shard, name: str, begin: int, end: int) -> Records:
         table = shard.table
         offset = table[name + "_offset"][begin : end + 1]
-        return Records(table[name], offset, shard.records[name], begin)
+        return Records(table[name], offset, shard.record(name), begin)
 
     def _encoded(self, shard: Shard, row: int) -> bytes | memoryview:
         table = shard.table

@@ -6,6 +6,8 @@ label maps, which are large, are compared with checksums of their own each time 
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ from segdata.system.reading import map_file, open_file
 
 BY_RECORD = ("images/data", "semantic/data")
 """Arrays of which every record has its own checksum."""
+
+Checked = dict[tuple[int, int], set[str]]
+"""(inode, time of change in nanoseconds) of a file → its arrays that were checked."""
 
 REPAIR = "segdata verify PACK --repair --source FOLDER, or convert the dataset again with --force"
 
@@ -60,12 +65,13 @@ class MappedFile(dict[str, Any]):
 
     Args:
         entry: the file's entry in the index.
+        checked: the arrays that were checked when the same file was mapped before, and what it was; filled here.
 
     Raises:
         DamagedData: the file is missing or of another size; on access: an array is not what was written.
     """
 
-    def __init__(self, folder: Path, entry: Mapping[str, Any], limits: Limits) -> None:
+    def __init__(self, folder: Path, entry: Mapping[str, Any], limits: Limits, checked: Checked | None = None) -> None:
         self.path = folder / entry["file"]
         self.entry = entry
         self.limits = limits
@@ -81,6 +87,9 @@ class MappedFile(dict[str, Any]):
                         fix="convert the dataset again with --force, or restore this file",
                     )
                 self.map = map_file(file)
+                status = os.fstat(file.fileno())
+                stamp = status.st_ino, status.st_mtime_ns
+                self._checked = (checked if checked is not None else {}).setdefault(stamp, set())
         except FileNotFoundError as error:
             raise DamagedData(
                 "a file of the pack is missing", file=self.path, fix="convert the dataset again with --force"
@@ -116,6 +125,8 @@ class MappedFile(dict[str, Any]):
             return None
         shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
         array = np.ndarray(shape, dtype, self.map, entry["offset"]) if 0 not in shape else np.zeros(shape, dtype)
+        if name in self._checked:
+            return array
         if name not in BY_RECORD and (crc := f"{crc32(array):08x}") != entry["crc32"]:
             raise DamagedData(
                 "a part of the pack is damaged",
@@ -127,7 +138,14 @@ class MappedFile(dict[str, Any]):
         check = _CHECKS.get(name if name in _CHECKS else name.rpartition("/")[0])
         if check is not None:
             check(self, name, array)
+        self._checked.add(name)
         return array
+
+
+def texts(table: MappedFile, name: str) -> list[bytes]:
+    """The texts of an array, such as "image/key", in UTF-8."""
+    data, offset = table[name].tobytes(), table[f"{name}_offset"].tolist()
+    return [data[begin:end] for begin, end in itertools.pairwise(offset)]
 
 
 def _refuse(

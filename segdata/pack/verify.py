@@ -21,8 +21,8 @@ from segdata.core.sample import Sample
 from segdata.errors import DamagedData, InvalidImage, SegdataError
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_without
-from segdata.pack.store import Shard, Store
-from segdata.pack.tables import BY_RECORD, Limits
+from segdata.pack.store import Files, Shard, Store
+from segdata.pack.tables import BY_RECORD
 from segdata.system.files import crc32, disk_errors, write_whole
 from segdata.system.reading import open_file, read_file
 
@@ -221,7 +221,7 @@ def _check_shard(folder: Path, index: Mapping[str, Any], number: int, result: Ve
     damages = result.damages[before:]
     if not all(error.place for error in damages):  # a file is missing, or of another size
         return False
-    table = Shard(folder, entry, number, 0, Limits.of(index)).table
+    table = Shard(Files(folder, index), number, 0).table
     damage = table.damage()
     if damage is not None and not any(error.file == damage.file for error in damages):
         result.damages.append(damage)

@@ -24,9 +24,9 @@ from segdata.core.rle import pointer_of
 from segdata.core.sample import Instances, Sample, record_text
 from segdata.errors import OF_THE_DATA, DamagedData, DiskError, InvalidInput
 from segdata.pack import layout
+from segdata.pack.entries import ARRAYS
 from segdata.pack.hdf5 import FileLayout
 from segdata.pack.images import check_image
-from segdata.pack.layout import ARRAYS
 from segdata.pack.tables import LARGEST, Limits, MappedFile
 from segdata.system.files import crc32, disk_errors, real_path, sync_folder, write_whole
 from segdata.version import __version__

@@ -24,6 +24,7 @@ from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
 from tests.helpers import made
 from tests.helpers.command import run_segdata, tree
+from tests.helpers.packs import flip, rewritten
 from tests.helpers.samples import SAMPLES, needs_samples
 
 
@@ -114,14 +115,6 @@ def one(pack: Path, pattern: str) -> Path:
     return path
 
 
-def flip(path: Path, offset: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 0x10]))
-
-
 def test_every_flipped_byte_of_a_small_pack_is_found(pack: Path) -> None:
     rng = random.Random(0)
     for path in sorted(pack.iterdir()):
@@ -165,13 +158,6 @@ def test_files_of_another_size_are_refused(change: str, pack: Path) -> None:
     outcome = run_segdata("verify", pack, "--json")
     assert outcome.code == 8
     assert path.name in outcome.document["damages"][0]["file"]
-
-
-def rewritten(pack: Path, **values: object) -> None:
-    index = json.loads((pack / "pack.json").read_bytes())
-    index.pop("crc32")
-    index.update(values)
-    (pack / "pack.json").write_bytes(layout.encode_index(index))
 
 
 def test_other_versions_and_hostile_indices_are_refused(pack: Path) -> None:
