@@ -202,6 +202,15 @@ def check_shard(number: int, shard: Mapping[str, Any]) -> None:
 def check_file(
     where: str, entry: Mapping[str, Any], needed: set[str], optional: set[str], sizes: Mapping[str, int]
 ) -> None:
+    """Refuse a file whose arrays are not those that it needs and may have, or do not fit into it.
+
+    Args:
+        where: the file's place in the JSON document.
+        sizes: "N" and "M", the numbers of samples and instances.
+
+    Raises:
+        InvalidInput: the first such array.
+    """
     arrays = entry["arrays"]
     for name in needed - arrays.keys():
         raise InvalidInput(
