@@ -20,6 +20,18 @@ const KEYS = [
       ['c', 'colour by category, object, match'],
       ['+ − 0', 'larger, smaller, fit'],
       ['Shift + arrows', 'move the enlarged image'],
+      ['e', 'correct, with --edits'],
+    ],
+  ],
+  [
+    'Correction',
+    [
+      ['s b q w', 'select, box, stroke for, stroke against'],
+      ['d x v', 'brush, eraser, polygon'],
+      ['[ ]', 'smaller, larger brush'],
+      ['Enter, Escape', 'save, cancel'],
+      ['u, Shift + u', 'undo, redo; Ctrl + z, too'],
+      ['a, Delete', 'accept the prediction, delete the object'],
     ],
   ],
 ];
@@ -53,10 +65,14 @@ const toggled = (list, item) => (list.includes(item) ? list.filter((/** @type {a
  */
 export function listen(app) {
   document.addEventListener('keydown', (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = /** @type {HTMLElement} */ (event.target);
     const isField = target.matches('input:not([type=range], [type=checkbox]), textarea, select');
-    if (document.querySelector('dialog[open]')) return;
+    if (event.defaultPrevented || document.querySelector('dialog[open]')) return;
+    if (!isField && app.address.state.page === 'sample' && app.frame.editor && !isPressed(target, event) && app.frame.editor.press(event, app.frame.chosen)) {
+      event.preventDefault();
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (isField) {
       if (event.key === 'Escape') target.blur();
       return;
@@ -65,6 +81,9 @@ export function listen(app) {
     if (press(event, app)) event.preventDefault();
   });
 }
+
+/** Whether a key presses the button or link that has the focus. @param {HTMLElement} target @param {KeyboardEvent} event */
+const isPressed = (target, event) => event.key === 'Enter' && target.matches('button, a, summary');
 
 /** @param {KeyboardEvent} event @param {any} app @returns {boolean} whether the key means something */
 function press(event, app) {
@@ -105,6 +124,7 @@ function pressSample(key, event, app) {
   else if (key === 'i') address.set({ layers: toggled(state.layers, 'photo') });
   else if (key === 'm') frame.toggleMap ? frame.toggleMap() : address.set({ layers: toggled(state.layers, 'map') });
   else if (key === 'f') address.set({ fill: state.fill > 0 ? 0 : 0.45 });
+  else if (key === 'e' && pack.edits) address.set({ tool: state.tool ? '' : 'on' });
   else if (key === 'p' && pack.predictions) address.set({ of: next(['truth', 'predictions', 'both', 'swipe'], state.of) });
   else if (key === 'c') address.set({ color: next(pack.predictions ? ['category', 'object', 'match'] : ['category', 'object'], state.color) });
   else if (key === '+' || key === '=') plane?.zoomBy(1.5);

@@ -16,6 +16,8 @@ export class ServerError extends Error {
     this.fix = error.fix;
     this.place = error.place;
     this.columns = error.columns;
+    /** @type {any} the whole answer */
+    this.document = null;
   }
 }
 
@@ -66,13 +68,14 @@ export async function ask(path, parameters = {}, options = {}) {
     throw new ServerError(0, { message: 'the server does not answer', fix: 'start segdata view again and open the address it prints' });
   }
   if (answer.ok) return answer;
-  let document = {};
+  let document = /** @type {any} */ ({});
   try {
-    document = (await answer.json()).error ?? {};
+    document = await answer.json();
   } catch {
     document = {};
   }
-  const error = new ServerError(answer.status, document);
+  const error = new ServerError(answer.status, document.error ?? {});
+  error.document = document;
   if (answer.status === 401 || answer.status === 410) lost(error);
   throw error;
 }

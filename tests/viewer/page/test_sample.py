@@ -96,9 +96,8 @@ def test_the_label_map_equals_the_packs(open_page: Open, real: Callable[[str], P
     for index in range(len(pack.labels)):
         colors[index] = [*color_of(pack.labels, index), 255]
     page = open_page(path, f"page=sample&sample={number}&layers=photo,map")
-    page.until("document.querySelector('canvas[data-map=tmap]').width > 300")
+    page.until("document.querySelector('canvas[data-map=tmap][data-painted]')")
     expected = colors[semantic]
-    page.until("performance.getEntriesByType('resource').some(entry => entry.name.includes('/api/semantic/'))")
     assert np.array_equal(page.pixels("canvas[data-map=tmap]"), expected)
 
 

@@ -166,6 +166,7 @@ export class LabelMap {
 
   /** @param {number[][]} colors of categories @param {boolean[]} shown of categories */
   paint(colors, shown) {
+    this.canvas.dataset.painted = 'yes';
     const image = new ImageData(this.width, this.height);
     const table = Uint32Array.from(colors, (color, index) => (shown[index] ? packed(color, 1) : 0));
     tintMap(this.values, new Uint32Array(image.data.buffer), table);

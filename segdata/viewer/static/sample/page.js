@@ -3,6 +3,8 @@
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../vendor/preact.js';
 import { isAbort } from '../server.js';
+import { EditPanel } from './edit.js';
+import { Editor } from './editor.js';
 import { Sheet } from './load.js';
 import { ObjectList, areaOf, categoriesOf, colorsOf, fate, flagNames } from './objects.js';
 import { LabelMap, MATCH, Overlay, css } from './overlay.js';
@@ -63,8 +65,8 @@ function Readout({ emitter, describe }) {
   </div>`;
 }
 
-/** Loads what the page shows. @param {any} pack @param {import('../state.js').State} state @param {any} canvases */
-function useSample(pack, state, canvases) {
+/** Loads what the page shows. @param {any} pack @param {import('../state.js').State} state @param {any} canvases @param {number} epoch how often it was corrected */
+function useSample(pack, state, canvases, epoch) {
   const [data, setData] = useState(/** @type {any} */ ({ sample: -1 }));
   const [matches, setMatches] = useState(/** @type {any} */ (null));
   const [maps, setMaps] = useState(/** @type {any} */ ({}));
@@ -91,7 +93,7 @@ function useSample(pack, state, canvases) {
     return () => {
       isCurrent = false;
     };
-  }, [sample]);
+  }, [sample, epoch]);
   useEffect(() => {
     if (!pack.predictions) return undefined;
     const control = new AbortController();
@@ -100,7 +102,7 @@ function useSample(pack, state, canvases) {
       .then((found) => setMatches({ sample, ...found }))
       .catch((error) => isAbort(error) || setMatches(null));
     return () => control.abort();
-  }, [sample, state.score, state.iou]);
+  }, [sample, state.score, state.iou, epoch]);
   const needsMap = state.layers.includes('map') || (data.t && !data.t.masks.count);
   useEffect(() => {
     if (!needsMap || data.sample !== sample) return undefined;
@@ -120,8 +122,10 @@ function useSample(pack, state, canvases) {
 /** @param {any} props */
 export function SamplePage({ pack, state, address, position, total, go, frame }) {
   const canvases = { t: useRef(null), p: useRef(null), tmap: useRef(null), pmap: useRef(null) };
-  const { data, maps, matches } = useSample(pack, state, canvases);
+  const [epoch, setEpoch] = useState(0);
+  const { data, maps, matches } = useSample(pack, state, canvases, epoch);
   const planes = useRef(new Map()).current;
+  const editor = useEditor(pack, state, data, planes, setEpoch);
   const emitter = useRef((/** @type {any} */ _) => {});
   const [thick, setThick] = useState(1);
   const isMapOnly = Boolean(data.t && !data.t.masks.count && data.t.masks.hasMap);
@@ -251,7 +255,8 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
       opacity: Math.max(0.25, state.fill),
       layers,
       divider: state.divider,
-      marked: marks(''),
+      marked: marks('').filter(({ overlay, object }) => !editor?.draft || overlay.side === 'p' || editor.objects[object] !== editor.target),
+      extra: editor && shownSides[0] === 't' ? (/** @type {any} */ context, /** @type {number} */ scale) => editor.paint(context, scale) : undefined,
       sign: (/** @type {Overlay} */ overlay, /** @type {number} */ object, /** @type {number} */ size) => {
         const sign = state.color === 'match' && matches ? `${MATCH[fate(matches, overlay.side, object)].sign} ` : '';
         const isNamed = state.object === `${overlay.side}${object}`;
@@ -282,6 +287,17 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     toggle: (/** @type {string} */ name) => address.set({ off: off.has(name) ? state.off.filter((/** @type {string} */ other) => other !== name) : [...state.off, name] }),
     solo: (/** @type {string} */ name) => address.set({ off: categories.map((category) => category.name).filter((other) => other !== name) }),
   };
+  const chosen = {
+    overlay: data.t ?? null,
+    object: state.object[0] === 't' && data.t && Number(state.object.slice(1)) < data.t.masks.count ? Number(state.object.slice(1)) : -1,
+    prediction: state.object[0] === 'p' ? Number(state.object.slice(1)) : -1,
+  };
+  frame.editor = editor && state.tool ? editor : null;
+  frame.chosen = chosen;
+  useLayoutEffect(() => {
+    const first = planes.get('t') ?? planes.get('swipe');
+    if (first) first.tool = editor && state.tool ? editor.pointer(() => frame.chosen) : null;
+  });
   const swipe = state.of === 'swipe' && sides.length === 2;
   const isThere = data.sample >= 0;
   return html`<main class="sample" aria-busy=${data.sample !== state.sample}>
@@ -301,6 +317,7 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     </div>
     <aside class="side" aria-label="Objects">
       ${(data.errors ?? []).map((/** @type {any} */ error) => html`<p class="wrong" role="alert">${error.message} ${error.place ?? ''}</p>`)}
+      ${isThere && editor && state.tool ? html`<${EditPanel} editor=${editor} pack=${pack} chosen=${chosen} hasMap=${data.t?.masks.hasMap} />` : null}
       ${isThere
         ? sides.map((side) =>
             data[side]
@@ -318,6 +335,36 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     ${['t', 'p'].map((side) => html`<canvas ref=${/** @type {any} */ (canvases)[side]} class="source" data-overlay=${side} hidden></canvas>`)}
     ${['tmap', 'pmap'].map((side) => html`<canvas ref=${/** @type {any} */ (canvases)[side]} class="source" data-map=${side} hidden></canvas>`)}
   </main>`;
+}
+
+/**
+ * The corrections of the image shown; none where the server keeps no edits.
+ *
+ * @param {any} pack
+ * @param {import('../state.js').State} state
+ * @param {any} data
+ * @param {Map<string, Plane>} planes
+ * @param {(next: (epoch: number) => number) => void} setEpoch
+ * @returns {Editor | null}
+ */
+function useEditor(pack, state, data, planes, setEpoch) {
+  const [, redraw] = useState(0);
+  const editor = useMemo(() => {
+    if (!pack.edits) return null;
+    const made = new Editor(pack, {
+      changed: () => redraw((/** @type {number} */ tick) => tick + 1),
+      drawn: () => planes.forEach((plane) => plane.draw()),
+      saved: () => {
+        sheet.forget(made.sample);
+        setEpoch((epoch) => epoch + 1);
+      },
+    });
+    return made;
+  }, [pack]);
+  useEffect(() => {
+    if (editor && data.t && data.sample === state.sample) editor.open(data.sample, data.t.masks);
+  }, [data]);
+  return editor;
 }
 
 /** One object in words. @param {any} pack @param {Overlay} overlay @param {number} object @param {any} matches @param {number[]} color */

@@ -57,6 +57,7 @@ export function Tools({ pack, state, address, layers, isMapOnly, data, position,
       <button onClick=${() => go.step(-1)} disabled=${position <= 0} aria-label="previous image" title="previous image (←, k)">‹</button>
       <button onClick=${() => go.step(1)} disabled=${position < 0 || position >= total - 1} aria-label="next image" title="next image (→, j)">›</button>
       <span class="title"><bdi>${data.facts?.key ?? ''}</bdi></span>
+      ${pack.edits ? html`<button aria-pressed=${state.tool !== ''} class="edit-button" title="correct this image (e)" onClick=${() => address.set({ tool: state.tool ? '' : 'on', of: state.of === 'predictions' ? 'both' : state.of })}>Correct</button>` : null}
       <span class="quiet figure">${position >= 0 ? `${shown(position + 1)} of ${shown(total)}` : ''}</span>
     </div>
     ${pack.predictions ? html`<${Choice} label="what is drawn" options=${SIDES} value=${state.of} onChange=${(/** @type {string} */ of) => address.set({ of })} />` : null}

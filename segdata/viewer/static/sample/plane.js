@@ -47,8 +47,9 @@ export class Plane {
     this.cross = [-1, -1];
     /** @type {Map<number, PointerEvent>} */
     this.pointers = new Map();
-    /** @type {{begin?: (x: number, y: number) => void, move?: (x: number, y: number) => void, end?: (x: number, y: number) => void} | null} */
+    /** @type {Record<'begin' | 'move' | 'end' | 'hover', (x: number, y: number) => void> | null} */
     this.tool = null; // takes the pointer instead of moving the image
+    this.isDrawing = false;
     this.isMoved = false;
     this.isDividing = false;
     this.frame = 0;
@@ -164,12 +165,9 @@ export class Plane {
     const [x, y] = this.under(event.offsetX, event.offsetY);
     const isNear = Math.abs(event.offsetX - (this.scene?.divider ?? 0) * this.canvas.clientWidth) < 12;
     this.isDividing = this.scene?.overlays.length === 2 && isNear;
-    if (!this.isDividing && this.isTool(event)) this.tool?.begin?.(x, y);
-  }
-
-  /** Whether the pointer is the tool's. @param {PointerEvent} event */
-  isTool(event) {
-    return this.tool !== null && this.pointers.size === 1 && event.buttons !== 4 && !event.ctrlKey;
+    if (this.isDrawing) this.tool?.end(x, y); // a second finger
+    this.isDrawing = this.tool !== null && !this.isDividing && this.pointers.size === 1 && event.button === 0 && !event.ctrlKey;
+    if (this.isDrawing) this.tool?.begin(x, y);
   }
 
   /** @param {PointerEvent} event */
@@ -178,16 +176,16 @@ export class Plane {
     this.on.point(Math.floor(x), Math.floor(y));
     const before = this.pointers.get(event.pointerId);
     if (!before) {
-      if (this.tool) this.tool.move?.(x, y);
+      this.tool?.hover(x, y);
       return;
     }
     const right = event.offsetX - before.offsetX;
     const down = event.offsetY - before.offsetY;
-    if (Math.abs(right) + Math.abs(down) < 3 && !this.isMoved && this.pointers.size === 1 && !this.tool) return;
+    if (Math.abs(right) + Math.abs(down) < 3 && !this.isMoved && this.pointers.size === 1 && !this.isDrawing) return;
     this.isMoved = true;
     if (this.isDividing) this.on.divide(Math.max(0, Math.min(1, event.offsetX / this.canvas.clientWidth)));
     else if (this.pointers.size === 2) this.pinch(event);
-    else if (this.isTool(event)) this.tool?.move?.(x, y);
+    else if (this.isDrawing) this.tool?.move(x, y);
     else this.pan(right, down);
     this.pointers.set(event.pointerId, event);
   }
@@ -208,8 +206,10 @@ export class Plane {
     if (!this.pointers.delete(event.pointerId)) return;
     const [x, y] = this.under(event.offsetX, event.offsetY);
     if (this.isDividing) this.isDividing = false;
-    else if (this.tool && !this.pointers.size) this.tool.end?.(x, y);
-    else if (!this.isMoved && event.type === 'pointerup') this.on.pick(Math.floor(x), Math.floor(y));
+    else if (this.isDrawing) {
+      this.isDrawing = false;
+      this.tool?.end(x, y);
+    } else if (!this.isMoved && event.type === 'pointerup') this.on.pick(Math.floor(x), Math.floor(y));
   }
 
   /** @param {KeyboardEvent} event */

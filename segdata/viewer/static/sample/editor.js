@@ -1,0 +1,469 @@
+// @ts-check
+/**
+ * Corrections of one image. Nothing is changed in the pack: every saved step is a line of the edits file on the server, and
+ * an undo is one more line. What is being drawn is a draft in the browser until it is saved.
+ */
+
+import { ServerError, isAbort, json, post } from '../server.js';
+import { Draft } from './draft.js';
+import { decode } from './runs.js';
+
+/** @typedef {'select' | 'box' | 'fore' | 'back' | 'brush' | 'eraser' | 'polygon'} Tool */
+
+/** @param {number[]} runs @returns {string} base64 of u2, little-endian */
+export function packedRuns(runs) {
+  const bytes = new Uint8Array(new Uint16Array(runs).buffer);
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return btoa(text);
+}
+
+/** @param {import('./draft.js').Written} written */
+const sent = ({ frame, runs }) => ({ frame, runs: packedRuns(runs) });
+
+export class Editor {
+  /**
+   * @param {any} pack
+   * @param {object} on
+   * @param {() => void} on.changed the panel must be drawn anew
+   * @param {() => void} on.drawn the plane must be drawn anew
+   * @param {() => void} on.saved the objects of the sample are others now
+   */
+  constructor(pack, on) {
+    this.pack = pack;
+    this.on = on;
+    this.sample = -1;
+    /** @type {Tool} */
+    this.tool = 'select';
+    this.radius = 8;
+    this.category = 0;
+    /** @type {Draft | null} */
+    this.draft = null;
+    this.target = 'new'; // new, map, or the name of the object that the draft replaces
+    /** @type {string[]} names of the objects shown */
+    this.objects = [];
+    /** @type {any[]} */
+    this.edits = [];
+    this.last = 0;
+    /** @type {any} */
+    this.error = null;
+    /** @type {any} what another tab saved meanwhile */
+    this.conflict = null;
+    this.isBusy = false;
+    this.cursor = [-1, -1];
+    /** @type {number[] | null} */
+    this.from = null;
+    /** @type {number[]} x y width height */
+    this.box = [];
+    /** @type {{foreground: number[][][], background: number[][][]}} */
+    this.strokes = { foreground: [], background: [] };
+    /** @type {number[][]} */
+    this.corners = [];
+    /** @type {string[]} */
+    this.made = [];
+    this.control = new AbortController();
+    this.size = [0, 0];
+  }
+
+  /** Another image, or the same one after it was changed. @param {number} sample @param {import('./runs.js').Masks} masks */
+  async open(sample, masks) {
+    const isOther = sample !== this.sample;
+    this.sample = sample;
+    this.size = [masks.height, masks.width];
+    if (isOther) this.drop();
+    try {
+      const { last, objects, edits } = await json(`edits/${sample}`);
+      if (sample !== this.sample) return;
+      Object.assign(this, { last, objects, edits });
+      if (isOther) this.error = null;
+    } catch (error) {
+      this.fail(error);
+    }
+    this.on.changed();
+  }
+
+  /** @param {unknown} error */
+  fail(error) {
+    if (isAbort(error)) return;
+    this.error = error;
+    this.isBusy = false;
+    this.on.changed();
+  }
+
+  /** Forgets the draft. */
+  drop() {
+    this.draft = null;
+    this.box = [];
+    this.corners = [];
+    this.strokes = { foreground: [], background: [] };
+    this.made = [];
+    this.from = null;
+    this.conflict = null;
+    this.on.drawn();
+    this.on.changed();
+  }
+
+  /** @param {Tool} tool */
+  choose(tool) {
+    this.tool = tool;
+    this.corners = [];
+    this.on.drawn();
+    this.on.changed();
+  }
+
+  colorOf() {
+    return this.pack.labels.categories[this.category]?.color ?? [255, 255, 255];
+  }
+
+  /** Begins a mask; of a chosen object with its pixels. @param {import('./overlay.js').Overlay | null} overlay @param {number} object −1 for a new one */
+  start(overlay, object) {
+    if (this.draft) return this.draft;
+    if (overlay && object >= 0) this.category = overlay.masks.category[object];
+    this.draft = new Draft(this.size[0], this.size[1], this.colorOf());
+    this.target = 'new';
+    if (overlay && object >= 0) {
+      this.target = this.objects[object] ?? 'new';
+      this.draft.take(overlay.masks, object);
+    }
+    this.on.changed();
+    return this.draft;
+  }
+
+  /** @param {number} category */
+  relabel(category) {
+    this.category = category;
+    this.draft?.recolor(this.colorOf());
+    this.on.drawn();
+    this.on.changed();
+  }
+
+  // ------------------------------------------------------------------ the pointer
+
+  /**
+   * What the pointer does on a plane.
+   *
+   * @param {() => {overlay: import('./overlay.js').Overlay | null, object: number}} chosen
+   */
+  pointer(chosen) {
+    if (this.tool === 'select') return null;
+    const start = () => {
+      const { overlay, object } = chosen();
+      return this.start(overlay, object);
+    };
+    return {
+      /** @param {number} x @param {number} y */
+      begin: (x, y) => this.begin(x, y, start),
+      /** @param {number} x @param {number} y */
+      move: (x, y) => this.drag(x, y),
+      /** @param {number} x @param {number} y */
+      end: (x, y) => this.end(x, y, start),
+      /** @param {number} x @param {number} y */
+      hover: (x, y) => {
+        this.cursor = [x, y];
+        this.on.drawn();
+      },
+    };
+  }
+
+  /** @param {number} x @param {number} y @param {() => Draft} start */
+  begin(x, y, start) {
+    this.from = [x, y];
+    this.cursor = [x, y];
+    if (this.tool === 'brush' || this.tool === 'eraser') {
+      const draft = start();
+      draft.begin();
+      draft.stroke([x, y], [x, y], this.radius, this.tool === 'brush' ? 1 : 0);
+      this.note(this.tool);
+    } else if (this.tool === 'fore' || this.tool === 'back') {
+      start();
+      this.strokes[this.tool === 'fore' ? 'foreground' : 'background'].push([[x, y]]);
+    } else if (this.tool === 'box') this.box = [x, y, 0, 0];
+    this.on.drawn();
+  }
+
+  /** @param {number} x @param {number} y */
+  drag(x, y) {
+    this.cursor = [x, y];
+    const { from, draft, tool } = this;
+    if (!from) return;
+    if ((tool === 'brush' || tool === 'eraser') && draft) {
+      draft.stroke(from, [x, y], this.radius, tool === 'brush' ? 1 : 0);
+      this.from = [x, y];
+    } else if (tool === 'fore' || tool === 'back') {
+      this.strokes[tool === 'fore' ? 'foreground' : 'background'].at(-1)?.push([x, y]);
+    } else if (tool === 'box') this.box = boxOf(from, [x, y], this.size);
+    this.on.drawn();
+  }
+
+  /** @param {number} x @param {number} y @param {() => Draft} start */
+  end(x, y, start) {
+    this.from = null;
+    if (this.tool === 'polygon') this.corner(x, y, start);
+    else if (this.tool === 'box') {
+      if (this.box[2] < 2 || this.box[3] < 2) this.box = [];
+      else {
+        start();
+        this.strokes = { foreground: [], background: [] };
+        this.segment();
+      }
+    } else if (this.tool === 'fore' || this.tool === 'back') this.segment();
+    this.on.drawn();
+    this.on.changed();
+  }
+
+  /** One more corner; near the first, the polygon is closed. @param {number} x @param {number} y @param {() => Draft} start */
+  corner(x, y, start) {
+    const [first] = this.corners;
+    if (first && this.corners.length > 2 && Math.hypot(first[0] - x, first[1] - y) < Math.max(3, this.size[1] / 100)) {
+      start();
+      this.close();
+    } else this.corners.push([x, y]);
+  }
+
+  /** Fills the polygon. */
+  close() {
+    const rings = [this.corners.flat().map((value) => Math.round(value * 100) / 100)];
+    if (this.corners.length < 3) return;
+    this.corners = [];
+    this.ask('polygon', { rings }, true);
+  }
+
+  /** @param {string} what */
+  note(what) {
+    if (!this.made.includes(what)) this.made.push(what);
+  }
+
+  // ------------------------------------------------------------------ tools of the server
+
+  /** The mask that box and strokes mean; only the newest request counts. */
+  segment() {
+    const isModel = this.pack.model && this.pack.tools.includes('model');
+    const whole = this.box.length ? this.box : this.around();
+    if (!whole.length) return;
+    const rounded = (/** @type {number[][][]} */ strokes) => strokes.map((stroke) => stroke.map((point) => point.map((value) => Math.round(value * 10) / 10)));
+    this.ask(isModel ? 'model' : 'grabcut', {
+      box: whole,
+      foreground: rounded(this.strokes.foreground),
+      background: rounded(this.strokes.background),
+      radius: this.radius,
+      ...(this.box.length || !this.draft || this.draft.isEmpty ? {} : { mask: sent(this.draft.written()) }),
+    });
+  }
+
+  /** The box of the draft, a little wider. */
+  around() {
+    if (!this.draft || this.draft.isEmpty) return [];
+    const [x, y, wide, high] = this.draft.written().frame;
+    const [height, width] = this.size;
+    const more = Math.ceil(Math.max(wide, high) / 8);
+    return boxOf([x - more, y - more], [x + wide + more, y + high + more], [height, width]);
+  }
+
+  /**
+   * @param {string} tool
+   * @param {object} document
+   * @param {boolean} [isAdded] what comes back is added to the draft
+   */
+  async ask(tool, document, isAdded = false) {
+    this.control.abort();
+    const control = new AbortController();
+    this.control = control;
+    this.isBusy = true;
+    this.on.changed();
+    try {
+      const answer = await post(`tool/${tool}`, { i: this.sample, ...document }, { signal: control.signal });
+      const masks = decode(await answer.arrayBuffer());
+      const draft = this.draft ?? this.start(null, -1);
+      draft.begin();
+      if (isAdded) {
+        const before = draft.plane.slice();
+        draft.take(masks, 0);
+        before.forEach((value, i) => value && (draft.plane[i] = 1));
+        draft.show();
+      } else draft.take(masks, 0);
+      this.note(tool);
+      this.error = null;
+      this.isBusy = false;
+      this.on.drawn();
+      this.on.changed();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Fill holes, largest part, grow, shrink. @param {string} tool @param {object} [more] */
+  improve(tool, more = {}) {
+    if (this.draft && !this.draft.isEmpty) this.ask(tool, { mask: sent(this.draft.written()), ...more });
+  }
+
+  // ------------------------------------------------------------------ lines of the edits file
+
+  /** @param {any} edit @returns {Promise<boolean>} whether it was saved */
+  async send(edit) {
+    if (this.isBusy && !this.control.signal.aborted) this.control.abort();
+    this.isBusy = true;
+    this.on.changed();
+    try {
+      const { n } = await (await post('edits', { i: this.sample, after: this.last, ...edit })).json();
+      this.last = n;
+      this.error = null;
+      this.conflict = null;
+      this.isBusy = false;
+      this.on.saved();
+      return true;
+    } catch (error) {
+      if (error instanceof ServerError && error.status === 409) {
+        this.isBusy = false;
+        this.conflict = error.document ?? {};
+        this.on.saved(); // shows what the other one did, under the draft
+      } else this.fail(error);
+      return false;
+    }
+  }
+
+  /** Saves the draft. */
+  async save() {
+    const { draft } = this;
+    if (!draft || draft.isEmpty) return;
+    const tool = this.made.length ? { tool: { name: this.made.join(' + '), ...(this.box.length ? { box: this.box } : {}) } } : {};
+    const mask = sent(draft.written());
+    const edit =
+      this.target === 'map'
+        ? { op: 'map', category: this.category, ...mask, ...tool }
+        : this.target === 'new'
+          ? { op: 'add', category: this.category, ...mask, ...tool }
+          : { op: 'mask', of: this.target, ...mask, ...tool };
+    if (await this.send(edit)) this.drop();
+  }
+
+  /** @param {number} object @param {number} category */
+  setCategory(object, category) {
+    return this.send({ op: 'category', of: this.objects[object], category });
+  }
+
+  /** @param {number} object @param {Record<string, boolean>} flags */
+  setFlags(object, flags) {
+    return this.send({ op: 'flags', of: this.objects[object], flags });
+  }
+
+  /** @param {number} object */
+  remove(object) {
+    return this.send({ op: 'delete', of: this.objects[object] });
+  }
+
+  /** @param {number} prediction row */
+  accept(prediction) {
+    return this.send({ op: 'accept', prediction });
+  }
+
+  /** Edits that count: neither undone nor undos. */
+  counting() {
+    return this.edits.filter((edit) => !edit.undone && edit.op !== 'undo' && edit.op !== 'note');
+  }
+
+  /** The draft's last step, else the last edit. */
+  async undo() {
+    if (this.draft?.undo()) return this.on.drawn();
+    if (this.draft) return this.drop();
+    const last = this.counting().at(-1);
+    if (last) await this.send({ op: 'undo', of: last.n });
+    return undefined;
+  }
+
+  /** What was undone last. */
+  async redo() {
+    if (this.draft?.redo()) return this.on.drawn();
+    const undos = this.edits.filter((edit) => edit.op === 'undo' && !edit.undone && this.edits.find((other) => other.n === edit.of)?.op !== 'undo');
+    const last = undos.at(-1);
+    const isNewest = last && !this.counting().some((edit) => edit.n > last.n);
+    if (last && isNewest) await this.send({ op: 'undo', of: last.n });
+    return undefined;
+  }
+
+  // ------------------------------------------------------------------ drawing
+
+  /** On top of the image, in its pixels. @param {CanvasRenderingContext2D} context @param {number} scale */
+  paint(context, scale) {
+    const { draft } = this;
+    if (draft) {
+      context.save();
+      context.transform(0, 1, 1, 0, 0, 0);
+      context.drawImage(draft.canvas, 0, 0);
+      context.restore();
+    }
+    context.lineWidth = 1.5 / scale;
+    context.strokeStyle = '#fff';
+    context.setLineDash([5 / scale, 4 / scale]);
+    if (this.box.length) context.strokeRect(this.box[0], this.box[1], this.box[2], this.box[3]);
+    context.setLineDash([]);
+    context.lineCap = 'round';
+    context.lineJoin = 'round';
+    for (const [strokes, color] of /** @type {[number[][][], string][]} */ ([
+      [this.strokes.foreground, 'rgba(86, 180, 233, 0.85)'],
+      [this.strokes.background, 'rgba(240, 160, 20, 0.85)'],
+    ])) {
+      context.strokeStyle = color;
+      context.lineWidth = Math.max(2 / scale, this.radius);
+      for (const stroke of strokes) line(context, stroke);
+    }
+    context.lineWidth = 1.5 / scale;
+    context.strokeStyle = '#fff';
+    if (this.corners.length) {
+      line(context, [...this.corners, this.cursor]);
+      context.fillStyle = '#fff';
+      for (const [x, y] of this.corners) context.fillRect(x - 2.5 / scale, y - 2.5 / scale, 5 / scale, 5 / scale);
+    }
+    if (['brush', 'eraser', 'fore', 'back'].includes(this.tool) && this.cursor[0] >= 0) {
+      context.beginPath();
+      context.arc(this.cursor[0], this.cursor[1], this.tool === 'fore' || this.tool === 'back' ? this.radius / 2 : this.radius, 0, 7);
+      context.stroke();
+    }
+  }
+
+  /** @param {KeyboardEvent} event @param {any} chosen overlay, object, prediction @returns {boolean} whether it was a key of correction */
+  press(event, chosen) {
+    const tools = /** @type {Record<string, Tool>} */ ({ s: 'select', b: 'box', d: 'brush', x: 'eraser', v: 'polygon', q: 'fore', w: 'back' });
+    const { key } = event;
+    const isControl = event.ctrlKey || event.metaKey;
+    if (isControl && key.toLowerCase() === 'z') event.shiftKey ? this.redo() : this.undo();
+    else if (isControl && key.toLowerCase() === 'y') this.redo();
+    else if (isControl || event.altKey) return false;
+    else if (tools[key]) this.choose(tools[key]);
+    else if (key === 'u') this.undo();
+    else if (key === 'U') this.redo();
+    else if (key === '[') this.resize(1 / 1.25);
+    else if (key === ']') this.resize(1.25);
+    else if (key === 'Enter' && this.corners.length > 2) this.close();
+    else if (key === 'Enter' && this.draft) this.save();
+    else if (key === 'Escape' && (this.draft || this.corners.length || this.box.length)) this.drop();
+    else if ((key === 'Delete' || key === 'Backspace') && chosen.object >= 0) this.remove(chosen.object);
+    else if (key === 'a' && chosen.prediction >= 0) this.accept(chosen.prediction);
+    else return false;
+    return true;
+  }
+
+  /** @param {number} factor */
+  resize(factor) {
+    this.radius = Math.max(0.5, Math.min(200, Math.round(this.radius * factor * 2) / 2 + (factor > 1 && this.radius < 2 ? 0.5 : 0)));
+    this.on.drawn();
+    this.on.changed();
+  }
+}
+
+/** @param {number[]} one corner @param {number[]} other @param {number[]} size height width @returns {number[]} x y width height, inside the image */
+function boxOf(one, other, size) {
+  const [height, width] = size;
+  const left = Math.max(0, Math.floor(Math.min(one[0], other[0])));
+  const top = Math.max(0, Math.floor(Math.min(one[1], other[1])));
+  const right = Math.min(width, Math.ceil(Math.max(one[0], other[0])));
+  const bottom = Math.min(height, Math.ceil(Math.max(one[1], other[1])));
+  return [left, top, Math.max(0, right - left), Math.max(0, bottom - top)];
+}
+
+/** @param {CanvasRenderingContext2D} context @param {number[][]} points */
+function line(context, points) {
+  context.beginPath();
+  points.forEach(([x, y], index) => (index ? context.lineTo(x, y) : context.moveTo(x, y)));
+  if (points.length === 1) context.lineTo(points[0][0] + 0.01, points[0][1]);
+  context.stroke();
+}
