@@ -140,6 +140,7 @@ export class Grid {
     this.recycle();
     this.columns = 0;
     this.measure(top);
+    this.load(); // nobody is scrolling
   }
 
   /**

@@ -64,7 +64,7 @@ export class Overlay {
     const { masks } = this;
     const which = shown.join();
     if (which !== this.painted) {
-      paint(masks, this.plane, (object) => shown[object] && object < MOST);
+      paint(masks, this.plane, (object) => shown[object] && object < MOST, this.order);
       this.painted = which;
     }
     this.shown = shown;

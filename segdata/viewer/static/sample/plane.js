@@ -348,6 +348,8 @@ export class Plane {
       const color = overlay.colors[object];
       const hasMask = overlay.masks.flags[object] & HAS_MASK;
       const pin = hasMask ? left + (overlay.tops[2 * object] + 0.5) * scale - room / 2 : at[0];
+      const isTall = high * scale > this.canvas.clientHeight * 0.3 || marked.has(object); // its number stays when its top is not seen
+      if (at[1] < 0 && !isTall) continue;
       const from = [Math.max(2, Math.min(this.canvas.clientWidth - room - 2, pin)), Math.max(2, at[1] - (hasMask ? 16 : 0))];
       context.fillStyle = css(color);
       context.beginPath();

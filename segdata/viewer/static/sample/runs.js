@@ -136,10 +136,11 @@ export function paintObject(masks, object, plane, value, own = false) {
  * @param {Masks} masks
  * @param {Uint16Array} plane [width · height] column by column; overwritten
  * @param {(object: number) => boolean} isShown
+ * @param {Uint32Array} [order] of painting
  */
-export function paint(masks, plane, isShown) {
+export function paint(masks, plane, isShown, order = paintOrder(masks)) {
   plane.fill(0);
-  for (const object of paintOrder(masks)) if (isShown(object)) paintObject(masks, object, plane, object + 1);
+  for (const object of order) if (isShown(object)) paintObject(masks, object, plane, object + 1);
 }
 
 /**
@@ -200,6 +201,7 @@ export function tint(plane, height, pixels, fills, lines, thick) {
   }
   const far = thick * height;
   for (let column = 0; column < size; column += height) {
+    const isEdge = column < far || column >= size - far;
     for (let y = 0; y < height; y++) {
       const i = column + y;
       const value = plane[i];
@@ -208,19 +210,14 @@ export function tint(plane, height, pixels, fills, lines, thick) {
         continue;
       }
       const isBorder =
+        isEdge || // so that nothing is read beyond the plane, which is slow
+        y < thick ||
+        y >= height - thick ||
+        plane[i - 1] !== value ||
+        plane[i + 1] !== value ||
         plane[i - height] !== value ||
         plane[i + height] !== value ||
-        y === 0 ||
-        plane[i - 1] !== value ||
-        y === height - 1 ||
-        plane[i + 1] !== value ||
-        (thick > 1 &&
-          (plane[i - far] !== value ||
-            plane[i + far] !== value ||
-            y < thick ||
-            plane[i - thick] !== value ||
-            y >= height - thick ||
-            plane[i + thick] !== value));
+        (thick > 1 && (plane[i - far] !== value || plane[i + far] !== value || plane[i - thick] !== value || plane[i + thick] !== value));
       pixels[i] = isBorder ? lines[value] : fills[value];
     }
   }
