@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from segdata.training.outcome import TrainReport
     from segdata.training.predict import PredictReport, predict
     from segdata.training.trainer import train
+    from segdata.viewer.server import Viewer, view
     from segdata.viz.overlay import overlay
 
 _HOMES = {
@@ -66,6 +67,7 @@ _HOMES = {
     "stats": "segdata.statistics.counts:statistics",
     "diff": "segdata.comparison.diff",
     "overlay": "segdata.viz.overlay",
+    "view": "segdata.viewer.server",
     "dedupe": "segdata.derivation.duplicates.find",
     "leakage": "segdata.derivation.duplicates.find",
     "suggest_labels": "segdata.derivation.suggest",
@@ -83,6 +85,7 @@ _HOMES = {
     "Verification": "segdata.pack.verify",
     "Statistics": "segdata.statistics.counts",
     "Difference": "segdata.comparison.diff",
+    "Viewer": "segdata.viewer.server",
     "Duplicates": "segdata.derivation.duplicates.report",
     "SuggestedLabels": "segdata.derivation.suggest",
     "TrainReport": "segdata.training.outcome",
@@ -105,6 +108,12 @@ _HOMES = {
 _MODULES = ("errors", "torch")
 """Modules that are public themselves; `segdata.torch` needs PyTorch."""
 
+_EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "safetensors"), "train"),
+    **dict.fromkeys(("starlette", "uvicorn", "h11", "anyio"), "view"),
+}
+"""Library → the extra that it comes with."""
+
 __all__ = [
     "list_datasets",
     "fetch",
@@ -121,6 +130,7 @@ __all__ = [
     "stats",
     "diff",
     "overlay",
+    "view",
     "dedupe",
     "leakage",
     "suggest_labels",
@@ -138,6 +148,7 @@ __all__ = [
     "Verification",
     "Statistics",
     "Difference",
+    "Viewer",
     "Duplicates",
     "SuggestedLabels",
     "TrainReport",
@@ -170,16 +181,18 @@ def __getattr__(name: str) -> Any:
 
 
 def _imported(name: str, module: str) -> Any:
-    """A module; where it needs PyTorch and that is not installed, the error says what to install."""
+    """A module; where it needs a library that is not installed, the error says what to install."""
     from importlib import import_module
 
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("torch", "torchvision", "safetensors"):
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
             raise
         raise ModuleNotFoundError(
-            f"segdata.{name} needs {error.name}, which is not installed: pip install 'segdata[train]'", name=error.name
+            f"segdata.{name} needs {error.name}, which is not installed: pip install 'segdata[{extra}]'",
+            name=error.name,
         ) from error
 
 

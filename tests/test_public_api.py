@@ -38,6 +38,7 @@ MISSPELLED = {
     "suggest_labels": "segdata.suggest_labels('pack', 'other', output='table.toml')",
     "leakage": "segdata.leakage('pack', split='train')",
     "overlay": "segdata.overlay(sample, labels, legends=True)",
+    "view": "segdata.view('pack', splits='train')",
     "train": "segdata.train(pack, run, config, validation=pack)",
     "predict": "segdata.predict(model, source, target, batch=2)",
     "export": "segdata.export('run', 'file.onnx', photo='folder')",

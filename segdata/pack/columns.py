@@ -16,8 +16,10 @@ from segdata.pack import layout
 from segdata.pack.entries import FEW
 from segdata.pack.store import Shard, Store
 from segdata.pack.tables import texts
-from segdata.query.values import Names, Of
+from segdata.query.fields import Of
+from segdata.query.values import WITHOUT_PREDICTIONS, Absent, Names
 
+_NO_SCORES = Absent("the pack is ground truth; predictions have scores")
 _AT_ONCE = 1 << 14
 """Masks whose pixels are counted at once."""
 
@@ -36,7 +38,7 @@ class Columns:
         self.names = Names(
             labels,
             {"split": list(store.splits), "codec": [None if name == "none" else name for name in layout.CODECS]},
-            {} if _has_scores(store) else {"score": "the pack is ground truth; predictions have scores"},
+            WITHOUT_PREDICTIONS if _has_scores(store) else {("object", "score"): _NO_SCORES, **WITHOUT_PREDICTIONS},
         )
         self._tables = [ShardTable(self, shard, labels, mapping) for shard in store.shards]
 
@@ -64,9 +66,14 @@ def _has_scores(store: Store) -> bool:
 
 
 class ShardTable:
-    """The columns of one shard with N images and M objects; see `segdata.query.values.Table`."""
+    """The columns of one shard with N images and M objects; see `segdata.query.values.Table`.
+
+    Attributes:
+        first: the index of its first image in the pack.
+    """
 
     def __init__(self, columns: Columns, shard: Shard, labels: LabelSpace, mapping: LabelMapping | None) -> None:
+        self.first = shard.first
         self._columns = columns
         self._shard = shard
         self._labels = labels

@@ -25,8 +25,8 @@ from segdata.errors import DamagedData, NotThere, no_sample, no_split, number_of
 from segdata.pack import layout
 from segdata.pack.columns import Columns
 from segdata.pack.store import Files, Shard, Store
+from segdata.query.fields import Of
 from segdata.query.meaning import compiled
-from segdata.query.values import Of
 from segdata.system.files import disk_errors
 from segdata.viz import gallery
 

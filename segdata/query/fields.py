@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+Of = Literal["image", "object"]
 Kind = Literal["number", "flag", "text"]
 
 IMAGE: dict[str, tuple[Kind, str]] = {
@@ -41,6 +43,29 @@ OBJECT: dict[str, tuple[Kind, str]] = {
     "score": ("number", "of a prediction; `none` where there is none"),
 }
 """Field of an object → kind of its values, what they are."""
+
+COMPARED: dict[Of, dict[str, tuple[Kind, str]]] = {
+    "image": {
+        "tp": ("number", "objects that a prediction of their category matches"),
+        "fp": ("number", "predictions that match no object"),
+        "fn": ("number", "objects that no prediction matches"),
+        "f1": ("number", "2 tp / (2 tp + fp + fn); `none` where nothing is"),
+        "iou": ("number", "mean IoU of the matches; `none` without any"),
+        "pq": ("number", "panoptic quality; `none` where one side is not panoptic"),
+        "miou": ("number", "mean IoU of the classes of the label map; `none` without both maps"),
+    },
+    "object": {
+        "matched": ("flag", "a prediction of its category matches it"),
+        "iou": ("number", "IoU with that prediction; `none` where none matches"),
+    },
+}
+"""The same of images and objects that predictions are compared with; without predictions no image has them."""
+
+ALL: Mapping[Of, dict[str, tuple[Kind, str]]] = {
+    "image": IMAGE | COMPARED["image"],
+    "object": OBJECT | COMPARED["object"],
+}
+"""Of what → all fields."""
 
 ALIASES = {
     "crowd": "iscrowd",

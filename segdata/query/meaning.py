@@ -15,10 +15,11 @@ import numpy as np
 
 from segdata.core.arrays import BoolArray
 from segdata.query import fields, syntax
+from segdata.query.fields import Of
 from segdata.query.syntax import Among, Arithmetic, Call, Compared, Constant, Like, Logic, Name, Node, Range
 from segdata.query.texts import TextField, meant
 from segdata.query.tokens import mistake
-from segdata.query.values import Names, Of, Table, Value, count_of_images, of_objects, together
+from segdata.query.values import Names, Table, Value, count_of_images, of_objects, together
 
 Function = Callable[[Any, Any], Any]
 
@@ -32,6 +33,8 @@ _COMPARISONS: dict[str, Function] = {
 }
 _ARITHMETIC: dict[str, Function] = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power}
 _CALLS = ("any", "all", "count")
+_NAN = ("area", "score", "f1", "iou", "pq", "miou")
+"""Numbers that are NaN where they are not known."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,9 @@ class _Meaning:
             return None
         prefix, _, name = node.name.rpartition(".")
         name = fields.ALIASES.get(name, name)
-        if prefix in ("", "object") and self.is_inside and name in fields.OBJECT:
+        if prefix in ("", "object") and self.is_inside and name in fields.ALL["object"]:
             return "object", name
-        return ("image", name) if prefix in ("", "image") and name in fields.IMAGE else None
+        return ("image", name) if prefix in ("", "image") and name in fields.ALL["image"] else None
 
     def field(self, node: Name) -> Value:
         """The value of a field that has numbers or flags."""
@@ -149,16 +152,16 @@ class _Meaning:
         if home is None:
             self.no_field(node)
         of, name = home
-        kind = (fields.OBJECT if of == "object" else fields.IMAGE)[name][0]
+        kind = fields.ALL[of][name][0]
         if kind == "text":
             self.refuse(node, f"{name} is compared with a text", fix=f"write {node.name} == 'a text'")
-        if of == "object" and name in self.names.missing:
-            self.refuse(node, f"no object has a {name}", why=self.names.missing[name])
+        if (absent := self.names.missing.get(home)) is not None:
+            self.refuse(node, f"no {of} has a {name}", why=absent.why, fix=absent.fix)
         return Value(kind, of, lambda table: table.column(of, name), self.unknown(of, name))
 
     def unknown(self, of: Of, name: str) -> Callable[[Table], Any] | None:
         """Where a number or flag is not known."""
-        if name in ("area", "score"):
+        if name in _NAN:
             return lambda table: np.isnan(table.column(of, name))
         if name == "isthing":
             is_unknown = np.array([category.isthing is None for category in self.names.labels.categories], bool)
@@ -179,20 +182,21 @@ class _Meaning:
         if home is None:
             return None
         of, name = home
-        kind = (fields.OBJECT if of == "object" else fields.IMAGE)[name][0]
+        kind = fields.ALL[of][name][0]
         return TextField(name, of, self.text, self.names) if kind == "text" else None
 
     def no_field(self, node: Name) -> NoReturn:
         name = node.name.rpartition(".")[2]
         name = fields.ALIASES.get(name, name)
-        if name in fields.OBJECT and not self.is_inside:
-            kind = fields.OBJECT[name][0]
+        if name in fields.ALL["object"] and not self.is_inside:
+            kind = fields.ALL["object"][name][0]
             example = {"text": f"{name} == 'a text'", "number": f"{name} > 0", "flag": name}[kind]
             fix = f"write any({example}), all({example}) or count({example})"
             self.refuse(node, f"{name} is a field of objects, and this is asked of images", fix=fix)
         if name in _CALLS:
             self.refuse(node, f"{name} needs brackets", fix=f"write {name}(category == 'dog')")
-        known = fields.OBJECT if self.is_inside else fields.IMAGE
+        of: Of = "object" if self.is_inside else "image"
+        known = [name for name in fields.ALL[of] if (of, name) not in self.names.missing or name in fields.OBJECT]
         images = ", and those of its image: image.width …" if self.is_inside else ""
         self.refuse(
             node,

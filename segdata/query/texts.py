@@ -11,9 +11,10 @@ import numpy as np
 
 from segdata.core.arrays import BoolArray
 from segdata.errors import close_names, number_of
+from segdata.query.fields import Of
 from segdata.query.syntax import Constant, Name, Node, Range
 from segdata.query.tokens import Token, mistake
-from segdata.query.values import Names, Of, Value
+from segdata.query.values import Names, Value
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from segdata.core.arrays import BoolArray, IntArray
 from segdata.core.labels import LabelSpace
-from segdata.query.fields import Kind
+from segdata.query.fields import COMPARED, Kind, Of
 
-Of = Literal["image", "object"]
 Level = Literal["constant", "image", "object"]
 LEVELS: tuple[Level, ...] = ("constant", "image", "object")
 
@@ -43,6 +42,20 @@ class Table(Protocol):
         """
 
 
+class Absent(NamedTuple):
+    """Why no image or object has a field, and what to do."""
+
+    why: str
+    fix: str | None = None
+
+
+_NOT_COMPARED = Absent("there are no predictions to compare with", "segdata view PACK PREDICTIONS")
+WITHOUT_PREDICTIONS: Mapping[tuple[Of, str], Absent] = {
+    (of, name): _NOT_COMPARED for of, names in COMPARED.items() for name in names
+}
+"""What a dataset alone does not have."""
+
+
 @dataclass(frozen=True)
 class Names:
     """What the texts of a query are compared with.
@@ -50,12 +63,12 @@ class Names:
     Attributes:
         labels: the categories.
         listed: field of an image → all texts that it can have; None stands for none.
-        missing: field of an object → why no object has it.
+        missing: fields that no image or no object has here.
     """
 
     labels: LabelSpace
     listed: Mapping[str, Sequence[str | None]]
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[tuple[Of, str], Absent] = field(default_factory=lambda: WITHOUT_PREDICTIONS)
 
     def of(self, name: str) -> Sequence[str | None] | None:
         """All texts that a field can have; None where they are not listed."""

@@ -14,6 +14,7 @@ from segdata.errors import UsageError, close_names
 from segdata.metrics.report.outcomes import SIZES
 from segdata.pack import layout
 from segdata.pack.read import Pack
+from segdata.query.fields import COMPARED
 
 SORTS = ("index", "key", "objects", "size", "area")
 """What images can be ordered by."""
@@ -37,10 +38,11 @@ class Index:
             [np.asarray(column) for column in pack.instance_columns("instance/category") if column is not None],
             np.uint16,
         )
-        self._flags: npt.NDArray[np.uint8] = _joined(
+        self.flags: npt.NDArray[np.uint8] = _joined(
             [np.asarray(column) for column in pack.instance_columns("instance/flags") if column is not None], np.uint8
         )
         self.has_semantic: BoolArray = self._of_images("has_semantic").astype(bool)
+        self.has_instances: BoolArray = self._of_images("has_instances").astype(bool)
         self.problems = self._problems()
         self._everything: dict[str, Any] | None = None
 
@@ -86,8 +88,8 @@ class Index:
     @cached_property
     def _has(self) -> dict[str, BoolArray]:
         """Flag → (N,) bool, images with an object that has it."""
-        per_object = {name: (self._flags & bit) != 0 for name, bit in _FLAGS.items()}
-        per_object["box_only"] = (self._flags & layout.HAS_MASK) == 0
+        per_object = {name: (self.flags & bit) != 0 for name, bit in _FLAGS.items()}
+        per_object["box_only"] = (self.flags & layout.HAS_MASK) == 0
         has = {name: np.bincount(self.image[flag], minlength=len(self)) > 0 for name, flag in per_object.items()}
         with_problem = np.zeros(len(self), bool)
         with_problem[list(self.problems)] = True
@@ -133,7 +135,8 @@ class Index:
             return self.sizes.prod(axis=1)
         if sort == "area":
             return np.bincount(self.image, np.nan_to_num(self.area), minlength=len(self))
-        return np.argsort(np.argsort(np.array(self.keys(), object), kind="stable"), kind="stable")
+        rank: IntArray = np.argsort(np.argsort(np.array(self.keys(), object), kind="stable"), kind="stable")
+        return rank
 
     def ordered(self, numbers: IntArray, values: npt.NDArray[Any] | None, *, is_falling: bool) -> IntArray:
         """Images by rising or falling values of all images; equal ones by number, those without value last."""
@@ -193,6 +196,7 @@ def sort_of(text: str, sorts: tuple[str, ...]) -> tuple[str, bool]:
     if name not in sorts:
         close = close_names(name, sorts)
         fix = f"did you mean {' or '.join(close)}?" if close else None
+        fix = "segdata view PACK PREDICTIONS" if name in COMPARED["image"] else fix
         raise UsageError(f"images cannot be ordered by {name!r}", why=f"they can by {', '.join(sorts)}", fix=fix)
     return name, text.startswith("-")
 

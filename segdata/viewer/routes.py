@@ -17,10 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from segdata.errors import SegdataError, UsageError, number_of
-from segdata.viewer import pictures, wire
+from segdata.viewer import comparison, pictures, wire
 from segdata.viewer.answers import bytes_answer, error_answer, json_answer
+from segdata.viewer.background import Pending
+from segdata.viewer.comparison import Thresholds
 from segdata.viewer.guard import VERSION, Refused
-from segdata.viewer.index import SORTS, sort_of
+from segdata.viewer.index import sort_of
 from segdata.viewer.session import Session
 
 _STATIC = Path(__file__).parent / "static"
@@ -35,6 +37,7 @@ _KINDS = {
 """Endings of files that the page is made of, and of nothing else."""
 
 _MOST_TILES = 256
+_WORST = ("f1", "iou", "pq", "miou")
 _MOST_OBJECTS = 2000
 """Objects whose records one answer has."""
 
@@ -99,6 +102,8 @@ class Routes:
                 session.require_current(session.version if is_first else request.query_params.get("v", ""))
                 result = await answer(session, request)
                 response = result if isinstance(result, Response) else json_answer(result)
+            except Pending as pending:
+                response = json_answer({"progress": pending.progress}, 202)
             except Exception as error:
                 response = error_answer(_read_further(error))
             response.headers[VERSION] = session.version
@@ -139,10 +144,14 @@ def _ids(session: Session, request: Request) -> Response:
     tag = hashlib.sha256(f"{session.version}?{request.url.query}".encode()).hexdigest()[:32]
     if (same := _with_tag(request, tag)) is not None:
         return same
-    sort, is_falling = sort_of(request.query_params.get("sort", "index"), SORTS)
+    sort, is_falling = sort_of(request.query_params.get("sort", "index"), session.sorts)
     meant = _meant(session, request)
     numbers = np.arange(len(session.index)) if meant is None else np.flatnonzero(meant)
-    values = None if sort == "index" else session.index.values(sort)
+    values: np.ndarray[Any, Any] | None
+    if sort in comparison.SORTS:
+        values = session.require_comparison().columns(_thresholds(request))["image", sort]
+    else:
+        values = None if sort == "index" else session.index.values(sort)
     numbers = session.index.ordered(numbers, values, is_falling=is_falling)
     total = str(len(numbers))
     return bytes_answer(wire.numbers(numbers), ETag=_tag(tag), Cache_Control="no-cache", X_Segdata_Total=total)
@@ -151,11 +160,43 @@ def _ids(session: Session, request: Request) -> Response:
 def _meant(session: Session, request: Request) -> Any:
     """(N,) bool, the images that the query of a request means; None for all."""
     where = request.query_params.get("where", "").strip()
-    return session.pack.matching(where) if where else None
+    at = _thresholds(request)
+    meant = session.matching(where, at) if where else None
+    cell = request.query_params.get("cell")
+    if cell is None:
+        return meant
+    has_cell = session.require_comparison().has_cell(*_cell(cell, len(session.pack.labels)), at)
+    return has_cell if meant is None else meant & has_cell
+
+
+def _thresholds(request: Request) -> Thresholds:
+    """The IoU and the score of a request."""
+    values = {}
+    for name in ("iou", "score"):
+        if text := request.query_params.get(name, ""):
+            try:
+                values[name] = float(text)
+            except ValueError:
+                values[name] = np.nan
+            if not 0 <= values[name] <= 1:
+                raise UsageError(f"{name} is {text[:40]!r}", why="expected a number from 0 to 1")
+    return Thresholds(**values)
+
+
+def _cell(text: str, categories: int) -> tuple[int | None, int | None]:
+    """The row and the column of a cell of the matrix; None stands for nothing."""
+    words = text.split(",")
+    names = {"none": None, **{str(index): index for index in range(categories)}}
+    if len(words) != 2 or not all(word in names for word in words):
+        raise UsageError(f"cell is {text[:40]!r}", why="expected two numbers of categories, or none, as in 3,none")
+    return names[words[0]], names[words[1]]
 
 
 def _facets(session: Session, request: Request) -> Any:
-    return session.index.facets(_meant(session, request)) | {"tp": None, "fp": None, "fn": None}
+    meant = _meant(session, request)
+    compared = session.comparison
+    nothing = dict.fromkeys(("tp", "fp", "fn"))
+    return session.index.facets(meant) | (nothing if compared is None else compared.totals(meant, _thresholds(request)))
 
 
 def _tiles(session: Session, request: Request) -> Any:
@@ -164,9 +205,8 @@ def _tiles(session: Session, request: Request) -> Any:
         raise Refused(413, f"more than {_MOST_TILES} tiles at once")
     if not all(word.isdecimal() and len(word) < 12 for word in words):
         raise UsageError("ids are numbers of samples with commas between them")
-    for word in words:
-        session.truth(int(word))
-    return [session.tile(int(word)) for word in words]
+    at = _thresholds(request)
+    return [session.tile(int(word), at) for word in words]
 
 
 def _find(session: Session, request: Request) -> Any:
@@ -241,7 +281,7 @@ def _sample(session: Session, request: Request) -> Any:
     instances = sample.instances
     count = min(len(instances), _MOST_OBJECTS)
     codec = session.codec(number)
-    return session.tile(number) | {
+    return session.tile(number, _thresholds(request)) | {
         "file": sample.file,
         "codec": codec,
         "bytes": session.pack.image_bytes(number),
@@ -255,6 +295,33 @@ def _sample(session: Session, request: Request) -> Any:
     }
 
 
+# ---------------------------------------------------------------------- comparison and statistics
+
+
+def _matches(session: Session, request: Request) -> Any:
+    number = _number(request)
+    session.truth(number)
+    return session.require_comparison().of_image(number, _thresholds(request))
+
+
+def _confusion(session: Session, request: Request) -> Any:
+    return session.require_comparison().confusion(_meant(session, request), _thresholds(request))
+
+
+def _worst(session: Session, request: Request) -> Any:
+    """The images with the smallest values of one number."""
+    by, count = request.query_params.get("by", "f1"), request.query_params.get("n", "20")
+    if by not in _WORST or not (count.isdecimal() and len(count) < 5):
+        raise UsageError("there are no such worst images", why=f"by is one of {', '.join(_WORST)}, n a number")
+    values = session.require_comparison().columns(_thresholds(request))["image", by]
+    numbers = session.index.ordered(np.flatnonzero(~np.isnan(values)), values, is_falling=False)[: int(count)]
+    return [{"i": int(i), "key": session.pack.key(int(i)), "value": float(values[i])} for i in numbers]
+
+
+def _statistics(session: Session, request: Request) -> Any:
+    return session.statistics.result()
+
+
 ANSWERS: dict[str, Answer] = {
     "pack": _pack,
     "ids": _ids,
@@ -264,5 +331,9 @@ ANSWERS: dict[str, Answer] = {
     "masks/{i:int}": _masks,
     "semantic/{i:int}": _semantic,
     "sample/{i:int}": _sample,
+    "matches/{i:int}": _matches,
+    "confusion": _confusion,
+    "worst": _worst,
+    "statistics": _statistics,
 }
 """Address under /api/ → what answers it, in a thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,14 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from segdata.core.arrays import BoolArray
 from segdata.core.predictions import Predictions
 from segdata.core.sample import Sample
 from segdata.errors import SegdataError
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_pack
+from segdata.query.meaning import compiled
+from segdata.query.values import Names
 from segdata.sources.evaluation import open_ground_truth, open_predictions
+from segdata.statistics import counts
+from segdata.viewer import comparison
+from segdata.viewer.background import Work
+from segdata.viewer.comparison import Comparison, Thresholds
 from segdata.viewer.guard import Refused
-from segdata.viewer.index import Index
+from segdata.viewer.index import SORTS, Index, sort_of
 from segdata.viewer.pictures import Pictures
 from segdata.viz.overlay import color_of
 
@@ -46,22 +54,33 @@ class Session:
         self.start = start or Start()
         self.pack: Pack = open_pack(path)
         self.predictions: Predictions | None = None
-        if predictions is not None:
-            self.predictions = open_predictions(predictions, open_ground_truth(path))
+        self.comparison: Comparison | None = None
         self._files = [_File(path)]
-        if self.predictions is not None and self.predictions.kind == "pack":
-            self._files.append(_File(self.predictions.path))
-        self.version = "-".join(file.crc32 for file in self._files)
         self.index = Index(self.pack)
         self.pictures = Pictures()
+        if predictions is not None:
+            truth = open_ground_truth(path)
+            self.predictions = open_predictions(predictions, truth)
+            self.comparison = Comparison(self.predictions, truth, self.index)
+            self._files.append(_File(self.predictions.path))
+        self.version = "-".join(file.crc32 for file in self._files)
+        self.statistics = Work(lambda progress: counts.statistics(path, progress=progress).as_dict())
         if self.start.split is not None:
             self.pack.split(self.start.split)
         if self.start.where is not None:
-            self.pack.matching(self.start.where)
+            compiled(self.start.where, self.names)
+        self.sorts: tuple[str, ...] = SORTS if self.comparison is None else (*SORTS, *comparison.SORTS)
+        if self.start.sort is not None:
+            sort_of(self.start.sort, self.sorts)
+        if self.comparison is not None:
+            self.comparison.start()
 
     def close(self) -> None:
-        """Make no pictures any more."""
+        """Make no pictures any more, and compare no further."""
         self.pictures.close()
+        self.statistics.stop()
+        if self.comparison is not None:
+            self.comparison.stop()
 
     def require_current(self, version: str) -> None:
         """Refuse what was asked about other data than there is now.
@@ -73,6 +92,32 @@ class Session:
             raise Refused(410, "the page shows other data than this server", fix="reload the page")
         for file in self._files:
             file.require_unchanged()
+
+    # ------------------------------------------------------------------ queries
+
+    @property
+    def names(self) -> Names:
+        """What queries are compared with."""
+        return self.pack.query_columns.names if self.comparison is None else self.comparison.names
+
+    def matching(self, query: str, at: Thresholds) -> BoolArray:
+        """(N,) bool, which images a query means; what matches is asked at an IoU and a score.
+
+        Raises:
+            InvalidQuery: with the column of what is wrong.
+            Pending: it asks for what is not computed yet.
+        """
+        return self.pack.matching(query) if self.comparison is None else self.comparison.matching(query, at)
+
+    def require_comparison(self) -> Comparison:
+        """The comparison with predictions.
+
+        Raises:
+            Refused: there are no predictions.
+        """
+        if self.comparison is None:
+            raise Refused(404, "there are no predictions", fix="segdata view PACK PREDICTIONS")
+        return self.comparison
 
     # ------------------------------------------------------------------ samples
 
@@ -93,9 +138,7 @@ class Session:
             Refused: there is no such image, or there are no predictions.
         """
         truth = self.truth(number)
-        if self.predictions is None:
-            raise Refused(404, "there are no predictions", fix="segdata view PACK PREDICTIONS")
-        sample = self.predictions.get(number)
+        sample = self.require_comparison().predictions.get(number)
         return Sample(truth.key, truth.height, truth.width, id=truth.id) if sample is None else sample
 
     # ------------------------------------------------------------------ the whole
@@ -145,13 +188,17 @@ class Session:
         return {
             "name": predictions.path.resolve().name,
             "kind": predictions.kind,
-            "objects": None,
             "has_scores": "scores" in predictions.holds,
             "has_semantic": bool({"semantic", "panoptic"} & predictions.holds),
         }
 
-    def tile(self, number: int) -> dict[str, Any]:
-        """What the grid says below a thumbnail."""
+    def tile(self, number: int, at: Thresholds) -> dict[str, Any]:
+        """What the grid says below a thumbnail.
+
+        Raises:
+            Refused: there is no such image.
+        """
+        self.truth(number)
         index = self.index
         height, width = index.sizes[number].tolist()
         return {
@@ -163,6 +210,7 @@ class Session:
             "objects": int(index.counts[number]),
             "id": int(self._ids[number]),
             "problem": index.problems.get(number),
+            **({} if self.comparison is None else self.comparison.tile(number, at)),
         }
 
     def codec(self, number: int) -> str | None:
@@ -183,16 +231,26 @@ _CODECS = list(layout.CODECS)
 
 
 class _File:
-    """A pack on disk, which another may replace."""
+    """A pack or results on disk, which others may replace.
+
+    Attributes:
+        crc32: of the pack's index; of results the checksum of their place, size and time.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_pack = layout.is_pack(path)
         self._stamp = self._now()
-        self.crc32: str = layout.read_index(path)["crc32"]
+        self.crc32 = self._checksum()
 
     def _now(self) -> tuple[int, ...]:
-        state = (self._path / layout.INDEX).stat()
+        state = (self._path / layout.INDEX if self._is_pack else self._path).stat()
         return state.st_ino, state.st_size, state.st_mtime_ns
+
+    def _checksum(self) -> str:
+        if self._is_pack:
+            return str(layout.read_index(self._path)["crc32"])
+        return f"{zlib.crc32(repr(self._now()).encode()):08x}"
 
     def require_unchanged(self) -> None:
         """Refuse to go on with a pack that is not there any more, or is another one.
@@ -204,10 +262,10 @@ class _File:
             stamp = self._now()
             if stamp == self._stamp:
                 return
-            if layout.read_index(self._path)["crc32"] == self.crc32:
+            if self._checksum() == self.crc32:
                 self._stamp = stamp
                 return
         except (OSError, SegdataError):
             pass
         fix = "start segdata view again, and reload the page"
-        raise Refused(410, f"the pack {self._path.name} was replaced or removed", fix=fix)
+        raise Refused(410, f"{self._path.name} was replaced or removed", fix=fix)

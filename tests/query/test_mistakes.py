@@ -148,8 +148,23 @@ def test_every_field_has_a_column_and_is_on_the_page() -> None:
             name: kind for name, (kind, _) in table.items()
         }
         assert read.keys() == {name for name, (kind, _) in table.items() if kind != "text"}
+    listed = page.partition("## Fields of a comparison")[2].partition("\n## ")[0]
+    rows = [
+        [part.strip(" `") for part in line.split("|")[1:4]] for line in listed.splitlines() if line.startswith("| `")
+    ]
+    assert sorted(map(tuple, rows)) == sorted(
+        (name, of, kind) for of, table in fields.COMPARED.items() for name, (kind, _) in table.items()
+    )
     for alias in fields.ALIASES:
         assert f"`{alias}`" in page
+
+
+@pytest.mark.parametrize("query", ["f1 < 0.5", "any(matched)", "any(image.iou > 0.5)", "not fp", "miou == none"])
+def test_what_only_a_comparison_has_says_how_to_get_one(query: str, tmp_path: Path) -> None:
+    segdata.write([Sample("k", 4, 4)], tmp_path / "pack", labels=["x"], workers=1)
+    with pytest.raises(InvalidQuery, match="has a") as refused:
+        segdata.open(tmp_path / "pack").matching(query)
+    assert "segdata view PACK PREDICTIONS" in str(refused.value)
 
 
 def test_the_queries_of_the_page_are_read(tmp_path: Path) -> None:
