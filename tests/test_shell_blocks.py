@@ -43,6 +43,7 @@ NOT_RUN = {
     "segdata predict mask_rcnn_coco.h5": "weights of 246 MB; tests/models/matterport makes small ones",
     "segdata train packs/mine -o runs/keras": "weights of 246 MB; tests/models/matterport/test_loop.py trains small ones",
     "segdata predict runs/keras": "the run of the line before",
+    "segdata view": "a server that runs until ctrl-C; tests/viewer starts it",
     "segdata fetch sbd": "no tiny SBD is drawn; the plan (--dry-run) is run",
     "segdata verify sbd": "no tiny SBD is drawn",
     "segdata convert sbd-as-voc": "no tiny SBD is drawn; its folder is made by the Python above it, and is VOC's",

@@ -34,7 +34,7 @@ def view(
     no_open: bool = typer.Option(False, "--no-open", help="Print the address; open no browser."),
     json: bool = output.Json,
 ) -> None:
-    """Look at a pack in the browser, until ctrl-C: filter, sort, zoom, compare with predictions."""
+    """Look at a pack in the browser: filter, sort, zoom, compare."""
     try:
         from segdata.viewer import server
     except ModuleNotFoundError as error:

@@ -132,7 +132,7 @@ class Index:
         if sort == "objects":
             return self.counts
         if sort == "size":
-            return self.sizes.prod(axis=1)
+            return self.sizes[:, 0] * self.sizes[:, 1]
         if sort == "area":
             return np.bincount(self.image, np.nan_to_num(self.area), minlength=len(self))
         rank: IntArray = np.argsort(np.argsort(np.array(self.keys(), object), kind="stable"), kind="stable")

@@ -70,4 +70,4 @@ def label_map(semantic: npt.NDArray[np.integer]) -> tuple[bytes, str]:
     """A label map row by row, compressed, and the text `height,width,bytes of a value`."""
     size = semantic.dtype.itemsize
     values = np.ascontiguousarray(semantic, semantic.dtype.newbyteorder("<"))
-    return gzip.compress(values.data, 1), f"{semantic.shape[0]},{semantic.shape[1]},{size}"
+    return gzip.compress(values.tobytes(), 1), f"{semantic.shape[0]},{semantic.shape[1]},{size}"

@@ -26,7 +26,7 @@ class Answer:
 
     @property
     def numbers(self) -> list[int]:
-        return np.frombuffer(self.body, "<u4").tolist()
+        return [int(number) for number in np.frombuffer(self.body, "<u4")]
 
 
 class Client:
@@ -42,8 +42,16 @@ class Client:
         self.token = parts.fragment.removeprefix("token=")
         self.version = ""
 
-    def raw(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
+    def raw(self, path: str, method: str = "GET", **headers: str) -> Answer:
         """What is answered to a request with these headers; `_` stands for `-`."""
+        return self._sent(path, method, None, headers)
+
+    def post(self, path: str, document: object, **headers: str) -> Answer:
+        """What is answered to a document that is sent with the token."""
+        headers = {"Content_Type": "application/json", "X_Segdata_Token": self.token, **headers}
+        return self._sent(path, "POST", json.dumps(document).encode(), headers)
+
+    def _sent(self, path: str, method: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         try:
             connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)

@@ -11,9 +11,6 @@ import segdata
 from tests.viewer import drawn
 from tests.viewer.client import Client
 
-pytest.importorskip("starlette", reason="the server needs the extra 'view'")
-pytest.importorskip("uvicorn", reason="the server needs the extra 'view'")
-
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

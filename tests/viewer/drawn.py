@@ -24,7 +24,8 @@ def rle(mask: np.ndarray) -> dict[str, Any]:
 
 def ellipse(x: float, y: float, width: float, height: float) -> np.ndarray:
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
-    return ((columns - x - width / 2) / (width / 2)) ** 2 + ((rows - y - height / 2) / (height / 2)) ** 2 <= 1
+    is_inside: np.ndarray = (2 * (columns - x) / width - 1) ** 2 + (2 * (rows - y) / height - 1) ** 2 <= 1
+    return is_inside
 
 
 def draw(root: Path) -> tuple[Path, Path]:

@@ -19,6 +19,8 @@ import segdata
 from tests.helpers.samples import SAMPLES, needs_samples
 from tests.viewer.client import Client
 
+pytest.importorskip("uvicorn", reason="the server needs the extra 'view'")
+
 
 def official(document: Path, results: list[dict[str, Any]], iou: float = 0.5) -> dict[int, tuple[int, int, int]]:
     """Image id → true and false positives and false negatives, as pycocotools matches masks."""
