@@ -32,7 +32,6 @@ class Index:
 
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
-        self.tables = pack.query_columns.tables
         self.counts: npt.NDArray[np.int32] = self._of_images("objects").astype(np.int32)
         self.category: npt.NDArray[np.uint16] = _joined(
             [np.asarray(column) for column in pack.instance_columns("instance/category") if column is not None],
@@ -50,7 +49,7 @@ class Index:
         return len(self.counts)
 
     def _of_images(self, name: str) -> npt.NDArray[Any]:
-        return _joined([np.asarray(table.column("image", name)) for table in self.tables], np.int64)
+        return _joined([np.asarray(table.column("image", name)) for table in self.pack.query_columns.tables], np.int64)
 
     # ------------------------------------------------------------------ columns
 
@@ -67,7 +66,9 @@ class Index:
     @cached_property
     def area(self) -> FloatArray:
         """(M,) pixels of each object, NaN where they are not known."""
-        return _joined([np.asarray(table.column("object", "area")) for table in self.tables], np.float64)
+        return _joined(
+            [np.asarray(table.column("object", "area")) for table in self.pack.query_columns.tables], np.float64
+        )
 
     @cached_property
     def _size(self) -> npt.NDArray[np.uint8]:
@@ -112,7 +113,7 @@ class Index:
 
     def keys(self) -> list[str]:
         """The key of every image."""
-        return [key for table in self.tables for key in table.texts("key")]
+        return [key for table in self.pack.query_columns.tables for key in table.texts("key")]
 
     def _problems(self) -> dict[int, str]:
         report = self.pack.info.get("report") or {}
