@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,10 +60,11 @@ def compared(one: Instances, other: Instances, spaces: Spaces, *, by_id: bool) -
     """
     mine, theirs = _matched(one, other, by_id=by_id)
     lone = np.setdiff1d(np.arange(len(one)), mine), np.setdiff1d(np.arange(len(other)), theirs)
+    may_differ = _may_differ(one, other, mine, theirs, spaces)
     changes = [
         {**_described(one, index, spaces.one), "changes": difference}
-        for index, to in zip(mine.tolist(), theirs.tolist(), strict=True)
-        if (difference := _difference(one, other, index, to, spaces))
+        for index, to, is_other in zip(mine.tolist(), theirs.tolist(), may_differ.tolist(), strict=True)
+        if is_other and (difference := _difference(one, other, index, to, spaces))
     ]
     return Objects(
         removed=[_described(one, index, spaces.one) for index in lone[0].tolist()],
@@ -93,7 +95,7 @@ def _matched(one: Instances, other: Instances, *, by_id: bool) -> tuple[IntArray
         if do_touch:
             partner[index], is_free[to] = to, False
     rows, columns = np.flatnonzero(partner < 0), np.flatnonzero(is_free)
-    for row, column in _overlapping(one.take(rows), other.take(columns)):
+    for row, column in _overlapping(one.take(rows), other.take(columns)) if len(rows) and len(columns) else []:
         if partner[rows[row]] < 0 and is_free[columns[column]]:
             partner[rows[row]], is_free[columns[column]] = columns[column], False
     for index, to in same:
@@ -144,6 +146,27 @@ def _size(instances: Instances) -> tuple[int, int]:
 
 
 # ---------------------------------------------------------------------- what differs
+
+
+def _may_differ(one: Instances, other: Instances, mine: IntArray, theirs: IntArray, spaces: Spaces) -> BoolArray:
+    """(P,) whether objects of a pair may differ: all, where a mask, a polygon or a record does."""
+    everything = len(mine) == len(one) == len(other) and np.array_equal(mine, theirs)
+    first, second = (one, other) if everything else (one.take(mine), other.take(theirs))
+    rings = [(each.polygons.values, each.polygons.rings, each.polygons.pointer) for each in (first, second)]
+    if (
+        first.masks != second.masks
+        or not all(itertools.starmap(np.array_equal, zip(*rings, strict=True)))
+        or list(first.extra) != list(second.extra)
+    ):
+        return np.ones(len(mine), bool)
+    is_other = spaces.partner[first.category] != second.category
+    for name in (*FLAGS, "id"):
+        is_other |= getattr(first, name) != getattr(second, name)
+    for name in ("bbox", "area", "score"):
+        values, others = getattr(first, name), getattr(second, name)
+        differs = (values != others) & ~(np.isnan(values) & np.isnan(others))
+        is_other |= differs.any(axis=1) if differs.ndim > 1 else differs
+    return np.asarray(is_other, bool)
 
 
 def _difference(one: Instances, other: Instances, index: int, to: int, spaces: Spaces) -> dict[str, Any]:
