@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -96,9 +95,7 @@ class Units:
     @property
     def totals(self) -> Integers:
         """(K,) int64, objects of each category."""
-        totals = np.zeros(self.categories, np.int64)
-        np.add.at(totals, self.category, self.count)
-        return totals
+        return np.bincount(self.category, self.count, self.categories).astype(np.int64)
 
     @property
     def first(self) -> Integers:
@@ -184,8 +181,6 @@ def _greedy(units: Units, shares: Sequence[Fraction], room: list[int], order: In
         room: images that each part should have; afterwards what it still lacks.
         order: of units that are equally good.
     """
-    scale = math.lcm(*(share.denominator for share in shares))
-    weights = [int(share * scale) for share in shares]
     count, totals = len(shares), units.totals
     left, given = totals.copy(), np.zeros((units.categories, count), np.int64)
     first = units.first
@@ -198,35 +193,51 @@ def _greedy(units: Units, shares: Sequence[Fraction], room: list[int], order: In
         there = there[part_of[units.unit[there]] < 0]
         members = units.unit[there]
         total, so_far = int(totals[rarest]), given[rarest].tolist()
-        lacks = [weight * total - scale * number for weight, number in zip(weights, so_far, strict=True)]
-        part_of[members] = _dealt((scale * units.count[there]).tolist(), units.sizes[members].tolist(), lacks, room)
+        lacks = [float(share * total - number) for share, number in zip(shares, so_far, strict=True)]
+        part_of[members] = _dealt(units.count[there], units.sizes[members], lacks, room)
         theirs = ranges(first[members], length[members])
         kinds = units.category[theirs] * count + np.repeat(part_of[members], length[members])
         added = np.bincount(kinds, units.count[theirs], given.size).astype(np.int64).reshape(given.shape)
         given += added
         left -= added.sum(axis=1)
     others = order[part_of[order] < 0]
-    part_of[others] = _dealt([0] * len(others), units.sizes[others].tolist(), [0] * count, room)
+    part_of[others] = _dealt(units.sizes[others], units.sizes[others], list(map(float, room)), room)
     return part_of
 
 
-def _dealt(objects: list[int], sizes: list[int], lacks: list[int], room: list[int]) -> list[int]:
+def _dealt(objects: Integers, sizes: Integers, lacks: list[float], room: list[int]) -> Integers:
     """The part of each of some units: of those that lack images the one that lacks most objects, of equals most images.
 
+    Units with most objects come first.
+
     Args:
-        room: images that each part lacks; kept up to date.
+        objects, sizes: (U,) of each unit.
+        lacks, room: objects and images that each part lacks; kept up to date.
     """
-    more = 4 * (sum(sizes) + max(map(abs, room)) + 1)  # than any difference of images
-    wanted: list[float] = [
-        lack * more + images if images > 0 else -math.inf for lack, images in zip(lacks, room, strict=True)
-    ]
-    chosen = []
-    for number, size in zip(objects, sizes, strict=True):
-        part = wanted.index(max(wanted))
-        chosen.append(part)
-        room[part] -= size
-        wanted[part] = wanted[part] - number * more - size if room[part] > 0 else -math.inf
+    chosen = np.zeros(len(objects), np.int64)
+    for number in np.unique(objects)[::-1].tolist():
+        alike = np.flatnonzero(objects == number)
+        if (sizes[alike] == 1).all():
+            chosen[alike] = _dealt_at_once(len(alike), number, lacks, room)
+            continue
+        for unit, size in zip(alike.tolist(), sizes[alike].tolist(), strict=True):
+            part = max(range(len(room)), key=lambda part: (room[part] > 0, lacks[part], room[part]))
+            chosen[unit] = part
+            lacks[part] -= number
+            room[part] -= size
     return chosen
+
+
+def _dealt_at_once(count: int, number: int, lacks: list[float], room: list[int]) -> Integers:
+    """The same for so many images with so many objects each: what parts lack before each image, in falling order."""
+    order = sorted(range(len(room)), key=lambda part: (-room[part], part))
+    most = [min(max(room[part], 0), count) for part in order]
+    before = np.concatenate([lacks[part] - number * np.arange(times) for part, times in zip(order, most, strict=True)])
+    part_of = np.repeat(order, most)[np.argsort(-before, kind="stable")[:count]]
+    for part, times in enumerate(np.bincount(part_of, minlength=len(room)).tolist()):
+        lacks[part] -= number * times
+        room[part] -= times
+    return part_of
 
 
 def _fill(part_of: Integers, units: Units, room: list[int]) -> None:
