@@ -50,6 +50,7 @@ class Masks:
         boxes_xywh: (N, 4) int32, x y width height of each mask's tight box; all zero for an empty mask.
         runs: (R,) uint16, run lengths of all crops, concatenated.
         pointer: (N + 1,) int64, mask i owns `runs[pointer[i]:pointer[i + 1]]`, which sum to width · height of its box.
+        drawn_from: the polygons that all masks were drawn from whose object has some, where that is known.
     """
 
     height: int
@@ -57,6 +58,7 @@ class Masks:
     boxes_xywh: npt.NDArray[np.int32]
     runs: npt.NDArray[np.uint16]
     pointer: IntArray
+    drawn_from: Polygons | None = None
 
     def __len__(self) -> int:
         return len(self.boxes_xywh)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -201,8 +201,10 @@ def count_fields(sample: Sample, findings: Findings, kept: Kept) -> None:
         for name in extra:
             if name not in RESIDUES and name not in kept.object_fields:
                 findings.drop(f"object field {name!r}", sample.key)
-    for residue in RESIDUES.values():
-        residue.count_dropped(sample, findings, kept)
+    names = set(sample.extra).union(*sample.instances.extra)
+    for name, residue in RESIDUES.items():
+        if name in names:
+            residue.count_dropped(sample, findings, kept)
 
 
 def object_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,28 +219,33 @@ def count_columns(sample: Sample, findings: Findings, *, kept: Collection[str] =
         kept: the kinds that it does not drop.
     """
     instances = sample.instances
-    boxes = instances.masks.boxes
-    from_mask = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
-    is_known = ~np.isnan(instances.bbox[:, 0])
-    has_object_ids = any(RESIDUES[name].has_object_ids for name in sample.extra if name in RESIDUES)
-    dropped = {
-        "crowd flags": instances.iscrowd,
-        "difficult flags": instances.difficult,
-        "truncated flags": instances.truncated,
-        "occluded flags": instances.occluded,
-        "scores": ~np.isnan(instances.score),
-        "polygons": np.diff(instances.polygons.pointer) > 0,
-        "areas as annotated": ~np.isnan(instances.area) & (instances.area != instances.masks.areas),
-        "boxes as annotated": is_known & ~(np.nan_to_num(instances.bbox) == from_mask).all(1),
-        "objects without mask": ~instances.has_mask,
-        "objects with empty masks": instances.has_mask & (instances.masks.areas == 0),
-        "object ids": np.full(len(instances), sample.id >= 0 or has_object_ids),
+    has_object_ids = sample.id >= 0 or any(RESIDUES[name].has_object_ids for name in sample.extra if name in RESIDUES)
+    dropped: dict[str, Callable[[], npt.NDArray[np.bool_]]] = {
+        "crowd flags": lambda: instances.iscrowd,
+        "difficult flags": lambda: instances.difficult,
+        "truncated flags": lambda: instances.truncated,
+        "occluded flags": lambda: instances.occluded,
+        "scores": lambda: ~np.isnan(instances.score),
+        "polygons": lambda: np.diff(instances.polygons.pointer) > 0,
+        "areas as annotated": lambda: ~np.isnan(instances.area) & (instances.area != instances.masks.areas),
+        "boxes as annotated": lambda: _is_other_box(instances),
+        "objects without mask": lambda: ~instances.has_mask,
+        "objects with empty masks": lambda: instances.has_mask & (instances.masks.areas == 0),
+        "object ids": lambda: np.full(len(instances), has_object_ids),
     }
     for kind, which in dropped.items():
         if kind not in kept:
-            findings.drop(kind, sample.key, int(which.sum()))
+            findings.drop(kind, sample.key, int(np.count_nonzero(which())))
     if sample.id >= 0 and "image ids" not in kept:
         findings.drop("image ids", sample.key)
+
+
+def _is_other_box(instances: Instances) -> npt.NDArray[np.bool_]:
+    """(N,) whether a box was annotated, and is not that of the mask."""
+    boxes = instances.masks.boxes
+    from_mask = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
+    is_other: npt.NDArray[np.bool_] = ~(np.nan_to_num(instances.bbox) == from_mask).all(1)
+    return is_other & ~np.isnan(instances.bbox[:, 0])
 
 
 def count_unmapped(plan: Plan, sample: Sample, findings: Findings) -> None:

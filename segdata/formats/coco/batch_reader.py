@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
@@ -216,7 +216,7 @@ class _Block:
             rows = slice(begin, end)
             instances = Instances(
                 category=self.category[rows],
-                masks=masks[number],
+                masks=replace(masks[number], drawn_from=polygons[number]),
                 has_mask=self.has_mask[rows],
                 iscrowd=self.iscrowd[rows],
                 difficult=no[rows],

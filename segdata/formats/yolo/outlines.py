@@ -21,6 +21,9 @@ from segdata.core.sample import Instances
 from segdata.formats.shapes.seams import Points, border, joined
 from segdata.sets import orientation as turning
 
+_FEW = 8
+"""Parts of an object of which it is seen whether they lie apart."""
+
 # ---------------------------------------------------------------------- shares and pixels
 
 
@@ -90,17 +93,22 @@ def rounded(points: Points, height: int, width: int) -> Points:
     """(P, 2) points in pixels that are shares of few decimals, and that pycocotools draws as those given."""
     scale = 10 ** decimals(height, width)
     size = np.array([width, height], np.float64)
-    wanted = (5 * points + 0.5).astype(np.int64)
+    wanted = _fifths(points)
     steps = np.round(points * (scale / size)).clip(0, scale)
     pixels: Points = steps / scale * size
     for step in (1, -1):
-        is_other = (5 * pixels + 0.5).astype(np.int64) != wanted
+        is_other = _fifths(pixels) != wanted
         if not is_other.any():
             break
         moved = (steps + step).clip(0, scale) / scale * size
-        is_better = is_other & ((5 * moved + 0.5).astype(np.int64) == wanted)
+        is_better = is_other & (_fifths(moved) == wanted)
         pixels[is_better] = moved[is_better]
     return pixels
+
+
+def _fifths(points: Points) -> npt.NDArray[np.int64]:
+    """(P, 2) where pycocotools sees points, in fifths of a pixel."""
+    return (5 * points + 0.5).astype(np.int64)
 
 
 def outlined(instances: Instances) -> tuple[list[Points], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
@@ -111,36 +119,59 @@ def outlined(instances: Instances) -> tuple[list[Points], npt.NDArray[np.bool_],
         polygon; (N,) IoU of the mask that is drawn from it and the object's own.
     """
     masks, height, width = instances.masks, instances.masks.height, instances.masks.width
-    points = _of_polygons(instances.polygons, height, width)
+    points, is_same = _of_polygons(instances.polygons, height, width)
     is_polygon = np.array([len(item) > 0 for item in points], bool)
     for index in np.flatnonzero(instances.has_mask & ~is_polygon).tolist():
         points[index] = _border(masks, index)
-    drawn = _drawn(points, height, width)
-    is_equal = _equal(drawn, masks)
-    for index in np.flatnonzero(is_polygon & ~is_equal).tolist():
-        points[index] = _border(masks, index)
-        is_polygon[index] = False
+    ious = np.ones(len(masks))
+    # What is drawn as the mask was drawn needs no look.
+    checked = np.flatnonzero(~is_same if masks.drawn_from is instances.polygons else np.ones(len(masks), bool))
+    if len(checked):
+        drawn = _drawn([points[index] for index in checked.tolist()], height, width)
+        wrong = checked[~_equal(drawn, masks if len(checked) == len(masks) else masks[checked])]
+        for index in wrong[is_polygon[wrong]].tolist():
+            points[index] = _border(masks, index)
+            is_polygon[index] = False
+        if len(wrong):
+            ious[wrong] = _ious(_drawn([points[index] for index in wrong.tolist()], height, width), masks[wrong])
     is_polygon &= np.diff(instances.polygons.pointer) == 1
-    if is_equal.all():
-        return points, is_polygon, np.ones(len(masks))
-    return points, is_polygon, _ious(_drawn(points, height, width), masks)
+    return points, is_polygon, ious
 
 
-def _of_polygons(polygons: Polygons, height: int, width: int) -> list[Points]:
-    """One outline of the polygons of each object."""
+def _of_polygons(polygons: Polygons, height: int, width: int) -> tuple[list[Points], npt.NDArray[np.bool_]]:
+    """One outline of the polygons of each object, and whether it is drawn as they are: points are in the same fifths of a
+    pixel, and parts lie apart, so that the seams between them, walked there and back, are all that was added.
+    """
     points = polygons.values.reshape(-1, 2)
     near = rounded(points, height, width)
-    rings = np.split(near, polygons.rings[1:-1] // 2) if len(polygons.rings) > 1 else []
-    is_out = ((points < 0) | (points > (width, height))).any(axis=1)
     first = polygons.rings // 2
+    bounds = first.tolist()
+    rings = [near[begin:end] for begin, end in itertools.pairwise(bounds)]
+    is_out = ((points < 0) | (points > (width, height))).any(axis=1)
+    is_other = is_out | (_fifths(near) != _fifths(points)).any(axis=1)
+    has_other = np.zeros(len(rings), bool)
+    has_other[np.searchsorted(first, np.flatnonzero(is_other), "right") - 1] = True
     for number in np.unique(np.searchsorted(first, np.flatnonzero(is_out), "right") - 1).tolist():
-        ring = clip(points[first[number] : first[number + 1]].reshape(-1), height, width, margin=0.0)
+        ring = clip(points[bounds[number] : bounds[number + 1]].reshape(-1), height, width, margin=0.0)
         rings[number] = rounded(np.array(ring, np.float64).reshape(-1, 2), height, width)
-    outlines = []
+    outlines: list[Points] = []
+    is_same: list[bool] = []
     for begin, end in itertools.pairwise(polygons.pointer.tolist()):
         parts = [ring for ring in rings[begin:end] if len(ring)]
         outlines.append(parts[0] if len(parts) == 1 else joined(parts) if parts else np.zeros((0, 2)))
-    return outlines
+        is_same.append(bool(parts) and not has_other[begin:end].any() and _are_apart(parts))
+    return outlines, np.array(is_same, bool)
+
+
+def _are_apart(rings: Sequence[Points]) -> bool:
+    """Whether boxes around rings, a few at most, are a pixel apart: none covers what another does."""
+    if len(rings) == 1:
+        return True
+    boxes = [(*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist()) for ring in rings[:_FEW]]
+    return len(rings) <= _FEW and all(
+        a[2] + 1 < b[0] or b[2] + 1 < a[0] or a[3] + 1 < b[1] or b[3] + 1 < a[1]
+        for a, b in itertools.combinations(boxes, 2)
+    )
 
 
 def _border(masks: Masks, index: int) -> Points:
