@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,27 @@ def test_polygons_are_kept_where_they_give_the_mask_back(tmp_path: Path) -> None
         "names": {0: "person", 1: "car", 2: "toothbrush"},
     }
     assert (tmp_path / "yolo/labels/val/000000000001.txt").read_text() == ""
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_outlines_of_parts_give_the_mask_back_also_where_it_is_not_looked_at(seed: int) -> None:
+    """Parts that overlap, touch, lie apart or reach out of the image, joined; masks are known to be drawn from them."""
+    rng = np.random.default_rng(seed)
+
+    def triangle() -> list[float]:
+        points = rng.uniform([-3, -3], [WIDTH - 8, HEIGHT - 8]) + rng.uniform(0, 14, (3, 2))
+        return [float(value) for value in points.round(2).reshape(-1)]
+
+    rings = [[triangle() for _ in range(rng.integers(1, 4))] for _ in range(12)]
+    polygons = Polygons.of(rings)
+    masks = replace(Masks.from_polygons(polygons, HEIGHT, WIDTH), drawn_from=polygons)
+    has_mask = masks.areas > 0
+    points, _, ious = outlines.outlined(Instances.build(np.zeros(12, int), masks, polygons=polygons, has_mask=has_mask))
+    for index in np.flatnonzero(has_mask).tolist():
+        parts = coco_mask.frPyObjects(rings[index], HEIGHT, WIDTH)
+        expected = coco_mask.decode(coco_mask.merge(parts))
+        line = [0, *(points[index] / [WIDTH, HEIGHT]).reshape(-1)]
+        assert ious[index] == 1 and np.array_equal(drawn(line, HEIGHT, WIDTH), expected)
 
 
 def read_back(source: Path, folder: Path) -> list[tuple[segdata.Sample, segdata.Sample]]:
