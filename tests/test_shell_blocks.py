@@ -45,8 +45,8 @@ NOT_RUN = {
     "segdata predict runs/keras": "the run of the line before",
     "segdata view": "a server that runs until ctrl-C; tests/viewer starts it",
     "segdata fetch sbd": "no tiny SBD is drawn; the plan (--dry-run) is run",
+    "segdata prepare sbd": "no tiny SBD is drawn; tests/conversion/test_prepare.py prepares one",
     "segdata verify sbd": "no tiny SBD is drawn",
-    "segdata convert sbd-as-voc": "no tiny SBD is drawn; its folder is made by the Python above it, and is VOC's",
     "segdata train packs/mine -o runs/first --tracker": "tests/training/test_trackers.py has a run for each",
 }
 """Beginning of a line → why it is not run."""

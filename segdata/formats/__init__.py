@@ -26,6 +26,7 @@ from segdata.formats import (
     masks,
     parquet,
     sa1b,
+    sbd,
     via,
     voc,
     webdataset,
@@ -102,6 +103,9 @@ FORMATS: Mapping[str, FormatModules] = {
         Residue(masks.residue.count_dropped),
         fits=masks.evidence.fits,
         parts=("pngimages", "pedmasks", "images", "masks"),
+    ),
+    "sbd": FormatModules(
+        sbd.format, sbd.adapt, Residue(sbd.residue.count_dropped, has_object_ids=True), parts=("img", "cls", "inst")
     ),
     "camvid": FormatModules(
         camvid.format,

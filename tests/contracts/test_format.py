@@ -66,8 +66,14 @@ SHARED = (
     "sets",
     "core",
 )
-MAY_IMPORT = {"coco_panoptic": {"coco"}, "parquet": {"coco"}, "sa1b": {"coco"}, "webdataset": {"parquet"}}
-"""Format → formats whose modules it uses: COCO panoptic's documents and the objects of the others are COCO's."""
+MAY_IMPORT = {
+    "coco_panoptic": {"coco"},
+    "parquet": {"coco"},
+    "sa1b": {"coco"},
+    "sbd": {"voc"},
+    "webdataset": {"parquet"},
+}
+"""Format → formats whose modules it uses: COCO panoptic's documents and the objects of others are COCO's, SBD's classes VOC's."""
 
 EVERYDAY = {"masks", "label-maps"}
 """Names of formats that are also names of columns and of kinds of loss."""

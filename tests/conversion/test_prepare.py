@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,30 +138,25 @@ def test_parts_that_are_fetched_later_come_into_the_pack(server: Server, tmp_pat
 
 
 def test_a_dataset_without_a_reader_is_refused_before_anything_is_downloaded(tmp_path: Path) -> None:
-    done = run("prepare", "sbd", tmp_path / "root", "--accept-license", "sbd")
-    assert done.code == 2 and "no reader for its format 'sbd'" in done.err and "segdata fetch sbd" in done.err
-    assert "docs/datasets/sbd.md" in done.err
-
-
-def test_the_lines_that_make_a_known_layout_of_sbd_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    savemat = pytest.importorskip("scipy.io").savemat
-    folder = tmp_path / "ROOT/sbd/raw/benchmark_RELEASE/dataset"
-    (folder / "img").mkdir(parents=True)
-    (folder / "cls").mkdir()
-    for number, split in enumerate(("train", "val")):
-        photo = made.photo(seed=number)
-        (folder / f"img/2008_00000{number}.jpg").write_bytes(photo)
-        (folder / f"{split}.txt").write_text(f"2008_00000{number}\n")
-        classes = np.zeros(Image.open(io.BytesIO(photo)).size[::-1], np.uint8)
-        classes[2:5, 3:9] = 15 + number
-        savemat(folder / f"cls/2008_00000{number}.mat", {"GTcls": {"Segmentation": classes, "CategoriesPresent": 15}})
-    page = (Path(__file__).resolve().parents[2] / "docs/datasets/sbd.md").read_text()
-    monkeypatch.chdir(tmp_path)
-    exec(page.partition("```python\n")[2].partition("```")[0], {})
-    segdata.convert("sbd-as-voc", "pack")
-    (sample,) = segdata.open("pack", split="val")
-    assert sample.semantic is not None and sample.semantic[2, 3] == 16 and (sample.semantic == 16).sum() == 18
+    text = 'title = "mine"\nformat = "kitti"\n[[remotes]]\nurl = "https://example.org/a.zip"\nbytes = 9\n'
+    done = run("prepare", str(made.put(tmp_path / "mine.toml", text)), tmp_path / "root")
+    assert done.code == 2 and "no reader for its format 'kitti'" in done.err and "segdata fetch" in done.err
     assert not (tmp_path / "root").exists()
+
+
+def test_sbd_becomes_a_pack(server: Server, tmp_path: Path) -> None:
+    source = made.sbd(tmp_path / "source")
+    offered = tmp_path / "archives"
+    offered.mkdir()
+    (source / "train_noval.txt").rename(offered / "train_noval.txt")
+    with tarfile.open(offered / "benchmark.tgz", "w:gz") as archive:
+        archive.add(source, "benchmark_RELEASE/dataset")
+    offer(server, offered)
+    done = run("prepare", "sbd", tmp_path / "root", "--mirror", server.url, "--accept-new-hash", "--accept-unverified")
+    assert done.code == 0, done.err
+    pack = segdata.open(tmp_path / "root/sbd/pack")
+    assert {name: len(members) for name, members in pack.splits.items()} == {"train": 2, "val": 1, "train_noval": 1}
+    assert pack.labels.name == "voc" and [len(sample.instances) for sample in pack] == [4, 0, 0, 0]
 
 
 def test_the_splits_of_the_manifest_take_the_place_of_the_archives(server: Server, tmp_path: Path) -> None:

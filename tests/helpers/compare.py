@@ -20,6 +20,8 @@ from xml.dom import minidom
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
+from scipy.io import loadmat
+from scipy.sparse import issparse
 
 MOST = 20
 """Differences listed of one file."""
@@ -44,6 +46,7 @@ LABELS = {
         "*_mask.png",
     ),
     "sa1b": (),
+    "sbd": (),
     "parquet": (),
     "ade20k": ("*.png",),
     "webdataset": (),
@@ -64,6 +67,8 @@ def compare(format: str, expected: Path, actual: Path, ignore: Collection[str] =
             differences = list(json_differences(json.loads(a.read_text("utf-8-sig")), json.loads(b.read_bytes()), "$"))
         elif name.endswith(".parquet"):
             differences = list(table_differences(a, b))
+        elif name.endswith(".mat"):
+            differences = list(matlab_differences(loadmat(a, mat_dtype=True), loadmat(b, mat_dtype=True), "$"))
         elif name.endswith(".tar"):
             differences = list(tar_differences(a, b))
         elif name.endswith(".xml"):
@@ -98,6 +103,27 @@ def table_differences(a: Path, b: Path) -> Iterator[str]:
                 if row.get(name):
                     row[name]["bytes"] = np.array(Image.open(io.BytesIO(row[name]["bytes"]))).tolist()
         yield from json_differences(_plain(expected), _plain(actual), f"row {number}")
+
+
+def matlab_differences(a: Any, b: Any, path: str) -> Iterator[str]:
+    """Differences of what SciPy reads: names, fields, cells, classes and numbers of arrays."""
+    if isinstance(a, dict) or (isinstance(a, np.ndarray) and a.dtype.names):
+        first, second = (set(item if isinstance(item, dict) else item.dtype.names or ()) for item in (a, b))
+        first, second = ({name for name in names if not name.startswith("__")} for names in (first, second))
+        if first != second:
+            yield f"{path}: {sorted(second)}, expected {sorted(first)}"
+        for name in sorted(first & second):
+            yield from matlab_differences(a[name], b[name], f"{path}.{name}")
+    elif issparse(a) and issparse(b):
+        if a.dtype != b.dtype or a.shape != b.shape or (a != b).nnz:
+            yield f"{path}: another sparse matrix"
+    elif type(a) is not type(b) or a.dtype != b.dtype or a.shape != b.shape:
+        yield f"{path}: {type(b).__name__} {b.dtype} {b.shape}, expected {type(a).__name__} {a.dtype} {a.shape}"
+    elif a.dtype == object:
+        for number, (one, other) in enumerate(zip(a.ravel(), b.ravel(), strict=True)):
+            yield from matlab_differences(one, other, f"{path}{{{number}}}")
+    elif not np.array_equal(a, b):
+        yield f"{path}: other values"
 
 
 def tar_differences(a: Path, b: Path) -> Iterator[str]:

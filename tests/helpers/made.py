@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 from pycocotools import mask as coco_mask
+from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 WIDTH, HEIGHT = 40, 30
 
@@ -750,6 +752,60 @@ def via_balloons(root: Path) -> Path:
     return root
 
 
+# ---------------------------------------------------------------------- SBD
+
+
+def mat(name: str, **fields: Any) -> bytes:
+    """A MATLAB file with one structure."""
+    value = np.empty((1, 1), [(field, object) for field in fields])
+    for field, item in fields.items():
+        value[field][0, 0] = item
+    buffer = io.BytesIO()
+    savemat(buffer, {name: value}, do_compression=True)
+    return buffer.getvalue()
+
+
+def mat_cells(*masks: np.ndarray) -> np.ndarray:
+    column = np.empty((len(masks), 1), object)
+    for number, mask in enumerate(masks):
+        column[number, 0] = csc_matrix(mask)
+    return column
+
+
+def sbd(root: Path) -> Path:
+    """Objects of VOC's classes, one of them without pixels; numbers of other MATLAB classes; an image that nobody annotated."""
+    blank = np.zeros((HEIGHT, WIDTH), np.uint8)
+    numbers, classes = blank.copy(), blank.copy()
+    numbers[3:9, 4:12], numbers[15:25, 20:39], numbers[0, 0] = 1, 2, 4
+    classes[3:9, 4:12], classes[15:25, 20:39], classes[0, 0] = 15, 8, 15
+    edges = [np.eye(HEIGHT, WIDTH, number).astype(bool) for number in range(20)]
+    column = np.array([[15], [8], [1], [15]], np.uint8)
+    put(root / "cls/2008_000001.mat", mat("GTcls", Boundaries=mat_cells(*edges), Segmentation=classes,
+                                          CategoriesPresent=np.array([[8], [15]], np.uint8)))  # fmt: skip
+    put(root / "inst/2008_000001.mat", mat("GTinst", Boundaries=mat_cells(*edges[:4]), Segmentation=numbers,
+                                           Categories=column))  # fmt: skip
+    put(root / "cls/2008_000002.mat", mat("GTcls", Segmentation=classes.astype(float), Note="by hand",
+                                          CategoriesPresent=np.array([[8, 15]], float)))  # fmt: skip
+    put(root / "inst/2008_000003.mat", mat("GTinst", Segmentation=blank.astype(np.uint16), Categories=np.zeros((0, 0))))
+    for number in range(1, 5):
+        put(root / f"img/2008_00000{number}.jpg", photo(seed=number))
+    put(root / "train.txt", "2008_000001\n2008_000003\n")
+    put(root / "val.txt", "2008_000002\n")
+    put(root / "train_noval.txt", "2008_000003")
+    return root
+
+
+def sbd_classes(root: Path) -> Path:
+    """Classes of a table, and no lists."""
+    values = np.zeros((HEIGHT, WIDTH), np.uint8)
+    values[2:5, 2:30] = 2
+    values[8:10, 8:10] = 255
+    put(root / "img/a.jpg", photo())
+    put(root / "cls/a.mat", mat("GTcls", Segmentation=values, CategoriesPresent=np.array([[2]], np.uint8)))
+    put(root / "labelmap.txt", "background:0,0,0::\ncat:1,2,3::\nkite:4,5,6::\n")
+    return root
+
+
 # ---------------------------------------------------------------------- Label Studio
 
 
@@ -850,6 +906,8 @@ ALL = {
     "masks_pennfudan": masks_pennfudan,
     "masks_nuclei": masks_nuclei,
     "sa1b": sa1b,
+    "sbd": sbd,
+    "sbd_classes": sbd_classes,
     "via": via,
     "via_balloons": via_balloons,
     "yolo": yolo,

@@ -13,12 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.catalog import manifest
 from segdata.core.findings import Findings
-from segdata.core.labels import Category, LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
-from segdata.errors import UsageError
 from segdata.formats.adapting import (
     count_category_fields,
     count_columns,
@@ -29,18 +26,15 @@ from segdata.formats.adapting import (
     distinct_keys,
     image_file,
     layered,
-    plain_names,
     remark_split,
     split_names,
 )
 from segdata.formats.contract import Header, Kept, Plan
-from segdata.formats.shared.palettes import PALETTE
+from segdata.formats.voc import target
 from segdata.formats.voc.masks import VOID
 from segdata.formats.voc.objects import OBJECT
 from segdata.formats.voc.residue import IMAGE_TAGS, OBJECT_TAGS
-
-_MOST = 254
-"""Highest object and category number of an 8-bit mask whose 255 is void."""
+from segdata.formats.voc.target import MOST
 
 _FLAGS = ("difficult", "truncated", "occluded")
 
@@ -57,38 +51,14 @@ _KEPT_COLUMNS = {
 
 def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     """VOC's 21 categories where they include all of the source's, else the source's after a background."""
-    official = manifest.label_space("voc")
-    names = [category.name for category in source.labels.categories]
-    if source.labels.background is not None and "background" not in names:
-        names[source.labels.background] = "background"
-    names = plain_names(names, without=":#")
-    if set(names) <= set(official.index_of_name):
-        labels = official
-    else:
-        others = [item for item in zip(names, source.labels.categories, strict=True) if item[0] != "background"]
-        if len(others) > _MOST:
-            raise UsageError(
-                f"VOC's masks hold {_MOST} categories",
-                why=f"{source.labels.name!r} has {len(others)}",
-                fix="map to fewer categories with --labels",
-            )
-        rows = ["background", *(name for name, _ in others)]
-        things = [None, *(category.isthing for _, category in others)]
-        labels = LabelSpace(
-            "custom",
-            tuple(
-                Category(name, index, _color(index), isthing=isthing)
-                for index, (name, isthing) in enumerate(zip(rows, things, strict=True))
-            ),
-        )
-    table = np.array([*(labels.index_of_name[name] for name in names), -1], np.int64)
+    labels, table = target.label_space(source.labels)
     count_category_fields(source.labels, labels, table, findings)
     count_documents(source, "voc", findings)
     new_keys = distinct_keys(keys, findings, flat=True)
     is_voc = any(document.get("format") == "voc" for document in source.documents)
     new_split = {name: name for name in source.splits} if is_voc else split_names(source.splits)
     splits = {}
-    documents = [_text("labelmap.txt", ["# label:color_rgb:parts:actions", *map(_row, labels.categories)])]
+    documents: list[dict[str, Any]] = [{"format": "voc", "file": "labelmap.txt", "text": target.labelmap(labels)}]
     for name, members in source.splits.items():
         splits[new_split[name]] = list(members)
         lines = [new_keys[index] for index in members]
@@ -100,15 +70,6 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
         if f"Main/{name}" not in source.splits:
             documents.append(_text(f"ImageSets/Main/{new_split[name]}.txt", lines))
     return Plan(source.labels, Header(labels, splits, documents), new_keys, table)
-
-
-def _color(index: int) -> tuple[int, int, int]:
-    return PALETTE[3 * index], PALETTE[3 * index + 1], PALETTE[3 * index + 2]
-
-
-def _row(category: Category) -> str:
-    color = category.color or (0, 0, 0)
-    return f"{category.name}:{color[0]},{color[1]},{color[2]}::"
 
 
 def _text(file: str, lines: Sequence[str]) -> dict[str, Any]:
@@ -126,15 +87,15 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     instances = sample.instances.take(~is_nowhere) if is_nowhere.any() else sample.instances
     instances = _with_attributes(sample, instances, findings)
     count = len(instances)
-    findings.drop(f"masks of objects after the first {_MOST}", sample.key, int(instances.has_mask[_MOST:].sum()))
-    masks = instances.masks if count <= _MOST else instances.masks[:_MOST]
-    numbers, visible = layered(masks, instances.iscrowd[:_MOST])
+    findings.drop(f"masks of objects after the first {MOST}", sample.key, int(instances.has_mask[MOST:].sum()))
+    masks = instances.masks if count <= MOST else instances.masks[:MOST]
+    numbers, visible = layered(masks, instances.iscrowd[:MOST])
     count_overlaps(sample, masks, visible, findings)
     category = plan.table[instances.category]
     adapted = replace(
         instances,
         category=category,
-        has_mask=np.append(visible > 0, np.zeros(max(count - _MOST, 0), bool)),
+        has_mask=np.append(visible > 0, np.zeros(max(count - MOST, 0), bool)),
         id=np.arange(1, count + 1),
         bbox=_boxes(sample, instances, findings),
         extra=[_extra(instances, number) for number in range(count)],
@@ -144,8 +105,8 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         semantic = plan.relabelled(sample.semantic)
         _count_contradictions(sample, masks, category, numbers, semantic, findings)
         numbers[(numbers == 0) & (semantic == plan.void)] = VOID
-    elif sample.has_instances and (instances.has_mask[:_MOST].any() or (not count and "voc" not in sample.extra)):
-        semantic = masks.semantic(category[:_MOST], background=0, iscrowd=instances.iscrowd[:_MOST])
+    elif sample.has_instances and (instances.has_mask[:MOST].any() or (not count and "voc" not in sample.extra)):
+        semantic = masks.semantic(category[:MOST], background=0, iscrowd=instances.iscrowd[:MOST])
     return Sample(
         key,
         sample.height,

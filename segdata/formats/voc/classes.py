@@ -49,11 +49,10 @@ def decide(
     if options.classes_from_data:
         return _from_data(root, entries, findings), files
     if table is not None:
-        if table.file == _LABELMAP or table.has_colors:
-            return _space(table.categories), files
-        absent = sorted(_names(root, entries).difference(row.name for row in table.rows))
+        is_whole = table.file == _LABELMAP or table.has_colors
+        absent = [] if is_whole else sorted(_names(root, entries).difference(row.name for row in table.rows))
         if not absent:
-            return _of_names(table, findings), files
+            return of_table(table, findings), files
         findings.remark(
             "table of classes passed over: annotations have other classes (--classes FILE|NAMES|from-data declares them)",
             f"{table.file} has no {', '.join(map(repr, absent[:4]))}",
@@ -71,6 +70,12 @@ def decide(
 def _space(categories: Sequence[Category]) -> LabelSpace:
     """The categories as VOC's: all but the background are things."""
     return LabelSpace("custom", tuple(replace(item, isthing=not is_background(item.name)) for item in categories))
+
+
+def of_table(table: Table, findings: Findings) -> LabelSpace:
+    """The space of a table; of one of names alone with a background, where it has none."""
+    is_whole = table.file == _LABELMAP or table.has_colors
+    return _space(table.categories) if is_whole else _of_names(table, findings)
 
 
 def _of_names(table: Table, findings: Findings) -> LabelSpace:

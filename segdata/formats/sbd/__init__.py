@@ -1,0 +1,5 @@
+"""The Semantic Boundaries Dataset (SBD): MATLAB files of classes and objects for VOC's photos."""
+
+from segdata.formats.sbd import adapt, format, residue
+
+__all__ = ["adapt", "format", "residue"]
