@@ -19,6 +19,7 @@ from segdata.formats import (
     cityscapes,
     coco,
     coco_panoptic,
+    coco_stuff,
     cvat,
     label_maps,
     label_studio,
@@ -139,6 +140,7 @@ FORMATS: Mapping[str, FormatModules] = {
         parts=("annotations",),
         distinct_ids=("image", "object"),
     ),
+    "coco-stuff": FormatModules(coco_stuff.format, coco_stuff.adapt, parts=("stuffthingmaps",)),
 }
 """Every format, the most telling layout first: a folder is of the first format that recognises it."""
 

@@ -68,12 +68,14 @@ SHARED = (
 )
 MAY_IMPORT = {
     "coco_panoptic": {"coco"},
+    "coco_stuff": {"camvid"},
     "parquet": {"coco"},
     "sa1b": {"coco"},
     "sbd": {"voc"},
     "webdataset": {"parquet"},
 }
-"""Format → formats whose modules it uses: COCO panoptic's documents and the objects of others are COCO's, SBD's classes VOC's."""
+"""Format → formats whose modules it uses: COCO panoptic's documents and the objects of others are COCO's, SBD's classes VOC's;
+COCO-Stuff's maps are label files like CamVid's."""
 
 EVERYDAY = {"masks", "label-maps"}
 """Names of formats that are also names of columns and of kinds of loss."""

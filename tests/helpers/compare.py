@@ -28,6 +28,7 @@ MOST = 20
 
 LABELS = {
     "coco": (),
+    "coco-stuff": ("stuffthingmaps/*.png",),
     "cvat": (),
     "label-studio": (),
     "labelme": (),

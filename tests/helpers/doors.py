@@ -110,6 +110,7 @@ DOORS: dict[str, Door] = {
     "format-labelme": Door(made.labelme, _dataset),
     "parquet": Door(made.parquet, _dataset),
     "sa1b": Door(made.sa1b, _dataset),
+    "coco-stuff": Door(made.coco_stuff, _dataset),
     "sbd": Door(made.sbd, _dataset),
     "ade20k": Door(made.ade20k, _dataset),
     "webdataset": Door(made.webdataset, _dataset),

@@ -806,6 +806,20 @@ def sbd_classes(root: Path) -> Path:
     return root
 
 
+# ---------------------------------------------------------------------- COCO-Stuff
+
+
+def coco_stuff(root: Path) -> Path:
+    """Maps of two splits: things and stuff, unlabelled pixels, a palette that says nothing, an image without map."""
+    values = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    values[:10], values[10:20, 3:9], values[25:] = 156, 0, 181
+    put(root / "stuffthingmaps/train2017/000000000009.png", png(values))
+    put(root / "stuffthingmaps/val2017/000000000139.png", png(values[::-1], palette=[9, 9, 9] * 256))
+    for number, name in enumerate(("train2017/000000000009", "train2017/000000000025", "val2017/000000000139")):
+        put(root / f"{name}.jpg", photo(seed=number))
+    return root
+
+
 # ---------------------------------------------------------------------- Label Studio
 
 
@@ -906,6 +920,7 @@ ALL = {
     "masks_pennfudan": masks_pennfudan,
     "masks_nuclei": masks_nuclei,
     "sa1b": sa1b,
+    "coco-stuff": coco_stuff,
     "sbd": sbd,
     "sbd_classes": sbd_classes,
     "via": via,

@@ -161,7 +161,7 @@ def _label_map(pixels: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[Any]
             lookup[category.id] = index
     if len(lookup) > VOID and VOID not in labels.index_of_id:
         lookup[VOID] = labels.void
-    values = lookup[pixels]
+    values: npt.NDArray[np.int64] = lookup[pixels]
     if values.min() < 0:
         number = int(pixels[values < 0][0])
         raise InvalidAnnotation(
@@ -169,7 +169,8 @@ def _label_map(pixels: npt.NDArray[Any], labels: LabelSpace) -> npt.NDArray[Any]
             why=f"{number}, in {int((pixels == number).sum())} pixels; there are {_range(labels)}",
             fix="name the classes with --classes FILE|NAMES, background first",
         )
-    return values.astype(labels.dtype)
+    semantic: npt.NDArray[Any] = values.astype(labels.dtype)
+    return semantic
 
 
 def _range(labels: LabelSpace) -> str:

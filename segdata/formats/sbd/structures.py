@@ -56,7 +56,7 @@ def read(data: bytes, kind: Kind, max_pixels: int) -> Structure:
     pixels, numbers = (_whole(fields, kind, name) for name in (PIXELS, kind.numbers))
     if pixels.ndim != 2 or not pixels.size:
         raise InvalidAnnotation(f"{kind.name}.{PIXELS} is no image", why=f"its shape is {pixels.shape}")
-    images.require_size(*pixels.shape, max_pixels)
+    images.require_size(pixels.shape[0], pixels.shape[1], max_pixels)
     return Structure(pixels, numbers.ravel().tolist(), fields)
 
 

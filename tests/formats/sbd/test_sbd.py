@@ -51,6 +51,7 @@ def test_objects_and_classes_are_those_of_the_files(tmp_path: Path) -> None:
     assert first.instances.id.tolist() == [1, 2, 3, 4]
     for number, mask in enumerate(first.instances.masks.dense(), 1):
         assert np.array_equal(mask > 0, numbers == number)
+    assert first.semantic is not None
     assert np.array_equal(first.semantic, torchvision_reads(source / f"cls/{FIRST}.mat", "GTcls"))
     assert (second.has_instances, second.has_semantic) == (False, True)
     assert (third.has_instances, len(third.instances), third.has_semantic) == (True, 0, False)
@@ -60,7 +61,9 @@ def test_objects_and_classes_are_those_of_the_files(tmp_path: Path) -> None:
 def test_a_table_says_what_the_classes_are_and_255_is_void(tmp_path: Path) -> None:
     folder = segdata.read(made.sbd_classes(tmp_path))
     assert [item.name for item in folder.labels.categories] == ["background", "cat", "kite"]
-    values, counts = np.unique(folder[0].semantic, return_counts=True)
+    semantic = folder[0].semantic
+    assert semantic is not None
+    values, counts = np.unique(semantic, return_counts=True)
     assert dict(zip(values.tolist(), counts.tolist(), strict=True))[2] == 3 * 28 and counts[values == 255] == 4
 
 

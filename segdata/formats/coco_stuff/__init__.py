@@ -1,0 +1,5 @@
+"""COCO-Stuff's pixel maps: a PNG of categories for each image of COCO."""
+
+from segdata.formats.coco_stuff import adapt, format
+
+__all__ = ["adapt", "format"]
