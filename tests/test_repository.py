@@ -63,7 +63,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"shared", "xml"},
         {"adapting", "label_maps", "shapes"},
         {"coco", ...},
-        {"coco_panoptic", "parquet", "sa1b", "unknown"},
+        {"coco_panoptic", "coco_stuff", "parquet", "sa1b", "sbd", "unknown"},
         {"webdataset"},
         {"detection"},
         {"__init__"},
