@@ -171,6 +171,12 @@ def convert(
     hang_seconds: float = typer.Option(
         600.0, min=1, metavar="SECONDS", help="Stop a worker that stays at one sample for longer."
     ),
+    part: str | None = typer.Option(
+        None,
+        "--part",
+        metavar="I/N",
+        help="Only this share of the shards: N commands, anywhere, make the pack together; the last one finishes it.",
+    ),
     decode: bool = typer.Option(False, "--decode", help="Decode every image fully as a check."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Read and check everything, write nothing."),
     force: bool = typer.Option(False, "--force", help="Replace what the target folder holds."),
@@ -222,6 +228,7 @@ def convert(
             workers=workers,
             shard_samples=shard_samples,
             hang_seconds=hang_seconds,
+            part=part,
             decode=decode,
             dry_run=dry_run,
             force=force,
@@ -249,13 +256,22 @@ def _show(report: ConvertReport, *, quiet: bool) -> None:
         refused = getattr(report.stopped_by, "losses", {})
         lost = {loss: item for loss, item in report.problems["losses"].items() if loss not in refused}
         output.remarks({**report.problems, "losses": lost})
-    done = "checked, nothing written" if report.is_dry_run else "already there" if report.was_done else "written"
+    done = (
+        "a part is done"
+        if report.missing
+        else "checked, nothing written"
+        if report.is_dry_run
+        else "already there"
+        if report.was_done
+        else "written"
+    )
     output.table(
         [
             ("target", f"{report.target} ({report.target_format}, {done})"),
             ("samples", f"{report.samples:,}"),
             ("instances", f"{report.instances:,}"),
             ("splits", ", ".join(f"{name} {count:,}" for name, count in report.splits.items())),
+            ("missing", f"{number_of(report.missing, 'shard')}, of other parts" if report.missing else None),
             ("without --dry-run", _foreseen(report) if report.is_dry_run else None),
         ]
     )

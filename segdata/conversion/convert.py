@@ -68,6 +68,7 @@ def convert(
     workers: int | None = None,
     shard_samples: int | None = None,
     hang_seconds: float = 600.0,
+    part: str | tuple[int, int] | None = None,
     dry_run: bool = False,
     force: bool = False,
     clean: bool = False,
@@ -115,6 +116,8 @@ def convert(
         workers: processes; by default as many as there are processors. The result does not depend on it.
         shard_samples: most samples of a shard, the unit of work; by default a sixteenth of all, 256 to 4,096.
         hang_seconds: stop a worker that stays at one sample for longer.
+        part: "2/4": convert this share of the shards alone. The parts of a pack may run at once, on one machine or on many
+            that see the same folders; the one that finishes the last shard makes the pack.
         dry_run: read and check everything, write nothing; what the conversion itself would raise then is in the report.
         force: replace a target that holds something else.
         clean: after replacing a pack, remove the files of the old one.
@@ -146,6 +149,8 @@ def convert_with(source: Path, target: Path, options: ConvertOptions) -> Convert
         return _foreseen(job, dry_run(job), is_adapted=is_adapted)
     if is_adapted and options.allow_loss < set(conversion_losses.NAMES) and not to_folder.is_done(job):
         require_lossless(job)
+    if options.part is not None:
+        return to_pack.part_of_pack(job, options.part)
     with locked(target, wait=options.wait, by_kernel=options.lock):
         return to_pack.to_pack(job) if options.to == "pack" else to_folder.to_folder(job)
 
@@ -170,6 +175,12 @@ def _require_possible(options: ConvertOptions) -> None:
         raise UsageError("--fail-fast and --on-error skip exclude each other", fix="leave one of them out")
     if options.images == "reference" and options.to == "pack" and (options.exif == "apply" or options.read.images_dir):
         raise _no_reference("--exif apply" if options.exif == "apply" else "--images-dir")
+    if options.part is not None and options.to != "pack":
+        raise UsageError(
+            "--part and --to exclude each other",
+            why="a pack is made of shards, a folder is not",
+            fix="convert to a pack in parts, then segdata convert PACK FOLDER --to " + options.to,
+        )
     if options.group is not None and options.split_by is None:
         raise UsageError("--group has no effect without --split-by", fix="add --split-by train=0.8,val=0.2")
 

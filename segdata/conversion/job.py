@@ -14,7 +14,7 @@ from segdata.core import conversion_losses
 from segdata.core.findings import Findings, one_line
 from segdata.core.images import limit_of
 from segdata.core.reprs import counted, in_full, line
-from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, number_of, require_choice
+from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, UsageError, number_of, require_choice
 from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
 from segdata.sources.dataset import Classes, Dataset, Labels, OnError, images_folders, without
@@ -79,6 +79,7 @@ class ConvertOptions:
     workers: int | None = None
     shard_samples: int | None = None
     hang_seconds: float = 600.0
+    part: Part | None = None
     dry_run: bool = False
     force: bool = False
     clean: bool = False
@@ -98,6 +99,7 @@ class ConvertOptions:
         max_pixels: int | None,
         strict: bool,
         allow_loss: AllowLoss,
+        part: str | tuple[int, int] | None,
         **others: Any,
     ) -> ConvertOptions:
         """From the arguments of `segdata.convert`.
@@ -115,6 +117,7 @@ class ConvertOptions:
             truth=None if truth is None else Path(truth),
             crowds="keep" if crowds is True else "drop" if crowds is False else crowds,
             allow_loss=conversion_losses.allowed(allow_loss),
+            part=None if part is None else Part.parsed(part) if isinstance(part, str) else Part(*part),
             read=ReadOptions(
                 images_dir=images_folders(images_dir),
                 follow_links=follow_links,
@@ -151,6 +154,45 @@ class ConvertOptions:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A share of a conversion's shards: every `of`-th one, from the `number`-th on.
+
+    Attributes:
+        number: 1 … `of`.
+        of: in how many parts the work is shared.
+    """
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise UsageError(
+                f"there is no part {self.number} of {self.of}", why="expected 1/4, 2/4, 3/4, 4/4", fix="--part 2/4"
+            )
+
+    @classmethod
+    def parsed(cls, text: str) -> Part:
+        """From "2/4".
+
+        Raises:
+            UsageError: no such text.
+        """
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+        if match is None:
+            raise UsageError(f"--part {text!r} is no part", why="expected 1/4, 2/4, 3/4, 4/4", fix="--part 2/4")
+        return cls(int(match[1]), int(match[2]))
+
+    def share_of(self, shards: int) -> range:
+        """The numbers of its shards."""
+        return range(self.number - 1, shards, self.of)
+
+    def of_target(self, target: Path) -> Path:
+        """What is locked while the part is converted: no path that there is."""
+        return target.with_name(f"{target.name}.part-{self.number}-of-{self.of}")
+
+
+@dataclass(frozen=True)
 class ConvertReport:
     """What a conversion did.
 
@@ -162,6 +204,7 @@ class ConvertReport:
         problems: what was odd (remarks), dropped (losses) and left out (skipped), by kind with examples.
         was_done: True when the target was already there, made from the same source with the same options.
         is_dry_run: True when nothing was written.
+        missing: of a part, how many shards other parts have yet to convert before the pack is there.
         stopped_by: of a dry run, the error that the conversion itself would end with.
     """
 
@@ -174,11 +217,14 @@ class ConvertReport:
     problems: Mapping[str, Any]
     was_done: bool = False
     is_dry_run: bool = False
+    missing: int = 0
     stopped_by: SegdataError | None = None
 
     def __repr__(self) -> str:
         counts = counted(self.samples, "sample"), counted(self.instances, "object")
         state = "nothing written" if self.is_dry_run else "was there" if self.was_done else ""
+        if self.missing:
+            state = f"a part; {number_of(self.missing, 'shard')} missing"
         return line(self, repr(str(self.target)), self.target_format, *counts, state)
 
     @classmethod
@@ -209,12 +255,13 @@ class ConvertReport:
 
     def recorded(self) -> dict[str, Any]:
         """The report as it is kept beside what was written."""
-        values = {name: value for name, value in vars(self).items() if name != "stopped_by"}
+        values = {name: value for name, value in vars(self).items() if name not in ("stopped_by", "missing")}
         return {**values, "target": self.target.name, "splits": dict(self.splits)}
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
-        return {**self.recorded(), "target": str(self.target), "loss_kinds": self.loss_kinds}
+        more = {"target": str(self.target), "missing": self.missing, "loss_kinds": self.loss_kinds}
+        return {**self.recorded(), **more}
 
 
 @dataclass(frozen=True)

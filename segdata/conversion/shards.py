@@ -102,28 +102,36 @@ def _with_checked_image(sample: Sample, findings: Findings) -> Sample:
     return sample.with_encoded(encoded)
 
 
-def run(job: Job, task: Callable[[Shard], Any], results: Mapping[int, Any] | None = None) -> list[Any]:
-    """The results of a task over all shards, in order; the work is shared by processes.
+def run(
+    job: Job,
+    task: Callable[[Shard], Any],
+    results: Mapping[int, Any] | None = None,
+    numbers: Sequence[int] | None = None,
+) -> list[Any]:
+    """The results of a task over shards, in order; the work is shared by processes.
 
     Args:
         results: shard → its result, for shards that are done already.
+        numbers: of the shards; by default all.
     """
+    numbers = range(len(job.shards)) if numbers is None else numbers
     if job.options.fail_fast:
         job.require_valid(job.dataset.findings)
     done = dict(results or {})
     done_samples = sum(len(job.shards[number]) for number in done)
+    samples = sum(len(job.shards[number]) for number in numbers)
     progress = job.options.progress
     workers.run(
-        [number for number in range(len(job.shards)) if number not in done],
+        [number for number in numbers if number not in done],
         lambda number, beat: task(Shard(job, number, beat)),
         workers=job.options.workers or workers.available(),
         name_of=lambda index: job.dataset.keys[index],
         done=done.__setitem__,
-        progress=lambda begun: progress(done_samples + begun, len(job.dataset)) if progress is not None else None,
+        progress=lambda begun: progress(done_samples + begun, samples) if progress is not None else None,
         hang_seconds=job.options.hang_seconds,
         fail_fast=job.options.fail_fast,
     )
-    return [done[number] for number in range(len(job.shards))]
+    return [done[number] for number in numbers]
 
 
 def with_receipt(shard: Shard, receipt: Receipt, folder: Path) -> Receipt:
@@ -166,6 +174,11 @@ def read_receipt(job: Job, folder: Path, number: int, kind: type[AnyReceipt]) ->
         return None
     is_whole = crc32(canonical_json(document.content)) == document.crc32
     return document.content if is_whole and set(receipt.left_out) <= set(job.shards[number]) else None
+
+
+def without_receipt(job: Job, folder: Path) -> list[int]:
+    """The numbers of the shards of which nobody has left a receipt."""
+    return [number for number in range(len(job.shards)) if not _receipt_path(folder, number).is_file()]
 
 
 def _receipt_path(folder: Path, number: int) -> Path:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from segdata.conversion import shards
-from segdata.conversion.job import ConvertReport, Job
+from segdata.conversion.job import ConvertReport, Job, Part
 from segdata.conversion.repair import repaired
-from segdata.conversion.shards import Receipt, begin_work, finished_in_pack, pack_index, work_folder, write_to_pack
-from segdata.errors import OF_THE_DATA
+from segdata.conversion.shards import (
+    Receipt,
+    begin_work,
+    finished_in_pack,
+    pack_index,
+    without_receipt,
+    work_folder,
+    write_to_pack,
+)
+from segdata.errors import OF_THE_DATA, InvalidInput
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
 from segdata.pack.read import open_pack
 from segdata.pack.write import UNFINISHED, commit, is_unfinished, remove_unnamed, write_dataset
 from segdata.sources.dataset import without
-from segdata.system.files import disk_errors, remove_tree, require_replaceable
+from segdata.system.files import disk_errors, locked, remove_tree, require_replaceable
 
 
 def to_pack(job: Job) -> ConvertReport:
@@ -37,6 +49,52 @@ def to_pack(job: Job) -> ConvertReport:
     if job.options.clean:
         remove_unnamed(job.target, index)
     return job.report(index["samples"], index["instances"], job.dataset.findings, left_out=left_out)
+
+
+def part_of_pack(job: Job, part: Part) -> ConvertReport:
+    """Convert a part's shards; whoever finishes the last shard of all commits the pack.
+
+    Raises:
+        InvalidInput: another conversion was begun in the target.
+    """
+    if (done := _finished(job)) is not None:
+        return done
+    work, options = work_folder(job), job.options
+    whole = replace(job, dataset=replace(job.dataset, findings=deepcopy(job.dataset.findings)))
+    _require_same_work(job, work)
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(locked(part.of_target(job.target), wait=options.wait, by_kernel=options.lock))
+        if options.lock:
+            locks.enter_context(locked(job.target, wait=options.wait, is_shared=True))
+        _require_replaceable(job)
+        begin_work(job)
+        numbers = part.share_of(len(job.shards))
+        receipts = _converted(job, numbers)
+        job.require_valid(job.dataset.findings)
+    missing = without_receipt(job, work) if work.is_dir() else []
+    if not missing:
+        with locked(job.target, wait=max(options.wait, _SECONDS_OF_COMMIT), by_kernel=options.lock):
+            return to_pack(whole)
+    left_out = {index for receipt in receipts for index in receipt["left_out"]}
+    members = {index for number in numbers for index in job.shards[number]} - left_out
+    splits = {name: sum(index in members for index in indices) for name, indices in job.dataset.splits.items()}
+    objects = sum(receipt["entry"]["instances"] for receipt in receipts)
+    return replace(job.report(len(members), objects, job.dataset.findings), splits=splits, missing=len(missing))
+
+
+_SECONDS_OF_COMMIT = 3600.0
+"""How long the last parts wait for one another."""
+
+
+def _require_same_work(job: Job, work: Path) -> None:
+    for other in job.target.glob(f"{UNFINISHED[0]}*"):
+        if other != work:
+            raise InvalidInput(
+                "parts of another conversion are in the target",
+                file=job.target,
+                why="its source, its options or its segdata were others",
+                fix=f"give all parts the same source and options; if nobody works there, remove {other}",
+            )
 
 
 def is_there(job: Job) -> bool:
@@ -76,15 +134,8 @@ def _require_replaceable(job: Job) -> None:
 
 def _write_shards(job: Job, work: Path) -> list[Receipt]:
     """Convert all shards that are not finished; what was odd is added to the dataset's findings."""
-    finished = {number: finished_in_pack(job, number) for number in range(len(job.shards))}
     try:
-        receipts = shards.run(
-            job,
-            lambda shard: write_to_pack(job, shard),
-            {number: receipt for number, receipt in finished.items() if receipt is not None},
-        )
-        for receipt in receipts:
-            job.dataset.findings.merge(receipt["problems"])
+        receipts = _converted(job, range(len(job.shards)))
         job.require_valid(job.dataset.findings)
         left = len(job.dataset) - sum(len(receipt["left_out"]) for receipt in receipts)
         job.check_counts(job.dataset.findings, left, [receipt["seen"] for receipt in receipts])
@@ -93,6 +144,20 @@ def _write_shards(job: Job, work: Path) -> list[Receipt]:
         if not any(job.target.iterdir()):
             job.target.rmdir()
         raise
+    return receipts
+
+
+def _converted(job: Job, numbers: Sequence[int]) -> list[Receipt]:
+    """The receipts of shards, those that are not finished converted."""
+    finished = {number: finished_in_pack(job, number) for number in numbers}
+    receipts = shards.run(
+        job,
+        lambda shard: write_to_pack(job, shard),
+        {number: receipt for number, receipt in finished.items() if receipt is not None},
+        numbers,
+    )
+    for receipt in receipts:
+        job.dataset.findings.merge(receipt["problems"])
     return receipts
 
 

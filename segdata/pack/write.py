@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,6 +50,8 @@ def write_shard(
 ) -> dict[str, Any]:
     """Write one shard's files into `folder` under temporary names.
 
+    Until they are whole, their names are of this process alone: two that write the same shard write the same bytes.
+
     Args:
         samples: in the order of the pack.
         images: whether the image files are embedded, referenced or left out.
@@ -60,7 +63,8 @@ def write_shard(
         The receipt: `entry`, the shard's entry in the index, and `files`, temporary → final names.
     """
     table = _Table(labels)
-    blob = _ImageBlob(folder / f".images-{number:05d}.part", image_bytes) if images == "embed" else None
+    attempt = f"{number:05d}.part-{platform.node()}-{os.getpid()}"
+    blob = _ImageBlob(folder / f".images-{attempt}", image_bytes) if images == "embed" else None
     try:
         for position, sample in enumerate(samples):
             try:
@@ -75,10 +79,13 @@ def write_shard(
         if blob is not None:
             blob.discard()
         raise
-    part = folder / f".annotations-{number:05d}.part"
+    part = folder / f".annotations-{attempt}"
     entry["annotations"] = write_arrays(part, table.arrays())
     _require_readable(folder, {**entry["annotations"], "file": part.name}, table, blob)
     files = file_names(number, entry)
+    for written in (part,) if blob is None else (part, blob.path):
+        with disk_errors(written):
+            written.replace(folder / written.name.removesuffix(attempt.partition(".part")[2]))
     for kind, name in zip((kind for kind in _KINDS if entry[kind]), files.values(), strict=True):
         entry[kind]["file"] = name
     return {"entry": entry, "files": files}

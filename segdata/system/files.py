@@ -338,13 +338,14 @@ def inside(root: Path, name: str, what: str) -> Path:
 
 
 @contextlib.contextmanager
-def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True) -> Iterator[None]:
+def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True, is_shared: bool = False) -> Iterator[None]:
     """Hold the lock of `target`: the file `.NAME.lock` beside it.
 
     Args:
         wait: seconds to wait for another holder.
         by_kernel: use `flock`, which the kernel releases when the holder dies. False for file systems without it: there
             the file itself is the lock, and one that a killed process left is removed on the machine where it ran.
+        is_shared: several processes may hold the lock that ask for it so, and none that does not; by the kernel alone.
 
     Raises:
         LockHeld: another process holds it; pid, host, command and start are named.
@@ -354,7 +355,7 @@ def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True) -> Iterat
     deadline = time.monotonic() + wait
     with disk_errors(path):
         target.parent.mkdir(parents=True, exist_ok=True)
-        while (descriptor := _flock(path) if by_kernel else _create(path)) is None:
+        while (descriptor := _flock(path, is_shared=is_shared) if by_kernel else _create(path)) is None:
             if time.monotonic() >= deadline:
                 with contextlib.suppress(FileNotFoundError):
                     holder = path.read_text(errors="replace").strip() or "an unknown process"
@@ -376,15 +377,25 @@ def locked(target: Path, *, wait: float = 0.0, by_kernel: bool = True) -> Iterat
             )
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if not is_shared or _is_alone(descriptor):
+            path.unlink(missing_ok=True)
         os.close(descriptor)
 
 
-def _flock(path: Path) -> int | None:
+def _is_alone(descriptor: int) -> bool:
+    """Whether nobody else holds a lock that several may hold."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _flock(path: Path, *, is_shared: bool) -> int | None:
     """Descriptor of the locked lock file; None when another process holds the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         # A holder that is done removes the file: the locked one must still be the file of this name.
         if os.fstat(descriptor).st_ino == path.stat().st_ino:
             return descriptor
