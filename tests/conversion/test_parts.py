@@ -21,8 +21,8 @@ SHARDS = ("--shard-samples", "1", "--workers", "1", "--no-progress")
 
 
 def started(source: Path, target: Path, part: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "segdata", "convert", source, target, *SHARDS, "--part", part, "--json"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    words = ["convert", str(source), str(target), *SHARDS, "--part", part, "--json"]
+    return subprocess.Popen([sys.executable, "-m", "segdata", *words], stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module")
