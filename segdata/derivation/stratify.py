@@ -67,7 +67,7 @@ class Units:
             image, category: (M,) int64 each: one entry for each object.
         """
         unit_of = np.arange(len(names))
-        distinct = dict.fromkeys(names)
+        distinct = list(dict.fromkeys(names))
         if len(distinct) < len(names):
             number = {name: index for index, name in enumerate(distinct)}
             unit_of = np.array([number[name] for name in names], np.int64)
@@ -83,7 +83,7 @@ class Units:
         begin = np.flatnonzero(is_first)
         pairs = pairs[begin]
         return cls(
-            list(distinct),
+            distinct,
             np.bincount(unit_of, minlength=len(distinct)),
             pairs // kinds,
             pairs % kinds,
@@ -110,7 +110,7 @@ class Units:
     def members(self, order: Integers) -> tuple[Integers, Integers]:
         """The rows of each category, in this order of their units, and (K + 1,) where each category begins among them."""
         first = self.first
-        rows = ranges(first[order], np.diff(first)[order])
+        rows: Integers = ranges(first[order], np.diff(first)[order]).astype(self.unit.dtype)
         by_category = np.argsort(
             self.category[rows].astype(np.uint16 if self.categories < 1 << 16 else np.int64), kind="stable"
         )
