@@ -246,7 +246,8 @@ export function Facets({ pack, state, address, counts, splits, onClose }) {
           )}
         </ul><//>`
       : null}
-    <${Facet} title="Category">
+    ${pack.objects
+      ? html`<${Facet} title="Category">
       ${categories.length > 12
         ? html`<input class="filter" type="text" placeholder=${`Filter ${categories.length} categories`} aria-label="filter the categories" value=${filter} onInput=${(/** @type {any} */ event) => setFilter(event.target.value)} />`
         : null}
@@ -266,7 +267,8 @@ export function Facets({ pack, state, address, counts, splits, onClose }) {
       </ul>
       ${fitting.length > listed.length ? html`<button class="more" onClick=${() => all(true)}>All ${fitting.length} categories</button>` : null}
       ${state.has.length ? html`<p class="quiet">Press again for images without it.</p>` : null}
-    <//>
+    <//>`
+      : null}
   </aside>`;
 }
 

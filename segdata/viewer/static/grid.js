@@ -5,7 +5,7 @@
  */
 
 import { Queue, ServerError, ask, json } from './server.js';
-import { decode, packed, paintReduced, tint } from './sample/runs.js';
+import { HAS_MASK, decode, isMapAlone, packed, paintReduced, tint } from './sample/runs.js';
 
 const HIGHEST = 30_000_000; // pixels; browsers cut elements near 33 million
 const SETTLE = 60; // ms without scrolling before tiles are asked for
@@ -109,6 +109,8 @@ export class Grid {
     this.troubles = new Recent(KEPT);
     /** @type {Recent<import('./sample/runs.js').Masks>} */
     this.masks = new Recent(200);
+    /** @type {Recent<ImageData>} label maps, small */
+    this.maps = new Recent(200);
     this.queue = new Queue(6);
     this.spacer = element('div', 'spacer');
     this.spacer.setAttribute('role', 'list');
@@ -156,6 +158,7 @@ export class Grid {
     if (isCounted) this.facts.clear();
     if (isDrawn || isCounted) {
       if (isDrawn) this.masks.clear();
+      if (isDrawn) this.maps.clear();
       this.recycle();
     }
     if (isSized) this.measure();
@@ -321,7 +324,8 @@ export class Grid {
       parts.push(`✓ ${facts.tp}`);
       if (facts.fp) parts.push(`+ ${facts.fp}`);
       if (facts.fn) parts.push(`− ${facts.fn}`);
-    } else parts.push(facts.objects === 1 ? '1 object' : `${facts.objects.toLocaleString('en')} objects`);
+    } else if (!this.pack.objects) parts.push(`${facts.width} × ${facts.height}`);
+    else parts.push(facts.objects === 1 ? '1 object' : `${facts.objects.toLocaleString('en')} objects`);
     tile.numbers.textContent = parts.join('  ');
     tile.link.setAttribute('aria-label', `${facts.key}, ${parts.join(', ')}`);
     if (facts.problem && !tile.trouble.textContent) {
@@ -349,6 +353,12 @@ export class Grid {
   /** @param {Tile} tile @param {import('./sample/runs.js').Masks} masks */
   draw(tile, masks) {
     tile.hasOverlay = true;
+    const map = this.maps.get(tile.sample);
+    if (map) {
+      tile.overlay.width = map.width;
+      tile.overlay.height = map.height;
+      tile.overlay.getContext('2d')?.putImageData(map, 0, 0);
+    }
     if (!masks.count) return;
     const step = Math.max(1, Math.floor(Math.max(masks.width, masks.height) / (this.tileWidth * 1.25)));
     const least = Number(this.thresholds.score ?? 0);
@@ -367,11 +377,23 @@ export class Grid {
     tint(small.plane, small.height, new Uint32Array(image.data.buffer), fills, lines, 1);
     const between = new OffscreenCanvas(small.height, small.width);
     /** @type {OffscreenCanvasRenderingContext2D} */ (between.getContext('2d')).putImageData(image, 0, 0);
-    tile.overlay.width = small.width;
-    tile.overlay.height = small.height;
+    if (!map) {
+      tile.overlay.width = small.width;
+      tile.overlay.height = small.height;
+    }
     const context = /** @type {CanvasRenderingContext2D} */ (tile.overlay.getContext('2d'));
-    context.setTransform(0, 1, 1, 0, 0, 0);
+    const enlarged = tile.overlay.width / small.width;
+    context.setTransform(0, enlarged, enlarged, 0, 0, 0);
     context.drawImage(between, 0, 0);
+    const scale = tile.overlay.width / masks.width;
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.lineWidth = 1.5 / scale;
+    for (let object = 0; object < masks.count; object++) {
+      if (masks.flags[object] & HAS_MASK || !isShown(object)) continue;
+      context.strokeStyle = `rgb(${(labels[masks.category[object]]?.color ?? [128, 128, 128]).join(' ')})`;
+      const [x, y, wide, high] = masks.bbox.subarray(4 * object, 4 * object + 4);
+      context.strokeRect(x, y, wide, high);
+    }
   }
 
   /** Asks for what the screen lacks, the middle first. */
@@ -434,8 +456,23 @@ export class Grid {
   /** @param {number} sample @param {AbortSignal} signal */
   async loadMasks(sample, signal) {
     const masks = decode(await (await ask(`masks/${sample}`, { of: this.of }, { signal })).arrayBuffer());
+    if (isMapAlone(masks)) await this.loadMap(sample, signal);
     this.masks.set(sample, masks);
     for (const tile of this.showing(sample)) this.draw(tile, masks);
+  }
+
+  /** @param {number} sample @param {AbortSignal} signal */
+  async loadMap(sample, signal) {
+    const answer = await ask(`semantic/${sample}`, { of: this.of }, { signal });
+    const [height, width, itemsize] = (answer.headers.get('X-Segdata-Size') ?? '').split(',').map(Number);
+    const buffer = await answer.arrayBuffer();
+    const values = itemsize === 2 ? new Uint16Array(buffer) : new Uint8Array(buffer);
+    const step = Math.max(1, Math.floor(Math.max(width, height) / (this.tileWidth * 1.25)));
+    const image = new ImageData(Math.ceil(width / step), Math.ceil(height / step));
+    const pixels = new Uint32Array(image.data.buffer);
+    const colors = Uint32Array.from(this.pack.labels.categories, (/** @type {any} */ category) => (this.off.has(category.name) ? 0 : packed(category.color, 0.5)));
+    for (let y = 0, i = 0; y < height; y += step) for (let x = 0; x < width; x += step, i++) pixels[i] = colors[values[y * width + x]] ?? 0;
+    this.maps.set(sample, image);
   }
 
   /** @param {FocusEvent} event */

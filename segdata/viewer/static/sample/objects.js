@@ -118,6 +118,26 @@ function Group({ list, category, objects, hint, startsOpen }) {
   </li>`;
 }
 
+/** Categories of a label map with their shares of the image. @param {any} props */
+export function MapList({ pack, map, title, off, on, hints }) {
+  return html`<section aria-label=${title}>
+    <h2>${title}</h2>
+    <ul class="groups">
+      ${map.shares.map((/** @type {[number, number]} */ [index, share]) => {
+        const category = pack.labels.categories[index];
+        const hint = hints.indexOf(category?.name) + 1;
+        return html`<li class="group" key=${index}>
+          <div class="group-head">
+            <input type="checkbox" checked=${category && !off.has(category.name)} disabled=${!category} aria-label=${`draw ${category?.name ?? 'void'}`} onChange=${() => on.toggle(category.name)} />
+            <span class="row"><span class="chip big" style=${{ background: category ? css(category.color) : 'transparent' }}></span><span class="name">${category?.name ?? html`<i>void</i>`}</span>
+            ${hint > 0 && hint < 10 ? html`<kbd>${hint}</kbd>` : null}<span class="figure">${(100 * share).toFixed(share < 0.1 ? 2 : 1)} %</span></span>
+          </div>
+        </li>`;
+      })}
+    </ul>
+  </section>`;
+}
+
 /** @param {any} props list: {masks, side, matches, colors, hide, off, selected, on, signs}; title; categories; least score */
 export function ObjectList({ list, title, categories, least }) {
   const { masks } = list;

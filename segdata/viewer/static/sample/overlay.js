@@ -162,6 +162,12 @@ export class LabelMap {
     this.canvas = canvas;
     canvas.width = width;
     canvas.height = height;
+    const counts = new Uint32Array(65536);
+    for (const value of values) counts[value]++;
+    /** @type {[number, number][]} category index (void, too) and its share of the image, the largest first */
+    this.shares = [];
+    counts.forEach((count, index) => count && this.shares.push([index, count / values.length]));
+    this.shares.sort((a, b) => b[1] - a[1]);
   }
 
   /** @param {number[][]} colors of categories @param {boolean[]} shown of categories */

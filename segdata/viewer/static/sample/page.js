@@ -6,9 +6,10 @@ import { isAbort } from '../server.js';
 import { EditPanel } from './edit.js';
 import { Editor } from './editor.js';
 import { Sheet } from './load.js';
-import { ObjectList, areaOf, categoriesOf, colorsOf, fate, flagNames } from './objects.js';
+import { MapList, ObjectList, areaOf, categoriesOf, colorsOf, fate, flagNames } from './objects.js';
 import { LabelMap, MATCH, Overlay, css } from './overlay.js';
 import { Plane } from './plane.js';
+import { isMapAlone } from './runs.js';
 import { Facts, Legend, Tools, Zoom } from './panel.js';
 
 const sheet = new Sheet();
@@ -103,7 +104,7 @@ function useSample(pack, state, canvases, epoch) {
       .catch((error) => isAbort(error) || setMatches(null));
     return () => control.abort();
   }, [sample, state.score, state.iou, epoch]);
-  const needsMap = state.layers.includes('map') || (data.t && !data.t.masks.count);
+  const needsMap = state.layers.includes('map') || (data.t && isMapAlone(data.t.masks));
   useEffect(() => {
     if (!needsMap || data.sample !== sample) return undefined;
     const control = new AbortController();
@@ -128,7 +129,7 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
   const editor = useEditor(pack, state, data, planes, setEpoch);
   const emitter = useRef((/** @type {any} */ _) => {});
   const [thick, setThick] = useState(1);
-  const isMapOnly = Boolean(data.t && !data.t.masks.count && data.t.masks.hasMap);
+  const isMapOnly = Boolean(data.t && isMapAlone(data.t.masks));
   const layers = useMemo(() => new Set(isMapOnly && !state.layers.includes('nomap') ? [...state.layers, 'map'] : state.layers), [state.layers, isMapOnly]);
   const sides = sidesOf(state).filter((side) => side === 't' || pack.predictions);
   const off = useMemo(() => new Set(state.off), [state.off]);
@@ -268,7 +269,8 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
   const view = viewOf(state.zoom);
   const NAMES = { t: 'Truth', p: 'Predictions' };
   const categories = categoriesOf(pack, sides.map((side) => data[side]?.masks).filter(Boolean)).map((category, index) => ({ ...category, hint: index < 9 ? index + 1 : '' }));
-  frame.categories = categories.map((category) => category.name);
+  const inMap = sides.flatMap((side) => (layers.has('map') && maps[side] ? maps[side].shares : [])).map(([index]) => pack.labels.categories[index]?.name);
+  frame.categories = [...new Set([...categories.map((category) => category.name), ...inMap.filter(Boolean)])];
   frame.planes = planes;
   frame.objects = () =>
     sides.flatMap((side) => {
@@ -284,7 +286,8 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     /** @param {string} name @param {boolean} isShown */
     hide: (name, isShown) => address.set({ hide: isShown ? [...state.hide, name] : state.hide.filter((/** @type {string} */ other) => other !== name) }),
     select: (/** @type {string} */ name) => address.set({ object: name }),
-    toggle: (/** @type {string} */ name) => address.set({ off: off.has(name) ? state.off.filter((/** @type {string} */ other) => other !== name) : [...state.off, name] }),
+    /** @param {string} name of a category */
+    toggle: (name) => address.set({ off: off.has(name) ? state.off.filter((/** @type {string} */ other) => other !== name) : [...state.off, name] }),
     solo: (/** @type {string} */ name) => address.set({ off: categories.map((category) => category.name).filter((other) => other !== name) }),
   };
   const chosen = {
@@ -320,13 +323,20 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
       ${isThere && editor && state.tool ? html`<${EditPanel} editor=${editor} pack=${pack} chosen=${chosen} hasMap=${data.t?.masks.hasMap} />` : null}
       ${isThere
         ? sides.map((side) =>
-            data[side]
+            data[side] && (data[side].masks.count || !data[side].masks.hasMap)
               ? html`<${ObjectList}
                   title=${sides.length === 2 || pack.predictions ? NAMES[side] : 'Objects'}
                   categories=${categories}
                   least=${side === 'p' ? least : 0}
                   list=${{ masks: data[side].masks, side, matches, colors: colors[side], hide, off, selected: state.object, on: actions, signs: state.color === 'match' && matches }}
                 />`
+              : null,
+          )
+        : null}
+      ${isThere && layers.has('map')
+        ? sides.map((side) =>
+            maps[side]
+              ? html`<${MapList} pack=${pack} map=${maps[side]} title=${sides.length === 2 ? `Label map, ${NAMES[side].toLowerCase()}` : 'Label map'} off=${off} on=${actions} hints=${frame.categories} />`
               : null,
           )
         : null}

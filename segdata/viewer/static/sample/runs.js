@@ -83,6 +83,9 @@ export function decode(buffer) {
   return masks;
 }
 
+/** Whether the label map is all that can be painted. @param {Masks} masks */
+export const isMapAlone = (masks) => masks.hasMap && !masks.flags.some((bits) => bits & HAS_MASK);
+
 /**
  * Objects from the largest to the smallest; of equal ones the first comes last, so that it ends on top.
  *
