@@ -37,7 +37,9 @@ def test_commands_options_and_choices() -> None:
     assert completed("convert", "a", "b", "--allow-loss", "ids,li") == ["ids,licences"]
     assert completed("convert", "a", "b", "--crowds", "") == ["keep", "drop", "objects"]
     assert completed("convert", "a", "b", "--to", "vo") == ["voc", "voc-results"]
-    assert completed("convert", "a", "b", "--from", "coco") == ["coco-panoptic", "coco", "coco-results"]
+    assert completed("convert", "a", "b", "--from", "coco") == [
+        *("coco-panoptic", "coco", "coco-stuff", "coco-results")
+    ]
     assert completed("evaluate", "a", "b", "--metric", "cityscapes-") == ["cityscapes-pixel", "cityscapes-instance"]
     assert completed("evaluate", "a", "b", "--from", "label") == ["label-maps"]
     assert completed("evaluate", "a", "b", "--images-of", "p") == ["predictions"]
