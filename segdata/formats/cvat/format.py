@@ -27,7 +27,7 @@ from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
 from segdata.errors import InvalidAnnotation, SegdataError
 from segdata.formats.contract import Entry, Header, ReadOptions, Source
-from segdata.formats.cvat import index, shapes
+from segdata.formats.cvat import index, shapes, tracks
 from segdata.formats.shapes import documents as split_documents
 from segdata.formats.shapes import drawing, pictures
 from segdata.formats.shapes.drawing import Shape
@@ -45,10 +45,17 @@ LAYOUT = "annotations.xml with <annotations>, and images/ (CVAT for images 1.1)"
 
 @dataclass(frozen=True)
 class Data:
-    """What loading needs of an entry: its document, a path under the root, and where the image stands in it."""
+    """What loading needs of an entry.
+
+    Attributes:
+        file: its document, a path under the root.
+        place: where the image stands in it; nowhere in that of a video.
+        frame: the shapes of a frame of a video.
+    """
 
     file: str
     place: index.Place
+    frame: Node | None = None
 
 
 def detect(root: Path) -> bool:
@@ -76,6 +83,12 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
                 continue
             splits.setdefault(split, []).append(len(entries))
             entries.append(entry)
+        split = "all" if stem(file) == "annotations" else stem(file)
+        for entry in _frames(
+            root, file, document, options.images_dir.get(split) or options.images_dir.get(""), findings
+        ):
+            splits.setdefault(split, []).append(len(entries))
+            entries.append(entry)
     return Source(
         root=root,
         layout="cvat",
@@ -85,6 +98,43 @@ def scan(root: Path, findings: Findings, options: ReadOptions, *, labels: LabelS
         documents=[document.as_document(file) for file, document in indices.items()],
         annotation_files=list(indices),
     )
+
+
+def _frames(root: Path, file: str, document: index.Index, folder: Path | None, findings: Findings) -> Sequence[Entry]:
+    """The frames of a video that have shapes in the document and an image."""
+    try:
+        frames = tracks.of_frames([node for _, node in document.nodes], findings, file)
+    except InvalidAnnotation as error:
+        findings.skip(error.located(file=root / file))
+        return []
+    images = tracks.images_of(root, folder) if frames else {}
+    present = [number for number in frames if number in images]
+    if frames and not present:
+        findings.skip(
+            InvalidAnnotation(
+                "annotations of a video without its frames",
+                file=root / file,
+                why=f"tracks have {len(frames)} frames, the first is {min(frames)}; no image has one of these numbers",
+                fix="put the frames into images/ as frame_000000.png …, name their folder with --images-dir, or export the "
+                'task as "CVAT for images 1.1"',
+            )
+        )
+    elif frames:
+        for kind, count in (
+            ("frames of a video without an image: not read", len(frames) - len(present)),
+            ("images of a video without a shape in the document: not read", len(images.keys() - frames)),
+        ):
+            if count:
+                findings.remark(kind, file, count)
+    return [
+        Entry(
+            stem(images[number].rpartition("/")[2]),
+            images[number],
+            data=Data(file, index.Place(0, 0, 0, number, {}), frames[number]),
+            disk="" if folder is None else str(folder.absolute() / images[number]),
+        )
+        for number in present
+    ]
 
 
 def _entry(root: Path, file: str, split: str, place: index.Place, options: ReadOptions) -> Entry:
@@ -134,7 +184,7 @@ def _labels(documents: Sequence[index.Index], options: ReadOptions) -> LabelSpac
 def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     """One image with its shapes."""
     path = source.root / entry.data.file
-    node = index.image(path, entry.data.place)
+    node = entry.data.frame or index.image(path, entry.data.place)
     size = _size(source, entry, node, findings)
     height, width, orientation = size
     drawn = _drawn(source, entry, node, size, findings)
@@ -142,11 +192,9 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     for item, area in zip(drawn.with_area, masks.areas.tolist(), strict=True):
         if not area:
             findings.remark("shape without a pixel", f"{entry.key}: {item.node.tag}, child {item.position}")
-    residue: dict[str, Any] = {
-        "file": entry.data.file,
-        "place": entry.data.place.position,
-        "attributes": dict(node.attributes),
-    }
+    residue: dict[str, Any] = {}  # a frame's shapes stand in the tracks, which the document keeps
+    if entry.data.frame is None:
+        residue = {"file": entry.data.file, "place": entry.data.place.position, "attributes": dict(node.attributes)}
     if orientation != 1:
         residue["orientation"] = orientation
     if drawn.others:
@@ -167,6 +215,11 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
 def _size(source: Source, entry: Entry, node: Node, findings: Findings) -> tuple[int, int, int]:
     """Height and width of the image as stored, and the orientation by which the shapes have to be turned back."""
     path, place = source.root / entry.data.file, f"line {node.line}"
+    if entry.data.frame is not None:
+        encoded, limit = image_bytes(source, entry), source.options.max_pixels
+        return pictures.orientation_of(
+            encoded, None, image_path(source.root, entry), entry.key, findings, max_pixels=limit
+        )
     height, width = (images.side_of(node.attributes.get(name)) for name in ("height", "width"))
     if not height or not width:
         raise InvalidAnnotation(
@@ -226,6 +279,9 @@ def _drawn(source: Source, entry: Entry, node: Node, size: tuple[int, int, int],
         try:
             shapes.check(child)
             shape, odd = shapes.draw(child, *upright)
+            if shape is not None and not child.attributes["label"]:
+                findings.remark("shape without label: kept, no object", entry.key)
+                shape = None
             if shape is not None:
                 _check_label(child.attributes["label"], source.labels)
         except InvalidAnnotation as error:

@@ -111,7 +111,7 @@ def read(path: Path) -> Index:
 
     Raises:
         Unsafe: a DTD, or entities.
-        InvalidAnnotation: not well-formed, nested too deep, not in UTF-8, not CVAT's, or of a video.
+        InvalidAnnotation: not well-formed, nested too deep, not in UTF-8, or not CVAT's.
     """
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import DefusedXMLParser
@@ -209,15 +209,11 @@ class _Builder:
             self.index.attributes, self._has_root = dict(attributes), True
         elif self._depth == 1:
             self._close()
-            if tag == "track":
-                raise InvalidAnnotation(
-                    "annotations of a video: tracks, which are not read",
-                    why=f"<track> of label {attributes.get('label')!r}",
-                    fix='export the task from CVAT as "CVAT for images 1.1": it writes the shapes of every frame',
-                )
+            if tag == "track" and attributes.get("label"):
+                self.labels.add(attributes["label"])
             self._open = tag, dict(attributes), self.expat.CurrentByteIndex, self.expat.CurrentLineNumber
             self._is_complete = False
-        elif self._depth == 2 and self._open is not None and self._open[0] == "image" and "label" in attributes:
+        elif self._depth == 2 and self._open is not None and self._open[0] == "image" and attributes.get("label"):
             self.labels.add(attributes["label"])
         self._depth += 1
         if self._depth > MAX_DEPTH:

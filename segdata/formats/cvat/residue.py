@@ -12,10 +12,10 @@ from typing import Any
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
 from segdata.formats.contract import Kept
-from segdata.formats.cvat.shapes import WITHOUT_AREA, group_of
+from segdata.formats.cvat.shapes import WITH_AREA, WITHOUT_AREA, group_of
 from segdata.formats.xml import COMMENT, Node
 
-_SAID = ("z_order", "source")
+_SAID = ("z_order", "source", "track_id")
 """Attributes of shapes beside label, place, group and the column `occluded`."""
 
 
@@ -38,6 +38,7 @@ def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
     for _, item in residue.get("children", ()):
         tag = item[0]
         findings.drop(f"shapes without area: {tag}", sample.key, int(tag in WITHOUT_AREA))
+        findings.drop("shapes without label", sample.key, int(tag in WITH_AREA))
         findings.drop("XML comments", sample.key, int(tag == COMMENT))
     for name in residue.get("attributes", {}):
         if name not in ("id", "name", "width", "height", "subset"):
@@ -57,6 +58,7 @@ def count_dropped_document(document: Mapping[str, Any], findings: Findings) -> N
     if document.get("format") != "cvat":
         return
     for _, item in document["nodes"]:
+        findings.drop("tracks of a video", document["file"], int(item[0] == "track"))
         for node in Node.of(item).walk():
             if node.tag in ("task", "project", "job"):
                 for child in node.children:

@@ -69,7 +69,12 @@ DOCUMENTS = {
     "entities": (f'<?xml version="1.0"?>\n{ENTITY}<annotations>&x;</annotations>', 11, "line 2"),
     "nested": ("<annotations>" + "<a>" * 40 + "</a>" * 40 + "</annotations>", 4, "nested too deep"),
     "text": ("<annotations>words</annotations>", 4, "text between the images"),
-    "track": ('<annotations>\n<track id="0" label="dog"/></annotations>', 4, "CVAT for images 1.1"),
+    "track": (
+        '<annotations>\n<track id="0" label="dog"><box frame="7" outside="0"/></track></annotations>',
+        4,
+        "CVAT for images 1.1",
+    ),
+    "frame": ('<annotations>\n<track id="0" label="dog"><box frame="x"/></track></annotations>', 4, "frame is 'x'"),
     "encoding": ('<?xml version="1.0" encoding="gbk"?><annotations></annotations>', 4, "UTF-8"),
     "no size": ('<annotations><image name="a.png" width="0" height="9"/></annotations>', 4, "size in pixels"),
     "another size": ('<annotations><image name="a.png" width="30" height="9"/></annotations>', 4, "30 × 9 annotated"),

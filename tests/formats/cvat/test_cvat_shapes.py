@@ -174,7 +174,61 @@ def test_real_documents_come_back(tmp_path: Path) -> None:
     assert compare("cvat", source, tmp_path / "back") == []
 
 
+TRACKS = """<annotations><version>1.1</version><meta><task><labels><label><name>dog</name></label></labels></task></meta>
+<track id="4" label="dog" source="manual">
+<box frame="1" outside="0" occluded="1" keyframe="1" xtl="1" ytl="2" xbr="5" ybr="9" z_order="0"></box>
+<polygon frame="3" outside="0" occluded="0" keyframe="1" points="1,1;9,1;9,9" z_order="0"></polygon>
+<box frame="5" outside="1" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="5" ybr="9" z_order="0"></box>
+<box frame="7" outside="0" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="5" ybr="9" z_order="0"></box>
+</track>
+<track id="5" label="dog">
+<mask frame="3" outside="0" keyframe="1" rle="0, 6" left="10" top="11" width="3" height="2" z_order="0"></mask>
+</track></annotations>"""
+
+
+def test_tracks_are_the_shapes_of_their_frames(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    made.put(source / "annotations.xml", TRACKS)
+    for number in (1, 2, 3, 5):
+        made.put(source / f"images/frame_00000{number}.png", made.photo(kind="PNG", seed=number))
+    report = segdata.convert(source, tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack")
+    objects = {sample.key: sample.instances for sample in pack}
+    assert {key: len(items) for key, items in objects.items()} == {
+        "frame_000001": 1, "frame_000003": 2, "frame_000005": 0
+    }  # fmt: skip
+    assert objects["frame_000001"].bbox.tolist() == [[1, 2, 4, 7]] and objects["frame_000001"].occluded.tolist() == [
+        True
+    ]
+    assert objects["frame_000003"].masks.areas[1] == 6 and objects["frame_000003"].masks[1][11:13, 10:13].all()
+    remarks = {kind: item["count"] for kind, item in report.problems["remarks"].items()}
+    assert remarks["frames of a video without an image: not read"] == 1
+    assert remarks["images of a video without a shape in the document: not read"] == 1
+    assert remarks["shapes of tracks that are outside their frame: no objects"] == 1
+    segdata.convert(tmp_path / "pack", tmp_path / "back", to="cvat")
+    assert compare("cvat", source, tmp_path / "back", ["images/frame_000002.png"]) == []
+
+
+def test_a_shape_without_label_is_kept_and_no_object(tmp_path: Path) -> None:
+    source = made.cvat(tmp_path / "source")
+    document = source / "annotations.xml"
+    text = document.read_text()
+    first = text.index("<image ")
+    start = text.index(">", first) + 1
+    unlabelled = '<polygon label="" points="1.00,2.00;3.00,4.00;6.00,5.00"></polygon>'
+    document.write_text(text[:start] + unlabelled + text[start:])
+    report = segdata.convert(source, tmp_path / "pack")
+    assert report.problems["remarks"]["shape without label: kept, no object"]["count"] == 1
+    segdata.convert(tmp_path / "pack", tmp_path / "back", to="cvat")
+    assert compare("cvat", source, tmp_path / "back") == []
+
+
 @needs_samples
-def test_real_tracks_of_a_video_are_refused_with_the_way() -> None:
-    with pytest.raises(segdata.errors.InvalidAnnotation, match=r"CVAT for images 1\.1"):
-        segdata.read(SAMPLES / "formats/cvat_shapes/for_video")
+def test_real_tracks_and_shapes_without_label_come_back(tmp_path: Path) -> None:
+    for name, images in (("for_video", None), ("for_images", 2)):
+        source = SAMPLES / "formats/cvat_shapes" / name
+        segdata.convert(source, tmp_path / name)
+        pack = segdata.open(tmp_path / name)
+        assert len(pack) == (images or 2)
+        segdata.convert(tmp_path / name, tmp_path / f"{name}_back", to="cvat")
+        assert compare("cvat", source, tmp_path / f"{name}_back") == []
