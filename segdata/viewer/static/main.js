@@ -188,9 +188,10 @@ function App({ pack }) {
   const name = JSON.stringify(asked);
   frame.name = name;
   const ids = useAnswer(name, async (signal) => new Uint32Array(await (await ask('ids', asked, { signal })).arrayBuffer()));
-  const facets = useAnswer(JSON.stringify([where, limits]), (signal) => json('facets', { where, ...limits }, { signal }), 30);
+  const { cell } = state;
+  const facets = useAnswer(JSON.stringify([where, cell, limits]), (signal) => json('facets', { where, cell, ...limits }, { signal }), 30);
   const whole = query(state, { split: false }).where;
-  const splits = useAnswer(state.split ? JSON.stringify([whole, limits]) : '', async (signal) => (state.split ? json('facets', { where: whole, ...limits }, { signal }) : null), 30);
+  const splits = useAnswer(state.split ? JSON.stringify([whole, cell, limits]) : '', async (signal) => (state.split ? json('facets', { where: whole, cell, ...limits }, { signal }) : null), 30);
   const position = useMemo(() => (ids.value ? ids.value.indexOf(state.sample) : -1), [ids.value, state.sample]);
 
   const app = useRef(/** @type {any} */ ({})).current;

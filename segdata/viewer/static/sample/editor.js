@@ -315,6 +315,7 @@ export class Editor {
       if (error instanceof ServerError && error.status === 409) {
         this.isBusy = false;
         this.conflict = error.document ?? {};
+        this.last = this.conflict.last ?? this.conflict.edits?.at(-1)?.n ?? this.last;
         this.on.saved(); // shows what the other one did, under the draft
       } else this.fail(error);
       return false;
