@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segdata.core.labels import Category, LabelMapping, LabelSpace
     from segdata.core.masks import Masks
     from segdata.core.sample import Instances, Sample
+    from segdata.correction.apply import apply
     from segdata.deployment.export import export
     from segdata.deployment.exported import ExportReport
     from segdata.derivation.derive import Derived
@@ -62,6 +63,7 @@ _HOMES = {
     "filter": "segdata.derivation.filter:filter_pack",
     "split": "segdata.derivation.split",
     "sample": "segdata.derivation.sample",
+    "apply": "segdata.correction.apply",
     "open": "segdata.pack.read:open_pack",
     "verify": "segdata.pack.verify",
     "stats": "segdata.statistics.counts:statistics",
@@ -125,6 +127,7 @@ __all__ = [
     "filter",
     "split",
     "sample",
+    "apply",
     "open",
     "verify",
     "stats",

@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     process.open_streams()
     from segdata.cli import (  # noqa: F401
+        apply,
         config,
         convert,
         dedupe,

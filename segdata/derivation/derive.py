@@ -108,6 +108,7 @@ class Plan:
         origin: the format whose samples these still are, else `CHANGED`.
         images, images_root: as in the index of a pack. Pieces without images get an empty file where others have some.
         options: what the result depends on beside the parents, as JSON holds it.
+        further: what else it is made of, as packs name their parents: name and sha256.
         findings: what is odd or dropped.
         details: figures for the result.
     """
@@ -122,6 +123,7 @@ class Plan:
     images: layout.Images
     images_root: Path | None = None
     options: Mapping[str, Any]
+    further: Sequence[Mapping[str, str]] = ()
     findings: Findings = field(default_factory=Findings)
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -129,6 +131,7 @@ class Plan:
     def fingerprint(self) -> str:
         """Equal for the same packs, verb and options, by the same version."""
         parents = [parent.sha256 for parent in self.parents]
+        parents += [item["sha256"] for item in self.further]
         identity = [self.verb, parents, self.options, __version__, layout.VERSION]
         return hashlib.sha256(canonical_json(identity)).hexdigest()
 
@@ -142,7 +145,7 @@ class Plan:
             "root": roots.pop() if len(roots) == 1 else ", ".join(item["root"] for item in made),
             "fingerprint": self.fingerprint,
             "options": {"verb": self.verb, **self.options},
-            "parents": [parent.recorded() for parent in self.parents],
+            "parents": [*(parent.recorded() for parent in self.parents), *map(dict, self.further)],
         }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.labels import LabelMapping
+from segdata.core.sample import Sample
 from segdata.pack import layout
 from segdata.pack.store import Shard, Store
 from segdata.pack.tables import texts
@@ -83,6 +84,7 @@ class Change:
         objects: (M,) bool, the objects that stay, if their samples do; None for all.
         mapping: of categories, in objects and label maps. Objects of categories that it leaves out go.
         key_prefix, file_prefix: put before every key, and before every image's path.
+        annotations: row of a sample → what makes of it the one with other annotations; not together with the others.
     """
 
     rows: Mask | None = None
@@ -90,6 +92,7 @@ class Change:
     mapping: LabelMapping | None = None
     key_prefix: str = ""
     file_prefix: str = ""
+    annotations: Mapping[int, Callable[[Sample], Sample]] = field(default_factory=dict)
 
     @property
     def is_none(self) -> bool:
@@ -100,6 +103,7 @@ class Change:
             and self.mapping is None
             and not self.key_prefix
             and not self.file_prefix
+            and not self.annotations
         )
 
 

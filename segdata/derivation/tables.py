@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.rle import pointer_of
+from segdata.derivation.annotations import annotated
 from segdata.derivation.pieces import Change, Mask, Piece
 from segdata.pack.entries import ARRAYS
 from segdata.pack.tables import MappedFile
@@ -30,6 +31,8 @@ def changed(piece: Piece, labels: LabelSpace) -> Arrays:
         DamagedData: the parent's table is not what was written.
     """
     table, change = piece.shard.table, piece.change
+    if change.annotations:
+        return annotated(piece, labels)
     rows = np.ones(table.length("image/id"), bool) if change.rows is None else change.rows
     objects = staying(table, change)
     arrays: Arrays = {

@@ -67,7 +67,12 @@ FORMATS: Mapping[str, FormatModules] = {
     "voc": FormatModules(
         voc.format,
         voc.adapt,
-        Residue(voc.residue.count_dropped, voc.residue.count_dropped_document, voc.residue.object_fields),
+        Residue(
+            voc.residue.count_dropped,
+            voc.residue.count_dropped_document,
+            voc.residue.object_fields,
+            corrected=voc.correction.corrected,
+        ),
         is_relative=voc.folders.is_relative,
         parts=("annotations", "jpegimages", "imagesets", "segmentationclass", "segmentationobject", "images", "xmls"),
     ),
@@ -129,7 +134,7 @@ FORMATS: Mapping[str, FormatModules] = {
     "coco": FormatModules(
         coco.format,
         coco.adapt,
-        Residue(coco.residue.count_dropped, text_id=coco.residue.text_id),
+        Residue(coco.residue.count_dropped, text_id=coco.residue.text_id, corrected=coco.residue.corrected),
         inspect=coco.format.inspect,
         shortcuts=Shortcuts(
             image_table=coco.ground_truth.sizes,

@@ -231,6 +231,8 @@ class Residue:
         count_dropped_document: counts what every target drops of one of the dataset's documents, beyond its header.
         object_fields: what an object's residue says in words that other formats can keep as further fields, by name.
         text_id: the image's id in the source, where that is a text, of a sample's residue.
+        corrected: a sample of the format that a person corrected, as it was and as it is, whose changed objects have lost their
+            residue: as the writer takes it, None where the format cannot say it. A format without this says none.
         has_object_ids: whether ids of its objects mean something beyond their order, also where images have no ids.
     """
 
@@ -238,6 +240,7 @@ class Residue:
     count_dropped_document: Callable[[Mapping[str, Any], Findings], None] = lambda document, findings: None
     object_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda extra: {}
     text_id: Callable[[Mapping[str, Any]], str | None] = lambda residue: None
+    corrected: Callable[[Sample, Sample], Sample | None] = lambda before, after: None
     has_object_ids: bool = False
 
 

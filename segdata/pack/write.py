@@ -370,6 +370,23 @@ def compressed_map(semantic: npt.NDArray[Any], dtype: np.dtype[Any], compressor:
     return compressed
 
 
+def table_of(
+    samples: Iterable[tuple[Sample, tuple[int, int, int, int]]], labels: LabelSpace
+) -> dict[str, npt.NDArray[Any]]:
+    """The columns of samples, by their names in the pack.
+
+    Args:
+        samples: each with its image's codec, offset, length and crc32.
+
+    Raises:
+        InvalidInput: what a pack does not hold.
+    """
+    table = _Table(labels)
+    for sample, stored in samples:
+        table.add(sample, stored)
+    return table.arrays()
+
+
 def _offsets(parts: Sequence[bytes]) -> npt.NDArray[np.int64]:
     return pointer_of(np.array([len(part) for part in parts], np.int64))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from segdata.core.findings import Findings
@@ -22,6 +23,24 @@ def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
     for extra in sample.instances.extra:
         for name in extra.get("coco", {}).get("verbatim", {}).keys() & RESIDUES.keys():
             findings.drop(f"object field {name!r}", sample.key)
+
+
+def corrected(before: Sample, after: Sample) -> Sample | None:
+    """A corrected sample as the writer takes it; None with a label map, or objects of a document without any.
+
+    Flags that a record has no key for become attributes, as those of other formats do.
+    """
+    if after.semantic is not None or after.has_instances != before.has_instances:
+        return None
+    instances = after.instances
+    extra = [dict(fields) for fields in instances.extra]
+    for name in ("difficult", "truncated", "occluded"):
+        for row in getattr(instances, name).nonzero()[0].tolist():
+            attributes = extra[row].get("attributes", {})
+            if not isinstance(attributes, dict):
+                return None
+            extra[row]["attributes"] = {**attributes, name: True}
+    return after.with_annotations(instances=replace(instances, extra=extra), semantic=None, extra=after.extra)
 
 
 def text_id(residue: Mapping[str, Any]) -> str | None:
