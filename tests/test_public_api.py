@@ -29,6 +29,7 @@ MISSPELLED = {
     "merge": "segdata.merge(['a', 'b'], 'both', label='voc')",
     "split": "segdata.split('pack', 'other', {'train': 1.0}, groups='x')",
     "filter": "segdata.filter('pack', 'dogs', query='true')",
+    "apply": "segdata.apply('pack.edits.jsonl', 'pack', 'out', ops=['mask'])",
     "diff": "segdata.diff('pack', 'other', json=True)",
     "sample": "segdata.sample('pack', 'small', 5, balanced=True)",
     "open": "segdata.open('pack', splits='train')",

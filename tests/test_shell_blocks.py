@@ -18,8 +18,10 @@ from typing import NamedTuple
 import pytest
 
 import segdata
+from segdata.correction import journal
 from segdata.demo.server import serving
 from segdata.demo.synthetic import archives
+from segdata.derivation.pieces import Parent
 from segdata.models import checkpoint
 from tests.helpers import made, made_results, tiny_training
 from tests.helpers.command import Here, run_segdata
@@ -55,6 +57,7 @@ EXITS = {
     "segdata convert packs/coco VOC --to voc --dry-run": 13,
     "segdata prepare zipped.toml --accept-unverified": 3,
     "segdata diff packs/voc packs/mine": 1,
+    "segdata diff packs/coco packs/corrected": 1,
 }
 """Beginning of a line → its exit code, where that is not 0."""
 
@@ -119,6 +122,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         shutil.copytree(annotations, world / "annotations")
         shutil.copy(annotations / "instances_val2017.json", world)
         segdata.convert(world / "coco", world / "packs/coco")
+        with journal.opened(world / "packs/coco.edits.jsonl", Parent.open(world / "packs/coco").store) as edits:
+            edits.append(0, {"op": "delete", "of": "0"})
         results = made_results.coco_detections(world / "results.json")
         segdata.convert(results, world / "predictions/pack", source_format="coco-results", truth=world / "coco")
         made_results.voc_detections(world / "results")

@@ -32,7 +32,7 @@ def blob(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     cy, cx = rng.uniform(0, height), rng.uniform(0, width)
     ry, rx = rng.uniform(2, height / 2), rng.uniform(2, width / 2)
     distance = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2
-    mask = (distance <= 1) & (distance > 0.05)
+    mask: np.ndarray = (distance <= 1) & (distance > 0.05)
     mask[int(min(cy, height - 1)), int(min(cx, width - 1))] = True
     return mask
 
@@ -43,7 +43,7 @@ class Drawn:
     def __init__(self, pack: Path, seed: int, *, ops: tuple[str, ...], crowds: bool) -> None:
         self.rng, self.choose = np.random.default_rng(seed), random.Random(seed)
         self.pack = segdata.open(pack)
-        self.split_of = {}
+        self.split_of: dict[int, str] = {}
         for name, members in self.pack.splits.items():
             for index in members.tolist():
                 self.split_of.setdefault(index, name)
