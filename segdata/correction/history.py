@@ -214,7 +214,7 @@ class Histories:
         if split is not None and split not in self._members:
             names = ", ".join(map(repr, self._members))
             raise InvalidInput(f"the pack has no split {split!r}"[:300], place="split", why=f"it has {names}"[:300])
-        matches = [index for index in self.store.by_key.get(key, ()) if self._is_in(index, split)]
+        matches = [index for index in self.store.with_key(key) if self._is_in(index, split)]
         if len(matches) != 1:
             where = "of no split" if split is None else f"in the split {split!r}"
             count = "no sample" if not matches else f"{len(matches)} samples"

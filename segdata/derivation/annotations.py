@@ -11,7 +11,7 @@ import numpy.typing as npt
 from segdata.core.labels import LabelSpace
 from segdata.core.rle import pointer_of
 from segdata.derivation.pieces import Piece
-from segdata.pack.layout import ARRAYS
+from segdata.pack.entries import ARRAYS
 from segdata.pack.write import table_of
 
 Array = npt.NDArray[Any]
