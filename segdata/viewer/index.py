@@ -71,11 +71,11 @@ class Index:
         )
 
     @cached_property
-    def _size(self) -> npt.NDArray[np.uint8]:
-        """(M,) 0 small, 1 medium, 2 large, 3 not known."""
-        size: npt.NDArray[np.uint8] = np.searchsorted(SIZES, self.area, side="right").astype(np.uint8)
+    def _cell(self) -> IntArray:
+        """(M,) int64, four times the category, plus 0 small, 1 medium, 2 large, 3 of a size that is not known."""
+        size = np.searchsorted(SIZES, self.area, side="right")
         size[np.isnan(self.area)] = 3
-        return size
+        return size + 4 * self.category.astype(np.int64)
 
     @cached_property
     def _pairs(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint16]]:
@@ -160,16 +160,18 @@ class Index:
         categories = len(self.pack.labels)
         image, category = self._pairs
         is_object = np.repeat(is_meant, self.counts)
-        objects = np.bincount(self.category[is_object], minlength=categories)
+        by_size = np.bincount(self._cell[is_object], minlength=4 * categories).reshape(-1, 4)
+        objects = by_size.sum(axis=1)
         images = np.bincount(category[is_meant[image]], minlength=categories)
-        sizes = np.bincount(self._size[is_object], minlength=4).tolist()
         has = {name: int(np.count_nonzero(flag & is_meant)) for name, flag in self._has.items()}
         return {
             "images": int(np.count_nonzero(is_meant)),
-            "objects": int(np.count_nonzero(is_object)),
+            "objects": int(objects.sum()),
             "splits": {name: int(np.count_nonzero(is_meant[members])) for name, members in self.in_split.items()},
             "categories": np.column_stack((images, objects)).tolist(),
-            "sizes": dict(zip(("small", "medium", "large", "of_unknown_size"), sizes, strict=True)),
+            "sizes": dict(
+                zip(("small", "medium", "large", "of_unknown_size"), by_size.sum(axis=0).tolist(), strict=True)
+            ),
             **has,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +19,6 @@ from segdata.pack import layout
 from segdata.pack.read import Pack, open_pack
 from segdata.query.meaning import compiled
 from segdata.query.values import Names
-from segdata.sources.evaluation import open_ground_truth, open_predictions
-from segdata.statistics import counts
 from segdata.viewer import comparison
 from segdata.viewer.background import Work
 from segdata.viewer.comparison import Comparison, Thresholds
@@ -59,12 +58,14 @@ class Session:
         self.index = Index(self.pack)
         self.pictures = Pictures()
         if predictions is not None:
+            from segdata.sources.evaluation import open_ground_truth, open_predictions
+
             truth = open_ground_truth(path)
             self.predictions = open_predictions(predictions, truth)
             self.comparison = Comparison(self.predictions, truth, self.index)
             self._files.append(_File(self.predictions.path))
         self.version = "-".join(file.crc32 for file in self._files)
-        self.statistics = Work(lambda progress: counts.statistics(path, progress=progress).as_dict())
+        self.statistics = Work(lambda progress: _statistics(path, progress))
         if self.start.split is not None:
             self.pack.split(self.start.split)
         if self.start.where is not None:
@@ -228,6 +229,13 @@ class Session:
 
 
 _CODECS = list(layout.CODECS)
+
+
+def _statistics(path: Path, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """What `segdata stats` counts."""
+    from segdata.statistics.counts import statistics
+
+    return statistics(path, progress=progress).as_dict()
 
 
 class _File:
