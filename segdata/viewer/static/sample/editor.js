@@ -21,6 +21,14 @@ export function packedRuns(runs) {
 /** @param {import('./draft.js').Written} written */
 const sent = ({ frame, runs }) => ({ frame, runs: packedRuns(runs) });
 
+/** Edits with `undone`: the newest undo of one decides, and an undo can be undone itself. @param {any[]} edits */
+function marked(edits) {
+  /** @type {Set<number>} */
+  const undone = new Set();
+  for (const edit of [...edits].reverse()) if (edit.op === 'undo' && !undone.has(edit.n)) undone.add(edit.of);
+  return edits.map((edit) => ({ ...edit, undone: undone.has(edit.n) }));
+}
+
 export class Editor {
   /**
    * @param {any} pack
@@ -306,6 +314,7 @@ export class Editor {
     try {
       const { n } = await (await post('edits', { i: this.sample, after: this.last, ...edit })).json();
       this.last = n;
+      this.edits = marked([...this.edits, { n, op: edit.op, of: edit.of, at: '' }]); // until the server's list is there
       this.error = null;
       this.conflict = null;
       this.isBusy = false;
@@ -315,6 +324,7 @@ export class Editor {
       if (error instanceof ServerError && error.status === 409) {
         this.isBusy = false;
         this.conflict = error.document ?? {};
+        this.edits = this.conflict.edits ?? this.edits;
         this.last = this.conflict.last ?? this.conflict.edits?.at(-1)?.n ?? this.last;
         this.on.saved(); // shows what the other one did, under the draft
       } else this.fail(error);
