@@ -12,15 +12,10 @@ from PIL import Image
 
 from tests.helpers import made
 from tests.helpers.command import run_segdata
+from tests.helpers.refusals import losses
 
 FORMATS = ("coco", "coco-panoptic", "voc", "cityscapes", "camvid")
 """Names that segdata uses itself in the records it writes: a source's fields of these names have no place there."""
-
-
-def losses(source: Path, to: str, target: Path) -> dict[str, int]:
-    outcome = run_segdata("convert", source, target, "--to", to, "--allow-loss", "--json")
-    assert outcome.code == 0, outcome.err
-    return {kind: item["count"] for kind, item in outcome.document["problems"]["losses"].items()}
 
 
 def of_kind(counts: dict[str, int], beginning: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Conversions that are refused: exit code, message, and nothing left behind."""
+"""Conversions that are refused, and what others remark and drop: exit code, messages, counts by kind."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ def remarks_of(source: Path, target: Path, *options: str) -> dict[str, int]:
     outcome = run_segdata("convert", source, target, "--json", *options)
     assert outcome.code == 0, outcome.err
     return {kind: item["count"] for kind, item in outcome.document["problems"]["remarks"].items()}
+
+
+def losses(source: Path, to: str, target: Path) -> dict[str, int]:
+    """Kind of loss → its count, of a conversion into another format."""
+    outcome = run_segdata("convert", source, target, "--to", to, "--allow-loss", "--json")
+    assert outcome.code == 0, outcome.err
+    return {kind: item["count"] for kind, item in outcome.document["problems"]["losses"].items()}

@@ -22,7 +22,7 @@ from segdata.formats.label_studio import brush
 from tests.helpers import made
 from tests.helpers.command import run_segdata
 from tests.helpers.compare import compare
-from tests.helpers.refusals import refused, remarks_of
+from tests.helpers.refusals import losses, refused, remarks_of
 from tests.helpers.samples import SAMPLES, needs_samples
 
 WIDTH, HEIGHT = made.WIDTH, made.HEIGHT
@@ -87,12 +87,6 @@ WITH_AREA = [item for item in made.regions() if item["type"] not in ("keypointla
 
 def tasks_of(folder: Path) -> list[dict[str, Any]]:
     return [task for path in sorted(folder.rglob("tasks.json")) for task in json.loads(path.read_bytes())]
-
-
-def losses(source: Path, to: str, target: Path) -> dict[str, int]:
-    outcome = run_segdata("convert", source, target, "--to", to, "--allow-loss", "--json")
-    assert outcome.code == 0, outcome.err
-    return {kind: item["count"] for kind, item in outcome.document["problems"]["losses"].items()}
 
 
 # ---------------------------------------------------------------------- strokes

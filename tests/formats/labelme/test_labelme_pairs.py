@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 
 from segdata.formats import FORMATS
 from tests.helpers import made
-from tests.helpers.command import run_segdata
+from tests.helpers.refusals import losses
 from tests.helpers.samples import SAMPLES
 
 REAL = {
@@ -37,12 +37,6 @@ def sources(request: pytest.FixtureRequest, drawing: Callable[[str], Path]) -> C
     if not SAMPLES.is_dir():
         pytest.skip("no sample data (set SEGDATA_SAMPLES to a folder that has it)")
     return lambda name: SAMPLES / REAL[name]
-
-
-def losses(source: Path, to: str, target: Path) -> dict[str, int]:
-    outcome = run_segdata("convert", source, target, "--to", to, "--allow-loss", "--json")
-    assert outcome.code == 0, outcome.err
-    return {kind: item["count"] for kind, item in outcome.document["problems"]["losses"].items()}
 
 
 def values(path: Path) -> np.ndarray:

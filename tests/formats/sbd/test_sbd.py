@@ -19,15 +19,9 @@ import segdata
 from segdata.formats import FORMATS
 from tests.helpers import made
 from tests.helpers.command import run_segdata
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import losses, refused
 
 FIRST = "2008_000001"
-
-
-def losses(source: Path, to: str, target: Path) -> dict[str, int]:
-    outcome = run_segdata("convert", source, target, "--to", to, "--allow-loss", "--json")
-    assert outcome.code == 0, outcome.err
-    return {kind: item["count"] for kind, item in outcome.document["problems"]["losses"].items()}
 
 
 def torchvision_reads(path: Path, name: str) -> np.ndarray:

@@ -20,7 +20,7 @@ from segdata.formats import FORMATS
 from tests.helpers import made
 from tests.helpers.command import run_segdata
 from tests.helpers.compare import compare
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import losses, refused
 from tests.helpers.samples import SAMPLES, needs_samples
 
 WIDTH, HEIGHT = made.WIDTH, made.HEIGHT
@@ -49,12 +49,6 @@ def regions_of(path: Path) -> dict[str, list[dict[str, Any]]]:
         item["filename"]: list(item["regions"].values()) if isinstance(item["regions"], dict) else item["regions"]
         for item in images.values()
     }
-
-
-def losses(source: Path, to: str, target: Path) -> dict[str, int]:
-    outcome = run_segdata("convert", source, target, "--to", to, "--allow-loss", "--json")
-    assert outcome.code == 0, outcome.err
-    return {kind: item["count"] for kind, item in outcome.document["problems"]["losses"].items()}
 
 
 # ---------------------------------------------------------------------- read
