@@ -2,15 +2,12 @@
 /** The page: opens the pack, follows the address, and shows images, one image, errors or statistics. */
 
 import { Component, html, render, useEffect, useLayoutEffect, useMemo, useRef, useState } from './vendor/preact.js';
-import { ErrorsPage } from './errors.js';
 import { Facets, Find, QueryBox, shown } from './filters.js';
 import { Grid } from './grid.js';
 import { KeySheet, listen } from './keys.js';
-import { SamplePage } from './sample/page.js';
 import { Choice, Slider } from './sample/panel.js';
 import { ServerError, ask, enterToken, isAbort, json, keepToken, onLost, openPack } from './server.js';
 import { Address, USUAL, query } from './state.js';
-import { StatisticsPage } from './statistics.js';
 
 keepToken();
 const address = new Address();
@@ -37,6 +34,34 @@ const TILES = [
   ['medium', 'M'],
   ['large', 'L'],
 ];
+
+/** Pages that are loaded when they are first shown, or when nothing else is to do. */
+const PAGES = {
+  sample: () => import('./sample/page.js').then((module) => module.SamplePage),
+  errors: () => import('./errors.js').then((module) => module.ErrorsPage),
+  statistics: () => import('./statistics.js').then((module) => module.StatisticsPage),
+};
+
+/** @param {any} props page: which of PAGES; what it gets */
+function Later({ page, ...props }) {
+  const [made, set] = useState(/** @type {any} */ (null));
+  useEffect(() => {
+    /** @type {any} */ (PAGES)[page]().then((/** @type {any} */ Page) => set({ page, Page }));
+  }, [page]);
+  return made?.page === page ? html`<${made.Page} ...${props} />` : html`<main aria-busy="true"></main>`;
+}
+
+/** What is asked for the order of the images. @param {any} pack @param {any} state */
+function ordered(pack, state) {
+  const limits = thresholds(pack, state);
+  return { where: query(state).where, sort: state.sort === 'index' ? '' : state.sort, cell: state.cell, ...limits };
+}
+
+/** @param {any} asked @param {AbortSignal} [signal] */
+const loadIds = async (asked, signal) => new Uint32Array(await (await ask('ids', asked, { signal })).arrayBuffer());
+
+/** The first order, asked for before anything is drawn. */
+const early = { name: '', ids: /** @type {Promise<Uint32Array> | null} */ (null) };
 
 /** Follows the address. */
 function useAddress() {
@@ -184,10 +209,10 @@ function App({ pack }) {
   const frame = useRef(/** @type {any} */ ({ grid: null, last: -1 })).current;
   const limits = thresholds(pack, state);
   const { where } = query(state);
-  const asked = { where, sort: state.sort === 'index' ? '' : state.sort, cell: state.cell, ...(state.cell || pack.predictions ? limits : {}) };
+  const asked = ordered(pack, state);
   const name = JSON.stringify(asked);
   frame.name = name;
-  const ids = useAnswer(name, async (signal) => new Uint32Array(await (await ask('ids', asked, { signal })).arrayBuffer()));
+  const ids = useAnswer(name, (signal) => (early.ids && early.name === name ? early.ids : loadIds(asked, signal)));
   const { cell } = state;
   const facets = useAnswer(JSON.stringify([where, cell, limits]), (signal) => json('facets', { where, cell, ...limits }, { signal }), 30);
   const whole = query(state, { split: false }).where;
@@ -235,9 +260,9 @@ function App({ pack }) {
 
   let page;
   if (state.page === 'sample' && state.sample >= 0) {
-    page = html`<${SamplePage} pack=${pack} state=${state} address=${address} position=${position} total=${ids.value?.length ?? 0} go=${app.go} frame=${frame} />`;
-  } else if (state.page === 'errors' && pack.predictions) page = html`<${ErrorsPage} pack=${pack} state=${state} address=${address} limits=${limits} where=${where} />`;
-  else if (state.page === 'statistics') page = html`<${StatisticsPage} pack=${pack} />`;
+    page = html`<${Later} page="sample" pack=${pack} state=${state} address=${address} position=${position} total=${ids.value?.length ?? 0} go=${app.go} frame=${frame} />`;
+  } else if (state.page === 'errors' && pack.predictions) page = html`<${Later} page="errors" pack=${pack} state=${state} address=${address} limits=${limits} where=${where} />`;
+  else if (state.page === 'statistics') page = html`<${Later} page="statistics" pack=${pack} />`;
   else page = html`<${GridPage} pack=${pack} state=${state} ids=${ids} facets=${facets.value} splits=${splits.value?.splits} frame=${frame} isOpen=${isOpen} onFacets=${app.toggleFacets} />`;
   return html`<${Head} pack=${pack} state=${state} />${page}${isSheet ? html`<${KeySheet} onClose=${() => setSheet(false)} />` : null}`;
 }
@@ -294,6 +319,12 @@ async function start() {
       const { split, where, sort } = pack.started ?? {};
       address.set({ split: split ?? '', where: where ?? '', sort: sort ?? 'index' });
     }
+    const asked = ordered(pack, address.state);
+    early.name = JSON.stringify(asked);
+    early.ids = loadIds(asked);
+    early.ids.catch(() => {}).finally(() => setTimeout(() => (early.ids = null), 1000));
+    const isFirst = address.state.page === 'grid';
+    setTimeout(() => Object.values(PAGES).forEach((load) => load()), isFirst ? 2000 : 0);
     render(html`<${Guard}><${App} pack=${pack} /><//>`, root);
   } catch (error) {
     close(error instanceof ServerError ? error : { message: String(error) });
