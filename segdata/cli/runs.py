@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from segdata.cli import output, paths
 from segdata.cli.output import app
-from segdata.errors import UsageError, printable
+from segdata.errors import DiskError, UsageError, printable
+
+if TYPE_CHECKING:
+    from segdata.training.runs.comparison import Comparison
 
 
 @app.command(epilog="Example: segdata runs runs/first runs/second -o comparison.html")
@@ -37,11 +40,11 @@ def runs(
 ) -> None:
     """Compare runs: settings, state and metrics.
 
-    Every run's report.html is brought up to date.
+    Every run's report.html is brought up to date; where that cannot be written, the comparison is shown all the same and
+    the command ends with exit code 3.
     """
     from segdata.models import registry
     from segdata.training.runs import comparison
-    from segdata.training.trackers.base import category_of
 
     if layers is not None and first is not None:
         raise UsageError("--first has no effect with --layers, which shows all that match", fix="leave out one of them")
@@ -51,11 +54,35 @@ def runs(
 
         chosen, others = comparison.runs_in(folders)
         compared = comparison.compare(chosen)
-        reports = [report.write(folder, pattern=layers, first=first or report.FIRST) for folder in chosen]
+        reports: list[Path] = []
+        refused: list[DiskError] = []
+        for folder in chosen:
+            try:
+                reports.append(report.write(folder, pattern=layers, first=first or report.FIRST))
+            except DiskError as error:
+                refused.append(error)
         written = None if page is None else comparison.write(compared, page)
     if json:
-        output.result({**compared.as_dict(), "reports": reports, "page": written, "skipped": others})
-        return
+        unwritten = [error.as_dict() for error in refused]
+        output.result(
+            {**compared.as_dict(), "reports": reports, "page": written, "skipped": others, "unwritten": unwritten}
+        )
+    else:
+        _show(compared, details=details, quiet=quiet)
+        if not quiet:
+            for path in others:
+                output.remark(f"skipped, no run: {path}")
+            for path in [*reports, *([] if written is None else [written])]:
+                output.remark(f"written: {path}")
+        for refusal in refused:
+            output.letter(refusal)
+    if refused:
+        raise typer.Exit(3)
+
+
+def _show(compared: Comparison, *, details: bool, quiet: bool) -> None:
+    from segdata.training.trackers.base import category_of
+
     names = [run.name for run in compared.runs]
     rows: list[tuple[str, tuple[Any, ...]]] = [
         ("state", tuple(run.state for run in compared.runs)),
@@ -68,13 +95,8 @@ def runs(
     widths = [max(len(row[column]) for row in cells) for column in range(len(names) + 1)]
     for row in cells:
         print(printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
-    if not quiet:
-        if not details and any(category_of(name) is not None for name, _ in compared.metrics):
-            output.remark("by category: --details, or the page")
-        for path in others:
-            output.remark(f"skipped, no run: {path}")
-        for path in [*reports, *([] if written is None else [written])]:
-            output.remark(f"written: {path}")
+    if not details and not quiet and any(category_of(name) is not None for name, _ in compared.metrics):
+        output.remark("by category: --details, or the page")
 
 
 def _text(value: Any) -> str:

@@ -59,6 +59,10 @@ _REASONS = {
 _NOT_OF_DISKS = (ConnectionError, ChildProcessError, InterruptedError, ProcessLookupError, TimeoutError)
 
 
+_PART = re.compile(r"\.(.+)\.part-\d+")
+"""The name of a file while `write_whole` writes it."""
+
+
 @contextlib.contextmanager
 def disk_errors(path: Path | None = None) -> Iterator[None]:
     """Turn `OSError` of the block, or of the function that this decorates, into an error with reason and remedy.
@@ -85,6 +89,9 @@ def disk_errors(path: Path | None = None) -> Iterator[None]:
 
 def _declared(error: OSError, path: Path | str | bytes | None) -> NotThere | NoMemory | DiskError:
     file = None if path is None else Path(os.fsdecode(path))
+    if file is not None and (written := _PART.fullmatch(file.name)):
+        is_missing = isinstance(error, FileNotFoundError)
+        file = file.parent if is_missing else file.with_name(written[1])
     if isinstance(error, FileNotFoundError):
         why = None
         if file is not None and file.is_symlink():

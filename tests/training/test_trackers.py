@@ -274,6 +274,17 @@ def test_runs_are_compared(tmp_path: Path) -> None:
     assert places == sorted(places), "categories, of which there may be many, come last"
 
 
+def test_a_page_that_cannot_be_written_hides_no_comparison(tmp_path: Path) -> None:
+    for name in ("slow", "quick"):
+        tell(tmp_path / name)
+    (tmp_path / "slow/report.html").mkdir()
+    outcome = run_segdata("runs", tmp_path / "slow", tmp_path / "quick")
+    assert outcome.code == 3 and "state" in outcome.out and str(tmp_path / "slow/report.html") in outcome.err
+    document = run_segdata("runs", tmp_path / "slow", tmp_path / "quick", "--json").document
+    assert document["reports"] == [str(tmp_path / "quick/report.html")]
+    assert document["unwritten"][0]["id"] == "DiskError"
+
+
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:
     outcome = run_segdata("runs", tmp_path, "--json")
     assert outcome.code == 10
