@@ -16,6 +16,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import segdata
+from segdata.core.sample import Sample
+from tests.helpers import made_results
 from tests.helpers.samples import SAMPLES, needs_samples
 from tests.viewer.client import Client
 
@@ -160,3 +162,79 @@ def test_the_matrix_has_every_prediction_and_every_missed_object_once(compared: 
         for split in ("train2017", "val2017")
     )
     assert total == matrix.sum()
+
+
+def test_maps_of_one_image_have_the_numbers_of_the_evaluation(tmp_path: Path) -> None:
+    """Of a dataset of one image, PQ over all classes taken as one and mIoU can be had from the evaluation's own counts."""
+    truth = made_results.panoptic(tmp_path / "truth")
+    predictions = made_results.panoptic(tmp_path / "predicted", is_prediction=True)
+    segdata.convert(truth, tmp_path / "pack", workers=1)
+    evaluation = segdata.evaluate(predictions, tmp_path / "pack", metrics=["panoptic"]).metrics["panoptic"]
+    viewer = segdata.view(tmp_path / "pack", predictions)
+    try:
+        client = Client(viewer.address)
+        assert client.ready("confusion")["kind"] == "pixels"
+        document = client.get("pack").document
+        assert document["predictions"]["has_semantic"] and document["samples"] >= 1
+        values = {item["i"]: item["value"] for item in client.get("worst", by="pq").document}
+        counts = evaluation["counts"].values()
+        whole = sum(count["tp"] + (count["fp"] + count["fn"]) / 2 for count in counts)
+        assert whole > 0
+        if document["samples"] == 1:
+            assert values[0] == pytest.approx(sum(count["iou"] for count in counts) / whole)
+        assert client.get("ids", where="pq >= 0").numbers == sorted(values)
+        assert client.get("ids", where="miou >= 0", sort="miou").status == 200
+    finally:
+        viewer.stop()
+
+
+def test_label_maps_are_counted_as_the_evaluation_counts_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    maps = [rng.integers(0, 3, (2, 20, 30)).astype(np.uint8) for _ in range(4)]
+    for pair in maps:
+        pair[0][:2] = 255
+        pair[1][pair[1] == 2] = np.where(rng.random((pair[1] == 2).sum()) < 0.5, 2, 0)
+    for name, side in (("pack", 0), ("predicted", 1)):
+        samples = [Sample.build(f"image {n}", size=(20, 30), semantic=pair[side]) for n, pair in enumerate(maps)]
+        segdata.write({"val": samples}, tmp_path / name, labels=["road", "sky", "tree"], workers=1)
+    viewer = segdata.view(tmp_path / "pack", tmp_path / "predicted")
+    try:
+        client = Client(viewer.address)
+        document = client.ready("confusion")
+        expected = np.zeros((3, 3), int)
+        for truth, predicted in maps:
+            is_valid = truth < 3
+            np.add.at(expected, (truth[is_valid], predicted[is_valid]), 1)
+        assert document["kind"] == "pixels" and document["labels"] == [0, 1, 2]
+        assert np.array_equal(np.array(document["matrix"])[:3, :3], expected)
+        values = {item["i"]: item["value"] for item in client.get("worst", by="miou").document}
+        for number, (truth, predicted) in enumerate(maps):
+            is_valid = truth < 3
+            ious = [
+                ((truth == k) & (predicted == k)).sum() / (((truth == k) | (predicted == k)) & is_valid).sum()
+                for k in range(3)
+            ]
+            assert values[number] == pytest.approx(np.mean(ious))
+        cell = client.get("ids", cell="2,0").numbers
+        assert cell == [n for n, (truth, predicted) in enumerate(maps) if ((truth == 2) & (predicted == 0)).any()]
+        assert client.get("facets").document["tp"] == 0
+    finally:
+        viewer.stop()
+
+
+def test_images_that_predictions_leave_out_count_nowhere(pack: Path, tmp_path: Path) -> None:
+    """The pack's own validation images as predictions: all are found there, and nothing is missed elsewhere."""
+    segdata.filter(pack, tmp_path / "val", where="split == 'val2017'")
+    viewer = segdata.view(pack, tmp_path / "val")
+    try:
+        client = Client(viewer.address)
+        client.ready("confusion")
+        facets = client.get("facets").document
+        assert facets["fp"] == facets["fn"] == 0 < facets["tp"]
+        assert client.get("facets", where="split == 'train2017'").document["tp"] == 0
+        assert (
+            client.get("ids", where="f1 == 1").numbers
+            == client.get("ids", where="split == 'val2017' and count(not iscrowd) > 0").numbers
+        )
+    finally:
+        viewer.stop()
