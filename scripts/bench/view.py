@@ -65,7 +65,8 @@ class Server:
         words = "&".join(f"{key}={quote(str(value), safe='')}" for key, value in {"v": self.version, **query}.items())
         request = urllib.request.Request(f"{self.root}/api/{name}?{words}", headers={"X-Segdata-Token": self.token})
         with urllib.request.urlopen(request) as answer:
-            return answer.read()
+            data: bytes = answer.read()
+            return data
 
     def cost(self, name: str, **query: object) -> Cost:
         """Ask once, and what it cost."""

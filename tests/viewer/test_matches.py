@@ -164,26 +164,21 @@ def test_the_matrix_has_every_prediction_and_every_missed_object_once(compared: 
     assert total == matrix.sum()
 
 
-def test_maps_of_one_image_have_the_numbers_of_the_evaluation(tmp_path: Path) -> None:
-    """Of a dataset of one image, PQ over all classes taken as one and mIoU can be had from the evaluation's own counts."""
+def test_panoptic_quality_of_an_image_is_that_of_the_evaluation(tmp_path: Path) -> None:
     truth = made_results.panoptic(tmp_path / "truth")
     predictions = made_results.panoptic(tmp_path / "predicted", is_prediction=True)
     segdata.convert(truth, tmp_path / "pack", workers=1)
-    evaluation = segdata.evaluate(predictions, tmp_path / "pack", metrics=["panoptic"]).metrics["panoptic"]
+    details = segdata.evaluate(predictions, tmp_path / "pack", metrics=["panoptic"]).results["panoptic"].details
+    expected = dict(zip(details.keys, details.quality.tolist(), strict=True))
+    assert len(expected) == 2 and all(0 < value < 1 for value in expected.values())
     viewer = segdata.view(tmp_path / "pack", predictions)
     try:
         client = Client(viewer.address)
         assert client.ready("confusion")["kind"] == "pixels"
-        document = client.get("pack").document
-        assert document["predictions"]["has_semantic"] and document["samples"] >= 1
-        values = {item["i"]: item["value"] for item in client.get("worst", by="pq").document}
-        counts = evaluation["counts"].values()
-        whole = sum(count["tp"] + (count["fp"] + count["fn"]) / 2 for count in counts)
-        assert whole > 0
-        if document["samples"] == 1:
-            assert values[0] == pytest.approx(sum(count["iou"] for count in counts) / whole)
-        assert client.get("ids", where="pq >= 0").numbers == sorted(values)
-        assert client.get("ids", where="miou >= 0", sort="miou").status == 200
+        worst = client.get("worst", by="pq").document
+        assert {item["key"]: item["value"] for item in worst} == pytest.approx(expected)
+        assert [item["value"] for item in worst] == sorted(expected.values())
+        assert client.get("ids", where="pq > 0 and miou > 0").numbers == [0, 1]
     finally:
         viewer.stop()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
@@ -22,6 +23,9 @@ def test_256_pictures_wait_and_the_next_is_refused() -> None:
         made.append(number)
         return b"%d" % number
 
+    def is_odd(number: int) -> bool:
+        return number % 2 == 1 and number > 9
+
     async def is_here() -> bool:
         return False
 
@@ -31,11 +35,7 @@ def test_256_pictures_wait_and_the_next_is_refused() -> None:
     async def ask() -> None:
         pictures = Pictures()
         tasks = [
-            asyncio.create_task(
-                pictures.get(
-                    number, lambda number=number: make(number), is_gone if number % 2 and number > 9 else is_here
-                )
-            )
+            asyncio.create_task(pictures.get(number, partial(make, number), is_gone if is_odd(number) else is_here))
             for number in range(WAITING)
         ]
         await asyncio.sleep(0.05)
@@ -44,7 +44,7 @@ def test_256_pictures_wait_and_the_next_is_refused() -> None:
         assert refused.value.status == 429
         gate.set()
         results = await asyncio.gather(*tasks)
-        gone = [number for number in range(WAITING) if number % 2 and number > 9]
+        gone = [number for number in range(WAITING) if is_odd(number)]
         assert all((results[number] is None) == (number in gone) for number in range(WAITING))
         assert sorted(made) == [number for number in range(WAITING) if number not in gone]
         assert await pictures.get(0, lambda: b"made again", is_here) == b"0"
