@@ -3,7 +3,7 @@
 
 import { html, useEffect, useMemo, useRef, useState } from './vendor/preact.js';
 import { Cell, shown } from './filters.js';
-import { ask, computed, isAbort, json } from './server.js';
+import { ask, isAbort, json, whenComputed } from './server.js';
 import { Choice, Slider } from './sample/panel.js';
 
 const MEASURES = [
@@ -20,7 +20,8 @@ export function useComputed(path, parameters) {
   useEffect(() => {
     const control = new AbortController();
     const timer = setTimeout(() => {
-      computed(path, parameters, control.signal, (done, all) => set((/** @type {any} */ before) => ({ ...before, progress: [done, all] })))
+      whenComputed(path, parameters, control.signal, (done, all) => set((/** @type {any} */ before) => ({ ...before, progress: [done, all] })))
+        .then((answer) => answer.json())
         .then((value) => set({ value, error: null, progress: null }))
         .catch((error) => isAbort(error) || set({ value: null, error, progress: null }));
     }, 60);

@@ -165,6 +165,12 @@ export class Grid {
     else if (isDrawn || isCounted) this.place();
   }
 
+  /** What is said of images is asked for anew. */
+  renew() {
+    this.facts.clear();
+    this.place();
+  }
+
   recycle() {
     for (const tile of this.tiles.values()) this.release(tile);
     this.tiles.clear();

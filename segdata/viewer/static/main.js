@@ -6,7 +6,7 @@ import { Facets, Find, QueryBox, shown } from './filters.js';
 import { Grid } from './grid.js';
 import { KeySheet, listen } from './keys.js';
 import { Choice, Slider } from './sample/panel.js';
-import { ServerError, ask, enterToken, isAbort, json, keepToken, onLost, openPack } from './server.js';
+import { ServerError, enterToken, isAbort, keepToken, onLost, openPack, whenComputed } from './server.js';
 import { Address, USUAL, query } from './state.js';
 
 keepToken();
@@ -57,8 +57,27 @@ function ordered(pack, state) {
   return { where: query(state).where, sort: state.sort === 'index' ? '' : state.sort, cell: state.cell, ...limits };
 }
 
-/** @param {any} asked @param {AbortSignal} [signal] */
-const loadIds = async (asked, signal) => new Uint32Array(await (await ask('ids', asked, { signal })).arrayBuffer());
+/** @typedef {(done: number, all: number) => void} Progress */
+
+/** @param {any} asked @param {AbortSignal} [signal] @param {Progress} [progress] */
+const loadIds = async (asked, signal, progress = () => {}) => new Uint32Array(await (await whenComputed('ids', asked, signal, progress)).arrayBuffer());
+
+/**
+ * Counts of the images that are meant; of matches, too, as soon as there are some.
+ *
+ * @param {any} asked
+ * @param {AbortSignal} signal
+ * @param {(counts: any) => void} soFar
+ */
+async function loadFacets(asked, signal, soFar) {
+  for (;;) {
+    const counts = await (await whenComputed('facets', asked, signal, () => {})).json();
+    if (asked.iou === undefined || counts.tp !== null) return counts;
+    soFar(counts);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (signal.aborted) throw new DOMException('left', 'AbortError');
+  }
+}
 
 /** The first order, asked for before anything is drawn. */
 const early = { name: '', ids: /** @type {Promise<Uint32Array> | null} */ (null) };
@@ -82,17 +101,19 @@ const thresholds = (pack, state) => (pack.predictions ? { score: pack.prediction
  * The answer to a request that follows the state; the old answer stays until the new one is there.
  *
  * @param {string} name what it depends on
- * @param {(signal: AbortSignal) => Promise<any>} load
+ * @param {(signal: AbortSignal, progress: Progress, soFar: (value: any) => void) => Promise<any>} load
  * @param {number} [wait] ms
  */
 function useAnswer(name, load, wait = 0) {
-  const [answer, set] = useState(/** @type {any} */ ({ value: null, error: null, name: '' }));
+  const [answer, set] = useState(/** @type {any} */ ({ value: null, error: null, name: '', progress: null }));
   useEffect(() => {
     const control = new AbortController();
     const timer = setTimeout(() => {
-      load(control.signal)
-        .then((value) => set({ value, error: null, name }))
-        .catch((error) => isAbort(error) || set((/** @type {any} */ before) => ({ value: before.value, error, name })));
+      /** @type {Progress} */
+      const progress = (done, all) => set((/** @type {any} */ before) => ({ ...before, progress: [done, all] }));
+      load(control.signal, progress, (value) => set({ value, error: null, name, progress: null }))
+        .then((value) => set({ value, error: null, name, progress: null }))
+        .catch((error) => isAbort(error) || set((/** @type {any} */ before) => ({ value: before.value, error, name, progress: null })));
     }, wait);
     return () => {
       clearTimeout(timer);
@@ -103,7 +124,7 @@ function useAnswer(name, load, wait = 0) {
 }
 
 /** The tiles. @param {any} props */
-function Tiles({ pack, state, ids, frame, isStale }) {
+function Tiles({ pack, state, ids, frame, isStale, isMatched }) {
   const root = useRef(/** @type {any} */ (null));
   const latest = useRef(/** @type {any} */ (null));
   useLayoutEffect(() => {
@@ -127,6 +148,8 @@ function Tiles({ pack, state, ids, frame, isStale }) {
   useLayoutEffect(() => {
     const { grid } = latest.current;
     grid.dress({ size: state.tile, draws: state.tiles, of: state.of === 'predictions' ? 'predictions' : 'truth', off: state.off, thresholds: thresholds(pack, state) });
+    if (isMatched && latest.current.isMatched === false) grid.renew();
+    latest.current.isMatched = isMatched;
     if (ids && ids !== latest.current.ids) {
       const isFirst = latest.current.ids === null;
       latest.current.ids = ids;
@@ -153,6 +176,7 @@ function GridPage({ pack, state, ids, facets, splits, frame, isOpen, onFacets })
       <div class="bar">
         <button class="facets-button" aria-expanded=${isOpen} onClick=${onFacets}>Filters</button>
         <${QueryBox} value=${state.where} error=${ids.error?.status === 400 ? ids.error : null} shift=${shift} onQuery=${(/** @type {string} */ where) => address.set({ where, top: 0 })} />
+        <span class="total" role="status">${ids.progress ? html`<span>Comparing ${Math.round((100 * ids.progress[0]) / Math.max(1, ids.progress[1]))} % · </span>` : null}${ids.value ? html`<b>${shown(total)}</b> ${total === pack.samples ? (total === 1 ? 'image' : 'images') : `of ${shown(pack.samples)}`}` : ''}</span>
         <div class="strip">
         <label class="sort"><span class="quiet">Sort</span>
           <select value=${state.sort} aria-label="order" onChange=${(/** @type {any} */ event) => address.set({ sort: event.target.value, top: 0 })}>
@@ -176,11 +200,10 @@ function GridPage({ pack, state, ids, facets, splits, frame, isOpen, onFacets })
         ${pack.predictions?.has_scores ? html`<${Slider} label="Score ≥" value=${state.score} onInput=${(/** @type {number} */ score) => address.set({ score })} title="predictions below it are not counted" />` : null}
         ${pack.predictions ? html`<${Slider} label="IoU ≥" value=${state.iou} onInput=${(/** @type {number} */ iou) => address.set({ iou })} title="from which IoU an object counts as found" />` : null}
         </div>
-        <span class="total" role="status">${ids.value ? html`<b>${shown(total)}</b> ${total === pack.samples ? (total === 1 ? 'image' : 'images') : `of ${shown(pack.samples)}`}` : ''}</span>
       </div>
       ${ids.error && ids.error.status !== 400 ? html`<p class="wrong" role="alert">${ids.error.message} ${ids.error.fix ?? ''}</p>` : null}
       ${ids.value && !total ? html`<p class="empty">No image fits. <button onClick=${() => address.set({ ...USUAL, page: 'grid', tile: state.tile, tiles: state.tiles, score: state.score, iou: state.iou })}>Show all</button></p>` : null}
-      <${Tiles} pack=${pack} state=${state} ids=${ids.value} frame=${frame} isStale=${isStale} />
+      <${Tiles} pack=${pack} state=${state} ids=${ids.value} frame=${frame} isStale=${isStale} isMatched=${facets ? facets.tp !== null : undefined} />
     </div>
   </main>`;
 }
@@ -212,11 +235,11 @@ function App({ pack }) {
   const asked = ordered(pack, state);
   const name = JSON.stringify(asked);
   frame.name = name;
-  const ids = useAnswer(name, (signal) => (early.ids && early.name === name ? early.ids : loadIds(asked, signal)));
+  const ids = useAnswer(name, (signal, progress) => (early.ids && early.name === name ? early.ids : loadIds(asked, signal, progress)));
   const { cell } = state;
-  const facets = useAnswer(JSON.stringify([where, cell, limits]), (signal) => json('facets', { where, cell, ...limits }, { signal }), 30);
+  const facets = useAnswer(JSON.stringify([where, cell, limits]), (signal, _, soFar) => loadFacets({ where, cell, ...limits }, signal, soFar), 30);
   const whole = query(state, { split: false }).where;
-  const splits = useAnswer(state.split ? JSON.stringify([whole, cell, limits]) : '', async (signal) => (state.split ? json('facets', { where: whole, cell, ...limits }, { signal }) : null), 30);
+  const splits = useAnswer(state.split ? JSON.stringify([whole, cell, limits]) : '', async (signal, _, soFar) => (state.split ? loadFacets({ where: whole, cell, ...limits }, signal, soFar) : null), 30);
   const position = useMemo(() => (ids.value ? ids.value.indexOf(state.sample) : -1), [ids.value, state.sample]);
 
   const app = useRef(/** @type {any} */ ({})).current;
@@ -321,8 +344,8 @@ async function start() {
     }
     const asked = ordered(pack, address.state);
     early.name = JSON.stringify(asked);
-    early.ids = loadIds(asked);
-    early.ids.catch(() => {}).finally(() => setTimeout(() => (early.ids = null), 1000));
+    if (!pack.predictions) early.ids = loadIds(asked);
+    early.ids?.catch(() => {}).finally(() => setTimeout(() => (early.ids = null), 1000));
     const isFirst = address.state.page === 'grid';
     setTimeout(() => Object.values(PAGES).forEach((load) => load()), isFirst ? 2000 : 0);
     render(html`<${Guard}><${App} pack=${pack} /><//>`, root);

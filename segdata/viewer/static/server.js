@@ -95,19 +95,18 @@ export async function json(path, parameters, options) {
  *
  * @param {string} path
  * @param {Parameters} parameters
- * @param {AbortSignal} signal
+ * @param {AbortSignal | undefined} signal
  * @param {(done: number, all: number) => void} progress
- * @returns {Promise<any>}
+ * @returns {Promise<Response>}
  */
-export async function computed(path, parameters, signal, progress) {
-  for (;;) {
+export async function whenComputed(path, parameters, signal, progress) {
+  for (let wait = 100; ; wait = Math.min(1000, wait * 1.5)) {
     const answer = await ask(path, parameters, { signal });
-    const document = await answer.json();
-    if (answer.status !== 202) return document;
-    const [done, all] = document.progress ?? [0, 0];
+    if (answer.status !== 202) return answer;
+    const [done, all] = (await answer.json()).progress ?? [0, 0];
     progress(done, all);
-    await new Promise((resolve) => setTimeout(resolve, 250));
-    if (signal.aborted) throw new DOMException('left', 'AbortError');
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    if (signal?.aborted) throw new DOMException('left', 'AbortError');
   }
 }
 
