@@ -20,9 +20,10 @@ from segdata.pack.columns import ShardTable
 from segdata.query.fields import COMPARED, Of
 from segdata.query.meaning import compiled
 from segdata.query.values import Names
+from segdata.viewer import kept
 from segdata.viewer.background import Work
 from segdata.viewer.index import Index
-from segdata.viewer.matches import MIN_IOU, Matching, Truth, one_image, overlaps_of
+from segdata.viewer.matches import MIN_IOU, Matching, Overlaps, Truth, one_image, overlaps_of
 from segdata.viewer.pixels import Pixels, compared
 
 SORTS = ("f1", "iou", "pq", "miou", "tp", "fp", "fn")
@@ -53,9 +54,11 @@ class Comparison:
     Args:
         index: of the pack.
         truth: the pack.
+        version: of both, by which the overlaps are kept for the next start.
     """
 
-    def __init__(self, predictions: Predictions, truth: GroundTruth, index: Index) -> None:
+    def __init__(self, predictions: Predictions, truth: GroundTruth, index: Index, version: str) -> None:
+        self._version = version
         self.predictions = predictions
         self._truth = truth
         self._index = index
@@ -87,9 +90,12 @@ class Comparison:
     def _compute(self, progress: Callable[[int, int], None]) -> _Results:
         images = len(self._truth)
         passes = 1 + self.has_maps
-        overlaps = overlaps_of(
-            self.predictions, self._truth, self._objects, lambda done, _: progress(done, images * passes)
-        )
+        overlaps = self._kept()
+        if overlaps is None:
+            overlaps = overlaps_of(
+                self.predictions, self._truth, self._objects, lambda done, _: progress(done, images * passes)
+            )
+            kept.save(self._version, vars(overlaps))
         pixels = None
         if self.has_maps:
             is_compared = covered(self._index, self.predictions)
@@ -97,6 +103,14 @@ class Comparison:
                 self.predictions, self._truth, is_compared, lambda done, _: progress(images + done, images * passes)
             )
         return _Results(Matching(overlaps, self._objects), pixels)
+
+    def _kept(self) -> Overlaps | None:
+        """The overlaps of an earlier start; None where there are none that fit."""
+        arrays = kept.load(self._version)
+        if arrays is None or arrays.keys() != Overlaps.__dataclass_fields__.keys():
+            return None
+        overlaps = Overlaps(**arrays)
+        return overlaps if overlaps.fit(self._objects) else None
 
     # ------------------------------------------------------------------ of all images
 

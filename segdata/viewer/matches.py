@@ -52,6 +52,18 @@ class Overlaps:
     truth: npt.NDArray[np.int32]
     iou: FloatArray
 
+    def fit(self, truth: Truth) -> bool:
+        """Whether all numbers are those of images, objects and predictions that there are."""
+        limits = (
+            (self.image, len(truth.is_compared)),
+            (self.category, len(truth.ignored)),
+            (self.detection, len(self.image)),
+            (self.truth, len(truth.category)),
+        )
+        are_columns = len({len(self.image), len(self.row), len(self.category), len(self.score)}) == 1
+        are_pairs = len(self.detection) == len(self.truth) == len(self.iou)
+        return are_columns and are_pairs and all(((values >= 0) & (values < end)).all() for values, end in limits)
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:

@@ -62,9 +62,10 @@ class Session:
 
             truth = open_ground_truth(path)
             self.predictions = open_predictions(predictions, truth)
-            self.comparison = Comparison(self.predictions, truth, self.index)
             self._files.append(_File(self.predictions.path))
         self.version = "-".join(file.crc32 for file in self._files)
+        if self.predictions is not None:
+            self.comparison = Comparison(self.predictions, truth, self.index, self.version)
         self.statistics = Work(lambda progress: _statistics(path, progress))
         if self.start.split is not None:
             self.pack.split(self.start.split)

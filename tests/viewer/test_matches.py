@@ -233,3 +233,23 @@ def test_images_that_predictions_leave_out_count_nowhere(pack: Path, tmp_path: P
         )
     finally:
         viewer.stop()
+
+
+def test_what_overlaps_is_kept_for_the_next_start_and_made_anew_when_it_is_damaged(
+    pack: Path, dataset: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    counted, written = [], []
+    for damage in (None, None, b"\0" * 64, b""):
+        viewer = segdata.view(pack, dataset[1])
+        client = Client(viewer.address)
+        client.ready("confusion")
+        counted.append(client.get("facets", iou=0.6, score=0.2).body)
+        viewer.stop()
+        (file,) = (tmp_path / "segdata/comparisons").iterdir()
+        written.append(file.stat().st_mtime_ns)
+        if damage is not None:
+            data = file.read_bytes()
+            file.write_bytes(data[:500] + damage + data[500 + len(damage) :] if damage else data[:-9])
+    assert len(set(counted)) == 1
+    assert written[0] == written[1] == written[2] < written[3]
