@@ -20,7 +20,7 @@ const KEYS = [
       ['c', 'colour by category, object, match'],
       ['+ − 0', 'larger, smaller, fit'],
       ['Shift + arrows', 'move the enlarged image'],
-      ['e', 'correct, with --edits'],
+      ['e', 'correct, with --edit'],
     ],
   ],
   [

@@ -58,7 +58,7 @@ function Readout({ emitter, describe }) {
   const parts = at[0] < 0 ? [] : describe(at[0], at[1], at[2]);
   return html`<div class="readout" role="status" aria-live="off">
     ${at[0] < 0
-      ? html`<span class="quiet">Point at the image · wheel to zoom · drag to move · <kbd>?</kbd> keys</span>`
+      ? html`<span class="quiet">${matchMedia('(hover: none)').matches ? 'Tap an object · two fingers to zoom' : html`Point at the image · wheel to zoom · drag to move · <kbd>?</kbd> keys`}</span>`
       : html`<span class="pixel">${at[0]}, ${at[1]}</span>${parts.map(
             (/** @type {any} */ part) =>
               html`<span class="under">${part.color ? html`<span class="chip" style=${{ background: css(part.color) }}></span>` : null}<b>${part.name}</b> ${part.text}</span>`,
@@ -256,6 +256,7 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
       opacity: Math.max(0.25, state.fill),
       layers,
       divider: state.divider,
+      isDim: Boolean(editor?.draft),
       marked: marks('').filter(({ overlay, object }) => !editor?.draft || overlay.side === 'p' || editor.objects[object] !== editor.target),
       extra: editor && shownSides[0] === 't' ? (/** @type {any} */ context, /** @type {number} */ scale) => editor.paint(context, scale) : undefined,
       sign: (/** @type {Overlay} */ overlay, /** @type {number} */ object, /** @type {number} */ size) => {

@@ -20,6 +20,7 @@ const LARGEST = 64; // screen pixels for one of the image
  * @property {(import('./overlay.js').LabelMap | null)[]} maps as many
  * @property {number} opacity of label maps
  * @property {Set<string>} layers
+ * @property {boolean} isDim what is drawn stands back behind a draft
  * @property {number} divider 0 … 1 of the width of the screen, where the first side ends
  * @property {{overlay: import('./overlay.js').Overlay, object: number}[]} marked
  * @property {(overlay: import('./overlay.js').Overlay, object: number, size: number) => string} sign what stands at an object of a size on the screen
@@ -291,6 +292,7 @@ export class Plane {
     }
     if (layers.has('masks')) {
       context.save();
+      context.globalAlpha = scene.isDim ? 0.3 : 1;
       context.transform(0, 1, 1, 0, 0, 0);
       context.drawImage(overlay.canvas, 0, 0);
       context.restore();
@@ -306,7 +308,7 @@ export class Plane {
       context.strokeStyle = css(overlay.colors[object]);
       context.strokeRect(given[0], given[1], given[2], given[3]);
     }
-    if (layers.has('numbers')) this.numbers(context, scene, overlay, scale, ratio);
+    if (layers.has('numbers') && !scene.isDim) this.numbers(context, scene, overlay, scale, ratio);
   }
 
   /** @param {CanvasRenderingContext2D} context @param {import('./overlay.js').Overlay} overlay @param {number} object @param {number} scale */
