@@ -71,6 +71,16 @@ def first_split(source: Header, keys: Sequence[str], rest: str, findings: Findin
     return splits
 
 
+def renamed_split(
+    source: Header, keys: Sequence[str], rest: str, names: Mapping[str, str], findings: Findings
+) -> dict[str, list[int]]:
+    """As `first_split`, with other names of splits; several may have the same one."""
+    splits: dict[str, list[int]] = {}
+    for split, members in first_split(source, keys, rest, findings).items():
+        splits.setdefault(names.get(split, split), []).extend(members)
+    return splits
+
+
 def folder_of(plan: Plan, index: int, rest: str) -> str:
     """The folder of a sample's only split, with a slash; "" where there is no other split than `rest`."""
     split = next(name for name, members in plan.positions.items() if index in members)

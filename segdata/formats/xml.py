@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,29 +110,22 @@ class Tree:
         self.after: list[Node] = []
 
 
-def parse(data: bytes, path: Path, line: int = 1) -> Tree:
-    """Parse a document, or an element of one; DTDs and entities are refused before anything is expanded.
+@contextlib.contextmanager
+def well_formed(path: Path, parser: Any, line: int = 1, data: bytes = b"") -> Iterator[None]:
+    """Turn what a parser refuses into errors that name the file and the line.
 
     Args:
-        line: of the file, that the data begin in.
+        line: of the file, that the parser's input begins in.
+        data: the input, where it is at hand, to say how it is mended.
 
     Raises:
-        Unsafe: a DTD, an entity, or more than 16 MiB.
-        InvalidAnnotation: not well-formed, nested too deep, or of an encoding that is not known or not its own.
+        Unsafe: a DTD, or an entity.
+        InvalidAnnotation: not well-formed.
     """
     from defusedxml.common import DefusedXmlException
-    from defusedxml.ElementTree import DefusedXMLParser
 
-    if len(data) > MAX_BYTES:
-        raise Unsafe("annotation is too large", file=path, why=f"{len(data):,} bytes; the limit is {MAX_BYTES:,}")
-    tree = Tree()
-    builder = _Builder(tree, line - 1)
-    parser = DefusedXMLParser(target=builder, forbid_dtd=True)
-    builder.expat = parser.parser
-    tree.encoding, text = _decoded(data, path)
     try:
-        parser.feed(data if text is None else text)
-        parser.close()
+        yield
     except DefusedXmlException as error:
         raise Unsafe(
             "XML with a document type or entities is refused",
@@ -142,13 +136,33 @@ def parse(data: bytes, path: Path, line: int = 1) -> Tree:
         ) from error
     except ParseError as error:
         row, column = error.position
-        raise InvalidAnnotation(
-            "XML is malformed",
-            file=path,
-            place=f"line {row + line - 1}, column {column + 1}",
-            why=str(error).split(":")[0],
-            fix=_how_to_mend(data),
-        ) from error
+        place, why = f"line {row + line - 1}, column {column + 1}", str(error).split(":")[0]
+        raise InvalidAnnotation("XML is malformed", file=path, place=place, why=why, fix=_how_to_mend(data)) from error
+
+
+def parse(data: bytes, path: Path, line: int = 1) -> Tree:
+    """Parse a document, or an element of one; DTDs and entities are refused before anything is expanded.
+
+    Args:
+        line: of the file, that the data begin in.
+
+    Raises:
+        Unsafe: a DTD, an entity, or more than 16 MiB.
+        InvalidAnnotation: not well-formed, nested too deep, or of an encoding that is not known or not its own.
+    """
+    from defusedxml.ElementTree import DefusedXMLParser
+
+    if len(data) > MAX_BYTES:
+        raise Unsafe("annotation is too large", file=path, why=f"{len(data):,} bytes; the limit is {MAX_BYTES:,}")
+    tree = Tree()
+    builder = _Builder(tree, line - 1)
+    parser = DefusedXMLParser(target=builder, forbid_dtd=True)
+    builder.expat = parser.parser
+    tree.encoding, text = _decoded(data, path)
+    try:
+        with well_formed(path, parser, line, data):
+            parser.feed(data if text is None else text)
+            parser.close()
     except (LookupError, ValueError) as error:  # of expat's, on the declared encoding
         raise InvalidAnnotation(
             "XML is of an encoding that is not known",

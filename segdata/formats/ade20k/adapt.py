@@ -23,10 +23,10 @@ from segdata.formats.adapting import (
     count_fields,
     count_unmapped,
     distinct_keys,
-    first_split,
     image_file,
     layered,
     painted,
+    renamed_split,
 )
 from segdata.formats.ade20k import files
 from segdata.formats.contract import Header, Kept, Plan
@@ -52,9 +52,7 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     table[: len(rows)] = np.arange(len(rows))
     count_category_fields(source.labels, labels, table, findings)
     count_documents(source, "ade20k", findings)
-    splits: dict[str, list[int]] = {}
-    for split, members in first_split(source, keys, _REST, findings).items():
-        splits.setdefault(_SPLIT.get(split, split), []).extend(members)
+    splits = renamed_split(source, keys, _REST, _SPLIT, findings)
     return Plan(source.labels, Header(labels, splits, []), distinct_keys(keys, findings, flat=True), table)
 
 

@@ -16,9 +16,9 @@ from segdata.formats.adapting import (
     count_fields,
     count_unmapped,
     distinct_keys,
-    first_split,
     image_file,
     painted,
+    renamed_split,
     table_by_name,
 )
 from segdata.formats.coco_stuff.format import MAPS, OFFICIAL
@@ -34,9 +34,7 @@ def plan(source: Header, keys: Sequence[str], findings: Findings) -> Plan:
     table = table_by_name(source.labels, labels)
     count_category_fields(source.labels, labels, table, findings)
     count_documents(source, "coco-stuff", findings)
-    splits: dict[str, list[int]] = {}
-    for split, members in first_split(source, keys, _REST, findings).items():
-        splits.setdefault(_SPLITS.get(split, split), []).extend(members)
+    splits = renamed_split(source, keys, _REST, _SPLITS, findings)
     return Plan(source.labels, Header(labels, splits, []), distinct_keys(keys, findings, flat=True), table)
 
 

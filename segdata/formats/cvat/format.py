@@ -189,9 +189,8 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     height, width, orientation = size
     drawn = _drawn(source, entry, node, size, findings)
     masks = drawing.masks_of([item.shape for item in drawn.with_area], height, width)
-    for item, area in zip(drawn.with_area, masks.areas.tolist(), strict=True):
-        if not area:
-            findings.remark("shape without a pixel", f"{entry.key}: {item.node.tag}, child {item.position}")
+    places = (f"{entry.key}: {item.node.tag}, child {item.position}" for item in drawn.with_area)
+    drawing.remark_empty(masks, places, findings)
     residue: dict[str, Any] = {}  # a frame's shapes stand in the tracks, which the document keeps
     if entry.data.frame is None:
         residue = {"file": entry.data.file, "place": entry.data.place.position, "attributes": dict(node.attributes)}

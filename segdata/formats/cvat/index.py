@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError  # parsing goes through defusedxml
 
 from segdata.errors import InvalidAnnotation, Unsafe
 from segdata.formats.shared.folder import is_file, names_in
-from segdata.formats.xml import COMMENT, INSTRUCTION, MAX_BYTES, MAX_DEPTH, Node, parse
+from segdata.formats.xml import COMMENT, INSTRUCTION, MAX_BYTES, MAX_DEPTH, Node, parse, well_formed
 from segdata.system.files import disk_errors
 from segdata.system.reading import open_file
 
@@ -113,7 +112,6 @@ def read(path: Path) -> Index:
         Unsafe: a DTD, or entities.
         InvalidAnnotation: not well-formed, nested too deep, not in UTF-8, or not CVAT's.
     """
-    from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import DefusedXMLParser
 
     builder = _Builder()
@@ -121,25 +119,12 @@ def read(path: Path) -> Index:
     builder.expat = parser.parser
     parser.parser.buffer_text = False
     try:
-        with disk_errors(path), open_file(path) as file:
+        with disk_errors(path), open_file(path) as file, well_formed(path, parser):
             _require_utf8(file.read(_PEEK), path)
             file.seek(0)
             while block := file.read(_BLOCK):
                 parser.feed(block)
-        parser.close()
-    except DefusedXmlException as error:
-        raise Unsafe(
-            "XML with a document type or entities is refused",
-            file=path,
-            place=f"line {parser.parser.CurrentLineNumber}",
-            why=type(error).__name__,
-            fix="remove the <!DOCTYPE …> part; annotations have none",
-        ) from error
-    except ParseError as error:
-        line, column = error.position
-        where, why = f"line {line}, column {column + 1}", str(error).split(":")[0]
-        fix = "correct the XML at this place"
-        raise InvalidAnnotation("XML is malformed", file=path, place=where, why=why, fix=fix) from error
+            parser.close()
     except InvalidAnnotation as error:
         raise error.located(file=path, place=f"line {parser.parser.CurrentLineNumber}") from error
     index = builder.index

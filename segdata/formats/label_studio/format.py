@@ -203,9 +203,8 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     height, width, orientation = size
     drawn = _drawn(source, entry, results, size, findings)
     masks = drawing.masks_of([item.shape for item in drawn.with_area], height, width)
-    for item, area in zip(drawn.with_area, masks.areas.tolist(), strict=True):
-        if not area:
-            findings.remark("shape without a pixel", f"{entry.key}: {_place(data, item.position)}")
+    places = (f"{entry.key}: {_place(data, item.position)}" for item in drawn.with_area)
+    drawing.remark_empty(masks, places, findings)
     residue: dict[str, Any] = {"file": data.file, "place": data.place, "task": task}
     if data.chosen is not None:
         kind, position = data.chosen.kind, data.chosen.position

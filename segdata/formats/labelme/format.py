@@ -87,9 +87,8 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     if orientation != 1:
         residue["orientation"] = orientation
     masks = drawing.masks_of([item.shape for item in drawn.with_area], height, width)
-    for item, area in zip(drawn.with_area, masks.areas.tolist(), strict=True):
-        if not area:
-            findings.remark("shape without a pixel", f"{entry.key}: $.shapes[{item.position}]")
+    places = (f"{entry.key}: $.shapes[{item.position}]" for item in drawn.with_area)
+    drawing.remark_empty(masks, places, findings)
     groups = drawn.groups()
     if drawn.others or len(groups) < len(drawn.with_area):
         in_objects = {number for members in groups for number in members}

@@ -6,13 +6,14 @@ Polygons are drawn as pycocotools draws them. Of a circle or an ellipse, the pix
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.findings import Findings
 from segdata.core.masks import Masks
 from segdata.core.polygons import MAX_BOUNDARY, Polygons, boundary_length
 from segdata.errors import InvalidAnnotation
@@ -162,6 +163,17 @@ def masks_of(shapes: Sequence[Shape], height: int, width: int) -> Masks:
     order = np.arange(len(shapes))
     order[drawn] = len(shapes) + np.arange(len(drawn))
     return both[order]
+
+
+def remark_empty(masks: Masks, places: Iterable[str], findings: Findings) -> None:
+    """Remark shapes that cover no pixel.
+
+    Args:
+        places: where each mask's shape is: key and place in the document.
+    """
+    for place, area in zip(places, masks.areas.tolist(), strict=True):
+        if not area:
+            findings.remark("shape without a pixel", place)
 
 
 def united(masks: Masks, groups: Sequence[Sequence[int]]) -> Masks:

@@ -153,9 +153,8 @@ def load(source: Source, entry: Entry, findings: Findings) -> Sample:
     height, width, orientation = size
     drawn = _drawn(source, entry, record, size, findings)
     masks = drawing.masks_of([item.shape for item in drawn.with_area], height, width)
-    for item, area in zip(drawn.with_area, masks.areas.tolist(), strict=True):
-        if not area:
-            findings.remark("shape without a pixel", f"{entry.key}: $[{entry.data.key!r}].regions{item.place}")
+    places = (f"{entry.key}: $[{entry.data.key!r}].regions{item.place}" for item in drawn.with_area)
+    drawing.remark_empty(masks, places, findings)
     residue: dict[str, Any] = {
         "file": entry.data.file,
         "place": entry.data.place,
