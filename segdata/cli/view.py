@@ -31,6 +31,14 @@ def view(
     port: int = typer.Option(0, "--port", min=0, max=65535, metavar="N", help="Port of this machine (any free one)."),
     host: str = typer.Option("127.0.0.1", "--host", metavar="ADDRESS", help="The address to listen at."),
     allow_remote: bool = typer.Option(False, "--allow-remote", help="Let other machines reach it, with --host."),
+    edit: bool = typer.Option(False, "--edit", help="Correct it, too: edits go to PACK.edits.jsonl beside the pack."),
+    edits: Path | None = typer.Option(None, "--edits", metavar="FILE", help="Correct it; edits go to this file."),
+    model: Path | None = typer.Option(
+        None,
+        "--model",
+        metavar="FOLDER",
+        help="A promptable model in ONNX files (SAM, SAM 2, EfficientSAM), for corrections.",
+    ),
     no_open: bool = typer.Option(False, "--no-open", help="Print the address; open no browser."),
     json: bool = output.Json,
 ) -> None:
@@ -46,7 +54,16 @@ def view(
         ) from error
 
     viewer = server.view(
-        pack, predictions, split=split, where=where, sort=sort, host=host, port=port, allow_remote=allow_remote
+        pack,
+        predictions,
+        split=split,
+        where=where,
+        sort=sort,
+        host=host,
+        port=port,
+        allow_remote=allow_remote,
+        edits=edits or edit,
+        model=model,
     )
     try:
         if json:
@@ -54,7 +71,7 @@ def view(
         else:
             print(viewer.address)
         sys.stdout.flush()
-        for line in server.reached_by(host):
+        for line in [*server.reached_by(host), *viewer.remarks]:
             output.remark(line)
         if not no_open:
             _open(viewer.address)

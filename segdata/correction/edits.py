@@ -251,20 +251,25 @@ def _no_number(text: str) -> float:
 
 
 def masks_of(edit: WithMask, height: int, width: int) -> Masks:
-    """The mask of an edit, as one of an image of this size.
+    """The mask of an edit, as one of an image of this size; see `from_wire`."""
+    return from_wire(edit.frame, edit.runs, height, width)
+
+
+def from_wire(frame: tuple[int, int, int, int], data: bytes, height: int, width: int) -> Masks:
+    """The mask that stands in a frame as runs, as one of an image of this size.
 
     Raises:
         InvalidInput: the frame leaves the image, the runs do not add up to it, or no pixel is set.
     """
-    x, y, w, h = edit.frame
-    runs = np.frombuffer(edit.runs, "<u2") if len(edit.runs) % 2 == 0 else None
+    x, y, w, h = frame
+    runs = np.frombuffer(data, "<u2") if len(data) % 2 == 0 else None
     if runs is None:
-        raise InvalidInput("runs are no numbers of two bytes", place="runs", why=f"there are {len(edit.runs)} bytes")
+        raise InvalidInput("runs are no numbers of two bytes", place="runs", why=f"there are {len(data)} bytes")
     if w < 1 or h < 1 or x + w > width or y + h > height:
         raise InvalidInput(
             "the frame is empty or leaves the image",
             place="frame",
-            why=f"x y width height are {list(edit.frame)}, the image has {width} × {height} pixels",
+            why=f"x y width height are {list(frame)}, the image has {width} × {height} pixels",
         )
     total = int(runs.sum(dtype=np.int64))
     if total != w * h:
@@ -276,7 +281,7 @@ def masks_of(edit: WithMask, height: int, width: int) -> Masks:
     pointer = pointer_of(np.array([len(runs)]))
     if not runs[odd_positions(pointer)].any():
         raise InvalidInput("the mask has no pixel", place="runs", fix='delete the object with the op "delete"')
-    spans = uncropped(np.array([edit.frame], np.int32), runs.astype(np.uint16), pointer, height)
+    spans = uncropped(np.array([frame], np.int32), runs.astype(np.uint16), pointer, height)
     return Masks.of_images(spans, np.array([[height, width]]), np.array([0, 1]))[0]
 
 

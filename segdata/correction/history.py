@@ -42,6 +42,7 @@ class History:
     edits: list[AnyEdit] = field(default_factory=list)
     _by_number: dict[int, AnyEdit] = field(default_factory=dict)
     _undoing: dict[int, tuple[int, bool]] = field(default_factory=dict)  # undo → the edit, and whether it counts since
+    _latest: dict[int, int] = field(default_factory=dict)  # edit → the last undo that was about it
     _active: set[int] = field(default_factory=set)
     _of: dict[str, set[int]] = field(default_factory=dict)
 
@@ -65,6 +66,13 @@ class History:
     def notes(self) -> list[NoteEdit]:
         """The notes that are not undone."""
         return [edit for edit in self.edits if isinstance(edit, NoteEdit) and edit.n in self._active]
+
+    def is_undone(self, edit: AnyEdit) -> bool:
+        """Whether an edit does not count; an undo does not where another one of the same edit came after it."""
+        if not isinstance(edit, UndoEdit):
+            return edit.n not in self._active
+        root, _ = self._undoing[edit.n]
+        return self._latest[root] != edit.n
 
     def add(self, edit: AnyEdit) -> None:
         """Take an edit.
@@ -113,6 +121,7 @@ class History:
                 )
         self._count(changed, is_active=to_active)
         self._undoing[edit.n] = (root, to_active)
+        self._latest[root] = edit.n
 
     def _require_known(self, of: str) -> None:
         if of.startswith("new-"):

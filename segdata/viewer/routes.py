@@ -61,6 +61,9 @@ class Routes:
         }
         routes = [Route("/", self._page), Route("/static/{name:path}", self._page)]
         routes += [Route(f"/api/{name}", self._answered(answer)) for name, answer in ANSWERS.items()]
+        if session.editing is not None:
+            routes += [Route("/api/edits", self._answered_later(_edit), methods=["POST"])]
+            routes += [Route("/api/tool/{name:str}", self._answered_later(_propose), methods=["POST"])]
         routes += [
             Route("/api/thumb/{i:int}", self._answered_later(_thumb)),
             Route("/api/image/{i:int}", self._answered_later(_image)),
@@ -260,11 +263,17 @@ def _side(session: Session, request: Request) -> Any:
     side = request.query_params.get("of", "truth")
     if side not in ("truth", "predictions"):
         raise UsageError(f"of is {side[:40]!r}", why="it can be truth or predictions")
-    return session.truth(_number(request)) if side == "truth" else session.predicted(_number(request))
+    return session.annotated(_number(request)) if side == "truth" else session.predicted(_number(request))
+
+
+def _last(session: Session, request: Request) -> dict[str, str]:
+    """The number of the last correction of the sample that is asked for, as a header."""
+    return {} if session.editing is None else {"X_Segdata_Edits": str(session.editing.last(_number(request)))}
 
 
 def _masks(session: Session, request: Request) -> Response:
-    return bytes_answer(wire.masks(_side(session, request)))
+    last = _last(session, request)  # before the masks: a page that has older ones is refused
+    return bytes_answer(wire.masks(_side(session, request)), **last)
 
 
 def _semantic(session: Session, request: Request) -> Response:
@@ -272,12 +281,12 @@ def _semantic(session: Session, request: Request) -> Response:
     if sample.semantic is None:
         raise Refused(404, "this sample has no label map")
     data, size = wire.label_map(sample.semantic)
-    return bytes_answer(data, Content_Encoding="gzip", X_Segdata_Size=size)
+    return bytes_answer(data, Content_Encoding="gzip", X_Segdata_Size=size, **_last(session, request))
 
 
 def _sample(session: Session, request: Request) -> Any:
     number = _number(request)
-    sample = session.truth(number)
+    sample = session.annotated(number)
     instances = sample.instances
     count = min(len(instances), _MOST_OBJECTS)
     codec = session.codec(number)
@@ -322,7 +331,45 @@ def _statistics(session: Session, request: Request) -> Any:
     return session.statistics.result()
 
 
+# ---------------------------------------------------------------------- corrections
+
+
+def _edits(session: Session, request: Request) -> Any:
+    session.truth(_number(request))
+    return session.require_editing().edits(_number(request))
+
+
+async def _edit(session: Session, request: Request) -> Response:
+    """Write an edit."""
+    editing, body = session.require_editing(), await request.body()
+    number, after, fields = editing.parsed(body)
+    session.truth(number)
+    if fields.get("op") == "accept" and "frame" not in fields and type(fields.get("prediction")) is int:
+        fields |= session.accepted(number, fields["prediction"])
+    edit = await asyncio.get_running_loop().run_in_executor(editing.threads, editing.append, number, fields, after)
+    if edit is None:
+        error = {"message": "another page has changed this image meanwhile", "fix": "look at what it did, and go on"}
+        return json_answer({"error": error, **editing.edits(number)}, 409)
+    return json_answer({"n": edit.n})
+
+
+async def _propose(session: Session, request: Request) -> Response:
+    """A mask that a tool proposes."""
+    editing, body = session.require_editing(), await request.body()
+    name = request.path_params["name"]
+    number, ask = editing.asked(name, body)
+    sample = session.truth(number)
+
+    def propose() -> bytes:
+        return wire.masks(editing.proposed(name, ask, number, sample))
+
+    if await request.is_disconnected():
+        return Response(status_code=499)
+    return bytes_answer(await asyncio.get_running_loop().run_in_executor(editing.threads, propose))
+
+
 ANSWERS: dict[str, Answer] = {
+    "edits/{i:int}": _edits,
     "pack": _pack,
     "ids": _ids,
     "facets": _facets,

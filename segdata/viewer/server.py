@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from segdata.correction.journal import default_path
 from segdata.errors import DiskError, SegdataError, UsageError
 from segdata.pack.read import Pack
 from segdata.viewer.guard import Guard
@@ -73,6 +74,15 @@ class Viewer:
         return f'<a href="{html.escape(self.address)}" target="_blank" rel="noopener">{name} in a page of its own</a>'
 
     @property
+    def remarks(self) -> list[str]:
+        """What is to be said about the file of corrections, in lines for people."""
+        editing = self._session.editing
+        if editing is None:
+            return []
+        cut = [f"note: {editing.cut:,} bytes of a torn last line were cut off: its edit is lost"] if editing.cut else []
+        return [f"corrections go to {editing.path}", *cut]
+
+    @property
     def is_running(self) -> bool:
         """Whether it answers."""
         return self._thread.is_alive()
@@ -101,6 +111,8 @@ def view(
     host: str = "127.0.0.1",
     port: int = 0,
     allow_remote: bool = False,
+    edits: str | Path | bool = False,
+    model: str | Path | None = None,
 ) -> Viewer:
     """Show a pack in the browser: the page is served until it is stopped, or the program ends.
 
@@ -112,6 +124,9 @@ def view(
         port: 0 for any free one.
         allow_remote: whether `host` may be an address that other machines reach. Whoever has the address with its token
             sees the data; it is not encrypted.
+        edits: the file of corrections that the page adds to; True for the one beside the pack, PACK.edits.jsonl. The pack is
+            never written.
+        model: the folder of a promptable model in ONNX files, for corrections.
 
     Returns:
         the running page: `address` for the browser, `stop()`.
@@ -121,6 +136,7 @@ def view(
         InvalidQuery, UsageError: of `where`, `sort` or `host`.
         LabelMismatch: the predictions have categories that the pack does not have.
         DiskError: the port is in use.
+        LockHeld: another process has the edits open.
     """
     if host not in _LOOPBACK and not allow_remote:
         raise UsageError(
@@ -130,7 +146,12 @@ def view(
     listener = _listener(host, port)
     try:
         given = None if predictions is None else Path(predictions)
-        return Viewer(Session(path, given, Start(split, where, sort)), listener, host)
+        file = None if edits is False else default_path(path) if edits is True else Path(edits)
+        if model is not None and file is None:
+            raise UsageError("a promptable model is for corrections", fix="add --edit")
+        folder = None if model is None else Path(model)
+        session = Session(path, given, Start(split, where, sort), edits=file, model=folder)
+        return Viewer(session, listener, host)
     except BaseException:
         listener.close()
         raise

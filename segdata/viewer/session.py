@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segdata.core.arrays import BoolArray
 from segdata.core.predictions import Predictions
 from segdata.core.sample import Sample
+from segdata.correction.edits import wire
 from segdata.errors import SegdataError
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_pack
@@ -26,6 +27,9 @@ from segdata.viewer.guard import Refused
 from segdata.viewer.index import SORTS, Index, sort_of
 from segdata.viewer.pictures import Pictures
 from segdata.viz.overlay import color_of
+
+if TYPE_CHECKING:
+    from segdata.viewer.editing import Editing
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,23 @@ class Session:
     Args:
         path: the pack.
         predictions: a pack of predictions or results files about it.
+        edits: the file of its corrections, which the page may add to.
+        model: the folder of a promptable model.
 
     Raises:
         LabelMismatch: the predictions have categories that the pack does not have.
         NotThere, DamagedData, InvalidInput: one of them cannot be read.
     """
 
-    def __init__(self, path: Path, predictions: Path | None = None, start: Start | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        predictions: Path | None = None,
+        start: Start | None = None,
+        *,
+        edits: Path | None = None,
+        model: Path | None = None,
+    ) -> None:
         self.start = start or Start()
         self.pack: Pack = open_pack(path)
         self.predictions: Predictions | None = None
@@ -74,6 +88,7 @@ class Session:
         self.sorts: tuple[str, ...] = SORTS if self.comparison is None else (*SORTS, *comparison.SORTS)
         if self.start.sort is not None:
             sort_of(self.start.sort, self.sorts)
+        self.editing = None if edits is None else _editing(self.pack, edits, model)
         if self.comparison is not None:
             self.comparison.start()
 
@@ -81,6 +96,8 @@ class Session:
         """Make no pictures any more, and compare no further."""
         self.pictures.close()
         self.statistics.stop()
+        if self.editing is not None:
+            self.editing.close()
         if self.comparison is not None:
             self.comparison.stop()
 
@@ -133,6 +150,45 @@ class Session:
             raise Refused(404, f"there is no sample {number}", fix=f"the pack has samples 0 … {len(self.pack) - 1}")
         return self.pack[number]
 
+    def annotated(self, number: int) -> Sample:
+        """The same, with its corrections.
+
+        Raises:
+            Refused: there is no such image.
+        """
+        truth = self.truth(number)
+        return truth if self.editing is None else self.editing.replayed(number, truth).sample
+
+    def require_editing(self) -> Editing:
+        """The corrections.
+
+        Raises:
+            Refused: the page was opened without.
+        """
+        if self.editing is None:
+            raise Refused(404, "the page was opened to look only", fix="segdata view PACK --edit")
+        return self.editing
+
+    def accepted(self, number: int, row: int) -> dict[str, Any]:
+        """A prediction as members of an edit that makes it an object.
+
+        Raises:
+            Refused: there is no such prediction, or it has no mask.
+        """
+        instances = self.predicted(number).instances
+        if not 0 <= row < len(instances):
+            raise Refused(404, f"the image has no prediction {row}")
+        if not instances.has_mask[row] or not instances.masks.areas[row]:
+            raise Refused(422, "the prediction has no mask", fix="draw one from its box")
+        score = float(instances.score[row])
+        source = {"pack": self._files[-1].crc32, "of": row, **({} if np.isnan(score) else {"score": score})}
+        return {
+            "op": "accept",
+            "category": int(instances.category[row]),
+            **wire(instances.masks, row),
+            "prediction": source,
+        }
+
     def predicted(self, number: int) -> Sample:
         """The same image with what was predicted for it; with nothing where the predictions leave it out.
 
@@ -177,9 +233,7 @@ class Session:
             "has_semantic": facets["has_semantic"] > 0,
             "problems": pack.info.get("report"),
             "predictions": self._predictions_document(),
-            "edits": None,
-            "tools": [],
-            "model": None,
+            **({"edits": None, "tools": [], "model": None} if self.editing is None else self.editing.document()),
             "started": {"split": start.split, "where": start.where, "sort": start.sort},
         }
 
@@ -230,6 +284,12 @@ class Session:
 
 
 _CODECS = list(layout.CODECS)
+
+
+def _editing(pack: Pack, edits: Path, model: Path | None) -> Editing:
+    from segdata.viewer.editing import Editing
+
+    return Editing(pack, edits, model)
 
 
 def _statistics(path: Path, progress: Callable[[int, int], None]) -> dict[str, Any]:
