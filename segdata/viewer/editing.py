@@ -222,7 +222,8 @@ class Editing:
             [point for stroke in strokes for point in {stroke[0], stroke[len(stroke) // 2], stroke[-1]}]
             for strokes in ([each for each in ask.foreground if each], [each for each in ask.background if each])
         ]
-        return self._model.mask(self._embedding[1], _corners(ask.box), *points)
+        mask: BoolArray = self._model.mask(self._embedding[1], _corners(ask.box), *points)
+        return mask
 
     def _decoded(self, number: int, sample: Sample) -> Any:
         """The pixels of an image; of the last one that was asked for they are kept."""

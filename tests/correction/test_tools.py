@@ -56,7 +56,8 @@ def test_what_grabcut_cannot_do_is_no_crash() -> None:
     for image in (plain, noise, noise[:1, :1], noise[:1], noise[:, :1]):
         height, width = image.shape[:2]
         for box in ((0, 0, width, height), (0, 0, 1, 1), (-50, -50, 500, 500), (0.2, 0.2, 0.4, 0.4)):
-            for strokes in ((), [[(0, 0)]], [[(0, 0), (width, height)]], [[]]):
+            every: list[list[list[tuple[float, float]]]] = [[], [[(0, 0)]], [[(0, 0), (width, height)]], [[]]]
+            for strokes in every:
                 for previous in (None, np.zeros((height, width), bool), np.ones((height, width), bool)):
                     mask = grabcut(image, box, strokes, strokes, previous=previous)
                     assert mask.shape == (height, width) and mask.dtype == bool
