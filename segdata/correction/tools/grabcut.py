@@ -150,7 +150,9 @@ def _cut(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> BoolArr
             if inside.all() or not inside.any():
                 break
         mode = cv2.GC_INIT_WITH_MASK if iteration == 0 else cv2.GC_EVAL
-        cv2.grabCut(image, labels, (0, 0, 1, 1), models[0], models[1], 1, mode)  # the box stands in the labels
+        cv2.grabCut(
+            image, labels, (0, 0, 1, 1), models[0], models[1], iterCount=1, mode=mode
+        )  # the box stands in the labels
         if time.monotonic() - begin > SECONDS:
             break
     return is_object()
