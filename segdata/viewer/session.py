@@ -29,7 +29,7 @@ from segdata.viewer.pictures import Pictures
 from segdata.viz.overlay import color_of
 
 if TYPE_CHECKING:
-    from segdata.viewer.editing import Editing
+    from segdata.correction.editing import Editing
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ _CODECS = list(layout.CODECS)
 
 
 def _editing(pack: Pack, edits: Path, model: Path | None) -> Editing:
-    from segdata.viewer.editing import Editing
+    from segdata.correction.editing import Editing
 
     return Editing(pack, edits, model)
 

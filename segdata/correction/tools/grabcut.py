@@ -150,9 +150,8 @@ def _cut(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> BoolArr
             if inside.all() or not inside.any():
                 break
         mode = cv2.GC_INIT_WITH_MASK if iteration == 0 else cv2.GC_EVAL
-        cv2.grabCut(
-            image, labels, (0, 0, 1, 1), models[0], models[1], iterCount=1, mode=mode
-        )  # the box stands in the labels
+        # No box is given: it stands in the labels.
+        cv2.grabCut(image, labels, (0, 0, 1, 1), models[0], models[1], iterCount=1, mode=mode)
         if time.monotonic() - begin > SECONDS:
             break
     return is_object()

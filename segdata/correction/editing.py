@@ -1,4 +1,7 @@
-"""Corrections that the page makes: edits of a pack's samples, and what proposes masks for them."""
+"""A pack that is being corrected: edits are written one after another, samples shown with them, and masks proposed.
+
+What is asked comes as JSON, as a page sends it.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,8 @@ from segdata.correction.edits import AnyEdit, from_wire
 from segdata.correction.replay import Replayed, replay
 from segdata.correction.tools import shapes
 from segdata.derivation.pieces import Parent
-from segdata.errors import SegdataError, UsageError
+from segdata.errors import NotThere, SegdataError, UsageError
 from segdata.pack.read import Pack
-from segdata.viewer.guard import Refused
 
 _Side = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 _Strokes = list[list[tuple[float, float]]]
@@ -179,11 +181,11 @@ class Editing:
         """The sample, and what is asked of a tool about it.
 
         Raises:
-            Refused: there is no such tool here.
+            NotThere: there is no such tool here.
             UsageError: it is asked otherwise.
         """
         if name not in self.document()["tools"]:
-            raise Refused(404, f"there is no tool {name[:40]!r} here", fix="pip install 'segdata[edit]'")
+            raise NotThere(f"there is no tool {name[:40]!r} here", fix="pip install 'segdata[edit]'")
         try:
             ask = msgspec.convert(_json(body), _ASKS[name])
         except msgspec.ValidationError as error:
