@@ -19,6 +19,7 @@ def view(
     predictions: Path | None = typer.Argument(
         None, help="A pack of predictions, or results files, to be compared with it."
     ),
+    other: Path | None = typer.Argument(None, help="Other predictions, which those are compared with."),
     split: str | None = typer.Option(
         None, "--split", metavar="NAME", help="Show this split first.", autocompletion=choices.splits
     ),
@@ -56,6 +57,7 @@ def view(
     viewer = server.view(
         pack,
         predictions,
+        other,
         split=split,
         where=where,
         sort=sort,

@@ -44,7 +44,7 @@ OBJECT: dict[str, tuple[Kind, str]] = {
 }
 """Field of an object → kind of its values, what they are."""
 
-COMPARED: dict[Of, dict[str, tuple[Kind, str]]] = {
+_COMPARED: dict[Of, dict[str, tuple[Kind, str]]] = {
     "image": {
         "tp": ("number", "objects that a prediction of their category matches"),
         "fp": ("number", "predictions that match no object"),
@@ -59,6 +59,11 @@ COMPARED: dict[Of, dict[str, tuple[Kind, str]]] = {
         "iou": ("number", "IoU with that prediction; `none` where none matches"),
     },
 }
+
+OTHER = {f"other_{name}": (kind, f"{name} of other predictions") for name, (kind, _) in _COMPARED["image"].items()}
+"""The same of images that two predictions are compared with."""
+
+COMPARED: dict[Of, dict[str, tuple[Kind, str]]] = {"image": _COMPARED["image"] | OTHER, "object": _COMPARED["object"]}
 """The same of images and objects that predictions are compared with; without predictions no image has them."""
 
 ALL: Mapping[Of, dict[str, tuple[Kind, str]]] = {

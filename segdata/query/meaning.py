@@ -33,7 +33,7 @@ _COMPARISONS: dict[str, Function] = {
 }
 _ARITHMETIC: dict[str, Function] = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power}
 _CALLS = ("any", "all", "count")
-_NAN = ("area", "score", "f1", "iou", "pq", "miou")
+_NAN = ("area", "score", *(prefix + name for prefix in ("", "other_") for name in ("f1", "iou", "pq", "miou")))
 """Numbers that are NaN where they are not known."""
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from segdata.core.arrays import BoolArray, IntArray
 from segdata.core.labels import LabelSpace
-from segdata.query.fields import COMPARED, Kind, Of
+from segdata.query.fields import COMPARED, OTHER, Kind, Of
 
 Level = Literal["constant", "image", "object"]
 LEVELS: tuple[Level, ...] = ("constant", "image", "object")
@@ -49,9 +49,12 @@ class Absent(NamedTuple):
     fix: str | None = None
 
 
+WITHOUT_OTHER = Absent("there are no other predictions to compare with", "segdata view PACK PREDICTIONS OTHER")
+"""What one set of predictions does not have."""
+
 _NOT_COMPARED = Absent("there are no predictions to compare with", "segdata view PACK PREDICTIONS")
 WITHOUT_PREDICTIONS: Mapping[tuple[Of, str], Absent] = {
-    (of, name): _NOT_COMPARED for of, names in COMPARED.items() for name in names
+    (of, name): WITHOUT_OTHER if name in OTHER else _NOT_COMPARED for of, names in COMPARED.items() for name in names
 }
 """What a dataset alone does not have."""
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdata.core.arrays import BoolArray, IntArray
+from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.predictions import GroundTruth, Predictions
 from segdata.pack import layout
 from segdata.pack.columns import ShardTable
-from segdata.query.fields import COMPARED, Of
+from segdata.query.fields import COMPARED, OTHER, Of
 from segdata.query.meaning import compiled
-from segdata.query.values import Names
+from segdata.query.values import WITHOUT_OTHER, Absent, Names
 from segdata.viewer import kept
 from segdata.viewer.background import Work
 from segdata.viewer.index import Index
@@ -28,6 +28,9 @@ from segdata.viewer.pixels import Pixels, compared
 
 SORTS = ("f1", "iou", "pq", "miou", "tp", "fp", "fn")
 """What images can be ordered by, beside `index.SORTS`."""
+
+CHANGE = "change"
+"""The same of two predictions: by how much more F1 these have than the other."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,13 @@ class Comparison:
         index: of the pack.
         truth: the pack.
         version: of both, by which the overlaps are kept for the next start.
+
+    Attributes:
+        other: other predictions compared with the same pack, which these are compared with.
     """
 
     def __init__(self, predictions: Predictions, truth: GroundTruth, index: Index, version: str) -> None:
+        self.other: Comparison | None = None
         self._version = version
         self.predictions = predictions
         self._truth = truth
@@ -69,18 +76,35 @@ class Comparison:
         has_scores = "scores" in predictions.holds and ("object", "score") in names.missing
         self._gives_score = has_scores
         missing = {} if has_scores else {key: why for key, why in names.missing.items() if key[1] == "score"}
-        self.names: Names = replace(names, missing=missing)
+        self._names: Names = replace(names, missing=missing)
         self.has_maps = bool(index.has_semantic.any()) and bool({"semantic", "panoptic"} & predictions.holds)
         self.kind = "objects" if {"boxes", "masks"} & predictions.holds else "pixels"
         self._classes = len(labels)
 
+    @property
+    def names(self) -> Names:
+        """What queries are compared with."""
+        if self.other is not None:
+            return self._names
+        without: dict[tuple[Of, str], Absent] = {("image", name): WITHOUT_OTHER for name in OTHER}
+        return replace(self._names, missing={**self._names.missing, **without})
+
+    @property
+    def sorts(self) -> tuple[str, ...]:
+        """What images can be ordered by, beside `index.SORTS`."""
+        return SORTS if self.other is None else (*SORTS, CHANGE)
+
     def start(self) -> None:
         """Begin to compare."""
         self._work.start()
+        if self.other is not None:
+            self.other.start()
 
     def stop(self) -> None:
         """Compare no further."""
         self._work.stop()
+        if self.other is not None:
+            self.other.stop()
 
     @property
     def is_ready(self) -> bool:
@@ -133,6 +157,9 @@ class Comparison:
             ("image", "pq"): nothing if pixels is None else pixels.pq,
             ("image", "miou"): nothing if pixels is None else pixels.miou,
         }
+        if self.other is not None:
+            others = self.other.columns(at)
+            columns |= {("image", name): others["image", name.removeprefix("other_")] for name in OTHER}
         return columns | ({("object", "score"): counts.matched_score} if self._gives_score else {})
 
     def adds(self, of: Of, name: str) -> bool:
@@ -169,9 +196,50 @@ class Comparison:
         if not self.is_ready or not self._objects.is_compared[number]:
             return {}
         counts = self._results().matching.counts(at.iou, at.score)
+        other = None if self.other is None else self.other.tile(number, at)
         return {
             "f1": float(counts.f1[number]),
             **{name: int(getattr(counts, name)[number]) for name in ("tp", "fp", "fn")},
+            **({"other": other} if other else {}),
+        }
+
+    # ------------------------------------------------------------------ with other predictions
+
+    @property
+    def measure(self) -> str:
+        """By what an image's predictions are better: `f1`, or `miou` where label maps alone are predicted."""
+        return "f1" if self.kind == "objects" else "miou"
+
+    def change(self, at: Thresholds) -> FloatArray:
+        """(N,) by how much more than the other predictions have of the measure; NaN for images where one has none.
+
+        Raises:
+            Pending: it is not computed yet.
+        """
+        columns = self.columns(at)
+        change: FloatArray = columns["image", self.measure] - columns["image", f"other_{self.measure}"]
+        return change
+
+    def values(self, sort: str, at: Thresholds) -> npt.NDArray[Any]:
+        """(N,) what images are ordered by.
+
+        Raises:
+            Pending: it is not computed yet.
+        """
+        return self.change(at) if sort == CHANGE else self.columns(at)["image", sort]
+
+    def compared_with(self, other: Comparison, is_meant: BoolArray | None, at: Thresholds) -> dict[str, Any]:
+        """Where one is better, and matches and mistakes of both, in the images of those meant that both are about."""
+        change = self.change(at)
+        meant = np.ones(len(change), bool) if is_meant is None else is_meant
+        both = meant & self._objects.is_compared & other._objects.is_compared
+        counts = [side._results().matching.of_categories(both, at.iou, at.score) for side in (self, other)]
+        numbers = {"better": change > 0, "worse": change < 0, "equal": change == 0, "none": np.isnan(change)}
+        return {
+            "by": self.measure,
+            "images": {name: int(np.count_nonzero(is_so & meant)) for name, is_so in numbers.items()},
+            "totals": [_total(*side.sum(axis=0).tolist()) for side in counts],
+            "categories": np.hstack(counts).tolist(),
         }
 
     def confusion(self, is_meant: BoolArray | None, at: Thresholds) -> dict[str, Any]:
@@ -226,6 +294,19 @@ class Comparison:
         objects = self._objects.only(number)
         predictions, truth = one_image(self.predictions, self._truth, number)
         return Matching(overlaps_of(predictions, truth, objects), objects).of_image(0, count, at.iou, at.score)
+
+
+def _total(tp: int, fp: int, fn: int) -> dict[str, Any]:
+    """Counts with what follows from them; NaN where there is nothing."""
+    whole, predicted, objects = 2 * tp + fp + fn, tp + fp, tp + fn
+    return {
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "f1": 2 * tp / whole if whole else np.nan,
+        "precision": tp / predicted if predicted else np.nan,
+        "recall": tp / objects if objects else np.nan,
+    }
 
 
 class _Table:

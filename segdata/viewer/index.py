@@ -200,6 +200,7 @@ def sort_of(text: str, sorts: tuple[str, ...]) -> tuple[str, bool]:
         close = close_names(name, sorts)
         fix = f"did you mean {' or '.join(close)}?" if close else None
         fix = "segdata view PACK PREDICTIONS" if name in COMPARED["image"] else fix
+        fix = "segdata view PACK PREDICTIONS OTHER" if name == "change" else fix
         raise UsageError(f"images cannot be ordered by {name!r}", why=f"they can by {', '.join(sorts)}", fix=fix)
     return name, text.startswith("-")
 

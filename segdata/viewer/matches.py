@@ -183,20 +183,40 @@ class Matching:
         of_taken[overlaps.detection[pairs[is_taken]]] = overlaps.iou[pairs[is_taken]]
         return taken, of_taken
 
+    def _outcomes(self, iou: float, score: float) -> tuple[IntArray, IntArray, IntArray]:
+        """Predictions that take an object, those that take none, and objects that none takes: of what counts."""
+        overlaps, truth = self.overlaps, self.truth
+        taken, _ = self.taken(iou)
+        counts = (overlaps.score >= score) & ~self.is_ignored(taken)
+        right = np.flatnonzero(counts & (taken >= 0))
+        is_missed = truth.is_counted & truth.is_compared[truth.image]
+        is_missed[taken[right]] = False
+        return right, np.flatnonzero(counts & (taken < 0)), np.flatnonzero(is_missed)
+
+    def of_categories(self, is_meant: BoolArray, iou: float, score: float) -> IntArray:
+        """(K, 3) int64, true and false positives and false negatives of each category in the images that are meant."""
+        overlaps, truth = self.overlaps, self.truth
+        right, wrong, missed = self._outcomes(iou, score)
+        sides = ((overlaps, right), (overlaps, wrong), (truth, missed))
+        return np.column_stack(
+            [
+                np.bincount(side.category[chosen][is_meant[side.image[chosen]]], minlength=len(truth.ignored))
+                for side, chosen in sides
+            ]
+        ).astype(np.int64)
+
     def _counts(self, iou: float, score: float) -> Counts:
         overlaps, truth = self.overlaps, self.truth
         images = len(truth.is_compared)
         taken, ious = self.taken(iou)
-        counts = (overlaps.score >= score) & ~self.is_ignored(taken)
-        right = np.flatnonzero(counts & (taken >= 0))
+        right, wrong, missed = self._outcomes(iou, score)
         matched = np.zeros(len(truth.category), bool)
         matched[taken[right]] = True
         matched_iou, matched_score = np.full(len(matched), np.nan), np.full(len(matched), np.nan)
         matched_iou[taken[right]], matched_score[taken[right]] = ious[right], overlaps.score[right]
-        is_missed = truth.is_counted & ~matched & truth.is_compared[truth.image]
         tp = np.bincount(overlaps.image[right], minlength=images)
-        fp = np.bincount(overlaps.image[counts & (taken < 0)], minlength=images)
-        fn = np.bincount(truth.image[is_missed], minlength=images)
+        fp = np.bincount(overlaps.image[wrong], minlength=images)
+        fn = np.bincount(truth.image[missed], minlength=images)
         whole = 2 * tp + fp + fn
         nothing = np.full(images, np.nan)
         return Counts(

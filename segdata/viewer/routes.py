@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from segdata.errors import SegdataError, UsageError, number_of
-from segdata.viewer import comparison, pictures, wire
+from segdata.viewer import pictures, wire
 from segdata.viewer.answers import bytes_answer, error_answer, json_answer
 from segdata.viewer.background import Pending
 from segdata.viewer.comparison import Thresholds
@@ -37,6 +37,7 @@ _KINDS = {
 """Endings of files that the page is made of, and of nothing else."""
 
 _MOST_TILES = 256
+_SIDES = ("truth", "predictions", "other")
 _WORST = ("f1", "iou", "pq", "miou")
 _MOST_OBJECTS = 2000
 """Objects whose records one answer has."""
@@ -151,8 +152,8 @@ def _ids(session: Session, request: Request) -> Response:
     meant = _meant(session, request)
     numbers = np.arange(len(session.index)) if meant is None else np.flatnonzero(meant)
     values: np.ndarray[Any, Any] | None
-    if sort in comparison.SORTS:
-        values = session.require_comparison().columns(_thresholds(request))["image", sort]
+    if session.comparison is not None and sort in session.comparison.sorts:
+        values = session.comparison.values(sort, _thresholds(request))
     else:
         values = None if sort == "index" else session.index.values(sort)
     numbers = session.index.ordered(numbers, values, is_falling=is_falling)
@@ -261,9 +262,10 @@ async def _picture(
 def _side(session: Session, request: Request) -> Any:
     """The sample that is asked for, as annotated or as predicted."""
     side = request.query_params.get("of", "truth")
-    if side not in ("truth", "predictions"):
-        raise UsageError(f"of is {side[:40]!r}", why="it can be truth or predictions")
-    return session.annotated(_number(request)) if side == "truth" else session.predicted(_number(request))
+    if side not in _SIDES:
+        raise UsageError(f"of is {side[:40]!r}", why=f"it can be {', '.join(_SIDES[:-1])} or {_SIDES[-1]}")
+    number = _number(request)
+    return session.annotated(number) if side == "truth" else session.predicted(number, by_other=side == "other")
 
 
 def _last(session: Session, request: Request) -> dict[str, str]:
@@ -310,7 +312,15 @@ def _sample(session: Session, request: Request) -> Any:
 def _matches(session: Session, request: Request) -> Any:
     number = _number(request)
     session.truth(number)
-    return session.require_comparison().of_image(number, _thresholds(request))
+    is_other = request.query_params.get("of", "predictions") == "other"
+    compared = session.require_other() if is_other else session.require_comparison()
+    return compared.of_image(number, _thresholds(request))
+
+
+def _compared(session: Session, request: Request) -> Any:
+    """Predictions beside the other ones: where which is better, and what both count."""
+    other = session.require_other()
+    return session.require_comparison().compared_with(other, _meant(session, request), _thresholds(request))
 
 
 def _confusion(session: Session, request: Request) -> Any:
@@ -379,6 +389,7 @@ ANSWERS: dict[str, Answer] = {
     "semantic/{i:int}": _semantic,
     "sample/{i:int}": _sample,
     "matches/{i:int}": _matches,
+    "compared": _compared,
     "confusion": _confusion,
     "worst": _worst,
     "statistics": _statistics,

@@ -104,6 +104,7 @@ class Viewer:
 def view(
     pack: str | Path | Pack,
     predictions: str | Path | None = None,
+    other: str | Path | None = None,
     *,
     split: str | None = None,
     where: str | None = None,
@@ -119,6 +120,7 @@ def view(
     Args:
         pack: the pack, or its folder.
         predictions: a pack of predictions or results files about its images, to be compared with it.
+        other: other predictions about the same images, which these are compared with.
         split, where, sort: what the page shows first: a split, a query, an order such as `-objects`.
         host: the address that the server listens at; other machines reach only those that are not of this one alone.
         port: 0 for any free one.
@@ -145,12 +147,16 @@ def view(
     path = pack.path if isinstance(pack, Pack) else Path(pack)
     listener = _listener(host, port)
     try:
-        given = None if predictions is None else Path(predictions)
+        if other is not None and predictions is None:
+            raise UsageError(
+                "other predictions are compared with predictions", fix="segdata view PACK PREDICTIONS OTHER"
+            )
+        given, second = (None if name is None else Path(name) for name in (predictions, other))
         file = None if edits is False else default_path(path) if edits is True else Path(edits)
         if model is not None and file is None:
             raise UsageError("a promptable model is for corrections", fix="add --edit")
         folder = None if model is None else Path(model)
-        session = Session(path, given, Start(split, where, sort), edits=file, model=folder)
+        session = Session(path, given, Start(split, where, sort), other=second, edits=file, model=folder)
         return Viewer(session, listener, host)
     except BaseException:
         listener.close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segdata.core.arrays import BoolArray
-from segdata.core.predictions import Predictions
+from segdata.core.predictions import GroundTruth, Predictions
 from segdata.core.sample import Sample
 from segdata.correction.edits import wire
 from segdata.errors import SegdataError
@@ -20,7 +20,6 @@ from segdata.pack import layout
 from segdata.pack.read import Pack, open_pack
 from segdata.query.meaning import compiled
 from segdata.query.values import Names
-from segdata.viewer import comparison
 from segdata.viewer.background import Work
 from segdata.viewer.comparison import Comparison, Thresholds
 from segdata.viewer.guard import Refused
@@ -47,6 +46,7 @@ class Session:
     Args:
         path: the pack.
         predictions: a pack of predictions or results files about it.
+        other: others about it, which those are compared with.
         edits: the file of its corrections, which the page may add to.
         model: the folder of a promptable model.
 
@@ -61,36 +61,45 @@ class Session:
         predictions: Path | None = None,
         start: Start | None = None,
         *,
+        other: Path | None = None,
         edits: Path | None = None,
         model: Path | None = None,
     ) -> None:
         self.start = start or Start()
         self.pack: Pack = open_pack(path)
-        self.predictions: Predictions | None = None
         self.comparison: Comparison | None = None
         self._files = [_File(path)]
         self.index = Index(self.pack)
         self.pictures = Pictures()
         if predictions is not None:
-            from segdata.sources.evaluation import open_ground_truth, open_predictions
+            from segdata.sources.evaluation import open_ground_truth
 
             truth = open_ground_truth(path)
-            self.predictions = open_predictions(predictions, truth)
-            self._files.append(_File(self.predictions.path))
+            self.comparison = self._compared(predictions, truth)
+            if other is not None:
+                self.comparison.other = self._compared(other, truth)
         self.version = "-".join(file.crc32 for file in self._files)
-        if self.predictions is not None:
-            self.comparison = Comparison(self.predictions, truth, self.index, self.version)
         self.statistics = Work(lambda progress: _statistics(path, progress))
         if self.start.split is not None:
             self.pack.split(self.start.split)
         if self.start.where is not None:
             compiled(self.start.where, self.names)
-        self.sorts: tuple[str, ...] = SORTS if self.comparison is None else (*SORTS, *comparison.SORTS)
+        self.sorts: tuple[str, ...] = SORTS if self.comparison is None else (*SORTS, *self.comparison.sorts)
         if self.start.sort is not None:
             sort_of(self.start.sort, self.sorts)
         self.editing = None if edits is None else _editing(self.pack, edits, model)
         if self.comparison is not None:
             self.comparison.start()
+
+    def _compared(self, path: Path, truth: GroundTruth) -> Comparison:
+        """Predictions compared with the pack."""
+        from segdata.sources.evaluation import open_predictions
+
+        predictions = open_predictions(path, truth)
+        file = _File(predictions.path)
+        version = f"{self._files[0].crc32}-{file.crc32}"
+        self._files.append(file)
+        return Comparison(predictions, truth, self.index, version)
 
     def close(self) -> None:
         """Make no pictures any more, and compare no further."""
@@ -138,6 +147,16 @@ class Session:
             raise Refused(404, "there are no predictions", fix="segdata view PACK PREDICTIONS")
         return self.comparison
 
+    def require_other(self) -> Comparison:
+        """The comparison with the other predictions.
+
+        Raises:
+            Refused: there are none.
+        """
+        if self.comparison is None or self.comparison.other is None:
+            raise Refused(404, "there are no other predictions", fix="segdata view PACK PREDICTIONS OTHER")
+        return self.comparison.other
+
     # ------------------------------------------------------------------ samples
 
     def truth(self, number: int) -> Sample:
@@ -181,7 +200,7 @@ class Session:
         if not instances.has_mask[row] or not instances.masks.areas[row]:
             raise Refused(422, "the prediction has no mask", fix="draw one from its box")
         score = float(instances.score[row])
-        source = {"pack": self._files[-1].crc32, "of": row, **({} if np.isnan(score) else {"score": score})}
+        source = {"pack": self._files[1].crc32, "of": row, **({} if np.isnan(score) else {"score": score})}
         return {
             "op": "accept",
             "category": int(instances.category[row]),
@@ -189,14 +208,15 @@ class Session:
             "prediction": source,
         }
 
-    def predicted(self, number: int) -> Sample:
+    def predicted(self, number: int, *, by_other: bool = False) -> Sample:
         """The same image with what was predicted for it; with nothing where the predictions leave it out.
 
         Raises:
             Refused: there is no such image, or there are no predictions.
         """
         truth = self.truth(number)
-        sample = self.require_comparison().predictions.get(number)
+        compared = self.require_other() if by_other else self.require_comparison()
+        sample = compared.predictions.get(number)
         return Sample(truth.key, truth.height, truth.width, id=truth.id) if sample is None else sample
 
     # ------------------------------------------------------------------ the whole
@@ -221,7 +241,7 @@ class Session:
                 zip(labels.categories, facets["categories"], strict=True)
             )
         ]
-        start = self.start
+        start, compared = self.start, self.comparison
         return {
             "version": self.version,
             "name": pack.path.resolve().name,
@@ -232,20 +252,10 @@ class Session:
             "has_images": pack.info["images"] != "none",
             "has_semantic": facets["has_semantic"] > 0,
             "problems": pack.info.get("report"),
-            "predictions": self._predictions_document(),
+            "predictions": _predictions_document(compared),
+            "other": None if compared is None else _predictions_document(compared.other),
             **({"edits": None, "tools": [], "model": None} if self.editing is None else self.editing.document()),
             "started": {"split": start.split, "where": start.where, "sort": start.sort},
-        }
-
-    def _predictions_document(self) -> dict[str, Any] | None:
-        predictions = self.predictions
-        if predictions is None:
-            return None
-        return {
-            "name": predictions.path.resolve().name,
-            "kind": predictions.kind,
-            "has_scores": "scores" in predictions.holds,
-            "has_semantic": bool({"semantic", "panoptic"} & predictions.holds),
         }
 
     def tile(self, number: int, at: Thresholds) -> dict[str, Any]:
@@ -284,6 +294,18 @@ class Session:
 
 
 _CODECS = list(layout.CODECS)
+
+
+def _predictions_document(compared: Comparison | None) -> dict[str, Any] | None:
+    if compared is None:
+        return None
+    predictions: Predictions = compared.predictions
+    return {
+        "name": predictions.path.resolve().name,
+        "kind": predictions.kind,
+        "has_scores": "scores" in predictions.holds,
+        "has_semantic": bool({"semantic", "panoptic"} & predictions.holds),
+    }
 
 
 def _editing(pack: Pack, edits: Path, model: Path | None) -> Editing:
