@@ -163,6 +163,64 @@ function Worst({ pack, state, address, limits }) {
   </section>`;
 }
 
+const RATIOS = [
+  ['f1', 'F1'],
+  ['precision', 'Precision'],
+  ['recall', 'Recall'],
+];
+const COUNTS = [
+  ['tp', 'Found (TP)'],
+  ['fp', 'False alarms (FP)'],
+  ['fn', 'Missed (FN)'],
+];
+
+/** A difference with its sign. @param {number} value @param {number} [digits] */
+function signed(value, digits = 0) {
+  const text = digits ? Math.abs(value).toFixed(digits) : shown(Math.abs(value));
+  return `${value > 0 ? '+' : value < 0 ? '−' : '±'}${text}`;
+}
+
+/** Predictions beside the other ones. @param {any} props */
+function Change({ pack, state, address, limits, where }) {
+  const answer = useComputed('compared', { where, ...limits });
+  const { value } = answer;
+  if (!value) return html`<section class="change"><h2>Predictions and other</h2><${Waiting} answer=${answer} /></section>`;
+  const [mine, other] = value.totals;
+  /** @param {string} sign */
+  const query = (sign) => `${state.where.trim() ? `(${state.where.trim()}) and ` : ''}${value.by} ${sign} other_${value.by}`;
+  const links = [
+    ['better', '▲ better', query('>'), '-change'],
+    ['worse', '▼ worse', query('<'), 'change'],
+    ['equal', '= equal', query('=='), 'index'],
+  ];
+  const changed = value.categories
+    .map((/** @type {number[]} */ [tp, fp, fn, otherTp, otherFp, otherFn], /** @type {number} */ index) => ({ index, by: [tp - otherTp, fp - otherFp, fn - otherFn] }))
+    .filter((/** @type {any} */ row) => row.by.some(Boolean));
+  const size = (/** @type {any} */ row) => row.by.reduce((/** @type {number} */ sum, /** @type {number} */ by) => sum + Math.abs(by), 0);
+  changed.sort((/** @type {any} */ a, /** @type {any} */ b) => size(b) - size(a));
+  const ratio = (/** @type {number | null} */ number) => (number === null ? '–' : number.toFixed(3));
+  return html`<section class="change">
+    <h2>Predictions and other</h2>
+    <p>
+      ${links.map(([name, text, where, sort]) => html`<a class="button" data-change=${name} href=${address.link({ page: 'grid', where, sort, cell: '', top: 0 })}>${text}: ${shown(value.images[name])}</a> `)}
+      ${value.images.none ? html`<span class="quiet">${shown(value.images.none)} without a value of both</span>` : null}
+    </p>
+    <table class="figures totals">
+      <thead><tr><td></td><th scope="col">Predictions</th><th scope="col">Other</th><th scope="col">Change</th></tr></thead>
+      <tbody>
+        ${RATIOS.map(([name, text]) => html`<tr><th scope="row">${text}</th><td>${ratio(mine[name])}</td><td>${ratio(other[name])}</td><td>${mine[name] === null || other[name] === null ? '–' : signed(mine[name] - other[name], 3)}</td></tr>`)}
+        ${COUNTS.map(([name, text]) => html`<tr><th scope="row">${text}</th><td>${shown(mine[name])}</td><td>${shown(other[name])}</td><td>${signed(mine[name] - other[name])}</td></tr>`)}
+      </tbody>
+    </table>
+    ${changed.length
+      ? html`<table class="figures categories">
+          <thead><tr><th scope="col">Category</th>${COUNTS.map(([, text]) => html`<th scope="col">${text}</th>`)}</tr></thead>
+          <tbody>${changed.slice(0, 15).map((/** @type {any} */ row) => html`<tr><th scope="row">${pack.labels.categories[row.index].name}</th>${row.by.map((/** @type {number} */ by) => html`<td>${signed(by)}</td>`)}</tr>`)}</tbody>
+        </table>`
+      : html`<p class="quiet">No category is counted differently.</p>`}
+  </section>`;
+}
+
 /** @param {any} props */
 export function ErrorsPage({ pack, state, address, limits, where }) {
   const answer = useComputed('confusion', { where, ...limits });
@@ -171,10 +229,11 @@ export function ErrorsPage({ pack, state, address, limits, where }) {
   const value = last.current;
   return html`<main class="report">
     <div class="bar">
-      ${pack.predictions.has_scores ? html`<${Slider} label="Score ≥" value=${state.score} onInput=${(/** @type {number} */ score) => address.set({ score })} title="predictions below it are not counted" />` : null}
+      ${pack.predictions.has_scores || pack.other?.has_scores ? html`<${Slider} label="Score ≥" value=${state.score} onInput=${(/** @type {number} */ score) => address.set({ score })} title="predictions below it are not counted" />` : null}
       <${Slider} label="IoU ≥" value=${state.iou} onInput=${(/** @type {number} */ iou) => address.set({ iou })} title="from which IoU an object counts as found" />
       ${where ? html`<span class="quiet">of the images that fit <code>${where}</code></span>` : null}
     </div>
+    ${pack.other ? html`<${Change} pack=${pack} state=${state} address=${address} limits=${limits} where=${where} />` : null}
     <div class="report-columns">
       <section><h2>Confusion matrix</h2>${value ? html`<${Matrix} pack=${pack} answer=${value} address=${address} state=${state} />` : html`<${Waiting} answer=${answer} />`}</section>
       <section><h2>Most frequent mistakes</h2>${value ? html`<${Pairs} pack=${pack} answer=${value} address=${address} />` : null}</section>

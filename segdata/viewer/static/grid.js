@@ -70,6 +70,15 @@ class Recent {
   }
 }
 
+/** By how much more F1 an image has than with the other predictions, in signs and figures. @param {any} facts */
+function change(facts) {
+  const other = facts.other?.f1;
+  if (other === undefined || other === null) return '';
+  const by = facts.f1 - other;
+  if (Math.abs(by) < 0.005) return by === 0 ? ' =' : ' ≈';
+  return by > 0 ? ` ▲ +${by.toFixed(2)}` : ` ▼ −${(-by).toFixed(2)}`;
+}
+
 export class Grid {
   /**
    * @param {HTMLElement} root scrolls
@@ -325,7 +334,7 @@ export class Grid {
     tile.key.textContent = facts.key;
     tile.key.title = `${facts.key}\n${facts.width} × ${facts.height}${facts.split ? ` · ${facts.split}` : ''}`;
     const parts = [];
-    if (facts.f1 !== undefined && facts.f1 !== null) parts.push(`F1 ${facts.f1.toFixed(2)}`);
+    if (facts.f1 !== undefined && facts.f1 !== null) parts.push(`F1 ${facts.f1.toFixed(2)}${change(facts)}`);
     if (facts.tp !== undefined && facts.tp !== null) {
       parts.push(`✓ ${facts.tp}`);
       if (facts.fp) parts.push(`+ ${facts.fp}`);

@@ -13,7 +13,7 @@ const KEYS = [
       ['↑ ↓', 'previous, next object'],
       ['1 … 9', 'draw a category or not'],
       ['o', 'masks'],
-      ['p', 'truth, predictions, side by side, swipe'],
+      ['p', 'truth, predictions, other, side by side, swipe'],
       ['f', 'fill or outline alone'],
       ['m', 'label map'],
       ['i', 'photo'],
@@ -125,7 +125,7 @@ function pressSample(key, event, app) {
   else if (key === 'm') frame.toggleMap ? frame.toggleMap() : address.set({ layers: toggled(state.layers, 'map') });
   else if (key === 'f') address.set({ fill: state.fill > 0 ? 0 : 0.45 });
   else if (key === 'e' && pack.edits) address.set({ tool: state.tool ? '' : 'on' });
-  else if (key === 'p' && pack.predictions) address.set({ of: next(['truth', 'predictions', 'both', 'swipe'], state.of) });
+  else if (key === 'p' && pack.predictions) address.set({ of: next(['truth', 'predictions', ...(pack.other ? ['other'] : []), 'both', 'swipe'], state.of) });
   else if (key === 'c') address.set({ color: next(pack.predictions ? ['category', 'object', 'match'] : ['category', 'object'], state.color) });
   else if (key === '+' || key === '=') plane?.zoomBy(1.5);
   else if (key === '-') plane?.zoomBy(1 / 1.5);

@@ -21,6 +21,10 @@ const SORTS = [
   ['-size', 'largest image'],
   ['size', 'smallest image'],
 ];
+const BY_CHANGE = [
+  ['-change', 'better than other'],
+  ['change', 'worse than other'],
+];
 const BY_ERROR = [
   ['f1', 'lowest F1'],
   ['iou', 'lowest IoU of matches'],
@@ -95,7 +99,10 @@ function useAddress() {
 }
 
 /** @param {any} pack @param {any} state thresholds for the server; none without predictions */
-const thresholds = (pack, state) => (pack.predictions ? { score: pack.predictions.has_scores ? state.score : 0, iou: state.iou } : {});
+const thresholds = (pack, state) => (pack.predictions ? { score: hasScores(pack) ? state.score : 0, iou: state.iou } : {});
+
+/** @param {any} pack whether a score is a threshold of anything */
+const hasScores = (pack) => Boolean(pack.predictions?.has_scores || pack.other?.has_scores);
 
 /**
  * The answer to a request that follows the state; the old answer stays until the new one is there.
@@ -123,6 +130,9 @@ function useAnswer(name, load, wait = 0) {
   return answer;
 }
 
+/** Whose masks tiles have. @param {any} pack @param {any} state */
+const drawn = (pack, state) => ((state.of === 'predictions' && pack.predictions) || (state.of === 'other' && pack.other) ? state.of : 'truth');
+
 /** The tiles. @param {any} props */
 function Tiles({ pack, state, ids, frame, isStale, isMatched }) {
   const root = useRef(/** @type {any} */ (null));
@@ -147,7 +157,7 @@ function Tiles({ pack, state, ids, frame, isStale, isMatched }) {
   }, []);
   useLayoutEffect(() => {
     const { grid } = latest.current;
-    grid.dress({ size: state.tile, draws: state.tiles, of: state.of === 'predictions' ? 'predictions' : 'truth', off: state.off, thresholds: thresholds(pack, state) });
+    grid.dress({ size: state.tile, draws: state.tiles, of: drawn(pack, state), off: state.off, thresholds: thresholds(pack, state) });
     if (isMatched && latest.current.isMatched === false) grid.renew();
     latest.current.isMatched = isMatched;
     if (ids && ids !== latest.current.ids) {
@@ -166,7 +176,7 @@ function Tiles({ pack, state, ids, frame, isStale, isMatched }) {
 
 /** The page of all images. @param {any} props */
 function GridPage({ pack, state, ids, facets, splits, frame, isOpen, onFacets }) {
-  const sorts = pack.predictions ? [...BY_ERROR, ...SORTS] : SORTS;
+  const sorts = [...(pack.other ? BY_CHANGE : []), ...(pack.predictions ? BY_ERROR : []), ...SORTS];
   const total = ids.value?.length ?? 0;
   const { shift } = query(state);
   const isStale = ids.name !== frame.name;
@@ -192,12 +202,13 @@ function GridPage({ pack, state, ids, facets, splits, frame, isOpen, onFacets })
               options=${[
                 ['truth', 'Truth'],
                 ['predictions', 'Predictions'],
+                ...(pack.other ? [['other', 'Other']] : []),
               ]}
-              value=${state.of === 'predictions' ? 'predictions' : 'truth'}
+              value=${drawn(pack, state)}
               onChange=${(/** @type {string} */ of) => address.set({ of })}
             />`
           : null}
-        ${pack.predictions?.has_scores ? html`<${Slider} label="Score ≥" value=${state.score} onInput=${(/** @type {number} */ score) => address.set({ score })} title="predictions below it are not counted" />` : null}
+        ${hasScores(pack) ? html`<${Slider} label="Score ≥" value=${state.score} onInput=${(/** @type {number} */ score) => address.set({ score })} title="predictions below it are not counted" />` : null}
         ${pack.predictions ? html`<${Slider} label="IoU ≥" value=${state.iou} onInput=${(/** @type {number} */ iou) => address.set({ iou })} title="from which IoU an object counts as found" />` : null}
         </div>
       </div>
@@ -218,7 +229,7 @@ function Head({ pack, state }) {
   const current = state.page === 'sample' ? 'grid' : state.page;
   return html`<header class="head">
     <a class="brand" href=${address.link({ page: 'grid' })} aria-label="segdata, all images"><img src="/static/icon.svg" alt="" width="22" height="22" /></a>
-    <span class="pack-name" title=${`${shown(pack.samples)} images, ${shown(pack.objects)} objects`}><bdi>${pack.name}</bdi>${pack.predictions ? html` <span class="quiet">·</span> <bdi class="quiet">${pack.predictions.name}</bdi>` : null}</span>
+    <span class="pack-name" title=${`${shown(pack.samples)} images, ${shown(pack.objects)} objects`}><bdi>${pack.name}</bdi>${pack.predictions ? html` <span class="quiet">·</span> <bdi class="quiet">${pack.predictions.name}</bdi>` : null}${pack.other ? html` <span class="quiet">·</span> <bdi class="quiet">${pack.other.name}</bdi>` : null}</span>
     <nav aria-label="pages">${pages.map(([name, text]) => html`<a href=${address.link({ page: name })} aria-current=${name === current ? 'page' : null}>${text}</a>`)}</nav>
     <${Find} address=${address} />
   </header>`;

@@ -23,7 +23,7 @@
  * @property {string} tile size of tiles: small, medium or large
  * @property {string} tiles '' or masks: what is drawn on them
  * @property {number} sample its number in the pack, −1 for none
- * @property {string} of truth, predictions, both or swipe
+ * @property {string} of truth, predictions, other, both or swipe
  * @property {string} color category, object or match
  * @property {number} fill opacity of masks
  * @property {number} divider of the swipe, 0 … 1

@@ -123,15 +123,20 @@ def pages(browser: Any) -> Iterator[Open]:
     """Opens pages of packs; each pack is served once."""
     from segdata.viewer import server
 
-    running: dict[tuple[Path, Path | None], Any] = {}
+    running: dict[tuple[Path, Path | None, Path | None], Any] = {}
     opened: list[Page] = []
 
     def open_page(
-        pack: Path, fragment: str = "", *, predictions: Path | None = None, size: tuple[int, int] = (1280, 800)
+        pack: Path,
+        fragment: str = "",
+        *,
+        predictions: Path | None = None,
+        other: Path | None = None,
+        size: tuple[int, int] = (1280, 800),
     ) -> Page:
-        name = (pack, predictions)
+        name = (pack, predictions, other)
         if name not in running:
-            running[name] = server.view(pack, predictions)
+            running[name] = server.view(pack, predictions, other)
         page = Page(browser, running[name].address, fragment, size)
         opened.append(page)
         return page

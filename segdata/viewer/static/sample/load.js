@@ -6,7 +6,7 @@ import { decode } from './runs.js';
 
 const KEPT = 5;
 
-/** @typedef {{facts: Promise<any>, photo: Promise<ImageBitmap | null>, truth: Promise<any>, predictions: Promise<any>, control: AbortController}} Parts */
+/** @typedef {{facts: Promise<any>, photo: Promise<ImageBitmap | null>, truth: Promise<any>, predictions: Promise<any>, other: Promise<any>, control: AbortController}} Parts */
 
 export class Sheet {
   constructor() {
@@ -36,9 +36,10 @@ export class Sheet {
       photo: pack.has_images ? photo() : Promise.resolve(null),
       truth: masks('truth'),
       predictions: pack.predictions ? masks('predictions') : Promise.resolve(null),
+      other: pack.other ? masks('other') : Promise.resolve(null),
     };
     this.parts.set(sample, parts);
-    for (const part of [parts.facts, parts.photo, parts.truth, parts.predictions]) {
+    for (const part of [parts.facts, parts.photo, parts.truth, parts.predictions, parts.other]) {
       part.catch(() => this.parts.get(sample) === parts && this.parts.delete(sample));
     }
     while (this.parts.size > KEPT) {
@@ -64,9 +65,9 @@ export class Sheet {
     return json(`matches/${sample}`, thresholds, { signal });
   }
 
-  /** @param {number} sample @param {'t' | 'p'} side @param {AbortSignal} signal */
+  /** @param {number} sample @param {'t' | 'p' | 'o'} side @param {AbortSignal} signal */
   async map(sample, side, signal) {
-    const answer = await ask(`semantic/${sample}`, { of: side === 't' ? 'truth' : 'predictions' }, { signal });
+    const answer = await ask(`semantic/${sample}`, { of: { t: 'truth', p: 'predictions', o: 'other' }[side] }, { signal });
     const [height, width, itemsize] = (answer.headers.get('X-Segdata-Size') ?? '').split(',').map(Number);
     const buffer = await answer.arrayBuffer();
     return { height, width, values: itemsize === 2 ? new Uint16Array(buffer) : new Uint8Array(buffer) };

@@ -33,7 +33,7 @@ export function areaOf(masks, object) {
  * tp, fp, fn or none: what became of an object.
  *
  * @param {any} matches the server's answer
- * @param {'t' | 'p'} side
+ * @param {'t' | 'p' | 'o'} side
  * @param {number} object
  * @returns {'tp' | 'fp' | 'fn' | 'none'}
  */
@@ -49,7 +49,7 @@ export function fate(matches, side, object) {
 /**
  * @param {any} pack
  * @param {import('./runs.js').Masks} masks
- * @param {'t' | 'p'} side
+ * @param {'t' | 'p' | 'o'} side
  * @param {string} color category, object or match
  * @param {any} matches
  * @returns {number[][]} RGB per object
@@ -85,7 +85,7 @@ function Row({ list, object }) {
   const isShown = !hide.has(name);
   const score = masks.score[object];
   const words = flagNames(masks.flags[object]);
-  const iou = side === 'p' && matches?.predictions[object] >= 0 ? matches.iou[object] : null;
+  const iou = side !== 't' && matches?.predictions[object] >= 0 ? matches.iou[object] : null;
   return html`<li class=${`object ${selected === name ? 'selected' : ''}`} onMouseEnter=${() => on.mark(name)} onMouseLeave=${() => on.mark('')}>
     <input type="checkbox" checked=${isShown} aria-label=${`draw object ${object + 1}`} onChange=${() => on.hide(name, isShown)} />
     <button class="row" aria-pressed=${selected === name} onClick=${() => on.select(selected === name ? '' : name)}>

@@ -36,7 +36,7 @@ export class Overlay {
   /**
    * @param {import('./runs.js').Masks} masks
    * @param {HTMLCanvasElement} canvas made as high as the image is wide, and as wide as it is high
-   * @param {'t' | 'p'} side
+   * @param {'t' | 'p' | 'o'} side
    */
   constructor(masks, canvas, side) {
     this.masks = masks;

@@ -14,8 +14,16 @@ import { Facts, Legend, Tools, Zoom } from './panel.js';
 
 const sheet = new Sheet();
 
-/** @param {import('../state.js').State} state @returns {('t' | 'p')[]} */
-const sidesOf = (state) => (state.of === 'truth' ? ['t'] : state.of === 'predictions' ? ['p'] : ['t', 'p']);
+/** @typedef {'t' | 'p' | 'o'} Side truth, predictions, other predictions */
+
+/** @type {Record<string, Side[]>} */
+const ALONE = { truth: ['t'], predictions: ['p'], other: ['o'] };
+
+/** @param {any} pack @param {import('../state.js').State} state @returns {Side[]} */
+function sidesOf(pack, state) {
+  if (!pack.predictions || (state.of === 'other' && !pack.other)) return ['t'];
+  return ALONE[state.of] ?? (pack.other ? ['p', 'o'] : ['t', 'p']);
+}
 
 /** @param {string} zoom @returns {import('./plane.js').View | null} */
 function viewOf(zoom) {
@@ -76,10 +84,10 @@ function useSample(pack, state, canvases, epoch) {
     let isCurrent = true;
     const parts = sheet.open(sample, pack);
     setMaps({});
-    Promise.allSettled([parts.facts, parts.photo, parts.truth, parts.predictions]).then(([facts, photo, truth, predictions]) => {
+    Promise.allSettled([parts.facts, parts.photo, parts.truth, parts.predictions, parts.other]).then(([facts, photo, truth, predictions, other]) => {
       if (!isCurrent || [facts, photo, truth].some((part) => part.status === 'rejected' && isAbort(part.reason))) return;
-      const errors = [facts, truth, predictions].flatMap((part) => (part.status === 'rejected' ? [part.reason] : []));
-      /** @param {any} part @param {'t' | 'p'} side */
+      const errors = [facts, truth, predictions, other].flatMap((part) => (part.status === 'rejected' ? [part.reason] : []));
+      /** @param {any} part @param {Side} side */
       const overlay = (part, side) => (part.status === 'fulfilled' && part.value ? new Overlay(part.value, canvases[side].current, side) : null);
       setData({
         sample,
@@ -88,6 +96,7 @@ function useSample(pack, state, canvases, epoch) {
         photoError: photo.status === 'rejected' ? photo.reason : null,
         t: overlay(truth, 't'),
         p: overlay(predictions, 'p'),
+        o: overlay(other, 'o'),
         errors,
       });
     });
@@ -98,9 +107,10 @@ function useSample(pack, state, canvases, epoch) {
   useEffect(() => {
     if (!pack.predictions) return undefined;
     const control = new AbortController();
-    sheet
-      .matches(sample, { score: state.score, iou: state.iou }, control.signal)
-      .then((found) => setMatches({ sample, ...found }))
+    const limits = { score: state.score, iou: state.iou };
+    const asked = [limits, ...(pack.other ? [{ ...limits, of: 'other' }] : [])];
+    Promise.all(asked.map((parameters) => sheet.matches(sample, parameters, control.signal)))
+      .then(([matches, other]) => setMatches({ sample, ...matches, other }))
       .catch((error) => isAbort(error) || setMatches(null));
     return () => control.abort();
   }, [sample, state.score, state.iou, epoch]);
@@ -108,7 +118,7 @@ function useSample(pack, state, canvases, epoch) {
   useEffect(() => {
     if (!needsMap || data.sample !== sample) return undefined;
     const control = new AbortController();
-    for (const side of /** @type {('t' | 'p')[]} */ (['t', 'p'])) {
+    for (const side of /** @type {Side[]} */ (['t', 'p', 'o'])) {
       if (!data[side]?.masks.hasMap || maps[side]) continue;
       sheet
         .map(sample, side, control.signal)
@@ -122,7 +132,7 @@ function useSample(pack, state, canvases, epoch) {
 
 /** @param {any} props */
 export function SamplePage({ pack, state, address, position, total, go, frame }) {
-  const canvases = { t: useRef(null), p: useRef(null), tmap: useRef(null), pmap: useRef(null) };
+  const canvases = { t: useRef(null), p: useRef(null), o: useRef(null), tmap: useRef(null), pmap: useRef(null), omap: useRef(null) };
   const [epoch, setEpoch] = useState(0);
   const { data, maps, matches } = useSample(pack, state, canvases, epoch);
   const planes = useRef(new Map()).current;
@@ -131,14 +141,16 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
   const [thick, setThick] = useState(1);
   const isMapOnly = Boolean(data.t && isMapAlone(data.t.masks));
   const layers = useMemo(() => new Set(isMapOnly && !state.layers.includes('nomap') ? [...state.layers, 'map'] : state.layers), [state.layers, isMapOnly]);
-  const sides = sidesOf(state).filter((side) => side === 't' || pack.predictions);
+  const sides = sidesOf(pack, state);
+  const matchesOf = (/** @type {string} */ side) => (side === 'o' ? matches?.other : matches) ?? null;
   const off = useMemo(() => new Set(state.off), [state.off]);
   const hide = useMemo(() => new Set(state.hide), [state.hide]);
-  const least = pack.predictions?.has_scores ? state.score : 0;
+  const least = pack.predictions?.has_scores || pack.other?.has_scores ? state.score : 0;
   const colors = useMemo(
     () => ({
       t: data.t ? colorsOf(pack, data.t.masks, 't', state.color, matches) : [],
       p: data.p ? colorsOf(pack, data.p.masks, 'p', state.color, matches) : [],
+      o: data.o ? colorsOf(pack, data.o.masks, 'o', state.color, matchesOf('o')) : [],
     }),
     [data, state.color, matches],
   );
@@ -149,7 +161,7 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
       if (!overlay) continue;
       const { masks } = overlay;
       const isShown = Array.from({ length: masks.count }, (_, object) => {
-        if (side === 'p' && masks.score[object] < least) return false;
+        if (side !== 't' && masks.score[object] < least) return false;
         return !off.has(pack.labels.categories[masks.category[object]]?.name) && !hide.has(`${side}${object}`);
       });
       const start = performance.now();
@@ -209,7 +221,7 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     },
     /** @param {number} x @param {number} y @param {string} name */
     pick: (x, y, name) => {
-      const side = name === 'swipe' ? 't' : name;
+      const side = name === 'swipe' ? sides[0] : name;
       const object = data[side]?.at(x, y) ?? -1;
       const picked = object < 0 ? '' : `${side}${object}`;
       address.set({ object: picked === state.object ? '' : picked });
@@ -231,11 +243,11 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
 
   /** @param {number} x @param {number} y @param {string} name of the pane */
   const describe = (x, y, name) =>
-    (name === 'swipe' ? ['t', 'p'] : [name]).flatMap((side) => {
+    /** @type {Side[]} */ (name === 'swipe' ? sides : [name]).flatMap((side) => {
       const parts = [];
       const overlay = data[side];
       const object = overlay?.shown.length ? overlay.at(x, y) : -1;
-      if (object >= 0) parts.push(described(pack, overlay, object, matches, colors[side === 't' ? 't' : 'p'][object]));
+      if (object >= 0) parts.push(described(pack, overlay, object, matchesOf(side), colors[side][object]));
       const value = maps[side]?.at(x, y) ?? -1;
       if (value >= 0) {
         const category = pack.labels.categories[value];
@@ -244,9 +256,9 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
       return parts;
     });
 
-  /** @param {('t' | 'p')[]} shownSides */
+  /** @param {Side[]} shownSides */
   const scene = (shownSides) => {
-    const first = data.t ?? data.p;
+    const first = data.t ?? data.p ?? data.o;
     return {
       width: first?.masks.width ?? 0,
       height: first?.masks.height ?? 0,
@@ -257,9 +269,10 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
       layers,
       divider: state.divider,
       isDim: Boolean(editor?.draft),
-      marked: marks('').filter(({ overlay, object }) => !editor?.draft || overlay.side === 'p' || editor.objects[object] !== editor.target),
+      marked: marks('').filter(({ overlay, object }) => !editor?.draft || overlay.side !== 't' || editor.objects[object] !== editor.target),
       extra: editor && shownSides[0] === 't' ? (/** @type {any} */ context, /** @type {number} */ scale) => editor.paint(context, scale) : undefined,
       sign: (/** @type {Overlay} */ overlay, /** @type {number} */ object, /** @type {number} */ size) => {
+        const matches = matchesOf(overlay.side);
         const sign = state.color === 'match' && matches ? `${MATCH[fate(matches, overlay.side, object)].sign} ` : '';
         const isNamed = state.object === `${overlay.side}${object}`;
         if (sign && size < 60 && !isNamed) return sign.trim();
@@ -268,7 +281,7 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     };
   };
   const view = viewOf(state.zoom);
-  const NAMES = { t: 'Truth', p: 'Predictions' };
+  const NAMES = { t: 'Truth', p: 'Predictions', o: 'Other' };
   const categories = categoriesOf(pack, sides.map((side) => data[side]?.masks).filter(Boolean)).map((category, index) => ({ ...category, hint: index < 9 ? index + 1 : '' }));
   const inMap = sides.flatMap((side) => (layers.has('map') && maps[side] ? maps[side].shares : [])).map(([index]) => pack.labels.categories[index]?.name);
   frame.categories = [...new Set([...categories.map((category) => category.name), ...inMap.filter(Boolean)])];
@@ -309,14 +322,14 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     <div class="stage">
       <div class="panes">
         ${swipe
-          ? html`<${Pane} key="swipe" name="swipe" label="Truth | Predictions" scene=${scene(['t', 'p'])} view=${view} planes=${planes} on=${on} />`
+          ? html`<${Pane} key="swipe" name="swipe" label=${sides.map((side) => NAMES[side]).join(' | ')} scene=${scene(sides)} view=${view} planes=${planes} on=${on} />`
           : sides.map((side) => html`<${Pane} key=${side} name=${side} label=${NAMES[side]} scene=${scene([side])} view=${view} planes=${planes} on=${on} />`)}
         ${data.photoError && layers.has('photo')
           ? html`<div class="photo-error" role="alert"><b>${data.photoError.status === 404 ? 'No image in this pack' : data.photoError.message}</b> ${data.photoError.place ?? ''} ${data.photoError.why ?? ''}</div>`
           : null}
         <${Zoom} planes=${planes} isFitted=${state.zoom === ''} />
       </div>
-      <${Legend} state=${state} matches=${matches} />
+      <${Legend} state=${state} matches=${matchesOf(sides[0])} />
       <${Readout} emitter=${emitter} describe=${describe} />
     </div>
     <aside class="side" aria-label="Objects">
@@ -328,8 +341,8 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
               ? html`<${ObjectList}
                   title=${sides.length === 2 || pack.predictions ? NAMES[side] : 'Objects'}
                   categories=${categories}
-                  least=${side === 'p' ? least : 0}
-                  list=${{ masks: data[side].masks, side, matches, colors: colors[side], hide, off, selected: state.object, on: actions, signs: state.color === 'match' && matches }}
+                  least=${side === 't' ? 0 : least}
+                  list=${{ masks: data[side].masks, side, matches: matchesOf(side), colors: colors[side], hide, off, selected: state.object, on: actions, signs: state.color === 'match' && matchesOf(side) }}
                 />`
               : null,
           )
@@ -343,8 +356,8 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
         : null}
       ${isThere ? html`<${Facts} data=${data} state=${state} pack=${pack} />` : null}
     </aside>
-    ${['t', 'p'].map((side) => html`<canvas ref=${/** @type {any} */ (canvases)[side]} class="source" data-overlay=${side} hidden></canvas>`)}
-    ${['tmap', 'pmap'].map((side) => html`<canvas ref=${/** @type {any} */ (canvases)[side]} class="source" data-map=${side} hidden></canvas>`)}
+    ${['t', 'p', 'o'].map((side) => html`<canvas ref=${/** @type {any} */ (canvases)[side]} class="source" data-overlay=${side} hidden></canvas>`)}
+    ${['tmap', 'pmap', 'omap'].map((side) => html`<canvas ref=${/** @type {any} */ (canvases)[side]} class="source" data-map=${side} hidden></canvas>`)}
   </main>`;
 }
 
@@ -389,7 +402,7 @@ function described(pack, overlay, object, matches, color) {
   if (matches) {
     const what = fate(matches, side, object);
     parts.push(`${MATCH[what].sign} ${MATCH[what].name}`);
-    if (side === 'p' && matches.predictions[object] >= 0) parts.push(`IoU ${matches.iou[object].toFixed(2)}`);
+    if (side !== 't' && matches.predictions[object] >= 0) parts.push(`IoU ${matches.iou[object].toFixed(2)}`);
   }
   return { color, name: pack.labels.categories[masks.category[object]]?.name ?? '?', text: parts.join(' · ') };
 }

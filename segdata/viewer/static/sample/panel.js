@@ -8,6 +8,7 @@ import { MATCH, css } from './overlay.js';
 const SIDES = [
   ['truth', 'Truth'],
   ['predictions', 'Predictions'],
+  ['other', 'Other'],
   ['both', 'Side by side'],
   ['swipe', 'Swipe'],
 ];
@@ -43,7 +44,7 @@ export function Slider({ label, value, onInput, title }) {
 
 /** @param {any} props */
 export function Tools({ pack, state, address, layers, isMapOnly, data, position, total, go }) {
-  const hasMap = Boolean(data.t?.masks.hasMap || data.p?.masks.hasMap);
+  const hasMap = Boolean(data.t?.masks.hasMap || data.p?.masks.hasMap || data.o?.masks.hasMap);
   /** @param {string} name */
   const toggle = (name) => {
     let next = state.layers.filter((/** @type {string} */ layer) => layer !== name && layer !== 'nomap');
@@ -57,10 +58,10 @@ export function Tools({ pack, state, address, layers, isMapOnly, data, position,
       <button onClick=${() => go.step(-1)} disabled=${position <= 0} aria-label="previous image" title="previous image (←, k)">‹</button>
       <button onClick=${() => go.step(1)} disabled=${position < 0 || position >= total - 1} aria-label="next image" title="next image (→, j)">›</button>
       <span class="title"><bdi>${data.facts?.key ?? ''}</bdi></span>
-      ${pack.edits ? html`<button aria-pressed=${state.tool !== ''} class="edit-button" title="correct this image (e)" onClick=${() => address.set({ tool: state.tool ? '' : 'on', of: state.of === 'predictions' ? 'both' : state.of })}>Correct</button>` : null}
+      ${pack.edits ? html`<button aria-pressed=${state.tool !== ''} class="edit-button" title="correct this image (e)" onClick=${() => address.set({ tool: state.tool ? '' : 'on', of: pack.other ? 'truth' : state.of === 'predictions' ? 'both' : state.of })}>Correct</button>` : null}
       <span class="quiet figure">${position >= 0 ? `${shown(position + 1)} of ${shown(total)}` : ''}</span>
     </div>
-    ${pack.predictions ? html`<${Choice} label="what is drawn" options=${SIDES} value=${state.of} onChange=${(/** @type {string} */ of) => address.set({ of })} />` : null}
+    ${pack.predictions ? html`<${Choice} label="what is drawn" options=${SIDES.filter(([name]) => name !== 'other' || pack.other)} value=${state.of} onChange=${(/** @type {string} */ of) => address.set({ of })} />` : null}
     <div class="looks">
       <div class="choice" role="group" aria-label="layers">
         ${LAYERS.filter(([name]) => name !== 'map' || hasMap).map(
@@ -74,7 +75,7 @@ export function Tools({ pack, state, address, layers, isMapOnly, data, position,
         onChange=${(/** @type {string} */ color) => address.set({ color })}
       />
       <${Slider} label="Fill" value=${state.fill} onInput=${(/** @type {number} */ fill) => address.set({ fill })} title="opacity of masks and label maps (f)" />
-      ${pack.predictions?.has_scores
+      ${pack.predictions?.has_scores || pack.other?.has_scores
         ? html`<${Slider} label="Score ≥" value=${state.score} onInput=${(/** @type {number} */ score) => address.set({ score })} title="predictions below it are not drawn and not counted" />`
         : null}
       ${pack.predictions && state.color === 'match'
