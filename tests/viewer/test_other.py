@@ -9,6 +9,7 @@ import pytest
 
 import segdata
 from segdata.errors import LabelMismatch, UsageError
+from tests.helpers.command import run_segdata
 from tests.viewer import pair
 from tests.viewer.client import Client, masks
 
@@ -114,12 +115,16 @@ def test_without_other_predictions_the_errors_say_what_to_do(compared: Client) -
         assert answer.document["error"]["fix"] == "segdata view PACK PREDICTIONS OTHER", answer.document
 
 
-def test_other_predictions_of_other_categories_are_refused(files: tuple[Path, Path, Path], dataset: tuple) -> None:
+def test_other_predictions_of_other_categories_are_refused(
+    files: tuple[Path, Path, Path], dataset: tuple[Path, Path]
+) -> None:
     pack, ours, other = files
     foreign = dataset[0].with_name("foreign")
     if not foreign.exists():
         segdata.convert(dataset[0], foreign, workers=1, images="none")
     with pytest.raises(LabelMismatch):
         segdata.view(pack, ours, foreign)
+    refused = run_segdata("view", pack, ours, foreign, "--no-open")
+    assert refused.code == 4 and "person" in refused.err
     with pytest.raises(UsageError, match="compared with predictions"):
         segdata.view(pack, None, other)

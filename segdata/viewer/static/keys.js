@@ -124,7 +124,7 @@ function pressSample(key, event, app) {
   else if (key === 'i') address.set({ layers: toggled(state.layers, 'photo') });
   else if (key === 'm') frame.toggleMap ? frame.toggleMap() : address.set({ layers: toggled(state.layers, 'map') });
   else if (key === 'f') address.set({ fill: state.fill > 0 ? 0 : 0.45 });
-  else if (key === 'e' && pack.edits) address.set({ tool: state.tool ? '' : 'on' });
+  else if (key === 'e' && pack.edits) address.set({ tool: state.tool ? '' : 'on', of: pack.other ? 'truth' : state.of });
   else if (key === 'p' && pack.predictions) address.set({ of: next(['truth', 'predictions', ...(pack.other ? ['other'] : []), 'both', 'swipe'], state.of) });
   else if (key === 'c') address.set({ color: next(pack.predictions ? ['category', 'object', 'match'] : ['category', 'object'], state.color) });
   else if (key === '+' || key === '=') plane?.zoomBy(1.5);

@@ -48,8 +48,12 @@ def test_the_other_predictions_are_drawn(open_page: Open, tmp_path: Path) -> Non
     expected = np.zeros((80, 100), bool)
     expected[y : y + height, x : x + width] = True
     assert np.array_equal(page.overlay("o")[..., 3] > 0, expected)
-    page.go("page=sample&sample=3&of=both")
+    page.go("page=sample&sample=3&of=both&color=match")
     names = "[...document.querySelectorAll('.pane-name')].map(name => name.textContent).join()"
     page.until(f"{names} === 'Predictions,Other'")
+    legends = "[...document.querySelectorAll('.legend')].map(legend => legend.textContent)"
+    page.until(f"{legends}.length === 2")
+    texts = page(legends)
+    assert "Predictions" in texts[0] and "(FP) 0" in texts[0] and "Other" in texts[1] and "(FP) 1" in texts[1]
     page.go("page=sample&sample=3&of=swipe")
     page.until(f"{names} === 'Predictions | Other'")

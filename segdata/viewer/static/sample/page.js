@@ -312,7 +312,7 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
   frame.editor = editor && state.tool ? editor : null;
   frame.chosen = chosen;
   useLayoutEffect(() => {
-    const first = planes.get('t') ?? planes.get('swipe');
+    const first = planes.get('t') ?? (sides[0] === 't' ? planes.get('swipe') : null);
     if (first) first.tool = editor && state.tool ? editor.pointer(() => frame.chosen) : null;
   });
   const swipe = state.of === 'swipe' && sides.length === 2;
@@ -329,7 +329,7 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
           : null}
         <${Zoom} planes=${planes} isFitted=${state.zoom === ''} />
       </div>
-      <${Legend} state=${state} matches=${matchesOf(sides[0])} />
+      ${(pack.other ? sides : sides.slice(0, 1)).map((side) => html`<${Legend} key=${side} state=${state} matches=${matchesOf(side)} name=${pack.other && side !== 't' ? NAMES[side] : ''} />`)}
       <${Readout} emitter=${emitter} describe=${describe} />
     </div>
     <aside class="side" aria-label="Objects">

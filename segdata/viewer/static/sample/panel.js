@@ -96,10 +96,11 @@ export function Zoom({ planes, isFitted }) {
 }
 
 /** What the colours of matches mean. @param {any} props */
-export function Legend({ state, matches }) {
+export function Legend({ state, matches, name }) {
   if (state.color !== 'match' || !matches) return null;
   const counts = /** @type {Record<string, number>} */ ({ tp: matches.tp, fp: matches.fp, fn: matches.fn });
   return html`<div class="legend">
+    ${name ? html`<b>${name}</b>` : null}
     ${Object.entries(MATCH).map(
       ([what, { color, sign, name }]) => html`<span><span class="chip" style=${{ background: css(color) }}></span>${sign} ${name}${what in counts ? ` ${counts[what]}` : ''}</span>`,
     )}
