@@ -64,10 +64,14 @@ class Page:
             self.problems.append(f"request to {route.request.url}")
             route.abort()
 
+        def dismiss(dialog: Any) -> None:
+            self.problems.append("a dialog")
+            dialog.dismiss()
+
         self.context.route("**", pass_on)
         self.tab.on("console", lambda message: self.problems.append(f"console: {message.text}"))
         self.tab.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        self.tab.on("dialog", lambda dialog: (self.problems.append("a dialog"), dialog.dismiss()))
+        self.tab.on("dialog", dismiss)
         self.tab.goto(address + (f"&{fragment}" if fragment else ""))
 
     def __call__(self, script: str, argument: object = None) -> Any:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ PAYLOAD = "<img src=x onerror=window.hits.push(1)>\"'`</script><script>window.hi
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 images of 24 × 16 pixels, the i-th as red as i says; every fifth has a dog, every seventh a crowd of cats."""
     root = tmp_path_factory.mktemp("many")
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     (root / "train2017").mkdir()
     for number in range(600):
         name = f"{number:06}.png"
