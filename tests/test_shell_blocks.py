@@ -49,6 +49,9 @@ NOT_RUN = {
     "segdata fetch sbd": "no tiny SBD is drawn; the plan (--dry-run) is run",
     "segdata prepare sbd": "no tiny SBD is drawn; tests/conversion/test_prepare.py prepares one",
     "segdata verify sbd": "no tiny SBD is drawn",
+    "segdata fetch coco-stuff": "no tiny COCO-Stuff is drawn; the plan (--dry-run) is run",
+    "segdata prepare coco-stuff": "no tiny COCO-Stuff is drawn; tests/formats/coco_stuff converts one",
+    "segdata verify coco-stuff": "no tiny COCO-Stuff is drawn",
     "segdata train packs/mine -o runs/first --tracker": "tests/training/test_trackers.py has a run for each",
 }
 """Beginning of a line → why it is not run."""

@@ -52,7 +52,8 @@ def test_a_wheel_holds_every_module_and_manifest_and_no_tests(wheel: Path) -> No
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "segdata").rglob("*.py")}
     manifests = {f"segdata/manifests/{path.name}" for path in (ROOT / "segdata/manifests").iterdir() if path.is_file()}
     weights = {path.relative_to(ROOT).as_posix() for path in (ROOT / "segdata/demo/weights").iterdir()}
-    assert names == {*modules, *manifests, *weights, "segdata/py.typed"}
+    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "segdata/viewer/static").rglob("*") if path.is_file()}
+    assert names == {*modules, *manifests, *weights, *page, "segdata/py.typed"}
     assert len(weights) == 6 and sum(path.stat().st_size for path in (ROOT / "segdata/demo/weights").iterdir()) < 4e6
     assert {"segdata/manifests/coco-2017.toml", "segdata/manifests/same-names.txt"} <= names
     assert not [name for name in names if "/test_" in name or "/conftest" in name]

@@ -47,7 +47,7 @@ KINDS = (
         "categories",
         True,
         "objects and pixels of categories that are gone",
-        r"(objects|pixels) of category|categories of objects",
+        r"(objects|pixels) of category|categories of objects|further labels of a region",
     ),
     Kind(
         "hidden-pixels",
@@ -55,7 +55,12 @@ KINDS = (
         "pixels of objects that lie under others",
         r"objects partly hidden|hidden pixels of|label map pixels under|objects whose pixels",
     ),
-    Kind("shapes", True, "points, lines and other shapes without area, which are no objects", r"shapes without area"),
+    Kind(
+        "shapes",
+        True,
+        "points, lines and other shapes without area, which are no objects",
+        r"(shapes|results) without (area|label)",
+    ),
     Kind("masks", True, "masks of objects that stay", r"masks? of objects|masks$"),
     Kind(
         "label-maps",
@@ -86,7 +91,12 @@ KINDS = (
     Kind("licences", False, "licences", r"(image|object|document) field '(licen[cs]es?|rights)'"),
     Kind("urls", False, "addresses", r"(image|object|document) field '([^']*_)?ur[li]s?'"),
     Kind("dates", False, "dates", r"(image|object|document) field '([^']*_)?(date|time|year|timestamp)(_[^']*)?'"),
-    Kind("fields", False, "further fields of records", r"(image|object|document) field|(paths of )?column "),
+    Kind(
+        "fields",
+        False,
+        "further fields of records",
+        r"(image|object|document) field|(paths of )?column |tracks of|drafts of|boundaries and further fields",
+    ),
     Kind(
         "files",
         False,

@@ -77,6 +77,8 @@ def quantised(model: Any, images: Iterator[Image], to_input: Callable[[Image], A
             Reader(),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QUInt8,  # with signs, sums overflow on processors without VNNI
             op_types_to_quantize=_OPERATORS,
         )
         return onnx.load(smaller)

@@ -30,7 +30,7 @@ def dropped_in_code() -> set[str]:
                     texts.add(str(what.value))
                 elif isinstance(what, ast.JoinedStr):
                     texts.add("".join(str(p.value) if isinstance(p, ast.Constant) else "x" for p in what.values))
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "dropped":
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "dropped":
                 texts |= {str(key.value) for key in getattr(node.value, "keys", ()) if isinstance(key, ast.Constant)}
     return texts
 
