@@ -16,7 +16,7 @@ import segdata
 from segdata.core.masks import Masks
 from tests.viewer.page.browser import Page
 
-pytest.importorskip("segdata.viewer.editing", reason="no corrections in the viewer")
+pytest.importorskip("cv2", reason="OpenCV is not installed (pip install 'segdata[edit]')")
 
 IS_THERE = (
     "document.querySelector('main.sample')?.getAttribute('aria-busy') === 'false' && document.querySelector('.edit')"
