@@ -29,12 +29,16 @@ class Columns:
 
     Attributes:
         names: what the texts of a query are compared with.
+        remarked: what the pack's report gives as examples, such as keys of images → what is odd about it.
     """
 
     def __init__(self, store: Store, mapping: LabelMapping | None) -> None:
         self._store = store
         self._in_split: dict[str, BoolArray] = {}
         labels = store.labels if mapping is None else mapping.target
+        remarks = store.index["report"]["remarks"].items()
+        self.remarked = {example: kind for kind, remark in remarks for example in remark["examples"]}
+        self.remarked |= {example.partition(": ")[0]: kind for example, kind in self.remarked.items()}
         self.names = Names(
             labels,
             {"split": list(store.splits), "codec": [None if name == "none" else name for name in layout.CODECS]},
@@ -138,6 +142,12 @@ class ShardTable:
         has_flag: BoolArray = (self._shard.table[array] & flag) != 0
         return has_flag
 
+    def _problem(self) -> BoolArray:
+        remarked = self._columns.remarked
+        if not remarked:
+            return np.zeros(len(self.pointer) - 1, bool)
+        return np.array([key in remarked for key in self.texts("key")], bool)
+
     def _objects(self) -> IntArray:
         if self._mapping is None:
             return np.diff(self.pointer)
@@ -197,6 +207,7 @@ _OF_IMAGES: dict[str, Callable[[ShardTable], npt.NDArray[Any]]] = {
     "has_instances": _flag("image/flags", layout.INSTANCES_ANNOTATED),
     "has_semantic": _flag("image/flags", layout.SEMANTIC_ANNOTATED),
     "bytes": _array("image/length"),
+    "problem": ShardTable._problem,
 }
 _OF_OBJECTS: dict[str, Callable[[ShardTable], npt.NDArray[Any]]] = {
     "isthing": lambda table: table._of_category("isthing"),

@@ -20,6 +20,10 @@ IMAGE: dict[str, tuple[Kind, str]] = {
     "has_semantic": ("flag", "it has a label map"),
     "codec": ("text", "how the image is encoded: jpeg, png …; `none` without images"),
     "bytes": ("number", "size of the image file; 0 without images"),
+    "problem": (
+        "flag",
+        "the pack's report names it as an example of what was odd; it keeps the first few of each kind",
+    ),
 }
 """Field of an image → kind of its values, what they are."""
 
@@ -85,8 +89,7 @@ INSTEAD = {
     "void": "ignore says that an object's category is left out of training; void pixels are in the label map alone",
     "stuff": "write isthing == false",
     "box_only": "write not has_mask",
-    "problem": "a pack counts problems and keeps a few examples: segdata info PACK",
-    "remark": "a pack counts remarks and keeps a few examples: segdata info PACK",
+    "remark": "write problem; segdata info PACK counts what was odd, by kind",
     "name": "an image has a key and a file, an object a category",
 }
 """Words that are no fields, and what to write."""

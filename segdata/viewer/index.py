@@ -116,15 +116,8 @@ class Index:
         return [key for table in self.pack.query_columns.tables for key in table.texts("key")]
 
     def _problems(self) -> dict[int, str]:
-        report = self.pack.info.get("report") or {}
-        named = {
-            str(example): kind
-            for kind, item in (report.get("remarks") or {}).items()
-            for example in item.get("examples", ())
-        }
-        if not named:
-            return {}
-        return {number: named[key] for number, key in enumerate(self.keys()) if key in named}
+        remarked = self.pack.query_columns.remarked
+        return {number: remarked[key] for number, key in enumerate(self.keys()) if key in remarked} if remarked else {}
 
     # ------------------------------------------------------------------ order
 

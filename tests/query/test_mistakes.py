@@ -62,7 +62,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
         ("width > 5 height > 3", (11, 16), "expected and, or"),
         ("", (1, 1), "the query is empty"),
         ("any(void)", (5, 8), "ignore says"),
-        ("problem", (1, 7), "segdata info PACK"),
+        ("remark", (1, 6), "segdata info PACK"),
         ("object.width > 5", (1, 12), "write any(width > 0)"),
         ("any(iscrowd == 2)", (16, 16), "true or false"),
         ("not width", (5, 9), "compare it: width > 0"),

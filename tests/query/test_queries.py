@@ -363,3 +363,11 @@ def test_splits_of_voc_overlap_as_their_lists_say(tmp_path: Path) -> None:
     both = [("split == train and split == val", train & val), ("split in (train, val)", train | val)]
     for text, expected in [*both, ("split == train and split != val", train - val), ("split == none", set())]:
         assert {sample.key for sample in pack.select(text)} == expected, text
+
+
+def test_images_that_the_report_names_are_asked_for(tmp_path: Path) -> None:
+    segdata.convert(made.yolo(tmp_path / "source"), tmp_path / "pack")
+    pack = segdata.open(tmp_path / "pack")
+    remarked = {Path(pack.keys[index]).name for index in np.flatnonzero(pack.matching("problem"))}
+    assert remarked == {"turned_2", "turned_6", "hole", "beyond"}
+    assert np.array_equal(pack.matching("not problem"), ~pack.matching("problem"))

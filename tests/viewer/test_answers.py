@@ -236,6 +236,18 @@ def test_a_pack_without_images_says_so(dataset: tuple[Path, Path], tmp_path: Pat
         viewer.stop()
 
 
+def test_images_that_the_report_names_are_counted_and_shown(tmp_path: Path) -> None:
+    segdata.convert(made.yolo(tmp_path / "source"), tmp_path / "pack")
+    viewer = segdata.view(tmp_path / "pack")
+    try:
+        client = Client(viewer.address)
+        numbers = np.frombuffer(client.get("ids", where="problem").body, "<u4").tolist()
+        assert client.get("facets").document["problems"] == len(numbers) == 4
+        assert all(tile["problem"] for tile in client.get("tiles", ids=",".join(map(str, numbers))).document)
+    finally:
+        viewer.stop()
+
+
 def test_samples_are_named_by_key_and_by_number(client: Client) -> None:
     assert client.get("find", text="001003").document["ids"] == client.get("find", text="1003").document["ids"]
     (number,) = client.get("find", text="1010").document["ids"]
