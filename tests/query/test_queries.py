@@ -368,6 +368,6 @@ def test_splits_of_voc_overlap_as_their_lists_say(tmp_path: Path) -> None:
 def test_images_that_the_report_names_are_asked_for(tmp_path: Path) -> None:
     segdata.convert(made.yolo(tmp_path / "source"), tmp_path / "pack")
     pack = segdata.open(tmp_path / "pack")
-    remarked = {Path(pack.keys[index]).name for index in np.flatnonzero(pack.matching("problem"))}
+    remarked = {Path(pack.key(int(index))).name for index in np.flatnonzero(pack.matching("problem"))}
     assert remarked == {"turned_2", "turned_6", "hole", "beyond"}
     assert np.array_equal(pack.matching("not problem"), ~pack.matching("problem"))
