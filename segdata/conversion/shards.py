@@ -194,12 +194,17 @@ def work_folder(job: Job) -> Path:
 
 
 def begin_work(job: Job) -> Path:
-    """Make the work folder where it is not there; one with a link in it, which leads elsewhere, is made anew."""
+    """Make the work folder where it is not there; one with a link in it, which leads elsewhere, is made anew.
+
+    Files that a killed run was writing are removed, but by parts: others may be at work.
+    """
     work = work_folder(job)
     with disk_errors(work):
         if work.is_symlink() or (work.is_dir() and any(path.is_symlink() for path in work.iterdir())):
             remove_tree(work)
         work.mkdir(parents=True, exist_ok=True)
+        for path in work.glob("*.part-*") if job.options.part is None else ():
+            path.unlink()
     return work
 
 

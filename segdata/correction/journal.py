@@ -28,7 +28,7 @@ from segdata.correction.edits import (
     too_long,
 )
 from segdata.correction.history import Histories
-from segdata.errors import DiskError, InvalidInput, SegdataError, UsageError
+from segdata.errors import DiskError, InvalidInput, NotThere, SegdataError, UsageError
 from segdata.pack.store import Store
 from segdata.system.files import disk_errors, locked, real_path, write_whole
 from segdata.system.reading import open_file
@@ -89,6 +89,8 @@ def read(path: Path, store: Store) -> Edits:
         InvalidInput: no edits file, edits of another pack, or an edit that cannot be; the line is named.
         DamagedData: a line is not what was written; the line is named.
     """
+    if not path.exists():
+        raise NotThere("there is no such file of edits", file=path, fix=_ANOTHER)
     digest = hashlib.sha256()
     histories = Histories(store)
     size = number = torn = 0
@@ -113,6 +115,9 @@ def read(path: Path, store: Store) -> Edits:
     if not number:
         raise InvalidInput("this is no file of edits", file=path, why="it is empty", fix="remove it")
     return Edits(path, histories, digest.hexdigest(), size, torn, ends_open)
+
+
+_ANOTHER = "give another file; segdata view PACK --edit begins one"
 
 
 def _place(number: int, error: SegdataError) -> str:
@@ -141,6 +146,7 @@ def _header(text: bytes, path: Path) -> Header:
             file=path,
             place="line 1",
             why=error.why or error.message,
+            fix=_ANOTHER,
         ) from error
     if header.format != FORMAT or header.version != VERSION:
         raise InvalidInput(
@@ -148,6 +154,7 @@ def _header(text: bytes, path: Path) -> Header:
             file=path,
             place="line 1",
             why=f"format is {header.format!r}, version {header.version}; expected {FORMAT!r}, {VERSION}"[:300],
+            fix=_ANOTHER,
         )
     return header
 

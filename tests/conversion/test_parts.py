@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 import segdata
+from segdata.conversion.job import ConvertOptions, Job, Part
+from segdata.conversion.shards import begin_work
 from segdata.errors import UsageError
+from segdata.sources.dataset import open_dataset
 from segdata.system.files import locked
 from tests.helpers import made
 from tests.helpers.command import run_segdata, tree
@@ -77,6 +80,17 @@ def test_what_is_missing_is_said_and_a_run_without_part_goes_on(
     assert segdata.convert(source, target, shard_samples=1).missing == 0
     assert tree(target) == whole
     assert segdata.convert(source, target, shard_samples=1, part=(1, 3)).was_done
+
+
+def test_what_a_killed_run_was_writing_is_removed_by_the_next_one(source: Path, tmp_path: Path) -> None:
+    for part, is_kept in ((None, False), (Part(1, 2), True)):
+        job = Job(open_dataset(source), tmp_path / "pack", ConvertOptions(part=part))
+        work = begin_work(job)
+        (work / ".images-00000.part-host-1").touch()
+        (work / ".images-00000.part").touch()
+        assert begin_work(job) == work
+        assert (work / ".images-00000.part").exists()
+        assert (work / ".images-00000.part-host-1").exists() == is_kept, part
 
 
 def test_parts_of_another_conversion_are_not_mixed(source: Path, tmp_path: Path) -> None:
