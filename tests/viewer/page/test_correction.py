@@ -22,6 +22,14 @@ IS_THERE = (
     "document.querySelector('main.sample')?.getAttribute('aria-busy') === 'false' && document.querySelector('.edit')"
 )
 IDLE = "document.querySelector('.edit')?.getAttribute('aria-busy') === 'false'"
+LATE = """(ask => {
+  window.fetch = async (address, ...rest) => {
+    const answer = await ask(address, ...rest);
+    await new Promise(done => setTimeout(done, 300));
+    return answer;
+  };
+})(window.fetch)"""
+"""Every answer of the server reaches the page late."""
 ROWS = "document.querySelectorAll('.object').length"
 
 
@@ -105,6 +113,23 @@ def test_a_brush_makes_an_object_that_undo_and_redo_take_and_give(corrected: Any
     page.until(f"{IS_THERE} && {ROWS} === {before + 1}")
 
 
+def test_keys_pressed_before_the_answers_are_kept_in_order(corrected: Any) -> None:
+    open_page, file = corrected
+    page = open_page("page=sample&sample=0&tool=on")
+    before = page(ROWS)
+
+    page(LATE)
+    page.tab.keyboard.press("d")
+    drag(page, (40, 40), (80, 40))
+    page.until("document.querySelector('.draft')")
+    for key in ("Enter", "u", "Shift+U", "u", "Shift+U", "u"):
+        page.tab.keyboard.press(key)
+    page.until(f"{IDLE} && {ROWS} === {before} && document.querySelector('.edit h2').innerText.includes('6')")
+    add, *undos = edits_of(file)
+    assert add["op"] == "add"
+    assert [(line["op"], line["of"]) for line in undos] == [("undo", number) for number in (1, 2, 1, 4, 1)]
+
+
 def test_a_polygon_and_an_eraser(corrected: Any) -> None:
     open_page, file = corrected
     page = open_page("page=sample&sample=0&tool=on")
@@ -166,6 +191,7 @@ def test_a_prediction_becomes_truth(corrected: Any, pack: Path, dataset: tuple[P
     results = json.loads(dataset[1].read_text())
     number = next(k for k in range(len(opened)) if any(r["image_id"] == opened[k].id for r in results))
     page = open_page(f"page=sample&sample={number}&tool=on&of=both&score=0&object=p0")
+    page.until("document.querySelector('.edit-row button')?.innerText.includes('Accept')")
     page.tab.keyboard.press("a")
     page.until(f"{IDLE} && document.querySelector('.edit h2').innerText.includes('1 EDIT')")
     (edit,) = edits_of(file)

@@ -35,7 +35,7 @@ export class Editor {
    * @param {object} on
    * @param {() => void} on.changed the panel must be drawn anew
    * @param {() => void} on.drawn the plane must be drawn anew
-   * @param {() => void} on.saved the objects of the sample are others now
+   * @param {(sample: number) => void} on.saved the objects of the sample are others now
    */
   constructor(pack, on) {
     this.pack = pack;
@@ -52,7 +52,8 @@ export class Editor {
     this.objects = [];
     /** @type {any[]} */
     this.edits = [];
-    this.last = 0;
+    /** @type {Map<number, number>} the last line of each image that is known here */
+    this.last = new Map();
     /** @type {any} */
     this.error = null;
     /** @type {any} what another tab saved meanwhile */
@@ -71,19 +72,37 @@ export class Editor {
     this.made = [];
     this.control = new AbortController();
     this.size = [0, 0];
+    /** @type {import('./runs.js').Masks | null} what is shown */
+    this.masks = null;
+    /** @type {WeakMap<object, string[]>} names of the objects of what was shown, row by row */
+    this.names = new WeakMap();
+    /** @type {Promise<unknown>} the question of the server that was asked last; the next one waits for its answer */
+    this.turn = Promise.resolve();
+    /** @type {Draft | null} */
+    this.saving = null;
   }
 
   /** Another image, or the same one after it was changed. @param {number} sample @param {import('./runs.js').Masks} masks */
-  async open(sample, masks) {
+  open(sample, masks) {
     const isOther = sample !== this.sample;
     this.sample = sample;
+    this.masks = masks;
     this.size = [masks.height, masks.width];
-    if (isOther) this.drop();
+    if (isOther) {
+      Object.assign(this, { objects: [], edits: [], error: null });
+      this.drop();
+    }
+    return this.next(() => this.load(sample, masks));
+  }
+
+  /** Reads what is said of an image. @param {number} sample @param {import('./runs.js').Masks} masks */
+  async load(sample, masks) {
+    if (masks !== this.masks) return;
     try {
       const { last, objects, edits } = await json(`edits/${sample}`);
-      if (sample !== this.sample) return;
-      Object.assign(this, { last, objects, edits });
-      if (isOther) this.error = null;
+      this.names.set(masks, objects);
+      this.last.set(sample, last);
+      if (masks === this.masks) Object.assign(this, { objects, edits });
     } catch (error) {
       this.fail(error);
     }
@@ -306,36 +325,54 @@ export class Editor {
 
   // ------------------------------------------------------------------ lines of the edits file
 
-  /** @param {any} edit @returns {Promise<boolean>} whether it was saved */
-  async send(edit) {
+  /** Does something once all that was asked before is answered. @param {() => Promise<unknown>} work */
+  next(work) {
+    this.turn = this.turn.then(work, work);
+    return this.turn;
+  }
+
+  /** Sends an edit of an object that is shown. @param {number} object row @param {Record<string, unknown>} edit */
+  change(object, edit) {
+    const { masks, sample } = this;
+    return this.next(async () => {
+      const of = masks && this.names.get(masks)?.[object];
+      if (of !== undefined && of !== null) await this.send(sample, { of, ...edit });
+    });
+  }
+
+  /** @param {number} sample @param {any} edit @returns {Promise<boolean>} whether it was saved */
+  async send(sample, edit) {
+    const isShown = () => sample === this.sample;
     if (this.isBusy && !this.control.signal.aborted) this.control.abort();
     this.isBusy = true;
     this.on.changed();
     try {
-      const { n } = await (await post('edits', { i: this.sample, after: this.last, ...edit })).json();
-      this.last = n;
-      this.edits = marked([...this.edits, { n, op: edit.op, of: edit.of, at: '' }]); // until the server's list is there
-      this.error = null;
-      this.conflict = null;
+      const { n } = await (await post('edits', { i: sample, after: this.last.get(sample) ?? 0, ...edit })).json();
+      this.last.set(sample, n);
+      if (isShown()) {
+        this.edits = marked([...this.edits, { n, op: edit.op, of: edit.of, at: '' }]); // until the server's list is there
+        Object.assign(this, { error: null, conflict: null });
+      }
       this.isBusy = false;
-      this.on.saved();
+      this.on.saved(sample);
       return true;
     } catch (error) {
-      if (error instanceof ServerError && error.status === 409) {
+      if (error instanceof ServerError && error.status === 409 && isShown()) {
         this.isBusy = false;
         this.conflict = error.document ?? {};
         this.edits = this.conflict.edits ?? this.edits;
-        this.last = this.conflict.last ?? this.conflict.edits?.at(-1)?.n ?? this.last;
-        this.on.saved(); // shows what the other one did, under the draft
+        const last = this.conflict.last ?? this.conflict.edits?.at(-1)?.n;
+        if (last !== undefined) this.last.set(sample, last);
+        this.on.saved(sample); // shows what the other one did, under the draft
       } else this.fail(error);
       return false;
     }
   }
 
   /** Saves the draft. */
-  async save() {
-    const { draft } = this;
-    if (!draft || draft.isEmpty) return;
+  save() {
+    const { draft, sample } = this;
+    if (!draft || draft.isEmpty || draft === this.saving) return;
     const tool = this.made.length ? { tool: { name: this.made.join(' + '), ...(this.box.length ? { box: this.box } : {}) } } : {};
     const mask = sent(draft.written());
     const edit =
@@ -344,27 +381,33 @@ export class Editor {
         : this.target === 'new'
           ? { op: 'add', category: this.category, ...mask, ...tool }
           : { op: 'mask', of: this.target, ...mask, ...tool };
-    if (await this.send(edit)) this.drop();
+    this.saving = draft;
+    this.next(async () => {
+      const isSaved = await this.send(sample, edit);
+      this.saving = null;
+      if (isSaved && this.draft === draft) this.drop();
+    });
   }
 
   /** @param {number} object @param {number} category */
   setCategory(object, category) {
-    return this.send({ op: 'category', of: this.objects[object], category });
+    return this.change(object, { op: 'category', category });
   }
 
   /** @param {number} object @param {Record<string, boolean>} flags */
   setFlags(object, flags) {
-    return this.send({ op: 'flags', of: this.objects[object], flags });
+    return this.change(object, { op: 'flags', flags });
   }
 
   /** @param {number} object */
   remove(object) {
-    return this.send({ op: 'delete', of: this.objects[object] });
+    return this.change(object, { op: 'delete' });
   }
 
   /** @param {number} prediction row */
   accept(prediction) {
-    return this.send({ op: 'accept', prediction });
+    const { sample } = this;
+    return this.next(() => this.send(sample, { op: 'accept', prediction }));
   }
 
   /** Edits that count: neither undone nor undos. */
@@ -373,22 +416,27 @@ export class Editor {
   }
 
   /** The draft's last step, else the last edit. */
-  async undo() {
-    if (this.draft?.undo()) return this.on.drawn();
-    if (this.draft) return this.drop();
-    const last = this.counting().at(-1);
-    if (last) await this.send({ op: 'undo', of: last.n });
-    return undefined;
+  undo() {
+    const draft = this.draft === this.saving ? null : this.draft;
+    if (draft?.undo()) this.on.drawn();
+    else if (draft) this.drop();
+    else this.next(() => this.sendUndo(this.counting().at(-1)));
   }
 
-  /** What was undone last. */
-  async redo() {
-    if (this.draft?.redo()) return this.on.drawn();
-    const undos = this.edits.filter((edit) => edit.op === 'undo' && !edit.undone && this.edits.find((other) => other.n === edit.of)?.op !== 'undo');
-    const last = undos.at(-1);
-    const isNewest = last && !this.counting().some((edit) => edit.n > last.n);
-    if (last && isNewest) await this.send({ op: 'undo', of: last.n });
-    return undefined;
+  /** What was undone last, if nothing came after it. */
+  redo() {
+    if (this.draft?.redo()) this.on.drawn();
+    else
+      this.next(() => {
+        const undos = this.edits.filter((edit) => edit.op === 'undo' && !edit.undone && this.edits.find((other) => other.n === edit.of)?.op !== 'undo');
+        const last = undos.at(-1);
+        return this.sendUndo(last && this.counting().some((edit) => edit.n > last.n) ? undefined : last);
+      });
+  }
+
+  /** @param {any} edit of the image that is shown */
+  async sendUndo(edit) {
+    if (edit) await this.send(this.sample, { op: 'undo', of: edit.n });
   }
 
   // ------------------------------------------------------------------ drawing

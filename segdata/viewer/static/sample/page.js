@@ -378,8 +378,8 @@ function useEditor(pack, state, data, planes, setEpoch) {
     const made = new Editor(pack, {
       changed: () => redraw((/** @type {number} */ tick) => tick + 1),
       drawn: () => planes.forEach((plane) => plane.draw()),
-      saved: () => {
-        sheet.forget(made.sample);
+      saved: (/** @type {number} */ sample) => {
+        sheet.forget(sample);
         setEpoch((epoch) => epoch + 1);
       },
     });
