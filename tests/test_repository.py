@@ -62,6 +62,7 @@ INNER_FLOORS: dict[str, list[set[Any]]] = {
         {"contract"},
         {"shared", "xml"},
         {"adapting", "label_maps", "shapes"},
+        {"correcting"},
         {"coco", ...},
         {"coco_panoptic", "coco_stuff", "parquet", "sa1b", "sbd", "unknown"},
         {"webdataset"},

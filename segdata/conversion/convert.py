@@ -26,7 +26,9 @@ from segdata.sources.dataset import (
     Labels,
     OnError,
     adapted,
+    as_corrected,
     filtered,
+    is_corrected,
     open_dataset,
     split_by,
 )
@@ -142,7 +144,10 @@ def convert_with(source: Path, target: Path, options: ConvertOptions) -> Convert
     dataset = _filtered(dataset, options)
     is_adapted = options.to not in ("pack", origin(dataset))
     with dataset.kept_records():
-        job = Job(adapted(dataset, options.to) if is_adapted else dataset, target, options)
+        written = adapted(dataset, options.to) if is_adapted else dataset
+        if options.to != "pack" and not is_adapted and is_corrected(dataset):
+            written, is_adapted = as_corrected(dataset), True
+        job = Job(written, target, options)
     if real_path(source) == real_path(target):
         raise UsageError("source and target are the same folder", file=target)
     if options.dry_run:

@@ -20,7 +20,7 @@ from segdata.correction.replay import Replayed, largest_id, replay
 from segdata.derivation.derive import CHANGED, Derived, Plan, derive
 from segdata.derivation.pieces import Change, Parent, Piece
 from segdata.errors import SegdataError, UsageError
-from segdata.formats.contract import RESIDUES
+from segdata.formats.contract import RESIDUES, UNSAID, Correction
 from segdata.pack.store import Store
 from segdata.system.files import disk_errors
 
@@ -103,11 +103,11 @@ class _Changes:
     def __init__(self, parent: Parent, edits: Edits, only: tuple[str, ...], findings: Findings) -> None:
         self.only = only
         self.applied: Counter[str] = Counter()
-        self.is_native = True
         self._store = parent.store
         self._edits = edits
         self._first_id = first_id(parent.store)
-        corrected = RESIDUES[parent.origin].corrected if parent.origin in RESIDUES else None
+        self._origin = parent.origin
+        self._corrected = RESIDUES[parent.origin].corrected if parent.origin in RESIDUES else None
         self._histories = {
             index: history for index, history in sorted(edits.histories.of.items()) if history.active(only)
         }
@@ -115,9 +115,8 @@ class _Changes:
             before = parent.store.sample(index)
             replayed = self._replayed(before, history)
             self.applied.update(edit.op for edit in history.active(only))
-            _remark(findings, before.key, replayed)
-            self.is_native &= corrected is not None and corrected(before, replayed.sample) is not None
-        self._corrected = corrected if self.is_native else None
+            self._remark(findings, before, replayed, self._written(before, replayed))
+        self.is_native = self._corrected is not None or not self._histories
 
     def of(self, rows: slice) -> dict[int, Callable[[Sample], Sample]]:
         """Row in a shard → what makes the sample there the corrected one."""
@@ -129,11 +128,47 @@ class _Changes:
 
     def _correcting(self, history: History) -> Callable[[Sample], Sample]:
         def correct(before: Sample) -> Sample:
-            after = self._replayed(before, history).sample
-            native = None if self._corrected is None else self._corrected(before, after)
-            return after if native is None else native
+            return self._written(before, self._replayed(before, history))
 
         return correct
+
+    def _written(self, before: Sample, replayed: Replayed) -> Sample:
+        """The corrected sample as its format's writer takes it, with what that cannot say counted in its residue."""
+        if self._corrected is None:
+            return replayed.sample
+        rows = np.array([-1 if name.startswith("new-") else int(name) for name in replayed.names], np.int64)
+        changed = (rows < 0) | np.isin(replayed.names, replayed.changed)
+        losses = Findings()
+        store = self._store
+        correction = Correction(before, replayed.sample, store.labels, store.documents, rows, changed)
+        after = self._corrected(correction, losses)
+        unsaid = {kind: dropped.count for kind, dropped in losses.dropped.items()}
+        for kind, count in before.extra.get(self._origin, {}).get(UNSAID, {}).items():
+            unsaid[kind] = max(count, unsaid.get(kind, 0))
+        residue = {name: value for name, value in after.extra.get(self._origin, {}).items() if name != UNSAID}
+        residue |= {UNSAID: unsaid} if unsaid else {}
+        extra = {name: value for name, value in after.extra.items() if name != self._origin}
+        return after.with_annotations(
+            instances=after.instances if after.has_instances else None,
+            semantic=after.semantic,
+            extra={**extra, self._origin: residue} if residue else extra,
+        )
+
+    def _remark(self, findings: Findings, before: Sample, replayed: Replayed, written: Sample) -> None:
+        """Count what a sample loses, what its format cannot say of it, and edits that found no object."""
+        lost = sum(
+            name.isdigit() and self._origin in before.instances.extra[int(name)] and self._origin not in extra
+            for name, extra in zip(replayed.names, written.instances.extra, strict=True)
+        )
+        for what, count in (
+            ("polygons of objects with another mask", replayed.without_polygons),
+            ("what was kept to write changed objects' source records again", lost),
+            ("edits of objects that --only leaves out", replayed.left_out),
+        ):
+            if count:
+                findings.remark(f"not in the new pack: {what}", before.key, count)
+        for kind, count in written.extra.get(self._origin, {}).get(UNSAID, {}).items():
+            findings.remark(f"{self._origin} cannot say: {kind}", before.key, count)
 
     def _replayed(self, sample: Sample, history: History) -> Replayed:
         try:
@@ -149,14 +184,3 @@ def first_id(store: Store) -> int | None:
         return None
     ids = [largest_id(np.asarray(shard.table["instance/id"])) for shard in store.shards]
     return max(ids, default=0)
-
-
-def _remark(findings: Findings, key: str, replayed: Replayed) -> None:
-    """Count what a sample loses, and edits that found no object."""
-    for what, count in (
-        ("polygons of objects with another mask", replayed.without_polygons),
-        ("what was kept to write changed objects' source records again", replayed.without_residue),
-        ("edits of objects that --only leaves out", replayed.left_out),
-    ):
-        if count:
-            findings.remark(f"not in the new pack: {what}", key, count)

@@ -44,8 +44,7 @@ class Replayed:
         sample: the sample.
         names: what edits call each of its objects: the row in the pack, "12", or "new-7".
         changed: names of the objects of the pack that are other than there, without those that went.
-        without_polygons, without_residue: how many of these lost polygons, and what was kept to write the source's record
-            again.
+        without_polygons: how many of these lost polygons.
         left_out: edits of objects that are not there, because `only` leaves out what added them.
     """
 
@@ -53,7 +52,6 @@ class Replayed:
     names: Sequence[str]
     changed: Sequence[str] = ()
     without_polygons: int = 0
-    without_residue: int = 0
     left_out: int = 0
 
 
@@ -103,7 +101,6 @@ def replay(
         names,
         [name for name in names if name in objects.changed and not name.startswith("new-")],
         objects.without_polygons,
-        objects.without_residue,
         left_out,
     )
 
@@ -136,7 +133,7 @@ class _Objects:
         count = len(instances)
         self.size = sample.height, sample.width
         self.changed: set[str] = set()
-        self.without_polygons = self.without_residue = 0
+        self.without_polygons = 0
         self._instances = instances
         self._names = [*(str(row) for row in range(count)), *(edit.of for edit in added)]
         self._row = {name: row for row, name in enumerate(self._names)}
@@ -192,9 +189,7 @@ class _Objects:
             if row in self._masks and rings[row]:
                 rings[row] = []
                 self.without_polygons += 1
-            kept = {name: value for name, value in extra[row].items() if name not in RESIDUES}
-            self.without_residue += kept != extra[row]
-            extra[row] = kept
+            extra[row] = {name: value for name, value in extra[row].items() if name not in RESIDUES}
         instances = Instances(
             masks=Masks.concatenate(parts, *self.size)[source],
             polygons=Polygons.of(rings),

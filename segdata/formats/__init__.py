@@ -54,14 +54,19 @@ FORMATS: Mapping[str, FormatModules] = {
     "yolo": FormatModules(
         yolo.format,
         yolo.adapt,
-        Residue(yolo.residue.count_dropped),
+        Residue(yolo.residue.count_dropped, corrected=yolo.correction.corrected),
         rivals=("voc", "coco-panoptic", "coco"),
         parts=("images", "labels"),
     ),
     "cvat": FormatModules(
         cvat.format,
         cvat.adapt,
-        Residue(cvat.residue.count_dropped, cvat.residue.count_dropped_document, cvat.residue.object_fields),
+        Residue(
+            cvat.residue.count_dropped,
+            cvat.residue.count_dropped_document,
+            cvat.residue.object_fields,
+            corrected=cvat.correction.corrected,
+        ),
         names_categories=True,
     ),
     "voc": FormatModules(
@@ -79,7 +84,7 @@ FORMATS: Mapping[str, FormatModules] = {
     "cityscapes": FormatModules(
         cityscapes.format,
         cityscapes.adapt,
-        Residue(cityscapes.residue.count_dropped, has_object_ids=True),
+        Residue(cityscapes.residue.count_dropped, corrected=cityscapes.correction.corrected, has_object_ids=True),
         inspect=cityscapes.format.inspect,
         shortcuts=Shortcuts(label_map=cityscapes.format.label_map, instance_ids=cityscapes.format.instance_ids),
         is_relative=cityscapes.format.is_relative,
@@ -88,45 +93,71 @@ FORMATS: Mapping[str, FormatModules] = {
     "via": FormatModules(
         via.format,
         via.adapt,
-        Residue(via.residue.count_dropped, via.residue.count_dropped_document, via.residue.object_fields),
+        Residue(
+            via.residue.count_dropped,
+            via.residue.count_dropped_document,
+            via.residue.object_fields,
+            corrected=via.correction.corrected,
+        ),
         names_categories=True,
     ),
     "label-studio": FormatModules(
         label_studio.format,
         label_studio.adapt,
-        Residue(label_studio.residue.count_dropped, object_fields=label_studio.residue.object_fields),
+        Residue(
+            label_studio.residue.count_dropped,
+            object_fields=label_studio.residue.object_fields,
+            corrected=label_studio.correction.corrected,
+        ),
         names_categories=True,
     ),
     "labelme": FormatModules(
         labelme.format,
         labelme.adapt,
-        Residue(labelme.residue.count_dropped, object_fields=labelme.residue.object_fields),
+        Residue(
+            labelme.residue.count_dropped,
+            object_fields=labelme.residue.object_fields,
+            corrected=labelme.correction.corrected,
+        ),
         names_categories=True,
     ),
     "masks": FormatModules(
         masks.format,
         masks.adapt,
-        Residue(masks.residue.count_dropped),
+        Residue(masks.residue.count_dropped, corrected=masks.correction.corrected),
         fits=masks.evidence.fits,
         parts=("pngimages", "pedmasks", "images", "masks"),
     ),
     "sbd": FormatModules(
-        sbd.format, sbd.adapt, Residue(sbd.residue.count_dropped, has_object_ids=True), parts=("img", "cls", "inst")
+        sbd.format,
+        sbd.adapt,
+        Residue(sbd.residue.count_dropped, corrected=sbd.correction.corrected, has_object_ids=True),
+        parts=("img", "cls", "inst"),
     ),
     "camvid": FormatModules(
         camvid.format,
         camvid.adapt,
-        Residue(camvid.residue.count_dropped),
+        Residue(camvid.residue.count_dropped, corrected=camvid.correction.corrected),
         parts=("701_stillsraw_full", "labeledapproved_full", "images", "labels", "masks"),
     ),
-    "parquet": FormatModules(parquet.format, parquet.adapt, Residue(parquet.residue.count_dropped)),
-    "webdataset": FormatModules(webdataset.format, webdataset.adapt, Residue(webdataset.residue.count_dropped)),
-    "sa1b": FormatModules(sa1b.format, sa1b.adapt, Residue(sa1b.residue.count_dropped)),
-    "ade20k": FormatModules(ade20k.format, ade20k.adapt, Residue(ade20k.residue.count_dropped)),
+    "parquet": FormatModules(
+        parquet.format, parquet.adapt, Residue(parquet.residue.count_dropped, corrected=parquet.correction.corrected)
+    ),
+    "webdataset": FormatModules(
+        webdataset.format,
+        webdataset.adapt,
+        Residue(webdataset.residue.count_dropped, corrected=webdataset.correction.corrected),
+    ),
+    "sa1b": FormatModules(
+        sa1b.format, sa1b.adapt, Residue(sa1b.residue.count_dropped, corrected=sa1b.correction.corrected)
+    ),
+    "ade20k": FormatModules(
+        ade20k.format, ade20k.adapt, Residue(ade20k.residue.count_dropped, corrected=ade20k.correction.corrected)
+    ),
     "coco-panoptic": FormatModules(
         coco_panoptic.format,
         coco_panoptic.adapt,
-        Residue(text_id=lambda residue: residue.get("id")),
+        Residue(text_id=lambda residue: residue.get("id"), corrected=coco_panoptic.correction.corrected),
         shortcuts=Shortcuts(image_table=coco.ground_truth.sizes, text_ids=coco.ground_truth.text_ids),
         parts=("annotations",),
         distinct_ids=("image",),
@@ -145,7 +176,12 @@ FORMATS: Mapping[str, FormatModules] = {
         parts=("annotations",),
         distinct_ids=("image", "object"),
     ),
-    "coco-stuff": FormatModules(coco_stuff.format, coco_stuff.adapt, parts=("stuffthingmaps",)),
+    "coco-stuff": FormatModules(
+        coco_stuff.format,
+        coco_stuff.adapt,
+        Residue(corrected=coco_stuff.correction.corrected),
+        parts=("stuffthingmaps",),
+    ),
 }
 """Every format, the most telling layout first: a folder is of the first format that recognises it."""
 

@@ -178,6 +178,41 @@ def count_overlaps(sample: Sample, masks: Masks, visible: npt.NDArray[np.int64],
         findings.drop("objects partly hidden by others in a map of numbers", sample.key, iou=share)
 
 
+def count_flags(sample: Sample, findings: Findings, *, kept: Collection[str] = ()) -> None:
+    """Count flags of objects that the target drops.
+
+    Args:
+        kept: names of columns that it does not drop.
+    """
+    for name, kind in (("iscrowd", "crowd"), ("difficult",) * 2, ("truncated",) * 2, ("occluded",) * 2):
+        if name not in kept:
+            findings.drop(f"{kind} flags", sample.key, int(getattr(sample.instances, name).sum()))
+
+
+def count_hidden(sample: Sample, findings: Findings) -> None:
+    """Count objects that others cover where a map of numbers has them all, small ones over large ones."""
+    masks = sample.instances.masks
+    _, visible = layered(masks, np.zeros(len(masks), bool))
+    count_overlaps(sample, masks, visible, findings)
+
+
+def count_other_classes(sample: Sample, void: Collection[int], findings: Findings) -> None:
+    """Count objects of which the label map gives most pixels to another category.
+
+    Args:
+        void: values of the label map that say nothing of an object.
+    """
+    instances, semantic = sample.instances, sample.semantic
+    assert semantic is not None
+    frames = zip(instances.masks.crops(), instances.masks.boxes_xywh.tolist(), instances.category.tolist(), strict=True)
+    others = 0
+    for crop, (x, y, width, height), category in frames:
+        under = np.bincount(semantic[y : y + height, x : x + width][crop != 0], minlength=max(void) + 1)
+        under[list(void)] = 0
+        others += bool(under.any()) and int(under.argmax()) != category
+    findings.drop("objects whose pixels the label map gives to another category", sample.key, others)
+
+
 def painted(instances: Instances, background: int) -> npt.NDArray[Any]:
     """(H, W) label map painted from instances: their categories over `background`."""
     return instances.masks.semantic(instances.category, background=background, iscrowd=instances.iscrowd)

@@ -222,6 +222,62 @@ class Adapter(Protocol):
         """The sample as the target's writer wants it; count what the target cannot hold of it."""
 
 
+UNSAID = "unsaid"
+"""Member of the residue of a corrected sample: loss → count, what its own format cannot say of it."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A sample of a format that a person corrected.
+
+    Attributes:
+        before, after: as it was and as it is; objects that changed have no residue in `after`, and those with another mask
+            no polygons.
+        labels: what category indices mean.
+        documents: what the dataset's files say beyond single images.
+        rows: (N,) int64, the row in `before` of each object in `after`; −1 for a new one.
+        changed: (N,) bool, the objects that are new, or other than before.
+    """
+
+    before: Sample
+    after: Sample
+    labels: LabelSpace
+    documents: Sequence[Mapping[str, Any]]
+    rows: npt.NDArray[np.int64]
+    changed: npt.NDArray[np.bool_]
+
+    @cached_property
+    def redrawn(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether an object is new, or has another mask than before."""
+        before, after = self.before.instances, self.after.instances
+        return np.array(
+            [
+                row < 0
+                or after.has_mask[index] != before.has_mask[row]
+                or after.masks[index : index + 1] != before.masks[row : row + 1]
+                for index, row in enumerate(self.rows.tolist())
+            ],
+            bool,
+        )
+
+    @property
+    def has_other_objects(self) -> bool:
+        """Whether an object changed, came or went."""
+        return bool(self.changed.any()) or len(self.rows) != len(self.before.instances)
+
+    @cached_property
+    def has_other_map(self) -> bool:
+        """Whether the label map is another one."""
+        mine, theirs = self.before.semantic, self.after.semantic
+        return mine is not theirs and (mine is None or theirs is None or not np.array_equal(mine, theirs))
+
+    def residue(self, format: str, index: int) -> Mapping[str, Any]:
+        """What was kept of an object of `after` before it changed; empty for a new one."""
+        row = int(self.rows[index])
+        kept: Mapping[str, Any] = self.before.instances.extra[row].get(format, {}) if row >= 0 else {}
+        return kept
+
+
 @dataclass(frozen=True)
 class Residue:
     """What a format keeps under its own name in `Sample.extra`, `Instances.extra` and documents: for its writer alone.
@@ -231,8 +287,8 @@ class Residue:
         count_dropped_document: counts what every target drops of one of the dataset's documents, beyond its header.
         object_fields: what an object's residue says in words that other formats can keep as further fields, by name.
         text_id: the image's id in the source, where that is a text, of a sample's residue.
-        corrected: a sample of the format that a person corrected, as it was and as it is, whose changed objects have lost their
-            residue: as the writer takes it, None where the format cannot say it. A format without this says none.
+        corrected: a sample of the format that a person corrected, as the writer takes it; what the format cannot say of it is
+            counted as dropped, though the sample has it. Without this, samples are not the format's any more.
         has_object_ids: whether ids of its objects mean something beyond their order, also where images have no ids.
     """
 
@@ -240,7 +296,7 @@ class Residue:
     count_dropped_document: Callable[[Mapping[str, Any], Findings], None] = lambda document, findings: None
     object_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda extra: {}
     text_id: Callable[[Mapping[str, Any]], str | None] = lambda residue: None
-    corrected: Callable[[Sample, Sample], Sample | None] = lambda before, after: None
+    corrected: Callable[[Correction, Findings], Sample] | None = None
     has_object_ids: bool = False
 
 

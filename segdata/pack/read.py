@@ -7,6 +7,7 @@ share one page cache, and an open pack stays readable when it is replaced by a n
 from __future__ import annotations
 
 import itertools
+import json
 import operator
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -249,6 +250,11 @@ class Pack(Sequence[Sample]):
         shards = [shard for shard in self._store.shards if shard.images is not None]
         there = sum(shard.images.length("images/data") for shard in shards if shard.images is not None)
         return there - sum(int(shard.table["image/length"].sum()) for shard in shards)
+
+    def mentions(self, name: str) -> bool:
+        """Whether what is kept beside the columns of images has a member of this name anywhere; quick, for rare names."""
+        quoted = json.dumps(name).encode()
+        return any(quoted in np.asarray(shard.table["image/extra"], np.uint8).tobytes() for shard in self._store.shards)
 
     def find(self, key: str) -> Sample:
         """The sample with this key.

@@ -18,7 +18,7 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelMapping, LabelSpace
 from segdata.core.sample import Sample
 from segdata.errors import DamagedData, InvalidAnnotation, NotThere, SegdataError, UsageError, no_split
-from segdata.formats.contract import Entry, Header, ReadOptions, Source
+from segdata.formats.contract import UNSAID, Entry, Header, ReadOptions, Source
 from segdata.formats.shared import label_tables
 from segdata.formats.shared.folder import file_size, image_path, images_not_there, missing_images
 from segdata.formats.shared.loose_names import found_otherwise
@@ -428,6 +428,23 @@ def adapted(dataset: Dataset, to: str) -> Dataset:
         unadapted=dataset,
         renamed=[pair for pair in zip(plan.keys, dataset.keys, strict=True) if pair[0] != pair[1]],
     )
+
+
+def is_corrected(dataset: Dataset) -> bool:
+    """Whether samples of a pack may be corrected ones of which their own format cannot say all."""
+    return dataset.pack is not None and dataset.pack.mentions(UNSAID)
+
+
+def as_corrected(dataset: Dataset) -> Dataset:
+    """The same samples for the writer of their own format; what that cannot say of corrected ones is counted as dropped."""
+
+    def get(index: int, findings: Findings) -> Sample:
+        sample = dataset.get(index, findings)
+        for kind, count in sample.extra.get(dataset.made_from, {}).get(UNSAID, {}).items():
+            findings.drop(kind, sample.key, count)
+        return sample
+
+    return replace(dataset, get=get)
 
 
 def with_distinct_ids(dataset: Dataset, kinds: Collection[str]) -> Dataset:

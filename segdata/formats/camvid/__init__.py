@@ -1,5 +1,5 @@
 """CamVid: frames and label maps in three layouts."""
 
-from segdata.formats.camvid import adapt, format, residue
+from segdata.formats.camvid import adapt, correction, format, residue
 
-__all__ = ["adapt", "format", "residue"]
+__all__ = ["adapt", "correction", "format", "residue"]

@@ -1,5 +1,5 @@
 """Cityscapes: frames, id maps, polygons."""
 
-from segdata.formats.cityscapes import adapt, format, residue, results
+from segdata.formats.cityscapes import adapt, correction, format, residue, results
 
-__all__ = ["adapt", "format", "residue", "results"]
+__all__ = ["adapt", "correction", "format", "residue", "results"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from segdata.core.findings import Findings
 from segdata.core.sample import Sample
-from segdata.formats.contract import RESIDUES, Kept
+from segdata.formats.contract import RESIDUES, Correction, Kept
 
 
 def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
@@ -25,22 +25,29 @@ def count_dropped(sample: Sample, findings: Findings, kept: Kept) -> None:
             findings.drop(f"object field {name!r}", sample.key)
 
 
-def corrected(before: Sample, after: Sample) -> Sample | None:
-    """A corrected sample as the writer takes it; None with a label map, or objects of a document without any.
+def corrected(correction: Correction, findings: Findings) -> Sample:
+    """A corrected sample: flags that a record has no key for become attributes, as those of other formats do.
 
-    Flags that a record has no key for become attributes, as those of other formats do.
+    Label maps, and objects of an image that no document of objects lists, are dropped.
     """
-    if after.semantic is not None or after.has_instances != before.has_instances:
-        return None
+    before, after = correction.before, correction.after
     instances = after.instances
+    findings.drop("label maps", after.key, int(after.semantic is not None))
+    if not before.has_instances:
+        findings.drop("objects of images that no document of objects lists", after.key, len(instances))
     extra = [dict(fields) for fields in instances.extra]
     for name in ("difficult", "truncated", "occluded"):
         for row in getattr(instances, name).nonzero()[0].tolist():
             attributes = extra[row].get("attributes", {})
-            if not isinstance(attributes, dict):
-                return None
-            extra[row]["attributes"] = {**attributes, name: True}
-    return after.with_annotations(instances=replace(instances, extra=extra), semantic=None, extra=after.extra)
+            if isinstance(attributes, dict):
+                extra[row]["attributes"] = {**attributes, name: True}
+            else:
+                findings.drop(f"{name} flags", after.key)
+    return after.with_annotations(
+        instances=replace(instances, extra=extra) if after.has_instances else None,
+        semantic=after.semantic,
+        extra=after.extra,
+    )
 
 
 def text_id(residue: Mapping[str, Any]) -> str | None:

@@ -1,5 +1,5 @@
 """CVAT's XML for images, version 1.1."""
 
-from segdata.formats.cvat import adapt, format, residue
+from segdata.formats.cvat import adapt, correction, format, residue
 
-__all__ = ["adapt", "format", "residue"]
+__all__ = ["adapt", "correction", "format", "residue"]

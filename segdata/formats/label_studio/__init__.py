@@ -1,5 +1,5 @@
 """Exports of Label Studio: JSON lists of tasks."""
 
-from segdata.formats.label_studio import adapt, format, residue
+from segdata.formats.label_studio import adapt, correction, format, residue
 
-__all__ = ["adapt", "format", "residue"]
+__all__ = ["adapt", "correction", "format", "residue"]

@@ -1,5 +1,5 @@
 """Labelme's JSON documents, one an image."""
 
-from segdata.formats.labelme import adapt, format, residue
+from segdata.formats.labelme import adapt, correction, format, residue
 
-__all__ = ["adapt", "format", "residue"]
+__all__ = ["adapt", "correction", "format", "residue"]

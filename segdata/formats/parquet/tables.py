@@ -123,6 +123,19 @@ def document(schema: pa.Schema, columns: Columns, files: Mapping[str, Sequence[s
     }
 
 
+def holds_run_lengths(document: Mapping[str, Any], objects: str, segmentation: str) -> bool:
+    """Whether tables of a document, as a pack keeps it, have run lengths of objects, and not outlines.
+
+    Args:
+        objects, segmentation: names of the column, and of the field in it.
+    """
+    pa, _ = arrow()
+    kind = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(document["schema"]))).field(objects).type
+    while not pa.types.is_struct(kind):
+        kind = kind.value_type
+    return "counts" in str(kind.field(segmentation).type)
+
+
 def plain_name(path: object) -> str:
     """A path under the dataset's root from what a table says: the last part of one that leads elsewhere."""
     text = path if isinstance(path, str) else ""

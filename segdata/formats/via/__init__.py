@@ -1,5 +1,5 @@
 """Annotations and projects of the VGG Image Annotator (VIA)."""
 
-from segdata.formats.via import adapt, format, residue
+from segdata.formats.via import adapt, correction, format, residue
 
-__all__ = ["adapt", "format", "residue"]
+__all__ = ["adapt", "correction", "format", "residue"]

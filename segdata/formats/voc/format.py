@@ -266,7 +266,7 @@ def _image_nodes(sample: Sample) -> dict[str, Node]:
 def _object_map(sample: Sample) -> npt.NDArray[np.uint8]:
     """(H, W) object mask: object numbers over the background, void where the class mask is void."""
     instances = sample.instances
-    chosen = np.nonzero(instances.has_mask)[0]
+    chosen = np.nonzero(instances.has_mask & (instances.id >= 0) & (instances.id < VOID))[0]
     canvas = np.zeros((sample.height, sample.width), np.uint8)
     if sample.semantic is not None:
         canvas[sample.semantic == np.iinfo(sample.semantic.dtype).max] = VOID

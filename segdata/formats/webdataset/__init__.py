@@ -1,5 +1,5 @@
 """WebDataset: tar files of images, a JSON document and a label map each."""
 
-from segdata.formats.webdataset import adapt, format, residue
+from segdata.formats.webdataset import adapt, correction, format, residue
 
-__all__ = ["adapt", "format", "residue"]
+__all__ = ["adapt", "correction", "format", "residue"]
