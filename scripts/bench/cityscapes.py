@@ -35,7 +35,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="segdata-bench-") as name:
         folder = photos.cityscapes(arguments.samples / "camvid/segnet/CamVid", Path(name) / "city", arguments.frames)
         segdata.convert(folder, Path(name) / "pack")
+        segdata.convert(folder, Path(name) / "recoded", recode="lossless")
         pack = segdata.open(Path(name) / "pack", split="train")
+        recoded = segdata.open(Path(name) / "recoded", split="train")
         dataset = Cityscapes(folder, split="train", mode="fine", target_type=["semantic", "instance"])
 
         order = np.argsort(dataset.images).tolist()  # they come as the file system lists them
@@ -51,15 +53,18 @@ def main() -> None:
             ):
                 yield None, np.asarray(Image.open(semantic)), np.asarray(Image.open(numbers))
 
-        def ours(**options: Any) -> Iterator[Any]:
+        def ours(pack: segdata.Pack = pack, **options: Any) -> Iterator[Any]:
             for batch in segdata.Loader(pack, reuse=True, **options):
                 yield None if batch.images is None else batch.images[0], batch.semantic[0], batch.samples[0].instances
 
-        compare(theirs(), ours(), np.array([category.id for category in pack.labels.categories] + [0] * 221, np.int64))
+        ids = np.array([category.id for category in pack.labels.categories] + [0] * 221, np.int64)
+        compare(theirs(), ours(), ids)
+        compare(theirs(), ours(recoded), ids)
         print("equal pixels, label maps and objects", flush=True)
         seconds = interleaved(
             {
                 "segdata, image and labels": drain(ours),
+                "segdata, image and labels, --recode lossless": drain(lambda: ours(recoded)),
                 "torchvision Cityscapes": drain(theirs),
                 "segdata, labels only": drain(lambda: ours(images=False)),
                 "label PNGs alone, with Pillow": drain(label_files),

@@ -40,6 +40,13 @@ class Exif(StrEnum):
     apply = "apply"
 
 
+class Recode(StrEnum):
+    """How photos are stored."""
+
+    keep = "keep"
+    lossless = "lossless"
+
+
 class OnError(StrEnum):
     """What happens to items that are not valid."""
 
@@ -130,6 +137,9 @@ def convert(
     exif: Exif = typer.Option(
         Exif.keep, help="Images as stored, or turned by their EXIF orientation, with annotations."
     ),
+    recode: Recode = typer.Option(
+        Recode.keep, help="Photos as stored, or PNG photos as QOI: equal pixels, faster to decode."
+    ),
     images: Images = typer.Option(Images.embed, help="Put images into the pack, refer to them, or leave them out."),
     images_dir: list[str] = options.ImagesDir,
     follow_links: bool = typer.Option(False, "--follow-links", help="Trust links that lead out of the dataset."),
@@ -212,6 +222,7 @@ def convert(
             min_area=min_area,
             crowds="drop" if no_crowds else crowds.value,
             exif=exif.value,
+            recode=recode.value,
             images=images.value,
             images_dir=options.by_split(images_dir),
             follow_links=follow_links,

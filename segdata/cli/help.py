@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "Options": (),
     "Categories and objects": ("labels", "classes", "keep", "drop", "min_area", "crowds", "no_crowds"),
-    "Images": ("images", "images_dir", "exif", "max_pixels", "follow_links"),
+    "Images": ("images", "images_dir", "exif", "recode", "max_pixels", "follow_links"),
     "New splits": ("split_by", "seed", "group"),
     "Invalid items": ("on_error", "strict", "fail_fast", "decode"),
     "Accounts and terms": ("accept_license", "accept_unverified", "accept_new_hash", "keep_session"),

@@ -14,11 +14,12 @@ from pathlib import Path
 from segdata import formats
 from segdata.conversion import to_folder, to_pack
 from segdata.conversion.dry_run import dry_run, require_allowed, require_lossless
-from segdata.conversion.job import AllowLoss, ConvertOptions, ConvertReport, Crowds, Exif, Job, Progress, origin
+from segdata.conversion.job import AllowLoss, ConvertOptions, ConvertReport, Crowds, Exif, Job, Progress, Recode, origin
 from segdata.core import conversion_losses
 from segdata.errors import NotThere, SegdataError, UsageError
 from segdata.pack import layout
 from segdata.sets import filters, orientation
+from segdata.sets.recode import StoreAsQoi
 from segdata.sets.splits import SplitBy
 from segdata.sources.dataset import (
     Classes,
@@ -53,6 +54,7 @@ def convert(
     min_area: float = 0.0,
     crowds: Crowds | bool = "keep",
     exif: Exif = "keep",
+    recode: Recode = "keep",
     images: layout.Images = "embed",
     images_dir: str | Path | Mapping[str, str | Path] | None = None,
     follow_links: bool = False,
@@ -97,6 +99,8 @@ def convert(
             write iscrowd for every RLE.
         exif: "keep" pixels and annotations as stored, or "apply" the EXIF orientation: the pixels are turned, with masks
             and boxes unless these are of the turned image already.
+        recode: "keep" the photo files' bytes, or "lossless": PNG photos are stored as QOI, which decodes several times as
+            fast, with equal pixels; a folder that is made of the pack has PNGs again.
         images: whether a pack holds the image files' bytes, refers to them, or does without.
         images_dir: the folder of the images where it is not the dataset's, for all splits or by split.
         follow_links: trust symbolic links that lead out of the dataset's folder.
@@ -178,8 +182,20 @@ def _require_possible(options: ConvertOptions) -> None:
         raise UsageError("--limit is out of range", why=f"expected 1 or more, found {options.limit}")
     if options.fail_fast and options.on_error == "skip":
         raise UsageError("--fail-fast and --on-error skip exclude each other", fix="leave one of them out")
-    if options.images == "reference" and options.to == "pack" and (options.exif == "apply" or options.read.images_dir):
-        raise _no_reference("--exif apply" if options.exif == "apply" else "--images-dir")
+    if options.recode != "keep" and options.to != "pack":
+        raise UsageError(
+            f"--recode {options.recode} has no effect on --to {options.to}",
+            why="packs alone hold photos in another coding",
+            fix="convert to a pack",
+        )
+    if options.images == "reference" and options.to == "pack":
+        for option, is_given in (
+            ("--exif apply", options.exif == "apply"),
+            ("--recode lossless", options.recode == "lossless"),
+            ("--images-dir", options.read.images_dir),
+        ):
+            if is_given:
+                raise _no_reference(option)
     if options.part is not None and options.to != "pack":
         raise UsageError(
             "--part and --to exclude each other",
@@ -268,6 +284,8 @@ def _filtered(dataset: Dataset, options: ConvertOptions) -> Dataset:
         dataset = filtered(dataset, filters.CrowdsAsObjects())
     if options.exif == "apply":
         dataset = filtered(dataset, orientation.ApplyOrientation())
+    if options.recode == "lossless":
+        dataset = filtered(dataset, StoreAsQoi())
     if options.split_by is not None:
         dataset = split_by(dataset, SplitBy(tuple(options.split_by.items()), options.seed, options.group))
     return dataset

@@ -17,6 +17,7 @@ from segdata.core.reprs import counted, in_full, line
 from segdata.errors import InvalidAnnotation, InvalidInput, SegdataError, UsageError, number_of, require_choice
 from segdata.formats.contract import ReadOptions
 from segdata.pack import layout
+from segdata.sets.recode import StoreAsQoi
 from segdata.sources.dataset import Classes, Dataset, Labels, OnError, images_folders, without
 from segdata.system.files import canonical_json
 from segdata.version import __version__
@@ -36,6 +37,9 @@ AllowLoss = bool | str | Sequence[str]
 
 Exif = Literal["keep", "apply"]
 """What becomes of images whose EXIF orientation says that they lie on their side, or are flipped."""
+
+Recode = Literal["keep", "lossless"]
+"""Whether photos keep their files' bytes, or are stored so that they decode fastest, with equal pixels."""
 
 MANY_CROWDS = 0.1
 """Share of objects with iscrowd above which the flag may mean something else."""
@@ -66,6 +70,7 @@ class ConvertOptions:
     min_area: float = 0.0
     crowds: Crowds = "keep"
     exif: Exif = "keep"
+    recode: Recode = "keep"
     classes: Classes = None
     split_by: Mapping[str, float] | None = None
     seed: int = 0
@@ -108,7 +113,7 @@ class ConvertOptions:
             UsageError: a value that an option does not have.
         """
         require_choice("crowds", "keep" if crowds is True else "drop" if crowds is False else crowds, Crowds)
-        for name, choices in (("exif", Exif), ("images", layout.Images), ("on_error", OnError)):
+        for name, choices in (("exif", Exif), ("recode", Recode), ("images", layout.Images), ("on_error", OnError)):
             require_choice(name, others[name], choices)
         for name in ("splits", "keep", "drop"):
             if isinstance(others.get(name), str):
@@ -397,7 +402,8 @@ class Job:
 
 def origin(dataset: Dataset) -> str:
     """The format whose samples these are, as a pack records it; no format's name when they were filtered."""
-    return _CHANGED if dataset.steps else dataset.made_from
+    is_as_read = all(isinstance(step, StoreAsQoi) for step in dataset.steps)
+    return dataset.made_from if is_as_read else _CHANGED
 
 
 def cut(sizes: Sequence[tuple[int, int]], images: layout.Images, most_samples: int | None = None) -> list[range]:

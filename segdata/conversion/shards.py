@@ -20,6 +20,7 @@ from segdata.pack.entries import Count, ShardEntry
 from segdata.pack.images import check_image
 from segdata.pack.layout import Report
 from segdata.pack.write import file_names, index_document, write_shard
+from segdata.sets.recode import with_file
 from segdata.system import documents, workers
 from segdata.system.files import canonical_json, crc32, disk_errors, real_path, remove_tree, write_whole
 from segdata.system.reading import open_file
@@ -67,6 +68,8 @@ class Shard:
                     sample = dataset.get(index, self.findings)
                 if check_images and dataset.format != "pack":
                     sample = _with_checked_image(sample, self.findings)
+                if self._job.options.to != "pack":
+                    sample = with_file(sample)
                 if self._job.options.decode and sample.encoded is not None:
                     _ = sample.image
             except OF_THE_DATA as error:
@@ -224,7 +227,9 @@ def write_to_pack(job: Job, shard: Shard) -> Receipt:
         samples(),
         job.dataset.labels,
         images=job.options.images,
-        image_bytes=None if job.options.exif == "apply" else sum(job.dataset.sizes[i][0] for i in shard.members),
+        image_bytes=None
+        if job.options.exif == "apply" or job.options.recode == "lossless"
+        else sum(job.dataset.sizes[i][0] for i in shard.members),
         findings=shard.findings,
         left_out=refused,
     )

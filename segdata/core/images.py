@@ -1,10 +1,9 @@
-"""Decode JPEG, PNG, BMP, TIFF, WebP and GIF images to RGB; structure and size are checked before anything is decoded.
+"""Decode JPEG, PNG, BMP, TIFF, WebP, GIF and QOI images to RGB; structure and size are checked before anything is decoded.
 
-Images become (H, W, 3) uint8 RGB by these rules: grey is repeated, a palette is applied, alpha is removed (never
-blended), 16-bit grey loses so many low bits as its largest value has above eight, 16-bit colours keep their high byte,
-CMYK goes through Pillow's conversion (Adobe's inverted values are corrected first), the first frame of several counts,
-colour profiles and EXIF orientation are not applied, because annotations are made on the pixels as stored. Label files
-are read by `core.png`.
+Images become (H, W, 3) uint8 RGB: grey is repeated, a palette is applied, alpha is removed (never blended), 16-bit grey
+loses so many low bits as its largest value has above eight, 16-bit colours keep their high byte, CMYK goes through
+Pillow's conversion (Adobe's inverted values are corrected first), the first frame of several counts, colour profiles and
+EXIF orientation are not applied: annotations are made on the pixels as stored. Label files are read by `core.png`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ try:  # zlib's values, four times as fast
 except ImportError:  # no wheel for this machine
     from zlib import crc32 as crc32
 
-from segdata.core import jpeg
+from segdata.core.codecs import jpeg, qoi
 from segdata.errors import InvalidImage, Unsafe, UsageError
 
 MAX_PIXELS = 1 << 26
@@ -45,9 +44,9 @@ _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"GIF8", "GIF"),
+    (qoi.MAGIC, "QOI"),
     (b"BM", "BMP"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
+    *((magic, "TIFF") for magic in (b"II*\0", b"MM\0*")),
     (b"%PDF", "PDF"),
     (b"PK\x03\x04", "ZIP archive"),
     (b"\x1f\x8b", "gzip archive"),
@@ -59,7 +58,7 @@ class Header:
     """What an image file's header says.
 
     Attributes:
-        codec: "jpeg", "png", "bmp", "tiff", "webp" or "gif".
+        codec: "jpeg", "png", "bmp", "tiff", "webp", "gif" or "qoi".
         height, width: in pixels, as stored.
         color: "RGB", "grey", "palette", "grey with alpha", "RGB with alpha" or "CMYK".
         bits: of each sample.
@@ -96,6 +95,8 @@ def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Header:
         return _probe_jpeg(data)
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return _probe_png(data, max_pixels)
+    if head.startswith(qoi.MAGIC):
+        return Header("qoi", *qoi.size(data), "RGB", 8)
     if content_type(head) in _OTHERS:
         return _probe_other(data, max_pixels)
     raise InvalidImage(
@@ -281,6 +282,8 @@ def _decode_any(data: bytes | memoryview, max_pixels: int) -> npt.NDArray[np.uin
     header = probe(data, max_pixels=max_pixels)
     require_size(header.height, header.width, max_pixels)
     require_room(header.height, header.width)
+    if header.codec == "qoi":
+        return qoi.decode(data)
     if header.codec == "jpeg" and header.color in ("RGB", "grey") and header.bits == 8:
         return _decode_jpeg(data, None)
     if header.codec == "jpeg" and header.bits != 8:

@@ -418,8 +418,13 @@ class Sample:
             raise DamagedData("captions are no list of sentences", key=self.key, why=f"found {captions!r}"[:200])
         return tuple(captions)
 
-    def with_encoded(self, encoded: bytes) -> Sample:
-        """The same sample, with the image file's bytes in memory."""
+    @property
+    def has_image(self) -> bool:
+        """Whether there is an image; nothing is read."""
+        return self._encoded is not None
+
+    def with_encoded(self, encoded: bytes | Callable[[], bytes | memoryview | None]) -> Sample:
+        """The same sample with other bytes of the image file, or a function that gives them."""
         sample = Sample.__new__(Sample)
         vars(sample).update(vars(self), _encoded=encoded)
         return sample

@@ -58,7 +58,7 @@ IS_TRUNCATED = 4
 IS_OCCLUDED = 8
 HAS_MASK = 16
 
-CODECS = {"none": 0, "jpeg": 1, "png": 2, "bmp": 3, "tiff": 4, "webp": 5, "gif": 6}
+CODECS = {"none": 0, "jpeg": 1, "png": 2, "bmp": 3, "tiff": 4, "webp": 5, "gif": 6, "qoi": 7}
 
 MAX_BYTES = 1 << 26
 """Bytes of the largest index that is read: some 19,000 shards."""
