@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ from segdata.correction.tools.grabcut import grabcut
 Object = tuple[Path, np.ndarray]
 Box = tuple[int, int, int, int]
 Strokes = list[list[tuple[float, float]]]
+Propose = Callable[[Box, Strokes, Strokes], np.ndarray]
 
 
 def drawn_scene(
@@ -57,17 +58,21 @@ def real_objects(folder: Path) -> list[Object]:
     return objects
 
 
-def oracle_ious(objects: Sequence[Object], strokes: int) -> np.ndarray:
-    """(N, strokes + 1) IoU of each object after its box, and after each stroke."""
+def oracle_ious(objects: Sequence[Object], strokes: int, proposes: Callable[[Path], Propose]) -> np.ndarray:
+    """(N, strokes + 1) IoU of each object after its box, and after each stroke.
+
+    Args:
+        proposes: for a photo, what makes a mask of a box, strokes inside and strokes outside.
+    """
     rows = []
     for path, mask in objects:
-        image = np.asarray(Image.open(path).convert("RGB"))
+        propose = proposes(path)
         ys, xs = np.nonzero(mask)
         box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
         drawn: dict[bool, Strokes] = {True: [], False: []}
         row = []
         for _ in range(strokes + 1):
-            proposed = grabcut(image, box, drawn[True], drawn[False])
+            proposed = propose(box, drawn[True], drawn[False])
             row.append((proposed & mask).sum() / (proposed | mask).sum())
             missed, wrong = largest(mask & ~proposed), largest(proposed & ~mask)
             is_missed = missed.sum() >= wrong.sum()
@@ -75,6 +80,12 @@ def oracle_ious(objects: Sequence[Object], strokes: int) -> np.ndarray:
                 drawn[bool(is_missed)].append(stroke(missed if is_missed else wrong))
         rows.append(row)
     return np.array(rows)
+
+
+def by_function(path: Path) -> Propose:
+    """GrabCut of a photo, called."""
+    image = np.asarray(Image.open(path).convert("RGB"))
+    return lambda box, inside, outside: grabcut(image, box, inside, outside)
 
 
 def largest(region: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ pytest.importorskip("cv2", reason="OpenCV is not installed (pip install 'segdata
 from segdata.correction.tools import shapes
 from segdata.correction.tools.grabcut import grabcut
 from segdata.errors import UsageError
-from tests.correction.oracle import drawn_scene, oracle_ious, real_objects
+from tests.correction.oracle import by_function, drawn_scene, oracle_ious, real_objects
 from tests.helpers.samples import SAMPLES, needs_samples
 
 
@@ -35,7 +35,7 @@ def test_a_box_and_two_scribbles_on_a_drawn_scene(size: tuple[int, int]) -> None
 def test_five_strokes_on_the_largest_error_of_real_objects() -> None:
     objects = real_objects(SAMPLES / "coco")[::4]
     assert len(objects) > 20
-    ious = oracle_ious(objects, strokes=5)
+    ious = oracle_ious(objects, 5, by_function)
     assert ious[:, 5].mean() >= 0.83 and ious[:, 5].mean() > ious[:, 0].mean() + 0.2
 
 
