@@ -43,12 +43,16 @@ if TYPE_CHECKING:
     from segdata.pack.read import Pack
     from segdata.pack.read import open_pack as open
     from segdata.pack.verify import Verification, verify
+    from segdata.places.address import place
     from segdata.sources.listing import KnownDataset, list_datasets
     from segdata.statistics.counts import Statistics
     from segdata.statistics.counts import statistics as stats
     from segdata.training.outcome import TrainReport
     from segdata.training.predict import PredictReport, predict
     from segdata.training.trainer import train
+    from segdata.transfer.pull import pull
+    from segdata.transfer.push import push
+    from segdata.transfer.report import Transferred
     from segdata.viewer.server import Viewer, view
     from segdata.viz.overlay import overlay
 
@@ -65,6 +69,9 @@ _HOMES = {
     "sample": "segdata.derivation.sample",
     "apply": "segdata.correction.apply",
     "open": "segdata.pack.read:open_pack",
+    "place": "segdata.places.address",
+    "push": "segdata.transfer.push",
+    "pull": "segdata.transfer.pull",
     "verify": "segdata.pack.verify",
     "stats": "segdata.statistics.counts:statistics",
     "diff": "segdata.comparison.diff",
@@ -84,6 +91,7 @@ _HOMES = {
     "ReadOptions": "segdata.formats.contract",
     "ConvertReport": "segdata.conversion.job",
     "Derived": "segdata.derivation.derive",
+    "Transferred": "segdata.transfer.report",
     "Verification": "segdata.pack.verify",
     "Statistics": "segdata.statistics.counts",
     "Difference": "segdata.comparison.diff",
@@ -129,6 +137,9 @@ __all__ = [
     "sample",
     "apply",
     "open",
+    "place",
+    "push",
+    "pull",
     "verify",
     "stats",
     "diff",
@@ -148,6 +159,7 @@ __all__ = [
     "ReadOptions",
     "ConvertReport",
     "Derived",
+    "Transferred",
     "Verification",
     "Statistics",
     "Difference",

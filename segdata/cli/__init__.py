@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
         merge,
         predict,
         prepare,
+        pull,
+        push,
         runs,
         sample,
         show,

@@ -195,6 +195,7 @@ def convert(
         0.0, min=0.0, metavar="SECONDS", help="Seconds to wait for another process on the same target."
     ),
     no_lock: bool = options.NoLock,
+    allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
@@ -205,6 +206,7 @@ def convert(
     """
     from segdata.conversion.convert import convert as convert_dataset
 
+    source = options.at(source, allow_http=allow_http)
     if no_crowds and crowds is not Crowds.keep:
         raise UsageError(f"--no-crowds and --crowds {crowds.value} exclude each other", fix="leave one of them out")
     with output.only_ours(active=json), output.progress("converting", quiet=quiet) as progress:

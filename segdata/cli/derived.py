@@ -10,6 +10,7 @@ from segdata.cli import output, paths
 
 if TYPE_CHECKING:
     from segdata.derivation.derive import Derived
+    from segdata.transfer.report import Transferred
 
 Target = typer.Option(..., "--output", "-o", metavar="PACK", callback=paths.folder, help="The pack to make.")
 Force = typer.Option(False, "--force", help="Replace what the folder holds.")
@@ -53,3 +54,22 @@ def show(report: Derived, *, json: bool, quiet: bool, more: tuple[tuple[str, Any
 def unused(count: int) -> str | None:
     """The bytes of images that no sample has, and what to do about them; None where there are none."""
     return f"{output.size(count)} of images that no sample has; segdata convert leaves them out" if count else None
+
+
+def transferred(report: Transferred, *, json: bool) -> None:
+    """Print what was sent or fetched."""
+    if json:
+        output.result(report.as_dict())
+        return
+    done = "already there" if report.was_done else "written"
+    output.table(
+        [
+            ("target", f"{report.target} ({done})"),
+            ("samples", f"{report.samples:,}"),
+            (
+                "files",
+                f"{report.counts.files:,} new ({output.size(report.counts.bytes)}), {report.counts.kept:,} there already",
+            ),
+            ("removed", f"{report.removed:,} files of the pack before" if report.removed else None),
+        ]
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from segdata.cli import choices, output, paths
+from segdata.cli import choices, options, output, paths
 from segdata.cli.output import app
 from segdata.errors import UsageError, printable
 
@@ -63,6 +63,7 @@ def evaluate(
     report: Path | None = typer.Option(
         None, "--report", metavar="DIR", callback=paths.folder, help="Write an HTML report into this folder."
     ),
+    allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
@@ -72,6 +73,8 @@ def evaluate(
     from segdata.metrics.report import tables
     from segdata.metrics.report.write import write
 
+    predictions = options.at(predictions, allow_http=allow_http)
+    truth = options.at(truth, allow_http=allow_http)
     with output.only_ours(active=json), output.progress("evaluating", quiet=quiet) as progress:
         evaluation = metrics.evaluate(
             predictions,

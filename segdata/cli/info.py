@@ -15,11 +15,13 @@ from segdata.cli.output import app
 def info(
     path: Path = typer.Argument(..., help="A pack, or a dataset folder in a known layout."),
     source_format: str | None = options.SourceFormat,
+    allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
 ) -> None:
     """Show what a pack or a dataset folder holds."""
     from segdata.sources import describe
 
+    path = options.at(path, allow_http=allow_http)
     with output.only_ours(active=json):
         document = describe.describe(path, source_format=source_format)
     if json:

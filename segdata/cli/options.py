@@ -56,6 +56,9 @@ Where = typer.Option(
     metavar="QUERY",
     help="Only images of the pack that a query means: \"any(category == 'dog' and area > 96**2)\".",
 )
+AllowHttp = typer.Option(
+    False, "--allow-http", help="Allow addresses (http://, S3 endpoints) whose connections are not encrypted."
+)
 Repair = typer.Option(False, "--repair", help="Check kept archives and fetch their rotten chunks again.")
 Offline = typer.Option(False, "--offline", help="Never open a connection.")
 AcceptLicense = typer.Option([], "--accept-license", metavar="ID", help="Terms that you accept.")
@@ -98,6 +101,13 @@ def by_split(folders: Sequence[str]) -> dict[str, str] | None:
     """[SPLIT=]DIR → split → folder; "" stands for all splits; None where there are none."""
     pairs = [(text, "") if Path(text).is_dir() else text.partition("=")[::2] for text in folders]
     return {split if folder else "": folder or split for split, folder in pairs} or None
+
+
+def at(path: Path, *, allow_http: bool) -> Path:
+    """A path, or an address where it is written as one."""
+    from segdata.places.address import is_address, place
+
+    return place(path, allow_http=allow_http) if is_address(path) else path
 
 
 def command() -> str:

@@ -71,6 +71,7 @@ def predict(
     wait: float = typer.Option(
         0.0, min=0.0, metavar="SECONDS", help="Seconds to wait for another process on the same target."
     ),
+    allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
@@ -78,6 +79,7 @@ def predict(
     """Predict masks with a trained model, as a pack with scores."""
     from segdata.models import registry
 
+    source = options.at(source, allow_http=allow_http)
     with output.only_ours(active=json), output.progress("detecting", quiet=quiet) as progress:
         registry.require_torch(threads)
         from segdata.models import registry

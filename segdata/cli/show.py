@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import choices, output, paths
+from segdata.cli import choices, options, output, paths
 from segdata.cli.output import app
 from segdata.errors import UsageError
 
@@ -69,9 +69,11 @@ def show(
     columns: int | None = typer.Option(
         None, "--columns", min=1, max=20, metavar="N", help="Columns of the sheet when there are several samples (3)."
     ),
+    allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
 ) -> None:
     """Draw samples with masks and a legend: picture, sheet or page."""
+    path = options.at(path, allow_http=allow_http)
     _require_effect(keys=keys, count=count, random=random, seed=seed, category=category)
     if page is not None and (target is not None or columns is not None):
         raise UsageError("--html writes a page, not a picture", fix="leave out --output and --columns")

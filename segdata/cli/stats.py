@@ -41,6 +41,7 @@ def stats(
         metavar="PATH",
         help="A pack or folder to put beside it, with the same --split, --labels and --where.",
     ),
+    allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
@@ -48,6 +49,8 @@ def stats(
     """Count objects, pixels, sizes and void, by category and by split."""
     from segdata.statistics import counts as stats
 
+    source = options.at(source, allow_http=allow_http)
+    compare = None if compare is None else options.at(compare, allow_http=allow_http)
     other = comparison = None
     pictures: list[Path] = []
     with output.only_ours(active=json), output.progress("counting", quiet=quiet) as progress:

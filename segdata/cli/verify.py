@@ -22,12 +22,16 @@ def verify(
         None, "--source", metavar="PATH", help="The dataset folder or pack that a pack was made of."
     ),
     rebuild: bool = typer.Option(False, "--rebuild", help="First restore a pack's damaged index (pack.json)."),
+    allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
     """Check a pack, a dataset folder, or all that a fetch has brought."""
-    if path.endswith(".toml") or not Path(path).exists():
+    from segdata.pack.layout import is_pack
+
+    place = options.at(Path(path), allow_http=allow_http)
+    if path.endswith(".toml") or not (is_pack(place) or place.exists()):
         if repair or rebuild:
             raise UsageError(
                 "--repair and --rebuild are for a pack's folder",
@@ -37,10 +41,10 @@ def verify(
         _dataset(path, root, deep=deep, json=json, quiet=quiet)
     else:
         if rebuild:
-            _rebuild(Path(path), quiet=quiet)
+            _rebuild(place, quiet=quiet)
         if repair:
-            _repair(Path(path), source, source_format, json=json, quiet=quiet)
-        _path(Path(path), source_format, deep=deep, json=json, quiet=quiet)
+            _repair(place, source, source_format, json=json, quiet=quiet)
+        _path(place, source_format, deep=deep, json=json, quiet=quiet)
 
 
 def _rebuild(path: Path, *, quiet: bool) -> None:

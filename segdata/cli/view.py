@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from segdata.cli import choices, output
+from segdata.cli import choices, options, output
 from segdata.cli.output import app
 from segdata.errors import UsageError
 
@@ -41,6 +41,7 @@ def view(
         help="A promptable model in ONNX files (SAM, SAM 2, EfficientSAM), for corrections.",
     ),
     no_open: bool = typer.Option(False, "--no-open", help="Print the address; open no browser."),
+    allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
 ) -> None:
     """Look at a pack in the browser: filter, sort, zoom, compare."""
@@ -54,6 +55,9 @@ def view(
             f"segdata view needs {name}, which is not installed", fix="pip install 'segdata[view]'"
         ) from error
 
+    pack = options.at(pack, allow_http=allow_http)
+    predictions = None if predictions is None else options.at(predictions, allow_http=allow_http)
+    other = None if other is None else options.at(other, allow_http=allow_http)
     viewer = server.view(
         pack,
         predictions,

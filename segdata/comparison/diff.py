@@ -18,6 +18,7 @@ from segdata.core.reprs import line
 from segdata.core.sample import Sample
 from segdata.errors import UsageError
 from segdata.pack.layout import is_pack
+from segdata.places.address import located
 from segdata.system.files import disk_errors
 
 
@@ -101,7 +102,7 @@ def diff(one: str | Path, other: str | Path, *, progress: Callable[[int, int], N
 
 
 def _side(path: str | Path) -> Side:
-    folder = Path(path)
+    folder = located(path)
     if folder.is_dir() and not is_pack(folder):
         raise UsageError(
             "this is no pack", file=folder, fix=f"make a pack of it, segdata convert {folder} PACK, and compare that"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from segdata.core.arrays import BoolArray, IntArray
 from segdata.pack import layout
 from segdata.pack.store import Store
+from segdata.places.address import located
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Side:
             NotThere: there is no pack in this folder.
             DamagedData: its index is damaged, or a file is missing or of another size.
         """
-        return cls(Store(Path(folder), layout.read_index(Path(folder)), None))
+        folder = located(folder)
+        return cls(Store(folder, layout.read_index(folder), None))
 
     @cached_property
     def keys(self) -> list[str]:

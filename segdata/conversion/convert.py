@@ -18,6 +18,7 @@ from segdata.conversion.job import AllowLoss, ConvertOptions, ConvertReport, Cro
 from segdata.core import conversion_losses
 from segdata.errors import NotThere, SegdataError, UsageError
 from segdata.pack import layout
+from segdata.places.address import located, require_folder
 from segdata.sets import filters, orientation
 from segdata.sets.recode import StoreAsQoi
 from segdata.sets.splits import SplitBy
@@ -135,7 +136,8 @@ def convert(
         SegdataError: see `segdata.errors`; the target is then as it was before.
     """
     options = {name: value for name, value in locals().items() if name not in ("source", "target")}
-    return convert_with(Path(source), Path(target), ConvertOptions.of(**options))
+    require_folder(target, "a pack is written into a folder, and pushed from there")
+    return convert_with(located(source), Path(target), ConvertOptions.of(**options))
 
 
 def convert_with(source: Path, target: Path, options: ConvertOptions) -> ConvertReport:

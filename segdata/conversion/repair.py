@@ -20,6 +20,7 @@ from segdata.errors import DamagedData, InvalidInput, NotThere, Unsafe
 from segdata.pack import layout
 from segdata.pack.verify import damaged_files, is_whole, rebuild
 from segdata.pack.write import move_finished, write_dataset
+from segdata.places.address import located, require_folder
 from segdata.sources.dataset import OnError, open_dataset
 from segdata.system.files import disk_errors, locked, remove_tree
 
@@ -46,7 +47,8 @@ def repair(
         InvalidInput: the pack was not made of this source with these options by this version.
         DamagedData: the index is damaged; or the source does not give the recorded bytes any more.
     """
-    pack, source = Path(pack), Path(source)
+    require_folder(pack, "its files are made anew")
+    pack, source = Path(pack), located(source)
     index = layout.read_index(pack)
     made = index["provenance"]
     if "parents" in made:

@@ -16,6 +16,7 @@ from segdata.core.sample import Sample
 from segdata.pack import layout
 from segdata.pack.store import Shard, Store
 from segdata.pack.tables import texts
+from segdata.places.address import require_folder
 from segdata.system.files import disk_errors, real_path
 from segdata.system.reading import read_file
 
@@ -44,6 +45,7 @@ class Parent:
             NotThere: there is no pack.
             DamagedData: its index is damaged, or a file is missing or of another size.
         """
+        require_folder(folder, "files of packs are linked, not copied")
         folder = Path(folder)
         index = layout.read_index(folder)
         with disk_errors(folder):

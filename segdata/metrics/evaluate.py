@@ -19,6 +19,7 @@ from segdata.metrics.coco import metrics as coco
 from segdata.metrics.panoptic import metrics as panoptic
 from segdata.metrics.result import Result
 from segdata.metrics.semantic import metrics as semantic
+from segdata.places.address import located
 from segdata.sources.dataset import Labels
 from segdata.sources.evaluation import open_ground_truth, open_predictions
 from segdata.sources.predicted_images import only_predicted
@@ -175,13 +176,13 @@ def evaluate(
     limits = _limits(max_detections)
     if images_of not in (None, *_IMAGES_OF):
         raise UsageError(f"there are no images of {images_of!r}", fix=f"give one of {', '.join(_IMAGES_OF)}")
-    ground_truth = open_ground_truth(Path(truth), split=split, labels=labels)
+    ground_truth = open_ground_truth(located(truth), split=split, labels=labels)
     if split is None:
-        split = _split_of(Path(predictions), kind, ground_truth)
-        ground_truth = ground_truth if split is None else open_ground_truth(Path(truth), split=split, labels=labels)
+        split = _split_of(located(predictions), kind, ground_truth)
+        ground_truth = ground_truth if split is None else open_ground_truth(located(truth), split=split, labels=labels)
     _require_valid(ground_truth)
     ground_truth = replace(ground_truth, progress=progress, may_lack=images_of == "predictions")
-    predicted = open_predictions(Path(predictions), ground_truth, kind=kind, split=split, labels=labels)
+    predicted = open_predictions(located(predictions), ground_truth, kind=kind, split=split, labels=labels)
     _remark_the_same(predicted, ground_truth)
     if images_of == "predictions":
         predicted, ground_truth = only_predicted(predicted, ground_truth)

@@ -41,6 +41,8 @@ from segdata.pack.entries import (
     check_file,
     check_shard,
 )
+from segdata.places.address import Address
+from segdata.places.bucket import bucket
 from segdata.system.files import checked_name, crc32
 from segdata.system.reading import open_file
 
@@ -82,8 +84,8 @@ _HEAD = b'{"crc32": "'
 
 
 def is_pack(path: Path) -> bool:
-    """Whether a folder holds a pack."""
-    return (path / INDEX).is_file()
+    """Whether a folder holds a pack; at an address there is nothing else."""
+    return isinstance(path, Address) or (path / INDEX).is_file()
 
 
 def encode_index(index: Mapping[str, Any]) -> bytes:
@@ -114,23 +116,32 @@ def read_index(folder: Path, name: str = INDEX) -> dict[str, Any]:
     other = folder / (COPY if name == INDEX else INDEX)
     rebuild = f"segdata verify {folder} --rebuild" if other.is_file() else None
     try:
-        with open_file(path) as file:
-            data = file.read(MAX_BYTES + 1)
+        data = _index_bytes(folder, name)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotThere(
-            f"there is no pack in {folder}",
-            file=path,
-            fix=rebuild or f"segdata convert SOURCE {folder}",
-        ) from error
+        make = f"segdata push PACK {folder}" if isinstance(folder, Address) else f"segdata convert SOURCE {folder}"
+        where = "at" if isinstance(folder, Address) else "in"
+        raise NotThere(f"there is no pack {where} {folder}", file=path, fix=rebuild or make) from error
     try:
-        _check_bytes(data)
-        index = _checked_index(data)
+        index = decoded_index(data)
     except SegdataError as error:
         error.fix = error.fix or f"{rebuild or 'restore this file'}, or convert the dataset again with --force"
         raise error.located(file=path) from error
     if isinstance(index["shards"], ManyShards):
         index["shards"].path = path
     return index
+
+
+def decoded_index(data: bytes) -> dict[str, Any]:
+    """The index in the bytes of a `pack.json`, checked; raises as `read_index` does."""
+    _check_bytes(data)
+    return _checked_index(data)
+
+
+def _index_bytes(folder: Path, name: str) -> bytes:
+    if isinstance(folder, Address):
+        return bucket(folder).whole(name, MAX_BYTES)[0]
+    with open_file(folder / name) as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _check_bytes(data: bytes) -> None:

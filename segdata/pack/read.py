@@ -26,6 +26,7 @@ from segdata.errors import DamagedData, NotThere, no_sample, no_split, number_of
 from segdata.pack import layout
 from segdata.pack.columns import Columns
 from segdata.pack.store import Files, Shard, Store
+from segdata.places.address import is_address, place
 from segdata.query.fields import Of
 from segdata.query.meaning import compiled
 from segdata.system.files import disk_errors
@@ -40,23 +41,33 @@ def open_pack(
     labels: str | LabelMapping | None = None,
     images_root: str | Path | None = None,
     allow_missing_shards: bool = False,
+    cache: str | Path | None = None,
+    cache_limit: int | None = None,
+    allow_http: bool = False,
 ) -> Pack:
     """Open a pack.
 
     Args:
-        path: the pack's folder.
+        path: the pack's folder, or its address: `s3://BUCKET/PACK`, `gs://…`, `az://…`, `https://…`.
         split: the name of one of its splits; by default all samples.
         labels: a view of the pack's label space ("cityscapes-19"), applied when samples are read.
         images_root: the present folder of the images, for a pack that references them.
         allow_missing_shards: leave out shards whose files are missing or of another size, with a warning; the other
             samples are numbered as if the pack had been made without them.
+        cache, cache_limit, allow_http: how a pack at an address is read; see `segdata.place`.
 
     Raises:
         NotThere: no pack, or no such split.
+        NetworkError: the place cannot be reached.
+        SignInError: the place does not let us in.
+        UsageError: an address that is none, or that holds a secret.
+        Unsafe: plain http that was not allowed.
         DamagedData: the index or a file's size is not what was recorded.
         InvalidInput: not a pack, or of another version.
     """
     folder = Path(path)
+    if is_address(path):
+        folder = place(path, cache=cache, cache_limit=cache_limit, allow_http=allow_http)
     index = layout.read_index(folder)
     without = _unusable(folder, index) if allow_missing_shards else []
     pack = Pack(Store(folder, index, None if images_root is None else Path(images_root), without))

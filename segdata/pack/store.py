@@ -26,7 +26,9 @@ from segdata.errors import DamagedData, NotThere
 from segdata.pack import layout
 from segdata.pack.entries import ARRAYS, FEW
 from segdata.pack.layout import shard_counts
+from segdata.pack.remote import FetchedFile, RangedFile
 from segdata.pack.tables import REPAIR, Checked, Limits, MappedFile, texts
+from segdata.places.address import Address
 from segdata.system.files import crc32, inside
 from segdata.system.reading import read_file
 
@@ -45,7 +47,7 @@ class Shard:
         self.number = number
         self.first = first
         self._files = files
-        self._mapped: tuple[MappedFile, MappedFile | None] | None = None
+        self._mapped: tuple[MappedFile, MappedFile | RangedFile | None] | None = None
         self._checked: tuple[Checked, Checked] | None = None
 
     @property
@@ -54,7 +56,7 @@ class Shard:
         return (self._mapped or self.map())[0]
 
     @property
-    def images(self) -> MappedFile | None:
+    def images(self) -> MappedFile | RangedFile | None:
         """The image files' bytes; None where none are embedded."""
         return (self._mapped or self.map())[1]
 
@@ -62,7 +64,7 @@ class Shard:
         """What an array of JSON records is called in messages."""
         return f"{self.table.path}, shard {self.number}: {name}"
 
-    def map(self) -> tuple[MappedFile, MappedFile | None]:
+    def map(self) -> tuple[MappedFile, MappedFile | RangedFile | None]:
         """Map the shard's files; those of another one are let go where many are mapped.
 
         Raises:
@@ -71,7 +73,7 @@ class Shard:
         """
         entry, files = self._files.index["shards"][self.number], self._files
         self._checked = self._checked or ({}, {})
-        images = None if entry["images"] is None else files.map(entry["images"], self._checked[1])
+        images = None if entry["images"] is None else files.images(entry["images"], self._checked[1])
         size = None if images is None else images.length("images/data")
         mapped = files.map(entry["annotations"], self._checked[0], size), images
         self._mapped = mapped
@@ -95,8 +97,15 @@ class Files:
     def map(
         self, entry: Mapping[str, Any], checked: Checked | None = None, image_bytes: int | None = None
     ) -> MappedFile:
-        """Map a file."""
-        return MappedFile(self.folder, entry, replace(self.limits, image_bytes=image_bytes), checked)
+        """Map a file; one at an address is fetched first."""
+        limits = replace(self.limits, image_bytes=image_bytes)
+        if isinstance(self.folder, Address):
+            return FetchedFile(self.folder, entry, limits, checked)
+        return MappedFile(self.folder, entry, limits, checked)
+
+    def images(self, entry: Mapping[str, Any], checked: Checked) -> MappedFile | RangedFile:
+        """A file of images; of one at an address, parts are fetched when they are asked for."""
+        return RangedFile(self.folder, entry) if isinstance(self.folder, Address) else self.map(entry, checked)
 
     def keep(self, shard: Shard) -> None:
         """Keep a shard mapped, and let go the one that was mapped first if there are too many."""
@@ -284,7 +293,7 @@ class Store:
         length = table["image/length"].item(row)
         if shard.images is not None:
             offset = table["image/offset"].item(row)
-            data: bytes | memoryview = shard.images["images/data"][offset : offset + length].data
+            data: bytes | memoryview = shard.images.image(offset, length, table["image/crc32"].item(row))
             path = shard.images.path
         else:
             if self.images_root is None:

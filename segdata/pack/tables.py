@@ -76,20 +76,31 @@ class MappedFile(dict[str, Any]):
         self.entry = entry
         self.limits = limits
         self._damages: dict[str, DamagedData] = {}
+        self._all_checked = checked if checked is not None else {}
+        self._map()
+
+    def _map(self) -> None:
+        self.map_at(self.path)
+
+    def map_at(self, path: Path) -> None:
+        """Map the file, which is at this path.
+
+        Raises:
+            DamagedData: it is missing or of another size.
+        """
         try:
-            with open_file(self.path) as file:
+            with open_file(path) as file:
                 size = file.seek(0, 2)
-                if size != entry["bytes"]:
+                if size != self.entry["bytes"]:
                     raise DamagedData(
                         "a file of the pack is not of the recorded size",
                         file=self.path,
-                        why=f"expected {entry['bytes']:,} bytes, found {size:,}",
+                        why=f"expected {self.entry['bytes']:,} bytes, found {size:,}",
                         fix="convert the dataset again with --force, or restore this file",
                     )
                 self.map = map_file(file)
                 status = os.fstat(file.fileno())
-                stamp = status.st_ino, status.st_mtime_ns
-                self._checked = (checked if checked is not None else {}).setdefault(stamp, set())
+                self._checked = self._all_checked.setdefault((status.st_ino, status.st_mtime_ns), set())
         except FileNotFoundError as error:
             raise DamagedData(
                 "a file of the pack is missing", file=self.path, fix="convert the dataset again with --force"
@@ -109,6 +120,11 @@ class MappedFile(dict[str, Any]):
     def length(self, name: str) -> int:
         """Number of rows of an array, from the index."""
         return int(self.entry["arrays"][name]["shape"][0])
+
+    def image(self, offset: int, length: int, checksum: int) -> memoryview:
+        """(length,) uint8, bytes of an image; their checksum is the caller's to compare."""
+        data: memoryview = self["images/data"][offset : offset + length].data
+        return data
 
     def damage(self) -> DamagedData | None:
         """The first damage of this file's arrays; images and label maps are not read."""

@@ -21,10 +21,12 @@ from segdata.core.sample import Sample
 from segdata.errors import DamagedData, InvalidImage, SegdataError
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_without
+from segdata.pack.remote import open_entry, size_of
 from segdata.pack.store import Files, Shard, Store
 from segdata.pack.tables import BY_RECORD
+from segdata.places.address import located, require_folder
 from segdata.system.files import crc32, disk_errors, write_whole
-from segdata.system.reading import open_file, read_file
+from segdata.system.reading import read_file
 
 _CHUNK = 1 << 22
 
@@ -83,7 +85,7 @@ def verify(path: str | Path, *, deep: bool = False, progress: Callable[[int, int
         NotThere: there is no pack.
         InvalidInput: it is of another version.
     """
-    folder = Path(path)
+    folder = located(path)
     result = Verification(folder, deep)
     try:
         index = layout.read_index(folder)
@@ -110,6 +112,7 @@ def rebuild(path: str | Path) -> bool:
         NotThere: neither is there.
         SegdataError: what is wrong with the index, where neither is intact.
     """
+    require_folder(path, "its index is written")
     folder = Path(path)
     index, copy = folder / layout.INDEX, folder / layout.COPY
     try:
@@ -162,7 +165,7 @@ def damaged_shards(path: str | Path) -> dict[int, SegdataError]:
     Raises:
         DamagedData: a file that is not a shard's is damaged; the pack cannot be read without it.
     """
-    folder = Path(path)
+    folder = located(path)
     index = layout.read_index(folder)
     quick = Verification(folder, deep=False)
     _check_dataset(folder, index, quick)
@@ -232,10 +235,10 @@ def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> No
     """Check size and checksums of one file; damages are added to `result`."""
     path = folder / entry["file"]
     fix = f"segdata verify {folder} --repair --source FOLDER makes it anew from the dataset; or restore this file"
-    if not path.is_file():
+    size = size_of(folder, entry)
+    if size is None:
         result.damages.append(DamagedData("a file of the pack is missing", file=path, fix=fix))
         return
-    size = path.stat().st_size
     if size != entry["bytes"]:
         why = f"expected {entry['bytes']:,} bytes, found {size:,}"
         result.damages.append(
@@ -243,7 +246,7 @@ def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> No
         )
         return
     is_damaged = False
-    with open_file(path) as file:
+    with open_entry(folder, entry) as file:
         for name, array in entry["arrays"].items():
             length = math.prod(array["shape"]) * np.dtype(array["dtype"]).itemsize
             if name in BY_RECORD and not result.deep:

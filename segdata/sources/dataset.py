@@ -25,6 +25,7 @@ from segdata.formats.shared.loose_names import found_otherwise
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_without
 from segdata.pack.verify import damaged_shards
+from segdata.places.address import located
 from segdata.sets.filters import Relabel, Step
 from segdata.sets.splits import SplitBy
 from segdata.sources.numbers import Ids, without_id
@@ -167,6 +168,7 @@ def open_dataset(
         classes: the categories of a folder whose files do not define them.
         read: what the reader of a folder is told.
     """
+    path = located(path)
     is_from_data = classes == FROM_DATA
     read = replace(read or ReadOptions(), splits=() if lists else tuple(splits), classes_from_data=is_from_data)
     own_labels = _labels_of_folder(labels, path, format)

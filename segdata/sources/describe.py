@@ -12,12 +12,14 @@ from segdata.formats.shared.folder import conversion_report, file_size
 from segdata.pack import layout
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_pack
+from segdata.places.address import located
 from segdata.system.files import disk_errors
 
 
 @disk_errors()
 def describe(path: Path, *, source_format: str | None = None) -> dict[str, Any]:
     """What a pack or a dataset folder holds, without reading images."""
+    path = located(path)
     if is_pack(path) and source_format is None:
         pack = open_pack(path)
         index = pack.info

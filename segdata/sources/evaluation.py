@@ -23,6 +23,7 @@ from segdata.pack import layout
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
+from segdata.places.address import located
 from segdata.sources.dataset import Dataset, Labels, open_dataset, relabelled, relabelling
 from segdata.system.files import canonical_json, disk_errors
 from segdata.system.reading import open_file
@@ -35,7 +36,7 @@ def open_ground_truth(path: Path, *, split: str | None = None, labels: Labels = 
         split: only this split.
         labels: a view of the label space, applied when samples are read.
     """
-    splits = [] if split is None else [split]
+    path, splits = located(path), [] if split is None else [split]
     return ground_truth_of(open_dataset(path, splits=splits, labels=labels, check_images=False), path)
 
 
@@ -187,6 +188,7 @@ def open_predictions(
         split: only this split of a pack, where it has it.
         labels: the view that the ground truth is under, for a pack that is not.
     """
+    path = located(path)
     if kind != "pack" and (kind is not None or not is_pack(path)):
         reader = formats.results_named(kind or formats.detect_results(path)).reader
         return reader.read(path, ground_truth, Findings())

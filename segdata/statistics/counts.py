@@ -23,6 +23,7 @@ from segdata.core.reprs import counted, line
 from segdata.core.rle import Spans, ranges
 from segdata.core.sample import Instances, Sample
 from segdata.pack import layout
+from segdata.places.address import located
 from segdata.sources.dataset import Dataset, Labels, open_dataset
 from segdata.system.files import disk_errors
 
@@ -236,7 +237,7 @@ def statistics(
         InvalidQuery: with the column of `where` that is wrong.
         InvalidInput: the dataset is not valid.
     """
-    path = Path(source)
+    path = located(source)
     data = open_dataset(path, format=source_format, splits=splits, labels=labels, where=where)
     is_member = np.zeros((len(data.splits), len(data)), bool)
     for row, members in zip(is_member, data.splits.values(), strict=True):

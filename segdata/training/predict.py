@@ -24,6 +24,7 @@ from segdata.models.weights import Weights
 from segdata.pack.layout import is_pack
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.write import commit, index_document, is_unfinished, write_dataset, write_shard
+from segdata.places.address import located
 from segdata.sources.dataset import OnError, without
 from segdata.sources.image_folder import image_samples
 from segdata.system.files import canonical_json, disk_errors, locked, remove_tree, require_replaceable, write_whole
@@ -246,7 +247,7 @@ def _opened(
     source: str | Path | Pack, split: str | None, findings: Findings, unreadable: Callable[[SegdataError], None]
 ) -> tuple[Sequence[Sample], str, dict[str, list[int]], int]:
     """The samples of a pack or a folder of images, their format, the pack's splits, and its limit of pixels."""
-    if isinstance(source, Pack) or is_pack(Path(source)):
+    if isinstance(source, Pack) or is_pack(located(source)):
         pack = source if isinstance(source, Pack) else open_pack(source, split)
         return pack, pack.info["provenance"]["format"], _splits(pack), pack.info.get("max_pixels", MAX_PIXELS)
     if split is not None:

@@ -16,6 +16,7 @@ import uvicorn
 from segdata.correction.journal import default_path
 from segdata.errors import DiskError, SegdataError, UsageError
 from segdata.pack.read import Pack
+from segdata.places.address import located, require_folder
 from segdata.viewer.guard import Guard
 from segdata.viewer.routes import Routes
 from segdata.viewer.session import Session, Start
@@ -144,14 +145,16 @@ def view(
         raise UsageError(
             f"other machines may reach {host}", why="they could ask for the data", fix="add --allow-remote if they may"
         )
-    path = pack.path if isinstance(pack, Pack) else Path(pack)
+    path = pack.path if isinstance(pack, Pack) else located(pack)
     listener = _listener(host, port)
     try:
         if other is not None and predictions is None:
             raise UsageError(
                 "other predictions are compared with predictions", fix="segdata view PACK PREDICTIONS OTHER"
             )
-        given, second = (None if name is None else Path(name) for name in (predictions, other))
+        given, second = (None if name is None else located(name) for name in (predictions, other))
+        if edits is True:
+            require_folder(path, "corrections are kept beside the pack; --edits FILE names another place")
         file = None if edits is False else default_path(path) if edits is True else Path(edits)
         if model is not None and file is None:
             raise UsageError("a promptable model is for corrections", fix="add --edit")

@@ -18,6 +18,7 @@ from segdata.correction.edits import wire
 from segdata.errors import SegdataError
 from segdata.pack import layout
 from segdata.pack.read import Pack, open_pack
+from segdata.places.address import Address
 from segdata.query.meaning import compiled
 from segdata.query.values import Names
 from segdata.viewer.background import Work
@@ -335,6 +336,8 @@ class _File:
         self.crc32 = self._checksum()
 
     def _now(self) -> tuple[int, ...]:
+        if isinstance(self._path, Address):  # nobody else would know that it was replaced, and asking costs a request
+            return (0,)
         state = (self._path / layout.INDEX if self._is_pack else self._path).stat()
         return state.st_ino, state.st_size, state.st_mtime_ns
 

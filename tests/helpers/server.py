@@ -104,7 +104,7 @@ def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 (route or (lambda x: x.answer(404, b"nothing here")))(exchange)
 
-        do_GET = do_POST = do_HEAD = do_CONNECT = _answer  # noqa: N815 (the library's names)
+        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_CONNECT = _answer  # noqa: N815 (the library's names)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,0 +1,203 @@
+"""What was fetched from addresses, kept in a folder of this machine.
+
+    FOLDER/segdata-places/
+        9f3a…c1.table       a whole file of a pack, named for its SHA-256
+        51c2…07.images      a file of images with holes: the photos that were read are where they are in the original
+
+Names are those of contents, so nothing becomes stale, and packs that share files share what is kept. A photo has a
+checksum in the table: a hole, like a damaged part, does not have it, and is fetched. Only files with such names in that
+folder are ever removed, those first that were used the longest time ago.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segdata.errors import DamagedData
+from segdata.places.address import Reading
+from segdata.places.bucket import PIECE, Bucket
+from segdata.system.files import crc32, disk_errors
+
+FOLDER = "segdata-places"
+
+_NAME = re.compile(r"[0-9a-f]{64}\.(table|images)")
+_LOOK_AGAIN = 1 << 26
+"""Bytes of photos that are written before the folder's size is looked at again."""
+
+
+class Cache:
+    """The folder of one pack's `Reading`.
+
+    Attributes:
+        folder: where the files are.
+        keeps_photos: whether photos are kept, too.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self.keeps_photos = reading.cache is not None
+        self.folder = (reading.cache or _of_user()) / FOLDER
+        self.limit = reading.cache_limit
+
+    def file(self, bucket: Bucket, entry: dict[str, Any], *, again: bool = False) -> Path:
+        """A whole file, fetched unless it is there.
+
+        Args:
+            entry: its `file`, `bytes` and `sha256`.
+            again: fetch it also where it is there: it is damaged.
+
+        Raises:
+            DamagedData: it is not at the address, or not what the index says.
+            DiskError: it cannot be kept.
+            SegdataError: it cannot be fetched.
+        """
+        path = self.folder / f"{entry['sha256']}.table"
+        with contextlib.suppress(FileNotFoundError):
+            if not again and path.stat().st_size == entry["bytes"]:
+                os.utime(path)
+                return path
+        with disk_errors(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.make_room(entry["bytes"])
+            part = path.with_name(f".{path.name}.part-{os.getpid()}-{threading.get_ident()}")
+            try:
+                with part.open("wb") as out:
+                    fetch(bucket, entry, out.write)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+        return path
+
+    def photos(self, entry: dict[str, Any]) -> Photos | None:
+        """The photos of a file that are kept; None where none are to be."""
+        return Photos(self, entry) if self.keeps_photos else None
+
+    def make_room(self, wanted: int, spared: Path | None = None) -> bool:
+        """Remove what was used the longest time ago until so many bytes fit; whether they do.
+
+        Args:
+            spared: a file that stays.
+        """
+        if self.limit is None:
+            return True
+        files = []
+        for entry in os.scandir(self.folder):
+            if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                status = entry.stat(follow_symlinks=False)
+                files.append((status.st_mtime_ns, status.st_blocks * 512, Path(entry.path)))
+        total = wanted + sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= self.limit:
+                break
+            if path != spared:
+                path.unlink(missing_ok=True)  # stays readable where it is mapped
+                total -= size
+        return total <= self.limit
+
+
+class Photos:
+    """A file of images with holes, where no photo was kept yet."""
+
+    def __init__(self, cache: Cache, entry: dict[str, Any]) -> None:
+        self._cache = cache
+        self._size = entry["bytes"]
+        self.path = cache.folder / f"{entry['sha256']}.images"
+        self._lock = threading.Lock()
+        self._opened: tuple[int, mmap.mmap] | None = None
+        self._unseen = _LOOK_AGAIN
+        self._is_full = False
+
+    def get(self, begin: int, length: int, checksum: int) -> memoryview | None:
+        """(length,) uint8, a photo that is kept and has this crc32; None for any other."""
+        _, mapped = self._opened or self._open()
+        data = memoryview(mapped)[begin : begin + length]
+        return data if crc32(data) == checksum else None
+
+    def keep(self, begin: int, data: memoryview) -> None:
+        """Keep a photo, if the limit leaves room for it.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        with self._lock:
+            self._unseen += len(data)
+            if self._unseen > min(_LOOK_AGAIN, (self._cache.limit or _LOOK_AGAIN) // 16):
+                self._unseen = 0
+                os.utime(self.path) if self.path.exists() else None
+                self._is_full = not self._cache.make_room(_LOOK_AGAIN if self._is_full else len(data), self.path)
+            if self._is_full:
+                return
+            descriptor, _ = self._opened or self._open()
+        with disk_errors(self.path):
+            os.pwrite(descriptor, data, begin)
+
+    def _open(self) -> tuple[int, mmap.mmap]:
+        with disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            os.ftruncate(descriptor, self._size)
+            self._opened = descriptor, mmap.mmap(descriptor, self._size, prot=mmap.PROT_READ)
+        return self._opened
+
+    def __del__(self) -> None:
+        if self._opened is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._opened[0])
+
+
+def fetch(
+    bucket: Bucket,
+    entry: dict[str, Any],
+    write: Callable[[memoryview], object],
+    *,
+    begin: int = 0,
+    digest: Any = None,
+) -> None:
+    """Fetch a whole file piece by piece, and compare it with its digest.
+
+    Args:
+        entry: its `file`, `bytes` and `sha256`.
+        write: called with each piece.
+        begin: the first byte that is fetched.
+        digest: SHA-256 of the bytes before it, which goes on here.
+
+    Raises:
+        DamagedData: it is not at the address, or not what the index says.
+        SegdataError: it cannot be fetched.
+    """
+    digest, name = digest or hashlib.sha256(), entry["file"]
+    for start in range(begin, entry["bytes"], PIECE):
+        length = min(PIECE, entry["bytes"] - start)
+        piece = bucket.part(name, start, length)
+        if len(piece) != length:
+            raise DamagedData(
+                "a file of the pack is not of the recorded size",
+                file=bucket.address / name,
+                why=f"expected {entry['bytes']:,} bytes, it ends after {start + len(piece):,}",
+                fix=PUSH_AGAIN,
+            )
+        digest.update(piece)
+        write(piece)
+    if digest.hexdigest() != entry["sha256"]:
+        raise DamagedData(
+            "a file of the pack is not what was recorded",
+            file=bucket.address / name,
+            why=f"expected SHA-256 {entry['sha256']}, found {digest.hexdigest()}",
+            fix=PUSH_AGAIN,
+        )
+
+
+PUSH_AGAIN = "push the pack again: segdata push PACK PLACE --check sends what differs"
+
+
+def _of_user() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("segdata")

@@ -1,0 +1,1 @@
+"""Packs between folders and addresses: `push` and `pull`, resumed where they were stopped."""
