@@ -61,7 +61,7 @@ LOCKED = {
 INNER_FLOORS: dict[str, list[set[Any]]] = {
     "formats": [
         {"contract"},
-        {"shared", "xml"},
+        {"blocks", "shared", "xml"},
         {"adapting", "label_maps", "shapes"},
         {"correcting"},
         {"coco", ...},

@@ -21,6 +21,7 @@ from segdata.pack.images import check_image
 from segdata.pack.layout import Report
 from segdata.pack.write import file_names, index_document, write_shard
 from segdata.sets.recode import with_file
+from segdata.sources.dataset import Dataset
 from segdata.system import documents, workers
 from segdata.system.files import canonical_json, crc32, disk_errors, real_path, remove_tree, write_whole
 from segdata.system.reading import open_file
@@ -31,6 +32,9 @@ Seen = Sequence[int]
 
 Receipt = dict[str, Any]
 """What became of a shard, as JSON holds it."""
+
+_AT_ONCE = 32
+"""Samples that are adapted at once."""
 
 
 class Shard:
@@ -60,17 +64,14 @@ class Shard:
         Args:
             check_images: check structure and size of the images of a folder; writing a pack does that by itself.
         """
-        dataset = self._job.dataset
-        for index in self.members:
-            self._beat(index)
+        decode = self._job.options.decode
+        for index, sample in self._read():
             try:
-                with dataset.kept_records(dataset.keys[index]):
-                    sample = dataset.get(index, self.findings)
-                if check_images and dataset.format != "pack":
+                if check_images and self._job.dataset.format != "pack":
                     sample = _with_checked_image(sample, self.findings)
                 if self._job.options.to != "pack":
                     sample = with_file(sample)
-                if self._job.options.decode and sample.encoded is not None:
+                if decode and sample.encoded is not None:
                     _ = sample.image
             except OF_THE_DATA as error:
                 self.findings.skip(self._as_in_source(error, index))
@@ -79,6 +80,32 @@ class Shard:
             self.annotated += bool(len(sample.instances)) or sample.has_semantic
             self.objects += len(sample.instances)
             self.crowds += int(sample.instances.iscrowd.sum())
+            yield index, sample
+
+    def _read(self) -> Iterator[tuple[int, Sample]]:
+        """The samples that can be read, adapted block by block where that is possible."""
+        dataset = self._job.dataset
+        if dataset.adapt_block is None or dataset.unadapted is None:
+            yield from self._loaded(dataset)
+            return
+        block: dict[int, Sample] = {}
+        for index, sample in self._loaded(dataset.unadapted):
+            block[index] = sample
+            if len(block) == _AT_ONCE or sample.has_semantic:  # label maps take memory
+                yield from zip(block, dataset.adapt_block([*block], [*block.values()], self.findings), strict=True)
+                block = {}
+        if block:
+            yield from zip(block, dataset.adapt_block([*block], [*block.values()], self.findings), strict=True)
+
+    def _loaded(self, dataset: Dataset) -> Iterator[tuple[int, Sample]]:
+        for index in self.members:
+            self._beat(index)
+            try:
+                with dataset.kept_records(dataset.keys[index]):
+                    sample = dataset.get(index, self.findings)
+            except OF_THE_DATA as error:
+                self.findings.skip(self._as_in_source(error, index))
+                continue
             yield index, sample
 
     @property

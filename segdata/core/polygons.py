@@ -56,6 +56,12 @@ class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
             pointer_of(np.array([len(item) for item in polygons], np.int64)),
         )
 
+    @classmethod
+    def of_rings(cls, rings: Sequence[npt.NDArray[np.float64]], has_ring: npt.NDArray[np.bool_]) -> Polygons:
+        """One ring, (K, 2), for each instance that `has_ring`, (N,), in their order."""
+        values = np.concatenate([np.zeros((0, 2)), *rings]).reshape(-1)
+        return cls(values, pointer_of(np.array([2 * len(ring) for ring in rings], np.int64)), pointer_of(has_ring))
+
     @cached_property
     def areas(self) -> npt.NDArray[np.float64]:
         """(N,) float64, sum of the areas of each instance's rings in pixels (shoelace formula)."""
@@ -104,7 +110,20 @@ class Polygons(Sequence[tuple[npt.NDArray[np.float64], ...]]):
 
     def take(self, indices: npt.NDArray[Any]) -> Polygons:
         """The polygons of the instances `indices`, (K,) integers, in this order."""
-        return Polygons.of([[ring.reshape(-1) for ring in self[int(i)]] for i in indices])
+        count, length = np.diff(self.pointer)[indices], np.diff(self.rings)
+        rings = ranges(self.pointer[:-1][indices], count)
+        length = length[rings]
+        values = self.values[ranges(self.rings[:-1][rings], length)]
+        return Polygons(values, pointer_of(length), pointer_of(count))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Polygons]) -> Polygons:
+        """The polygons of all parts, one part after another."""
+        return cls(
+            np.concatenate([np.zeros(0), *(part.values for part in parts)]),
+            pointer_of(np.concatenate([np.zeros(0, np.int64), *(np.diff(part.rings) for part in parts)])),
+            pointer_of(np.concatenate([np.zeros(0, np.int64), *(np.diff(part.pointer) for part in parts)])),
+        )
 
 
 MAX_BOUNDARY = 1 << 21

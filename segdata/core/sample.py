@@ -203,9 +203,10 @@ class Instances:
         """Select instances by indices, in their order, or by an (N,) boolean array."""
         chosen = np.arange(len(self))[np.asarray(indices)] if len(indices) else np.zeros(0, np.int64)
         columns = {name: getattr(self, name)[chosen] for name in _ARRAYS}
+        masks, polygons = self.masks[chosen], self.polygons.take(chosen)
         return Instances(
-            masks=self.masks[chosen],
-            polygons=self.polygons.take(chosen),
+            masks=replace(masks, drawn_from=polygons) if self.masks.drawn_from is self.polygons else masks,
+            polygons=polygons,
             extra=[self.extra[index] for index in chosen.tolist()],
             **columns,
         )

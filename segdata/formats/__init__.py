@@ -35,6 +35,7 @@ from segdata.formats import (
 )
 from segdata.formats.contract import (
     RESIDUES,
+    AdaptBlock,
     Adapter,
     FormatModules,
     ReadOptions,
@@ -57,6 +58,7 @@ FORMATS: Mapping[str, FormatModules] = {
         Residue(yolo.residue.count_dropped, corrected=yolo.correction.corrected),
         rivals=("voc", "coco-panoptic", "coco"),
         parts=("images", "labels"),
+        adapt_block=yolo.adapt.adapt_block,
     ),
     "cvat": FormatModules(
         cvat.format,
@@ -247,6 +249,11 @@ def adapter(name: str) -> Adapter:
     """
     results = RESULTS[name].writer if name in RESULTS and name not in FORMATS else None
     return named(name).adapt if results is None else results
+
+
+def block_adapter(name: str) -> AdaptBlock | None:
+    """What adapts many samples at once to a format; None where it has no such thing."""
+    return FORMATS[name].adapt_block if name in FORMATS else None
 
 
 def distinct_ids(name: str) -> Collection[str]:

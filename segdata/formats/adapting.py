@@ -14,6 +14,7 @@ from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
+from segdata.formats.blocks import Block
 from segdata.formats.contract import RESIDUES, Header, Kept, Plan
 from segdata.formats.shared.folder import stem
 
@@ -263,44 +264,53 @@ def count_columns(sample: Sample, findings: Findings, *, kept: Collection[str] =
     Args:
         kept: the kinds that it does not drop.
     """
-    instances = sample.instances
-    has_object_ids = sample.id >= 0 or any(RESIDUES[name].has_object_ids for name in sample.extra if name in RESIDUES)
+    count_columns_of(Block.of([sample]), findings, kept=kept)
+
+
+def count_columns_of(block: Block, findings: Findings, *, kept: Collection[str] = ()) -> None:
+    """As `count_columns`, of many samples."""
+    objects = block.objects
     dropped: dict[str, Callable[[], npt.NDArray[np.bool_]]] = {
-        "crowd flags": lambda: instances.iscrowd,
-        "difficult flags": lambda: instances.difficult,
-        "truncated flags": lambda: instances.truncated,
-        "occluded flags": lambda: instances.occluded,
-        "scores": lambda: ~np.isnan(instances.score),
-        "polygons": lambda: np.diff(instances.polygons.pointer) > 0,
-        "areas as annotated": lambda: ~np.isnan(instances.area) & (instances.area != instances.masks.areas),
-        "boxes as annotated": lambda: _is_other_box(instances),
-        "objects without mask": lambda: ~instances.has_mask,
-        "objects with empty masks": lambda: instances.has_mask & (instances.masks.areas == 0),
-        "object ids": lambda: np.full(len(instances), has_object_ids),
+        "crowd flags": lambda: objects.iscrowd,
+        "difficult flags": lambda: objects.difficult,
+        "truncated flags": lambda: objects.truncated,
+        "occluded flags": lambda: objects.occluded,
+        "scores": lambda: ~np.isnan(objects.score),
+        "polygons": lambda: np.diff(objects.polygons.pointer) > 0,
+        "areas as annotated": lambda: ~np.isnan(objects.area) & (objects.area != objects.masks.areas),
+        "boxes as annotated": lambda: _is_other_box(objects),
+        "objects without mask": lambda: ~objects.has_mask,
+        "objects with empty masks": lambda: objects.has_mask & (objects.masks.areas == 0),
+        "object ids": lambda: np.array([_has_object_ids(sample) for sample in block.samples], bool)[block.image],
     }
     for kind, which in dropped.items():
         if kind not in kept:
-            findings.drop(kind, sample.key, int(np.count_nonzero(which())))
-    if sample.id >= 0 and "image ids" not in kept:
-        findings.drop("image ids", sample.key)
+            block.drop(findings, kind, which())
+    for sample in block.samples:
+        if sample.id >= 0 and "image ids" not in kept:
+            findings.drop("image ids", sample.key)
+
+
+def _has_object_ids(sample: Sample) -> bool:
+    return sample.id >= 0 or any(RESIDUES[name].has_object_ids for name in sample.extra if name in RESIDUES)
 
 
 def _is_other_box(instances: Instances) -> npt.NDArray[np.bool_]:
     """(N,) whether a box was annotated, and is not that of the mask."""
-    boxes = instances.masks.boxes
-    from_mask = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
-    is_other: npt.NDArray[np.bool_] = ~(np.nan_to_num(instances.bbox) == from_mask).all(1)
+    is_other: npt.NDArray[np.bool_] = (np.nan_to_num(instances.bbox) != instances.masks.boxes_xywh).any(1)
     return is_other & ~np.isnan(instances.bbox[:, 0])
 
 
 def count_unmapped(plan: Plan, sample: Sample, findings: Findings) -> None:
     """Count objects and pixels of categories that the target does not have."""
-    names = [category.name for category in plan.source.categories]
     gone = np.nonzero(plan.table[:-1] < 0)[0]
+    if not len(gone):
+        return
+    names = [category.name for category in plan.source.categories]
     objects = np.bincount(sample.instances.category, minlength=len(names))
     for index in gone.tolist():
         findings.drop(f"objects of category {names[index]!r}", sample.key, int(objects[index]))
-    if sample.semantic is not None and len(gone):
+    if sample.semantic is not None:
         pixels = np.bincount(sample.semantic.ravel(), minlength=plan.source.void + 1)
         for index in gone.tolist():
             findings.drop(f"pixels of category {names[index]!r}", sample.key, int(pixels[index]))

@@ -222,6 +222,15 @@ class Adapter(Protocol):
         """The sample as the target's writer wants it; count what the target cannot hold of it."""
 
 
+class AdaptBlock(Protocol):
+    """Adapts several samples at once, as `Adapter.adapt` does one after another."""
+
+    def __call__(
+        self, plan: Plan, indices: Sequence[int], samples: Sequence[Sample], findings: Findings
+    ) -> list[Sample]:
+        """The samples with these indices as the target's writer wants them."""
+
+
 UNSAID = "unsaid"
 """Member of the residue of a corrected sample: loss → count, what its own format cannot say of it."""
 
@@ -343,6 +352,7 @@ class FormatModules:
         rivals: formats whose annotations may lie in the same folder and say something else: such a folder is asked about.
         parts: names, in lower case, of folders that are parts of a dataset: who gives one of them means the whole.
         distinct_ids: what it tells apart by ids in all of a split: "image", "object".
+        adapt_block: see `AdaptBlock`, where adapting many samples at once is faster.
     """
 
     format: Format
@@ -356,6 +366,7 @@ class FormatModules:
     rivals: Collection[str] = ()
     parts: Collection[str] = ()
     distinct_ids: Collection[str] = ()
+    adapt_block: AdaptBlock | None = None
 
 
 RESIDUES: dict[str, Residue] = {}

@@ -73,6 +73,22 @@ def frame(data: bytes | memoryview) -> Frame:
     return walk.frame._replace(exif=walk.exif)
 
 
+def has_exif(data: bytes) -> bool:
+    """Whether a JPEG file may have an EXIF block, which `frame` then reads; quick where it has none."""
+    components = 0
+    try:
+        for marker, _, content in _segments(memoryview(data)):
+            if marker == _APP1 and bytes(content[:6]) == b"Exif\0\0":
+                return True
+            if marker in _SEQUENTIAL and len(content) > 5:
+                components = content[5]
+            if marker == _SOS:  # nothing may follow a scan of all components
+                return (not components or content[0] != components) and b"Exif" in data
+    except (InvalidImage, LookupError):
+        pass
+    return b"Exif" in data
+
+
 def _segments(view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
     """Marker, position and content of every segment, to the end marker; bytes behind that are legal (cameras add data).
 

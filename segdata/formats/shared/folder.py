@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -243,10 +244,19 @@ def write_file(root: Path, name: str, data: bytes) -> None:
     path = inside(root, name, "the sample")
     with disk_errors(path):
         try:
-            path.write_bytes(data)
+            file = path.open("wb", buffering=0)
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            file = path.open("wb", buffering=0)
+        with file:
+            _write_all(file, data)
+
+
+def _write_all(file: io.FileIO, data: bytes) -> None:
+    """Write all of the data: the system may take a part of it at a time."""
+    written = file.write(data)
+    while written < len(data):
+        written += file.write(memoryview(data)[written:])
 
 
 def write_image(root: Path, sample: Sample) -> None:

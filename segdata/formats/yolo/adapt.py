@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import BoolArray, IntArray
 from segdata.core.findings import Findings
 from segdata.core.labels import Category, LabelSpace
 from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances, Sample
 from segdata.formats.adapting import (
     count_category_fields,
-    count_columns,
+    count_columns_of,
     count_documents,
     count_fields,
     count_unmapped,
@@ -26,6 +27,7 @@ from segdata.formats.adapting import (
     remark_split,
     split_names,
 )
+from segdata.formats.blocks import Block, cut
 from segdata.formats.contract import Header, Kept, Plan
 from segdata.formats.shared.folder import IMAGE_ENDINGS, stem
 from segdata.formats.yolo import data_yaml, outlines
@@ -71,13 +73,25 @@ def _documents(labels: LabelSpace, splits: Mapping[str, Sequence[int]], count: i
 
 def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     """The sample with one outline or one box for each object."""
-    count_unmapped(plan, sample, findings)
-    count_fields(sample, findings, _KEPT)
-    count_columns(sample, findings, kept=_COUNTED_HERE)
-    if not sample.has_instances and sample.semantic is None:
-        findings.drop("images that nobody annotated: images without objects here", sample.key)
+    return adapt_block(plan, [index], [sample], findings)[0]
+
+
+def adapt_block(plan: Plan, indices: Sequence[int], samples: Sequence[Sample], findings: Findings) -> list[Sample]:
+    """As `adapt`, of many samples."""
+    for sample in samples:
+        count_unmapped(plan, sample, findings)
+        count_fields(sample, findings, _KEPT)
+        if not sample.has_instances and sample.semantic is None:
+            findings.drop("images that nobody annotated: images without objects here", sample.key)
+    block = Block.of(samples)
+    count_columns_of(block, findings, kept=_COUNTED_HERE)
+    objects = zip(indices, samples, _objects(plan, block, findings), strict=True)
+    return [_adapted(plan, index, sample, instances, findings) for index, sample, instances in objects]
+
+
+def _adapted(plan: Plan, index: int, sample: Sample, instances: Instances, findings: Findings) -> Sample:
+    """The sample with these objects, and its label map in the target's classes."""
     file = f"{_folder(plan, index)}/{plan.keys[index]}{_ending(sample.file)}"
-    instances = _objects(plan, sample, findings) if sample.has_instances else None
     residue: dict[str, Any] = {"style": f"f{outlines.decimals(sample.height, sample.width)}"}
     semantic = None
     if sample.semantic is not None:
@@ -93,7 +107,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         sample.width,
         file=file,
         encoded=lambda: sample.encoded,
-        instances=instances,
+        instances=instances if sample.has_instances else None,
         semantic=semantic,
         extra={"yolo": residue},
     )
@@ -111,66 +125,68 @@ def _ending(file: str) -> str:
     return ending if ending.lower() in IMAGE_ENDINGS else ".jpg"
 
 
-def _objects(plan: Plan, sample: Sample, findings: Findings) -> Instances:
-    """The objects that can be written: outlines where any has a mask, else boxes."""
-    instances = _chosen(plan, sample, findings)
-    if not instances.has_mask.any():
-        return _plain(plan, instances, bbox=_inside(instances.boxes, sample.height, sample.width))
-    points, is_polygon, ious = outlines.outlined(instances)
-    had_polygons = instances.has_mask & (np.diff(instances.polygons.pointer) > 0)
-    findings.drop("polygons", sample.key, int((had_polygons & ~is_polygon).sum()))
-    if not instances.has_mask.all():
-        corners = instances.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-        alone = np.flatnonzero(~instances.has_mask).tolist()
-        for number in alone:
-            points[number] = outlines.rounded(corners[number], sample.height, sample.width)
-        without = "objects without mask: four corners of their box, beside outlines of others"
-        findings.drop(without, sample.key, len(alone))
-    for number in np.flatnonzero(instances.has_mask & (ious < 1)).tolist():
-        findings.drop("masks of objects that change by a few pixels", sample.key, iou=float(ious[number]))
-    is_empty = np.array([not len(item) for item in points], bool)
-    if is_empty.any():
-        findings.drop("objects with empty masks", sample.key, int(is_empty.sum()))
-        instances = instances.take(~is_empty)
-    polygons = Polygons.of([[item.reshape(-1)] for item in points if len(item)])
-    return _plain(plan, instances, polygons=polygons)
-
-
-def _chosen(plan: Plan, sample: Sample, findings: Findings) -> Instances:
-    """The objects that a line can be about; others are counted."""
-    instances = sample.instances
-    has_place = plan.table[instances.category] >= 0
-    findings.drop("objects with crowd flag", sample.key, int((has_place & instances.iscrowd).sum()))
-    chosen = has_place & ~instances.iscrowd
-    if not instances.has_mask.all():
-        boxes = instances.boxes
-        is_gone = chosen & ~instances.has_mask & ~(boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        findings.drop("objects without mask and box", sample.key, int(is_gone.sum()))
-        chosen &= ~is_gone
-    is_other = chosen & instances.has_mask & ~np.isnan(instances.bbox).any(axis=1)
-    is_other &= (instances.bbox != instances.masks.boxes_xywh).any(axis=1)
-    findings.drop("boxes as annotated", sample.key, int(is_other.sum()))
-    return instances if chosen.all() else instances.take(chosen)
-
-
-def _inside(boxes: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Corners x0 y0 x1 y1 as x y width height, within the image."""
-    corners = boxes.clip(0, [width, height, width, height])
-    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-
-
-def _plain(
-    plan: Plan,
-    instances: Instances,
-    *,
-    bbox: npt.NDArray[np.float64] | None = None,
-    polygons: Polygons | None = None,
-) -> Instances:
-    """Objects with what a line says of them, in the order of the source."""
-    return Instances.build(
-        plan.table[instances.category],
-        instances.masks,
-        has_mask=np.full(len(instances), polygons is not None),
-        bbox=bbox,
-        polygons=polygons,
+def _objects(plan: Plan, block: Block, findings: Findings) -> list[Instances]:
+    """Of every sample, the objects that can be written: outlines where any has a mask, else boxes."""
+    block = block.take(_chosen(plan, block, findings))
+    has_outlines = np.bincount(block.image[block.objects.has_mask], minlength=len(block.samples)) > 0
+    has_outline = has_outlines[block.image]
+    points, is_empty = _points(block, has_outline, findings)
+    rings = [points[number] for number in np.flatnonzero(has_outline & ~is_empty).tolist()]
+    block.drop(findings, "objects with empty masks", is_empty)
+    block, has_outline = block.take(~is_empty), has_outline[~is_empty]
+    objects, first = block.objects, block.pointer[:-1]
+    written = Instances.build(
+        plan.table[objects.category],
+        objects.masks,
+        has_mask=has_outline,
+        id=(number := np.arange(len(objects)) - first[block.image]),
+        order=number,
+        bbox=np.where(has_outline[:, None], np.nan, _inside(objects.boxes, block.sizes)),
+        polygons=Polygons.of_rings(rings, has_outline),
     )
+    return cut(written, block.pointer, block.masks())
+
+
+def _points(
+    block: Block, has_outline: BoolArray, findings: Findings
+) -> tuple[list[npt.NDArray[np.float64]], BoolArray]:
+    """Of every object its outline, (P, 2), without a point where it is written as a box, or cannot be; and (N,) which
+    cannot be.
+    """
+    objects = block.objects
+    points, is_polygon, ious = outlines.outlined(block)
+    had_polygons = objects.has_mask & (np.diff(objects.polygons.pointer) > 0)
+    block.drop(findings, "polygons", had_polygons & ~is_polygon)
+    is_box = has_outline & ~objects.has_mask
+    if is_box.any():
+        corners = objects.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+        for number in np.flatnonzero(is_box).tolist():
+            points[number] = outlines.rounded(corners[number], block.sizes[number])
+        block.drop(findings, "objects without mask: four corners of their box, beside outlines of others", is_box)
+    for number in np.flatnonzero(objects.has_mask & (ious < 1)).tolist():
+        key = block.samples[int(block.image[number])].key
+        findings.drop("masks of objects that change by a few pixels", key, iou=float(ious[number]))
+    return points, has_outline & np.array([not len(item) for item in points], bool)
+
+
+def _chosen(plan: Plan, block: Block, findings: Findings) -> BoolArray:
+    """(N,) the objects that a line can be about; others are counted."""
+    objects = block.objects
+    has_place = plan.table[objects.category] >= 0
+    block.drop(findings, "objects with crowd flag", has_place & objects.iscrowd)
+    chosen = has_place & ~objects.iscrowd
+    if not objects.has_mask.all():
+        boxes = objects.boxes
+        is_gone = chosen & ~objects.has_mask & ~(boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        block.drop(findings, "objects without mask and box", is_gone)
+        chosen &= ~is_gone
+    is_other = chosen & objects.has_mask & ~np.isnan(objects.bbox).any(axis=1)
+    is_other &= (objects.bbox != objects.masks.boxes_xywh).any(axis=1)
+    block.drop(findings, "boxes as annotated", is_other)
+    return chosen
+
+
+def _inside(boxes: npt.NDArray[np.float64], sizes: IntArray) -> npt.NDArray[np.float64]:
+    """Corners x0 y0 x1 y1 as x y width height, within images of these sizes (height, width)."""
+    corners = boxes.clip(0, sizes[:, [1, 0, 1, 0]])
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)

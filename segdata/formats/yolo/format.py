@@ -14,7 +14,6 @@ outlines of all lines of a file; parts and holes are joined by seams; a missing 
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from segdata.core import images
+from segdata.core import images, jpeg
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
@@ -42,7 +41,7 @@ from segdata.formats.shared.folder import (
     stem,
     write_file,
 )
-from segdata.formats.yolo import data_yaml, folders, label_maps, lines, outlines
+from segdata.formats.yolo import data_yaml, folders, label_maps, lines, numbers, outlines
 
 LAYOUT = "data.yaml with names and train, val or test, or images/ and labels/ with a text file for each image (yolo)"
 
@@ -275,7 +274,7 @@ def _instances(
 ) -> Instances:
     """The objects of a label file as columns."""
     height, width, orientation = header.height, header.width, header.orientation
-    rows, write = text.rows, lines.writer(text.residue.get("style", "r"))
+    rows = text.rows
     bbox, polygons, masks = None, None, Masks.empty(height, width, len(rows))
     if text.are_outlines and rows:
         flat = np.array([value for row in rows for value in row.values], np.float64)
@@ -286,15 +285,14 @@ def _instances(
             count = f"{len(rows[index].values) // 2:,} points"
             raise where.error(rows[index].line, "an outline is too long to be drawn", count, "simplify it")
         masks = Masks.from_polygons(polygons, height, width)
-        shares = outlines.to_shares(pixels, orientation, height, width).tolist()
-        values = [shares[begin:end] for begin, end in itertools.pairwise(bounds.tolist())]
+        shares = outlines.to_shares(pixels, orientation, height, width)
     else:
         boxes = np.array([row.values for row in rows], np.float64).reshape(-1, 4)
         bbox = outlines.boxes_to_pixels(boxes, orientation, height, width)
-        values = outlines.boxes_to_shares(bbox, orientation, height, width).tolist()
-    extra = [
-        lines.residue_of(row, labels[row.category].id, again, write) for row, again in zip(rows, values, strict=True)
-    ]
+        shares = outlines.boxes_to_shares(bbox, orientation, height, width).reshape(-1)
+        bounds = np.arange(0, 4 * len(rows) + 1, 4)
+    texts = numbers.texts(shares, bounds, text.residue.get("style", "r"))
+    extra = [lines.residue_of(row, labels[row.category].id, again) for row, again in zip(rows, texts, strict=True)]
     return Instances.build(
         [row.category for row in rows],
         masks,
@@ -321,7 +319,7 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
             write_file(root, sample.file, encoded)
             orientation = _orientation(encoded, sample.max_pixels)
         if sample.has_instances and not residue.get("missing"):
-            text = lines.text_of(_written(sample, header.labels, orientation), residue)
+            text = lines.text_of(_written(sample, header.labels, orientation, residue.get("style", "f6")), residue)
             write_file(root, folders.beside(sample.file, folders.LABELS, ".txt"), text)
         if sample.semantic is not None and "mask" in residue:
             has_masks = True
@@ -332,22 +330,30 @@ def write_part(samples: Iterable[tuple[int, Sample]], root: Path, header: Header
 
 def _orientation(encoded: bytes, max_pixels: int) -> int:
     """EXIF's orientation of an image file that was checked; most JPEG files have no EXIF, which is quick to tell."""
-    if encoded.startswith(b"\xff\xd8") and b"Exif" not in encoded:
+    if encoded.startswith(b"\xff\xd8") and not jpeg.has_exif(encoded):
         return 1
     return images.probe(encoded, max_pixels=max_pixels).orientation
 
 
-def _written(sample: Sample, labels: LabelSpace, orientation: int) -> Iterable[lines.Written]:
+def _written(sample: Sample, labels: LabelSpace, orientation: int, style: str) -> Iterable[lines.Written]:
     """The lines of a sample's objects."""
-    instances, size = sample.instances, (sample.height, sample.width)
-    shares = outlines.to_shares(instances.polygons.values, orientation, *size)
-    boxes = outlines.boxes_to_shares(instances.bbox, orientation, *size).tolist()
-    values, rings, pointer = shares.tolist(), instances.polygons.rings.tolist(), instances.polygons.pointer.tolist()
-    columns = zip(instances.order.tolist(), instances.category.tolist(), instances.extra, strict=True)
-    for index, (line, category, extra) in enumerate(columns):
-        ring, end = pointer[index : index + 2]
-        numbers = values[rings[ring] : rings[ring + 1]] if end > ring else boxes[index]
-        yield lines.Written(line, labels[category].id, numbers, extra.get("yolo", {}))
+    instances, polygons, size = sample.instances, sample.instances.polygons, (sample.height, sample.width)
+    first, has_outline = polygons.pointer[:-1].tolist(), (np.diff(polygons.pointer) > 0).tolist()
+    shares = outlines.to_shares(polygons.values, orientation, *size)
+    bounds = polygons.rings
+    if not all(has_outline):  # boxes behind the outlines
+        first = [
+            ring if is_outline else len(bounds) - 1 + index
+            for index, (ring, is_outline) in enumerate(zip(first, has_outline, strict=True))
+        ]
+        boxes = outlines.boxes_to_shares(instances.bbox, orientation, *size)
+        bounds = np.concatenate([bounds, bounds[-1] + np.arange(4, boxes.size + 1, 4)])
+        shares = np.concatenate([shares, boxes.reshape(-1)])
+    texts, begins = numbers.texts(shares, bounds, style), bounds.tolist()
+    columns = zip(instances.order.tolist(), instances.category.tolist(), first, instances.extra, strict=True)
+    for line, category, ring, extra in columns:
+        values = shares[begins[ring] : begins[ring + 1]]
+        yield lines.Written(line, labels[category].id, values, texts[ring], extra.get("yolo", {}))
 
 
 def finish(receipts: Sequence[Mapping[str, Any]], root: Path, header: Header) -> None:

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from segdata.core.arrays import FloatArray
 from segdata.core.findings import Findings
 from segdata.errors import InvalidAnnotation
+from segdata.formats.yolo import numbers
 
 MOST_BYTES = 1 << 24
 _HIGH, _LOW = 1.01, -0.01
 """Limits of centres and sizes; Ultralytics leaves out images beyond them."""
 
-_MOST_DECIMALS = 15
 _DUPLICATE = "line that repeats another one: one object"
 _MARK = b"\xef\xbb\xbf"
 
@@ -122,7 +124,7 @@ def read(content: bytes, where: Where, findings: Findings) -> LabelText:
     residue |= {"end": ending} if ending != newline and (lines or ending) else {}
     residue |= {"blank": blank} if blank else {}
     if rows:
-        residue["style"] = _style(rows[0].text.split()[1:], rows[0].values)
+        residue["style"] = numbers.style_of(rows[0].text.split()[1:], rows[0].values)
     return LabelText(rows, are_outlines, residue)
 
 
@@ -231,86 +233,62 @@ def _require_shares(
         )
 
 
-# ---------------------------------------------------------------------- how numbers are written
-
-_Write = Callable[[Sequence[float]], str]
-
-
-def _style(words: Sequence[str], values: Sequence[float]) -> str:
-    """How the numbers of a file are written, by its first object: the first style that gives its words back."""
-    decimals = max((len(word.partition(".")[2]) for word in words), default=0)
-    styles = [f"f{decimals}", f"n{decimals}", "g6"] if 0 < decimals <= _MOST_DECIMALS else ["g6"]
-    wanted = " ".join(words[: len(values)])
-    return next((style for style in styles if writer(style)(values) == wanted), "r")
-
-
-def writer(style: str) -> _Write:
-    """A function from numbers to their text: `f6` six decimals, `n6` up to six, `g6` six digits, `r` all digits."""
-    match = re.fullmatch(r"([fgn])(\d{1,2})", style)
-    kind, digits = (match[1], int(match[2])) if match else ("r", 0)
-    if kind == "f":
-        return lambda values: (f"%.{digits}f " * len(values))[:-1] % tuple(values)
-    if kind == "g":
-        return lambda values: (f"%.{digits}g " * len(values))[:-1] % tuple(values)
-    if kind == "n":
-        return lambda values: " ".join([repr(round(value, digits)) for value in values])
-    return lambda values: " ".join(map(repr, values))
-
-
 # ---------------------------------------------------------------------- write
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """One object to write.
 
     Attributes:
         line: its place among the lines.
         number: of its class.
         values: as `Row` has them.
+        text: of the values, as the style of its file has it.
         residue: what was kept of its line.
     """
 
     line: int
     number: int
-    values: Sequence[float]
+    values: FloatArray
+    text: str
     residue: Mapping[str, Any]
 
 
-def residue_of(row: Row, number: int, values: Sequence[float], write: _Write) -> dict[str, Any]:
+def residue_of(row: Row, number: int, text: str) -> dict[str, Any]:
     """What the columns would not give back of an object's line.
 
     Args:
         number: of its class.
-        values: from the columns.
-        write: how the numbers of its file are written.
+        text: of its numbers, from the columns.
     """
     residue: dict[str, Any] = {"again": row.again} if row.again else {}
-    if f"{number} {write(values)}" != row.text:
+    if f"{number} {text}" != row.text:
         residue["text"] = row.text
     return residue
 
 
 def text_of(objects: Iterable[Written], residue: Mapping[str, Any]) -> bytes:
     """A label file."""
-    write = writer(residue.get("style", "f6"))
     lines = [(number, text) for number, text in residue.get("blank", ())]
     for item in objects:
-        lines.append((item.line, _line(item, item.residue.get("text"), write)))
-        lines += [(number, _line(item, text, write)) for number, text in item.residue.get("again", ())]
-    lines.sort(key=lambda item: item[0])
+        lines.append((item.line, _line(item, item.residue.get("text"))))
+        lines += [(number, _line(item, text)) for number, text in item.residue.get("again", ())]
+    lines.sort(key=_line_number)
     newline = str(residue.get("newline", "\n"))
-    text = newline.join(text for _, text in lines)
+    text = newline.join([text for _, text in lines])
     if lines or "end" in residue:
         text += str(residue.get("end", newline))
     return (_MARK if residue.get("bom") else b"") + text.encode("ascii", "replace")
 
 
-def _line(item: Written, text: str | None, write: _Write) -> str:
+_line_number = itemgetter(0)
+
+
+def _line(item: Written, text: str | None) -> str:
     """The line as it was where it still says the same; its class may have another number by now."""
     words = text.split() if text is not None else []
-    if text is None or not _says_the_same(words[1:], item.values):
-        return f"{item.number} {write(item.values)}"
+    if text is None or not _says_the_same(words[1:], item.values.tolist()):
+        return f"{item.number} {item.text}"
     if float(words[0]) != item.number:
         return re.sub(r"\S+", str(item.number), text, count=1)
     return text

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import BoolArray, IntArray
 from segdata.core.masks import Masks
-from segdata.core.polygons import MAX_BOUNDARY, Polygons, clip
-from segdata.core.rle import pointer_of
-from segdata.core.sample import Instances
+from segdata.core.polygons import MAX_BOUNDARY, Polygons, clip, rasterize
+from segdata.core.rle import cropped, pointer_of, ranges
+from segdata.formats.blocks import Block
 from segdata.formats.shapes.seams import Points, border, joined
 from segdata.sets import orientation as turning
 
@@ -81,6 +82,10 @@ def too_long(polygons: Polygons) -> int | None:
 # ---------------------------------------------------------------------- objects that can be written
 
 
+_USUAL = 2 * 10**4
+"""Pixels of the longer side up to which six decimals do."""
+
+
 def decimals(height: int, width: int) -> int:
     """Decimals of shares that tell a fiftieth of a pixel apart."""
     digits = 6
@@ -89,10 +94,14 @@ def decimals(height: int, width: int) -> int:
     return digits
 
 
-def rounded(points: Points, height: int, width: int) -> Points:
-    """(P, 2) points in pixels that are shares of few decimals, and that pycocotools draws as those given."""
-    scale = 10 ** decimals(height, width)
-    size = np.array([width, height], np.float64)
+def rounded(points: Points, sizes: IntArray) -> Points:
+    """(P, 2) points in pixels that are shares of few decimals, and that pycocotools draws as those given.
+
+    Args:
+        sizes: (2,), or (P, 2), height and width of the image of each point.
+    """
+    scale = _scales(sizes)[..., None]
+    size = sizes[..., ::-1].astype(np.float64)
     wanted = _fifths(points)
     steps = np.round(points * (scale / size)).clip(0, scale)
     pixels: Points = steps / scale * size
@@ -106,60 +115,70 @@ def rounded(points: Points, height: int, width: int) -> Points:
     return pixels
 
 
-def _fifths(points: Points) -> npt.NDArray[np.int64]:
+def _scales(sizes: IntArray) -> IntArray:
+    """(…) 10 to the decimals of images of these sizes, (…, 2)."""
+    largest = sizes.max(axis=-1)
+    if largest.max(initial=0) <= _USUAL:
+        return np.full(largest.shape, 10**6)
+    return np.array([10 ** decimals(int(size), 0) for size in largest.ravel()], np.int64).reshape(largest.shape)
+
+
+def _fifths(points: Points) -> IntArray:
     """(P, 2) where pycocotools sees points, in fifths of a pixel."""
     return (5 * points + 0.5).astype(np.int64)
 
 
-def outlined(instances: Instances) -> tuple[list[Points], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+def outlined(block: Block) -> tuple[list[Points], BoolArray, npt.NDArray[np.float64]]:
     """One outline for each object that has a mask: its polygons where they give the mask back, else the mask's border.
 
     Returns:
         the outlines, (P, 2) each, without a point where there is none; (N,) whether an outline is of the object's one
         polygon; (N,) IoU of the mask that is drawn from it and the object's own.
     """
-    masks, height, width = instances.masks, instances.masks.height, instances.masks.width
-    points, is_same = _of_polygons(instances.polygons, height, width)
+    objects = block.objects
+    points, is_same = _of_polygons(objects.polygons, block.sizes)
     is_polygon = np.array([len(item) > 0 for item in points], bool)
-    for index in np.flatnonzero(instances.has_mask & ~is_polygon).tolist():
-        points[index] = _border(masks, index)
-    ious = np.ones(len(masks))
+    for index in np.flatnonzero(objects.has_mask & ~is_polygon).tolist():
+        points[index] = _border(block, index)
+    ious = np.ones(len(objects))
     # What is drawn as the mask was drawn needs no look.
-    checked = np.flatnonzero(~is_same if masks.drawn_from is instances.polygons else np.ones(len(masks), bool))
+    checked = np.flatnonzero(objects.has_mask & ~(is_same & block.is_drawn))
     if len(checked):
-        drawn = _drawn([points[index] for index in checked.tolist()], height, width)
-        wrong = checked[~_equal(drawn, masks if len(checked) == len(masks) else masks[checked])]
+        wrong = checked[~_equal(_drawn(points, checked, block.sizes), objects.masks[checked])]
         for index in wrong[is_polygon[wrong]].tolist():
-            points[index] = _border(masks, index)
+            points[index] = _border(block, index)
             is_polygon[index] = False
         if len(wrong):
-            ious[wrong] = _ious(_drawn([points[index] for index in wrong.tolist()], height, width), masks[wrong])
-    is_polygon &= np.diff(instances.polygons.pointer) == 1
+            ious[wrong] = _ious(_drawn(points, wrong, block.sizes), objects.masks[wrong])
+    is_polygon &= np.diff(objects.polygons.pointer) == 1
     return points, is_polygon, ious
 
 
-def _of_polygons(polygons: Polygons, height: int, width: int) -> tuple[list[Points], npt.NDArray[np.bool_]]:
+def _of_polygons(polygons: Polygons, sizes: IntArray) -> tuple[list[Points], BoolArray]:
     """One outline of the polygons of each object, and whether it is drawn as they are: points are in the same fifths of a
     pixel, and parts lie apart, so that the seams between them, walked there and back, are all that was added.
     """
-    points = polygons.values.reshape(-1, 2)
-    near = rounded(points, height, width)
-    first = polygons.rings // 2
+    points, first = polygons.values.reshape(-1, 2), polygons.rings // 2
+    size_of_ring = sizes.repeat(np.diff(polygons.pointer), axis=0)
+    size_of_point = size_of_ring.repeat(np.diff(first), axis=0)
+    near = rounded(points, size_of_point)
     bounds = first.tolist()
     rings = [near[begin:end] for begin, end in itertools.pairwise(bounds)]
-    is_out = ((points < 0) | (points > (width, height))).any(axis=1)
+    is_out = ((points < 0) | (points > size_of_point[:, ::-1])).any(axis=1)
     is_other = is_out | (_fifths(near) != _fifths(points)).any(axis=1)
     has_other = np.zeros(len(rings), bool)
     has_other[np.searchsorted(first, np.flatnonzero(is_other), "right") - 1] = True
     for number in np.unique(np.searchsorted(first, np.flatnonzero(is_out), "right") - 1).tolist():
+        height, width = size_of_ring[number].tolist()
         ring = clip(points[bounds[number] : bounds[number + 1]].reshape(-1), height, width, margin=0.0)
-        rings[number] = rounded(np.array(ring, np.float64).reshape(-1, 2), height, width)
+        rings[number] = rounded(np.array(ring, np.float64).reshape(-1, 2), size_of_ring[number])
     outlines: list[Points] = []
     is_same: list[bool] = []
+    are_other = has_other.tolist()
     for begin, end in itertools.pairwise(polygons.pointer.tolist()):
         parts = [ring for ring in rings[begin:end] if len(ring)]
         outlines.append(parts[0] if len(parts) == 1 else joined(parts) if parts else np.zeros((0, 2)))
-        is_same.append(bool(parts) and not has_other[begin:end].any() and _are_apart(parts))
+        is_same.append(bool(parts) and not any(are_other[begin:end]) and _are_apart(parts))
     return outlines, np.array(is_same, bool)
 
 
@@ -174,28 +193,33 @@ def _are_apart(rings: Sequence[Points]) -> bool:
     )
 
 
-def _border(masks: Masks, index: int) -> Points:
-    if not masks.areas[index]:
+def _border(block: Block, index: int) -> Points:
+    masks, number = block.masks_of(index)
+    if not masks.areas[number]:
         return np.zeros((0, 2))
-    return rounded(border(masks, index), masks.height, masks.width)
+    return rounded(border(masks, number), block.sizes[index])
 
 
-def _drawn(points: Sequence[Points], height: int, width: int) -> Masks:
-    lengths = np.array([2 * len(ring) for ring in points], np.int64)
+def _drawn(points: Sequence[Points], chosen: IntArray, sizes: IntArray) -> Masks:
+    """The masks of the chosen outlines, by pycocotools' rule, as `Block.objects` has them."""
+    parts = [points[index] for index in chosen.tolist()]
+    lengths = np.array([2 * len(ring) for ring in parts], np.int64)
     has_points = lengths > 0
-    polygons = Polygons(
-        np.concatenate([np.zeros((0, 2)), *points]).reshape(-1), pointer_of(lengths[has_points]), pointer_of(has_points)
-    )
-    return Masks.from_polygons(polygons, height, width)
+    values = np.concatenate([np.zeros((0, 2)), *parts]).reshape(-1)
+    polygons = Polygons(values, pointer_of(lengths[has_points]), pointer_of(has_points))
+    height, width = sizes[chosen].T
+    boxes, runs, pointer = cropped(rasterize(polygons, height, width), len(chosen), height)
+    return Masks(int(height.max()), int(width.max()), boxes, runs, pointer)
 
 
-def _equal(one: Masks, other: Masks) -> npt.NDArray[np.bool_]:
+def _equal(one: Masks, other: Masks) -> BoolArray:
     """(N,) whether masks of two lists are equal."""
-    if one == other:
-        return np.ones(len(one), bool)
-    bounds = zip(itertools.pairwise(one.pointer.tolist()), itertools.pairwise(other.pointer.tolist()), strict=True)
-    is_same = [np.array_equal(one.runs[a:b], other.runs[c:d]) for (a, b), (c, d) in bounds]
-    equal: npt.NDArray[np.bool_] = (one.boxes_xywh == other.boxes_xywh).all(axis=1) & np.array(is_same, bool)
+    lengths = np.diff(one.pointer)
+    equal: BoolArray = (one.boxes_xywh == other.boxes_xywh).all(axis=1) & (lengths == np.diff(other.pointer))
+    rows = np.flatnonzero(equal)
+    mine, theirs = (masks.runs[ranges(masks.pointer[rows], lengths[rows])] for masks in (one, other))
+    is_other = rows.repeat(lengths[rows])[mine != theirs]
+    equal[is_other] = False
     return equal
 
 

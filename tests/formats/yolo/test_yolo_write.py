@@ -19,6 +19,7 @@ import segdata
 from segdata.core.masks import Masks
 from segdata.core.polygons import Polygons
 from segdata.core.sample import Instances
+from segdata.formats.blocks import Block
 from segdata.formats.shapes import seams
 from segdata.formats.yolo import outlines
 from tests.helpers import made
@@ -49,7 +50,7 @@ def blobs(seed: int, height: int = 40, width: int = 60) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_border_of_a_mask_gives_it_back_by_pycocotools(seed: int) -> None:
     mask = blobs(seed)
-    points = outlines.rounded(seams.border(Masks.from_dense(mask[None]), 0), *mask.shape)
+    points = outlines.rounded(seams.border(Masks.from_dense(mask[None]), 0), np.array(mask.shape))
     assert np.array_equal(drawn([0, *(points / mask.shape[::-1]).reshape(-1)], *mask.shape), mask)
 
 
@@ -63,7 +64,7 @@ def test_the_border_of_one_part_gives_it_back_by_opencv(seed: int) -> None:
         masks = Masks.from_dense(mask[None])
         if len(masks.outlines(0)) > 1:
             continue
-        points = outlines.rounded(seams.border(masks, 0), *mask.shape)
+        points = outlines.rounded(seams.border(masks, 0), np.array(mask.shape))
         filled = cv2.fillPoly(np.zeros_like(mask), [points.astype(np.int32)], 1)
         assert np.array_equal(filled, mask)
         tried += 1
@@ -104,7 +105,9 @@ def test_outlines_of_parts_give_the_mask_back_also_where_it_is_not_looked_at(see
     polygons = Polygons.of(rings)
     masks = replace(Masks.from_polygons(polygons, HEIGHT, WIDTH), drawn_from=polygons)
     has_mask = masks.areas > 0
-    points, _, ious = outlines.outlined(Instances.build(np.zeros(12, int), masks, polygons=polygons, has_mask=has_mask))
+    instances = Instances.build(np.zeros(12, int), masks, polygons=polygons, has_mask=has_mask)
+    block = Block.of([segdata.Sample("a", HEIGHT, WIDTH, instances=instances)])
+    points, _, ious = outlines.outlined(block)
     for index in np.flatnonzero(has_mask).tolist():
         parts = coco_mask.frPyObjects(rings[index], HEIGHT, WIDTH)
         expected = coco_mask.decode(coco_mask.merge(parts))
