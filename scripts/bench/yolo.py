@@ -146,13 +146,17 @@ def compared(folder: Path, truth: Path, numbers: dict[int, int]) -> tuple[int, f
 
 
 def race(python: Path, names: tuple[str, str], source: Path, work: Path, rounds: int) -> list[dict[str, float]]:
-    """Medians of both contestants, who take turns; what the last round wrote stays in `work`."""
+    """Medians of both contestants, who take turns; what the first round wrote stays in `work`.
+
+    Every run writes to a folder of its own, and nothing is removed: ext4 looks for long for a place that was not freed just
+    before.
+    """
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for _ in range(rounds):
+    for number in range(rounds):
         for name in names:
-            for made in (work / name, work / f"few-{name}-out"):
-                shutil.rmtree(made, ignore_errors=True)
-            runs[name].append(measured(python, name, source, work / name))
+            target = work / name if number == 0 else work / f"round-{number}" / name
+            target.parent.mkdir(exist_ok=True)
+            runs[name].append(measured(python, name, source, target))
             print(name, runs[name][-1], file=sys.stderr)
     return [
         {key: statistics.median(values[key] for values in runs[name]) for key in ("seconds", "cpu", "rise")}

@@ -14,7 +14,7 @@ from segdata.core.sample import Sample
 from segdata.formats.contract import Correction
 from segdata.formats.correcting import count_unsaid, with_residue
 from segdata.formats.shapes import correcting
-from segdata.formats.yolo import adapt, lines, outlines
+from segdata.formats.yolo import adapt, numbers, outlines
 
 
 def corrected(correction: Correction, findings: Findings) -> Sample:
@@ -47,7 +47,8 @@ def _text(correction: Correction, index: int, rings: Sequence[npt.NDArray[np.flo
     """The line of an outline, with as many digits as the size of the image takes: other lines may have fewer."""
     after = correction.after
     orientation = after.extra.get("yolo", {}).get("orientation", 1)
-    write = lines.writer(f"f{outlines.decimals(after.height, after.width)}")
+    style = f"f{outlines.decimals(after.height, after.width)}"
     points = np.concatenate([np.zeros(0), *rings])
-    shares = outlines.to_shares(points, orientation, after.height, after.width).tolist()
-    return f"{correction.labels[int(after.instances.category[index])].id} {write(shares)}"
+    shares = outlines.to_shares(points, orientation, after.height, after.width)
+    (text,) = numbers.texts(shares, np.array([0, len(shares)]), style)
+    return f"{correction.labels[int(after.instances.category[index])].id} {text}"

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from segdata.core import images, jpeg
+from segdata.core import images
+from segdata.core.codecs import jpeg
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
