@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,9 @@ WAITING = 256
 
 SIDES = range(16, 1025)
 """Pixels of a thumbnail's longer side."""
+
+LONGEST, MOST = 32_767, 1 << 26
+"""Pixels of a side, and of all, of a picture that browsers draw."""
 
 _AT_ONCE = 2
 _KEPT = 24 << 20
@@ -97,8 +101,21 @@ def thumbnail(sample: Sample, side: int) -> bytes:
 
 
 def picture(sample: Sample) -> bytes:
-    """The whole image as a JPEG of high quality."""
-    return bytes(simplejpeg.encode_jpeg(sample.image, quality=92, colorsubsampling="444"))
+    """The whole image as a JPEG of high quality; smaller where browsers draw no image so large."""
+    pixels, step = sample.image, step_of(sample.height, sample.width)
+    if step > 1:
+        from PIL import Image
+
+        pixels = np.asarray(Image.fromarray(pixels).reduce(step))
+    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=92, colorsubsampling="444"))
+
+
+def step_of(height: int, width: int) -> int:
+    """How many pixels of an image become one of what is shown, along each side; the page reckons the same."""
+    step = max(1, math.ceil(max(height, width) / LONGEST))
+    while math.ceil(height / step) * math.ceil(width / step) > MOST:
+        step += 1
+    return step
 
 
 def exact_picture(sample: Sample) -> bytes:

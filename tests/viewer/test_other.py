@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import segdata
+from segdata import Sample
 from segdata.errors import LabelMismatch, UsageError
 from tests.helpers.command import run_segdata
 from tests.viewer import pair
@@ -74,6 +77,38 @@ def test_one_image_of_the_other_predictions(both: Client) -> None:
     assert both.get("matches/1", of="other").document["truth"] == [0]
     names = [both.get("pack").document[side]["name"] for side in ("predictions", "other")]
     assert names == ["ours.json", "other.json"]
+
+
+def test_label_maps_alone_are_compared_by_their_miou(tmp_path: Path) -> None:
+    """Left and right half of four images; the IoU of each half that is wrong is 0, or a third where half of it is."""
+    road, sky = 0, 1
+
+    def maps(*rows: tuple[int, int]) -> list[np.ndarray]:
+        return [np.repeat(np.array([row], np.uint8), 20, axis=0).repeat(15, axis=1) for row in rows]
+
+    truth = maps((road, sky), (road, sky), (road, sky), (road, road))
+    ours = maps((road, sky), (road, road), (sky, road), (road, road))
+    other = maps((road, road), (road, sky), (sky, road), (road, road))
+    for name, side in (("pack", truth), ("ours", ours), ("other", other)):
+        samples = [Sample.build(f"image {n}", size=(20, 30), semantic=each) for n, each in enumerate(side)]
+        segdata.write({"val": samples}, tmp_path / name, labels=["road", "sky"], workers=1)
+    viewer = segdata.view(tmp_path / "pack", tmp_path / "ours", tmp_path / "other")
+    try:
+        client = Client(viewer.address)
+        compared = client.ready("compared")
+        assert compared["by"] == "miou"
+        assert compared["images"] == {"better": 1, "worse": 1, "equal": 2, "none": 0}
+        assert client.get("ids", sort="-miou").numbers == [0, 3, 1, 2]
+        assert client.get("ids", where="miou > other_miou").numbers == [0]
+        assert client.get("ids", where="miou < other_miou and miou == 0.25").numbers == [1]
+        for number in range(4):
+            for of, side in (("truth", truth), ("predictions", ours), ("other", other)):
+                answer = client.get(f"semantic/{number}", of=of)
+                assert answer.headers["x-segdata-size"] == "20,30,1"
+                shown = np.frombuffer(gzip.decompress(answer.body), np.uint8).reshape(20, 30)
+                assert np.array_equal(shown, side[number])
+    finally:
+        viewer.stop()
 
 
 def test_predictions_that_are_the_same_are_equal_everywhere(files: tuple[Path, Path, Path]) -> None:

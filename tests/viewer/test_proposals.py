@@ -12,9 +12,9 @@ pytest.importorskip("uvicorn", reason="the server needs the extra 'view'")
 
 import segdata
 from tests.correction.oracle import drawn_scene, oracle_ious, real_objects
+from tests.correction.proposals import by_server, pack_of
 from tests.helpers.samples import SAMPLES, needs_samples
 from tests.viewer.client import Client
-from tests.viewer.proposals import by_server, pack_of
 
 SIZES = [(480, 640), (1024, 2048)]
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 
 const [library, file] = process.argv.slice(2);
-const { decode, encode, paint, paintObject, paintReduced } = await import(library);
+const { decode, encode, paint, paintObject, paintReduced, reduced, stepOf } = await import(library);
 const bytes = readFileSync(file);
 const masks = decode(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 const size = masks.height * masks.width;
@@ -21,6 +21,8 @@ process.stdout.write(
     ...Object.fromEntries(['bbox', 'area', 'score', 'id', 'frame', 'category', 'flags', 'pixels'].map((name) => [name, text(masks[name])])),
     alone: alone.map((one) => text(one).join('')),
     top: Array.from(plane),
+    steps: [[60, 70000], [8192, 8192], [8193, 8192], [32767, 1], [1, 32768], [32768, 32768]].map(([height, width]) => stepOf(height, width)),
+    reduced: Array.from(reduced(plane, masks.height, 2)),
     half: { ...half, plane: Array.from(half.plane) },
     encoded: alone.map((one) => encode(one, masks.height, masks.width)),
   }),

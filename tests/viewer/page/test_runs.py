@@ -13,7 +13,7 @@ import pytest
 
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
-from segdata.viewer import wire
+from segdata.viewer import pictures, wire
 from tests.helpers.awkward import blob
 
 HERE = Path(__file__).parent
@@ -73,6 +73,9 @@ def test_the_browser_decodes_what_python_writes(tmp_path: Path, seed: int) -> No
     bits = 1 * instances.iscrowd | 8 * instances.occluded | 16 * instances.has_mask
     assert read["flags"] == [str(number) for number in bits]
     assert read["pixels"] == [str(number) for number in dense.sum(axis=(1, 2))]
+    assert read["reduced"] == read["half"]["plane"]
+    sizes = [(60, 70_000), (8192, 8192), (8193, 8192), (32_767, 1), (1, 32_768), (32_768, 32_768)]
+    assert read["steps"] == [pictures.step_of(*size) for size in sizes] == [3, 1, 2, 1, 2, 4]
     for mine, mask in zip(read["alone"], dense, strict=True):
         assert mine == "".join(map(str, mask.T.reshape(-1)))
 

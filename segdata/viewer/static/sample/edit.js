@@ -43,8 +43,9 @@ const HINTS = /** @type {Record<string, string>} */ ({
 });
 
 /** @param {any} props */
-function Category({ pack, value, onChange, label }) {
+function Category({ pack, value, onChange, label, hasVoid = false }) {
   return html`<select aria-label=${label} value=${value} onChange=${(/** @type {any} */ event) => onChange(Number(event.target.value))}>
+    ${hasVoid ? html`<option value="-1" selected=${value < 0}>void</option>` : null}
     ${pack.labels.categories.map((/** @type {any} */ category, /** @type {number} */ index) => html`<option value=${index} selected=${index === value}>${category.name.slice(0, 60)}</option>`)}
   </select>`;
 }
@@ -101,8 +102,8 @@ export function EditPanel({ editor, pack, chosen, hasMap }) {
       ? html`<div class="draft">
           ${editor.target === 'new' || editor.target === 'map'
             ? html`<div class="edit-row">
-                <${Choice} label="what is drawn" options=${targets} value=${editor.target} onChange=${(/** @type {string} */ target) => ((editor.target = target), editor.on.changed())} />
-                <${Category} pack=${pack} label="its category" value=${editor.category} onChange=${(/** @type {number} */ category) => editor.relabel(category)} />
+                <${Choice} label="what is drawn" options=${targets} value=${editor.target} onChange=${(/** @type {string} */ target) => editor.aim(target)} />
+                <${Category} pack=${pack} label="its category" hasVoid=${editor.target === 'map'} value=${editor.category} onChange=${(/** @type {number} */ category) => editor.relabel(category)} />
               </div>`
             : html`<p>New mask of object ${editor.objects.indexOf(editor.target) + 1}</p>`}
           <div class="edit-row">

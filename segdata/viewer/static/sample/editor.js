@@ -145,7 +145,7 @@ export class Editor {
   /** Begins a mask; of a chosen object with its pixels. @param {import('./overlay.js').Overlay | null} overlay @param {number} object −1 for a new one */
   start(overlay, object) {
     if (this.draft) return this.draft;
-    if (overlay && object >= 0) this.category = overlay.masks.category[object];
+    this.category = overlay && object >= 0 ? overlay.masks.category[object] : Math.max(0, this.category);
     this.draft = new Draft(this.size[0], this.size[1], this.colorOf());
     this.target = 'new';
     if (overlay && object >= 0) {
@@ -156,7 +156,13 @@ export class Editor {
     return this.draft;
   }
 
-  /** @param {number} category */
+  /** What the draft becomes: "new", an object, or "map", a part of the label map. @param {string} target */
+  aim(target) {
+    this.target = target;
+    this.relabel(target === 'map' ? this.category : Math.max(0, this.category));
+  }
+
+  /** @param {number} category −1 for void, of a label map */
   relabel(category) {
     this.category = category;
     this.draft?.recolor(this.colorOf());
@@ -377,7 +383,7 @@ export class Editor {
     const mask = sent(draft.written());
     const edit =
       this.target === 'map'
-        ? { op: 'map', category: this.category, ...mask, ...tool }
+        ? { op: 'map', category: this.category < 0 ? null : this.category, ...mask, ...tool }
         : this.target === 'new'
           ? { op: 'add', category: this.category, ...mask, ...tool }
           : { op: 'mask', of: this.target, ...mask, ...tool };

@@ -1,7 +1,7 @@
 // @ts-check
 /** The drawn objects of one side (truth or predictions): a plane of who is on top, and a canvas of its colours. */
 
-import { HAS_MASK, packed, paint, paintObject, paintOrder, tint, tintMap } from './runs.js';
+import { HAS_MASK, packed, paint, paintObject, paintOrder, reduced, stepOf, tint, tintMap } from './runs.js';
 
 /** Colours of matches, which colour-blind people tell apart, and a sign for each. */
 export const MATCH = {
@@ -44,9 +44,10 @@ export class Overlay {
     this.canvas = canvas;
     this.order = paintOrder(masks);
     this.plane = new Uint16Array(masks.height * masks.width);
-    canvas.width = masks.height;
-    canvas.height = masks.width;
-    this.image = new ImageData(masks.height, masks.width);
+    this.step = stepOf(masks.height, masks.width);
+    canvas.width = Math.ceil(masks.height / this.step);
+    canvas.height = Math.ceil(masks.width / this.step);
+    this.image = new ImageData(canvas.width, canvas.height);
     this.tops = topsOf(masks);
     /** @type {boolean[]} */
     this.shown = [];
@@ -75,7 +76,8 @@ export class Overlay {
       fills[object + 1] = packed(colors[object], fill);
       lines[object + 1] = packed(colors[object], 1);
     }
-    tint(this.plane, masks.height, new Uint32Array(this.image.data.buffer), fills, lines, thick);
+    const plane = reduced(this.plane, masks.height, this.step);
+    tint(plane, this.canvas.width, new Uint32Array(this.image.data.buffer), fills, lines, thick);
     /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext('2d')).putImageData(this.image, 0, 0);
   }
 
@@ -104,16 +106,16 @@ export class Overlay {
     return [from[4 * object], from[4 * object + 1], from[4 * object + 2], from[4 * object + 3]];
   }
 
-  /** One object's whole mask, also where others cover it: a transposed canvas of its frame. @param {number} object */
+  /** One object's whole mask, also where others cover it: a transposed canvas of its frame, `step` to one. @param {number} object */
   alone(object) {
     const [, , wide, high] = this.masks.frame.subarray(4 * object, 4 * object + 4);
     if (!wide || !high) return null;
     const plane = new Uint16Array(wide * high);
     paintObject(this.masks, object, plane, 1, true);
-    const image = new ImageData(high, wide);
+    const image = new ImageData(Math.ceil(high / this.step), Math.ceil(wide / this.step));
     const fills = Uint32Array.of(0, packed(this.colors[object] ?? [255, 255, 255], 0.65));
-    tint(plane, high, new Uint32Array(image.data.buffer), fills, Uint32Array.of(0, packed([255, 255, 255], 1)), 1);
-    const canvas = new OffscreenCanvas(high, wide);
+    tint(reduced(plane, high, this.step), image.width, new Uint32Array(image.data.buffer), fills, Uint32Array.of(0, packed([255, 255, 255], 1)), 1);
+    const canvas = new OffscreenCanvas(image.width, image.height);
     /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext('2d')).putImageData(image, 0, 0);
     return canvas;
   }
@@ -160,8 +162,9 @@ export class LabelMap {
     this.height = height;
     this.width = width;
     this.canvas = canvas;
-    canvas.width = width;
-    canvas.height = height;
+    this.step = stepOf(height, width);
+    canvas.width = Math.ceil(width / this.step);
+    canvas.height = Math.ceil(height / this.step);
     const counts = new Uint32Array(65536);
     for (const value of values) counts[value]++;
     /** @type {[number, number][]} category index (void, too) and its share of the image, the largest first */
@@ -173,9 +176,9 @@ export class LabelMap {
   /** @param {number[][]} colors of categories @param {boolean[]} shown of categories */
   paint(colors, shown) {
     this.canvas.dataset.painted = 'yes';
-    const image = new ImageData(this.width, this.height);
+    const image = new ImageData(this.canvas.width, this.canvas.height);
     const table = Uint32Array.from(colors, (color, index) => (shown[index] ? packed(color, 1) : 0));
-    tintMap(this.values, new Uint32Array(image.data.buffer), table);
+    tintMap(reduced(this.values, this.width, this.step), new Uint32Array(image.data.buffer), table);
     /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext('2d')).putImageData(image, 0, 0);
   }
 

@@ -333,6 +333,12 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
       <${Readout} emitter=${emitter} describe=${describe} />
     </div>
     <aside class="side" aria-label="Objects">
+      ${isThere && data.t?.step > 1
+        ? html`<p class="wrong" role="note">
+            Larger than browsers draw: every ${ordinal(data.t.step)} pixel of every ${ordinal(data.t.step)} column is shown. What is under the pointer is exact.
+            ${pack.edits ? 'It cannot be corrected here.' : ''}
+          </p>`
+        : null}
       ${(data.errors ?? []).map((/** @type {any} */ error) => html`<p class="wrong" role="alert">${error.message} ${error.place ?? ''}</p>`)}
       ${isThere && editor && state.tool ? html`<${EditPanel} editor=${editor} pack=${pack} chosen=${chosen} hasMap=${data.t?.masks.hasMap} />` : null}
       ${isThere
@@ -373,6 +379,7 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
  */
 function useEditor(pack, state, data, planes, setEpoch) {
   const [, redraw] = useState(0);
+  const isReduced = Boolean(data.t && data.t.step > 1);
   const editor = useMemo(() => {
     if (!pack.edits) return null;
     const made = new Editor(pack, {
@@ -386,10 +393,13 @@ function useEditor(pack, state, data, planes, setEpoch) {
     return made;
   }, [pack]);
   useEffect(() => {
-    if (editor && data.t && data.sample === state.sample) editor.open(data.sample, data.t.masks);
+    if (editor && !isReduced && data.t && data.sample === state.sample) editor.open(data.sample, data.t.masks);
   }, [data]);
-  return editor;
+  return isReduced ? null : editor;
 }
+
+/** 2nd, 3rd, 4th … @param {number} number 2 or more */
+const ordinal = (number) => `${number}${{ 2: 'nd', 3: 'rd' }[number] ?? 'th'}`;
 
 /** One object in words. @param {any} pack @param {Overlay} overlay @param {number} object @param {any} matches @param {number[]} color */
 function described(pack, overlay, object, matches, color) {

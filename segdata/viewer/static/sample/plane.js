@@ -287,14 +287,14 @@ export class Plane {
     const { layers } = scene;
     if (map && layers.has('map')) {
       context.globalAlpha = layers.has('photo') && scene.photo ? scene.opacity : 1;
-      context.drawImage(map.canvas, 0, 0);
+      context.drawImage(map.canvas, 0, 0, map.step * map.canvas.width, map.step * map.canvas.height);
       context.globalAlpha = 1;
     }
     if (layers.has('masks')) {
       context.save();
       context.globalAlpha = scene.isDim ? 0.3 : 1;
       context.transform(0, 1, 1, 0, 0, 0);
-      context.drawImage(overlay.canvas, 0, 0);
+      context.drawImage(overlay.canvas, 0, 0, overlay.step * overlay.canvas.width, overlay.step * overlay.canvas.height);
       context.restore();
     }
     for (const mark of scene.marked) if (mark.overlay === overlay) this.mark(context, overlay, mark.object, scale);
@@ -319,7 +319,7 @@ export class Plane {
     if (alone) {
       context.save();
       context.transform(0, 1, 1, 0, 0, 0);
-      context.drawImage(alone, y, x);
+      context.drawImage(alone, y, x, overlay.step * alone.width, overlay.step * alone.height);
       context.restore();
     }
     context.strokeStyle = '#fff';

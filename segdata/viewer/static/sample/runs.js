@@ -186,6 +186,41 @@ export function paintReduced(masks, step, isShown) {
   return { plane, height, width };
 }
 
+const LONGEST = 32_767; // pixels of a side that browsers draw on a canvas
+const MOST = 1 << 26; // pixels of a canvas that still leave memory for the rest
+
+/**
+ * Of which every how-many-th pixel and column an image is shown: browsers draw no larger ones. 1 for all of them.
+ *
+ * @param {number} height
+ * @param {number} width
+ */
+export function stepOf(height, width) {
+  let step = Math.max(1, Math.ceil(Math.max(height, width) / LONGEST));
+  while (Math.ceil(height / step) * Math.ceil(width / step) > MOST) step++;
+  return step;
+}
+
+/**
+ * Every `step`-th value of every `step`-th line of a plane, whose lines have `length` values.
+ *
+ * @template {Uint8Array | Uint16Array} P
+ * @param {P} plane
+ * @param {number} length
+ * @param {number} step
+ * @returns {P} the plane itself for a step of 1
+ */
+export function reduced(plane, length, step) {
+  if (step === 1) return plane;
+  const lines = Math.ceil(plane.length / length / step);
+  const short = Math.ceil(length / step);
+  const small = /** @type {P} */ (new /** @type {any} */ (plane.constructor)(lines * short));
+  for (let line = 0; line < lines; line++) {
+    for (let at = 0; at < short; at++) small[line * short + at] = plane[line * step * length + at * step];
+  }
+  return small;
+}
+
 /**
  * Turns a plane into colours: inside an object its fill, on its border its line.
  *
