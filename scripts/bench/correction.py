@@ -19,8 +19,8 @@ from common import ROOT
 sys.path.insert(0, str(ROOT))
 import segdata
 from tests.correction.oracle import drawn_scene, oracle_ious, real_objects
-from tests.viewer.client import Client
 from tests.correction.proposals import by_server, pack_of
+from tests.viewer.client import Client
 
 SCENES = [(size, contrast) for size in ((480, 640), (1024, 2048)) for contrast in (60, 25, 12)]
 
