@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from segdata.core.codecs.reduced import TIMES, decode_reduced
+from segdata.core.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,24 @@ class CropTransform:
         """Resize factors (x, y)."""
         x0, y0, x1, y1 = self.window
         return self.width / (x1 - x0), self.height / (y1 - y0)
+
+    def reduced(self, height: int, width: int) -> tuple[CropTransform, int]:
+        """The transform of an image that is decoded in a half, a quarter or an eighth of its size, and 2, 4 or 8.
+
+        It is the smallest size that has no fewer pixels than the result; (self, 1) where none has. The window begins and
+        ends where pixels of the small image do, so that it is up to seven source pixels wider, or ends so far before the
+        border of the image.
+
+        Args:
+            height, width: of the image, in pixels.
+        """
+        x0, y0, x1, y1 = self.window
+        for times in TIMES:
+            if (y1 - y0) // times >= self.height and (x1 - x0) // times >= self.width:
+                right, bottom = (min(-(-end // times), size // times) for end, size in ((x1, width), (y1, height)))
+                begin_x, begin_y = x0 // times * times, y0 // times * times
+                return replace(self, window=(begin_x, begin_y, right * times, bottom * times)), times
+        return self, 1
 
     def boxes(self, boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """(N, 4) boxes x0 y0 x1 y1 in source pixels → after the transform, clipped to it."""
@@ -53,3 +74,18 @@ def cropped(
         max(1, min(most[1], round(window_width * scale))),
         flipped,
     )
+
+
+def window_of(sample: Sample, transform: CropTransform, times: int = 1) -> npt.NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB, a sample's image in the window of a transform.
+
+    Args:
+        times: by how much a JPEG is reduced; see `CropTransform.reduced`, which moves the window for it.
+    """
+    pixels = None
+    if times > 1 and (encoded := sample.encoded) is not None:
+        pixels, sample = decode_reduced(encoded, times, max_pixels=sample.max_pixels), sample.with_encoded(encoded)
+    if pixels is None or pixels.shape[:2] != (-(-sample.height // times), -(-sample.width // times)):
+        pixels, times = sample.image, 1
+    x0, y0, x1, y1 = (side // times for side in transform.window)
+    return np.ascontiguousarray(pixels[y0:y1, x0:x1])

@@ -27,6 +27,8 @@ _MEANT_IN_PREDICTION = {
     "flip": "--flip: predict the flipped image, too, and merge",
 }
 """Setting of the training → the option of a prediction that is called so."""
+BEFORE: Mapping[str, Any] = {"jpeg_reduction": False}
+"""Settings that are newer than some runs → what these runs were made with, where it is not the default of today."""
 _MODEL = "model"
 """The name of the model among the settings."""
 _ABOUT_NAMES = "# meaning (range or choices) [name of the same setting in Matterport's Mask R-CNN]"
@@ -348,12 +350,19 @@ class TrainConfig:
             )
 
     def resolved(self, device: torch.device, made_with: Mapping[str, Any] | None = None) -> TrainConfig:
-        """The same settings with `precision = "auto"` decided.
+        """The same settings with `precision = "auto"` decided; a run of before a setting goes on without it.
 
         Args:
             device: where the network will be.
             made_with: settings of the run that goes on, whose choice stays.
         """
+        if made_with is not None:
+            before = {name: value for name, value in BEFORE.items() if name not in made_with}
+            if before.keys() <= self.as_dict().keys():
+                return self.changed(**before)._decided(device, made_with)
+        return self._decided(device, made_with)
+
+    def _decided(self, device: torch.device, made_with: Mapping[str, Any] | None) -> TrainConfig:
         if self.run.precision != "auto":
             return self
         names = ("precision", "channels_last")

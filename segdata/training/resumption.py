@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, structs
 from segdata.errors import DamagedData, UsageError
 from segdata.models import checkpoint
 from segdata.system import documents
-from segdata.training.config import TrainConfig
+from segdata.training.config import BEFORE, TrainConfig
 
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
 _WHAT = "the checkpoint's description"
@@ -83,8 +83,11 @@ def require_same(document: Mapping[str, Any], config: TrainConfig, data: str, ru
         UsageError: settings or data differ.
     """
     mine = config.as_dict()
-    newer = TrainConfig.of(config.name).as_dict()  # settings that are newer than the run
-    theirs = {**newer, **document["config"]}
+    theirs = {
+        **TrainConfig.of(config.name).as_dict(),
+        **BEFORE,
+        **document["config"],
+    }  # with settings newer than the run
     wrong = [name for name in mine if mine[name] != theirs[name] and name not in _FREE]
     if wrong:
         raise UsageError(

@@ -1,1 +1,1 @@
-"""Kinds of image files that are read by hand: the structure of JPEGs, and QOI."""
+"""Kinds of image files: the structure of JPEGs, JPEGs in smaller sizes, and QOI."""

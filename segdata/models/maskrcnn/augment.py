@@ -21,7 +21,7 @@ from torchvision.models.detection.image_list import ImageList
 from segdata.core.labels import LabelSpace
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
-from segdata.loading.crops import CropTransform, cropped
+from segdata.loading.crops import CropTransform, cropped, window_of
 from segdata.models.maskrcnn.config import Config
 from segdata.torch import object_categories
 
@@ -33,7 +33,7 @@ class TrainSample:
     """One training image with its objects.
 
     Attributes:
-        pixels: (h, w, 3) uint8 RGB, the crop before resizing.
+        pixels: (h, w, 3) uint8 RGB, the crop before resizing; perhaps of a reduced JPEG.
         boxes: (N, 4) float32 x0 y0 x1 y1 after the transform, in pixels.
         labels: (N,) int64 class of the network, from 1; 0 is the background.
         frames: (N, 4) int64 x y width height of each mask's bounding box, in source pixels.
@@ -69,6 +69,9 @@ class TrainTransform:
         config = self.config
         seed = int(rng.integers(2**62))
         transform = self._transform(sample, rng)
+        times = 1
+        if config.jpeg_reduction:
+            transform, times = transform.reduced(sample.height, sample.width)
         instances = filled(sample.instances) if config.boxes_as_masks else sample.instances
         boxes = transform.boxes(instances.boxes)
         keep = (
@@ -85,9 +88,8 @@ class TrainTransform:
             indices = indices[np.sort(largest)]
         masks = instances.masks[indices]
         crops = [np.ascontiguousarray(crop).reshape(-1) for crop in masks.crops()]
-        x0, y0, x1, y1 = transform.window
         return TrainSample(
-            pixels=np.ascontiguousarray(sample.image[y0:y1, x0:x1]),
+            pixels=window_of(sample, transform, times),
             transform=transform,
             boxes=boxes[indices],
             labels=self.label[instances.category[indices]],

@@ -53,6 +53,7 @@ class Config(ModelSettings, frozen=True, kw_only=True):
             "mask_loss",
             "boxes_as_masks",
             "flip",
+            "jpeg_reduction",
             "scale_jitter",
             "large_scale_jitter",
         }
@@ -348,6 +349,10 @@ class Config(ModelSettings, frozen=True, kw_only=True):
         bool, Meta(description="train objects that have a box and no mask with their box filled as the mask")
     ] = False
     flip: Annotated[Fraction, Meta(description="probability of a horizontal flip")] = 0.5
+    jpeg_reduction: Annotated[
+        bool,
+        Meta(description="decode a JPEG to 1/2, 1/4 or 1/8 of its size where a training image needs no more pixels"),
+    ] = True
     scale_jitter: Annotated[
         tuple[Annotated[float, Meta(ge=0.05, le=20)], ...],
         Meta(

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from segdata.core.labels import LabelSpace, look_up
 from segdata.core.sample import Sample
-from segdata.loading.crops import CropTransform
+from segdata.loading.crops import CropTransform, window_of
 from segdata.models.semantic.classes import ClassPixels, class_table, ignore_index, label_map
 from segdata.models.semantic.config import SemanticConfig
 
@@ -30,7 +30,7 @@ class TrainSample:
     """One training crop.
 
     Attributes:
-        pixels: (h, w, 3) uint8 RGB, before resizing.
+        pixels: (h, w, 3) uint8 RGB, before resizing; of a reduced JPEG fewer than the classes.
         classes: (h, w) uint8 or int32 class of each pixel, `classes.ignore_index` where none counts.
         transform: what was chosen.
         color: factors of brightness, contrast and saturation.
@@ -76,13 +76,16 @@ class TrainTransform:
         assert semantic is not None, "samples without a label map were left out"
         classes = look_up(self._table, semantic)
         transform = self._chosen(classes, rng)
+        times = 1
+        if settings.jpeg_reduction:
+            transform, times = transform.reduced(sample.height, sample.width)
         x0, y0, x1, y1 = transform.window
         jitter = settings.color_jitter
         brightness, contrast, saturation = (
             (1 + jitter * (2 * rng.random(3) - 1)).tolist() if jitter else (1.0, 1.0, 1.0)
         )
         return TrainSample(
-            pixels=np.ascontiguousarray(sample.image[y0:y1, x0:x1]),
+            pixels=window_of(sample, transform, times),
             classes=classes[y0:y1, x0:x1].copy(),
             transform=transform,
             color=(brightness, contrast, saturation),
@@ -187,11 +190,11 @@ def to_batch(
             torch.from_numpy(sample.pixels).to(device, non_blocking=True).permute(2, 0, 1).to(torch.float32).div(255)
         )
         labels = torch.from_numpy(sample.classes).to(device, non_blocking=True)
-        if (crop.height, crop.width) != image.shape[1:]:
-            image = functional.interpolate(image[None], (crop.height, crop.width), mode="bilinear")[0]
-            rows, columns = (
-                _nearest(*sides, device) for sides in zip(labels.shape, (crop.height, crop.width), strict=True)
-            )
+        size = crop.height, crop.width
+        if size != image.shape[1:]:
+            image = functional.interpolate(image[None], size, mode="bilinear")[0]
+        if size != labels.shape:
+            rows, columns = (_nearest(*sides, device) for sides in zip(labels.shape, size, strict=True))
             labels = labels[rows[:, None], columns]
         if crop.is_flipped:
             image, labels = image.flip(2), labels.flip(1)

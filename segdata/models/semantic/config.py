@@ -40,6 +40,7 @@ class SemanticConfig(ModelSettings, frozen=True, kw_only=True):
     TRAINING: ClassVar[frozenset[str]] = frozenset(
         {
             *("loss", "class_weights", "crop", "scale_jitter", "flip", "color_jitter"),
+            "jpeg_reduction",
             *("max_one_class", "rare", "from_objects"),
         }
     )
@@ -100,6 +101,10 @@ class SemanticConfig(ModelSettings, frozen=True, kw_only=True):
         ),
     ] = (0.5, 2.0)
     flip: Annotated[Fraction, Meta(description="probability of a horizontal flip")] = 0.5
+    jpeg_reduction: Annotated[
+        bool,
+        Meta(description="decode a JPEG to 1/2, 1/4 or 1/8 of its size where a training image needs no more pixels"),
+    ] = True
     color_jitter: Annotated[
         Fraction, Meta(description="largest random change of brightness, contrast and saturation, 0 = none")
     ] = 0.3
