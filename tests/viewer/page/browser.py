@@ -109,6 +109,13 @@ class Page:
         """(H, W, 4) uint8, the drawn objects alone, upright."""
         return self.pixels(f"canvas[data-overlay={side}]").transpose(1, 0, 2)
 
+    def wait_for_overlay(self, expected: npt.NDArray[Any], channels: slice = slice(None), seconds: float = 20) -> None:
+        """Waits for the drawn objects to be these, (H, W, C): they are painted a moment after the page says the image."""
+        end = time.monotonic() + seconds
+        while not np.array_equal(self.overlay()[..., channels], expected):
+            assert time.monotonic() < end, f"{(self.overlay()[..., channels] != expected).sum()} values differ"
+            time.sleep(0.03)
+
     def go(self, fragment: str) -> None:
         """Another address of the same page."""
         self.tab.evaluate("fragment => { location.hash = fragment; }", fragment)

@@ -48,7 +48,7 @@ def require_equal(page: Page, pack: Any, number: int) -> None:
     sample = pack[number]
     page.go(f"page=sample&sample={number}&{FLAT}")
     page.until(f"{IS_THERE} && document.querySelector('.walk .title').textContent === {sample.key!r}")
-    assert np.array_equal(page.overlay(), painted(pack, sample, on_top(sample)))
+    page.wait_for_overlay(painted(pack, sample, on_top(sample)))
 
 
 @needs_samples
@@ -83,7 +83,7 @@ def test_one_object_alone_is_whole_where_others_cover_it(open_page: Open, real: 
         others = ",".join(f"t{other}" for other in range(len(dense)) if other != number)
         page.go(f"page=sample&sample={covered}&{FLAT}&hide={others}")
         page.until(f"{IS_THERE} && document.querySelectorAll('.object input:checked').length === 1")
-        assert np.array_equal(page.overlay()[..., 3] == 255, dense[number])
+        page.wait_for_overlay(dense[number][..., None] * np.uint8(255), slice(3, 4))
 
 
 @needs_samples
