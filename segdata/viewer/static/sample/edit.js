@@ -124,7 +124,7 @@ export function EditPanel({ editor, pack, chosen, hasMap }) {
       : html`<div class="edit-row"><span class="quiet">New object:</span><${Category} pack=${pack} label="category of new objects" value=${editor.category} onChange=${(/** @type {number} */ category) => editor.relabel(category)} /></div>`}
     <div class="edit-row">
       <button onClick=${() => editor.undo()} disabled=${!draft && !editor.counting().length} title="undo (u)">Undo</button>
-      <button onClick=${() => editor.redo()} title="redo (Shift u)">Redo</button>
+      <button onClick=${() => editor.redo()} disabled=${!draft && !editor.lastUndo()} title="redo (Shift u)">Redo</button>
       <button aria-expanded=${isListed} onClick=${() => list(!isListed)} disabled=${!edits.length}>History</button>
     </div>
     ${isListed

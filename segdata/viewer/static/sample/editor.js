@@ -429,15 +429,17 @@ export class Editor {
     else this.next(() => this.sendUndo(this.counting().at(-1)));
   }
 
-  /** What was undone last, if nothing came after it. */
+  /** The newest undo, if nothing came after it. */
+  lastUndo() {
+    const undos = this.edits.filter((edit) => edit.op === 'undo' && !edit.undone && this.edits.find((other) => other.n === edit.of)?.op !== 'undo');
+    const last = undos.at(-1);
+    return last && this.counting().some((edit) => edit.n > last.n) ? undefined : last;
+  }
+
+  /** What was undone last. */
   redo() {
     if (this.draft?.redo()) this.on.drawn();
-    else
-      this.next(() => {
-        const undos = this.edits.filter((edit) => edit.op === 'undo' && !edit.undone && this.edits.find((other) => other.n === edit.of)?.op !== 'undo');
-        const last = undos.at(-1);
-        return this.sendUndo(last && this.counting().some((edit) => edit.n > last.n) ? undefined : last);
-      });
+    else this.next(() => this.sendUndo(this.lastUndo()));
   }
 
   /** @param {any} edit of the image that is shown */
