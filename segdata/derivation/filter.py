@@ -13,6 +13,7 @@ from segdata.derivation.derive import Derived
 from segdata.derivation.subset import subset
 from segdata.errors import NotThere, UsageError
 from segdata.pack.read import Pack, open_pack
+from segdata.places.address import require_folder
 
 
 def filter_pack(
@@ -50,6 +51,7 @@ def filter_pack(
             "there is nothing to filter by",
             fix="give --where with a query of images, --objects with one of objects, or both",
         )
+    require_folder(pack, "files of packs are linked, not copied")
     parent = open_pack(pack)
     is_meant = np.ones(len(parent), bool) if where is None else parent.matching(where)
     if not is_meant.any():

@@ -17,6 +17,7 @@ from segdata.derivation.subset import subset
 from segdata.errors import UsageError, number_of
 from segdata.loading.balance import occurrences
 from segdata.pack.read import Pack, open_pack
+from segdata.places.address import require_folder
 from segdata.system.files import disk_errors
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def sample(
         NotThere: there is no pack.
         DamagedData: the pack is damaged where it is read.
     """
+    require_folder(pack, "files of packs are linked, not copied")
     whole = open_pack(pack)
     if not 1 <= number <= len(whole):
         raise UsageError(

@@ -19,6 +19,7 @@ from segdata.derivation.stratify import Units
 from segdata.errors import NotThere, UsageError, number_of, require_choice
 from segdata.loading.balance import occurrences
 from segdata.pack.read import Pack, open_pack
+from segdata.places.address import require_folder
 from segdata.sets.splits import group_of, require_pattern
 from segdata.system.files import disk_errors
 
@@ -76,6 +77,7 @@ def split(
     require_choice("by", by, By)
     shares = _shares(into)
     parent = Parent.open(pack)
+    require_folder(pack, "files of packs are linked, not copied")
     whole = open_pack(pack)
     names = groups(parent, whole, group)
     number = len(set(names))

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal, Protocol
@@ -30,6 +30,7 @@ from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError, WorkerLost
 from segdata.loading.batch import Batch
 from segdata.loading.order import Batches, Draws, Order
+from segdata.pack.ahead import Ahead, ahead_of
 from segdata.pack.read import Pack
 
 Transform = Callable[[Sample, np.random.Generator], Any]
@@ -96,6 +97,8 @@ class Loader:
         images, semantic: whether to decode images and label maps.
         masks: "runs" leaves masks as RLE (`batch.masks`), "dense" also decodes them (`batch.dense`).
         timeout: seconds that a worker may spend on one sample.
+        read_ahead: of a pack at an address, photos that are fetched before a worker begins with them; neighbours by one
+            request. The order does not depend on it.
 
     Raises:
         UsageError: an option is out of its range, or has no effect beside `transform`.
@@ -123,11 +126,12 @@ class Loader:
         semantic: bool = True,
         masks: Literal["runs", "dense"] = "runs",
         timeout: float = 300.0,
+        read_ahead: int = 64,
     ) -> None:
-        if workers < 0 or timeout <= 0 or masks not in ("runs", "dense"):
+        if workers < 0 or timeout <= 0 or read_ahead < 0 or masks not in ("runs", "dense"):
             raise UsageError(
                 "loader options are out of range",
-                why=f"workers {workers} (≥ 0), timeout {timeout} (> 0), masks {masks!r} ('runs' or 'dense')",
+                why=f"workers {workers} (≥ 0), timeout {timeout} (> 0), read_ahead {read_ahead} (≥ 0), masks {masks!r} ('runs' or 'dense')",
             )
         _require_effect(transform, images=images, semantic=semantic, masks=masks, reuse=reuse)
         if masks == "dense":
@@ -151,6 +155,7 @@ class Loader:
         self.semantic = semantic
         self.masks = masks
         self.timeout = timeout
+        self.read_ahead = read_ahead
         self.epoch = 0
         self._position = 0
         self._has_begun = False
@@ -172,10 +177,13 @@ class Loader:
         self._iteration = iteration = object()
         plan = self._order.batches(self.epoch)
         begin = self._position
-        rest = (plan[number] for number in range(begin, len(plan)))
+        rest: Iterator[Draws] = (plan[number] for number in range(begin, len(plan)))
         workers = min(self.workers, len(plan) - begin)
+        ahead = ahead_of(self.pack) if self.read_ahead and (self.images or self.transform) else None
+        if ahead is not None:
+            rest = _ahead(rest, ahead, self.read_ahead)
         batches = self._in_threads(rest, self.epoch, workers) if workers > 0 else self._serial(rest, self.epoch)
-        with closing(batches):
+        with closing(batches), nullcontext() if ahead is None else closing(ahead):
             for number, batch in enumerate(batches, begin + 1):
                 if self._iteration is iteration:  # a later iteration has taken over otherwise
                     self._position = number
@@ -331,6 +339,29 @@ class Loader:
             return maps
         maps = iter(maps)
         return tuple(next(maps) if sample.has_semantic else None for sample in samples)
+
+
+def _ahead(plan: Iterator[Draws], ahead: Ahead, most: int) -> Iterator[Draws]:
+    """The same batches, the photos of those that follow on their way.
+
+    Many are asked for at once, so that neighbours among them share a request: when half of them were taken.
+    """
+    waiting: deque[Draws] = deque()
+    samples = 0
+    while True:
+        if samples <= most // 2:
+            fresh: list[npt.NDArray[np.int64]] = []
+            while samples < most and (draws := next(plan, None)) is not None:
+                waiting.append(draws)
+                fresh.append(draws.indices)
+                samples += len(draws.indices)
+            if fresh:
+                ahead.begin(np.concatenate(fresh))
+        if not waiting:
+            return
+        draws = waiting.popleft()
+        samples -= len(draws.indices)
+        yield draws
 
 
 def _require_effect(transform: Transform | None, *, images: bool, semantic: bool, masks: str, reuse: bool) -> None:

@@ -26,7 +26,7 @@ from segdata.errors import DamagedData, NotThere, no_sample, no_split, number_of
 from segdata.pack import layout
 from segdata.pack.columns import Columns
 from segdata.pack.store import Files, Shard, Store
-from segdata.places.address import is_address, place
+from segdata.places.address import Address, is_address, place
 from segdata.query.fields import Of
 from segdata.query.meaning import compiled
 from segdata.system.files import disk_errors
@@ -174,6 +174,11 @@ class Pack(Sequence[Sample]):
         return self._store.folder
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the pack is at an address, and no folder of this machine."""
+        return isinstance(self._store.folder, Address)
+
+    @property
     def keys(self) -> Sequence[str]:
         """The key of every sample, in order."""
         return _Keys(self)
@@ -195,6 +200,10 @@ class Pack(Sequence[Sample]):
     def _number(self, index: int) -> int:
         """The number of sample `index` in the whole pack."""
         return index if self._members is None else self._members.item(index)
+
+    def locate(self, index: int) -> tuple[Shard, int]:
+        """The shard of sample `index`, and its row in the shard's table."""
+        return self._store.locate(self._number(index))
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """(N, …) one column of the samples: "image/id", "image/size" … as docs/pack.md names them."""
@@ -248,12 +257,12 @@ class Pack(Sequence[Sample]):
 
     def place(self, index: int) -> str:
         """Shard and record of sample `index`, for messages."""
-        shard, row = self._store.locate(self._number(index))
+        shard, row = self.locate(index)
         return f"shard {shard.number} ({shard.table.path.name}), record {row}"
 
     def image_bytes(self, index: int) -> int:
         """Bytes of the image file of sample `index`, 0 where there is none."""
-        shard, row = self._store.locate(self._number(index))
+        shard, row = self.locate(index)
         return int(shard.table["image/length"][row])
 
     def unused_image_bytes(self) -> int:

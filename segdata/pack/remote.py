@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
@@ -40,15 +41,32 @@ class FetchedFile(MappedFile):
         return super()._read(name)
 
 
+class Coming(NamedTuple):
+    """A photo in the answer of a request that was made before it was asked for."""
+
+    answer: Future[memoryview]
+    begin: int
+    length: int
+
+    def get(self) -> memoryview | None:
+        """(length,) uint8; None where the request was given up."""
+        try:
+            return self.answer.result()[self.begin : self.begin + self.length]
+        except CancelledError:
+            return None
+
+
 class RangedFile:
     """A file of images of which parts are fetched.
 
     Attributes:
         path: its address.
+        coming: offset → a photo that was asked for before it is needed.
     """
 
     def __init__(self, address: Address, entry: Mapping[str, Any]) -> None:
         self.path = address / entry["file"]
+        self.coming: dict[int, Coming] = {}
         self._entry = entry
         self._bucket = bucket(address)
         self._begin = int(entry["arrays"]["images/data"]["offset"] or 0)
@@ -67,13 +85,27 @@ class RangedFile:
         Raises:
             SegdataError: they cannot be fetched.
         """
-        begin = self._begin + offset
-        if self._kept is not None and (kept := self._kept.get(begin, length, checksum)) is not None:
-            return kept
-        data = self._bucket.part(self._entry["file"], begin, length)
+        coming = self.coming.pop(offset, None)
+        data = None if coming is None else coming.get()
+        if data is None:
+            if self._kept is not None and (kept := self._kept.get(self._begin + offset, length, checksum)) is not None:
+                return kept
+            data = self.part(offset, length)
         if self._kept is not None and len(data) == length and crc32(data) == checksum:
-            self._kept.keep(begin, data)
+            self._kept.keep(self._begin + offset, data)
         return data
+
+    def has(self, offset: int, length: int, checksum: int) -> bool:
+        """Whether an image is kept."""
+        return self._kept is not None and self._kept.get(self._begin + offset, length, checksum) is not None
+
+    def part(self, offset: int, length: int) -> memoryview:
+        """(length,) uint8, fetched bytes of `images/data`; fewer where the file ends before.
+
+        Raises:
+            SegdataError: they cannot be fetched.
+        """
+        return self._bucket.part(self._entry["file"], self._begin + offset, length)
 
 
 class _Stream(io.RawIOBase):

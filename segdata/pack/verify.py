@@ -24,7 +24,8 @@ from segdata.pack.read import Pack, open_without
 from segdata.pack.remote import open_entry, size_of
 from segdata.pack.store import Files, Shard, Store
 from segdata.pack.tables import BY_RECORD
-from segdata.places.address import located, require_folder
+from segdata.places.address import Address, located, require_folder
+from segdata.places.cache import PUSH_AGAIN
 from segdata.system.files import crc32, disk_errors, write_whole
 from segdata.system.reading import read_file
 
@@ -236,6 +237,8 @@ def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> No
     path = folder / entry["file"]
     fix = f"segdata verify {folder} --repair --source FOLDER makes it anew from the dataset; or restore this file"
     size = size_of(folder, entry)
+    if isinstance(folder, Address):
+        fix = PUSH_AGAIN
     if size is None:
         result.damages.append(DamagedData("a file of the pack is missing", file=path, fix=fix))
         return
@@ -245,8 +248,13 @@ def _check_file(folder: Path, entry: dict[str, Any], result: Verification) -> No
             DamagedData("a file of the pack is not of the recorded size", file=path, why=why, fix=fix)
         )
         return
+    try:
+        opened = open_entry(folder, entry)
+    except DamagedData as error:  # it was fetched, and is not what was recorded
+        result.damages.append(error)
+        return
     is_damaged = False
-    with open_entry(folder, entry) as file:
+    with opened as file:
         for name, array in entry["arrays"].items():
             length = math.prod(array["shape"]) * np.dtype(array["dtype"]).itemsize
             if name in BY_RECORD and not result.deep:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from segdata.errors import DamagedData, SegdataError, Unsafe, UsageError
+from segdata.errors import SegdataError, Unsafe, UsageError
 from segdata.places import connection, credentials
 from segdata.places.address import Address, plain_http
 from segdata.system.secrets import shown
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+
+_Answer = TypeVar("_Answer")
 
 PIECE = 1 << 24
 """Most bytes of one request for a whole object."""
@@ -52,23 +55,16 @@ class Bucket:
             Unsafe: it has more bytes.
             SegdataError: it cannot be had; `connection.declared` says why.
         """
-        library, store = self._store()
-        try:
+
+        def ask(library: Any, store: Any) -> tuple[bytes, Version]:
             answer = library.get(store, name)
             size = answer.meta["size"]
             if size > most:
                 why = f"it has {size:,} bytes, at most {most:,} are expected"
                 raise Unsafe("a file at an address is larger than any of its kind", file=self.address / name, why=why)
-            data = bytes(answer.bytes())
-        except FileNotFoundError:
-            raise
-        except (library.exceptions.BaseError, ValueError) as error:
-            raise self._declared(error, name, library) from None
-        if len(data) != size:
-            raise DamagedData(
-                "an answer was cut", file=self.address / name, why=f"expected {size:,} bytes, found {len(data):,}"
-            )
-        return data, Version(answer.meta.get("e_tag"), answer.meta.get("version"))
+            return bytes(answer.bytes()), Version(answer.meta.get("e_tag"), answer.meta.get("version"))
+
+        return self._asked(name, ask)
 
     def part(self, name: str, start: int, length: int) -> memoryview:
         """(length,) uint8, bytes of an object; fewer where it ends before.
@@ -79,11 +75,12 @@ class Bucket:
         """
         if not length:
             return memoryview(b"")
-        library, store = self._store()
         try:
-            return memoryview(library.get_range(store, name, start=start, length=length))
-        except (library.exceptions.BaseError, FileNotFoundError, ValueError) as error:
-            raise self._declared(error, name, library) from None
+            return self._asked(
+                name, lambda library, store: memoryview(library.get_range(store, name, start=start, length=length))
+            )
+        except FileNotFoundError as error:
+            raise self._declared(error, name, connection.library()) from None
 
     def size(self, name: str) -> int | None:
         """Bytes of an object; None where there is none.
@@ -136,6 +133,23 @@ class Bucket:
             pass
         except (library.exceptions.BaseError, ValueError) as error:
             raise self._declared(error, name, library) from None
+
+    def _asked(self, name: str, ask: Callable[[Any, Any], _Answer]) -> _Answer:
+        """What a request gives; one whose answer was cut is made again."""
+        library, store = self._store()
+        attempt = 0
+        while True:
+            try:
+                return ask(library, store)
+            except FileNotFoundError:
+                raise
+            except (library.exceptions.BaseError, ValueError) as error:
+                if isinstance(error, SegdataError):
+                    raise
+                if attempt == connection.RETRIES or not connection.is_of_body(error):
+                    raise self._declared(error, name, library) from None
+            connection.pause(attempt)
+            attempt += 1
 
     def _declared(self, error: Exception, name: str, library: Any) -> SegdataError:
         return connection.declared(error, str(self.address / name), library)

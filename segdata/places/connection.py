@@ -7,10 +7,12 @@ that has made requests gets a copy of the library, loaded from another file, wit
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import tempfile
 import threading
+import time
 from datetime import timedelta
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -134,7 +136,7 @@ def declared(error: Exception, address: str, library: Any) -> SegdataError:
         )
     if "ssl" in text.lower() or "certificate" in text.lower():
         return NetworkError("the server's certificate was not accepted", file=address, why=shortened(text))
-    if isinstance(error, kinds.NotSupportedError):
+    if isinstance(error, kinds.NotSupportedError) or "non-partial response" in text or "Content-Range" in text:
         return NetworkError(
             "the server does not give a part of a file",
             file=address,
@@ -150,6 +152,17 @@ def declared(error: Exception, address: str, library: Any) -> SegdataError:
         state=f"{RETRIES + 1} attempts were made",
         fix="try again later; what was fetched is kept",
     )
+
+
+def is_of_body(error: Exception) -> bool:
+    """Whether an answer began and did not end, which the library does not ask for again."""
+    return "body error" in str(error) or "error decoding" in str(error)
+
+
+def pause(attempt: int) -> None:
+    """Wait before another attempt, longer each time, and not as long as others that failed with us."""
+    longest = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT).total_seconds()
+    time.sleep(longest * (0.5 + random.random() / 2))
 
 
 def _reason(text: str, otherwise: str) -> str:
