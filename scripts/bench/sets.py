@@ -5,7 +5,8 @@
 
 All are commands; processor time and memory are those of their processes, which a busy machine changes little. The images
 are drawn once and have about seven objects each, of 80 categories of which most are rare; hotcoco writes annotations alone.
-What each side made is counted before a ratio is printed.
+What each side made is counted before a ratio is printed. `segdata diff` compares the merged pack with itself, and with one
+without the objects of its most frequent category: nearly all images differ.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from common import report, table
 
 COMMAND = "python scripts/bench/sets.py --hotcoco peers/bin/python --images {images} --rounds {rounds}"
 HEIGHT, WIDTH, CATEGORIES, VAL = 120, 160, 80, 24
+FEWER = "category != 'category 1'"
 
 
 class Cost(NamedTuple):
@@ -47,13 +49,13 @@ print(json.dumps([os.waitstatus_to_exitcode(status), *cost]), file=sys.stderr)
 """Run by a small process: the memory of the one that begins another counts as the other's, too."""
 
 
-def measured(*words: str | Path) -> Cost:
-    """Run a command to its end."""
+def measured(*words: str | Path, code: int = 0) -> Cost:
+    """Run a command to its end, with this exit code."""
     small = [sys.executable, "-I", "-S", "-c", _MEASURE, *map(str, words)]
     compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
     done = subprocess.run(small, env=compiled, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True, text=True)
-    code, *cost = json.loads(done.stderr.splitlines()[-1])
-    assert code == 0, (words, done.stderr)
+    ended, *cost = json.loads(done.stderr.splitlines()[-1])
+    assert ended == code, (words, done.stderr)
     return Cost(*cost)
 
 
@@ -136,7 +138,7 @@ def run(folder: Path, work: Path, python: Path, rounds: int) -> tuple[dict[str, 
     for number in range(rounds):
         out = work / f"round-{number}"
         out.mkdir()
-        made = {name: out / name for name in ("merged", "split", "all.json", "cut")}
+        made = {name: out / name for name in ("merged", "split", "fewer", "all.json", "cut")}
         segdata = [sys.executable, "-m", "segdata"]
         shares = ["--into", "train=0.8,val=0.1,test=0.1"]
         hotcoco = ["--val-frac", "0.1", "--test-frac", "0.1"]
@@ -145,9 +147,12 @@ def run(folder: Path, work: Path, python: Path, rounds: int) -> tuple[dict[str, 
             "coco merge": [coco, "merge", *annotations, "-o", made["all.json"]],
             "segdata split": [*segdata, "split", made["merged"], "-o", made["split"], *shares, "-q"],
             "coco split": [coco, "split", made["all.json"], "-o", made["cut"], *hotcoco],
+            "segdata filter": [*segdata, "filter", made["merged"], "-o", made["fewer"], "--objects", FEWER, "-q"],
+            "segdata diff, the same": [*segdata, "diff", made["merged"], made["merged"], "-q"],
+            "segdata diff, fewer objects": [*segdata, "diff", made["merged"], made["fewer"], "-q"],
         }
         for name, words in commands.items():
-            costs.setdefault(name, []).append(measured(*words))
+            costs.setdefault(name, []).append(measured(*words, code=int(name == "segdata diff, fewer objects")))
             print(name, costs[name][-1], file=sys.stderr)
     return costs, made
 
@@ -164,6 +169,22 @@ def require_equal(made: Mapping[str, Path]) -> tuple[int, int]:
     return theirs
 
 
+def differing(made: Mapping[str, Path]) -> tuple[int, int]:
+    """Images with objects of the most frequent category, and these objects: what the packs differ in, by the columns."""
+    import numpy as np
+
+    import segdata
+
+    merged = segdata.open(made["merged"])
+    image, category = merged.object_categories()
+    is_gone = category == merged.labels.index_of_name["category 1"]
+    counts = len(np.unique(image[is_gone])), int(is_gone.sum())
+    difference = segdata.diff(made["merged"], made["fewer"])
+    assert (difference.images["changed"], difference.objects["removed"]) == counts
+    assert not segdata.diff(made["merged"], made["merged"])
+    return counts
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hotcoco", type=Path, required=True, help="the Python of an environment with hotcoco")
@@ -178,6 +199,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="rounds-", dir=folder) as rounds:
             costs, made = run(folder, Path(rounds), arguments.hotcoco.absolute(), arguments.rounds)
             images, objects = require_equal(made)
+            changed, removed = differing(made)
             size = sum(path.stat().st_size for path in made["merged"].iterdir())
             bytes_written = {name: written(made[name]) for name in ("merged", "split")}
     median = {name: Cost(*map(statistics.median, zip(*values, strict=True))) for name, values in costs.items()}
@@ -194,6 +216,12 @@ def main() -> None:
             f"{theirs.memory / ours.memory:.0f} times less memory than `coco {verb}`, and writes "
             f"{bytes_written[name] / 1e6:.2f} MB, {bytes_written[name] / size:.2%} of the pack's {size / 1e6:,.0f} MB.",
         ]
+    diff = median["segdata diff, fewer objects"]
+    lines += [
+        "",
+        f"`segdata diff` of packs that differ in {changed:,} images, by {removed:,} objects, takes {diff.processor:.1f} s "
+        f"of the processor and {diff.memory:,.0f} MiB.",
+    ]
     about = f"{images:,} images with {objects:,} objects; hotcoco writes annotations alone, segdata's packs hold the images, too."
     command = COMMAND.format(images=arguments.images, rounds=arguments.rounds)
     report("Packs of packs", [about, "", *lines], command)

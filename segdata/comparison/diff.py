@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from segdata.comparison import labels, objects, samples, tables
+from segdata.comparison import labels, samples, tables
+from segdata.comparison.changes import Pairs, changed
 from segdata.comparison.objects import Spaces
 from segdata.comparison.sides import Side
 from segdata.core.arrays import IntArray
 from segdata.core.reprs import line
-from segdata.core.sample import Sample
 from segdata.errors import UsageError
 from segdata.pack.layout import is_pack
 from segdata.places.address import located
@@ -36,7 +35,8 @@ class Difference:
             in images that both packs have.
         removed, added: the images that one pack alone has: key, splits.
         changes: of images that both packs have and that differ: key, `moved` between splits, what differs of the image,
-            and its objects that were removed, added or changed.
+            and its objects that were removed, added or changed. Where they are many, they are made anew each time that
+            they are gone through: in a for loop once, by their index each alone.
     """
 
     one: Path
@@ -60,7 +60,8 @@ class Difference:
 
     def as_dict(self) -> dict[str, Any]:
         """The difference as JSON holds it."""
-        return {**vars(self), "one": str(self.one), "other": str(self.other), "differs": bool(self)}
+        words = {"one": str(self.one), "other": str(self.other), "differs": bool(self)}
+        return {**vars(self), "changes": list(self.changes), **words}
 
 
 @disk_errors()
@@ -83,7 +84,7 @@ def diff(one: str | Path, other: str | Path, *, progress: Callable[[int, int], N
     spaces = Spaces(first.store.labels, second.store.labels, labels.partners(first.store.labels, second.store.labels))
     pairs = samples.matched(first, second)
     compared = tables.compared(first, second, pairs, spaces.partner)
-    changes = _changes(first, second, pairs, spaces, compared, progress)
+    changes, counts = changed(Pairs(first, second, pairs, spaces, compared), progress)
     lone = [_lone(side, indices) for side, indices in zip((first, second), pairs, strict=True)]
     names = [set(side.store.splits) for side in (first, second)]
     splits = {"removed": sorted(names[0] - names[1]), "added": sorted(names[1] - names[0])}
@@ -93,8 +94,8 @@ def diff(one: str | Path, other: str | Path, *, progress: Callable[[int, int], N
         labels=labels.differences(spaces.one, spaces.other),
         splits={kind: value for kind, value in splits.items() if value},
         documents=_have_other_documents(first, second),
-        images=_count_images(changes, len(pairs[0]), *map(len, lone)),
-        objects=_count_objects(changes),
+        images={"removed": len(lone[0]), "added": len(lone[1]), **counts.images, "equal": len(pairs[0]) - len(changes)},
+        objects=dict(counts.objects),
         removed=lone[0],
         added=lone[1],
         changes=changes,
@@ -122,99 +123,3 @@ def _lone(side: Side, matched: IntArray) -> list[dict[str, Any]]:
     is_lone = np.ones(side.store.count, bool)
     is_lone[matched] = False
     return [{"key": side.keys[index], "splits": list(side.splits[index])} for index in np.flatnonzero(is_lone).tolist()]
-
-
-# ---------------------------------------------------------------------- single images
-
-
-def _changes(
-    first: Side,
-    second: Side,
-    pairs: tuple[IntArray, IntArray],
-    spaces: Spaces,
-    compared: tables.Compared,
-    progress: Callable[[int, int], None] | None,
-) -> list[dict[str, Any]]:
-    """What differs of every image that both packs have, without those that are equal."""
-    names = [
-        [(side.splits[index], side.keys[index]) for index in indices.tolist()]
-        for side, indices in zip((first, second), pairs, strict=True)
-    ]
-    is_other = np.array([mine != theirs for mine, theirs in zip(*names, strict=True)], bool)
-    is_other = np.logical_or.reduce([is_other, compared.has_other_objects, *compared.kinds.values()])
-    by_id = bool(compared.has_other_objects.any()) and first.has_ids and second.has_ids
-    chosen = np.flatnonzero(is_other).tolist()
-    changes = []
-    for number, pair in enumerate(chosen):
-        mine, theirs = first.store.sample(int(pairs[0][pair])), second.store.sample(int(pairs[1][pair]))
-        (splits, key), (other_splits, other_key) = (side[pair] for side in names)
-        change: dict[str, Any] = {}
-        if key != other_key:
-            change["renamed"] = [key, other_key]
-        if splits != other_splits:
-            change["moved"] = [list(splits), list(other_splits)]
-        for kind, has_kind in compared.kinds.items():
-            if has_kind[pair]:
-                change |= _of_image(kind, mine, theirs, spaces)
-        if compared.has_other_objects[pair]:
-            difference = objects.compared(mine.instances, theirs.instances, spaces, by_id=by_id)
-            if difference:
-                change["objects"] = {name: items for name, items in vars(difference).items() if items}
-        if change:
-            changes.append({"key": key, "splits": list(splits), **change})
-        if progress is not None:
-            progress(number + 1, len(chosen))
-    return changes
-
-
-def _of_image(kind: str, mine: Sample, theirs: Sample, spaces: Spaces) -> dict[str, Any]:
-    """What differs of an image that differs in its tables, `[in one, in other]`."""
-    if kind == "size":
-        return {"size": [[each.height, each.width] for each in (mine, theirs)]}
-    if kind in ("id", "file"):
-        return {kind: [getattr(each, kind) for each in (mine, theirs)]}
-    if kind == "annotated":
-        names = ("has_instances", "has_semantic")
-        sides = {name: [getattr(each, name) for each in (mine, theirs)] for name in names}
-        return {name: values for name, values in sides.items() if values[0] != values[1]}
-    if kind == "semantic":
-        pixels = _other_pixels(mine, theirs, spaces)
-        return {"label_map": {"pixels": pixels}} if pixels else {}
-    return {kind: True}
-
-
-def _other_pixels(mine: Sample, theirs: Sample, spaces: Spaces) -> int:
-    """In how many pixels two label maps differ; 0 where the images are of different sizes, which is said by itself."""
-    one, other = mine.semantic, theirs.semantic
-    if one is None or other is None or one.shape != other.shape:
-        return 0
-    table = np.full(spaces.one.void + 1, -1, np.int32)
-    table[: len(spaces.partner)] = spaces.partner
-    table[spaces.one.void] = spaces.other.void
-    return int(np.count_nonzero(table[one] != other))
-
-
-# ---------------------------------------------------------------------- sums
-
-
-def _count_images(changes: Sequence[Mapping[str, Any]], pairs: int, removed: int, added: int) -> dict[str, int]:
-    names = {"key", "splits", "moved", "renamed"}
-    return {
-        "removed": removed,
-        "added": added,
-        "moved": sum("moved" in change for change in changes),
-        "renamed": sum("renamed" in change for change in changes),
-        "changed": sum(bool(change.keys() - names) for change in changes),
-        "equal": pairs - len(changes),
-    }
-
-
-def _count_objects(changes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many objects were removed, added and changed; then how many in each kind of change."""
-    counts: Counter[str] = Counter()
-    for change in changes:
-        of_image = change.get("objects", {})
-        counts.update({name: len(of_image.get(name, ())) for name in ("removed", "added", "changed")})
-        for item in of_image.get("changed", ()):
-            counts.update(item["changes"].keys())
-    return dict(counts)

@@ -17,8 +17,11 @@ from segdata.comparison.sides import Side
 from segdata.core.arrays import BoolArray, IntArray
 from segdata.core.rle import ranges
 from segdata.pack.store import Shard
+from segdata.pack.tables import MappedFile
 
 Array = npt.NDArray[Any]
+
+_POLYGONS = ("instance/polygon", "instance/ring_offset", "instance/polygon_offset")
 
 IMAGE_KINDS = ("size", "id", "file", "extra", "annotated", "image", "semantic")
 """What can differ of an image: of `semantic` the stored bytes, of `annotated` whether objects and a label map are there."""
@@ -46,17 +49,25 @@ def compared(one: Side, other: Side, pairs: tuple[IntArray, IntArray], partner: 
     """
     count = len(pairs[0])
     result = Compared({kind: np.zeros(count, bool) for kind in IMAGE_KINDS}, np.zeros(count, bool))
-    for which, mine, theirs in _groups(one, other, pairs):
+    for which, mine, theirs in groups(one, other, pairs):
         group = _Group(mine[0], theirs[0], mine[1], theirs[1], partner)
         if group.is_same:
             continue
         for kind, is_other in group.images():
             result.kinds[kind][which] = is_other
         result.has_other_objects[which] = group.objects()
+        del group
+        release(mine[0], theirs[0])
     return result
 
 
-def _groups(
+def release(*shards: Shard) -> None:
+    """Let the mapped files of shards go: what was read of them would count as memory of this process."""
+    for shard in shards:
+        shard.release()
+
+
+def groups(
     one: Side, other: Side, pairs: tuple[IntArray, IntArray]
 ) -> Iterator[tuple[IntArray, tuple[Shard, IntArray], tuple[Shard, IntArray]]]:
     """Positions of the pairs of two shards, and the shards with the rows of the pairs."""
@@ -150,19 +161,23 @@ class _Group:
         """(R,) bool, whether the parts of an array that the offsets of rows bound differ."""
         if self._is_same_array(name, offset):
             return np.zeros(len(mine), bool)
-        return _other_parts(
+        return other_parts(
             (self.mine[name], self.mine[offset][mine], self.mine[offset][mine + 1]),
             (self.theirs[name], self.theirs[offset][theirs], self.theirs[offset][theirs + 1]),
         )
 
     def _other_polygons(self, mine: IntArray, theirs: IntArray) -> BoolArray:
         """(R,) bool, whether the polygons of objects differ."""
-        names = ("instance/polygon", "instance/ring_offset", "instance/polygon_offset")
-        if self._is_same_array(*names):
+        if self._is_same_array(*_POLYGONS):
             return np.zeros(len(mine), bool)
-        rings, values = _rings([self.mine[name] for name in names], mine)
-        other_rings, other_values = _rings([self.theirs[name] for name in names], theirs)
-        return _other_parts(rings, other_rings) | _other_parts(values, other_values)
+        return other_polygons(self.mine, self.theirs, mine, theirs)
+
+
+def other_polygons(one: MappedFile, other: MappedFile, mine: IntArray, theirs: IntArray) -> BoolArray:
+    """(R,) bool, whether the polygons of objects, rows of two tables, differ."""
+    rings, values = _rings([one[name] for name in _POLYGONS], mine)
+    other_rings, other_values = _rings([other[name] for name in _POLYGONS], theirs)
+    return other_parts(rings, other_rings) | other_parts(values, other_values)
 
 
 Parts = tuple[Array, IntArray, IntArray]
@@ -179,20 +194,20 @@ def _rings(arrays: Sequence[Array | None], rows: IntArray) -> tuple[Parts, Parts
     return (np.diff(ring_offset), begin, end), (values, ring_offset[begin], ring_offset[end])
 
 
-def _other_parts(mine: Parts, theirs: Parts) -> BoolArray:
+def other_parts(mine: Parts, theirs: Parts) -> BoolArray:
     """(R,) bool, whether parts differ in length or in any value."""
     lengths = mine[2] - mine[1]
     is_other: BoolArray = lengths != theirs[2] - theirs[1]
     same = np.flatnonzero(~is_other & (lengths > 0))
     lengths = lengths[same]
-    values = _taken(mine[0], mine[1][same], lengths) != _taken(theirs[0], theirs[1][same], lengths)
+    values = taken(mine[0], mine[1][same], lengths) != taken(theirs[0], theirs[1][same], lengths)
     if values.any():
         begin = np.cumsum(lengths) - lengths
         is_other[same] = np.logical_or.reduceat(values, begin)
     return is_other
 
 
-def _taken(values: Array, begin: IntArray, lengths: IntArray) -> Array:
+def taken(values: Array, begin: IntArray, lengths: IntArray) -> Array:
     """The parts of an array, one after another; a view where they lie so, in a tenth of the time."""
     if len(begin) and np.array_equal(begin[1:], begin[:-1] + lengths[:-1]):
         return values[begin[0] : begin[-1] + lengths[-1]]
