@@ -151,7 +151,7 @@ def _fail(document: dict[str, Any], text: str, wants_json: bool) -> int:
 
 
 def _stopped(code: int, wants_json: bool) -> int:
-    message = "stopped; finished parts are kept, the same command goes on from there"
+    message = Options.stopped
     return _fail({"id": "Stopped", "exit": code, "message": message}, f"segdata: {message}", wants_json)
 
 

@@ -20,9 +20,15 @@ from segdata.version import __version__
 
 
 class Options:
-    """Options before the command's name, as they were given last."""
+    """What holds for the command as a whole.
+
+    Attributes:
+        debug: an option before the command's name, as it was given last.
+        stopped: what is said when a signal ends it.
+    """
 
     debug = False
+    stopped = "stopped; finished parts are kept, the same command goes on from there"
 
 
 app = App(

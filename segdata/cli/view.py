@@ -71,6 +71,7 @@ def view(
         edits=edits or edit,
         model=model,
     )
+    output.Options.stopped = "stopped"
     try:
         if json:
             output.result({"address": viewer.address})

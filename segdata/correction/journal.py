@@ -28,7 +28,7 @@ from segdata.correction.edits import (
     too_long,
 )
 from segdata.correction.history import Histories
-from segdata.errors import DiskError, InvalidInput, NotThere, SegdataError, UsageError
+from segdata.errors import DiskError, InvalidInput, LockHeld, NotThere, SegdataError, UsageError
 from segdata.pack.store import Store
 from segdata.system.files import disk_errors, locked, real_path, write_whole
 from segdata.system.reading import open_file
@@ -265,6 +265,17 @@ class Journal:
 
 
 @contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of an edits file."""
+    try:
+        with locked(path):
+            yield
+    except LockHeld as error:
+        error.fix = "end the other one, or name another file with --edits FILE"
+        raise
+
+
+@contextlib.contextmanager
 def opened(path: Path, store: Store) -> Iterator[Journal]:
     """Open an edits file for writing, alone; made where there is none. A torn last line is cut off.
 
@@ -275,7 +286,7 @@ def opened(path: Path, store: Store) -> Iterator[Journal]:
     """
     if real_path(path).is_relative_to(real_path(store.folder)):
         raise UsageError("edits cannot lie in the pack itself", file=path, fix="choose a file beside it")
-    with locked(path):
+    with _locked(path):
         if not path.exists():
             write_whole(path, encode(header_of(store)))
         edits = read(path, store)

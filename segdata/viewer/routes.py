@@ -70,7 +70,11 @@ class Routes:
             Route("/api/image/{i:int}", self._answered_later(_image)),
         ]
         self.app = Starlette(
-            routes=routes, exception_handlers={404: lambda request, error: error_answer(_no_address())}
+            routes=routes,
+            exception_handlers={
+                404: lambda request, error: error_answer(_no_address()),
+                405: lambda request, error: error_answer(_only_sent_to(request)),
+            },
         )
         self.app.router.redirect_slashes = False
 
@@ -118,6 +122,11 @@ class Routes:
 
 def _no_address() -> Refused:
     return Refused(404, "there is no such address")
+
+
+def _only_sent_to(request: Request) -> Refused:
+    """Of an address that changes or makes something."""
+    return Refused(405, f"{request.method[:20]} is not answered here", fix="send JSON with POST", allow="POST")
 
 
 def _read_further(error: Exception) -> Exception:

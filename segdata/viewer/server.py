@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import html
+import logging
 import secrets
 import socket
 import threading
@@ -55,6 +56,7 @@ class Viewer:
             lifespan="off",
             interface="asgi3",
             log_config=None,
+            log_level=logging.ERROR,  # what strangers send is none of the user's business
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -118,7 +118,9 @@ def test_what_is_refused(pack: Path, editor: Client, client: Client, tmp_path: P
     assert post(editor, "edits", good, X_Segdata_Token="x").status == 401
     assert post(editor, "edits", good, Content_Type="text/plain").status == 415
     assert editor.post("/api/edits?v=00000000", good).status == 410
-    assert editor.raw("/api/edits?v=x", X_Segdata_Token=editor.token).status in (404, 405)
+    for name in ("edits", "tool/fill"):
+        answer = editor.get(name)
+        assert answer.status == 405 and answer.headers["allow"] == "POST" and "POST" in answer.document["error"]["fix"]
     assert post(editor, "tool/nothing", {"i": i}).status == 404
     assert post(editor, "tool/fill", {"i": i}).status == 400
     assert post(client, "edits", good).status == 404 and client.get(f"edits/{i}").status == 404
@@ -180,8 +182,9 @@ def test_a_prediction_becomes_an_object(pack: Path, dataset: tuple[Path, Path], 
 
 
 def test_one_server_at_a_time_and_never_in_the_pack(pack: Path, editor: Client, tmp_path: Path) -> None:
-    with pytest.raises(LockHeld):
+    with pytest.raises(LockHeld) as held:
         segdata.view(pack, edits=tmp_path / "edits.jsonl")
+    assert held.value.fix is not None and "--edits FILE" in held.value.fix and "--wait" not in held.value.fix
     with pytest.raises(UsageError):
         segdata.view(pack, edits=pack / "edits.jsonl")
     with pytest.raises(UsageError):

@@ -57,6 +57,18 @@ def test_the_address_is_printed_and_ctrl_c_ends_it_within_two_seconds(pack: Path
             socket.create_connection((client.host, client.port), timeout=2)
 
 
+def test_what_strangers_send_is_not_told_to_the_user(pack: Path) -> None:
+    with command(pack) as (process, address):
+        client = Client(address)
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Key": "eA=="}
+        assert client.raw("/api/pack", Host="evil.example", **upgrade).status == 400
+        with socket.create_connection((client.host, client.port)) as connection:
+            connection.sendall(b"GET /\r\n\r\n")
+            assert b" 400 " in connection.recv(4096)
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=10)[1] == "segdata: stopped\n"
+
+
 def test_json_prints_one_document(pack: Path) -> None:
     with command(pack, "--json", "--where", "objects > 3", "--sort", "-objects", "--split", "val2017") as (_, line):
         document = json.loads(line)
