@@ -11,6 +11,7 @@ import typer
 from segdata.cli import choices, options, output
 from segdata.cli.output import app
 from segdata.errors import UsageError
+from segdata.system.memory import give_back_large_arrays
 
 
 @app.command(epilog="Example: segdata view packs/voc --where \"any(category == 'dog')\"")
@@ -58,6 +59,7 @@ def view(
     pack = options.at(pack, allow_http=allow_http)
     predictions = None if predictions is None else options.at(predictions, allow_http=allow_http)
     other = None if other is None else options.at(other, allow_http=allow_http)
+    give_back_large_arrays()
     viewer = server.view(
         pack,
         predictions,

@@ -135,6 +135,20 @@ class Editing:
         """The number of a sample's last edit, 0 for none."""
         return self._journal.histories.get(number).last
 
+    @property
+    def count(self) -> int:
+        """How many edits there are."""
+        return self._journal.histories.count
+
+    def edited(self) -> list[int]:
+        """The numbers of the samples that have edits, ascending."""
+        return sorted([*self._journal.histories.of])
+
+    def last_edit(self, number: int) -> AnyEdit | None:
+        """A sample's last edit; None where it has none."""
+        edits = self._journal.histories.get(number).edits
+        return edits[-1] if edits else None
+
     def replayed(self, number: int, sample: Sample) -> Replayed:
         """A sample with its edits.
 

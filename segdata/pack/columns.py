@@ -54,6 +54,16 @@ class Columns:
             if len(self._tables) > FEW:
                 table.forget()
 
+    def of_images(self, numbers: IntArray, read: Callable[[ShardTable], Any]) -> list[Any]:
+        """What a function of tables, which gives a value for each image, has for some images of the pack, (E,) ascending."""
+        values: list[Any] = []
+        ends = np.searchsorted(numbers, [table.first for table in self._tables[1:]])
+        for table, rows in zip(self._tables, np.split(numbers, ends), strict=True):
+            if len(rows):
+                of_table = read(table)
+                values += [of_table[row] for row in (rows - table.first).tolist()]
+        return values
+
     def in_split(self, name: str) -> BoolArray:
         """(N,) bool over the whole pack."""
         if name not in self._in_split:

@@ -205,8 +205,8 @@ def open_predictions(
         path=path,
         kind="pack",
         holds=_holds(pack),
-        get=lambda index: pack[positions[index]] if index in positions else None,
-        find_covered=lambda: sorted(positions),
+        get=lambda index: pack[positions.item(index)] if positions[index] >= 0 else None,
+        find_covered=lambda: np.flatnonzero(positions >= 0).tolist(),
         findings=findings,
     )
 
@@ -227,8 +227,8 @@ def _holds(pack: Pack) -> frozenset[Holding]:
     return frozenset(holds)
 
 
-def _positions(pack: Pack, ground_truth: GroundTruth, path: Path) -> dict[int, int]:
-    """Index in the ground truth → position in the pack.
+def _positions(pack: Pack, ground_truth: GroundTruth, path: Path) -> npt.NDArray[np.int32]:
+    """(N,) int32, the position in the pack of each image of the ground truth, −1 where it is not there.
 
     Images are matched by key, and by split and key where several have the same key.
 
@@ -256,9 +256,10 @@ def _positions(pack: Pack, ground_truth: GroundTruth, path: Path) -> dict[int, i
             why=f"{', '.join(map(repr, unknown[:5]))}{' …' if len(unknown) > 5 else ''}; {others}",
             fix="give the ground truth that these predictions are about",
         )
-    positions = {index: position for position, index in enumerate(indices) if index is not None}
-    if len(positions) < len(indices):
-        raise InvalidAnnotation("an image is predicted twice", file=path, why=f"{len(indices) - len(positions)} are")
+    positions = np.full(len(ground_truth), -1, np.int32)
+    positions[np.array(indices, np.int64)] = np.arange(len(indices))
+    if twice := len(indices) - np.count_nonzero(positions >= 0):
+        raise InvalidAnnotation("an image is predicted twice", file=path, why=f"{twice} are")
     return positions
 
 

@@ -221,6 +221,7 @@ def statistics(
     labels: Labels = None,
     where: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    corrected: Callable[[int, Sample], Sample] = lambda index, sample: sample,
 ) -> Statistics:
     """Count what a pack or a dataset folder holds.
 
@@ -231,6 +232,7 @@ def statistics(
         labels: map categories first: the name of a view or label space, a TOML file, or a mapping.
         where: count only the samples of a pack that this query means, under `labels`: "any(category == 'dog')".
         progress: called as `progress(samples done, samples in all)`.
+        corrected: gives what is counted in place of each sample, which is the one at this index of those that are counted.
 
     Raises:
         NotThere: no such folder, split or view.
@@ -242,7 +244,7 @@ def statistics(
     is_member = np.zeros((len(data.splits), len(data)), bool)
     for row, members in zip(is_member, data.splits.values(), strict=True):
         row[members] = True
-    total, parts = _count(data, is_member, progress)
+    total, parts = _count(data, is_member, progress, corrected)
     names = list(data.splits)
     shared = is_member.astype(np.int64) @ is_member.T
     return Statistics(
@@ -298,12 +300,15 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, 
 
 
 def _count(
-    data: Dataset, is_member: npt.NDArray[np.bool_], progress: Callable[[int, int], None] | None
+    data: Dataset,
+    is_member: npt.NDArray[np.bool_],
+    progress: Callable[[int, int], None] | None,
+    corrected: Callable[[int, Sample], Sample],
 ) -> tuple[Tally, list[Tally]]:
     total = Tally(len(data.labels))
     parts = [Tally(len(data.labels)) for _ in is_member]
     for index in range(len(data)):
-        image = _count_image(data.get(index, data.findings), data.labels)
+        image = _count_image(corrected(index, data.get(index, data.findings)), data.labels)
         total.add(image)
         for split in np.flatnonzero(is_member[:, index]):
             parts[split].add(image)

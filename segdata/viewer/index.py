@@ -11,15 +11,13 @@ import numpy.typing as npt
 
 from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.errors import UsageError, close_names
-from segdata.metrics.report.outcomes import SIZES
-from segdata.pack import layout
 from segdata.pack.read import Pack
 from segdata.query.fields import COMPARED
+from segdata.viewer.facets import Facets
 
 SORTS = ("index", "key", "objects", "size", "area")
 """What images can be ordered by."""
 
-_FLAGS = {"crowds": layout.IS_CROWD, "difficult": layout.IS_DIFFICULT}
 _MOST_MATCHES = 200
 
 
@@ -63,7 +61,6 @@ class Index:
         """(N + 1,) int64, the objects of image i are `pointer[i] … pointer[i + 1] − 1`."""
         return np.concatenate(([0], np.cumsum(self.counts, dtype=np.int64)))
 
-    @cached_property
     def area(self) -> FloatArray:
         """(M,) pixels of each object, NaN where they are not known."""
         return _joined(
@@ -71,30 +68,23 @@ class Index:
         )
 
     @cached_property
-    def _cell(self) -> IntArray:
-        """(M,) int64, four times the category, plus 0 small, 1 medium, 2 large, 3 of a size that is not known."""
-        size = np.searchsorted(SIZES, self.area, side="right")
-        size[np.isnan(self.area)] = 3
-        return size + 4 * self.category.astype(np.int64)
+    def _areas(self) -> FloatArray:
+        """(N,) pixels of the known objects of each image."""
+        return np.bincount(self.image, np.nan_to_num(self.area()), minlength=len(self)).astype(np.float64, copy=False)
 
     @cached_property
-    def _pairs(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint16]]:
-        """Every image with every category that it has: (P,) images, (P,) categories."""
-        pairs = self.image.astype(np.int64) * max(len(self.pack.labels), 1) + self.category
-        pairs.sort()
-        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
-        image, category = np.divmod(pairs, max(len(self.pack.labels), 1))
-        return image.astype(np.int32), category.astype(np.uint16)
-
-    @cached_property
-    def _has(self) -> dict[str, BoolArray]:
-        """Flag → (N,) bool, images with an object that has it."""
-        per_object = {name: (self.flags & bit) != 0 for name, bit in _FLAGS.items()}
-        per_object["box_only"] = (self.flags & layout.HAS_MASK) == 0
-        has = {name: np.bincount(self.image[flag], minlength=len(self)) > 0 for name, flag in per_object.items()}
+    def _facets(self) -> Facets:
         with_problem = np.zeros(len(self), bool)
         with_problem[list(self.problems)] = True
-        return has | {"has_semantic": self.has_semantic, "problems": with_problem}
+        return Facets(
+            categories=len(self.pack.labels),
+            counts=self.counts,
+            category=self.category,
+            area=self.area(),
+            flags=self.flags,
+            has={"has_semantic": self.has_semantic, "problems": with_problem},
+            in_split=self.in_split,
+        )
 
     @cached_property
     def sizes(self) -> IntArray:
@@ -128,7 +118,7 @@ class Index:
         if sort == "size":
             return self.sizes[:, 0] * self.sizes[:, 1]
         if sort == "area":
-            return np.bincount(self.image, np.nan_to_num(self.area), minlength=len(self))
+            return self._areas
         rank: IntArray = np.argsort(np.argsort(np.array(self.keys(), object), kind="stable"), kind="stable")
         return rank
 
@@ -145,28 +135,9 @@ class Index:
         """Counts of the images that are meant, (N,) bool, or of all, and of their objects."""
         if is_meant is None:
             if self._everything is None:
-                self._everything = self._counted(np.ones(len(self), bool))
+                self._everything = self._facets.count(np.ones(len(self), bool))
             return self._everything
-        return self._counted(is_meant)
-
-    def _counted(self, is_meant: BoolArray) -> dict[str, Any]:
-        categories = len(self.pack.labels)
-        image, category = self._pairs
-        is_object = np.repeat(is_meant, self.counts)
-        by_size = np.bincount(self._cell[is_object], minlength=4 * categories).reshape(-1, 4)
-        objects = by_size.sum(axis=1)
-        images = np.bincount(category[is_meant[image]], minlength=categories)
-        has = {name: int(np.count_nonzero(flag & is_meant)) for name, flag in self._has.items()}
-        return {
-            "images": int(np.count_nonzero(is_meant)),
-            "objects": int(objects.sum()),
-            "splits": {name: int(np.count_nonzero(is_meant[members])) for name, members in self.in_split.items()},
-            "categories": np.column_stack((images, objects)).tolist(),
-            "sizes": dict(
-                zip(("small", "medium", "large", "of_unknown_size"), by_size.sum(axis=0).tolist(), strict=True)
-            ),
-            **has,
-        }
+        return self._facets.count(is_meant)
 
     def find(self, text: str) -> list[int]:
         """Images whose number in the source a text is, then those that have it in their key; at most 200."""

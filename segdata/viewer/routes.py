@@ -20,9 +20,9 @@ from segdata.errors import SegdataError, UsageError, number_of
 from segdata.viewer import pictures, wire
 from segdata.viewer.answers import bytes_answer, error_answer, json_answer
 from segdata.viewer.background import Pending
-from segdata.viewer.comparison import Thresholds
 from segdata.viewer.guard import VERSION, Refused
 from segdata.viewer.index import sort_of
+from segdata.viewer.matching.whole import Thresholds
 from segdata.viewer.session import Session
 
 _STATIC = Path(__file__).parent / "static"
@@ -154,17 +154,13 @@ def _pack(session: Session, request: Request) -> Any:
 
 def _ids(session: Session, request: Request) -> Response:
     """Numbers of the samples that a query means, in order."""
-    tag = hashlib.sha256(f"{session.version}?{request.url.query}".encode()).hexdigest()[:32]
+    tag = hashlib.sha256(f"{session.version}-{session.edits}?{request.url.query}".encode()).hexdigest()[:32]
     if (same := _with_tag(request, tag)) is not None:
         return same
     sort, is_falling = sort_of(request.query_params.get("sort", "index"), session.sorts)
     meant = _meant(session, request)
     numbers = np.arange(len(session.index)) if meant is None else np.flatnonzero(meant)
-    values: np.ndarray[Any, Any] | None
-    if session.comparison is not None and sort in session.comparison.sorts:
-        values = session.comparison.values(sort, _thresholds(request))
-    else:
-        values = None if sort == "index" else session.index.values(sort)
+    values = session.values(sort, _thresholds(request))
     numbers = session.index.ordered(numbers, values, is_falling=is_falling)
     total = str(len(numbers))
     return bytes_answer(wire.numbers(numbers), ETag=_tag(tag), Cache_Control="no-cache", X_Segdata_Total=total)
@@ -209,7 +205,7 @@ def _facets(session: Session, request: Request) -> Any:
     meant = _meant(session, request)
     compared = session.comparison
     nothing = dict.fromkeys(("tp", "fp", "fn"))
-    return session.index.facets(meant) | (nothing if compared is None else compared.totals(meant, _thresholds(request)))
+    return session.facets(meant) | (nothing if compared is None else compared.totals(meant, _thresholds(request)))
 
 
 def _tiles(session: Session, request: Request) -> Any:
@@ -347,7 +343,7 @@ def _worst(session: Session, request: Request) -> Any:
 
 
 def _statistics(session: Session, request: Request) -> Any:
-    return session.statistics.result()
+    return session.statistics()
 
 
 # ---------------------------------------------------------------------- corrections

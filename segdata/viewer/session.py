@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segdata.core.arrays import BoolArray
 from segdata.core.predictions import GroundTruth, Predictions
@@ -22,9 +23,12 @@ from segdata.places.address import Address
 from segdata.query.meaning import compiled
 from segdata.query.values import Names
 from segdata.viewer.background import Work
-from segdata.viewer.comparison import Comparison, Thresholds
+from segdata.viewer.edited import Edited, EditedImages
+from segdata.viewer.facets import added
 from segdata.viewer.guard import Refused
 from segdata.viewer.index import SORTS, Index, sort_of
+from segdata.viewer.matching.comparison import Comparison
+from segdata.viewer.matching.whole import Thresholds
 from segdata.viewer.pictures import Pictures
 from segdata.viz.overlay import color_of
 
@@ -72,6 +76,8 @@ class Session:
         self._files = [_File(path)]
         self.index = Index(self.pack)
         self.pictures = Pictures()
+        self.editing: Editing | None = None
+        self._edited_images: EditedImages | None = None
         if predictions is not None:
             from segdata.sources.evaluation import open_ground_truth
 
@@ -80,7 +86,7 @@ class Session:
             if other is not None:
                 self.comparison.other = self._compared(other, truth)
         self.version = "-".join(file.crc32 for file in self._files)
-        self.statistics = Work(lambda progress: _statistics(path, progress))
+        self._statistics: tuple[Edited | None, Work] | None = None
         if self.start.split is not None:
             self.pack.split(self.start.split)
         if self.start.where is not None:
@@ -88,7 +94,9 @@ class Session:
         self.sorts: tuple[str, ...] = SORTS if self.comparison is None else (*SORTS, *self.comparison.sorts)
         if self.start.sort is not None:
             sort_of(self.start.sort, self.sorts)
-        self.editing = None if edits is None else _editing(self.pack, edits, model)
+        if edits is not None:
+            self.editing = _editing(self.pack, edits, model)
+            self._edited_images = EditedImages(self.index, self.editing)
         if self.comparison is not None:
             self.comparison.start()
 
@@ -97,15 +105,28 @@ class Session:
         from segdata.sources.evaluation import open_predictions
 
         predictions = open_predictions(path, truth)
+        truth = replace(  # without the lists that opening it made
+            truth,
+            get=self.pack.__getitem__,
+            keys=self.pack.keys,
+            splits={},
+            find_images=self._images,
+            find_text_ids=None,
+        )
         file = _File(predictions.path)
         version = f"{self._files[0].crc32}-{file.crc32}"
         self._files.append(file)
-        return Comparison(predictions, truth, self.index, version)
+        return Comparison(predictions, truth, self.index, version, self.edited)
+
+    def _images(self) -> npt.NDArray[np.int64]:
+        """(N, 3) int64, id, height and width of every image."""
+        return np.column_stack((self.pack.column("image/id"), self.pack.column("image/size"))).astype(np.int64)
 
     def close(self) -> None:
         """Make no pictures any more, and compare no further."""
         self.pictures.close()
-        self.statistics.stop()
+        if self._statistics is not None:
+            self._statistics[1].stop()
         if self.editing is not None:
             self.editing.close()
         if self.comparison is not None:
@@ -136,7 +157,66 @@ class Session:
             InvalidQuery: with the column of what is wrong.
             Pending: it asks for what is not computed yet.
         """
-        return self.pack.matching(query) if self.comparison is None else self.comparison.matching(query, at)
+        if self.comparison is not None:
+            return self.comparison.matching(query, at)
+        meant = self.pack.matching(query)
+        if (edited := self.edited()) is not None:
+            meant[edited.numbers] = compiled(query, self.names)(edited)
+        return meant
+
+    def edited(self) -> Edited | None:
+        """The images that were edited, as they are now; None where there are none.
+
+        Raises:
+            InvalidInput: an edit replaces another mask than the object had.
+        """
+        return None if self._edited_images is None else self._edited_images.now()
+
+    @property
+    def edits(self) -> int:
+        """The number of the last edit, 0 for none."""
+        return 0 if self.editing is None else self.editing.count
+
+    def facets(self, is_meant: BoolArray | None) -> dict[str, Any]:
+        """Counts of the images that are meant, (N,) bool, or of all, and of their objects."""
+        if (edited := self.edited()) is None:
+            return self.index.facets(is_meant)
+        unedited = np.ones(len(self.index), bool) if is_meant is None else is_meant.copy()
+        is_edited_meant = unedited[edited.numbers]
+        unedited[edited.numbers] = False
+        counts: dict[str, Any] = added(self.index.facets(unedited), edited.facets.count(is_edited_meant))
+        return counts
+
+    def values(self, sort: str, at: Thresholds) -> npt.NDArray[Any] | None:
+        """(N,) what images are ordered by; None for their numbers.
+
+        Raises:
+            Pending: it is not computed yet.
+        """
+        if self.comparison is not None and sort in self.comparison.sorts:
+            return self.comparison.values(sort, at)
+        if sort == "index":
+            return None
+        values, edited = self.index.values(sort), self.edited()
+        of_edited = None if edited is None else edited.values(sort)
+        if edited is not None and of_edited is not None:
+            values = values.copy()
+            values[edited.numbers] = of_edited
+        return values
+
+    def statistics(self) -> dict[str, Any]:
+        """What `segdata stats` counts, with the edits.
+
+        Raises:
+            Pending: it is not counted yet.
+        """
+        edited, path = self.edited(), self.pack.path
+        if self._statistics is None or self._statistics[0] is not edited:
+            if self._statistics is not None:
+                self._statistics[1].stop()
+            self._statistics = edited, Work(lambda progress: _statistics(path, edited, progress))
+        result: dict[str, Any] = self._statistics[1].result()
+        return result
 
     def require_comparison(self) -> Comparison:
         """The comparison with predictions.
@@ -222,10 +302,10 @@ class Session:
 
     # ------------------------------------------------------------------ the whole
 
-    @cached_property
+    @property
     def document(self) -> dict[str, Any]:
         """What the page needs to know of the pack before it shows a sample."""
-        pack, labels, facets = self.pack, self.pack.labels, self.index.facets(None)
+        pack, labels, facets = self.pack, self.pack.labels, self.facets(None)
         categories = [
             {
                 "index": index,
@@ -266,7 +346,8 @@ class Session:
             Refused: there is no such image.
         """
         self.truth(number)
-        index = self.index
+        index, edited = self.index, self.edited()
+        image = None if edited is None else edited.get(number)
         height, width = index.sizes[number].tolist()
         return {
             "i": number,
@@ -274,7 +355,7 @@ class Session:
             "split": index.splits_of(number),
             "width": width,
             "height": height,
-            "objects": int(index.counts[number]),
+            "objects": int(index.counts[number]) if image is None else len(image.sample.instances),
             "id": int(self._ids[number]),
             "problem": index.problems.get(number),
             **({} if self.comparison is None else self.comparison.tile(number, at)),
@@ -315,11 +396,15 @@ def _editing(pack: Pack, edits: Path, model: Path | None) -> Editing:
     return Editing(pack, edits, model)
 
 
-def _statistics(path: Path, progress: Callable[[int, int], None]) -> dict[str, Any]:
-    """What `segdata stats` counts."""
+def _statistics(path: Path, edited: Edited | None, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """What `segdata stats` counts, with the images that were edited as they are now."""
     from segdata.statistics.counts import statistics
 
-    return statistics(path, progress=progress).as_dict()
+    def corrected(index: int, sample: Sample) -> Sample:
+        image = None if edited is None else edited.get(index)
+        return sample if image is None else image.sample
+
+    return statistics(path, progress=progress, corrected=corrected).as_dict()
 
 
 class _File:

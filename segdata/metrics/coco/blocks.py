@@ -74,26 +74,29 @@ def order_of(truth: GroundTruth) -> IntArray:
     return np.argsort(ids, kind="stable") if has_ids else np.arange(len(truth))
 
 
-def blocks(predictions: Predictions, truth: GroundTruth, *, masks: bool) -> Iterator[Block]:
+def blocks(
+    predictions: Predictions, truth: GroundTruth, *, masks: bool, order: IntArray | None = None
+) -> Iterator[Block]:
     """All images, a block at a time.
 
     Args:
         masks: whether masks are compared; then a detection without an annotated area is as large as its mask, else as its
             box.
+        order: indices of the images, in another order than that of COCO's evaluator.
     """
     images: list[int] = []
     objects: list[Columns] = []
     detections: list[Columns] = []
     count = pairs = 0
-    order = order_of(truth).tolist()
-    for number, index in enumerate(truth.walk(order)):
+    indices = (order_of(truth) if order is None else order).tolist()
+    for number, index in enumerate(truth.walk(indices)):
         images.append(index)
         objects.append(truth.columns(index))
         detections.append(predictions.columns(index))
         count += len(detections[-1])
         pairs += len(detections[-1]) * len(objects[-1])
         is_full = len(images) == BLOCK_IMAGES or count >= BLOCK_DETECTIONS or pairs >= BLOCK_PAIRS
-        if is_full or number == len(order) - 1:
+        if is_full or number == len(indices) - 1:
             yield Block(
                 np.array(images),
                 _joined(objects, masks=masks, is_truth=True),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from segdata.errors import CannotRepresent
 from segdata.metrics.panoptic import quality
 from segdata.metrics.panoptic.metrics import segments
 from segdata.metrics.semantic import confusion
+from segdata.viewer.matching.parts import Record
 
 OFTEN = 1 << 6
 """After so many images progress is told."""
@@ -27,22 +28,50 @@ class Pixels:
 
     Attributes:
         miou, pq: (N,) float64, NaN where an image has no such maps on both sides.
-        image, truth, predicted, pixels: (S,) int64, how many pixels of each class are taken for each, image by image; K is
-            no class.
+        image, truth, predicted, pixels: (S,) whole numbers, how many pixels of each class are taken for each, image by image;
+            K is no class.
     """
 
     miou: FloatArray
     pq: FloatArray
-    image: IntArray
-    truth: IntArray
-    predicted: IntArray
-    pixels: IntArray
+    image: npt.NDArray[np.integer]
+    truth: npt.NDArray[np.integer]
+    predicted: npt.NDArray[np.integer]
+    pixels: npt.NDArray[np.integer]
+
+    @classmethod
+    def of_record(cls, record: Record) -> Pixels:
+        """What was kept."""
+        return cls(**{name: record.compact(name) for name in cls.__dataclass_fields__})
+
+    @classmethod
+    def together(cls, images: Sequence[Pixels]) -> Pixels:
+        """Those of single images, numbered in this order."""
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(pixels, name) for pixels in images]) for name in cls.__dataclass_fields__
+        }
+        image = np.repeat(np.arange(len(images)), [len(pixels.image) for pixels in images])
+        return cls(**columns | {"image": image})
+
+    def columns(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What is to be kept."""
+        return vars(self)
+
+    def replaced(self, numbers: IntArray, other: Pixels) -> Pixels:
+        """The same with some images, (E,) ascending, as others have them, which number them from 0."""
+        is_kept = ~np.isin(self.image, numbers)
+        miou, pq = self.miou.copy(), self.pq.copy()
+        miou[numbers], pq[numbers] = other.miou, other.pq
+        names = ("image", "truth", "predicted", "pixels")
+        moved = replace(other, image=numbers[other.image])
+        joined = {name: np.concatenate((getattr(self, name)[is_kept], getattr(moved, name))) for name in names}
+        return Pixels(miou, pq, **joined)
 
     def confusion(self, is_meant: BoolArray | None, classes: int) -> IntArray:
         """(K + 1, K + 1) pixels of the images that are meant, (N,) bool, or of all."""
         chosen = slice(None) if is_meant is None else is_meant[self.image]
         side = classes + 1
-        cell = self.truth[chosen] * side + self.predicted[chosen]
+        cell = self.truth[chosen].astype(np.int64) * side + self.predicted[chosen]
         return np.bincount(cell, self.pixels[chosen], side * side).astype(np.int64).reshape(side, side)
 
     def has_cell(self, truth: int, predicted: int) -> BoolArray:

@@ -1,11 +1,14 @@
 """Predictions against a pack: what the grid, the queries, the matrix and the list of worst images ask for.
 
 Everything is found once, in the background: which predictions and objects overlap, and what label maps say. What an IoU
-and a score mean is then counted in milliseconds.
+and a score mean is then counted in milliseconds. Images that were edited count with their annotations now.
 """
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,16 +18,21 @@ import numpy.typing as npt
 
 from segdata.core.arrays import BoolArray, FloatArray, IntArray
 from segdata.core.predictions import GroundTruth, Predictions
-from segdata.pack import layout
 from segdata.pack.columns import ShardTable
+from segdata.places.address import Address
 from segdata.query.fields import COMPARED, OTHER, Of
 from segdata.query.meaning import compiled
 from segdata.query.values import WITHOUT_OTHER, Absent, Names
-from segdata.viewer import kept
 from segdata.viewer.background import Work
+from segdata.viewer.edited import Edited, Image
 from segdata.viewer.index import Index
-from segdata.viewer.matches import MIN_IOU, Matching, Overlaps, Truth, one_image, overlaps_of
-from segdata.viewer.pixels import Pixels, compared
+from segdata.viewer.matching import parts
+from segdata.viewer.matching.apart import Apart, find, has_maps
+from segdata.viewer.matching.matches import Matching
+from segdata.viewer.matching.overlaps import Overlaps, Truth, joined, of_one_image, one_image
+from segdata.viewer.matching.pixels import Pixels, compared
+from segdata.viewer.matching.truth import holds_objects, together, truth_of, truth_of_sample
+from segdata.viewer.matching.whole import EditedPart, Matches, Parts, Thresholds
 
 SORTS = ("f1", "iou", "pq", "miou", "tp", "fp", "fn")
 """What images can be ordered by, beside `index.SORTS`."""
@@ -34,20 +42,27 @@ CHANGE = "change"
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """From which IoU a prediction matches an object, and which score it needs to count."""
-
-    iou: float = 0.5
-    score: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not MIN_IOU <= self.iou <= 1:
-            object.__setattr__(self, "iou", float(np.clip(self.iou, MIN_IOU, 1)))
+class _Results:
+    parts: Parts
+    pixels: Pixels | None
 
 
 @dataclass(frozen=True)
-class _Results:
-    matching: Matching
+class _OfImage:
+    """What was found of one image that was edited."""
+
+    image: Image
+    overlaps: Overlaps
+    truth: Truth
+    pixels: Pixels | None
+
+
+@dataclass(frozen=True)
+class _Now:
+    """The results with the images that were edited."""
+
+    edited: Edited | None
+    matches: Matches
     pixels: Pixels | None
 
 
@@ -58,18 +73,30 @@ class Comparison:
         index: of the pack.
         truth: the pack.
         version: of both, by which the overlaps are kept for the next start.
+        edited: gives the images that were edited, which count with their annotations now.
 
     Attributes:
         other: other predictions compared with the same pack, which these are compared with.
     """
 
-    def __init__(self, predictions: Predictions, truth: GroundTruth, index: Index, version: str) -> None:
+    def __init__(
+        self,
+        predictions: Predictions,
+        truth: GroundTruth,
+        index: Index,
+        version: str,
+        edited: Callable[[], Edited | None] = lambda: None,
+    ) -> None:
         self.other: Comparison | None = None
         self._version = version
         self.predictions = predictions
         self._truth = truth
         self._index = index
+        self._edited = edited
         self._objects = truth_of(index, predictions)
+        self._of_edited: dict[int, _OfImage] = {}
+        self._now: _Now | None = None
+        self._apart: Apart | None = None
         self._work = Work(self._compute)
         labels = index.pack.labels
         names = index.pack.query_columns.names
@@ -77,7 +104,7 @@ class Comparison:
         self._gives_score = has_scores
         missing = {} if has_scores else {key: why for key, why in names.missing.items() if key[1] == "score"}
         self._names: Names = replace(names, missing=missing)
-        self.has_maps = bool(index.has_semantic.any()) and bool({"semantic", "panoptic"} & predictions.holds)
+        self.has_maps = has_maps(index, predictions)
         self.kind = "objects" if {"boxes", "masks"} & predictions.holds else "pixels"
         self._classes = len(labels)
 
@@ -103,6 +130,8 @@ class Comparison:
     def stop(self) -> None:
         """Compare no further."""
         self._work.stop()
+        if self._apart is not None:
+            self._apart.stop()
         if self.other is not None:
             self.other.stop()
 
@@ -112,35 +141,88 @@ class Comparison:
         return self._work.is_done
 
     def _compute(self, progress: Callable[[int, int], None]) -> _Results:
-        images = len(self._truth)
-        passes = 1 + self.has_maps
-        overlaps = self._kept()
-        if overlaps is None:
-            overlaps = overlaps_of(
-                self.predictions, self._truth, self._objects, lambda done, _: progress(done, images * passes)
-            )
-            kept.save(self._version, vars(overlaps))
+        file = parts.kept(self._version)
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if file is not None:
+                return self._read(file)
+        path = parts.place(self._version)
+        packs = self._index.pack.path, self.predictions.path
+        are_here = self.predictions.kind == "pack" and not any(isinstance(pack, Address) for pack in packs)
+        if are_here and sys.executable:
+            self._apart = Apart(*packs, self._version, path)
+            self._apart.run(progress)
+        else:
+            find(self.predictions, self._truth, self._objects, path, progress, has_maps=self.has_maps)
+        file = parts.Kept(path)
+        if parts.is_temporary(path):
+            shutil.rmtree(path.parent, ignore_errors=True)
+        return self._read(file)
+
+    def _read(self, file: parts.Kept) -> _Results:
+        """What a file has.
+
+        Raises:
+            ValueError, KeyError, TypeError: it does not fit to the pack.
+        """
+        pixels = next((Pixels.of_record(record) for record in file.records if record.name == "pixels"), None)
+        if (pixels is not None) != self.has_maps:
+            raise ValueError("label maps are missing")
+        return _Results(Parts(file.records, self._objects), pixels)
+
+    # ------------------------------------------------------------------ images that were edited
+
+    def _results(self) -> _Now:
+        """What there is now.
+
+        Raises:
+            Pending: it is not computed yet.
+        """
+        results: _Results = self._work.result()
+        edited = self._edited()
+        now = self._now
+        if now is None or now.edited is not edited:
+            now = self._with(edited, results)
+            self._now = now
+        return now
+
+    def _with(self, edited: Edited | None, results: _Results) -> _Now:
+        if edited is None:
+            return _Now(None, Matches(results.parts, self._objects), results.pixels)
+        images = [self._of_image(image) for image in edited.images]
+        first = edited.pointer.tolist()
+        part = EditedPart(
+            edited.numbers,
+            joined(
+                [
+                    replace(item.overlaps, image=item.overlaps.image + nth, truth=item.overlaps.truth + first[nth])
+                    for nth, item in enumerate(images)
+                ]
+            ),
+            together([item.truth for item in images]),
+        )
+        pixels = results.pixels
+        if pixels is not None:
+            of_images = [item.pixels for item in images if item.pixels is not None]
+            pixels = pixels.replaced(edited.numbers, Pixels.together(of_images))
+        return _Now(edited, Matches(results.parts, self._objects, part), pixels)
+
+    def _of_image(self, image: Image) -> _OfImage:
+        """What is found of an image that was edited."""
+        known = self._of_edited.get(image.number)
+        if known is not None and known.image is image:
+            return known
+        objects = truth_of_sample(
+            image.sample, self._objects, image.number, has_objects=holds_objects(self.predictions)
+        )
+        predictions, truth = one_image(self.predictions, self._truth, image.number, image.sample)
         pixels = None
         if self.has_maps:
-            is_compared = covered(self._index, self.predictions)
-            pixels = compared(
-                self.predictions, self._truth, is_compared, lambda done, _: progress(images + done, images * passes)
-            )
-        return _Results(Matching(overlaps, self._objects), pixels)
-
-    def _kept(self) -> Overlaps | None:
-        """The overlaps of an earlier start; None where there are none that fit."""
-        arrays = kept.load(self._version)
-        if arrays is None or arrays.keys() != Overlaps.__dataclass_fields__.keys():
-            return None
-        overlaps = Overlaps(**arrays)
-        return overlaps if overlaps.fit(self._objects) else None
+            pixels = compared(predictions, truth, objects.is_about, lambda done, whole: None)
+        result = _OfImage(image, of_one_image(predictions, truth, objects), objects, pixels)
+        self._of_edited[image.number] = result
+        return result
 
     # ------------------------------------------------------------------ of all images
-
-    def _results(self) -> _Results:
-        results: _Results = self._work.result()
-        return results
 
     def columns(self, at: Thresholds) -> Mapping[tuple[Of, str], npt.NDArray[Any]]:
         """The fields of queries that a comparison adds, over all images and objects.
@@ -149,7 +231,7 @@ class Comparison:
             Pending: they are not computed yet.
         """
         results = self._results()
-        counts = results.matching.counts(at.iou, at.score)
+        counts, _ = results.matches.counts(at)
         nothing = np.full(len(self._index), np.nan)
         pixels = results.pixels
         columns = {
@@ -181,21 +263,36 @@ class Comparison:
         meaning = compiled(query, self.names)
         tables = self._index.pack.query_columns.tables
         parts = [meaning(_Table(table, self, at)) for table in tables]
-        return np.concatenate(parts) if parts else np.zeros(0, bool)
+        meant = np.concatenate(parts) if parts else np.zeros(0, bool)
+        if (edited := self._edited()) is not None:
+            meant[edited.numbers] = meaning(_EditedTable(edited, self, at))
+        return meant
+
+    def of_edited(self, edited: Edited, of: Of, name: str, at: Thresholds) -> npt.NDArray[Any]:
+        """A field that a comparison adds, of the images that were edited, (E,), or of their objects, (M,).
+
+        Raises:
+            Pending: it is not computed yet.
+        """
+        if of == "image":
+            return self.columns(at)["image", name][edited.numbers]
+        _, counts = self._results().matches.counts(at)
+        assert counts is not None
+        return counts.matched_score if name == "score" else counts.columns()[of, name]
 
     def totals(self, is_meant: BoolArray | None, at: Thresholds) -> dict[str, int | None]:
         """Matches and mistakes in the images that are meant; None while they are not computed."""
         if not self.is_ready:
             return dict.fromkeys(("tp", "fp", "fn"))
-        counts = self._results().matching.counts(at.iou, at.score)
+        counts, _ = self._results().matches.counts(at)
         chosen = slice(None) if is_meant is None else is_meant
         return {name: int(getattr(counts, name)[chosen].sum()) for name in ("tp", "fp", "fn")}
 
     def tile(self, number: int, at: Thresholds) -> dict[str, Any]:
         """The same of one image, with its F1; nothing while they are not computed."""
-        if not self.is_ready or not self._objects.is_compared[number]:
+        if not self.is_ready or not self._results().matches.is_compared[number]:
             return {}
-        counts = self._results().matching.counts(at.iou, at.score)
+        counts, _ = self._results().matches.counts(at)
         other = None if self.other is None else self.other.tile(number, at)
         return {
             "f1": float(counts.f1[number]),
@@ -232,8 +329,9 @@ class Comparison:
         """Where one is better, and matches and mistakes of both, in the images of those meant that both are about."""
         change = self.change(at)
         meant = np.ones(len(change), bool) if is_meant is None else is_meant
-        both = meant & self._objects.is_compared & other._objects.is_compared
-        counts = [side._results().matching.of_categories(both, at.iou, at.score) for side in (self, other)]
+        sides = [side._results().matches for side in (self, other)]
+        both = meant & sides[0].is_compared & sides[1].is_compared
+        counts = [side.of_categories(both, at) for side in sides]
         numbers = {"better": change > 0, "worse": change < 0, "equal": change == 0, "none": np.isnan(change)}
         return {
             "by": self.measure,
@@ -248,10 +346,7 @@ class Comparison:
         if self.kind == "pixels" and results.pixels is not None:
             matrix = results.pixels.confusion(is_meant, self._classes)
         else:
-            image, row, column = self._cells(at)
-            chosen = slice(None) if is_meant is None else is_meant[image]
-            side = self._classes + 1
-            matrix = np.bincount(row[chosen] * side + column[chosen], minlength=side * side).reshape(side, side)
+            matrix = results.matches.confusion(is_meant, at)
         occurs = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
         occurs = np.append(occurs[occurs < self._classes], self._classes)
         return {"kind": self.kind, "labels": occurs[:-1].tolist(), "matrix": matrix[np.ix_(occurs, occurs)].tolist()}
@@ -262,27 +357,7 @@ class Comparison:
         cell = (self._classes if truth is None else truth, self._classes if predicted is None else predicted)
         if self.kind == "pixels" and results.pixels is not None:
             return results.pixels.has_cell(*cell)
-        image, row, column = self._cells(at)
-        has = np.zeros(len(self._index), bool)
-        has[image[(row == cell[0]) & (column == cell[1])]] = True
-        return has
-
-    def _cells(self, at: Thresholds) -> tuple[IntArray, IntArray, IntArray]:
-        """Every prediction and every missed object: its image, its row and its column of the matrix."""
-        matching = self._results().matching
-        overlaps, truth = matching.overlaps, matching.truth
-        taken = matching.taken_by_any(at.iou)
-        counts = (overlaps.score >= at.score) & ~matching.is_ignored(taken)
-        taken = np.where(overlaps.score >= at.score, taken, -1)
-        is_missed = truth.is_counted & truth.is_compared[truth.image]
-        is_missed[taken[taken >= 0]] = False
-        row = np.where(taken < 0, self._classes, np.append(truth.category, 0)[taken])
-        missed = np.flatnonzero(is_missed)
-        return (
-            np.concatenate((overlaps.image[counts], truth.image[missed])).astype(np.int64),
-            np.concatenate((row[counts], truth.category[missed])).astype(np.int64),
-            np.concatenate((overlaps.category[counts], np.full(len(missed), self._classes))).astype(np.int64),
-        )
+        return results.matches.has_cell(*cell, at)
 
     # ------------------------------------------------------------------ of one image
 
@@ -290,10 +365,17 @@ class Comparison:
         """What became of the objects and predictions of one image; it is matched alone while the others are not."""
         count = len(self.predictions.columns(number))
         if self.is_ready:
-            return self._results().matching.of_image(number, count, at.iou, at.score)
-        objects = self._objects.only(number)
-        predictions, truth = one_image(self.predictions, self._truth, number)
-        return Matching(overlaps_of(predictions, truth, objects), objects).of_image(0, count, at.iou, at.score)
+            return self._results().matches.of_image(number, count, at)
+        edited = self._edited()
+        image = None if edited is None else edited.get(number)
+        if image is not None:
+            alone = self._of_image(image)
+            overlaps, objects = alone.overlaps, alone.truth
+        else:
+            objects = self._objects.part(range(number, number + 1))
+            overlaps = of_one_image(*one_image(self.predictions, self._truth, number), objects)
+        matching = Matching(overlaps, objects)
+        return matching.of_image(matching.taken(at.iou), 0, count, at.score)
 
 
 def _total(tp: int, fp: int, fn: int) -> dict[str, Any]:
@@ -335,33 +417,21 @@ class _Table:
         return values[pointer[images.start] : pointer[images.stop]]
 
 
-def covered(index: Index, predictions: Predictions) -> BoolArray:
-    """(N,) bool, the images that predictions are about.
+class _EditedTable:
+    """The images that were edited with the fields of a comparison; see `segdata.query.values.Table`."""
 
-    Results files do not name images in which nothing was found: the images of every split that they name one of count.
-    """
-    if predictions.find_covered is None:
-        return np.ones(len(index), bool)
-    is_covered = np.zeros(len(index), bool)
-    is_covered[list(predictions.find_covered())] = True
-    if predictions.kind == "pack":
-        return is_covered
-    for members in index.in_split.values():
-        is_covered[members] |= is_covered[members].any()
-    return is_covered
+    is_counted = None
 
+    def __init__(self, edited: Edited, comparison: Comparison, at: Thresholds) -> None:
+        self._edited = edited
+        self._comparison = comparison
+        self._at = at
+        self.pointer = edited.pointer
+        self.texts = edited.texts
+        self.among = edited.among
 
-def truth_of(index: Index, predictions: Predictions) -> Truth:
-    """The objects of a pack as predictions are matched with them."""
-    ignored = np.array([category.ignore for category in index.pack.labels.categories], bool)
-    has_objects = bool({"boxes", "masks", "panoptic"} & predictions.holds)
-    is_counted = (index.flags & (layout.IS_CROWD | layout.IS_DIFFICULT)) == 0
-    return Truth(
-        pointer=index.pointer,
-        image=index.image,
-        category=index.category,
-        is_counted=is_counted & ~ignored[index.category],
-        is_compared=covered(index, predictions) & index.has_instances & has_objects,
-        ignored=ignored,
-        has_mask=(index.flags & layout.HAS_MASK) != 0,
-    )
+    def column(self, of: Of, name: str) -> npt.NDArray[Any]:
+        """A field's numbers or flags, (E,) or (M,)."""
+        if self._comparison.adds(of, name):
+            return self._comparison.of_edited(self._edited, of, name, self._at)
+        return self._edited.column(of, name)
