@@ -4,6 +4,7 @@
  * all rows, or, where a browser allows no element so high, in one whose scrollbar is scaled.
  */
 
+import { Recent } from './recent.js';
 import { Queue, ServerError, ask, json } from './server.js';
 import { HAS_MASK, decode, isMapAlone, packed, paintReduced, tint } from './sample/runs.js';
 
@@ -34,40 +35,6 @@ function element(tag, name) {
   const made = document.createElement(tag);
   made.className = name;
   return made;
-}
-
-/** Keeps the newest entries, and lets go of the oldest. @template V */
-class Recent {
-  /** @param {number} most @param {(value: V) => void} [drop] */
-  constructor(most, drop = () => {}) {
-    this.most = most;
-    this.drop = drop;
-    /** @type {Map<number, V>} */
-    this.map = new Map();
-  }
-
-  /** @param {number} key */
-  get(key) {
-    const value = this.map.get(key);
-    if (value === undefined) return undefined;
-    this.map.delete(key);
-    this.map.set(key, value);
-    return value;
-  }
-
-  /** @param {number} key @param {V} value */
-  set(key, value) {
-    this.map.set(key, value);
-    if (this.map.size <= this.most) return;
-    const [[oldest, dropped]] = this.map;
-    this.map.delete(oldest);
-    this.drop(dropped);
-  }
-
-  clear() {
-    for (const value of this.map.values()) this.drop(value);
-    this.map.clear();
-  }
 }
 
 /** By how much more F1 an image has than with the other predictions, in signs and figures. @param {any} facts */

@@ -16,6 +16,8 @@ const sheet = new Sheet();
 
 /** @typedef {'t' | 'p' | 'o'} Side truth, predictions, other predictions */
 
+const NAMES = { t: 'Truth', p: 'Predictions', o: 'Other' };
+
 /** @type {Record<string, Side[]>} */
 const ALONE = { truth: ['t'], predictions: ['p'], other: ['o'] };
 
@@ -130,31 +132,48 @@ function useSample(pack, state, canvases, epoch) {
   return { data, maps, matches: matches?.sample === data.sample ? matches : null };
 }
 
-/** @param {any} props */
-export function SamplePage({ pack, state, address, position, total, go, frame }) {
-  const canvases = { t: useRef(null), p: useRef(null), o: useRef(null), tmap: useRef(null), pmap: useRef(null), omap: useRef(null) };
-  const [epoch, setEpoch] = useState(0);
-  const { data, maps, matches } = useSample(pack, state, canvases, epoch);
-  const planes = useRef(new Map()).current;
-  const editor = useEditor(pack, state, data, planes, setEpoch);
-  const emitter = useRef((/** @type {any} */ _) => {});
-  const [thick, setThick] = useState(1);
-  const isMapOnly = Boolean(data.t && isMapAlone(data.t.masks));
-  const layers = useMemo(() => new Set(isMapOnly && !state.layers.includes('nomap') ? [...state.layers, 'map'] : state.layers), [state.layers, isMapOnly]);
-  const sides = sidesOf(pack, state);
-  const matchesOf = (/** @type {string} */ side) => (side === 'o' ? matches?.other : matches) ?? null;
-  const off = useMemo(() => new Set(state.off), [state.off]);
-  const hide = useMemo(() => new Set(state.hide), [state.hide]);
-  const least = pack.predictions?.has_scores || pack.other?.has_scores ? state.score : 0;
-  const colors = useMemo(
-    () => ({
-      t: data.t ? colorsOf(pack, data.t.masks, 't', state.color, matches) : [],
-      p: data.p ? colorsOf(pack, data.p.masks, 'p', state.color, matches) : [],
-      o: data.o ? colorsOf(pack, data.o.masks, 'o', state.color, matchesOf('o')) : [],
-    }),
-    [data, state.color, matches],
-  );
+/** What is beside the image: what is wrong, corrections, the lists of objects and of the label map, what the source says. @param {any} props */
+function Aside({ pack, state, data, maps, sides, editor, chosen, layers, least, list }) {
+  const { categories, matchesOf, colors, hide, off, actions, hints } = list;
+  const isThere = data.sample >= 0;
+  return html`<aside class="side" aria-label="Objects">
+    ${isThere && data.t?.step > 1
+      ? html`<p class="wrong" role="note">
+          Larger than browsers draw: every ${ordinal(data.t.step)} pixel of every ${ordinal(data.t.step)} column is shown. What is under the pointer is exact.
+          ${pack.edits ? 'It cannot be corrected here.' : ''}
+        </p>`
+      : null}
+    ${(data.errors ?? []).map((/** @type {any} */ error) => html`<p class="wrong" role="alert">${error.message} ${error.place ?? ''}</p>`)}
+    ${isThere && editor && state.tool ? html`<${EditPanel} editor=${editor} pack=${pack} chosen=${chosen} hasMap=${data.t?.masks.hasMap} />` : null}
+    ${isThere
+      ? sides.map((/** @type {Side} */ side) =>
+          data[side] && (data[side].masks.count || !data[side].masks.hasMap)
+            ? html`<${ObjectList}
+                title=${sides.length === 2 || pack.predictions ? NAMES[side] : 'Objects'}
+                categories=${categories}
+                least=${side === 't' ? 0 : least}
+                list=${{ masks: data[side].masks, side, matches: matchesOf(side), colors: colors[side], hide, off, selected: state.object, on: actions, signs: state.color === 'match' && matchesOf(side) }}
+              />`
+            : null,
+        )
+      : null}
+    ${isThere && layers.has('map')
+      ? sides.map((/** @type {Side} */ side) =>
+          maps[side]
+            ? html`<${MapList} pack=${pack} map=${maps[side]} title=${sides.length === 2 ? `Label map, ${NAMES[side].toLowerCase()}` : 'Label map'} off=${off} on=${actions} hints=${hints} />`
+            : null,
+        )
+      : null}
+    ${isThere ? html`<${Facts} data=${data} state=${state} pack=${pack} />` : null}
+  </aside>`;
+}
 
+/**
+ * Paints objects and label maps where what is shown of them changes.
+ *
+ * @param {any} shown
+ */
+function usePainting({ pack, state, data, maps, sides, off, hide, least, colors, layers, thick, planes }) {
   useLayoutEffect(() => {
     for (const side of sides) {
       const overlay = data[side];
@@ -181,6 +200,34 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     }
     for (const plane of planes.values()) plane.draw();
   }, [maps, off, state.of]);
+}
+
+/** @param {any} props */
+export function SamplePage({ pack, state, address, position, total, go, frame }) {
+  const canvases = { t: useRef(null), p: useRef(null), o: useRef(null), tmap: useRef(null), pmap: useRef(null), omap: useRef(null) };
+  const [epoch, setEpoch] = useState(0);
+  const { data, maps, matches } = useSample(pack, state, canvases, epoch);
+  const planes = useRef(new Map()).current;
+  const editor = useEditor(pack, state, data, planes, setEpoch);
+  const emitter = useRef((/** @type {any} */ _) => {});
+  const [thick, setThick] = useState(1);
+  const isMapOnly = Boolean(data.t && isMapAlone(data.t.masks));
+  const layers = useMemo(() => new Set(isMapOnly && !state.layers.includes('nomap') ? [...state.layers, 'map'] : state.layers), [state.layers, isMapOnly]);
+  const sides = sidesOf(pack, state);
+  const matchesOf = (/** @type {string} */ side) => (side === 'o' ? matches?.other : matches) ?? null;
+  const off = useMemo(() => new Set(state.off), [state.off]);
+  const hide = useMemo(() => new Set(state.hide), [state.hide]);
+  const least = pack.predictions?.has_scores || pack.other?.has_scores ? state.score : 0;
+  const colors = useMemo(
+    () => ({
+      t: data.t ? colorsOf(pack, data.t.masks, 't', state.color, matches) : [],
+      p: data.p ? colorsOf(pack, data.p.masks, 'p', state.color, matches) : [],
+      o: data.o ? colorsOf(pack, data.o.masks, 'o', state.color, matchesOf('o')) : [],
+    }),
+    [data, state.color, matches],
+  );
+
+  usePainting({ pack, state, data, maps, sides, off, hide, least, colors, layers, thick, planes });
 
   /** Objects that are marked. @param {string} hovered */
   const marks = (hovered) =>
@@ -281,7 +328,6 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     };
   };
   const view = viewOf(state.zoom);
-  const NAMES = { t: 'Truth', p: 'Predictions', o: 'Other' };
   const categories = categoriesOf(pack, sides.map((side) => data[side]?.masks).filter(Boolean)).map((category, index) => ({ ...category, hint: index < 9 ? index + 1 : '' }));
   const inMap = sides.flatMap((side) => (layers.has('map') && maps[side] ? maps[side].shares : [])).map(([index]) => pack.labels.categories[index]?.name);
   frame.categories = [...new Set([...categories.map((category) => category.name), ...inMap.filter(Boolean)])];
@@ -316,7 +362,6 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
     if (first) first.tool = editor && state.tool ? editor.pointer(() => frame.chosen) : null;
   });
   const swipe = state.of === 'swipe' && sides.length === 2;
-  const isThere = data.sample >= 0;
   return html`<main class="sample" aria-busy=${data.sample !== state.sample}>
     <${Tools} pack=${pack} state=${state} address=${address} layers=${layers} isMapOnly=${isMapOnly} data=${data} position=${position} total=${total} go=${go} />
     <div class="stage">
@@ -332,36 +377,8 @@ export function SamplePage({ pack, state, address, position, total, go, frame })
       ${(pack.other ? sides : sides.slice(0, 1)).map((side) => html`<${Legend} key=${side} state=${state} matches=${matchesOf(side)} name=${pack.other && side !== 't' ? NAMES[side] : ''} />`)}
       <${Readout} emitter=${emitter} describe=${describe} />
     </div>
-    <aside class="side" aria-label="Objects">
-      ${isThere && data.t?.step > 1
-        ? html`<p class="wrong" role="note">
-            Larger than browsers draw: every ${ordinal(data.t.step)} pixel of every ${ordinal(data.t.step)} column is shown. What is under the pointer is exact.
-            ${pack.edits ? 'It cannot be corrected here.' : ''}
-          </p>`
-        : null}
-      ${(data.errors ?? []).map((/** @type {any} */ error) => html`<p class="wrong" role="alert">${error.message} ${error.place ?? ''}</p>`)}
-      ${isThere && editor && state.tool ? html`<${EditPanel} editor=${editor} pack=${pack} chosen=${chosen} hasMap=${data.t?.masks.hasMap} />` : null}
-      ${isThere
-        ? sides.map((side) =>
-            data[side] && (data[side].masks.count || !data[side].masks.hasMap)
-              ? html`<${ObjectList}
-                  title=${sides.length === 2 || pack.predictions ? NAMES[side] : 'Objects'}
-                  categories=${categories}
-                  least=${side === 't' ? 0 : least}
-                  list=${{ masks: data[side].masks, side, matches: matchesOf(side), colors: colors[side], hide, off, selected: state.object, on: actions, signs: state.color === 'match' && matchesOf(side) }}
-                />`
-              : null,
-          )
-        : null}
-      ${isThere && layers.has('map')
-        ? sides.map((side) =>
-            maps[side]
-              ? html`<${MapList} pack=${pack} map=${maps[side]} title=${sides.length === 2 ? `Label map, ${NAMES[side].toLowerCase()}` : 'Label map'} off=${off} on=${actions} hints=${frame.categories} />`
-              : null,
-          )
-        : null}
-      ${isThere ? html`<${Facts} data=${data} state=${state} pack=${pack} />` : null}
-    </aside>
+    <${Aside} pack=${pack} state=${state} data=${data} maps=${maps} sides=${sides} editor=${editor} chosen=${chosen} layers=${layers} least=${least}
+      list=${{ categories, matchesOf, colors, hide, off, actions, hints: frame.categories }} />
     ${['t', 'p', 'o'].map((side) => html`<canvas ref=${/** @type {any} */ (canvases)[side]} class="source" data-overlay=${side} hidden></canvas>`)}
     ${['tmap', 'pmap', 'omap'].map((side) => html`<canvas ref=${/** @type {any} */ (canvases)[side]} class="source" data-map=${side} hidden></canvas>`)}
   </main>`;
