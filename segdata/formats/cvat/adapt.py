@@ -8,6 +8,8 @@ category.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -76,19 +78,23 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     count_fields(sample, findings, _KEPT)
     count_columns(sample, findings, kept=_KEPT_COLUMNS)
     orientation = pictures.orientation_written(sample, findings)
-    children: list[Node] = []
+    instances = sample.instances
     if sample.semantic is not None and not sample.has_instances:
         findings.remark("label map written as one mask for each category", sample.key)
-        segments = objects.of_label_map(sample.semantic, plan.source.void)
-        for number in range(len(segments)):
-            item = objects.Drawn(number, [drawing.shape_of(segments.masks, number)])
-            _add(children, plan, item, segments, (sample.height, sample.width, orientation))
+        instances = objects.of_label_map(sample.semantic, plan.source.void)
+        masks = instances.masks
+        items = [objects.Drawn(number, [drawing.shape_of(masks, number)]) for number in range(len(instances))]
     else:
-        for item in objects.drawn(sample, findings):
-            _add(children, plan, item, sample.instances, (sample.height, sample.width, orientation))
+        items = list(objects.drawn(sample, findings))
         count_label_map(plan, sample, findings)
         if not sample.has_instances:
             findings.drop("images that nobody annotated: images without shapes here", sample.key)
+    written: list[dict[str, Any]] = []
+    place = 0
+    for item in items:
+        nodes = _elements(plan, item, instances, (sample.height, sample.width, orientation))
+        written.append({"cvat": {"parts": [[place + nth, node.as_list()] for nth, node in enumerate(nodes)]}})
+        place += len(nodes)
     file = f"{key}{image_ending(sample.file)}"
     height, width = upright_size(orientation, sample.height, sample.width)
     attributes = {"id": str(sample.id if sample.id >= 0 else index), "name": file}
@@ -101,22 +107,19 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         file=f"images/{folder}{file}",
         id=int(attributes["id"]),
         encoded=lambda: sample.encoded,
-        instances=Instances.none(sample.height, sample.width),
+        instances=replace(objects.taken(instances, items, plan.table), extra=written),
         extra={
             "cvat": {
                 "file": FILE,
                 "place": 2 + index,
                 "attributes": attributes,
-                "children": [[number, child.as_list()] for number, child in enumerate(children)],
             }
         },
     )
 
 
-def _add(
-    children: list[Node], plan: Plan, item: objects.Drawn, instances: Instances, size: tuple[int, int, int]
-) -> None:
-    """Add the elements of an object.
+def _elements(plan: Plan, item: objects.Drawn, instances: Instances, size: tuple[int, int, int]) -> list[Node]:
+    """The elements of an object.
 
     Args:
         size: height and width of the image as stored, and the orientation of the upright picture.
@@ -125,6 +128,7 @@ def _add(
     label = plan.header.labels[int(plan.table[instances.category[item.index]])].name
     common = {"label": label, "source": "manual", "occluded": str(int(instances.occluded[item.index]))}
     group = {"group_id": str(item.index + 1)} if len(item.parts) > 1 else {}
+    elements = []
     for part in item.parts:
         upright = drawing.turned_shape(part, orientation, height, width)
         if item.box is not None:
@@ -132,4 +136,5 @@ def _add(
             tag, geometry = shapes.box_of([value.item() for value in (x.min(), y.min(), x.max(), y.max())])
         else:
             tag, geometry = shapes.geometry_of(upright)
-        children.append(Node(tag, "", {**common, **geometry, "z_order": "0", **group}))
+        elements.append(Node(tag, "", {**common, **geometry, "z_order": "0", **group}))
+    return elements

@@ -88,7 +88,9 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     else:
         count_label_map(plan, sample, findings)
     drawn = objects.drawn(sample.with_annotations(instances=instances, semantic=None, extra={}), findings)
-    results = [_result(plan, item, instances, orientation, findings, sample.key) for item in drawn]
+    items = list(drawn)
+    results = [_result(plan, item, instances, orientation, findings, sample.key) for item in items]
+    instances = objects.taken(instances, items, plan.table)
     is_prediction = bool(len(instances)) and not np.isnan(instances.score).all()
     file = f"{folder}{key}{image_ending(sample.file)}"
     kind = "predictions" if is_prediction else "annotations"
@@ -102,7 +104,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         sample.width,
         file=file,
         encoded=lambda: sample.encoded,
-        instances=Instances.none(sample.height, sample.width),
+        instances=instances if sample.has_instances or sample.semantic is not None else None,
         extra={_NAME: {"file": f"{folder}{FILE}", "place": index, "task": task}},
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from segdata.core.arrays import IntArray
 from segdata.core.findings import Findings
 from segdata.core.masks import Masks
 from segdata.core.sample import Instances, Sample
@@ -53,3 +54,13 @@ def of_label_map(semantic: npt.NDArray[np.integer], *others: int | None) -> Inst
     """One object for each category of a label map (H, W), but for the values `others`."""
     values = [value for value in np.unique(semantic).tolist() if value not in others]
     return Instances.build(values, Masks.from_id_map(semantic, values))
+
+
+def taken(instances: Instances, items: Sequence[Drawn], table: IntArray) -> Instances:
+    """The objects that were drawn, in the target's categories.
+
+    Args:
+        table: (C + 1,) category → that of the target.
+    """
+    chosen = instances.take(np.array([item.index for item in items], np.int64))
+    return chosen.with_category(table[chosen.category])

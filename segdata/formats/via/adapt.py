@@ -8,6 +8,7 @@ a label map gives a polygon for each category.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,13 +74,15 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         count_label_map(plan, sample, findings)
         if not sample.has_instances:
             findings.drop("images that nobody annotated: images without shapes here", sample.key)
-    placed: list[list[Any]] = []
-    for item in objects.drawn(sample.with_annotations(instances=instances, semantic=None, extra={}), findings):
+    placed: list[dict[str, Any]] = []
+    items = list(objects.drawn(sample.with_annotations(instances=instances, semantic=None, extra={}), findings))
+    for item in items:
         label = plan.header.labels[int(plan.table[instances.category[item.index]])].name
         extra = {**instances.extra[item.index], **object_fields(instances.extra[item.index])}
         attributes = {CLASS: label, **{name: value for name, value in extra.items() if name in names}}
         shape = _shape(item, instances, sample, orientation, findings)
-        placed.append([len(placed), {"shape_attributes": shape, "region_attributes": attributes}])
+        region = {"shape_attributes": shape, "region_attributes": attributes}
+        placed.append({"via": {"position": len(placed), "region": region}})
     encoded = sample.encoded
     size = -1 if encoded is None else len(encoded)
     file = f"{key}{image_ending(sample.file)}"
@@ -89,14 +92,13 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
         sample.width,
         file=f"{folder}{file}",
         encoded=lambda: sample.encoded,
-        instances=Instances.none(sample.height, sample.width),
+        instances=replace(objects.taken(instances, items, plan.table), extra=placed),
         extra={
             "via": {
                 "file": f"{folder}{FILE}",
                 "place": index,
                 "key": f"{file}{size}",
                 "record": {"filename": file, "size": size, "file_attributes": {}},
-                "regions": placed,
             }
         },
     )
