@@ -103,11 +103,11 @@ def by_split(folders: Sequence[str]) -> dict[str, str] | None:
     return {split if folder else "": folder or split for split, folder in pairs} or None
 
 
-def at(path: Path, *, allow_http: bool) -> Path:
+def at(path: Path, *, allow_http: bool, cache: Path | None = None) -> Path:
     """A path, or an address where it is written as one."""
     from segdata.places.address import is_address, place
 
-    return place(path, allow_http=allow_http) if is_address(path) else path
+    return place(path, cache=cache, allow_http=allow_http) if is_address(path) else path
 
 
 def command() -> str:

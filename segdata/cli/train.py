@@ -92,6 +92,9 @@ def train(
     wait: float = typer.Option(
         0.0, min=0.0, metavar="SECONDS", help="Seconds to wait for another process on the same run."
     ),
+    cache: Path | None = typer.Option(
+        None, "--cache", metavar="DIR", callback=paths.folder, help="Keep photos of a pack at an address here."
+    ),
     allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
@@ -103,7 +106,7 @@ def train(
     from segdata.training.config import TrainConfig
     from segdata.training.runs.report import FILE
 
-    pack = options.at(pack, allow_http=allow_http)
+    pack = options.at(pack, allow_http=allow_http, cache=cache)
     is_main = int(os.environ.get("RANK", "0")) == 0
     with output.only_ours(active=json):
         registry.require_torch(threads)

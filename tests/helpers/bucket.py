@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -48,6 +51,7 @@ class Bucket:
         return min(name for name in self.objects if ending in name)
 
     def _answer(self, x: Exchange) -> None:
+        x.request.path = unquote(x.request.path)  # Google's clients write "/" as %2F
         name = x.request.path.partition("?")[0].removeprefix(f"/{self.name}/")
         if name in self.faults:
             self.faults[name](x)
@@ -110,4 +114,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, url: str, folder: Path) -> None
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    key = {"gcs_base_url": url, "disable_oauth": True, "client_email": "", "private_key": SECRET, "private_key_id": ""}
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(key))
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "somebody")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", base64.b64encode(SECRET.encode()).decode())
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", url)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache-of-user"))

@@ -31,10 +31,10 @@ def contents(pack: segdata.Pack) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["http", "s3"])
+@pytest.mark.parametrize("scheme", ["http", "s3", "gs", "az"])
 def test_a_pack_at_an_address_has_the_samples_of_the_folder(pack: Path, bucket: Bucket, scheme: str) -> None:
     bucket.add(pack)
-    address = f"{bucket.url}/pack" if scheme == "http" else "s3://data/pack"
+    address = f"{bucket.url}/pack" if scheme == "http" else f"{scheme}://data/pack"
     remote = segdata.open(address, allow_http=True)
     assert bucket.of("GET", "/pack.json")[1:] == []
     assert contents(remote) == contents(segdata.open(pack))
@@ -44,7 +44,7 @@ def test_a_pack_at_an_address_has_the_samples_of_the_folder(pack: Path, bucket: 
         if "annotations" in name or "dataset" in name:
             assert len(bucket.of("GET", f"/{name}")) == 1, name
     assert all(headers["range"] for headers in bucket.of("GET", bucket.the("images-")))
-    assert ("authorization" in bucket.of("GET", "/pack.json")[0]) == (scheme == "s3")
+    assert ("authorization" in bucket.of("GET", "/pack.json")[0]) == (scheme in ("s3", "az"))
 
 
 def test_tables_come_from_the_cache_the_second_time(pack: Path, bucket: Bucket) -> None:
@@ -74,6 +74,34 @@ def test_verify_reads_the_tables_and_deep_everything(pack: Path, bucket: Bucket)
     damages = segdata.verify(address, deep=True).damages
     assert {damage.file for damage in damages} == {f"s3://data/{name}"}
     assert any(damage.place == "shard 1, record 0" for damage in damages)
+
+
+def test_a_dataloader_of_forked_workers_reads_photos(pack: Path, bucket: Bucket) -> None:
+    data = pytest.importorskip("torch.utils.data", reason="torch is not installed")
+    from segdata.torch import Dataset, collate
+
+    bucket.add(pack)
+    remote = segdata.open("s3://data/pack", allow_http=True)
+    _ = remote[0].image
+    images = {
+        name: [image for batch, _ in data.DataLoader(Dataset(of), 2, collate_fn=collate, **options) for image in batch]
+        for name, of, options in (
+            ("here", segdata.open(pack), {}),
+            ("forked", remote, {"num_workers": 1, "multiprocessing_context": "fork"}),
+        )
+    }
+    assert all((one == other).all() for one, other in zip(images["here"], images["forked"], strict=True))
+
+
+def test_a_conversion_by_several_processes_has_the_bytes_of_one_from_the_folder(
+    pack: Path, bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.add(pack)
+    place = segdata.place("s3://data/pack", allow_http=True)
+    segdata.convert(place, tmp_path / "one", shard_samples=1, workers=2)
+    segdata.convert(pack, tmp_path / "other", shard_samples=1, workers=1)
+    files = [{path.name: path.read_bytes() for path in (tmp_path / name).glob("*.h5")} for name in ("one", "other")]
+    assert len(files[0]) == 7 and files[0] == files[1]
 
 
 def _bytes_of_first(pack: segdata.Pack, answers: Any) -> None:
