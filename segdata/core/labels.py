@@ -169,7 +169,7 @@ class LabelSpace:
         """
         try:
             return msgspec.convert(document, cls)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
             if isinstance(error.__cause__, InvalidInput):
                 raise error.__cause__ from None
             why, _, place = str(error).partition(" - at ")

@@ -202,7 +202,7 @@ class Editing:
             raise NotThere(f"there is no tool {name[:40]!r} here", fix="pip install 'segdata[edit]'")
         try:
             ask = msgspec.convert(_json(body), _ASKS[name])
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
             why, _, place = str(error).splitlines()[0].partition(" - at ")
             raise UsageError(f"{name} is asked otherwise", place=place.strip("`") or None, why=why[:300]) from error
         return ask.i, ask

@@ -73,10 +73,10 @@ class Rule:
             value = (value,)
         try:
             return msgspec.convert(value, self.type)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
             raise self._refusal(value, error) from None
 
-    def _refusal(self, value: Any, error: msgspec.ValidationError) -> UsageError:
+    def _refusal(self, value: Any, error: Exception) -> UsageError:
         """Why a value is not accepted: its type, a choice, the range, or the number of items, in this order."""
         got = f"got {value!r}"
         items = value if isinstance(value, (list, tuple)) else [value]

@@ -92,7 +92,7 @@ def typed(document: Any, kind: type[T], what: str, file: Path | str, *, fix: str
     """
     try:
         return msgspec.convert(document, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter of lone surrogates, which JSON can hold
         why, _, place = str(error).splitlines()[0].partition(" - at ")
         raise DamagedData(f"{what} is damaged", file=file, place=place or None, why=why, fix=fix) from error
 

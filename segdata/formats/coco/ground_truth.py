@@ -201,7 +201,7 @@ def _meant(position: int, where: _Where) -> _OtherAnnotation:
         raise no_box(record["bbox"]).located(file=document.path, key=where.entry.key, place=place)
     try:
         return msgspec.convert(record, _OtherAnnotation)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeEncodeError) as error:
         raise InvalidAnnotation(
             "an annotation record is not valid",
             file=document.path,
