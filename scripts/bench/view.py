@@ -1,10 +1,15 @@
 """The server of `segdata view` on a pack of full-COCO size: processor time and memory until it answers, filters, thumbnails.
 
     python scripts/bench/view.py [--images 120000] [--folder /tmp/segdata-bench-view] [--pack PACK]
+    python -m venv peers && peers/bin/pip install "hotcoco[browse]"
+    python scripts/bench/view.py --hotcoco peers/bin/python [--rounds 3]
 
 The server is a process of its own; its processor time and memory are read from /proc, which a busy machine changes little.
 Without --pack, 120,000 drawn images with about seven objects each are converted first, where that is not done yet. The photos
 of that pack are small; those of --photos, a second pack, say what a thumbnail of a real one costs.
+
+With --hotcoco the pages of `segdata view` and of hotcoco's `coco explore` are opened in Chromium instead, in turns, on the same
+images and objects; it needs playwright and a Chromium, and `coco explore` needs some minutes for each round.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -23,6 +29,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from common import report, table
+from explore import explored
 from sets import draw
 
 import segdata
@@ -49,8 +56,8 @@ class Cost(NamedTuple):
 class Server:
     """A running `segdata view`."""
 
-    def __init__(self, pack: Path) -> None:
-        command = [sys.executable, "-m", "segdata", "view", str(pack), "--no-open", "--json"]
+    def __init__(self, *packs: Path) -> None:
+        command = [sys.executable, "-m", "segdata", "view", *map(str, packs), "--no-open", "--json"]
         compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self.began = time.perf_counter()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=compiled)
@@ -84,6 +91,11 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         names = ("VmRSS", "RssAnon", "VmHWM")
         return {name: int(re.findall(rf"{name}:\s+(\d+)", status)[0]) / 1e3 for name in names}
+
+    def ready(self, name: str, **query: object) -> None:
+        """Ask until it is computed."""
+        while "progress" in json.loads(self.get(name, **query)):
+            time.sleep(1)
 
     def stop(self) -> None:
         """End it."""
@@ -131,11 +143,22 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=120_000)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/segdata-bench-view"))
     parser.add_argument("--pack", type=Path)
+    parser.add_argument("--predictions", type=Path, help="a pack of predictions about the images of the pack")
     parser.add_argument("--photos", type=Path, help="a pack with photos of the usual size")
+    parser.add_argument(
+        "--hotcoco", type=Path, help="the Python of an environment with hotcoco, which is compared with"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--print", action="store_true", help="Do not write the page.")
     arguments = parser.parse_args()
     pack = arguments.pack or _made(arguments.folder, arguments.images)
+    if arguments.hotcoco is not None:
+        lines = explored(
+            pack, arguments.folder / f"coco-{arguments.images}", arguments.hotcoco.absolute(), arguments.rounds
+        )
+        command = f"python scripts/bench/view.py --hotcoco peers/bin/python --rounds {arguments.rounds}"
+        _tell("The viewer's page", lines, command, is_written=not arguments.print)
+        return
     rows = started(pack, arguments.rounds)
     server = Server(pack)
     screen(server, list(range(SCREEN)))
@@ -159,10 +182,43 @@ def main() -> None:
         "",
         *table(["step", "processor, ms", "wall, ms"], rows),
     ]
-    if arguments.print:
-        print("\n".join(lines))
+    if arguments.predictions is not None:
+        lines += compared(pack, arguments.predictions)
+    _tell("The viewer's server", lines, "python scripts/bench/view.py", is_written=not arguments.print)
+
+
+def _tell(title: str, lines: list[str], command: str, *, is_written: bool) -> None:
+    if is_written:
+        report(title, lines, command)
     else:
-        report("The viewer's server", lines, "python scripts/bench/view.py")
+        print("\n".join(lines))
+
+
+def compared(pack: Path, predictions: Path) -> list[str]:
+    """Lines about the memory of a server with predictions, and what counting them anew costs."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["XDG_CACHE_HOME"] = cache
+        server = Server(pack, predictions)
+        began, before = time.perf_counter(), server.processor()
+        server.ready("confusion")
+        wall, processor = time.perf_counter() - began, server.processor() - before
+        matched = server.memory()
+        costs = [server.cost("facets", where="any(not matched)", score=0.01 * number) for number in range(1, 20)]
+        anew = [server.cost("facets", where="any(not matched)", iou=0.5 + 0.05 * number) for number in range(1, 6)]
+        after = server.memory()
+        server.stop()
+    info = segdata.open(predictions).info
+    return [
+        "",
+        f"With {info['instances']:,} predictions: what overlaps is found in {wall:,.0f} s by another process, in which the server "
+        f"spends {processor:.1f} s; it has {matched['VmRSS']:,.0f} MB resident then, {matched['RssAnon']:,.0f} MB not of files, and "
+        f"{after['VmRSS']:,.0f} MB and {after['RssAnon']:,.0f} MB after counting at {len(costs)} scores and {len(anew)} IoUs.",
+        "",
+        *table(
+            ["step", "processor, ms", "wall, ms"],
+            [["filter and counts at another score", *_cells(costs)], ["at another IoU", *_cells(anew)]],
+        ),
+    ]
 
 
 def thumbnails(pack: Path) -> list[str]:

@@ -22,6 +22,7 @@ from segdata.pack.read import Pack, open_pack
 from segdata.places.address import Address
 from segdata.query.meaning import compiled
 from segdata.query.values import Names
+from segdata.system.memory import give_back
 from segdata.viewer.background import Work
 from segdata.viewer.edited import Edited, EditedImages
 from segdata.viewer.facets import added
@@ -99,6 +100,7 @@ class Session:
             self._edited_images = EditedImages(self.index, self.editing)
         if self.comparison is not None:
             self.comparison.start()
+        give_back()
 
     def _compared(self, path: Path, truth: GroundTruth) -> Comparison:
         """Predictions compared with the pack."""

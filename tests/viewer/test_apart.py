@@ -52,6 +52,7 @@ def test_a_process_that_is_killed_is_told(pack: Path, tmp_path: Path) -> None:
     threading.Thread(target=kill).start()
     with pytest.raises(WorkerLost, match="ended"):
         apart.run(lambda done, steps: None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_process_ends_when_its_input_ends(pack: Path, tmp_path: Path) -> None:

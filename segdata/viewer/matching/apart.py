@@ -96,6 +96,8 @@ class Apart:
                 self._follow(process, progress)
             finally:
                 process.kill()
+                process.wait()
+                parts.unfinished(Path(self._order["path"]), process.pid).unlink(missing_ok=True)
 
     def _follow(self, process: subprocess.Popen[bytes], progress: Progress) -> None:
         assert process.stdin is not None and process.stdout is not None

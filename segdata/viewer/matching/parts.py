@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from segdata.core.arrays import FloatArray, IntArray
 from segdata.errors import SegdataError
-from segdata.system.files import crc32, disk_errors
+from segdata.system.files import crc32, disk_errors, is_running
 from segdata.system.reading import open_file
 from segdata.version import __version__
 
@@ -143,7 +143,7 @@ def written(path: Path) -> Iterator[Writer]:
     Raises:
         DiskError: it cannot be written; nothing is left behind.
     """
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    part = unfinished(path, os.getpid())
     with disk_errors(path):
         try:
             with part.open("wb") as file:
@@ -153,6 +153,11 @@ def written(path: Path) -> Iterator[Writer]:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def unfinished(path: Path, process: int) -> Path:
+    """What a process writes until the file is whole."""
+    return path.with_name(f".{path.name}.part-{process}")
 
 
 def kept(version: str) -> Kept | None:
@@ -170,9 +175,12 @@ def place(version: str) -> Path:
         files = sorted(path.parent.glob("*.comparison"), key=lambda file: file.stat().st_mtime)
         for file in files[: 1 - _FILES]:
             file.unlink()
+        for file in path.parent.glob(".*.part-*"):
+            if not is_running(int(file.suffix.rpartition("-")[2])):
+                file.unlink()
         with tempfile.TemporaryFile(dir=path.parent):
             return path
-    except OSError:
+    except (OSError, ValueError):
         return Path(tempfile.mkdtemp(prefix="segdata-view-")) / path.name
 
 

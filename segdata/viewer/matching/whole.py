@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdata.core.arrays import BoolArray, IntArray
+from segdata.system.memory import give_back
 from segdata.viewer.matching.matches import Counts, Matching
 from segdata.viewer.matching.overlaps import COLUMNS, MIN_IOU, Overlaps, Truth
 from segdata.viewer.matching.parts import Record, Writer
@@ -70,6 +71,7 @@ class Parts:
         for images, stored in self:
             matching = Matching(stored, self._truth.part(images))
             taken.append((matching.taken_by_any(iou) if by_any else matching.taken(iou)).astype(np.int32))
+        give_back()
         return taken
 
 
@@ -143,6 +145,7 @@ class Matches:
             of_part = part.matching.counts(part.taken, at.score)
             counts.put(of_part, part.images, part.objects)
             of_edited = of_part if part.objects is None else of_edited
+        give_back()
         return counts, of_edited
 
     def of_categories(self, is_meant: BoolArray, at: Thresholds) -> IntArray:
@@ -160,6 +163,7 @@ class Matches:
             image, row, column = part.matching.cells(part.taken, at.score)
             chosen = slice(None) if is_meant is None else is_meant[part.images][image]
             matrix += np.bincount(row[chosen] * side + column[chosen], minlength=side * side)
+        give_back()
         return matrix.reshape(side, side)
 
     def has_cell(self, row: int, column: int, at: Thresholds) -> BoolArray:
