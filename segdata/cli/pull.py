@@ -26,7 +26,7 @@ def pull(
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Fetch a pack from an address; the same command goes on where it was stopped."""
+    """Fetch a pack from an address, or go on where that was stopped."""
     from segdata.transfer.pull import pull as receive
 
     with output.only_ours(active=json), output.progress("fetching", quiet=quiet) as progress:

@@ -27,7 +27,7 @@ def push(
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
 ) -> None:
-    """Send a pack to a bucket; the same command goes on where it was stopped."""
+    """Send a pack to a bucket, or go on where that was stopped."""
     from segdata.transfer.push import push as send
 
     with output.only_ours(active=json), output.progress("sending", quiet=quiet) as progress:

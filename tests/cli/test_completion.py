@@ -33,7 +33,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_commands_options_and_choices() -> None:
     assert completed("pre") == ["predict", "prepare"][::-1]
-    assert completed("convert", "--all") == ["--allow-loss"]
+    assert completed("convert", "--all") == ["--allow-loss", "--allow-http"]
     assert completed("convert", "a", "b", "--allow-loss", "ids,li") == ["ids,licences"]
     assert completed("convert", "a", "b", "--crowds", "") == ["keep", "drop", "objects"]
     assert completed("convert", "a", "b", "--to", "vo") == ["voc", "voc-results"]
