@@ -41,7 +41,7 @@ KINDS = (
         "objects",
         True,
         "objects that are gone, or melt into others",
-        r"parts of objects|objects (with|without|after|of the|\(the)|objects of categories that have none|groups that melt",
+        r"parts of objects|objects wholly hidden|objects (with|without|after|of the|of images|\(the)|objects of categories that have none|groups that melt",
     ),
     Kind(
         "categories",

@@ -172,9 +172,17 @@ def layered(
     return layer, np.array(visible, np.int64)
 
 
-def count_overlaps(sample: Sample, masks: Masks, visible: npt.NDArray[np.int64], findings: Findings) -> None:
-    """Count objects that others cover in a flattened map, with the IoU of the visible part and the whole."""
-    for index in np.nonzero(visible < masks.areas)[0].tolist():
+def count_overlaps(
+    sample: Sample, masks: Masks, visible: npt.NDArray[np.int64], findings: Findings, *, gone: str = "objects"
+) -> None:
+    """Count objects that others cover in a flattened map, with the IoU of the visible part and the whole.
+
+    Args:
+        gone: what goes with the last pixel: the objects, or the "masks of objects" that stay as boxes.
+    """
+    is_gone = (visible == 0) & (masks.areas > 0)
+    findings.drop(f"{gone} wholly hidden by others in a map of numbers", sample.key, int(is_gone.sum()))
+    for index in np.nonzero((visible < masks.areas) & ~is_gone)[0].tolist():
         share = float(visible[index] / masks.areas[index])
         findings.drop("objects partly hidden by others in a map of numbers", sample.key, iou=share)
 
@@ -190,11 +198,11 @@ def count_flags(sample: Sample, findings: Findings, *, kept: Collection[str] = (
             findings.drop(f"{kind} flags", sample.key, int(getattr(sample.instances, name).sum()))
 
 
-def count_hidden(sample: Sample, findings: Findings) -> None:
+def count_hidden(sample: Sample, findings: Findings, *, gone: str = "objects") -> None:
     """Count objects that others cover where a map of numbers has them all, small ones over large ones."""
     masks = sample.instances.masks
     _, visible = layered(masks, np.zeros(len(masks), bool))
-    count_overlaps(sample, masks, visible, findings)
+    count_overlaps(sample, masks, visible, findings, gone=gone)
 
 
 def count_other_classes(sample: Sample, void: Collection[int], findings: Findings) -> None:

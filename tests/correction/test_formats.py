@@ -303,11 +303,11 @@ def test_objects_that_cover_each_other_are_counted_at_their_image_alone(packs: M
     edits: list[Edit] = [{"op": "add", "of": "new-1", "category": 1, **independent.runs_of(mask)}]
     edited = Edited(pack, "voc", index, edits, tmp_path)
     edited.require_others_untouched()
-    assert set(edited.losses) == {"objects partly hidden by others in a map of numbers", OTHER_CLASS}
+    assert set(edited.losses) == {"masks of objects wholly hidden by others in a map of numbers", OTHER_CLASS}
     assert all(keys == [opened.key(index)] for keys in edited.losses.values())
     corrected = segdata.open(tmp_path / "out")[index].instances
     assert np.array_equal(corrected.masks[len(corrected) - 1] != 0, mask)
     segdata.apply(independent.write(tmp_path / "none", tmp_path / "out", []), tmp_path / "out", tmp_path / "again2")
-    with pytest.raises(LossyConversion, match="objects partly hidden"):
+    with pytest.raises(LossyConversion, match="objects wholly hidden"):
         segdata.convert(tmp_path / "again2", tmp_path / "refused", to="voc", workers=1)
     assert not (tmp_path / "refused").exists()

@@ -155,7 +155,7 @@ def test_coco_to_voc(sources: Any, tmp_path: Path) -> None:
             expected[seen] = rows.index(names[item["category_id"]])
         assert np.array_equal(classes, expected)
         for mask, seen in zip(masks, visible, strict=True):
-            if not np.array_equal(mask, seen):
+            if seen.any() and not np.array_equal(mask, seen):
                 hidden += 1
                 ious.append((mask & seen).sum() / (mask | seen).sum())
         objects += len(records)

@@ -52,7 +52,7 @@ def _drawn(
     stays = {name: old[name] for name in _KEPT if name in old}
     content = "" if first is None or not first.children else list(first.children)
     parts = []
-    for _, item in alone.extra["cvat"]["children"]:
+    for _, item in alone.instances.extra[0]["cvat"]["parts"]:
         node = Node.of(item)
         attributes = {name: value for name, value in {**node.attributes, **stays}.items() if name != "label"}
         parts.append([at, Node(node.tag, content, attributes)])

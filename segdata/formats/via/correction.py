@@ -31,7 +31,7 @@ def corrected(correction: Correction, findings: Findings) -> Sample:
         position, place = (kept["position"], place) if kept else (place, place + 1)
         if correction.redrawn[index] or not kept:
             alone = correcting.adapted_alone(adapt, correction, index, findings)
-            (_, drawn), *_ = alone.extra["via"]["regions"]
+            drawn = alone.instances.extra[0]["via"]["region"]
             region = {**region, "shape_attributes": drawn["shape_attributes"]}
         said = _with_class(region["region_attributes"], attribute, correction, index)
         extra[index] = {

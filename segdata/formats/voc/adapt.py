@@ -90,7 +90,7 @@ def adapt(plan: Plan, index: int, sample: Sample, findings: Findings) -> Sample:
     findings.drop(f"masks of objects after the first {MOST}", sample.key, int(instances.has_mask[MOST:].sum()))
     masks = instances.masks if count <= MOST else instances.masks[:MOST]
     numbers, visible = layered(masks, instances.iscrowd[:MOST])
-    count_overlaps(sample, masks, visible, findings)
+    count_overlaps(sample, masks, visible, findings, gone="masks of objects")
     category = plan.table[instances.category]
     adapted = replace(
         instances,

@@ -32,7 +32,7 @@ def corrected(correction: Correction, findings: Findings) -> Sample:
     numbers, has_mask = instances.id, instances.has_mask
     is_numbered = has_mask & (numbers >= 1) & (numbers <= MOST)
     findings.drop(f"masks of objects after the first {MOST}", after.key, int((has_mask & ~is_numbered).sum()))
-    count_hidden(after, findings)
+    count_hidden(after, findings, gone="masks of objects")
     if after.semantic is not None:
         count_other_classes(after, {0, VOID}, findings)
     extra = []

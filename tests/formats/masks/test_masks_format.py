@@ -229,7 +229,7 @@ def test_more_than_255_objects_are_written_in_16_bits_and_overlaps_are_counted(t
     with Image.open(next((tmp_path / "out").rglob("masks/many.png"))) as mask:
         assert mask.mode.startswith("I")
         assert np.array_equal(np.asarray(mask).astype(int), grid + 1)
-    assert report.problems["losses"]["objects partly hidden by others in a map of numbers"]["count"] == 1
+    assert report.problems["losses"]["objects wholly hidden by others in a map of numbers"]["count"] == 1
     data = segdata.read(tmp_path / "out")
     assert data.labels[0].name == "cell" and len(data[0].instances) == 300
 
