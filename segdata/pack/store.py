@@ -6,7 +6,8 @@ import bisect
 import json
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -85,6 +86,25 @@ class Shard:
         self._mapped = None
 
 
+def map_all(shards: Sequence[Shard], folder: Path) -> None:
+    """Map shards; tables at an address are fetched several at once.
+
+    Raises:
+        SegdataError: of the first shard that cannot be mapped.
+    """
+    if not isinstance(folder, Address) or len(shards) < 2:
+        for shard in shards:
+            shard.map()
+        return
+    with ThreadPoolExecutor(_AT_ONCE, "segdata-tables") as pool:
+        for _ in pool.map(Shard.map, shards):
+            pass
+
+
+_AT_ONCE = 8
+"""Tables that are fetched at once."""
+
+
 class Files:
     """The files of a pack, at most `FEW` shards of which are mapped at once."""
 
@@ -152,8 +172,7 @@ class Store:
             self.starts.append(self.count)
             self.count += samples
         if len(counts) <= FEW:
-            for shard in self.shards:
-                shard.map()
+            map_all(self.shards, folder)
 
     @cached_property
     def splits(self) -> dict[str, npt.NDArray[np.int64]]:

@@ -109,14 +109,13 @@ class Photos:
         self._cache = cache
         self._size = entry["bytes"]
         self.path = cache.folder / f"{entry['sha256']}.images"
-        self._lock = threading.Lock()
-        self._opened: tuple[int, mmap.mmap] | None = None
+        self._opened: dict[str, tuple[int, mmap.mmap]] = {}
         self._unseen = _LOOK_AGAIN
         self._is_full = False
 
     def get(self, begin: int, length: int, checksum: int) -> memoryview | None:
         """(length,) uint8, a photo that is kept and has this crc32; None for any other."""
-        _, mapped = self._opened or self._open()
+        _, mapped = self._file()
         data = memoryview(mapped)[begin : begin + length]
         return data if crc32(data) == checksum else None
 
@@ -126,30 +125,35 @@ class Photos:
         Raises:
             DiskError: the disk is full.
         """
-        with self._lock:
-            self._unseen += len(data)
-            if self._unseen > min(_LOOK_AGAIN, (self._cache.limit or _LOOK_AGAIN) // 16):
-                self._unseen = 0
-                os.utime(self.path) if self.path.exists() else None
-                self._is_full = not self._cache.make_room(_LOOK_AGAIN if self._is_full else len(data), self.path)
-            if self._is_full:
-                return
-            descriptor, _ = self._opened or self._open()
+        descriptor, _ = self._file()
+        self._unseen += len(data)
+        if self._unseen > min(_LOOK_AGAIN, (self._cache.limit or _LOOK_AGAIN) // 16):
+            self._unseen = 0
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(self.path)
+            self._is_full = not self._cache.make_room(len(data), self.path)
+        if self._is_full:
+            return
         with disk_errors(self.path):
             os.pwrite(descriptor, data, begin)
 
-    def _open(self) -> tuple[int, mmap.mmap]:
+    def _file(self) -> tuple[int, mmap.mmap]:
+        """Its descriptor and mapping. Without a lock, which another thread may hold when a process is forked."""
+        if "file" in self._opened:
+            return self._opened["file"]
         with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             os.ftruncate(descriptor, self._size)
-            self._opened = descriptor, mmap.mmap(descriptor, self._size, prot=mmap.PROT_READ)
-        return self._opened
+            mine = descriptor, mmap.mmap(descriptor, self._size, prot=mmap.PROT_READ)
+        if self._opened.setdefault("file", mine) is not mine:  # another thread was first
+            os.close(descriptor)
+        return self._opened["file"]
 
     def __del__(self) -> None:
-        if self._opened is not None:
+        for descriptor, _ in self._opened.values():
             with contextlib.suppress(OSError):
-                os.close(self._opened[0])
+                os.close(descriptor)
 
 
 def fetch(

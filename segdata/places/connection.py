@@ -107,6 +107,11 @@ def retry_config() -> dict[str, Any]:
 
 _QUERY = re.compile(r"\?[^\s\"')]*")
 _STATUS = re.compile(r"status code: (\d{3}[^:,\"]*)|HTTP error: (\d{3}[^:,\"]*)|\b([45]\d\d [A-Z][A-Za-z ]+)")
+_NO_ENTRY = re.compile(
+    r"ExpiredToken|InvalidToken|TokenRefreshRequired|RequestTimeTooSkewed|SignatureDoesNotMatch|InvalidAccessKeyId"
+)
+"""What S3 says of credentials with status 400, too."""
+
 _METADATA = re.compile(r"169\.254\.169\.254|metadata\.google\.internal|169\.254\.170\.2|fd00:ec2", re.IGNORECASE)
 
 
@@ -124,7 +129,9 @@ def declared(error: Exception, address: str, library: Any) -> SegdataError:
             file=address,
             fix="push the pack again: segdata push PACK PLACE sends what is not there",
         )
-    if isinstance(error, (kinds.PermissionDeniedError, kinds.UnauthenticatedError)) or _METADATA.search(text):
+    if isinstance(error, (kinds.PermissionDeniedError, kinds.UnauthenticatedError)) or any(
+        words.search(text) for words in (_METADATA, _NO_ENTRY)
+    ):
         return SignInError(
             "the place does not let us in",
             file=address,

@@ -77,6 +77,7 @@ def whole_file(bucket: Bucket) -> Route:
     [
         (status(404), NotThere, "there is no pack at s3://data/pack"),
         (status(403), SignInError, "the server says 403 Forbidden"),
+        (lambda x: x.answer(400, b"<Error><Code>ExpiredToken</Code></Error>"), SignInError, "does not let us in"),
         (status(401), SignInError, "the place does not let us in"),
         (status(503, retry_after=1), NetworkError, "the server says 503 Service Unavailable"),
         (status(500), NetworkError, "the server says 500 Internal Server Error"),
