@@ -19,7 +19,7 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
-from segdata.errors import DamagedData, NetworkError, SegdataError, SignInError, Unsafe
+from segdata.errors import DamagedData, NetworkError, SegdataError, SignInError, Unsafe, UsageError
 from segdata.version import __version__
 
 TIMEOUT = timedelta(seconds=30)
@@ -45,14 +45,14 @@ def library() -> Any:
     """The functions of obstore, for requests of this process.
 
     Raises:
-        ModuleNotFoundError: it is not installed.
+        UsageError: it is not installed.
     """
     global _used_by
     try:
         from obstore import _obstore
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "packs at addresses need obstore, which is not installed: pip install 'segdata[remote]'", name="obstore"
+        raise UsageError(
+            "packs at addresses need obstore, which is not installed", fix="pip install 'segdata[remote]'"
         ) from error
     process = os.getpid()
     with _lock:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import segdata
+from segdata.errors import UsageError
 from tests.helpers import made
 from tests.helpers.bucket import Bucket, bucket
 
@@ -45,6 +48,12 @@ def test_a_pack_at_an_address_has_the_samples_of_the_folder(pack: Path, bucket: 
             assert len(bucket.of("GET", f"/{name}")) == 1, name
     assert all(headers["range"] for headers in bucket.of("GET", bucket.the("images-")))
     assert ("authorization" in bucket.of("GET", "/pack.json")[0]) == (scheme in ("s3", "az"))
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(UsageError, match=re.escape("pip install 'segdata[remote]'")):
+        segdata.open("s3://data/pack")
 
 
 def test_tables_come_from_the_cache_the_second_time(pack: Path, bucket: Bucket) -> None:
