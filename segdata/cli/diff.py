@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segdata.cli import output
+from segdata.cli import options, output
 from segdata.cli.output import app
 from segdata.errors import number_of, printable
 
@@ -26,6 +26,7 @@ SHOWN = 20
 def diff(
     one: Path = typer.Argument(..., help="A pack."),
     other: Path = typer.Argument(..., help="The pack to compare it with."),
+    allow_http: bool = options.AllowHttp,
     json: bool = output.Json,
     quiet: bool = output.Quiet,
     no_progress: bool = output.NoProgress,
@@ -36,6 +37,7 @@ def diff(
     """
     from segdata.comparison.diff import diff as compare
 
+    one, other = (options.at(path, allow_http=allow_http) for path in (one, other))
     with output.only_ours(active=json), output.progress("comparing", quiet=quiet) as progress:
         difference = compare(one, other, progress=progress)
     if json:

@@ -184,11 +184,12 @@ def _require_possible(options: ConvertOptions) -> None:
         raise UsageError("--limit is out of range", why=f"expected 1 or more, found {options.limit}")
     if options.fail_fast and options.on_error == "skip":
         raise UsageError("--fail-fast and --on-error skip exclude each other", fix="leave one of them out")
-    if options.recode != "keep" and options.to != "pack":
+    if options.recode != "keep" and (options.to != "pack" or options.images == "none"):
+        other = f"--to {options.to}" if options.to != "pack" else "--images none"
         raise UsageError(
-            f"--recode {options.recode} has no effect on --to {options.to}",
-            why="packs alone hold photos in another coding",
-            fix="convert to a pack",
+            f"--recode {options.recode} has no effect on {other}",
+            why="packs that hold photos have them in another coding",
+            fix="convert to a pack with its photos",
         )
     if options.images == "reference" and options.to == "pack":
         for option, is_given in (

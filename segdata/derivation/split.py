@@ -20,7 +20,7 @@ from segdata.errors import NotThere, UsageError, number_of, require_choice
 from segdata.loading.balance import occurrences
 from segdata.pack.read import Pack, open_pack
 from segdata.places.address import require_folder
-from segdata.sets.splits import group_of, require_pattern
+from segdata.sets.splits import group_of, require_match, require_pattern
 from segdata.system.files import disk_errors
 
 if TYPE_CHECKING:
@@ -133,16 +133,17 @@ def groups(parent: Parent, pack: Pack, group: str | None) -> list[str]:
         pack: the same pack.
 
     Raises:
-        UsageError: it is no regular expression.
+        UsageError: it is no regular expression, or no key matches it.
         NotThere: no sample has the field.
     """
-    keys = (key.decode("utf-8", "surrogatepass") for key in parent.read_keys())
+    keys = [key.decode("utf-8", "surrogatepass") for key in parent.read_keys()]
     if group is None:
         return [
             f"{key}\0{index}" for index, key in enumerate(keys)
         ]  # a key may stand in several splits for several samples
     if not group.startswith(_FIELD):
         require_pattern(group)
+        require_match(group, keys)
         return [f"{group_of(group, key)}" for key in keys]
     path = group.removeprefix(_FIELD).split(".")
     values = [_field(sample.extra, path) for sample in pack]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from segdata.core.findings import Findings
 from segdata.core.labels import LabelSpace
 from segdata.core.sample import Sample
-from segdata.errors import UsageError
+from segdata.errors import UsageError, number_of
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,20 @@ class SplitBy:
             splits[self.shares[number][0]] += groups[name]
             taken += len(groups[name])
         return {name: sorted(indices) for name, indices in splits.items()}
+
+
+def require_match(pattern: str, keys: Sequence[str]) -> None:
+    """Refuse an expression that no key of samples matches: it would group nothing.
+
+    Raises:
+        UsageError: none does; a key is shown.
+    """
+    if keys and not any(re.search(pattern, key) for key in keys):
+        raise UsageError(
+            f"no key matches the group {pattern!r}",
+            why=f"{number_of(len(keys), 'key')}, the first is {keys[0]!r}"[:300],
+            fix="give a regular expression of a part of the keys, such as '^[^_]+'",
+        )
 
 
 def group_of(pattern: str | None, key: str) -> str:

@@ -96,6 +96,12 @@ def require_same(document: Mapping[str, Any], config: TrainConfig, data: str, ru
             why="; ".join(f"{name}: {theirs[name]!r} there, {mine[name]!r} here" for name in wrong[:5]),
             fix="choose another folder, or go on with the run's own settings: --resume",
         )
+    if document["data"] != data and document["data"].partition("-")[0] == data.partition("-")[0]:
+        raise UsageError(
+            "the run was made with other images of this pack",
+            file=run,
+            fix="give the run's own --split, or choose another folder",
+        )
     if document["data"] != data:
         raise UsageError(
             "the run was made with other data",

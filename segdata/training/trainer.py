@@ -11,6 +11,7 @@ import signal
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from segdata.models import checkpoint, registry
 from segdata.models.contract import Judge
 from segdata.pack.read import Pack, open_pack
 from segdata.pack.verify import require_intact
-from segdata.system.files import canonical_json, disk_errors, locked, require_replaceable, write_whole
+from segdata.system.files import canonical_json, disk_errors, locked, remove_tree, require_replaceable, write_whole
 from segdata.system.process import Stop
 from segdata.training import narration, resumption, step, validation
 from segdata.training.batches import BatchStream, split_names
@@ -97,6 +98,8 @@ def train(
             is_run = any((run / name).is_file() for name in ("config.toml", "state.json"))
             require_replaceable(run, force=is_run, what="the run", has_force=False)
             run.mkdir(parents=True, exist_ok=True)
+            if not is_run:
+                stack.push(partial(_forget_unbegun, run))
         world.wait()
         tracker = All(RunFolder(run), [report.Page(), *map(Background, trackers)])
         tell = tell if world.is_main else None
@@ -107,6 +110,12 @@ def train(
             for text in training.remarks:
                 remark(text)
         return training.go()
+
+
+def _forget_unbegun(run: Path, kind: object, *_: object) -> None:
+    """Remove what a training that was refused before its first update has left in its folder."""
+    if kind is not None and not (run / "config.toml").exists():
+        remove_tree(run)
 
 
 def _packs(pack: Pack | str | Path, validate: Pack | str | Path | None) -> tuple[Pack, Pack | None]:
@@ -193,6 +202,8 @@ class _Training:
         state = resumption.state_of(document, len(self.model.loss_names(self.config.model)), last.with_suffix(".json"))
         resumption.require_same(document, self.config, self.data, self.run)
         self.learner.restore(tensors, document, str(last))
+        if state.validated and self.validate is None:
+            self.remarks.append("the run was validated, and is not any more: --validation SPLIT goes on validating it")
         self.step, self.best, self.metrics, self.validated = state.step, state.best, state.metrics, state.validated
         self.meter = self._meter(state.window.as_dict())
         if not self.stream.load_state_dict(document["feed"]):

@@ -120,6 +120,8 @@ def test_what_else_is_refused(pack: Path, tmp_path: Path) -> None:
         segdata.split(pack, tmp_path / "out", six, group=r"^video\d")
     with pytest.raises(UsageError, match="no regular expression"):
         segdata.split(pack, tmp_path / "out", six, group="(")
+    with pytest.raises(UsageError, match="no key matches"):
+        segdata.split(pack, tmp_path / "out", six, group="zzz")
     with pytest.raises(NotThere, match=r"no sample has the field 'extra.city'"):
         segdata.split(pack, tmp_path / "out", six, group="extra.city")
     with pytest.raises(UsageError, match="by is 'objects'"):

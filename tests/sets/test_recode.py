@@ -120,7 +120,7 @@ def test_other_images_stay_as_they_are(tmp_path: Path) -> None:
     assert sum(item["count"] for kind, item in remarks.items() if kind.startswith("not recoded: ")) == len(buffers)
 
 
-@pytest.mark.parametrize("options", [{"to": "coco"}, {"images": "reference"}, {"recode": "best"}])
+@pytest.mark.parametrize("options", [{"to": "coco"}, {"images": "reference"}, {"images": "none"}, {"recode": "best"}])
 def test_it_is_refused_where_it_means_nothing(options: dict[str, Any], tmp_path: Path) -> None:
     made.cityscapes(tmp_path / "folder")
     with pytest.raises(UsageError):
