@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import html
 import logging
@@ -162,10 +163,17 @@ def view(
             raise UsageError("a promptable model is for corrections", fix="add --edit")
         folder = None if model is None else Path(model)
         session = Session(path, given, Start(split, where, sort), other=second, edits=file, model=folder)
+        threading.Thread(target=_count_ahead, args=(session,), name="segdata-view-counts", daemon=True).start()
         return Viewer(session, listener, host)
     except BaseException:
         listener.close()
         raise
+
+
+def _count_ahead(session: Session) -> None:
+    """Count what the first page shows while the browser still loads its modules; errors come again when it asks."""
+    with contextlib.suppress(Exception):
+        _ = session.document
 
 
 def reached_by(host: str) -> list[str]:
