@@ -83,11 +83,8 @@ def require_same(document: Mapping[str, Any], config: TrainConfig, data: str, ru
         UsageError: settings or data differ.
     """
     mine = config.as_dict()
-    theirs = {
-        **TrainConfig.of(config.name).as_dict(),
-        **BEFORE,
-        **document["config"],
-    }  # with settings newer than the run
+    newer = {**TrainConfig.of(config.name).as_dict(), **BEFORE}  # settings that are newer than the run
+    theirs = {**newer, **document["config"]}
     wrong = [name for name in mine if mine[name] != theirs[name] and name not in _FREE]
     if wrong:
         raise UsageError(
