@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -158,6 +159,17 @@ def test_in_a_notebook_it_is_a_link_and_stops(pack: Path) -> None:
     assert not viewer.is_running
     with pytest.raises(OSError):
         client.get("pack")
+
+
+def test_bodies_do_not_wait_for_the_headers_to_be_acknowledged(pack: Path) -> None:
+    viewer = segdata.view(pack)
+    connection = http.client.HTTPConnection(*viewer._listener.getsockname())
+    connection.request("GET", "/")
+    connection.getresponse().read()
+    accepted = [protocol.transport.get_extra_info("socket") for protocol in viewer._server.server_state.connections]
+    assert [bool(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) for one in accepted] == [True]
+    connection.close()
+    viewer.stop()
 
 
 def test_nothing_of_it_is_written_into_the_pack(pack: Path) -> None:

@@ -384,6 +384,7 @@ export class Grid {
     const tiles = [...this.tiles.values()];
     /** @param {Tile} tile */
     const far = (tile) => Math.abs((Math.floor(tile.position / this.columns) + 0.5) * this.rowHeight - middle);
+    const edge = (this.root.clientHeight + this.rowHeight) / 2; // rows less far are on the screen, if only in part
     /** @type {{name: string | number, urgency: number, run: (signal: AbortSignal) => Promise<void>}[]} */
     const jobs = [];
     const unknown = tiles.filter((tile) => !this.facts.get(tile.sample)).slice(0, 256);
@@ -396,8 +397,7 @@ export class Grid {
       const urgency = far(tile);
       if (!tile.hasImage && this.pack.has_images) jobs.push({ name: sample, urgency, run: (signal) => this.loadThumb(sample, signal) });
       if (!tile.hasOverlay && this.draws === 'masks') {
-        const screen = this.root.clientHeight; // after the pictures on the screen, before those beyond it
-        const behind = urgency < screen / 2 ? screen / 2 + urgency / 1000 : urgency + screen;
+        const behind = urgency < edge ? edge + urgency / 1000 : urgency + 2 * edge; // pictures on the screen come first
         jobs.push({ name: `masks ${sample}`, urgency: behind, run: (signal) => this.loadMasks(sample, signal) });
       }
     }

@@ -59,6 +59,19 @@ def test_the_end_is_reached_with_few_elements(open_page: Open, many: Path) -> No
     assert page("document.querySelectorAll('.tile').length") <= 120  # three screens of 6 × 5, and rows that are cut
 
 
+def test_pictures_on_the_screen_are_asked_for_before_masks(open_page: Open, many: Path) -> None:
+    page = open_page(many)
+    page.until("document.querySelectorAll('img.there').length > 30")
+    names = page("performance.getEntriesByType('resource').map(({name}) => new URL(name).pathname)")
+    on_screen = page("""[...document.querySelectorAll('.tile:not([hidden])')].filter(tile => {
+        const {top, bottom} = tile.getBoundingClientRect();
+        return bottom > 0 && top < innerHeight;
+    }).map(tile => tile.querySelector('.key').textContent)""")
+    assert len(on_screen) > 20  # the last row is cut
+    asked = {number: names.index(f"/api/thumb/{number}") for number in map(int, on_screen)}
+    assert max(asked.values()) < min(at for at, name in enumerate(names) if name.startswith("/api/masks/"))
+
+
 def test_filters_and_their_counts(open_page: Open, many: Path) -> None:
     page = open_page(many)
     page.until(f"{TOTAL} === '600 images'")
