@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     process.open_streams()
     from segdata.cli import (  # noqa: F401
         apply,
+        cache,
         config,
         convert,
         dedupe,

@@ -20,7 +20,7 @@ from segdata.errors import UsageError
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Get datasets": ("demo", "list", "login", "logout", "fetch", "prepare", "manifest"),
     "Convert and look": ("convert", "info", "show", "view", "stats", "diff", "verify"),
-    "Packs elsewhere": ("push", "pull"),
+    "Packs elsewhere": ("push", "pull", "cache"),
     "Packs of packs": ("labels", "merge", "split", "filter", "sample", "dedupe", "leakage", "apply"),
     "Train and evaluate": ("config", "train", "runs", "predict", "evaluate", "export"),
 }

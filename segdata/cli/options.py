@@ -155,9 +155,21 @@ def patience(timeout: float, retries: int, retry_wait: float) -> Any:
 
 def rate(text: str | None) -> float | None:
     """Bytes a second of a text such as 500K."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text, re.IGNORECASE)
-    if not match or float(match[1]) <= 0:
-        raise UsageError(f"{text!r} is no rate", fix="write bytes a second, such as 500K, 20M or 1G")
-    return float(match[1]) * 1024.0 ** " KMG".index(match[2].upper() or " ")
+    rate = None if text is None else _bytes_of(text)
+    if rate is None or rate > 0:
+        return rate
+    raise UsageError(f"{text!r} is no rate", fix="write bytes a second, such as 500K, 20M or 1G")
+
+
+def size(text: str | None) -> int | None:
+    """Bytes of a text such as 200G."""
+    size = None if text is None else _bytes_of(text)
+    if size is None or size >= 0:
+        return None if size is None else int(size)
+    raise UsageError(f"{text!r} is no size", fix="write bytes, such as 500M, 200G or 2T")
+
+
+def _bytes_of(text: str) -> float:
+    """Bytes of a number with K, M, G or T behind it, or with none of them; -1 of any other text."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", text, re.IGNORECASE)
+    return float(match[1]) * 1024.0 ** " KMGT".index(match[2].upper() or " ") if match else -1.0

@@ -5,6 +5,8 @@ bucket.py       the requests: bytes of an object, a range of it, puts that depen
 connection.py   the library that makes them, in a forked process, too; its errors in our words
 credentials.py  where S3's credentials come from beside the environment
 cache.py        what was fetched, kept in a folder of this machine
+clearing.py     what is kept and what was left there, counted and removed
+uploads.py      uploads to buckets that were begun and not finished
 """
 
 from segdata.places.address import Address, place

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,9 +15,13 @@ from segdata.places import connection, credentials
 from segdata.places.address import Address, plain_http
 from segdata.system.secrets import shown
 
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_ENDPOINTS = (*S3_ENDPOINTS, "AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 
 _Answer = TypeVar("_Answer")
+
+PROBE = "segdata-probe-"
+"""How the names of objects begin with which it is tried out what a store knows."""
 
 PIECE = 1 << 24
 """Most bytes of one request for a whole object."""
@@ -133,6 +138,22 @@ class Bucket:
             pass
         except (library.exceptions.BaseError, ValueError) as error:
             raise self._declared(error, name, library) from None
+
+    def names_before(self, beginning: str, time: datetime) -> list[str]:
+        """Names of objects that begin so and were written before a time, sorted.
+
+        Raises:
+            SegdataError: the store does not list them; `connection.declared` says why.
+        """
+        library, store = self._store()
+        try:
+            # a listing gives whole folders, and leaves out the store's own prefix
+            objects = library.list_with_delimiter(store)["objects"]
+        except (library.exceptions.BaseError, FileNotFoundError, ValueError) as error:
+            raise self._declared(error, beginning, library) from None
+        return sorted(
+            item["path"] for item in objects if item["path"].startswith(beginning) and item["last_modified"] <= time
+        )
 
     def _asked(self, name: str, ask: Callable[[Any, Any], _Answer]) -> _Answer:
         """What a request gives; one whose answer was cut is made again."""

@@ -19,7 +19,7 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from segdata.errors import DamagedData
 from segdata.places.address import Reading
@@ -29,8 +29,23 @@ from segdata.system.files import crc32, disk_errors
 FOLDER = "segdata-places"
 
 _NAME = re.compile(r"[0-9a-f]{64}\.(table|images)")
+_PART = re.compile(r"\.[0-9a-f]{64}\.table\.part-\d+-\d+")
 _LOOK_AGAIN = 1 << 26
 """Bytes of photos that are written before the folder's size is looked at again."""
+
+
+class Kept(NamedTuple):
+    """A file in the cache's folder.
+
+    Attributes:
+        used: when it was used last, nanoseconds since 1970.
+        bytes: that it has on the disk; holes have none.
+        path: where it is.
+    """
+
+    used: int
+    bytes: int
+    path: Path
 
 
 class Cache:
@@ -87,19 +102,43 @@ class Cache:
         """
         if self.limit is None:
             return True
-        files = []
-        for entry in os.scandir(self.folder):
-            if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                status = entry.stat(follow_symlinks=False)
-                files.append((status.st_mtime_ns, status.st_blocks * 512, Path(entry.path)))
-        total = wanted + sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
-            if total <= self.limit:
-                break
-            if path != spared:
-                path.unlink(missing_ok=True)  # stays readable where it is mapped
-                total -= size
+        files = self.kept()
+        total = wanted + sum(file.bytes for file in files)
+        for file in oldest_above(files, self.limit - wanted, spared):
+            file.path.unlink(missing_ok=True)  # stays readable where it is mapped
+            total -= file.bytes
         return total <= self.limit
+
+    def kept(self) -> list[Kept]:
+        """What is kept, what was used the longest time ago first."""
+        return self._files(_NAME)
+
+    def parts(self) -> list[Kept]:
+        """Temporary files of tables that are being fetched, or whose process was killed."""
+        return self._files(_PART)
+
+    def _files(self, names: re.Pattern[str]) -> list[Kept]:
+        files = []
+        if not self.folder.is_dir():
+            return []
+        for entry in os.scandir(self.folder):
+            with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
+                if names.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    files.append(Kept(status.st_mtime_ns, status.st_blocks * 512, Path(entry.path)))
+        return sorted(files)
+
+
+def oldest_above(files: list[Kept], limit: int, spared: Path | None = None) -> list[Kept]:
+    """What has to go, of files the oldest of which are first, so that the others have at most so many bytes."""
+    total, gone = sum(file.bytes for file in files), []
+    for file in files:
+        if total <= limit:
+            break
+        if file.path != spared:
+            gone.append(file)
+            total -= file.bytes
+    return gone
 
 
 class Photos:

@@ -16,13 +16,11 @@ from typing import Any, Literal
 from segdata.errors import DamagedData, LockHeld, NotThere, SegdataError, UsageError
 from segdata.pack import layout
 from segdata.places.address import Address, place
-from segdata.places.bucket import Bucket, Taken, Version, bucket
+from segdata.places.bucket import PROBE, Bucket, Taken, Version, bucket
 from segdata.places.cache import fetch
 from segdata.system.files import disk_errors
 from segdata.system.reading import open_file, read_file
 from segdata.transfer.report import Counts, Progress, Transferred, each, files_of
-
-_PROBE = "segdata-probe-"
 
 
 @disk_errors()
@@ -123,7 +121,7 @@ def _require_conditions(there: Bucket) -> None:
     Raises:
         UsageError: it does not.
     """
-    name = f"{_PROBE}{secrets.token_hex(8)}"
+    name = f"{PROBE}{secrets.token_hex(8)}"
     is_refused = False
     try:
         there.put(name, b"1", "nothing")
