@@ -29,7 +29,7 @@ from segdata.core.reprs import counted, line
 from segdata.core.sample import Sample
 from segdata.errors import SegdataError, UsageError, WorkerLost
 from segdata.loading.batch import Batch
-from segdata.loading.order import Batches, Draws, Order
+from segdata.loading.order import WINDOW, Batches, Draws, Order, Run, Shuffle
 from segdata.pack.ahead import Ahead, ahead_of
 from segdata.pack.read import Pack
 
@@ -51,12 +51,17 @@ class Samples(Protocol):
         """What category indices mean."""
 
 
+_Count = Annotated[int, Meta(ge=0, le=2**53)]
+_Positive = Annotated[int, Meta(ge=1, le=2**31)]
+
+
 class State(Struct, frozen=True):
     """Where a loader stands, as `Loader.state_dict` gives it."""
 
-    epoch: Annotated[int, Meta(ge=0, le=2**53)]
-    position: Annotated[int, Meta(ge=0, le=2**53)]
+    epoch: _Count
+    position: _Count
     order: dict[str, Any]
+    before: tuple[tuple[_Positive, _Count], ...] = ()
 
 
 def state_of(state: Mapping[str, Any]) -> State:
@@ -79,7 +84,9 @@ class Loader:
     Args:
         pack: the samples to load.
         batch_size: samples of a batch.
-        shuffle: a new random order every epoch, decided by `seed` and the epoch.
+        shuffle: a new random order every epoch, decided by `seed` and the epoch. With "blocks" shards are in a random order,
+            and samples in one of their own within each `window` of them; a rank has neighbours in this order, and so
+            few shards.
         workers: worker threads; 0 decodes in the calling thread.
         transform: called as `transform(sample, rng)` in a worker; what it returns is `batch.items[i]`, and nothing else
             is decoded. `rng` is a numpy Generator of its own for every (seed, epoch, index), and for every time that
@@ -99,6 +106,7 @@ class Loader:
         timeout: seconds that a worker may spend on one sample.
         read_ahead: of a pack at an address, photos that are fetched before a worker begins with them; neighbours by one
             request. The order does not depend on it.
+        window: shards whose samples "blocks" mixes with one another.
 
     Raises:
         UsageError: an option is out of its range, or has no effect beside `transform`.
@@ -112,7 +120,7 @@ class Loader:
         pack: Samples,
         batch_size: int = 1,
         *,
-        shuffle: bool = False,
+        shuffle: Shuffle = False,
         seed: int = 0,
         workers: int = 0,
         transform: Transform | None = None,
@@ -127,6 +135,7 @@ class Loader:
         masks: Literal["runs", "dense"] = "runs",
         timeout: float = 300.0,
         read_ahead: int = 64,
+        window: int = WINDOW,
     ) -> None:
         if workers < 0 or timeout <= 0 or read_ahead < 0 or masks not in ("runs", "dense"):
             raise UsageError(
@@ -146,6 +155,8 @@ class Loader:
             drop_last=drop_last,
             batches=batches,
             repeat=repeat,
+            shards=pack.shard_numbers() if shuffle == "blocks" and isinstance(pack, Pack) else None,
+            window=window,
         )
         self.pack = pack
         self.workers = workers
@@ -158,6 +169,7 @@ class Loader:
         self.read_ahead = read_ahead
         self.epoch = 0
         self._position = 0
+        self._before: tuple[Run, ...] = ()
         self._has_begun = False
         self._iteration: object = None
         self._dtype = pack.labels.dtype
@@ -167,15 +179,16 @@ class Loader:
         return line(self, counted(len(self.pack), "sample"), f"{count} an epoch", f"epoch {self.epoch}")
 
     def __len__(self) -> int:
-        """Batches of an epoch (of the current one, where `batches` is a function or `repeat` is given)."""
-        return self._order.length(self.epoch)
+        """Batches of an epoch: of the current one, where `batches` is a function, `repeat` is given, or a run with another
+        number of ranks began it."""
+        return self._order.length(self.epoch, self._before)
 
     def __iter__(self) -> Iterator[Batch]:
         if self._has_begun:
             self.set_epoch(self.epoch + 1)
         self._has_begun = True
         self._iteration = iteration = object()
-        plan = self._order.batches(self.epoch)
+        plan = self._order.batches(self.epoch, self._before)
         begin = self._position
         rest: Iterator[Draws] = (plan[number] for number in range(begin, len(plan)))
         workers = min(self.workers, len(plan) - begin)
@@ -193,17 +206,22 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration start this epoch; without it every iteration starts the epoch after the last one."""
-        self.epoch, self._position, self._has_begun, self._iteration = epoch, 0, False, None
+        self.epoch, self._position, self._before = epoch, 0, ()
+        self._has_begun, self._iteration = False, None
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch and position, for `load_state_dict` of a loader with the same options; plain numbers.
 
-        The same on every rank, so that one checkpoint serves all.
+        The same on every rank, so that one checkpoint serves all, also of a run with more or fewer ranks.
         """
-        return {"epoch": self.epoch, "position": self._position, "order": self._order.state(self.epoch)}
+        before = [list(run) for run in self._before]
+        state = {"epoch": self.epoch, "position": self._position, "order": self._order.state(self.epoch)}
+        return {**state, "before": before} if before else state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue after the last batch that was taken before `state_dict` was called.
+
+        With another number of ranks, these share what the others left of the epoch.
 
         Raises:
             UsageError: it is no state of a loader, or that of a loader with other options, whose batches would be others;
@@ -211,8 +229,9 @@ class Loader:
         """
         given = state_of(state)
         order = self._order.state(given.epoch)
-        if given.order != order:
-            names = [name for name in order if given.order.get(name) != order[name]]
+        names = [name for name in order if name != "world" and given.order.get(name) != order[name]]
+        world = given.order.get("world")
+        if names or set(given.order) - set(order) or not isinstance(world, int) or world < 1:
             raise UsageError(
                 "the state belongs to a loader with other options",
                 why="; ".join(f"{name} was {given.order.get(name)!r:.80}, here {order[name]}" for name in names)
@@ -220,10 +239,15 @@ class Loader:
                 fix="load it with the same pack and options, or begin a new epoch with set_epoch",
             )
         self.set_epoch(given.epoch)
-        if given.position >= len(self):
-            self.set_epoch(given.epoch + 1)
-        else:
+        self._before = tuple(Run(*run) for run in given.before)
+        is_at_end = given.position >= self._order.length(given.epoch, self._before, world)
+        if world == self._order.world:
             self._position = given.position
+        elif given.position:
+            self._before = (*self._before, Run(world, given.position))
+            is_at_end = is_at_end or not len(self)
+        if is_at_end:
+            self.set_epoch(given.epoch + 1)
 
     # ------------------------------------------------------------------ making batches
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,12 @@ import numpy.typing as npt
 from segdata.errors import UsageError
 
 Indices = npt.NDArray[np.int64]
+Shuffle = bool | Literal["blocks"]
 Batches = Iterable[Sequence[int]] | Callable[[int], Iterable[Sequence[int]]]
 """Index lists, or a function of the epoch that returns them."""
+
+WINDOW = 8
+"""Shards whose samples are mixed with one another by "blocks"."""
 
 
 class Draws(NamedTuple):
@@ -28,12 +32,25 @@ class Draws(NamedTuple):
     earlier: Indices | None = None
 
 
+class Run(NamedTuple):
+    """What earlier runs, with other numbers of ranks, took of an epoch.
+
+    Attributes:
+        world: number of ranks.
+        batches: that each of them took.
+    """
+
+    world: int
+    batches: int
+
+
 class Order:
     """The batches of every epoch, for one rank.
 
     Args:
         count: number of samples.
-        batch_size, shuffle, seed, rank, world, drop_last, batches, repeat: as `Loader` says.
+        batch_size, shuffle, seed, rank, world, drop_last, batches, repeat, window: as `Loader` says.
+        shards: (count,) int64, each sample's shard, for "blocks".
 
     Raises:
         UsageError: an option is out of its range.
@@ -45,18 +62,29 @@ class Order:
         count: int,
         batch_size: int,
         *,
-        shuffle: bool,
+        shuffle: Shuffle,
         seed: int,
         rank: int,
         world: int,
         drop_last: bool,
         batches: Batches | None,
         repeat: npt.ArrayLike | None = None,
+        shards: Indices | None = None,
+        window: int = WINDOW,
     ) -> None:
-        if batch_size < 1 or not 0 <= rank < world or seed < 0:
+        if batch_size < 1 or not 0 <= rank < world or seed < 0 or window < 1 or shuffle not in (True, False, "blocks"):
             raise UsageError(
                 "loader options are out of range",
-                why=f"batch_size {batch_size} (≥ 1), rank {rank} of {world}, seed {seed} (≥ 0)",
+                why=f"batch_size {batch_size} (≥ 1), rank {rank} of {world}, seed {seed} (≥ 0), window {window} (≥ 1), "
+                f"shuffle {shuffle!r} (True, False or 'blocks')",
+            )
+        if shuffle == "blocks" and (batches is not None or shards is None):
+            raise UsageError(
+                "shuffle='blocks' needs the samples of a pack",
+                why="batches say themselves which samples are together"
+                if shards is not None
+                else "only packs have shards",
+                fix="use shuffle=True, or leave batches out" if shards is not None else "use shuffle=True",
             )
         if batches is not None and drop_last:
             raise UsageError("drop_last does not go with batches", fix="leave short batches out of the list")
@@ -69,25 +97,32 @@ class Order:
         self.rank = rank
         self.world = world
         self.drop_last = drop_last
+        self._shards = shards
+        self._window = window
         self._custom = batches if callable(batches) or batches is None else self._checked(batches)
         self._repeat = None if repeat is None else self._checked_factors(repeat)
 
-    def batches(self, epoch: int) -> Sequence[Draws]:
-        """This rank's batches of an epoch, of `batch_size` samples or fewer each."""
+    def batches(self, epoch: int, before: Sequence[Run] = ()) -> Sequence[Draws]:
+        """This rank's batches of an epoch, or of what earlier runs left of it, of `batch_size` samples or fewer each."""
         order, custom = self._order(epoch)
         if custom is not None:
-            shared = order[: len(custom) // self.world * self.world]
+            shared = self._left(order, before)
+            shared = shared[: len(shared) // self.world * self.world]
             return [Draws(custom[number]) for number in shared[self.rank :: self.world].tolist()]
-        earlier = None if self._repeat is None else self._of_rank(_earlier(order))
-        return _Chunks(Draws(self._of_rank(order), earlier), self.batch_size)
+        earlier = None if self._repeat is None else self._of_rank(self._left(_earlier(order), before))
+        return _Chunks(Draws(self._of_rank(self._left(order, before)), earlier), self.batch_size)
 
-    def length(self, epoch: int) -> int:
-        """How many batches this rank has in an epoch."""
-        custom = self._custom_batches(epoch)
-        if custom is not None:
-            return len(custom) // self.world
-        share = self._share(self.count if self._repeat is None else len(self._order(epoch)[0]))
-        return share // self.batch_size if self.drop_last else -(-share // self.batch_size)
+    def length(self, epoch: int, before: Sequence[Run] = (), world: int | None = None) -> int:
+        """How many batches a rank has in an epoch, or in what earlier runs left of it.
+
+        Args:
+            world: number of ranks, if it is another one.
+        """
+        world, custom = world or self.world, self._custom_batches(epoch)
+        total = self.count if custom is None else len(custom)
+        if before or self._repeat is not None:
+            total = len(self._left(self._order(epoch)[0], before))
+        return total // world if custom is not None else self._batches_of(self._share(total, world))
 
     def rng(self, epoch: int, index: int, earlier: int = 0) -> np.random.Generator:
         """The random number generator of a transform for this sample in this epoch, drawn `earlier` times before."""
@@ -110,14 +145,37 @@ class Order:
             "crc32": crc32,
         }
 
-    def _share(self, total: int) -> int:
+    def _share(self, total: int, world: int) -> int:
         """Samples of each rank, of so many of all ranks."""
-        return total // self.world if self.drop_last else -(-total // self.world)
+        return total // world if self.drop_last else -(-total // world)
+
+    def _batches_of(self, share: int) -> int:
+        return share // self.batch_size if self.drop_last else -(-share // self.batch_size)
 
     def _of_rank(self, values: Indices) -> Indices:
         """This rank's share of what is in the order of all ranks' samples."""
-        of_rank = np.resize(values, self._share(len(values)) * self.world)[self.rank :: self.world]
-        return of_rank[: len(of_rank) // self.batch_size * self.batch_size] if self.drop_last else of_rank
+        share = self._share(len(values), self.world)
+        dealt = np.resize(values, share * self.world)
+        mine = dealt.reshape(self.world, share)[self.rank] if self._is_in_blocks else dealt[self.rank :: self.world]
+        return mine[: self._batches_of(share) * self.batch_size]
+
+    def _left(self, values: Indices, before: Sequence[Run]) -> Indices:
+        """What no rank of earlier runs has taken, in the same order."""
+        for world, batches in before:
+            taken = batches * (self.batch_size if self._custom is None else 1)
+            if not self._is_in_blocks:
+                values = values[taken * world :]
+                continue
+            share = self._share(len(values), world)
+            left = np.arange(world * share).reshape(world, share)[:, taken:].reshape(-1)
+            undealt = np.arange(world * share, len(values))  # with drop_last
+            values = values[np.concatenate([left[left < len(values)], undealt])]
+        return values
+
+    @property
+    def _is_in_blocks(self) -> bool:
+        """Whether each rank gets a run of neighbours, rather than every so manieth sample."""
+        return self.shuffle == "blocks"
 
     def _order(self, epoch: int) -> tuple[Indices, list[Indices] | None]:
         """The order of all ranks' samples and None; or, with `batches`, the order of these and the batches."""
@@ -127,7 +185,16 @@ class Order:
         if self._repeat is not None:
             whole = np.floor(self._repeat)
             drawn = drawn.repeat(whole.astype(np.int64) + (rng.random(self.count) < self._repeat - whole))
+        if self._is_in_blocks:
+            return self._in_blocks(drawn, rng), custom
         return rng.permutation(drawn) if self.shuffle else drawn, custom
+
+    def _in_blocks(self, drawn: Indices, rng: np.random.Generator) -> Indices:
+        """Samples in a random order of their shards, and in one of their own within each `window` of these."""
+        assert self._shards is not None
+        numbers, shard = np.unique(self._shards[drawn], return_inverse=True)
+        window = rng.permutation(len(numbers))[shard] // self._window
+        return drawn[np.lexsort((rng.random(len(drawn)), window))]
 
     def _custom_batches(self, epoch: int) -> list[Indices] | None:
         """The batches that `batches` asks for in an epoch; None without it."""

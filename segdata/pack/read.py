@@ -205,6 +205,10 @@ class Pack(Sequence[Sample]):
         """The shard of sample `index`, and its row in the shard's table."""
         return self._store.locate(self._number(index))
 
+    def shard_numbers(self) -> npt.NDArray[np.int64]:
+        """(N,) int64, the shard of every sample; nothing is read."""
+        return self._store.shard_numbers(self.indices)
+
     def column(self, name: str) -> npt.NDArray[Any]:
         """(N, …) one column of the samples: "image/id", "image/size" … as docs/pack.md names them."""
         return self._store.column(name, self._members)

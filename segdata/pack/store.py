@@ -233,9 +233,13 @@ class Store:
                 keys[position] = of_shard[row].decode("utf-8", "surrogatepass")
         return keys
 
+    def shard_numbers(self, members: IntArray) -> IntArray:
+        """(M,) int64, which of `shards` has each of these samples."""
+        return np.searchsorted(self.starts, members, side="right") - 1
+
     def _by_shard(self, members: IntArray) -> Iterator[tuple[Shard, IntArray, IntArray]]:
         """Shard by shard: positions of those of `members` that it has, and their rows in it."""
-        number = np.searchsorted(self.starts, members, side="right") - 1
+        number = self.shard_numbers(members)
         order = np.argsort(number, kind="stable")
         for positions in np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else ():
             shard = self.shards[number[positions[0]]]
