@@ -186,6 +186,28 @@ def test_mutants_are_read_or_refused(door: str, run: Path) -> None:
     assert not ends.all_wrong(entered(door, run), range(SHORT if door not in SLOW else 1))
 
 
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", {"data": {"images": {}}}),
+        ("config.json", {"data": {"validation_images": "3"}}),
+        ("config.json", {"data": {"labels": 2}}),
+        ("config.json", {"data": {"remarks": [1]}}),
+        ("config.json", {"data": "coco"}),
+        ("environment.json", {"gpus": [[]]}),
+        ("environment.json", {"command": ["segdata"]}),
+    ],
+)
+def test_what_a_page_says_of_a_run_is_checked_when_it_is_read(
+    run: Path, tmp_path: Path, file: str, change: dict[str, object]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(segdata.errors.DamagedData, match=f"(?s)the run's file is damaged.*{file}"):
+        report.write(tmp_path / "run")
+
+
 @pytest.mark.full
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("door", DOORS)

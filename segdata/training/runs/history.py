@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy.typing as npt
-from msgspec import Struct
+from msgspec import Struct, field
 
 from segdata.errors import NotThere
 from segdata.models import checkpoint, registry, safetensors_files
@@ -22,6 +22,26 @@ from segdata.training.trackers import run_folder
 T = TypeVar("T")
 
 
+class Data(Struct):
+    """What a run was trained on; older runs do not say all of it."""
+
+    pack: str | None = None
+    images: int | None = None
+    validation_images: int | None = None
+    labels: list[str] | None = None
+    remarks: list[str] = []
+
+
+class Machine(Struct):
+    """Where, when and by which command a run began; older runs do not say all of it."""
+
+    device: str | None = None
+    gpus: list[str] = []
+    began: str | None = None
+    segdata: str | None = None
+    command: str | None = None
+
+
 @dataclass(frozen=True)
 class History:
     """A run so far.
@@ -29,6 +49,7 @@ class History:
     Attributes:
         run: its folder.
         config, environment: as they were written when it began.
+        data, machine: the parts of them that a page is about.
         state: "running", "done", "stopped" or "failed".
         lines: numbers by step, in order.
         pictures: step → name → PNG file.
@@ -37,6 +58,8 @@ class History:
     run: Path
     config: Mapping[str, Any]
     environment: Mapping[str, Any]
+    data: Data
+    machine: Machine
     state: str
     lines: tuple[Mapping[str, Any], ...]
     pictures: Mapping[int, Mapping[str, Path]]
@@ -93,15 +116,19 @@ def read(run: str | Path) -> History:
         raise NotThere(
             "this is no run", file=run, why="config.json is not there", fix="name the folder given to segdata train -o"
         )
-    environment = run / "environment.json"
+    config = _document(run / "config.json", dict[str, Any])
+    file = run / "environment.json"
+    environment = _document(file, dict[str, Any]) if file.is_file() else {}
     state = run / "state.json"
     return History(
-        run,
-        _document(run / "config.json", dict[str, Any]),
-        _document(environment, dict[str, Any]) if environment.is_file() else {},
-        _document(state, _State).state if state.is_file() else "running",
-        tuple(run_folder.lines(run)),
-        _pictures(run / "pictures"),
+        run=run,
+        config=config,
+        environment=environment,
+        data=_typed(config, _Config, run / "config.json").data,
+        machine=_typed(environment, Machine, file),
+        state=_document(state, _State).state if state.is_file() else "running",
+        lines=tuple(run_folder.lines(run)),
+        pictures=_pictures(run / "pictures"),
     )
 
 
@@ -109,6 +136,10 @@ def last_written(run: Path) -> str | None:
     """When the last number was logged, as a date and time in UTC; None before the first."""
     path = run / run_folder.METRICS
     return time.strftime(run_folder.TIME, time.gmtime(path.stat().st_mtime)) if path.is_file() else None
+
+
+class _Config(Struct):
+    data: Data = field(default_factory=Data)
 
 
 class _State(Struct):
@@ -130,8 +161,15 @@ def weights(run: Path) -> dict[str, npt.NDArray[Any]]:
     return {name: safetensors_files.as_numpy(tensor) for name, tensor in tensors.items()}
 
 
+_DAMAGED = ("the run's file", "restore it, or train the run anew")
+
+
 def _document(path: Path, kind: type[T]) -> T:
-    return documents.read_json(path, kind, "the run's file", fix="restore it, or train the run anew")
+    return documents.read_json(path, kind, _DAMAGED[0], fix=_DAMAGED[1])
+
+
+def _typed(part: Any, kind: type[T], path: Path) -> T:
+    return documents.typed(part, kind, _DAMAGED[0], path, fix=_DAMAGED[1])
 
 
 def _pictures(folder: Path) -> dict[int, dict[str, Path]]:

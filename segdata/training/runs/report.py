@@ -153,9 +153,8 @@ def _parts(run: History, pattern: str | None, first: int) -> Iterable[str]:
         + ("" if best is None else f", best {run.metric.title} {best:.3f} in validation")
     )
     yield html.facts(_facts(run))
-    data = run.config.get("data")
-    for remark in data.get("remarks", ()) if isinstance(data, dict) else ():
-        yield html.note(str(remark))
+    for remark in run.data.remarks:
+        yield html.note(remark)
     yield html.heading("Curves")
     plots = curves([run])
     yield html.row(plots) if plots else html.note("No number was logged yet: the first comes after log_steps updates.")
@@ -184,27 +183,23 @@ def _parts(run: History, pattern: str | None, first: int) -> Iterable[str]:
 
 def _facts(run: History) -> list[tuple[str, html.Cell]]:
     """What was trained on what, when, where and by which command; what older runs do not say is left out."""
-    written = run.config.get("data")
-    data: Mapping[str, Any] = written if isinstance(written, dict) else {}
-    environment = run.environment
-    images, judged = data.get("images"), data.get("validation_images")
+    data, machine = run.data, run.machine
+    validated = data.validation_images or 0
     return [
-        ("pack", data.get("pack")),
-        ("images", None if images is None else f"{images:,}, and {judged or 0:,} for validation"),
-        ("classes", len(data["labels"]) if "labels" in data else None),
-        ("device", environment.get("device") or ", ".join(environment.get("gpus", ())) or None),
-        ("began", environment.get("began")),
+        ("pack", data.pack),
+        ("images", None if data.images is None else f"{data.images:,}, and {validated:,} for validation"),
+        ("classes", None if data.labels is None else len(data.labels)),
+        ("device", machine.device or ", ".join(machine.gpus) or None),
+        ("began", machine.began),
         ("last number", history.last_written(run.run)),
-        ("segdata", environment.get("segdata")),
-        ("command", environment.get("command")),
+        ("segdata", machine.segdata),
+        ("command", machine.command),
     ]
 
 
 def _without_validation(run: History) -> str:
     """Why there is no curve of a validation."""
-    written = run.config.get("data")
-    images = written.get("validation_images") if isinstance(written, dict) else None
-    if not images:
+    if not run.data.validation_images:
         return "No validation: the run has no validation split (segdata train --validation SPLIT)."
     if not run.config.get("validate_epochs", 1):
         return "No validation: validate_epochs is 0."
