@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import segdata
-from segdata.errors import SegdataError
+from segdata.errors import InvalidAnnotation, SegdataError
+from segdata.formats.parquet import files
 from tests.helpers import made
 from tests.helpers.compare import compare
 
@@ -215,6 +217,47 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
             segdata.convert(tmp_path / name, tmp_path / "pack")
         assert refused.value.exit_code == 4
     assert not (tmp_path / "pack/pack.json").exists()
+
+
+_EVERY_BYTE = """
+import sys
+from pathlib import Path
+from segdata.errors import InvalidAnnotation, SegdataError
+from segdata.formats.parquet import files
+from segdata.formats.parquet import files
+path = Path(sys.argv[1])
+whole = path.read_bytes()
+size = int.from_bytes(whole[-8:-4], "little")
+ends = {"read": 0, "refused": 0}
+for place in range(len(whole) - 8 - size, len(whole) - 8):
+    damaged = path.with_name(f"{place}.parquet")
+    damaged.write_bytes(whole[:place] + b"\\x7f" + whole[place + 1 :])
+    try:
+        files.row(path.parent, damaged.name, 0)
+        ends["read"] += 1
+    except SegdataError:
+        ends["refused"] += 1
+    damaged.unlink()
+assert min(ends.values()) > 100 and sum(ends.values()) == size, ends
+"""
+
+
+def test_no_byte_of_the_metadata_ends_the_process(tmp_path: Path) -> None:
+    """pyarrow gives way to C++ errors only where it reads, not where it is asked about a column."""
+    rows = [{"image": cell(), "objects": [{"category": "dog", "bbox": [1.0, 2, 3, 4]}]}]
+    path = table(tmp_path, rows, detections()) / "data/train.parquet"
+    done = subprocess.run([sys.executable, "-c", _EVERY_BYTE, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_row_group_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = table(tmp_path, [{"image": cell(n)} for n in range(3)])
+    size = pq.ParquetFile(root / "data/train.parquet").metadata.row_group(0).total_byte_size
+    monkeypatch.setattr(files, "MOST", size)
+    segdata.convert(root, tmp_path / "pack")
+    monkeypatch.setattr(files, "MOST", size - 1)
+    with pytest.raises(InvalidAnnotation, match=r"(?s)a row group is larger than segdata reads.*row group 0"):
+        segdata.convert(root, tmp_path / "other")
 
 
 def test_images_dir_has_no_place(tmp_path: Path) -> None:
